@@ -1,0 +1,241 @@
+"""The compiled model: integers only, and the proof that they can be run exactly.
+
+File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``, ``l1.q``, ...
+and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked ``CompiledModel`` and
+back; ``synflip.modelfile`` reads and writes the file itself.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+from synflip.spec.coins import threshold
+from synflip.spec.sizes import (
+    ACCUMULATOR_BITS,
+    LOGIT_BITS,
+    MAX_ACTIVATION_BITS,
+    MAX_BITS,
+    MAX_LAYERS,
+    MAX_OUTPUTS,
+    MAX_SHIFT,
+)
+
+FORMAT_VERSION = 1
+METADATA_KEY = "synflip"
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32 [J]."""
+
+    q: NDArray[np.uint16]
+    sign: NDArray[np.uint8]
+    bias: NDArray[np.int32]
+
+    @property
+    def outputs(self) -> int:
+        """J, the outputs."""
+        return self.q.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """I, the inputs, before padding."""
+        return self.q.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
+
+    bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
+    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where it came from.
+    """
+
+    layers: tuple[Layer, ...]
+    bits: int
+    activation_bits: int
+    shifts: tuple[int, ...]
+    classes: tuple[str, ...]
+    input_max: int
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def activation_max(self) -> int:
+        """2**A - 1."""
+        return (1 << self.activation_bits) - 1
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Inputs of each layer."""
+        return tuple(layer.rows for layer in self.layers)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Outputs of each layer."""
+        return tuple(layer.outputs for layer in self.layers)
+
+    @property
+    def shape(self) -> str:
+        """For people: ``784-512-512-10``."""
+        return "-".join(str(size) for size in (self.layers[0].rows, *self.outputs))
+
+    def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max, rounded."""
+        if pixels.ndim != 2 or pixels.shape[1] != self.layers[0].rows:
+            raise SynflipError(
+                f"images have shape {list(pixels.shape)}; this model ({self.shape}) wants [N, {self.layers[0].rows}]"
+            )
+        if not np.issubdtype(pixels.dtype, np.integer):
+            raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
+        if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > self.input_max):
+            where = np.argwhere((pixels < 0) | (pixels > self.input_max))[0]
+            raise SynflipError(
+                f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; this model takes 0..{self.input_max}"
+            )
+        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (2 * self.input_max)
+        return scaled.astype(np.uint8)[pixels]
+
+    def metadata(self) -> dict[str, str]:
+        """Metadata of the model file."""
+        return {
+            METADATA_KEY: json.dumps(
+                {
+                    "version": FORMAT_VERSION,
+                    "k": self.bits,
+                    "a": self.activation_bits,
+                    "shifts": list(self.shifts),
+                    "classes": list(self.classes),
+                    "input": {"max": self.input_max},
+                    "source": dict(self.source),
+                },
+                sort_keys=True,
+            )
+        }
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Tensors of the model file."""
+        out: dict[str, NDArray[Any]] = {}
+        for index, layer in enumerate(self.layers):
+            out |= {f"l{index}.q": layer.q, f"l{index}.sign": layer.sign, f"l{index}.bias": layer.bias}
+        return out
+
+
+def check(model: CompiledModel) -> None:
+    """Refuse a model that cannot be run exactly, naming the layer and the number. Raises SynflipError."""
+    _in_range("k, the probability bits,", model.bits, 1, MAX_BITS)
+    _in_range("a, the activation bits,", model.activation_bits, 1, MAX_ACTIVATION_BITS)
+    _in_range("the number of layers", len(model.layers), 1, MAX_LAYERS)
+    _in_range("the largest pixel of `input`", model.input_max, 1, 65535)
+    if len(model.shifts) != len(model.layers) - 1:
+        raise SynflipError(f"{len(model.shifts)} shifts for {len(model.layers)} layers; every hidden layer needs one")
+    for index, layer in enumerate(model.layers):
+        _check_layer(model, index, layer)
+    if len(model.classes) != model.layers[-1].outputs:
+        raise SynflipError(f"{len(model.classes)} class names for {model.layers[-1].outputs} logits of the last layer")
+
+
+def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
+    name = f"layer {index}"
+    for tensor, dtype, what in (
+        (layer.q, np.uint16, "q"),
+        (layer.sign, np.uint8, "sign"),
+        (layer.bias, np.int32, "bias"),
+    ):
+        if tensor.dtype != dtype:
+            raise SynflipError(f"{name}: {what} is {tensor.dtype}, not {np.dtype(dtype)}")
+    if layer.q.ndim != 2 or 0 in layer.q.shape:
+        raise SynflipError(f"{name}: q has shape {list(layer.q.shape)}, not [outputs, inputs]")
+    if layer.sign.shape != layer.q.shape:
+        raise SynflipError(f"{name}: sign has shape {list(layer.sign.shape)}, q has {list(layer.q.shape)}")
+    if layer.bias.shape != (layer.outputs,):
+        raise SynflipError(f"{name}: bias has shape {list(layer.bias.shape)}, not [{layer.outputs}]")
+    if layer.outputs > MAX_OUTPUTS:
+        raise SynflipError(f"{name}: {layer.outputs} outputs; the coins of a key serve at most {MAX_OUTPUTS}")
+    if index and layer.rows != model.layers[index - 1].outputs:
+        raise SynflipError(f"{name}: {layer.rows} inputs after a layer of {model.layers[index - 1].outputs} outputs")
+    if int(layer.q.max()) >> model.bits:
+        j, i = np.unravel_index(int(layer.q.argmax()), layer.q.shape)
+        raise SynflipError(f"{name}: q[{j}, {i}] = {layer.q[j, i]} needs more than k = {model.bits} bits")
+    if int(layer.sign.max()) > 1:
+        j, i = np.unravel_index(int(layer.sign.argmax()), layer.sign.shape)
+        raise SynflipError(f"{name}: sign[{j}, {i}] = {layer.sign[j, i]}; a sign is 0 or 1")
+    rounding = 0
+    if index < len(model.shifts):
+        _in_range(f"{name}: the shift", model.shifts[index], 0, MAX_SHIFT)
+        rounding = (1 << model.shifts[index]) >> 1
+    lowest, highest = sum_bounds(layer, model.bits, model.activation_max)
+    _fits(f"{name}: the sum of output", lowest, highest, ACCUMULATOR_BITS, "accumulator")
+    bias = layer.bias.astype(np.int64)
+    _fits(f"{name}: bias plus sum of output", lowest + bias, highest + bias + rounding, LOGIT_BITS, "logit")
+    _fits(f"{name}: bias plus rounding of output", bias, bias + rounding, LOGIT_BITS, "bias")
+
+
+def sum_bounds(layer: Layer, bits: int, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lowest and highest sum that the coins of each output can reach, int64 [J] each, for activations 0..``largest``."""
+    heads = threshold(layer.q, bits) > 0
+    negative = layer.sign.astype(bool)
+    return -largest * (heads & negative).sum(1, dtype=np.int64), largest * (heads & ~negative).sum(1, dtype=np.int64)
+
+
+def _fits(what: str, lowest: NDArray[np.int64], highest: NDArray[np.int64], bits: int, unit: str) -> None:
+    limit = 1 << (bits - 1)
+    bad = (lowest < -limit) | (highest >= limit)
+    if bad.any():
+        j = int(bad.argmax())
+        raise SynflipError(
+            f"{what} {j} can be anything in {lowest[j]}..{highest[j]}, beyond the {bits}-bit {unit} "
+            f"({-limit}..{limit - 1})"
+        )
+
+
+def _in_range(what: str, value: int, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise SynflipError(f"{what} must be an integer in {least}..{most}, not {value!r}")
+
+
+def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> CompiledModel:
+    """The model that a file's tensors and metadata describe. Raises SynflipError, naming what is wrong."""
+    try:
+        header = json.loads(metadata[METADATA_KEY])
+    except KeyError:
+        raise SynflipError("no `synflip` entry in the file's metadata: not a compiled model") from None
+    except (ValueError, RecursionError) as error:
+        raise SynflipError(f"the `synflip` metadata is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise SynflipError("the `synflip` metadata is not a JSON object")
+    if header.get("version") != FORMAT_VERSION:
+        raise SynflipError(f"model file version {header.get('version')!r}; this synflip reads {FORMAT_VERSION}")
+    count = len([name for name in tensors if name.endswith(".q")])
+    expected = {f"l{index}.{part}" for index in range(count) for part in ("q", "sign", "bias")}
+    if expected != set(tensors):
+        odd = sorted(expected ^ set(tensors))[0]
+        raise SynflipError(f"tensor {odd} is {'missing' if odd in expected else 'not part of a compiled model'}")
+    shifts, classes = header.get("shifts"), header.get("classes")
+    if not isinstance(shifts, list) or not isinstance(classes, list):
+        raise SynflipError("`shifts` and `classes` of the `synflip` metadata must be lists")
+    image = header.get("input", {})
+    if not isinstance(image, dict):
+        raise SynflipError("`input` of the `synflip` metadata must be an object such as {\"max\": 255}")
+    activation_bits = header.get("a")
+    _in_range("a, the activation bits,", activation_bits, 1, MAX_ACTIVATION_BITS)
+    source = header.get("source", {})
+    return CompiledModel(
+        layers=tuple(
+            Layer(tensors[f"l{index}.q"], tensors[f"l{index}.sign"], tensors[f"l{index}.bias"])
+            for index in range(count)
+        ),
+        bits=header.get("k"),  # type: ignore[arg-type]  # checked by CompiledModel
+        activation_bits=activation_bits,
+        shifts=tuple(shifts),
+        classes=tuple(str(name) for name in classes),
+        input_max=image.get("max", (1 << activation_bits) - 1),
+        source=source if isinstance(source, dict) else {"text": str(source)},
+    )

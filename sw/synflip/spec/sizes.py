@@ -1,0 +1,33 @@
+"""Sizes of the contract and how a network is cut into rows, tiles and keys."""
+
+from collections.abc import Sequence
+
+MAX_BITS = 16  # k: bits of a probability word
+MAX_ACTIVATION_BITS = 8  # A: bits of an activation
+MAX_OUTPUTS = 1024  # J: outputs of one layer (the coin taps are proven for as many words of one key)
+MAX_LAYERS = 8
+MAX_SHIFT = 31
+ROW_ALIGN = 8  # rows of a layer are padded to a multiple of this; padding rows own keys but no weights
+ACCUMULATOR_BITS = 24  # two's complement sum of the coins of one output, without its bias
+LOGIT_BITS = 32  # two's complement z = bias + sum
+SAMPLE_BITS = 24  # a run counts fewer than 2**24 network samples
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+def padded_rows(rows: int) -> int:
+    """Rows of a layer after padding to a multiple of ``ROW_ALIGN``."""
+    return ceil_div(rows, ROW_ALIGN) * ROW_ALIGN
+
+
+def key_offsets(rows: Sequence[int]) -> tuple[list[int], int]:
+    """Padded rows before each layer, and R, the keys of one network sample. ``rows``: inputs of each layer."""
+    offsets = []
+    total = 0
+    for count in rows:
+        offsets.append(total)
+        total += padded_rows(count)
+    return offsets, total
