@@ -1,0 +1,87 @@
+"""The size of one accelerator: what is fixed when it is built, and what the hardware says of itself."""
+
+import re
+from dataclasses import dataclass, fields, replace
+
+from synflip.errors import SynflipError
+from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
+
+BANKS = (1, 2, 4, 8)
+LANE_STEP = 16
+DEFAULT_SYNAPSES = 1 << 21
+DEFAULT_ROWS = 4096  # padded rows of one network sample, over all layers
+DEFAULT_INPUTS = 16384  # activations of all images of a batch
+DEFAULT_OUTPUTS = 8192  # outputs of all layers, each layer padded to whole tiles
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """P lanes times Q banks, k bits, and the depth of every memory. Depths of 0 take the default.
+
+    lanes: P, 16..128 in steps of 16: outputs at once. banks: Q, 1, 2, 4 or 8: rows at once.
+    bits: k, 1..16. activation_bits: A, 1..8.
+    weight_depth: entries of a bank's weight memory (one entry: a row of one tile, P synapses).
+    event_depth: events of a bank's input lists, all images of a batch together.
+    key_depth: keys of a bank in one half of the key memory. bias_depth: groups of Q biases.
+    image_slots: images of a batch. result_depth: (image, class) pairs. log_depth: logits kept of a run.
+    margin_depth: network samples of a run that can stop early.
+    """
+
+    lanes: int = 64
+    banks: int = 8
+    bits: int = 4
+    activation_bits: int = 8
+    weight_depth: int = 0
+    event_depth: int = 0
+    key_depth: int = 0
+    bias_depth: int = 0
+    image_slots: int = 16
+    result_depth: int = 1024
+    log_depth: int = 16384
+    margin_depth: int = 1024
+    layer_depth: int = MAX_LAYERS
+
+    def __post_init__(self) -> None:
+        if self.lanes % LANE_STEP or not 16 <= self.lanes <= 128:
+            raise SynflipError(f"lanes must be a multiple of {LANE_STEP} in 16..128, not {self.lanes}")
+        if self.banks not in BANKS:
+            raise SynflipError(f"banks must be 1, 2, 4 or 8, not {self.banks}")
+        if not 1 <= self.bits <= MAX_BITS:
+            raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {self.bits}")
+        if not 1 <= self.activation_bits <= MAX_ACTIVATION_BITS:
+            raise SynflipError(f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {self.activation_bits}")
+        for name, default in (
+            ("weight_depth", DEFAULT_SYNAPSES // (self.lanes * self.banks)),
+            ("event_depth", DEFAULT_INPUTS // self.banks),
+            ("key_depth", DEFAULT_ROWS // self.banks),
+            ("bias_depth", DEFAULT_OUTPUTS // self.banks),
+        ):
+            if getattr(self, name) == 0:
+                object.__setattr__(self, name, default)
+        for item in fields(self):
+            if getattr(self, item.name) < 1:
+                raise SynflipError(f"{item.name} must be at least 1, not {getattr(self, item.name)}")
+        if self.image_slots > 256:
+            raise SynflipError(f"image_slots must be at most 256, not {self.image_slots}")
+
+    @property
+    def hidden_depth(self) -> int:
+        """Events of a bank in one of the two hidden lists: enough for any hidden layer."""
+        return MAX_OUTPUTS // self.banks
+
+    @property
+    def name(self) -> str:
+        """``64x8``."""
+        return f"{self.lanes}x{self.banks}"
+
+    @classmethod
+    def parse(cls, text: str, **other: int) -> "Geometry":
+        """From ``64x8`` (lanes x banks). Raises SynflipError."""
+        match = re.fullmatch(r"(\d{1,4})x(\d{1,2})", text.strip())
+        if not match:
+            raise SynflipError(f"geometry {text!r} is not LANESxBANKS, such as 64x8")
+        return cls(lanes=int(match[1]), banks=int(match[2]), **other)
+
+    def with_bits(self, bits: int) -> "Geometry":
+        """The same geometry for ``bits``-bit probability words."""
+        return replace(self, bits=bits)
