@@ -1,0 +1,63 @@
+# make demo   train, compile, run on the golden model and in Verilator, compare, draw
+# make test   every test
+# make help   the rest
+#
+# Needs: Python 3.11 or newer with its venv module, g++, make, git. Everything else goes into $(VENV).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first Python that is new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV ?= .venv
+OUT ?= out/demo
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
+unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help demo test lint install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a picture into OUT (out/demo)
+	@$(BIN)/synflip demo --out $(OUT)
+
+test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+lint: $(INSTALLED) ## ruff (lint and format) and mypy
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
+
+clean: ## delete what was built and written, but not the virtual environment
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find sw hdl sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@missing() { echo "error: $$1" >&2; exit 1; }; \
+	test -n '$(PYTHON)' || missing 'Python 3.11 or newer is missing: install it, or say where it is with make PYTHON=...'; \
+	'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| missing '$(PYTHON) is not Python 3.11 or newer'; \
+	'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null \
+		|| missing '$(PYTHON) has no venv module: install it (on Debian and Ubuntu: the package python3-venv)'; \
+	for tool in g++ make git; do \
+		command -v "$$tool" >/dev/null || missing "$$tool is missing: install it (it is in Debian's build-essential or git)"; \
+	done
+	@echo 'Installing into $(VENV) (about 1 GB; some minutes the first time)'
+	@'$(PYTHON)' -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock hatchling editables
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
+		--no-build-isolation -e '.[dev]'
+	@touch $@
