@@ -98,7 +98,7 @@ def seed_for(output: int, number: int) -> int:
 def test_small_components_are_raised(
     number: int, low: int, high: int, expected_low: int, expected_high: int
 ) -> None:
-    """A component below 2, 8, 16, 128 could be stuck at zero; it is raised by as much. Seeds found backwards."""
+    """A component below 2, 8, 16, 128 could be stuck at zero; it is raised by as much."""
     seed = seed_for(low | high << 32, number)
     for seeding in (lfsr.seed_state, reference.lfsr_seed):
         state = seeding(seed)

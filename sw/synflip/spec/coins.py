@@ -34,11 +34,13 @@ def threshold(q: ArrayLike, bits: int) -> NDArray[np.int64]:
 def probability_word(probability: ArrayLike, bits: int) -> NDArray[np.uint16]:
     """The q whose T(q) / 2**bits is nearest to ``probability`` in [0, 1].
 
-    T = 2**(bits-1) cannot be written (exactly one half): it becomes the next smaller T (bits > 1), never (bits = 1).
+    T = 2**(bits-1) cannot be written: what is nearest to it becomes the next larger T if it is above one half,
+    else (exactly one half included) the next smaller one.
     """
     half = 1 << (bits - 1)
-    target = np.rint(np.asarray(probability, dtype=np.float64) * (1 << bits)).astype(np.int64)
-    target = np.where(target == half, half - 1, target)
+    scaled = np.asarray(probability, dtype=np.float64) * (1 << bits)
+    target = np.rint(scaled).astype(np.int64)
+    target = np.where(target == half, np.where(scaled > half, half + 1, half - 1), target)
     return np.where(target > half, target - 1, target).astype(np.uint16)
 
 
