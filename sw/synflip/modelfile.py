@@ -1,4 +1,4 @@
-"""Reading and writing compiled models (``*.safetensors``). The file is not trusted: no pickle, sizes checked first."""
+"""Reading and writing compiled models (``*.safetensors``). Files are not trusted: no pickle, sizes checked first."""
 
 import json
 import struct
@@ -12,11 +12,12 @@ from synflip.spec.model import CompiledModel, from_tensors
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
-_DTYPES = {"U16", "U8", "I32"}
+MAX_MESSAGE = 300  # characters
+_DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not be hashable
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``; the same model gives the same bytes. A half-written file never takes the old one's place."""
+    """Write ``model``; the same model gives the same bytes. A half-written file never replaces the old one."""
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)
@@ -38,7 +39,15 @@ def load(path: str | Path) -> CompiledModel:
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror}") from None
     except SynflipError as error:
-        raise SynflipError(f"{path}: {error}") from None
+        raise SynflipError(f"{path}: {_one_line(str(error))}") from None
+
+
+def _one_line(text: str) -> str:
+    """Names in a file that is not trusted may break lines, move the cursor or go on for a megabyte."""
+    text = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def _read(path: Path) -> CompiledModel:
@@ -72,4 +81,4 @@ def _check_header(path: Path) -> None:
     for name, entry in header.items():
         if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES):
             kind = entry.get("dtype") if isinstance(entry, dict) else entry
-            raise SynflipError(f"tensor {name} has type {kind}; a compiled model holds U16, U8 and I32")
+            raise SynflipError(f"tensor {name} has type {kind!r}; a compiled model holds U16, U8 and I32")

@@ -10,8 +10,8 @@ from synflip.spec.sizes import MAX_BITS
 
 TAP_LANES = 16  # outputs j and j + 16 use the same taps, the key rotated by one
 
-#: TAPS[j % 16][m]: the three key bits whose XOR is bit m of output j's word, counted from the most significant,
-#: before rotation by j // 16. Searched so that any two of the 1024 16-bit words of a key are jointly uniform.
+#: TAPS[j % 16][m]: the three key bits whose XOR is bit m of output j's word, counted from the most
+#: significant, before rotation by j // 16. Searched so that any two of the 1024 16-bit words of a key are jointly uniform.
 TAPS: tuple[tuple[tuple[int, int, int], ...], ...] = tuple(
     tuple(tuple(taps) for taps in lane)
     for lane in json.loads(files("synflip.spec").joinpath("coin_taps.json").read_text())
@@ -34,8 +34,8 @@ def threshold(q: ArrayLike, bits: int) -> NDArray[np.int64]:
 def probability_word(probability: ArrayLike, bits: int) -> NDArray[np.uint16]:
     """The q whose T(q) / 2**bits is nearest to ``probability`` in [0, 1].
 
-    T = 2**(bits-1) cannot be written: what is nearest to it becomes the next larger T if it is above one half,
-    else (exactly one half included) the next smaller one.
+    T = 2**(bits-1) cannot be written: what is nearest to it becomes the next larger T if above one half, else
+    (exactly one half included) the next smaller one.
     """
     half = 1 << (bits - 1)
     scaled = np.asarray(probability, dtype=np.float64) * (1 << bits)
