@@ -1,4 +1,4 @@
-"""Reading and writing compiled models (``*.safetensors``). Files are not trusted: no pickle, sizes checked first."""
+"""Reading and writing compiled models (``*.safetensors``). Files are not trusted: no pickle, sizes first."""
 
 import json
 import struct
@@ -17,7 +17,7 @@ _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``; the same model gives the same bytes. A half-written file never replaces the old one."""
+    """Write ``model``; the same model gives the same bytes. A half-written file replaces nothing."""
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)

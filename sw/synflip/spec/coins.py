@@ -11,7 +11,8 @@ from synflip.spec.sizes import MAX_BITS
 TAP_LANES = 16  # outputs j and j + 16 use the same taps, the key rotated by one
 
 #: TAPS[j % 16][m]: the three key bits whose XOR is bit m of output j's word, counted from the most
-#: significant, before rotation by j // 16. Searched so that any two of the 1024 16-bit words of a key are jointly uniform.
+#: significant, before rotation by j // 16. Searched so that any two of the 1024 16-bit words of a key are
+#: jointly uniform.
 TAPS: tuple[tuple[tuple[int, int, int], ...], ...] = tuple(
     tuple(tuple(taps) for taps in lane)
     for lane in json.loads(files("synflip.spec").joinpath("coin_taps.json").read_text())
