@@ -1,0 +1,59 @@
+"""Neural networks whose weights are coin flips, as FPGA hardware.
+
+    import synflip
+
+    model = synflip.load("digits.safetensors")
+    with synflip.open_device("verilator", synflip.Geometry()) as device:
+        device.load(model)
+        result = device.infer(pixels, samples=16, seed=1)
+
+Importing this is quick: what a name needs (torch for the golden model) is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synflip.device import open_device as open_device
+    from synflip.errors import SynflipError as SynflipError
+    from synflip.modelfile import load as load
+    from synflip.modelfile import save as save
+    from synflip.result import Result as Result
+    from synflip.spec.geometry import Geometry as Geometry
+    from synflip.spec.model import CompiledModel as CompiledModel
+
+__version__ = "0.1.0"
+
+#: Name -> module that holds it.
+_LAZY = {
+    "CompiledModel": "synflip.spec.model",
+    "Geometry": "synflip.spec.geometry",
+    "Result": "synflip.result",
+    "SynflipError": "synflip.errors",
+    "load": "synflip.modelfile",
+    "open_device": "synflip.device",
+    "save": "synflip.modelfile",
+}
+
+__all__ = [
+    "CompiledModel",
+    "Geometry",
+    "Result",
+    "SynflipError",
+    "__version__",
+    "load",
+    "open_device",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'synflip' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value  # so that this is not asked again
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,532 @@
+"""The command line. Every command: one line for an error, on stderr, and an exit status other than 0."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip import __version__
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from synflip.result import Result
+    from synflip.spec.geometry import Geometry
+    from synflip.spec.model import CompiledModel
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="synflip",
+    help="Neural networks whose weights are coin flips, as FPGA hardware.\n\n"
+    "A trained weight becomes a coin: its size is the probability of heads. Each sample flips every coin of "
+    "the network once and casts a vote; many votes give a class, and how sure to be of it.\n\n"
+    "Start with: synflip demo",
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class DeviceName(StrEnum):
+    """What runs a model."""
+
+    golden = "golden"
+    verilator = "verilator"
+
+
+class DataName(StrEnum):
+    """Data sets to train on."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion-mnist"
+
+
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="M.safetensors", help="A compiled model, as synflip train writes it.")
+]
+ImagesFile = Annotated[
+    Path,
+    typer.Option(
+        "--images", metavar="X.npy", help="Images: uint8 [N, I], one row an image, from numpy.save."
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", metavar="S", min=1, help="Network samples, so votes, of each image.")
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="K", min=0, help="Seed of the coins: the same seed, the same votes, anywhere."
+    ),
+]
+DeviceOption = Annotated[
+    DeviceName,
+    typer.Option(
+        "--device", help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle."
+    ),
+]
+GeometryOption = Annotated[
+    str,
+    typer.Option(
+        "--geometry", metavar="PxQ", help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8)."
+    ),
+]
+Margin = Annotated[
+    int | None,
+    typer.Option(
+        "--margin",
+        metavar="N",
+        min=1,
+        help="Stop early: an image is done once its leader is N votes ahead of the next.",
+    ),
+]
+Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
+ActivationBits = Annotated[
+    int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """What `synflip` does without a command."""
+    if version:
+        typer.echo(f"synflip {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")] = Path(
+        "synflip-demo"
+    ),
+    geometry: GeometryOption = "64x8",
+) -> None:
+    """Train on handwritten digits, run the result on both devices, compare every number, draw the votes.
+
+    Needs no files, no downloads and no FPGA. Writes the model, the test images and a picture (votes.png) into
+    DIR. Exit status 0 if and only if the simulated hardware gave exactly the golden model's numbers.
+
+    Example: synflip demo --out out/demo
+    """
+    from synflip.demo import demo as run_demo
+
+    if not run_demo(out, geometry):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+    ],
+    data: Annotated[
+        DataName,
+        typer.Option(
+            "--data", help="digits needs no files; the others are read from the folder in SYNFLIP_DATA."
+        ),
+    ] = DataName.digits,
+    hidden: Annotated[
+        str,
+        typer.Option(
+            "--hidden", metavar="J,J,..", help="Outputs of each hidden layer; none for no hidden layer."
+        ),
+    ] = "512,512",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", metavar="N", min=1, help="Passes over the data. Without it: as many as are worth it."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")] = 0,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Shift training images by up to one pixel.")
+    ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."
+        ),
+    ] = 8,
+) -> None:
+    """Train a network of coins, compile it to integers, and write it.
+
+    Prints the test accuracy of one sample and of the vote, counted by running the compiled model exactly.
+
+    Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
+
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
+    """
+    from synflip.compare import accuracies, check_logits
+    from synflip.files import check_output
+    from synflip.progress import bar, waiting
+
+    sizes = _hidden(hidden)
+    if seed >> 63:
+        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")
+    check_output(out)
+    with waiting("Loading torch"):
+        from synflip.compiler import compile_network
+        from synflip.data import load
+        from synflip.golden import Golden
+        from synflip.modelfile import save
+        from synflip.train import default_epochs
+        from synflip.train import train as fit
+
+    dataset = load(data.value)
+    check_logits(samples, len(dataset.test_labels), len(dataset.classes))
+    epochs = default_epochs(dataset) if epochs is None else epochs
+    began = time.perf_counter()
+    with bar(f"Training on {dataset.name}") as advance:
+        network = fit(
+            dataset,
+            sizes,
+            bits,
+            activation_bits,
+            epochs,
+            seed,
+            augment,
+            lambda s: advance(s.step, s.steps, f"epoch {s.epoch} of {s.epochs}, loss {s.loss:.3f}"),
+        )
+    seconds = time.perf_counter() - began
+    source = {
+        "data": dataset.name,
+        "seed": seed,
+        "epochs": epochs,
+        "augment": augment,
+        "synflip": __version__,
+    }
+    model = compile_network(network, dataset.classes, dataset.input_max, source)
+    save(model, out)
+    with Golden(_geometry("64x8", model)) as device, bar("Counting votes") as advance:
+        device.load(model)
+        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=advance)
+    one, vote = accuracies(result, dataset.test_labels)
+    _table(
+        f"{dataset.name}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",
+        ("training", f"{seconds:.1f} s"),
+        ("test images", str(len(dataset.test_labels))),
+        ("accuracy of one sample (mean)", f"{one:.2%}"),
+        (f"accuracy of the vote of {samples}", f"{vote:.2%}"),
+        ("wrote", str(out)),
+    )
+
+
+@app.command()
+def run(
+    model: ModelFile,
+    images: ImagesFile,
+    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the counts.")],
+    samples: Samples = 16,
+    seed: Seed = 0,
+    device: DeviceOption = DeviceName.golden,
+    geometry: GeometryOption = "64x8",
+    margin: Margin = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
+) -> None:
+    """Run a compiled model on images and write the votes.
+
+    R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
+    in), cycles int64 (of the accelerator; the golden model predicts them, -1 if the model does not fit), and
+    with --logits logits int32 [S, N, C].
+
+    Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
+    """
+    from synflip.files import check_output, replacing
+
+    check_output(out)
+    network, pixels = _open(model, images)
+    machine = _geometry(geometry, network)
+    result, seconds = _infer(device.value, machine, network, pixels, samples, seed, margin, logits)
+    with replacing(out) as partial:
+        result.save(partial)
+    rows = [
+        ("images x samples", f"{len(pixels)} x {samples}"),
+        ("samples used", f"{int(result.used.sum())} (mean {result.used.mean():.2f} an image)"),
+        ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
+        (
+            "cycles",
+            f"{result.cycles:,}"
+            if result.cycles >= 0
+            else _why_no_cycles(network, machine, samples, margin, logits),
+        ),
+        ("time", f"{seconds:.2f} s"),
+        ("wrote", str(out)),
+    ]
+    _table(f"{network.shape} on {device.value}, {machine.name}, seed {seed}", *rows)
+
+
+@app.command()
+def verify(
+    model: ModelFile,
+    images: ImagesFile,
+    samples: Samples = 16,
+    seed: Seed = 0,
+    device: DeviceOption = DeviceName.verilator,
+    geometry: GeometryOption = "64x8",
+    margin: Margin = None,
+) -> None:
+    """Check that a device gives exactly the golden model's numbers.
+
+    Compares the votes, the logits of every sample, their sums, the samples used and the cycle count. Exit
+    status 0 if and only if all are equal; otherwise 1, and the first difference is printed.
+
+    Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
+    """
+    from synflip.compare import compare
+
+    network, pixels = _open(model, images)
+    machine = _geometry(geometry, network)
+    golden, _ = _infer("golden", machine, network, pixels, samples, seed, margin, True)
+    other, seconds = _infer(device.value, machine, network, pixels, samples, seed, margin, True)
+    comparison = compare(golden, other, device.value)
+    rows = [
+        (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
+        for quantity, different in comparison.different.items()
+        if quantity != "cycles"
+    ]
+    rows += [
+        ("cycles", f"{golden.cycles:,} predicted, {other.cycles:,} counted"),
+        ("time", f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} cycles a second)"),
+        ("verdict", "equal" if comparison.equal else "DIFFERENT"),
+    ]
+    work = f"{len(pixels)} images x {samples} samples"
+    _table(f"{network.shape}: {device.value} against golden, {machine.name}, {work}", *rows)
+    if comparison.first:
+        raise SynflipError(f"first difference: {comparison.first}")
+
+
+@app.command()
+def verilog(
+    out: Annotated[Path, typer.Option("--out", metavar="top.v", help="Where to write the Verilog.")],
+    geometry: GeometryOption = "64x8",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+) -> None:
+    """Write the accelerator as one Verilog file, for any FPGA tool.
+
+    Nothing about a network is in it: any model that fits is loaded later, through the memory map.
+
+    Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
+    """
+    from synflip.files import check_output, replacing
+    from synflip.progress import waiting
+    from synflip.spec.geometry import Geometry
+
+    machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
+    check_output(out)
+    with waiting(f"Elaborating {machine.name}"):
+        from synflip_hdl.verilog import convert
+
+        text = convert(machine)
+    with replacing(out) as partial:
+        partial.write_text(text)
+    _table(
+        f"{machine.name}, k = {bits}, A = {activation_bits}",
+        ("lines", f"{text.count(chr(10)):,}"),
+        ("wrote", str(out)),
+    )
+
+
+@app.command()
+def images(
+    data: Annotated[DataName, typer.Argument(help="The data set.")],
+    out: Annotated[Path, typer.Option("--out", metavar="X.npy", help="Where to write the images.")],
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="Only the first N.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="Y.npy", help="Write their labels here.")
+    ] = None,
+) -> None:
+    """Write test images of a data set as the .npy file that run and verify read.
+
+    Example: synflip images digits --count 200 --out x.npy --labels y.npy
+    """
+    from synflip.data import load
+    from synflip.files import check_output, write_array
+
+    for path in (out, labels):
+        if path is not None:
+            check_output(path)
+    dataset = load(data.value)
+    write_array(out, dataset.test_images[:count])
+    if labels is not None:
+        write_array(labels, dataset.test_labels[:count])
+    _table(
+        f"{dataset.name}, test images",
+        ("images", f"uint8 {list(dataset.test_images[:count].shape)}, pixels 0..{dataset.input_max}"),
+        ("wrote", str(out) if labels is None else f"{out}, {labels}"),
+    )
+
+
+@app.command()
+def info(model: ModelFile) -> None:
+    """Say what is in a compiled model: its shape, its numbers, and where it came from.
+
+    Example: synflip info digits.safetensors
+    """
+    from synflip.modelfile import load
+
+    network = load(model)
+    synapses = sum(layer.q.size for layer in network.layers)
+    silent = sum(int((layer.q == 0).sum()) for layer in network.layers)
+    _table(
+        str(model),
+        ("shape", network.shape),
+        ("synapses", f"{synapses:,}, of which {silent:,} never come up heads"),
+        ("probability bits k", str(network.bits)),
+        ("activation bits A", str(network.activation_bits)),
+        ("shifts", ", ".join(str(shift) for shift in network.shifts) or "none"),
+        ("pixels", f"0..{network.input_max}"),
+        ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
+        *((f"source: {key}", str(value)) for key, value in network.source.items()),
+    )
+
+
+def _hidden(text: str) -> list[int]:
+    """``512,512`` to numbers."""
+    if text.strip() in ("", "none"):
+        return []
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) < 8 for part in parts):
+        raise SynflipError(f"--hidden {text!r} is not a list of layer sizes, such as 512,512")
+    return [int(part) for part in parts]
+
+
+def _open(model: Path, images: Path) -> "tuple[CompiledModel, NDArray[np.uint8]]":
+    """Both files, checked against each other."""
+    from synflip.files import read_images
+    from synflip.modelfile import load
+
+    network, pixels = load(model), read_images(images)
+    network.activations(pixels[:1])  # the shape, before a simulator is built
+    return network, pixels
+
+
+def _geometry(text: str, model: "CompiledModel") -> "Geometry":
+    """An accelerator of the size asked for, with the bits that the model has."""
+    from synflip.spec.geometry import Geometry
+
+    return Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+
+
+def _infer(
+    name: str,
+    geometry: "Geometry",
+    model: "CompiledModel",
+    pixels: "NDArray[np.uint8]",
+    samples: int,
+    seed: int,
+    margin: int | None,
+    logits: bool,
+) -> "tuple[Result, float]":
+    """The result, and the seconds that inference took."""
+    import numpy as np
+
+    from synflip.compare import check_logits
+    from synflip.device import open_device
+    from synflip.progress import bar, waiting
+    from synflip.request import check_request
+
+    check_request(samples, seed, None)
+    if logits:
+        check_logits(samples, len(pixels), len(model.classes))
+    # A lead above the number of samples is never reached, whatever its size.
+    margins = None if margin is None else np.full(samples, min(margin, samples + 1), dtype=np.int64)
+    with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
+        device = open_device(name, geometry)
+    with device:
+        with waiting("Loading the model"):
+            device.load(model)
+        with bar(f"Flipping coins: {name}") as advance:
+            start = time.perf_counter()
+            result = device.infer(pixels, samples, seed, margins, logits, advance)
+            return result, time.perf_counter() - start
+
+
+def _why_no_cycles(
+    model: "CompiledModel", geometry: "Geometry", samples: int, margin: int | None, logits: bool
+) -> str:
+    from synflip.plan import plan
+
+    try:
+        plan(model, geometry, samples, margin is not None, logits)
+    except SynflipError as error:
+        return f"not predicted: {error}"
+    return "not predicted"
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
+
+
+def _table(title: str, *rows: tuple[str, str]) -> None:
+    """Names and values under a title. What comes from files is shown without markup or control characters."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(_printable(title), style="bold"), title_justify="left", show_header=False, box=None
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(_printable(name)), Text(_printable(value)))
+    console.print(table)
+
+
+def _printable(text: str) -> str:
+    """One line, without control characters: names in files must not drive a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {_printable(message)}", file=sys.stderr)
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (that of the process if None); its exit status."""
+    try:
+        status = app(args=arguments, prog_name="synflip", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except SynflipError as error:
+        return _fail(str(error), 1)
+    except MemoryError:
+        return _fail("not enough memory; take fewer images or samples", 1)
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        return _fail("interrupted", INTERRUPTED)
+    return status or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""``synflip demo``: train, compile, run on the golden model and in Verilator, compare, draw. No downloads."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from synflip import __version__
+from synflip.compare import Comparison, accuracies, compare
+from synflip.data import Dataset
+from synflip.device import open_device
+from synflip.errors import SynflipError
+from synflip.files import replacing, write_array
+from synflip.progress import bar, waiting
+from synflip.result import Result
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel
+
+HIDDEN = (64, 128)
+HIDDEN_TEXT = ",".join(str(size) for size in HIDDEN)
+BITS = 4
+SAMPLES = 16
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A device's result and the seconds that it took, without loading."""
+
+    result: Result
+    seconds: float
+
+
+def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> bool:
+    """Run it all, write files into the folder ``out``, print a table; whether both devices agree.
+
+    Writes ``digits.safetensors``, ``images.npy`` and ``labels.npy`` (the test images), ``votes.png``.
+    """
+    console = console or Console(highlight=False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    machine = Geometry.parse(geometry, bits=BITS)
+    data, model, float_accuracy = _train()
+    golden = _run("golden", machine, model, data)
+    verilator = _run("verilator", machine, model, data)
+    comparison = compare(golden.result, verilator.result, "verilator")
+
+    from synflip.figures import draw_votes
+    from synflip.modelfile import save
+
+    save(model, out / "digits.safetensors")
+    write_array(out / "images.npy", data.test_images)
+    write_array(out / "labels.npy", data.test_labels)
+    with replacing(out / "votes.png") as partial:
+        draw_votes(golden.result, data, partial)
+
+    _report(console, data, model, machine, float_accuracy, golden, verilator, comparison)
+    model_file, images = out / "digits.safetensors", out / "images.npy"
+    console.print(
+        f"\nWrote digits.safetensors, images.npy, labels.npy and votes.png into {out}. Look at the last; try"
+    )
+    console.print(f"  synflip info {model_file}", soft_wrap=True)
+    console.print(
+        f"  synflip verify {model_file} --images {images} --samples 4 --seed 7 --geometry 32x4",
+        soft_wrap=True,
+    )
+    return comparison.equal
+
+
+def _train() -> tuple[Dataset, CompiledModel, float]:
+    """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
+    with waiting("Loading torch"):
+        from synflip.compiler import compile_network
+        from synflip.data import load
+        from synflip.train import float_baseline, train
+
+    data = load("digits")
+    with bar("Training with coins") as advance:
+        network = train(
+            data, HIDDEN, BITS, seed=SEED, progress=lambda s: advance(s.step, s.steps, f"loss {s.loss:.3f}")
+        )
+    with bar("Training with floats") as advance:
+        float_accuracy = float_baseline(data, HIDDEN, seed=SEED, progress=lambda s: advance(s.step, s.steps))
+    source = {"data": data.name, "seed": SEED, "synflip": __version__}
+    return data, compile_network(network, data.classes, data.input_max, source), float_accuracy
+
+
+def _run(name: str, geometry: Geometry, model: CompiledModel, data: Dataset) -> Timed:
+    with waiting(f"Building the {name} device (kept for the next time)"):
+        device = open_device(name, geometry)
+    with device:
+        with waiting(f"Loading the model into the {name} device"):
+            device.load(model)
+        with bar(f"Flipping coins: {name}") as advance:
+            start = time.perf_counter()
+            result = device.infer(data.test_images, SAMPLES, SEED, logits=True, progress=advance)
+            return Timed(result, time.perf_counter() - start)
+
+
+def _report(
+    console: Console,
+    data: Dataset,
+    model: CompiledModel,
+    geometry: Geometry,
+    float_accuracy: float,
+    golden: Timed,
+    verilator: Timed,
+    comparison: Comparison,
+) -> None:
+    images = len(data.test_labels)
+    one, vote = accuracies(golden.result, data.test_labels)
+    table = Table(
+        title=f"{data.name}, {model.shape}, k = {model.bits}: {images} test images", title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("Accuracy of one network sample (mean)", f"{one:.2%}")
+    table.add_row(f"Accuracy of the vote of {SAMPLES} samples", f"{vote:.2%}")
+    table.add_row("Accuracy of an ordinary network, float weights", f"{float_accuracy:.2%}", end_section=True)
+    for quantity in ("votes", "logits", "logit sums"):
+        wrong, of = comparison.different[quantity], comparison.compared[quantity]
+        table.add_row(f"Mismatches, Verilator against golden: {quantity}", f"{wrong} of {of:,}")
+    table.add_row(f"Cycles of a {geometry.name} accelerator: predicted", f"{golden.result.cycles:,}")
+    table.add_row(
+        f"Cycles of a {geometry.name} accelerator: counted", f"{verilator.result.cycles:,}", end_section=True
+    )
+    passes = images * SAMPLES
+    table.add_row("Cycles an image and sample", f"{verilator.result.cycles / passes:.1f}")
+    table.add_row("Golden model, time", f"{golden.seconds:.2f} s")
+    rate = verilator.result.cycles / max(verilator.seconds, 1e-9)
+    table.add_row("Verilator, time", f"{verilator.seconds:.2f} s ({rate:,.0f} cycles a second)")
+    console.print(table)
+    if comparison.first:
+        console.print(f"First difference: {comparison.first}", soft_wrap=True, markup=False)

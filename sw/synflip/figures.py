@@ -1,0 +1,116 @@
+"""The demo's picture: images that the votes are most and least certain of, with their votes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.data import Dataset
+from synflip.result import Result
+
+# Of the colour-blind safe palette of Okabe and Ito. They differ in lightness too.
+RIGHT = "#0072B2"
+WRONG = "#E69F00"
+INK = "#222222"
+FAINT = "#8C8C8C"
+
+
+def by_certainty(result: Result) -> NDArray[np.int64]:
+    """Image numbers, the most certain first: by entropy of the votes, then by lead in logits per sample."""
+    if result.logit_sums.shape[1] > 1:
+        top = np.sort(result.logit_sums, axis=1)
+        lead = (top[:, -1] - top[:, -2]) / np.maximum(result.used, 1)
+    else:
+        lead = np.zeros(len(result.used))
+    return np.lexsort((-lead, result.entropy))
+
+
+def chosen(result: Result, each: int) -> tuple[list[int], list[int]]:
+    """``each`` most certain images, of different classes if possible, and ``each`` least certain ones."""
+    order = by_certainty(result).tolist()
+    winners = result.winner
+    fresh: list[int] = []
+    again: list[int] = []
+    for image in order:
+        seen = {int(winners[other]) for other in fresh}
+        (again if int(winners[image]) in seen else fresh).append(image)
+    return (fresh + again)[:each], order[::-1][:each]
+
+
+def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None:
+    """Write a PNG: the most certain test images of ``data``, the least certain ones, and their votes.
+
+    result: the votes of ``data.test_images``, in the same order.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = chosen(result, each)
+    figure = Figure(figsize=(2.3 * each, 6.1), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    bands: Any = figure.subfigures(2, 1)  # an array of two
+    for band, title, images in zip(
+        figure.subfigures(2, 1).tolist(), ("Most certain", "Least certain"), rows, strict=True
+    ):
+        band.suptitle(title, x=0.02, y=0.97, ha="left", fontsize=13, fontweight="bold", color=INK)
+        grid = band.add_gridspec(
+            2,
+            each,
+            height_ratios=(1, 1.35),
+            left=0.06,
+            right=0.99,
+            top=0.80,
+            bottom=0.12,
+            hspace=0.14,
+            wspace=0.42,
+        )
+        for column, image in enumerate(images):
+            _draw_image(band.add_subplot(grid[0, column]), result, data, image)
+            _draw_bars(band.add_subplot(grid[1, column]), result, data, image, first=column == 0)
+    figure.text(
+        0.99, 0.985, "blue: the right class   orange: another", ha="right", va="top", fontsize=9, color=INK
+    )
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _draw_image(axes, result: Result, data: Dataset, image: int) -> None:  # type: ignore[no-untyped-def]
+    axes.imshow(data.test_images[image].reshape(data.shape), cmap="gray_r", vmin=0, vmax=data.input_max)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color(FAINT)
+    label, winner = int(data.test_labels[image]), int(result.winner[image])
+    verdict = (
+        f"{data.classes[label]}"
+        if winner == label
+        else f"{data.classes[label]}, taken for {data.classes[winner]}"
+    )
+    axes.set_title(verdict, fontsize=10, color=INK, pad=4)
+
+
+def _draw_bars(axes, result: Result, data: Dataset, image: int, first: bool) -> None:  # type: ignore[no-untyped-def]
+    votes = result.votes[image]
+    label = int(data.test_labels[image])
+    places = np.arange(len(votes))
+    axes.barh(places, votes, height=0.78, color=[RIGHT if place == label else WRONG for place in places])
+    for place, count in zip(places, votes, strict=True):
+        if count:
+            axes.annotate(
+                str(count),
+                (count, place),
+                xytext=(2, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color=INK,
+            )
+    axes.set_yticks(places, data.classes, fontsize=7.5, color=INK)
+    axes.tick_params(length=0)
+    axes.set_xlim(0, max(int(result.used.max()) * 1.15, 1))
+    axes.set_xticks([])
+    axes.invert_yaxis()
+    for side in ("top", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.spines["left"].set_color(FAINT)
+    axes.set_xlabel(f"votes of {result.used[image]} samples", fontsize=7.5, color=INK)

@@ -1,0 +1,95 @@
+"""Files of the command line: images that are not trusted, results that are whole or not there."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+
+MAX_IMAGE_BYTES = 1 << 30
+
+
+def read_images(path: str | Path) -> NDArray[np.uint8]:
+    """Images uint8 [N, I] from a ``.npy`` file, N and I at least 1.
+
+    The file is not trusted: nothing is unpickled, and no more is read than its own size. Raises SynflipError.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise SynflipError(
+                f"{path} is {'not a file' if path.exists() else 'missing'}; images are a .npy file"
+            )
+        with path.open("rb") as file:
+            shape, fortran = _header(file, path)
+            pixels = np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran else "C"))
+
+
+def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, int], bool]:
+    """Shape and order of the array in ``file``, checked against its size; leaves it at the first pixel."""
+    size = path.stat().st_size
+    if size > MAX_IMAGE_BYTES:
+        raise SynflipError(
+            f"{path} has {size} bytes; images may have {MAX_IMAGE_BYTES}: split them over several files"
+        )
+    try:
+        version = npy.read_magic(file)
+        if version != (1, 0):  # what np.save writes for any array of numbers; its header is at most 64 KiB
+            raise ValueError(f"format {version[0]}.{version[1]} instead of 1.0")
+        shape, fortran, dtype = npy.read_array_header_1_0(file)
+    except (ValueError, TypeError, SyntaxError, RecursionError, EOFError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "its header cannot be read"
+        raise SynflipError(f"{path} is not a .npy file as np.save writes it: {reason}") from None
+    if dtype != np.uint8:
+        raise SynflipError(f"{path} holds {dtype}; images are uint8: save pixels.astype(np.uint8)")
+    if len(shape) != 2:
+        raise SynflipError(
+            f"{path} has shape {list(shape)}; images are [N, I]: save pixels.reshape(len(pixels), -1)"
+        )
+    if min(shape) < 1:
+        raise SynflipError(f"{path} has shape {list(shape)}: there is nothing in it")
+    there = size - file.tell()
+    if math.prod(shape) != there:
+        raise SynflipError(
+            f"{path} has {there} bytes of pixels; its shape {list(shape)} needs {math.prod(shape)}"
+        )
+    return (shape[0], shape[1]), fortran
+
+
+def check_output(path: str | Path) -> Path:
+    """``path``, if a file can be written there; asked before long work. Raises SynflipError."""
+    path = Path(path)
+    if path.is_dir():
+        raise SynflipError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise SynflipError(f"cannot write {path}: there is no folder {path.parent}")
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name to write to; it takes ``path``'s place when all is written. Raises SynflipError."""
+    path = check_output(path)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise SynflipError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_array(path: str | Path, array: NDArray[np.generic]) -> None:
+    """Write ``array`` as ``.npy``. Raises SynflipError."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
