@@ -385,8 +385,8 @@ for n, i, j in itertools.product((1, 2, 5, 17, 64), (1, 2, 3, 8, 33, 65, 300), (
 
 @pytest.mark.parametrize("unit", ["SSE41", "AVX2", "AVX512_CORE", "ALL"])
 def test_products_are_exact_whatever_the_vector_unit(unit: str) -> None:
-    """oneDNN below torch picks its kernels by the machine. Those without dot-product instructions add pairs of
-    products in 16 bits, which can saturate (pytorch issue 136746). Tried as far as this machine can act as
+    """oneDNN below torch picks its kernels by the machine. Those without dot-product instructions add pairs
+    of products in 16 bits, which can saturate (pytorch issue 136746). Tried as far as this machine can act as
     another; in a fresh process, for the choice is made once."""
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": unit, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", MATMUL], env=environment, capture_output=True, text=True)

@@ -355,6 +355,12 @@ def test_tensors_need_not_be_contiguous(tmp_path: Path) -> None:
     assert (tmp_path / "turned").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
+def test_bytes_do_not_depend_on_the_order_in_which_the_source_was_told(tmp_path: Path) -> None:
+    save(model(source={"data": "digits", "epochs": 3}), tmp_path / "one")
+    save(model(source={"epochs": 3, "data": "digits"}), tmp_path / "other")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
 def test_a_model_that_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "m.safetensors"
     with pytest.raises(SynflipError) as error:
