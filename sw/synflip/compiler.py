@@ -1,0 +1,110 @@
+"""Trained weights to a compiled model: integers only, or a refusal naming the layer and the number."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synflip.errors import SynflipError
+from synflip.spec.coins import probability_word
+from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.sizes import MAX_BITS
+
+if TYPE_CHECKING:
+    from synflip.nn import SynapticNetwork
+
+_INT32 = np.iinfo(np.int32)
+
+
+def compile_network(
+    network: "SynapticNetwork",
+    classes: Sequence[str],
+    input_max: int,
+    source: Mapping[str, Any] | None = None,
+) -> CompiledModel:
+    """The compiled model of a trained network.
+
+    classes: a name for each logit. input_max: the largest pixel. source: where the network came from, JSON
+    values; ``logit_scale``, the divisor of the logits in the softmax, is added to it. Raises SynflipError.
+    """
+    weights, biases = [], []
+    for layer in network.linear:
+        weights.append(layer.weight.detach().numpy())
+        biases.append(layer.quantised()[1].detach().numpy())
+    return compile_layers(
+        weights,
+        biases,
+        [shift.shift for shift in network.hidden],
+        network.bits,
+        network.activation_bits,
+        classes,
+        input_max,
+        {**(source or {}), "logit_scale": network.temperature.item()},
+    )
+
+
+def compile_layers(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    shifts: Sequence[int],
+    bits: int,
+    activation_bits: int,
+    classes: Sequence[str],
+    input_max: int,
+    source: Mapping[str, Any] | None = None,
+) -> CompiledModel:
+    """The compiled model of plain arrays.
+
+    weights: a float [J, I] for each layer, in [-1, 1], made the nearest value that ``bits`` can write (see
+    ``synflip.spec.coins.probability_word``). biases: [J] for each layer, rounded to the nearest integer.
+    shifts: r of each hidden layer. Raises SynflipError, with the layer and the number, for what cannot be run
+    exactly.
+    """
+    if len(biases) != len(weights):
+        raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
+        raise SynflipError(f"bits must be an integer in 1..{MAX_BITS}, not {bits!r}")
+    layers = tuple(
+        _layer(f"layer {index}", weight, bias, bits)
+        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True))
+    )
+    return CompiledModel(
+        layers=layers,
+        bits=bits,
+        activation_bits=activation_bits,
+        shifts=tuple(shifts),
+        classes=tuple(classes),
+        input_max=input_max,
+        source=dict(source or {}),
+    )
+
+
+def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int) -> Layer:
+    w, b = _floats(f"{name}: the weights", weight), _floats(f"{name}: the bias", bias)
+    if w.ndim != 2 or 0 in w.shape:
+        raise SynflipError(f"{name}: the weights have shape {list(w.shape)}, not [outputs, inputs]")
+    if b.shape != w.shape[:1]:
+        raise SynflipError(f"{name}: the bias has shape {list(b.shape)}, not [{w.shape[0]}]")
+    outside = ~(np.abs(w) <= 1)  # true for NaN too
+    if outside.any():
+        j, i = (int(at[0]) for at in np.nonzero(outside))
+        raise SynflipError(
+            f"{name}: weight[{j}, {i}] = {w[j, i]} is outside [-1, 1]; clamp weights while training"
+        )
+    rounded = np.rint(b)
+    outside = ~((rounded >= _INT32.min) & (rounded <= _INT32.max))
+    if outside.any():
+        j = int(outside.argmax())
+        raise SynflipError(f"{name}: bias[{j}] = {b[j]} does not fit 32 bits")
+    q = probability_word(np.abs(w), bits)
+    # A coin that never comes up has no sign worth writing: one network, one file.
+    sign = ((w < 0) & (q > 0)).astype(np.uint8)
+    return Layer(q, sign, rounded.astype(np.int32))
+
+
+def _floats(what: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SynflipError(f"{what} are not an array of numbers: {error}") from None

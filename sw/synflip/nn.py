@@ -1,0 +1,163 @@
+"""Networks whose weights are coins, in the contract's integer units: what is trained is what is compiled.
+
+A synapse adds sign * x with probability |w|. Over its coins, output j has mean b + sum of w x and variance sum
+of x^2 |w| (1 - |w|); by the central limit theorem it is close to a Gaussian, so training draws one Gaussian
+number an output in place of one coin a synapse, and gradients flow through mean and variance (local
+reparameterisation: Kingma, Salimans, Welling, NeurIPS 2015, arXiv 1506.02557). Whatever is an integer in the
+compiled model is rounded in the forward pass and passed through in the backward pass (straight-through: Bengio
+et al., 2013, arXiv 1308.3432).
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from synflip.errors import SynflipError
+from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
+
+MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
+MAX_TRAINED_BIAS = (1 << 23) - 1
+_LEAST_VARIANCE = 1e-2  # of a sum of integers: nothing, but the square root wants a slope
+_MEAN_SQUARE = (
+    1 / 10
+)  # of an activation as a share of the largest, for the initial scale: about that of ink on paper
+
+
+class SynapticLinear(nn.Module):
+    """One layer of coins: activations [N, I] in 0..2**A-1 to sums z [N, J], both float32 that hold integers.
+
+    weight: [J, I] in [-1, 1], probability and sign. bias: [J], in units of ``bias_unit``. In training the sums
+    have Gaussian noise; in evaluation the coins are flipped once for the whole batch and the sums are exact.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bits: int, activation_bits: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.bits = bits
+        # Standard deviation of z over coins and initial weights: the mean of |w| is one half. Measuring biases
+        # in it lets one learning rate serve weights and biases.
+        self.bias_unit = ((1 << activation_bits) - 1) * math.sqrt(inputs * _MEAN_SQUARE / 2)
+        self.weight = nn.Parameter(torch.rand(outputs, inputs, generator=generator) * 2 - 1)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def quantised(self) -> tuple[Tensor, Tensor]:
+        """Weights [J, I] and integer biases [J] as the compiled model has them; gradients pass through."""
+        with torch.no_grad():
+            heads = _thresholds(self.weight, self.bits)
+            probability = torch.copysign(heads.mul_(1.0 / (1 << self.bits)), self.weight)
+        weight = self.weight + (probability - self.weight).detach()
+        bias = self.bias * self.bias_unit
+        rounded = bias.detach().round().clamp(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)
+        return weight, bias + (rounded - bias).detach()
+
+    def flip(self, generator: torch.Generator) -> Tensor:
+        """One flip of every synapse: [J, I] of -1, 0, 1."""
+        with torch.no_grad():
+            weight, _ = self.quantised()
+            return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
+
+    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Sums z [N, J] of activations [N, I]."""
+        weight, bias = self.quantised()
+        if not self.training:
+            return torch.nn.functional.linear(x, self.flip(generator), bias)
+        mean = torch.nn.functional.linear(x, weight, bias)
+        magnitude = weight.abs()
+        variance = torch.nn.functional.linear(x * x, magnitude - magnitude * magnitude)
+        noise = torch.randn(mean.shape, generator=generator)
+        return mean + (variance + _LEAST_VARIANCE).sqrt() * noise
+
+    def clamp(self) -> None:
+        """Bring the weights back into [-1, 1]; to be called after each step."""
+        with torch.no_grad():
+            self.weight.clamp_(-1, 1)
+
+
+class Shift(nn.Module):
+    """Sums z to activations: min(max((z + round) >> r, 0), 2**A - 1); r is a learned log2 scale, rounded."""
+
+    def __init__(self, log2_scale: float, activation_bits: int) -> None:
+        super().__init__()
+        self.largest = (1 << activation_bits) - 1
+        self.log2_scale = nn.Parameter(torch.tensor(log2_scale))
+
+    @property
+    def shift(self) -> int:
+        """r."""
+        return min(max(round(self.log2_scale.item()), 0), MAX_TRAINED_SHIFT)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Activations of sums, the same shape."""
+        r = self.log2_scale + (self.shift - self.log2_scale).detach()
+        y = z * torch.exp2(-r)
+        with torch.no_grad():
+            rounded = ((z + ((1 << self.shift) >> 1)) * 2.0**-self.shift).floor_()
+        y = y + (rounded - y).detach()
+        return y.clamp(0, self.largest)
+
+
+class SynapticNetwork(nn.Module):
+    """Layers of coins with shifts between them: activations [N, I] in 0..2**A-1 to logits [N, C].
+
+    sizes: inputs, hidden layers, classes. bits: k. activation_bits: A. seed: of the initial weights.
+    ``temperature`` is the learned divisor of the logits in the softmax. Raises SynflipError for sizes that no
+    accelerator runs.
+    """
+
+    def __init__(self, sizes: Sequence[int], bits: int, activation_bits: int, seed: int = 0) -> None:
+        super().__init__()
+        _check_sizes(sizes, bits, activation_bits)
+        self.bits = bits
+        self.activation_bits = activation_bits
+        generator = torch.Generator().manual_seed(seed)
+        self.linear = [
+            SynapticLinear(inputs, outputs, bits, activation_bits, generator)
+            for inputs, outputs in pairwise(sizes)
+        ]
+        # Three standard deviations fill the range of an activation.
+        largest = (1 << activation_bits) - 1
+        self.hidden = [
+            Shift(math.log2(3 * layer.bias_unit / largest), activation_bits) for layer in self.linear[:-1]
+        ]
+        self.layers, self.shifts = nn.ModuleList(self.linear), nn.ModuleList(self.hidden)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(self.linear[-1].bias_unit)))
+
+    @property
+    def temperature(self) -> Tensor:
+        """Positive scalar: class probabilities are softmax(logits / temperature)."""
+        return self.log_temperature.exp()
+
+    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Logits [N, C]: with Gaussian noise in training; in evaluation, exactly those of one network sample."""
+        for layer, shift in zip(self.linear, self.hidden, strict=False):
+            x = shift(layer(x, generator))
+        return self.linear[-1](x, generator)
+
+    def clamp(self) -> None:
+        """Bring all weights back into [-1, 1]; to be called after each step."""
+        for layer in self.linear:
+            layer.clamp()
+
+
+def _thresholds(weight: Tensor, bits: int) -> Tensor:
+    """T in 0..2**k of weights in [-1, 1], as ``synflip.spec.coins.probability_word`` chooses it."""
+    heads = weight.abs().mul_(1 << bits).round_()
+    half = 1 << (bits - 1)
+    return heads.sub_((heads == half).to(heads.dtype))
+
+
+def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
+    if not 2 <= len(sizes) <= MAX_LAYERS + 1:
+        raise SynflipError(f"{len(sizes) - 1} layers; a network has 1..{MAX_LAYERS}")
+    for index, size in enumerate(sizes):
+        if size < 1 or (index and size > MAX_OUTPUTS):
+            what = f"layer {index - 1}: {size} outputs" if index else f"{size} inputs"
+            raise SynflipError(f"{what}; a layer has 1..{MAX_OUTPUTS} outputs and at least 1 input")
+    if not 1 <= bits <= MAX_BITS:
+        raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits}")
+    if not 1 <= activation_bits <= MAX_ACTIVATION_BITS:
+        raise SynflipError(f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits}")

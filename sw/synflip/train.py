@@ -1,0 +1,181 @@
+"""Training: a network of coins, and the ordinary network that it is compared with."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from synflip.data import Dataset
+from synflip.errors import SynflipError
+from synflip.nn import SynapticNetwork
+
+BATCH = 128
+RATE = 0.01
+SMALL_BATCH = 32
+SMALL = 10_000  # images; below it, smaller batches and more epochs
+WARM_UP = 0.3  # share of the steps in which the rate rises
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training is. loss: mean cross-entropy of the batch, in nats. rate: learning rate."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    rate: float
+
+
+#: Called after every step, from 1 to ``steps``.
+Progress = Callable[[Step], None]
+
+
+def default_epochs(dataset: Dataset) -> int:
+    """Epochs that bring training close to where more change little."""
+    return 15 if len(dataset.train_labels) >= SMALL else 60
+
+
+def train(
+    dataset: Dataset,
+    hidden: Sequence[int] = (512, 512),
+    bits: int = 4,
+    activation_bits: int = 8,
+    epochs: int | None = None,
+    seed: int = 0,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> SynapticNetwork:
+    """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
+
+    hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
+    augment: shift every training image by up to one pixel each way. The same seed gives the same network on the
+    same machine with the same number of torch threads. Raises SynflipError for sizes that no accelerator runs.
+    """
+    epochs = _epochs(dataset, epochs)
+    network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(network(x, generator) / network.temperature, labels)
+
+    images = activations(dataset.train_images, dataset.input_max, activation_bits)
+    _fit(network, loss, dataset, images, epochs, RATE, generator, augment, progress, after_step=network.clamp)
+    return network.eval()
+
+
+def float_baseline(
+    dataset: Dataset,
+    hidden: Sequence[int] = (512, 512),
+    epochs: int | None = None,
+    seed: int = 0,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> float:
+    """Test accuracy, 0..1, of an ordinary ReLU network of the same shape, trained the same way."""
+    epochs = _epochs(dataset, epochs)
+    sizes = _sizes(dataset, hidden)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modules: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            modules += [nn.Linear(inputs, outputs), nn.ReLU()]
+    network = nn.Sequential(*modules[:-1])
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(network(x / dataset.input_max), labels)
+
+    _fit(network, loss, dataset, dataset.train_images, epochs, RATE / 5, generator, augment, progress)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(dataset.test_images).float() / dataset.input_max)
+    return float((logits.argmax(1).numpy() == dataset.test_labels).mean())
+
+
+def activations(pixels: NDArray[np.uint8], input_max: int, activation_bits: int) -> NDArray[np.uint8]:
+    """Pixels [N, I] in 0..input_max to 0..2**A-1, as ``CompiledModel.activations`` does."""
+    largest = (1 << activation_bits) - 1
+    scaled = (2 * largest * np.arange(input_max + 1) + input_max) // (2 * input_max)
+    return scaled.astype(np.uint8)[pixels]
+
+
+def one_cycle(fraction: float) -> float:
+    """Learning rate as a share of the highest: half a cosine up from 1/25, then half a cosine down to 0.
+
+    fraction: of the steps done, 0..1. Smith and Topin, 2017, arXiv 1708.07120.
+    """
+    if fraction < WARM_UP:
+        return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * fraction / WARM_UP)) / 2
+    return (1 + math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def _fit(
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    dataset: Dataset,
+    images: NDArray[np.uint8],
+    epochs: int,
+    rate: float,
+    generator: torch.Generator,
+    augment: bool,
+    progress: Progress | None,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """Minimise ``loss(activations, labels)`` over shuffled batches."""
+    count = len(images)
+    batch = BATCH if count >= SMALL else SMALL_BATCH
+    steps = epochs * math.ceil(count / batch)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+    network.train()
+    step = 0
+    for epoch in range(epochs):
+        for x, labels in _batches(dataset, images, batch, generator, augment):
+            now = rate * one_cycle(step / steps)
+            optimiser.param_groups[0]["lr"] = now
+            optimiser.zero_grad()
+            value = loss(x, labels)
+            value.backward()
+            optimiser.step()
+            if after_step:
+                after_step()
+            step += 1
+            if progress:
+                progress(Step(step, steps, epoch + 1, epochs, value.item(), now))
+
+
+def _batches(
+    dataset: Dataset, images: NDArray[np.uint8], batch: int, generator: torch.Generator, augment: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled float32 [N, I] and int64 [N], once through the training set."""
+    x, labels = torch.from_numpy(images), torch.from_numpy(dataset.train_labels)
+    for chosen in torch.randperm(len(x), generator=generator).split(batch):
+        part = x[chosen]
+        yield (_shifted(part, dataset.shape, generator) if augment else part).float(), labels[chosen]
+
+
+def _shifted(images: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Images [N, I], each moved by -1, 0 or 1 pixels down and right; what moves in is 0."""
+    height, width = shape
+    padded = torch.zeros(len(images), height + 2, width + 2, dtype=images.dtype)
+    padded[:, 1:-1, 1:-1] = images.view(-1, height, width)
+    down, right = torch.randint(3, (2, len(images), 1, 1), generator=generator)
+    rows, columns = torch.arange(height).view(1, -1, 1) + down, torch.arange(width).view(1, 1, -1) + right
+    return padded[torch.arange(len(images)).view(-1, 1, 1), rows, columns].reshape(len(images), -1)
+
+
+def _epochs(dataset: Dataset, epochs: int | None) -> int:
+    epochs = default_epochs(dataset) if epochs is None else epochs
+    if epochs < 1:
+        raise SynflipError(f"epochs must be at least 1, not {epochs}")
+    return epochs
+
+
+def _sizes(dataset: Dataset, hidden: Sequence[int]) -> list[int]:
+    return [dataset.train_images.shape[1], *hidden, len(dataset.classes)]
