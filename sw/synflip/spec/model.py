@@ -224,7 +224,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     image = header.get("input", {})
     if not isinstance(image, dict):
         raise SynflipError("`input` of the `synflip` metadata must be an object such as {\"max\": 255}")
-    activation_bits = header.get("a")
+    activation_bits: Any = header.get("a")
     _in_range("a, the activation bits,", activation_bits, 1, MAX_ACTIVATION_BITS)
     source = header.get("source", {})
     return CompiledModel(
