@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,8 +57,9 @@ def train(
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
     hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: shift every training image by up to one pixel each way. The same seed gives the same network on the
-    same machine with the same number of torch threads. Raises SynflipError for sizes that no accelerator runs.
+    augment: shift every training image by up to one pixel each way. The same seed gives the same network on
+    the same machine with the same number of torch threads. Raises SynflipError for sizes that no accelerator
+    runs.
     """
     epochs = _epochs(dataset, epochs)
     network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed)
@@ -135,19 +137,31 @@ def _fit(
     optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
     network.train()
     step = 0
-    for epoch in range(epochs):
-        for x, labels in _batches(dataset, images, batch, generator, augment):
-            now = rate * one_cycle(step / steps)
-            optimiser.param_groups[0]["lr"] = now
-            optimiser.zero_grad()
-            value = loss(x, labels)
-            value.backward()
-            optimiser.step()
-            if after_step:
-                after_step()
-            step += 1
-            if progress:
-                progress(Step(step, steps, epoch + 1, epochs, value.item(), now))
+    with _threads(torch.get_num_threads() if count >= SMALL else 1):
+        for epoch in range(epochs):
+            for x, labels in _batches(dataset, images, batch, generator, augment):
+                now = rate * one_cycle(step / steps)
+                optimiser.param_groups[0]["lr"] = now
+                optimiser.zero_grad()
+                value = loss(x, labels)
+                value.backward()
+                optimiser.step()
+                if after_step:
+                    after_step()
+                step += 1
+                if progress:
+                    progress(Step(step, steps, epoch + 1, epochs, value.item(), now))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch threads while training. Small batches gain nothing from many, and starve on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _batches(
