@@ -101,8 +101,8 @@ def load(name: str) -> Dataset:
 
     The latter two are read from the folder in the environment variable SYNFLIP_DATA (``<name>/<file>`` or
     ``<file>``, each as it is or with ``.gz``); if it is not set, they are fetched once. Either way their
-    SHA-256 must be the original's. Raises SynflipError for another name, and for files that are missing or not
-    the original ones.
+    SHA-256 must be the original's. Raises SynflipError for another name, and for files that are missing or
+    not the original ones.
     """
     if name == "digits":
         return _digits()

@@ -1,8 +1,8 @@
 """Networks whose weights are coins, in the contract's integer units: what is trained is what is compiled.
 
 A synapse adds sign * x with probability |w|. Over its coins, output j has mean b + sum of w x and variance
-sum of x^2 |w| (1 - |w|); by the central limit theorem it is close to a Gaussian, so training draws one Gaussian
-number an output in place of one coin a synapse, and gradients flow through mean and variance (local
+sum of x^2 |w| (1 - |w|); by the central limit theorem it is close to a Gaussian, so training draws one
+Gaussian number an output in place of one coin a synapse, and gradients flow through mean and variance (local
 reparameterisation: Kingma, Salimans, Welling, NeurIPS 2015, arXiv 1506.02557). Whatever is an integer in the
 compiled model is rounded in the forward pass and passed through in the backward pass (straight-through:
 Bengio, Léonard, Courville, 2013, arXiv 1308.3432).
@@ -142,12 +142,12 @@ class SynapticNetwork(nn.Module):
 class _NoisySums(torch.autograd.Function):
     """mean + standard deviation * noise of the sums, with the gradients written out.
 
-    Autograd would keep and revisit a dozen tensors as large as the weights; this makes a training step a quarter shorter.
+    Autograd would keep and revisit a dozen tensors as large as the weights: a third more time for a step.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, _trained: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
-        """x: [N, I]. _trained, weight: [J, I], before and after quantising. noise: [N, J], standard normal."""
+        """x: [N, I]. _trained, weight: [J, I], before and after quantising. noise: [N, J], normal."""
         squared = x * x
         spread = weight.abs().addcmul_(weight, weight, value=-1)  # |w| (1 - |w|)
         deviation = (squared @ spread.T).add_(_LEAST_VARIANCE).sqrt_()
