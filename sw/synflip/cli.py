@@ -485,9 +485,9 @@ def _table(title: str, *rows: tuple[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(_printable(title), style="bold"), title_justify="left", show_header=False, box=None
-    )
+    console = _console()
+    console.print(Text(_printable(title), style="bold"), soft_wrap=True)
+    table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:

@@ -38,7 +38,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
 
     Writes ``digits.safetensors``, ``images.npy`` and ``labels.npy`` (the test images), ``votes.png``.
     """
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, markup=False)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,14 +60,12 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
 
     _report(console, data, model, machine, float_accuracy, golden, verilator, comparison)
     model_file, images = out / "digits.safetensors", out / "images.npy"
-    console.print(
-        f"\nWrote digits.safetensors, images.npy, labels.npy and votes.png into {out}. Look at the last; try"
-    )
-    console.print(f"  synflip info {model_file}", soft_wrap=True)
-    console.print(
+    for line in (
+        f"\nThe votes of some images: {out / 'votes.png'}. The model and the images are there too; try",
+        f"  synflip info {model_file}",
         f"  synflip verify {model_file} --images {images} --samples 4 --seed 7 --geometry 32x4",
-        soft_wrap=True,
-    )
+    ):
+        console.print(line, soft_wrap=True)
     return comparison.equal
 
 
@@ -113,26 +111,25 @@ def _report(
 ) -> None:
     images = len(data.test_labels)
     one, vote = accuracies(golden.result, data.test_labels)
-    table = Table(
-        title=f"{data.name}, {model.shape}, k = {model.bits}: {images} test images", title_justify="left"
+    rate = verilator.result.cycles / max(verilator.seconds, 1e-9)
+    console.print(
+        f"\n{data.name}, {model.shape}, k = {model.bits}: {images} test images, {SAMPLES} samples each"
     )
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_row("Accuracy of one network sample (mean)", f"{one:.2%}")
-    table.add_row(f"Accuracy of the vote of {SAMPLES} samples", f"{vote:.2%}")
-    table.add_row("Accuracy of an ordinary network, float weights", f"{float_accuracy:.2%}", end_section=True)
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row("accuracy of one sample (mean)", f"{one:.2%}")
+    table.add_row(f"accuracy of the vote of {SAMPLES}", f"{vote:.2%}")
+    table.add_row("accuracy of a float network", f"{float_accuracy:.2%}", end_section=True)
     for quantity in ("votes", "logits", "logit sums"):
         wrong, of = comparison.different[quantity], comparison.compared[quantity]
-        table.add_row(f"Mismatches, Verilator against golden: {quantity}", f"{wrong} of {of:,}")
-    table.add_row(f"Cycles of a {geometry.name} accelerator: predicted", f"{golden.result.cycles:,}")
-    table.add_row(
-        f"Cycles of a {geometry.name} accelerator: counted", f"{verilator.result.cycles:,}", end_section=True
-    )
-    passes = images * SAMPLES
-    table.add_row("Cycles an image and sample", f"{verilator.result.cycles / passes:.1f}")
-    table.add_row("Golden model, time", f"{golden.seconds:.2f} s")
-    rate = verilator.result.cycles / max(verilator.seconds, 1e-9)
-    table.add_row("Verilator, time", f"{verilator.seconds:.2f} s ({rate:,.0f} cycles a second)")
+        table.add_row(f"mismatches of {quantity}, golden and Verilator", f"{wrong} of {of:,}")
+    table.add_row(f"cycles of the {geometry.name} accelerator, predicted", f"{golden.result.cycles:,}")
+    table.add_row("cycles counted in Verilator", f"{verilator.result.cycles:,}", end_section=True)
+    table.add_row("cycles an image and sample", f"{verilator.result.cycles / (images * SAMPLES):.1f}")
+    table.add_row("time, golden", f"{golden.seconds:.2f} s")
+    table.add_row("time, Verilator", f"{verilator.seconds:.2f} s")
+    table.add_row("Verilator's cycles a second", f"{rate:,.0f}")
     console.print(table)
     if comparison.first:
-        console.print(f"First difference: {comparison.first}", soft_wrap=True, markup=False)
+        console.print(f"First difference: {comparison.first}", soft_wrap=True)

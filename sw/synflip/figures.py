@@ -45,31 +45,38 @@ def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     rows = chosen(result, each)
     figure = Figure(figsize=(2.3 * each, 6.1), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     bands: Any = figure.subfigures(2, 1)  # an array of two
-    for band, title, images in zip(
-        figure.subfigures(2, 1).tolist(), ("Most certain", "Least certain"), rows, strict=True
-    ):
+    for band, title, images in zip(bands, ("Most certain", "Least certain"), rows, strict=True):
         band.suptitle(title, x=0.02, y=0.97, ha="left", fontsize=13, fontweight="bold", color=INK)
         grid = band.add_gridspec(
             2,
             each,
             height_ratios=(1, 1.35),
-            left=0.06,
-            right=0.99,
+            left=0.07,
+            right=0.985,
             top=0.80,
             bottom=0.12,
             hspace=0.14,
-            wspace=0.42,
+            wspace=0.35,
         )
         for column, image in enumerate(images):
             _draw_image(band.add_subplot(grid[0, column]), result, data, image)
-            _draw_bars(band.add_subplot(grid[1, column]), result, data, image, first=column == 0)
-    figure.text(
-        0.99, 0.985, "blue: the right class   orange: another", ha="right", va="top", fontsize=9, color=INK
+            _draw_bars(band.add_subplot(grid[1, column]), result, data, image)
+    figure.legend(
+        handles=[
+            Patch(color=RIGHT, label="votes for the right class"),
+            Patch(color=WRONG, label="for another"),
+        ],
+        loc="upper right",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
     )
     figure.savefig(path, format="png", metadata={"Software": None})
 
@@ -89,7 +96,7 @@ def _draw_image(axes, result: Result, data: Dataset, image: int) -> None:  # typ
     axes.set_title(verdict, fontsize=10, color=INK, pad=4)
 
 
-def _draw_bars(axes, result: Result, data: Dataset, image: int, first: bool) -> None:  # type: ignore[no-untyped-def]
+def _draw_bars(axes, result: Result, data: Dataset, image: int) -> None:  # type: ignore[no-untyped-def]
     votes = result.votes[image]
     label = int(data.test_labels[image])
     places = np.arange(len(votes))

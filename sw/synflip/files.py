@@ -46,7 +46,9 @@ def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, int], bool]:
         if version != (1, 0):  # what np.save writes for any array of numbers; its header is at most 64 KiB
             raise ValueError(f"format {version[0]}.{version[1]} instead of 1.0")
         shape, fortran, dtype = npy.read_array_header_1_0(file)
-    except (ValueError, TypeError, SyntaxError, RecursionError, EOFError, MemoryError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy's parser raises half a dozen kinds for hostile headers
         reason = str(error).splitlines()[0] if str(error) else "its header cannot be read"
         raise SynflipError(f"{path} is not a .npy file as np.save writes it: {reason}") from None
     if dtype != np.uint8:
