@@ -170,9 +170,10 @@ class _NoisySums(torch.autograd.Function):
 
 def _thresholds(weight: Tensor, bits: int) -> Tensor:
     """T in 0..2**k of weights in [-1, 1], as ``synflip.spec.coins.probability_word`` chooses it."""
-    heads = weight.abs().mul_(1 << bits).round_()
+    scaled = weight.abs().mul_(1 << bits)
     half = 1 << (bits - 1)
-    return heads.masked_fill_(heads == half, half - 1)
+    heads = scaled.round()
+    return torch.where(heads == half, (scaled > half).to(heads.dtype).mul_(2).add_(half - 1), heads)
 
 
 def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:

@@ -1,0 +1,250 @@
+"""Training: what is trained is what is compiled, the same seed gives the same bytes, and it learns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synflip import modelfile
+from synflip import train as training
+from synflip.compiler import compile_network
+from synflip.data import Dataset, load
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, _thresholds
+from synflip.spec.coins import probability_word, threshold
+from synflip.spec.model import CompiledModel
+from synflip.train import Step, activations, float_baseline, one_cycle, train
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+def few(dataset: Dataset, count: int = 200) -> Dataset:
+    return Dataset(
+        **{
+            **vars(dataset),
+            "train_images": dataset.train_images[:count],
+            "train_labels": dataset.train_labels[:count],
+        }
+    )
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(autouse=True)
+def global_state_is_left_alone() -> Iterator[None]:
+    before = torch.get_rng_state(), np.random.get_state()[1].tobytes(), torch.get_num_threads()  # type: ignore[index]
+    yield
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (np.random.get_state()[1].tobytes(), torch.get_num_threads())  # type: ignore[index]
+
+
+def test_same_seed_same_bytes(digits: Dataset, tmp_path: Path) -> None:
+    files = []
+    for number, seed in enumerate((3, 3, 4)):
+        network = train(digits, (24, 16), epochs=2, seed=seed)
+        path = tmp_path / f"{number}.safetensors"
+        modelfile.save(compile_network(network, digits.classes, digits.input_max, {"seed": 0}), path)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_digits_are_learned(digits: Dataset) -> None:
+    network = train(digits, (64,), epochs=20, seed=0)
+    model = compile_network(network, digits.classes, digits.input_max)
+    with Golden() as device:
+        device.load(model)
+        result = device.infer(digits.test_images, samples=16, seed=1, logits=True)
+    assert (result.winner == digits.test_labels).mean() >= 0.95
+    assert result.logits is not None
+    assert (result.logits.argmax(2) == digits.test_labels).mean() >= 0.91
+    # The temperature makes probabilities of logits: without it they would all be 0 or 1.
+    scaled = torch.from_numpy(result.logits[0]).double() / float(model.source["logit_scale"])
+    loss = torch.nn.functional.cross_entropy(scaled, torch.from_numpy(digits.test_labels)).item()
+    assert loss < 0.5
+
+
+def test_shifts_are_learned(digits: Dataset) -> None:
+    network = SynapticNetwork([64, 32, 10], 4, 8)
+    start = network.hidden[0].log2_scale.item()
+    trained = train(digits, (32,), epochs=3)
+    assert trained.hidden[0].log2_scale.item() != start
+
+
+def test_float_baseline(digits: Dataset) -> None:
+    first = float_baseline(digits, (64,), epochs=10, seed=1)
+    assert first >= 0.95
+    assert first == float_baseline(digits, (64,), epochs=10, seed=1)
+
+
+def integers(model: CompiledModel, x: np.ndarray, coins: list[np.ndarray]) -> np.ndarray:
+    """Section 1 of the contract in int64, from compiled layers and given signed coins [J, I]."""
+    x = x.astype(np.int64)
+    for index, (layer, flips) in enumerate(zip(model.layers, coins, strict=True)):
+        z = x @ flips.astype(np.int64).T + layer.bias
+        if index == len(model.layers) - 1:
+            return z
+        r = model.shifts[index]
+        x = np.clip((z + ((1 << r) >> 1)) >> r, 0, 2**model.activation_bits - 1)
+    raise AssertionError("no layers")
+
+
+@pytest.mark.parametrize(("bits", "activation_bits"), [(4, 8), (1, 8), (16, 8), (3, 1), (8, 4)])
+def test_evaluation_is_the_compiled_model_exactly(digits: Dataset, bits: int, activation_bits: int) -> None:
+    network = train(few(digits), (32, 24), bits, activation_bits, epochs=3, seed=5)
+    model = compile_network(network, digits.classes, digits.input_max)
+    assert not network.training
+    x = activations(digits.test_images, digits.input_max, activation_bits)
+    flips = generator(9)
+    coins = [layer.flip(flips).numpy() for layer in network.linear]
+    for layer, flipped in zip(model.layers, coins, strict=True):
+        heads = threshold(layer.q, bits)
+        assert np.isin(flipped, (-1, 0, 1)).all()
+        assert (heads[flipped != 0] > 0).all()
+        assert (flipped[heads == 1 << bits] != 0).all()
+        assert (np.sign(flipped) == np.where(layer.sign == 1, -1, 1))[flipped != 0].all()
+    with torch.no_grad():
+        logits = network(torch.from_numpy(x).float(), generator(9)).numpy()
+    assert np.array_equal(logits, integers(model, x, coins))
+    assert np.ptp(logits) > 0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 16])
+def test_training_uses_the_probabilities_that_are_compiled(bits: int) -> None:
+    layer = SynapticLinear(40, 50, bits, 8, generator())
+    with torch.no_grad():
+        layer.weight.view(-1)[:9] = torch.tensor([0, 1, -1, 0.5, -0.5, 0.49, 0.51, 1e-9, -1e-9])
+        layer.bias.copy_(torch.linspace(-3, 3, 50))
+    w = layer.weight.detach().numpy()
+    heads = threshold(probability_word(np.abs(w), bits), bits)
+    weight, bias = layer.quantised()
+    assert np.array_equal(np.abs(weight.numpy()), heads / (1 << bits))
+    assert np.array_equal(_thresholds(layer.weight.detach(), bits).numpy(), heads)
+    assert torch.equal(bias, bias.round()) and bias.abs().max() > 100
+
+
+def test_noise_has_the_mean_and_the_variance_of_the_coins() -> None:
+    layer = SynapticLinear(60, 5, 4, 8, generator(1))
+    with torch.no_grad():
+        layer.bias.fill_(0.5)
+        x = torch.randint(0, 256, (1, 60), generator=generator(2)).float()
+        many = 4000
+        noisy = layer.train()(x.expand(many, 60), generator(3))
+        layer.eval()
+        flips = generator(4)
+        exact = torch.cat([layer(x, flips) for _ in range(many)])
+    deviation = exact.std(0)
+    assert ((noisy.mean(0) - exact.mean(0)).abs() < 6 * deviation * (2 / many) ** 0.5).all()
+    assert ((noisy.std(0) / deviation - 1).abs() < 0.06).all()  # five standard errors
+    assert (deviation > 100).all()
+
+
+def test_gradients_of_the_noisy_sums() -> None:
+    x = torch.rand(4, 6, generator=generator(0), dtype=torch.float64) * 5
+    w = torch.rand(3, 6, generator=generator(1), dtype=torch.float64) * 1.8 - 0.9
+    noise = torch.randn(4, 3, generator=generator(2), dtype=torch.float64)
+    x.requires_grad_()
+    w.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, w: _NoisySums.apply(x, w, w.detach(), noise), (x, w))
+
+
+@pytest.mark.parametrize("r", [0, 1, 4, 15])
+def test_shift_is_the_contracts(r: int) -> None:
+    shift = Shift(float(r), 8)
+    z = np.unique(
+        np.concatenate(
+            [np.arange(-300, 300), np.arange(-5, 262) << r, (np.arange(-5, 262) << r) + (1 << r >> 1) - 1]
+        )
+    )
+    with torch.no_grad():
+        y = shift(torch.from_numpy(z).float()).numpy()
+    assert np.array_equal(y, np.clip((z + ((1 << r) >> 1)) >> r, 0, 255))
+
+
+def test_gradient_passes_through_the_shift_within_its_range() -> None:
+    shift = Shift(2.3, 8)  # r = 2
+    z = torch.tensor([-50.0, 100.0, 800.0, 5000.0], requires_grad=True)
+    shift(z).sum().backward()
+    assert z.grad is not None and shift.log2_scale.grad is not None
+    assert z.grad.tolist() == [0, 0.25, 0.25, 0]
+    assert shift.log2_scale.grad.item() == pytest.approx(-np.log(2) * (25 + 200), rel=1e-5)
+
+
+def test_weights_stay_in_range(digits: Dataset) -> None:
+    seen = []
+    network = train(few(digits), (16,), epochs=3, progress=lambda step: seen.append(step.loss))
+    for layer in network.linear:
+        assert layer.weight.abs().max() <= 1
+        assert (layer.weight.abs() == 1).any()  # the clamp was needed
+    assert seen[-1] < seen[0]
+
+
+def test_progress_counts_every_step(digits: Dataset) -> None:
+    seen: list[Step] = []
+    train(few(digits, 70), (8,), epochs=2, progress=seen.append)
+    assert [step.step for step in seen] == list(range(1, 7))
+    assert {step.steps for step in seen} == {6} and [step.epoch for step in seen] == [1, 1, 1, 2, 2, 2]
+    assert all(np.isfinite(step.loss) and 0 < step.rate <= 0.01 for step in seen)
+
+
+def test_interrupted(digits: Dataset) -> None:
+    def interrupt(step: Step) -> None:
+        if step.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(few(digits), (8,), epochs=2, progress=interrupt)
+
+
+def test_one_cycle() -> None:
+    assert one_cycle(0) == pytest.approx(1 / 25)
+    assert one_cycle(0.3) == pytest.approx(1)
+    assert one_cycle(1) == pytest.approx(0)
+    rates = [one_cycle(at / 1000) for at in range(1001)]
+    assert np.argmax(rates) == 300 and (np.diff(rates[:301]) > 0).all() and (np.diff(rates[300:]) < 0).all()
+
+
+@pytest.mark.parametrize("activation_bits", [1, 3, 8])
+@pytest.mark.parametrize("input_max", [1, 16, 255])
+def test_pixels_become_activations_as_in_the_compiled_model(input_max: int, activation_bits: int) -> None:
+    network = SynapticNetwork([input_max + 1, 2], 4, activation_bits)
+    model = compile_network(network, ["a", "b"], input_max)
+    pixels = np.arange(input_max + 1, dtype=np.uint8)[None]
+    assert np.array_equal(activations(pixels, input_max, activation_bits), model.activations(pixels))
+
+
+def test_augmenting_moves_by_at_most_one_pixel() -> None:
+    image = torch.arange(1, 13, dtype=torch.uint8)
+    padded = np.pad(image.numpy().reshape(3, 4), 1)
+    moves = {padded[i : i + 3, j : j + 4].tobytes() for i in range(3) for j in range(3)}
+    shifted = training._shifted(image.expand(300, 12), (3, 4), generator())
+    assert {row.tobytes() for row in shifted.numpy()} == moves and len(moves) == 9
+
+
+def test_augment_changes_the_training(digits: Dataset) -> None:
+    plain, augmented = (train(few(digits), (8,), epochs=1, augment=augment) for augment in (False, True))
+    assert not torch.equal(plain.linear[0].weight, augmented.linear[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"hidden": (1025,)}, "layer 0: 1025 outputs; a layer has 1..1024 outputs"),
+        ({"hidden": (8, 0)}, "layer 1: 0 outputs"),
+        ({"hidden": (8,) * 8}, "9 layers; a network has 1..8"),
+        ({"bits": 17}, "bits must be in 1..16, not 17"),
+        ({"activation_bits": 0}, "activation bits must be in 1..8, not 0"),
+    ],
+)
+def test_refusals(digits: Dataset, change: dict, expected: str) -> None:
+    with pytest.raises(SynflipError) as caught:
+        train(digits, **({"epochs": 1} | change))
+    assert expected in str(caught.value)
