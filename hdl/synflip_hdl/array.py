@@ -1,0 +1,104 @@
+"""The array: P lanes times Q banks, from a tile's events to its sums."""
+
+from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.cycles import pipeline_depth
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OFFSET_BITS, weight_bits
+from synflip_hdl.bundles import address_layout, log2, sums_layout
+from synflip_hdl.coins import Coins
+from synflip_hdl.entries import EntryWriter
+from synflip_hdl.lanes import Lane
+
+
+class Array(wiring.Component):
+    """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to ``capture``.
+
+    Cycle by cycle from the issue: 0 event memory, 1 row and value register, 2 addresses, 3 key memory, 4 key register,
+    5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
+
+    Members
+    -------
+    issue, last: with the event index that the lists were given: where the tile's keys and weights are; its last event.
+    events: of every bank, a cycle later.
+    key_address, keys: of the key memory, which answers in a cycle.
+    capture, sums: the tile's sums, for one cycle.
+    weight_write, offset, data: a word of a weight entry from the host.
+    """
+
+    def __init__(self, geometry: Geometry, event: data.StructLayout) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "issue": In(address_layout(geometry)),
+                "last": In(1),
+                "events": In(data.ArrayLayout(event, geometry.banks)),
+                "key_address": Out(data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)),
+                "keys": In(data.ArrayLayout(64, geometry.banks)),
+                "capture": Out(1),
+                "sums": Out(sums_layout(geometry)),
+                "weight_write": In(1),
+                "offset": In(OFFSET_BITS),
+                "data": In(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        geometry = self.geometry
+        m.submodules.writer = writer = EntryWriter(weight_bits(geometry))
+        entry_bits = (geometry.weight_depth - 1).bit_length()
+        m.d.comb += [writer.valid.eq(self.weight_write), writer.offset.eq(self.offset), writer.data.eq(self.data)]
+
+        def delayed(value, cycles: int, name: str):
+            for cycle in range(cycles):
+                later = Signal(value.shape(), name=f"{name}_{cycle + 1}")
+                m.d.sync += later.eq(value)
+                value = later
+            return value
+
+        place = delayed(self.issue, 2, "place")
+        turn = delayed(place.turn, 3, "turn")
+        m.d.comb += self.capture.eq(delayed(self.last, pipeline_depth(geometry.banks), "last"))
+
+        banks = []
+        for bank in range(geometry.banks):
+            event = delayed(self.events[bank], 1, f"event_{bank}")
+            key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}")
+            weight_address = Signal(log2(geometry.weight_depth), name=f"weight_address_{bank}")
+            m.d.sync += [
+                key_address.eq(place.key + event.block),
+                weight_address.eq(place.weight + event.block),
+            ]
+            half = delayed(place.half, 1, f"half_{bank}")
+            m.d.comb += self.key_address[bank].eq(Cat(key_address, half))
+
+            m.submodules[f"weights_{bank}"] = weights = Memory(
+                shape=unsigned(weight_bits(geometry)), depth=geometry.weight_depth, init=[]
+            )
+            write, read = weights.write_port(), weights.read_port()
+            m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
+            m.d.comb += [
+                write.addr.eq(writer.entry[:entry_bits]),
+                write.data.eq(writer.value),
+                write.en.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
+                read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}")),
+                coins.key.eq(self.keys[bank]),
+                coins.turn.eq(turn),
+                coins.entry.eq(read.data),
+            ]
+            banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
+
+        for index in range(geometry.lanes):
+            m.submodules[f"lane_{index}"] = lane = Lane(geometry.banks, geometry.activation_bits)
+            m.d.comb += [lane.last.eq(self.capture), self.sums[index].eq(lane.total)]
+            for bank, (coins, x) in enumerate(banks):
+                m.d.comb += [
+                    lane.coins[bank].eq(coins.coins[index]),
+                    lane.signs[bank].eq(coins.signs[index]),
+                    lane.x[bank].eq(x),
+                ]
+        return m

@@ -1,0 +1,71 @@
+"""What the blocks hand to each other."""
+
+from amaranth.hdl import signed
+from amaranth.lib import data
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS, SAMPLE_BITS
+
+SLOT_BITS = 8  # image slots
+CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
+
+
+def log2(value: int) -> int:
+    """Bits of an address of ``value`` places, at least 1."""
+    return max((value - 1).bit_length(), 1)
+
+
+def pass_layout() -> data.StructLayout:
+    """One pass: one image through one flipped network."""
+    return data.StructLayout({"slot": SLOT_BITS, "sample": SAMPLE_BITS})
+
+
+def address_layout(geometry: Geometry) -> data.StructLayout:
+    """Where a tile's keys and weights are: what the array adds a row to. turn: rotation of the keys."""
+    return data.StructLayout(
+        {"half": 1, "key": log2(geometry.key_depth), "weight": log2(geometry.weight_depth), "turn": 6}
+    )
+
+
+def tile_layout(geometry: Geometry) -> data.StructLayout:
+    """A tile on its way to the drain.
+
+    bias: its first bias group. block: row block of its first output in the next layer. steps: drain steps - 1.
+    begin: it is its layer's first. final: its outputs are logits. end: it is its pass's last.
+    """
+    return data.StructLayout(
+        {
+            "bias": log2(geometry.bias_depth),
+            "block": log2(geometry.hidden_depth),
+            "steps": log2(geometry.lanes // geometry.banks),
+            "shift": 5,
+            "hidden_set": 1,
+            "begin": 1,
+            "final": 1,
+            "current": pass_layout(),
+        }
+    )
+
+
+def sums_layout(geometry: Geometry) -> data.ArrayLayout:
+    """A tile's sums, one a lane."""
+    return data.ArrayLayout(signed(ACCUMULATOR_BITS), geometry.lanes)
+
+
+def append_layout(geometry: Geometry) -> data.StructLayout:
+    """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next layer."""
+    return data.StructLayout(
+        {
+            "hidden_set": 1,
+            "begin": 1,
+            "block": log2(geometry.hidden_depth),
+            "values": data.ArrayLayout(geometry.activation_bits, geometry.banks),
+        }
+    )
+
+
+def logit_layout() -> data.StructLayout:
+    """One logit. last: it is its pass's last class."""
+    return data.StructLayout(
+        {"z": signed(LOGIT_BITS), "class_": CLASS_BITS, "last": 1, "current": pass_layout()}
+    )

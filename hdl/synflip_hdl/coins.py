@@ -1,0 +1,77 @@
+"""Coins of one bank: key to words, word against threshold."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.coins import word_taps
+from synflip.spec.memory_map import weight_bits
+from synflip.spec.geometry import Geometry
+
+KEY_BITS = 64
+
+
+def below(word, q):
+    """1 if ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word + (q's top bit), one carry chain."""
+    return (Cat(q[-1], q) + Cat(q[-1], ~word))[len(q) + 1]
+
+
+def rotate_right(m, value, amount, granule: int):
+    """``value`` rotated by ``amount``, a multiple of ``granule``, a power of two: a stage of multiplexers a bit."""
+    for stage in range((granule - 1).bit_length(), len(amount)):
+        turned = Signal(len(value), name=f"rotated_{1 << stage}")
+        with m.If(amount[stage]):
+            m.d.comb += turned.eq(value.rotate_right(1 << stage))
+        with m.Else():
+            m.d.comb += turned.eq(value)
+        value = turned
+    return value
+
+
+class Coins(wiring.Component):
+    """A coin a lane, from a row's key and its weight entry. Latency 4 cycles from the key, one row a cycle.
+
+    key register, rotation, words, coins: ``turn`` comes a cycle after ``key``, ``entry`` two cycles after it.
+
+    Members
+    -------
+    key: 64 bits. turn: rotation of the tile, tile * P / 16 mod 64. entry: see ``memory_map.weight_bits``.
+    coins, signs: P bits each.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "key": In(KEY_BITS),
+                "turn": In(6),
+                "entry": In(weight_bits(geometry)),
+                "coins": Out(geometry.lanes),
+                "signs": Out(geometry.lanes),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, bits = self.geometry.lanes, self.geometry.bits
+        turn_step = lanes // 16
+        key, rotated = Signal(KEY_BITS), Signal(KEY_BITS)
+        entry = Signal.like(self.entry)
+        m.d.sync += [
+            key.eq(self.key),
+            rotated.eq(rotate_right(m, key, self.turn, turn_step & -turn_step)),
+            entry.eq(self.entry),
+        ]
+        for lane in range(lanes):
+            word = Signal(bits, name=f"word_{lane}")
+            for bit in range(bits):
+                a, b, c = word_taps(lane, bit)
+                m.d.sync += word[bits - 1 - bit].eq(rotated[a] ^ rotated[b] ^ rotated[c])
+            weight = entry[lane * (bits + 1) : (lane + 1) * (bits + 1)]
+            m.d.sync += [
+                self.coins[lane].eq(below(word, weight[:bits])),
+                self.signs[lane].eq(weight[bits]),
+            ]
+        return m
+
+

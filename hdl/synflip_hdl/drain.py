@@ -1,0 +1,132 @@
+"""Drain: a tile's sums leave Q at a time, get bias, rounding and clamping, and become events or logits."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, fifo, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.cycles import pipeline_depth
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.sizes import LOGIT_BITS
+from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
+from synflip_hdl.entries import EntryWriter
+
+
+def hidden(z, shift, largest):
+    """min(max(z >> shift, 0), largest), with an arithmetic shift. The rounding is in the bias already."""
+    shifted = z >> shift
+    return Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
+
+
+class Drain(wiring.Component):
+    """Captured sums wait in a shift register while the array works on the next tile.
+
+    Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be shifted out.
+    Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart; nothing stalls.
+
+    Members
+    -------
+    tile_valid, tile: what is known of a tile when its last event is issued; kept until its sums arrive.
+    capture, sums: from the array.
+    classes, largest: classes - 1; largest activation.
+    append_valid, append: to the event lists. logit_valid, logit: to the votes.
+    bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding too.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "tile_valid": In(1),
+                "tile": In(tile_layout(geometry)),
+                "capture": In(1),
+                "sums": In(sums_layout(geometry)),
+                "classes": In(10),
+                "largest": In(geometry.activation_bits),
+                "append_valid": Out(1),
+                "append": Out(append_layout(geometry)),
+                "logit_valid": Out(1),
+                "logit": Out(logit_layout()),
+                "bias_write": In(1),
+                "offset": In(OFFSET_BITS),
+                "data": In(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, banks = self.geometry.lanes, self.geometry.banks
+        layout = tile_layout(self.geometry)
+        # A capture a cycle is the most there can be between the issue of a tile and its capture.
+        m.submodules.tiles = tiles = fifo.SyncFIFO(
+            width=layout.size, depth=1 << pipeline_depth(banks).bit_length()
+        )
+        m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
+        m.submodules.biases = biases = Memory(
+            shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
+        )
+        write, read = biases.write_port(), biases.read_port()
+        arriving = Signal(layout)
+        m.d.comb += [
+            writer.valid.eq(self.bias_write),
+            writer.offset.eq(self.offset),
+            writer.data.eq(self.data),
+            write.addr.eq(writer.entry),
+            write.data.eq(writer.value),
+            write.en.eq(writer.commit),
+            tiles.w_data.eq(self.tile),
+            tiles.w_en.eq(self.tile_valid),
+            tiles.r_en.eq(self.capture),
+            arriving.eq(tiles.r_data),
+        ]
+
+        # Step: the first Q of the shift register and their biases.
+        waiting = Signal(sums_layout(self.geometry))
+        tile = Signal(layout)
+        active, first = Signal(), Signal()
+        lane = Signal(range(max(banks, 2)))
+        advance = Signal()
+        m.d.comb += [
+            advance.eq(active & (~tile.final | (lane == banks - 1))),
+            read.addr.eq(Mux(self.capture, arriving.bias, tile.bias + advance)),
+        ]
+        with m.If(active & tile.final):
+            m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
+        with m.If(advance):
+            m.d.sync += [
+                waiting.as_value()[: (lanes - banks) * waiting[0].shape().width].eq(
+                    waiting.as_value()[banks * waiting[0].shape().width :]
+                ),
+                tile.bias.eq(tile.bias + 1),
+                tile.block.eq(tile.block + 1),
+                tile.steps.eq(tile.steps - 1),
+                active.eq(tile.steps != 0),
+                first.eq(0),
+            ]
+        with m.If(self.capture):
+            m.d.sync += [waiting.eq(self.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+
+        # z: bias plus sum.
+        z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks))
+        z_tile, z_valid, z_first, z_lane = Signal(layout), Signal(), Signal(), Signal.like(lane)
+        m.d.sync += [z_tile.eq(tile), z_valid.eq(active), z_first.eq(first), z_lane.eq(lane)]
+        for bank in range(banks):
+            m.d.sync += z[bank].eq(waiting[bank] + read.data[bank])
+
+        # Out: Q activations, or one logit.
+        class_ = Cat(z_lane[: (banks - 1).bit_length()], z_tile.block)
+        m.d.sync += [
+            self.append_valid.eq(z_valid & ~z_tile.final),
+            self.append.hidden_set.eq(z_tile.hidden_set),
+            self.append.begin.eq(z_tile.begin & z_first),
+            self.append.block.eq(z_tile.block),
+            self.logit_valid.eq(z_valid & z_tile.final & (class_ <= self.classes)),
+            self.logit.z.eq(z[z_lane]),
+            self.logit.class_.eq(class_),
+            self.logit.last.eq(class_ == self.classes),
+            self.logit.current.eq(z_tile.current),
+        ]
+        for bank in range(banks):
+            m.d.sync += self.append["values"][bank].eq(hidden(z[bank], z_tile.shift, self.largest))
+        return m

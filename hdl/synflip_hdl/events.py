@@ -1,0 +1,190 @@
+"""Event lists: the non-zero activations as (row block, value), one list a bank."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
+from synflip_hdl.bundles import SLOT_BITS, append_layout, log2
+
+
+class _Tally:
+    """Lengths of Q lists and the greatest of them, kept up to date as events are appended.
+
+    The greatest grows by one when a list that is as long as it grows: no comparator tree.
+    """
+
+    def __init__(self, banks: int, depth: int) -> None:
+        self.layout = data.StructLayout(
+            {"lengths": data.ArrayLayout(depth.bit_length(), banks), "longest": depth.bit_length()}
+        )
+
+    def after(self, m, old, begin, appended):
+        """The tally once ``appended`` (Q bits) lists grew; ``begin``: from empty lists."""
+        start = Signal(self.layout, name="tally_before")
+        new = Signal(self.layout, name="tally_after")
+        m.d.comb += start.eq(Mux(begin, 0, old.as_value()))
+        grows = [grown & (length == start.longest) for grown, length in zip(appended, start.lengths, strict=True)]
+        m.d.comb += new.longest.eq(start.longest + Cat(grows).any())
+        for bank, grown in enumerate(appended):
+            m.d.comb += new.lengths[bank].eq(start.lengths[bank] + grown)
+        return start, new
+
+
+class EventLists(wiring.Component):
+    """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
+
+    Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are there a cycle
+    after ``index``, with value 0 in the banks whose list has ended, and in all banks without ``read``.
+
+    Members
+    -------
+    load: stream of words of four activations of image ``slot``, in ascending order; word 0 empties the lists.
+        Takes 4 / min(4, Q) cycles a word.
+    load_shift: log2 of the places an image has in each bank.
+    append: Q outputs of a hidden layer (``append_valid``); ``begin`` empties the set first.
+    open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle before.
+    longest: events of the longest list, from the cycle after ``open``.
+    read, index, events: one event of every bank.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.block_bits = max(log2(geometry.key_depth), log2(geometry.hidden_depth))
+        self.index_bits = max(log2(geometry.event_depth), log2(geometry.hidden_depth))
+        self.event = data.StructLayout({"block": self.block_bits, "value": geometry.activation_bits})
+        super().__init__(
+            {
+                "load": In(
+                    stream.Signature(data.StructLayout({"slot": SLOT_BITS, "word": IMAGE_WORD_BITS, "data": 32}))
+                ),
+                "load_shift": In(5),
+                "append_valid": In(1),
+                "append": In(append_layout(geometry)),
+                "open": In(1),
+                "hidden": In(1),
+                "hidden_set": In(1),
+                "slot": In(SLOT_BITS),
+                "longest": Out(self.index_bits + 1),
+                "read": In(1),
+                "index": In(self.index_bits),
+                "events": Out(data.ArrayLayout(self.event, geometry.banks)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        loaded, load_write = self._load(m)
+        hidden, hidden_write = self._append(m)
+
+        lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
+        from_hidden, from_set, base = Signal(), Signal(), Signal(log2(self.geometry.event_depth))
+        source = Signal.like(hidden[0])
+        m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
+        with m.If(self.open):
+            m.d.sync += [
+                from_hidden.eq(self.hidden),
+                from_set.eq(self.hidden_set),
+                base.eq(self.slot << self.load_shift),
+                self.longest.eq(Mux(self.hidden, source.longest, loaded.longest)),
+            ]
+            for bank in range(banks):
+                m.d.sync += lengths[bank].eq(Mux(self.hidden, source.lengths[bank], loaded.lengths[bank]))
+
+        for bank in range(banks):
+            m.submodules[f"images_{bank}"] = images = Memory(
+                shape=self.event, depth=self.geometry.event_depth, init=[]
+            )
+            m.submodules[f"hidden_{bank}"] = layers = Memory(
+                shape=self.event, depth=2 << log2(self.geometry.hidden_depth), init=[]
+            )
+            load_write(m, bank, images.write_port())
+            hidden_write(m, bank, layers.write_port())
+            image_read, layer_read = images.read_port(), layers.read_port()
+            inside = Signal(name=f"inside_{bank}")
+            event = Signal(self.event, name=f"event_{bank}")
+            m.d.sync += inside.eq(self.read & (self.index < lengths[bank]))
+            m.d.comb += [
+                image_read.addr.eq(base | self.index),
+                layer_read.addr.eq(Cat(self.index[: log2(self.geometry.hidden_depth)], from_set)),
+                event.eq(Mux(from_hidden, layer_read.data.as_value(), image_read.data.as_value())),
+                self.events[bank].block.eq(event.block),
+                self.events[bank].value.eq(Mux(inside, event.value, 0)),
+            ]
+        return m
+
+    def _load(self, m):
+        """Compaction of the host's words. Returns the tally of ``slot``, and what drives a bank's write port."""
+        banks = self.geometry.banks
+        at_once = min(ACTIVATIONS_PER_WORD, banks)
+        steps = ACTIVATIONS_PER_WORD // at_once
+        word = Signal(self.load.payload.shape())
+        busy, begin = Signal(), Signal()
+        step = Signal(range(max(steps, 2)))
+        done = step == steps - 1
+        row = Cat(step, word.word)[1:] if steps == 1 else Cat(step, word.word)  # in units of at_once rows
+        block = row[1:] if banks > at_once else row
+
+        m.d.comb += [self.load.ready.eq(~busy | done), begin.eq((word.word == 0) & (step == 0))]
+        with m.If(busy):
+            m.d.sync += step.eq(Mux(done, 0, step + 1))
+        with m.If(self.load.ready):
+            m.d.sync += [busy.eq(self.load.valid), word.eq(self.load.payload)]
+
+        values = []
+        for bank in range(banks):
+            value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
+            m.d.comb += value.eq(word.data.word_select(step * at_once + bank % at_once, 8))
+            here = row[0] == bank // at_once if banks > at_once else 1
+            values.append((value, busy & here & value.any()))
+
+        tally = _Tally(banks, self.geometry.event_depth)
+        running = Signal(tally.layout)
+        before, after = tally.after(m, running, begin, [appended for _, appended in values])
+        m.submodules.tallies = tallies = Memory(shape=tally.layout, depth=self.geometry.image_slots, init=[])
+        tally_write, tally_read = tallies.write_port(), tallies.read_port()
+        m.d.comb += [
+            tally_write.addr.eq(word.slot),
+            tally_write.data.eq(after),
+            tally_write.en.eq(busy),
+            tally_read.addr.eq(self.slot),
+        ]
+        with m.If(busy):
+            m.d.sync += running.eq(after)
+
+        def drive(m, bank, write):
+            value, appended = values[bank]
+            m.d.comb += [
+                write.addr.eq((word.slot << self.load_shift) + before.lengths[bank]),
+                write.data.block.eq(block),
+                write.data.value.eq(value),
+                write.en.eq(appended),
+            ]
+
+        return tally_read.data, drive
+
+    def _append(self, m):
+        """Lists of the hidden layers. Returns the tallies of both sets, and what drives a bank's write port."""
+        tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
+        sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
+        current = Signal(tally.layout)
+        appended = [self.append_valid & value.any() for value in self.append["values"]]
+        m.d.comb += current.eq(Mux(self.append.hidden_set, sets[1].as_value(), sets[0].as_value()))
+        before, after = tally.after(m, current, self.append.begin, appended)
+        for index, kept in enumerate(sets):
+            with m.If(self.append_valid & (self.append.hidden_set == index)):
+                m.d.sync += kept.eq(after)
+
+        def drive(m, bank, write):
+            address_bits = log2(self.geometry.hidden_depth)
+            m.d.comb += [
+                write.addr.eq(Cat(before.lengths[bank][:address_bits], self.append.hidden_set)),
+                write.data.block.eq(self.append.block),
+                write.data.value.eq(self.append["values"][bank]),
+                write.en.eq(appended[bank]),
+            ]
+
+        return sets, drive

@@ -1,0 +1,67 @@
+"""Lane: sign-and-mask leaves, adder tree, accumulator. Nothing multiplies."""
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.sizes import ACCUMULATOR_BITS
+
+
+def add_with_carry(a, b, carry, width: int):
+    """a + b + carry in ``width`` bits, one carry chain: the carry enters below the least significant bit."""
+    total = Cat(carry, a).as_signed() + Cat(carry, b).as_signed()
+    return total[1 : width + 1].as_signed()
+
+
+class Lane(wiring.Component):
+    """Adds (-1)^sign * coin * x over the banks and the rows of a tile.
+
+    A leaf is (x & coin) ^ sign, which is the wanted number less one if the sign is negative; the ones ride the carries
+    of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q) cycles from the leaves
+    to ``total``; one row of every bank a cycle.
+
+    Members
+    -------
+    coins, signs: Q bits. x: Q activations, 0 where a bank has no event.
+    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts from zero.
+    total: accumulator plus tree.
+    """
+
+    def __init__(self, banks: int, activation_bits: int) -> None:
+        self.banks, self.activation_bits = banks, activation_bits
+        super().__init__(
+            {
+                "coins": In(banks),
+                "signs": In(banks),
+                "x": In(data.ArrayLayout(activation_bits, banks)),
+                "last": In(1),
+                "total": Out(signed(ACCUMULATOR_BITS)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        nodes = []  # (sum, sign not yet added) of each subtree
+        width = self.activation_bits + 1
+        for bank in range(self.banks):
+            leaf = Signal(signed(width), name=f"leaf_{bank}")
+            sign = self.signs[bank]
+            magnitude = self.x[bank] & self.coins[bank].replicate(self.activation_bits)
+            m.d.comb += leaf.eq(Cat(magnitude ^ sign.replicate(self.activation_bits), sign))
+            nodes.append((leaf, sign))
+        while len(nodes) > 1:
+            width += 1
+            level = []
+            for (left, carry), (right, spare) in zip(nodes[::2], nodes[1::2], strict=True):
+                total = Signal(signed(width), name=f"sum_{width}_{len(level)}")
+                kept = Signal(name=f"sign_{width}_{len(level)}")
+                m.d.sync += [total.eq(add_with_carry(left, right, carry, width)), kept.eq(spare)]
+                level.append((total, kept))
+            nodes = level
+        ((tree, carry),) = nodes
+        accumulator = Signal(signed(ACCUMULATOR_BITS))
+        m.d.comb += self.total.eq(add_with_carry(accumulator, tree, carry, ACCUMULATOR_BITS))
+        m.d.sync += accumulator.eq(self.total)
+        with m.If(self.last):
+            m.d.sync += accumulator.eq(0)
+        return m

@@ -1,0 +1,166 @@
+"""Registers: the bus's end of the memory map."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import (
+    ADDRESS_BITS,
+    CONTROL_ABORT,
+    CONTROL_START,
+    MAGIC,
+    OFFSET_BITS,
+    REGISTERS,
+    VERSION,
+    Region,
+    extent,
+)
+
+REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
+RESPONSE = data.StructLayout({"data": 32, "error": 1})
+SETTINGS = tuple(name for name, register in REGISTERS.items() if register.access == "RW")
+WRITABLE = (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS)
+READABLE = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
+STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
+
+
+class Registers(wiring.Component):
+    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
+
+    Answered with an error, without effect: an address outside the map, a write to what is read only and the other way
+    round, any write but CONTROL while a run is busy, reading results while it is busy, a start that is busy or asks for
+    no images, more images than there are slots, or no samples. Throughput a write a cycle, a read every two.
+
+    Members
+    -------
+    request, response: streams.
+    busy, cycles, logged: of the run. start, abort: strobes.
+    settings: the RW registers, by name.
+    offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
+    results: of the readable regions, a cycle after ``offset``.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "response": Out(stream.Signature(RESPONSE)),
+                "busy": In(1),
+                "cycles": In(64),
+                "logged": In(24),
+                "start": Out(1),
+                "abort": Out(1),
+                "settings": Out(data.StructLayout({name: REGISTERS[name].bits for name in SETTINGS})),
+                "offset": Out(OFFSET_BITS),
+                "data": Out(32),
+                "write": Out(16),
+                "load_ready": In(1),
+                "results": In(data.ArrayLayout(32, len(READABLE))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        request = self.request.payload
+        region, offset = request.address[OFFSET_BITS:], request.address[:OFFSET_BITS]
+
+        def in_region(item: Region):
+            return (region == item) & (offset < extent(item, self.geometry))
+
+        reading, read_region, read_offset = Signal(), Signal(4), Signal(OFFSET_BITS)
+        read_error = Signal()
+        free, accept, refused = Signal(), Signal(), Signal()
+        loading = request.write & (region == Region.IMAGES)
+        m.d.comb += [
+            free.eq(~reading & (~self.response.valid | self.response.ready)),
+            self.request.ready.eq(free & (~loading | self.load_ready)),
+            accept.eq(self.request.valid & self.request.ready),
+            self.offset.eq(Mux(reading, read_offset, offset)),
+            self.data.eq(request.data),
+            refused.eq(1),
+        ]
+
+        for item in WRITABLE:
+            with m.If(request.write & in_region(item) & ~self.busy):
+                m.d.comb += [refused.eq(0), self.write[item].eq(accept)]
+        for item in READABLE:
+            with m.If(~request.write & in_region(item) & ~self.busy):
+                m.d.comb += refused.eq(0)
+
+        identity = {"MAGIC": MAGIC, "VERSION": VERSION}
+        values = {}
+        for name, register in REGISTERS.items():
+            here = (region == Region.REGISTERS) & (offset == register.offset)
+            if name == "CONTROL":
+                settings = self.settings
+                startable = (
+                    ~self.busy
+                    & (settings["IMAGES"] != 0)
+                    & (settings["IMAGES"] <= self.geometry.image_slots)
+                    & (settings["SAMPLES"] != 0)
+                )
+                with m.If(request.write & here):
+                    start, abort = request.data & CONTROL_START, request.data & CONTROL_ABORT
+                    m.d.comb += [
+                        refused.eq((start != 0) & ~startable),
+                        self.start.eq(accept & (start != 0) & startable),
+                        self.abort.eq(accept & (abort != 0)),
+                    ]
+            elif register.access == "RW":
+                setting = Signal(register.bits, name=name.lower())
+                m.d.comb += self.settings[name].eq(setting)
+                with m.If(request.write & here & ~self.busy):
+                    m.d.comb += refused.eq(0)
+                    with m.If(accept):
+                        m.d.sync += setting.eq(request.data)
+                values[name] = setting
+            elif name in identity:
+                values[name] = identity[name]
+            elif name not in STATUS:
+                values[name] = getattr(self.geometry, name.lower())
+            if register.access != "W":
+                with m.If(~request.write & here):
+                    m.d.comb += refused.eq(0)
+        values |= {
+            "STATUS": self.busy,
+            "CYCLES_LOW": self.cycles[:32],
+            "CYCLES_HIGH": self.cycles[32:],
+            "LOGGED": self.logged,
+        }
+
+        # Reads take one cycle more than writes: the memories answer a cycle after the address.
+        register_value = Signal(32)
+        with m.Switch(read_offset):
+            for name, value in values.items():
+                with m.Case(REGISTERS[name].offset):
+                    m.d.comb += register_value.eq(value)
+        answer = Signal(32)
+        with m.Switch(read_region):
+            with m.Case(Region.REGISTERS):
+                m.d.comb += answer.eq(register_value)
+            for index, item in enumerate(READABLE):
+                with m.Case(item):
+                    m.d.comb += answer.eq(self.results[index])
+
+        with m.If(self.response.ready):
+            m.d.sync += self.response.valid.eq(0)
+        with m.If(accept):
+            m.d.sync += [read_region.eq(region), read_offset.eq(offset), read_error.eq(refused)]
+            with m.If(request.write):
+                m.d.sync += [
+                    self.response.valid.eq(1),
+                    self.response.payload.data.eq(0),
+                    self.response.payload.error.eq(refused),
+                ]
+            with m.Else():
+                m.d.sync += reading.eq(1)
+        with m.If(reading):
+            m.d.sync += [
+                reading.eq(0),
+                self.response.valid.eq(1),
+                self.response.payload.data.eq(Mux(read_error, 0, answer)),
+                self.response.payload.error.eq(read_error),
+            ]
+        return m

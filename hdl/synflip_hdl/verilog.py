@@ -1,0 +1,65 @@
+"""Verilog text of the accelerator."""
+
+import os
+
+from amaranth.back import verilog
+from amaranth.hdl import ClockSignal, Instance, Module, Shape
+
+from synflip.spec.geometry import Geometry
+from synflip_hdl.accelerator import Accelerator
+
+TOP = "synflip"
+
+# Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written, so the
+# contents may stay unknown, and a memory of a million rows is as short as one of eight.
+MEMORY = """
+module {name} #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1) (
+    input clk, input write, input [ADDRESS-1:0] write_address, input [WIDTH-1:0] write_data,
+    input read, input [ADDRESS-1:0] read_address, output {kind} [WIDTH-1:0] read_data
+);
+    reg [WIDTH-1:0] rows [0:DEPTH-1];
+    always @(posedge clk) if (write) rows[write_address] <= write_data;
+    {read}
+endmodule
+"""
+CLOCKED = MEMORY.format(
+    name="synflip_memory",
+    kind="reg",
+    read="always @(posedge clk) if (read) read_data <= rows[read_address];",
+)
+UNCLOCKED = MEMORY.format(
+    name="synflip_memory_unclocked", kind="wire", read="assign read_data = rows[read_address];"
+)
+
+
+class _Platform:
+    """Replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules above."""
+
+    def get_memory(self, memory):
+        (write,), (read,) = memory.write_ports, memory.read_ports
+        if read.transparent_for or len(write.en) != 1:
+            raise NotImplementedError("only memories with a whole-row write and a non-transparent read are used")
+        m = Module()
+        m.submodules.rows = Instance(
+            "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",
+            p_WIDTH=Shape.cast(memory.shape).width,
+            p_DEPTH=memory.depth,
+            p_ADDRESS=len(write.addr),
+            i_clk=ClockSignal(),
+            i_write=write.en,
+            i_write_address=write.addr,
+            i_write_data=write.data,
+            i_read=read.en,
+            i_read_address=read.addr,
+            o_read_data=read.data,
+        )
+        return m
+
+
+def convert(geometry: Geometry) -> str:
+    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    top = verilog.convert(
+        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
+    )
+    return top + CLOCKED + UNCLOCKED

@@ -1,0 +1,165 @@
+"""Votes: argmax, vote counters, logit sums, early stopping."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.sizes import LOGIT_BITS, SAMPLE_BITS
+from synflip_hdl.bundles import CLASS_BITS, log2, logit_layout, pass_layout
+
+SUM_BITS = 64
+
+
+class Votes(wiring.Component):
+    """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
+
+    The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and runner-up of an
+    image are kept with it, so that a vote moves them without a look at the other classes.
+
+    Members
+    -------
+    start: a run begins. busy: it runs, the host may not read.
+    class_shift: log2 of the results that an image takes. samples: of the run. early, log: options.
+    logit_valid, logit: from the drain.
+    decided, leaves, decision: a pass's vote was counted; its image has had its last sample; which pass.
+    margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle later
+    vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the log.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "start": In(1),
+                "busy": In(1),
+                "class_shift": In(4),
+                "samples": In(SAMPLE_BITS),
+                "early": In(1),
+                "log": In(1),
+                "logit_valid": In(1),
+                "logit": In(logit_layout()),
+                "decided": Out(1),
+                "leaves": Out(1),
+                "decision": Out(pass_layout()),
+                "margin_write": In(1),
+                "offset": In(OFFSET_BITS),
+                "data": In(32),
+                "vote": Out(SAMPLE_BITS),
+                "logit_sum": Out(32),
+                "used": Out(SAMPLE_BITS),
+                "logged": Out(signed(LOGIT_BITS)),
+                "logged_count": Out(geometry.log_depth.bit_length()),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        geometry = self.geometry
+
+        def memory(name, shape, depth):
+            m.submodules[name] = item = Memory(shape=shape, depth=depth, init=[])
+            return item.write_port(), item.read_port()
+
+        standing = data.StructLayout({"leader": CLASS_BITS, "lead": SAMPLE_BITS, "second": SAMPLE_BITS})
+        votes_write, votes_read = memory("votes", unsigned(SAMPLE_BITS), geometry.result_depth)
+        sums_write, sums_read = memory("sums", signed(SUM_BITS), geometry.result_depth)
+        used_write, used_read = memory("used_samples", unsigned(SAMPLE_BITS), geometry.image_slots)
+        standing_write, standing_read = memory("standings", standing, geometry.image_slots)
+        margins_write, margins_read = memory("margins", unsigned(SAMPLE_BITS), geometry.margin_depth)
+        log_write, log_read = memory("logits", signed(LOGIT_BITS), geometry.log_depth)
+
+        def result(slot, class_):
+            return (slot << self.class_shift) | class_
+
+        # Logit: argmax, and the address of its sum.
+        logit = self.logit
+        place = Signal(log2(geometry.result_depth))
+        best, winner = Signal(signed(LOGIT_BITS)), Signal(CLASS_BITS)
+        m.d.comb += [
+            place.eq(result(logit.current.slot, logit.class_)),
+            log_write.addr.eq(self.logged_count),
+            log_write.data.eq(logit.z),
+            log_write.en.eq(self.logit_valid & self.log & (self.logged_count < geometry.log_depth)),
+        ]
+        with m.If(log_write.en):
+            m.d.sync += self.logged_count.eq(self.logged_count + 1)
+        with m.If(self.start):
+            m.d.sync += self.logged_count.eq(0)
+        with m.If(self.logit_valid & ((logit.class_ == 0) | (logit.z > best))):
+            m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
+
+        # A cycle later: the sum is updated.
+        summed, summed_valid, summed_place = Signal(logit_layout()), Signal(), Signal.like(place)
+        m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
+        opening = summed.current.sample == 0
+        m.d.comb += [
+            sums_read.addr.eq(Mux(self.busy, place, self.offset[1:])),
+            sums_write.addr.eq(summed_place),
+            sums_write.data.eq(Mux(opening, 0, sums_read.data) + summed.z),
+            sums_write.en.eq(summed_valid),
+        ]
+
+        # After the last logit: count the vote ...
+        count_next, counting, deciding = Signal(), Signal(), Signal()
+        current = Signal(pass_layout())
+        first = current.sample == 0
+        m.d.comb += count_next.eq(summed_valid & summed.last)
+        m.d.sync += [counting.eq(count_next), deciding.eq(counting), current.eq(summed.current)]
+        winner_place = Signal.like(place)
+        m.d.sync += winner_place.eq(result(summed.current.slot, winner))
+        before, counted = Signal(standing), Signal(SAMPLE_BITS)
+        after = Signal(standing)
+        m.d.comb += [
+            votes_read.addr.eq(Mux(self.busy, result(summed.current.slot, winner), self.offset)),
+            standing_read.addr.eq(summed.current.slot),
+            margins_read.addr.eq(summed.current.sample),
+            counted.eq(Mux(first, 0, votes_read.data) + 1),
+            votes_write.addr.eq(Mux(counting, winner_place, summed_place)),
+            votes_write.data.eq(Mux(counting, counted, 0)),
+            votes_write.en.eq(counting | (summed_valid & opening)),
+            before.eq(standing_read.data),
+        ]
+        with m.If(first):
+            m.d.comb += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
+        m.d.comb += after.eq(before)
+        with m.If(before.leader == winner):
+            m.d.comb += after.lead.eq(counted)
+        with m.Elif(counted > before.lead):
+            m.d.comb += [after.leader.eq(winner), after.lead.eq(counted), after.second.eq(before.lead)]
+        with m.Elif(counted > before.second):
+            m.d.comb += after.second.eq(counted)
+
+        # ... then decide whether the image leaves.
+        kept, margin, decided_pass = Signal(standing), Signal(SAMPLE_BITS), Signal(pass_layout())
+        m.d.sync += [kept.eq(after), margin.eq(margins_read.data), decided_pass.eq(current)]
+        sample_count = decided_pass.sample + 1
+        m.d.comb += [
+            self.decided.eq(deciding),
+            self.decision.eq(decided_pass),
+            self.leaves.eq((self.early & (kept.lead - kept.second >= margin)) | (sample_count == self.samples)),
+            standing_write.addr.eq(decided_pass.slot),
+            standing_write.data.eq(kept),
+            standing_write.en.eq(deciding),
+            used_write.addr.eq(decided_pass.slot),
+            used_write.data.eq(sample_count),
+            used_write.en.eq(deciding),
+        ]
+
+        # The host's side.
+        half = Signal()
+        m.d.sync += half.eq(self.offset[0])
+        m.d.comb += [
+            margins_write.addr.eq(self.offset),
+            margins_write.data.eq(self.data),
+            margins_write.en.eq(self.margin_write),
+            used_read.addr.eq(self.offset),
+            log_read.addr.eq(self.offset),
+            self.vote.eq(votes_read.data),
+            self.logit_sum.eq(Mux(half, sums_read.data[32:], sums_read.data[:32])),
+            self.used.eq(used_read.data),
+            self.logged.eq(log_read.data),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""The accelerator in Verilator: the same Verilog, a C++ clock, the same memory map."""

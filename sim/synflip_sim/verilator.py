@@ -1,0 +1,79 @@
+"""Verilator as a device: a transport over the simulated bus, under the driver that every accelerator has."""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.driver import Accelerator, BusError
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+from synflip_sim.build import build
+
+WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
+
+
+class VerilatorTransport:
+    """Reads and writes of the memory map in the simulator; the clock runs only inside them and in ``wait``."""
+
+    def __init__(self, library: Path) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.synflip_open.restype = ctypes.c_void_p
+        self._library.synflip_cycles.restype = ctypes.c_uint64
+        for name in ("synflip_write", "synflip_read"):
+            function = getattr(self._library, name)
+            function.restype = ctypes.c_int64
+            function.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_int64]
+        self._library.synflip_close.argtypes = [ctypes.c_void_p]
+        self._library.synflip_cycles.argtypes = [ctypes.c_void_p]
+        self._library.synflip_wait.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+        self._bench: int | None = self._library.synflip_open()
+
+    @property
+    def bench(self) -> int:
+        """The simulator's handle. Raises SynflipError after ``close``."""
+        if self._bench is None:
+            raise SynflipError("the simulated accelerator is closed")
+        return self._bench
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles since reset, bus traffic included."""
+        return int(self._library.synflip_cycles(self.bench))
+
+    def write(self, address: int, words: NDArray[np.uint32]) -> None:
+        """Write words to consecutive addresses. Raises BusError if one is refused."""
+        words = np.ascontiguousarray(words, dtype=np.uint32)
+        self._check("write", address, self._library.synflip_write(self.bench, address, words.ctypes.data, len(words)))
+
+    def read(self, address: int, count: int) -> NDArray[np.uint32]:
+        """Read consecutive words. Raises BusError if one is refused."""
+        words = np.zeros(count, dtype=np.uint32)
+        self._check("read", address, self._library.synflip_read(self.bench, address, words.ctypes.data, count))
+        return words
+
+    def wait(self) -> None:
+        """Let the device run on for a while, or until it is idle."""
+        self._library.synflip_wait(self.bench, WAIT_CYCLES)
+
+    def close(self) -> None:
+        """Free the simulator."""
+        if self._bench is not None:
+            self._library.synflip_close(self._bench)
+            self._bench = None
+
+    def _check(self, what: str, address: int, failed: int) -> None:
+        if failed == -2:
+            raise BusError(f"the simulated accelerator did not answer a {what} at {address:#x}")
+        if failed >= 0:
+            raise BusError(f"the simulated accelerator refused a {what} at {address + failed:#x}")
+
+
+def open_verilator(geometry: Geometry, say: Callable[[str], None] | None = None) -> Accelerator:
+    """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached."""
+    if say is None and sys.stderr.isatty():
+        say = lambda text: print(f"building the simulator: {text} ...", file=sys.stderr)  # noqa: E731
+    return Accelerator(VerilatorTransport(build(geometry, say or (lambda text: None))), name="verilator")

@@ -1,0 +1,239 @@
+"""The driver: one class over a transport that reads and writes the memory map."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.device import Progress
+from synflip.errors import SynflipError
+from synflip.plan import check_fit, class_shift, input_shift, plan
+from synflip.request import check_request
+from synflip.result import Result
+from synflip.spec import lfsr, memory_map
+from synflip.spec.coins import widen
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, register
+from synflip.spec.model import CompiledModel
+from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets, padded_rows
+
+NEVER = (1 << SAMPLE_BITS) - 1  # a margin that no image reaches
+
+
+class BusError(SynflipError):
+    """The device refused an access, or did not answer."""
+
+
+class Transport(Protocol):
+    """Moves 32-bit words to and from the memory map."""
+
+    def write(self, address: int, words: NDArray[np.uint32]) -> None:
+        """Write words to consecutive word addresses. Raises BusError."""
+
+    def read(self, address: int, count: int) -> NDArray[np.uint32]:
+        """Read ``count`` words from consecutive word addresses. Raises BusError."""
+
+    def wait(self) -> None:
+        """Let the device work for a moment before the next look at its status."""
+
+    def close(self) -> None:
+        """Free what the transport holds."""
+
+
+class Accelerator:
+    """An accelerator behind a memory map, of whatever geometry it says that it has."""
+
+    def __init__(self, transport: Transport, name: str = "accelerator", timeout: float = 600.0) -> None:
+        """timeout: seconds that one run may take without an end. Raises SynflipError if there is no accelerator."""
+        self.transport = transport
+        self.name = name
+        self.timeout = timeout
+        self.model: CompiledModel | None = None
+        self.geometry = self._discover()
+
+    def __enter__(self) -> "Accelerator":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.transport.close()
+
+    def _discover(self) -> Geometry:
+        names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
+        words = dict(zip(names, self.transport.read(register(names[0]), len(names)).tolist(), strict=True))
+        if words.pop("MAGIC") != memory_map.MAGIC:
+            raise SynflipError(f"no synflip accelerator answers at {self.name}")
+        version = words.pop("VERSION")
+        if version != memory_map.VERSION:
+            raise SynflipError(f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}")
+        return Geometry(**{name.lower(): value for name, value in words.items()})
+
+    # Loading a model
+
+    def load(self, model: CompiledModel) -> None:
+        """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does not fit."""
+        check_fit(model, self.geometry)
+        self.model = None  # half a model is none
+        geometry = self.geometry
+        offsets, _ = key_offsets(model.rows)
+        weight_base = bias_base = 0
+        for index, layer in enumerate(model.layers):
+            blocks = padded_rows(layer.rows) // geometry.banks
+            tiles = ceil_div(layer.outputs, geometry.lanes)
+            self._write_weights(weight_base, self._weight_entries(model, index, tiles, blocks))
+            biases = np.zeros(tiles * geometry.lanes, dtype=np.int64)
+            biases[: layer.outputs] = layer.bias
+            if index < len(model.shifts):
+                biases[: layer.outputs] += (1 << model.shifts[index]) >> 1
+            self.transport.write(
+                address(Region.BIASES, bias_base * geometry.banks), biases.astype(np.int32).view(np.uint32)
+            )
+            fields = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
+            fields[LayerField.WEIGHT_BASE] = weight_base
+            fields[LayerField.ROW_BLOCKS] = blocks
+            fields[LayerField.KEY_BASE] = offsets[index] // geometry.banks
+            fields[LayerField.KEY_END] = offsets[index] // geometry.banks + blocks
+            fields[LayerField.TILES] = tiles - 1
+            fields[LayerField.BIAS_BASE] = bias_base
+            fields[LayerField.LAST_STEPS] = (
+                ceil_div(layer.outputs - (tiles - 1) * geometry.lanes, geometry.banks) - 1
+            )
+            fields[LayerField.SHIFT] = model.shifts[index] if index < len(model.shifts) else 0
+            self.transport.write(address(Region.LAYERS, index * memory_map.LAYER_WORDS), fields)
+            weight_base += tiles * blocks
+            bias_base += tiles * geometry.lanes // geometry.banks
+        self.model = model
+
+    def _weight_entries(self, model: CompiledModel, index: int, tiles: int, blocks: int) -> NDArray[np.uint32]:
+        """uint32 [banks, tiles * blocks, room]: a layer's weight entries as the memory map wants them."""
+        layer, geometry = model.layers[index], self.geometry
+        lanes, banks, bits = geometry.lanes, geometry.banks, geometry.bits
+        fields = np.zeros((tiles * lanes, blocks * banks), dtype=np.uint32)
+        words = widen(layer.q, model.bits, bits).astype(np.uint32)
+        fields[: layer.outputs, : layer.rows] = words | layer.sign.astype(np.uint32) << np.uint32(bits)
+        grid = fields.reshape(tiles, lanes, blocks, banks).transpose(3, 0, 2, 1)  # bank, tile, block, lane
+        one_hot = (grid[..., None] >> np.arange(bits + 1, dtype=np.uint32) & 1).astype(np.uint8)
+        packed = np.packbits(one_hot.reshape(banks, tiles * blocks, -1), axis=-1, bitorder="little")
+        count, _ = memory_map.entry_words(memory_map.weight_bits(geometry))
+        entries = np.zeros((banks, tiles * blocks, count * 4), dtype=np.uint8)
+        entries[..., : packed.shape[-1]] = packed
+        return entries.view(np.uint32)
+
+    def _write_weights(self, base: int, entries: NDArray[np.uint32]) -> None:
+        """An entry's words are aligned to a power of two: the gap is written too if it is small enough to be worth it."""
+        banks, count, words = entries.shape
+        room = 1 << (words - 1).bit_length()
+        padded = np.zeros((banks, count, room), dtype=np.uint32)
+        padded[..., :words] = entries
+        for bank in range(banks):
+            start = address(Region.WEIGHTS, memory_map.weight_offset(self.geometry, bank, base))
+            self.transport.write(start, padded[bank].reshape(-1))
+
+    # Running it
+
+    def infer(
+        self,
+        pixels: NDArray[np.uint8],
+        samples: int,
+        seed: int,
+        margins: NDArray[np.integer] | None = None,
+        logits: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """See ``Device.infer``. Ctrl-C leaves the device idle and usable."""
+        model = self.model
+        if model is None:
+            raise SynflipError("no model loaded; call load(model) first")
+        x = model.activations(pixels)
+        limits = check_request(samples, seed, margins)
+        runs = plan(model, self.geometry, samples, limits is not None, logits)
+        count, classes = len(x), len(model.classes)
+        votes = np.zeros((count, classes), dtype=np.int32)
+        sums = np.zeros((count, classes), dtype=np.int64)
+        used = np.zeros(count, dtype=np.int32)
+        kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
+        if limits is not None:
+            self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
+        cycles = 0
+        self._set_model(model, early=limits is not None, log=logits)
+        for first, past in runs.batches(count):
+            self._write_images(model, x[first:past])
+            for start, end in runs.chunks(samples):
+                cycles += self._run(past - first, start, end - start, seed, model)
+                batch_used = self._read(Region.USED, past - first).astype(np.int32)
+                used[first:past] += batch_used
+                votes[first:past] += self._results(Region.VOTES, past - first, model)[..., 0].astype(np.int32)
+                halves = self._results(Region.SUMS, past - first, model).astype(np.uint64)
+                sums[first:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+                if kept is not None:
+                    takes_part = np.arange(end - start)[:, None] < batch_used
+                    log = self._read(Region.LOG, int(takes_part.sum()) * classes)
+                    kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
+                if progress is not None:
+                    progress(first * samples + end * (past - first), count * samples)
+        return Result(votes, sums, used, cycles, kept)
+
+    def _set_model(self, model: CompiledModel, early: bool, log: bool) -> None:
+        settings = {
+            "LAYERS": len(model.layers) - 1,
+            "CLASSES": len(model.classes) - 1,
+            "CLASS_SHIFT": class_shift(model),
+            "INPUT_SHIFT": input_shift(model, self.geometry),
+            "OPTIONS": early * memory_map.OPTION_EARLY | log * memory_map.OPTION_LOG,
+            "ACTIVATION_MAX": model.activation_max,
+            "KEY_BLOCKS": key_offsets(model.rows)[1] // self.geometry.banks,
+        }
+        for name, value in settings.items():
+            self._set(name, value)
+
+    def _write_images(self, model: CompiledModel, x: NDArray[np.uint8]) -> None:
+        words = ceil_div(model.layers[0].rows, memory_map.ACTIVATIONS_PER_WORD)
+        padded = np.zeros((len(x), words * memory_map.ACTIVATIONS_PER_WORD), dtype=np.uint8)
+        padded[:, : x.shape[1]] = x
+        for slot, image in enumerate(padded.view("<u4")):
+            self.transport.write(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), image)
+
+    def _run(self, images: int, first: int, samples: int, seed: int, model: CompiledModel) -> int:
+        """One run of network samples first .. first + samples - 1. Returns its cycles."""
+        _, rows = key_offsets(model.rows)
+        origin = lfsr.seed_state(seed)
+        states = [lfsr.jump(origin, 2 * (first * rows + bank) + 1) for bank in range(self.geometry.banks)]
+        self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
+        self._set("IMAGES", images)
+        self._set("SAMPLES", samples)
+        with self._abort_on_error():
+            self._set("CONTROL", memory_map.CONTROL_START)
+            deadline = time.monotonic() + self.timeout
+            while self._read_register("STATUS") & 1:
+                if time.monotonic() > deadline:
+                    raise SynflipError(f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s")
+                self.transport.wait()
+        return self._read_register("CYCLES_LOW") | self._read_register("CYCLES_HIGH") << 32
+
+    @contextmanager
+    def _abort_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._set("CONTROL", memory_map.CONTROL_ABORT)
+            raise
+
+    # Words
+
+    def _set(self, name: str, value: int) -> None:
+        self.transport.write(register(name), np.array([value], dtype=np.uint32))
+
+    def _read_register(self, name: str) -> int:
+        return int(self.transport.read(register(name), 1)[0])
+
+    def _read(self, region: Region, count: int) -> NDArray[np.uint32]:
+        return self.transport.read(address(region), count)
+
+    def _results(self, region: Region, images: int, model: CompiledModel) -> NDArray[np.uint32]:
+        """uint32 [images, classes, words a result]."""
+        each = 2 if region == Region.SUMS else 1
+        room = 1 << class_shift(model)
+        words = self._read(region, images * room * each)
+        return words.reshape(images, room, each)[:, : len(model.classes)]

@@ -1,0 +1,263 @@
+"""The golden model: the contract in torch and numpy, exact whatever the size of the batch.
+
+Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine word
+for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8 into int32.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip.device import Progress
+from synflip.errors import SynflipError
+from synflip.plan import Plan, plan
+from synflip.request import check_request
+from synflip.result import Result
+from synflip.spec.coins import threshold, word_taps
+from synflip.spec.cycles import CycleModel
+from synflip.spec.geometry import Geometry
+from synflip.spec.lfsr import keys
+from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.sizes import key_offsets
+
+KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
+IMAGES_AT_ONCE = 16384  # bounds the memory that activations take
+
+
+def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """[..., rows] booleans to [..., ceil(rows / 64)] words, row i in bit i % 64 of word i // 64."""
+    rows = bits.shape[-1]
+    padded = np.zeros((*bits.shape[:-1], -(-rows // 64) * 64), dtype=np.uint8)
+    padded[..., :rows] = bits
+    return np.packbits(padded, axis=-1, bitorder="little").view(np.uint64)
+
+
+@dataclass(frozen=True, eq=False)
+class CoinPlanes:
+    """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words.
+
+    taps: intp [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
+    always: uint64 [J, W], where T = 2**k. signs: int8 [J, I], 1 or -1.
+    """
+
+    taps: NDArray[np.intp]
+    thresholds: NDArray[np.uint64]
+    always: NDArray[np.uint64]
+    signs: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, layer: Layer, bits: int) -> "CoinPlanes":
+        """From a layer's probability words and signs."""
+        levels = threshold(layer.q, bits)
+        taps = [[word_taps(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
+        return cls(
+            taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
+            thresholds=np.stack([pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]),
+            always=pack_rows(levels == 1 << bits),
+            signs=(1 - 2 * layer.sign.astype(np.int8)),
+        )
+
+    def flip(self, row_keys: NDArray[np.uint64]) -> torch.Tensor:
+        """One flip of every synapse from the rows' keys [I]: int8 [J, I] in -1, 0, 1."""
+        rows = len(row_keys)
+        key_bits = np.unpackbits(row_keys.view(np.uint8).reshape(rows, 8), axis=1, bitorder="little")
+        planes = pack_rows(np.ascontiguousarray(key_bits.T).astype(bool))
+        below = np.zeros_like(self.always)
+        for (a, b, c), level in zip(self.taps[::-1], self.thresholds[::-1], strict=True):
+            word = planes[a]
+            word ^= planes[b]
+            word ^= planes[c]
+            same = word ^ level
+            np.invert(same, out=same)
+            below &= same
+            np.invert(word, out=word)
+            word &= level
+            below |= word
+        below |= self.always
+        heads = np.unpackbits(below.view(np.uint8), axis=1, bitorder="little", count=rows)
+        coins: NDArray[np.int8] = heads.view(np.int8)
+        coins *= self.signs
+        return torch.from_numpy(coins)
+
+
+def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact.
+
+    x - 128 fits int8, so the product is x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1).
+    """
+    centred = (x ^ 128).view(torch.int8)
+    product = torch._int_mm(centred, coins.t())
+    product += 128 * coins.sum(1, dtype=torch.int32)
+    return product
+
+
+class Golden:
+    """The golden model as a device. ``geometry``: the accelerator whose cycles it predicts."""
+
+    name = "golden"
+
+    def __init__(self, geometry: Geometry | None = None) -> None:
+        self.geometry = geometry or Geometry()
+        self.model: CompiledModel | None = None
+
+    def __enter__(self) -> "Golden":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.model = None
+
+    def load(self, model: CompiledModel) -> None:
+        """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the geometry."""
+        self.model = model
+        self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
+        self._biases = [torch.from_numpy(layer.bias.copy()) for layer in model.layers]
+        self._offsets, self._rows = key_offsets(model.rows)
+
+    def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
+        """Every layer's coins of one network sample: int8 [J, I] each, signed."""
+        assert_loaded(self.model)
+        return self._flip(keys(seed, sample * self._rows, self._rows))
+
+    def _flip(self, sample_keys: NDArray[np.uint64]) -> list[torch.Tensor]:
+        return [
+            planes.flip(sample_keys[first : first + planes.signs.shape[1]])
+            for planes, first in zip(self._planes, self._offsets, strict=True)
+        ]
+
+    def infer(
+        self,
+        pixels: NDArray[np.uint8],
+        samples: int,
+        seed: int,
+        margins: NDArray[np.integer] | None = None,
+        logits: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
+        model = assert_loaded(self.model)
+        x = torch.from_numpy(model.activations(pixels))
+        limits = check_request(samples, seed, margins)
+        try:
+            runs: Plan | None = plan(model, self.geometry, samples, margins is not None, logits)
+        except SynflipError:
+            runs = None
+        count, classes = len(x), len(model.classes)
+        votes = np.zeros((count, classes), dtype=np.int32)
+        sums = np.zeros((count, classes), dtype=np.int64)
+        used = np.zeros(count, dtype=np.int32)
+        kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
+        block = IMAGES_AT_ONCE if runs is None else max(IMAGES_AT_ONCE // runs.images, 1) * runs.images
+        cycles = 0
+        for first in range(0, count, block):
+            part = slice(first, min(first + block, count))
+            cycles += self._infer_block(
+                x[part],
+                samples,
+                seed,
+                limits,
+                runs,
+                votes[part],
+                sums[part],
+                used[part],
+                None if kept is None else kept[:, part],
+                None if progress is None else (lambda done, at=first: progress(at * samples + done, count * samples)),
+            )
+        return Result(votes, sums, used, cycles if runs else -1, kept)
+
+    def _infer_block(self, x, samples, seed, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
+        model = assert_loaded(self.model)
+        clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
+        active = np.arange(len(x))
+        batch = x
+        at_once = max(KEYS_AT_ONCE // self._rows, 1)
+        for sample in range(samples):
+            if sample % at_once == 0:
+                ahead = min(at_once, samples - sample)
+                block_keys = keys(seed, sample * self._rows, ahead * self._rows).reshape(ahead, self._rows)
+            z, loads = self.forward(batch, self._flip(block_keys[sample % at_once]), clock is not None)
+            if clock is not None:
+                clock.advance(active, loads)
+            winners = z.argmax(1)
+            votes[active, winners] += 1
+            sums[active] += z
+            used[active] = sample + 1
+            if kept is not None:
+                kept[sample, active] = z
+            if limits is not None:
+                top = np.sort(votes[active].astype(np.int64), axis=1)
+                lead = top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
+                active = active[lead < limits[sample]]
+                batch = x[torch.from_numpy(active)]
+            if progress is not None:
+                progress((sample + 1) * len(x))
+            if not len(active):
+                break
+        return clock.cycles() if clock is not None else 0
+
+    def forward(
+        self, x: torch.Tensor, coins: list[torch.Tensor], with_loads: bool = False
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers] events of
+        the fullest bank of each layer (zeros unless ``with_loads``)."""
+        model = assert_loaded(self.model)
+        loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
+        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
+            if with_loads:
+                loads[:, index] = bank_loads(x, self.geometry.banks).numpy()
+            z = matmul(x, flipped)
+            z += bias
+            if index < len(model.shifts):
+                shift = model.shifts[index]
+                z += (1 << shift) >> 1
+                z >>= shift
+                x = z.clamp_(0, model.activation_max).to(torch.uint8)
+        return z.numpy(), loads
+
+
+def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
+    """[N] non-zero activations of the fullest bank, for activations uint8 [N, rows]."""
+    short = -x.shape[1] % banks
+    busy = torch.nn.functional.pad((x != 0).view(torch.uint8), (0, short))
+    return busy.view(len(x), -1, banks).sum(1, dtype=torch.int32).amax(1).to(torch.int64)
+
+
+class RunClock:
+    """Feeds the cycle model: images of a block are batches of runs side by side, samples are cut into chunks."""
+
+    def __init__(
+        self, geometry: Geometry, model: CompiledModel, runs: Plan, count: int, samples: int, early: bool
+    ) -> None:
+        self.images, self.chunk = runs.images, runs.samples
+        self.batches = -(-count // runs.images)
+        self.samples = samples
+        self.sample = 0
+        self.total = 0
+        self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
+        self._model = self._fresh()
+        self._layers = len(model.layers)
+
+    def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
+        """One network sample: ``loads`` [len(active), layers] of the images that are still in."""
+        if self.sample and self.sample % self.chunk == 0:
+            self.total += int(self._model.cycles().sum())
+            self._model = self._fresh()
+        run, slot = active // self.images, active % self.images
+        spread = np.zeros((self.images, self.batches, self._layers), dtype=np.int64)
+        spread[slot, run] = loads
+        mask = np.zeros((self.images, self.batches), dtype=bool)
+        mask[slot, run] = True
+        self._model.advance(spread, mask)
+        self.sample += 1
+
+    def cycles(self) -> int:
+        """Cycles of all runs so far."""
+        return self.total + int(self._model.cycles().sum())
+
+
+def assert_loaded(model: CompiledModel | None) -> CompiledModel:
+    """The model, or SynflipError if none was loaded."""
+    if model is None:
+        raise SynflipError("no model loaded; call load(model) first")
+    return model

@@ -1,0 +1,91 @@
+"""How an inference is cut into runs of the accelerator: batches of images, and chunks of network samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel
+from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets
+
+
+def log2_ceil(value: int) -> int:
+    """Smallest n with 2**n >= value."""
+    return (value - 1).bit_length()
+
+
+def check_fit(model: CompiledModel, geometry: Geometry) -> None:
+    """Raises SynflipError, saying how much is needed and how much there is, if the model does not fit."""
+    banks, lanes = geometry.banks, geometry.lanes
+    if model.bits > geometry.bits:
+        raise SynflipError(f"the model has {model.bits}-bit probability words, the accelerator {geometry.bits}")
+    if model.activation_bits > geometry.activation_bits:
+        raise SynflipError(
+            f"the model has {model.activation_bits}-bit activations, the accelerator {geometry.activation_bits}"
+        )
+    offsets, total = key_offsets(model.rows)
+    ends = [*offsets[1:], total]
+    tiles = [ceil_div(count, lanes) for count in model.outputs]
+    weights = sum(count * (end - start) // banks for count, start, end in zip(tiles, offsets, ends, strict=True))
+    for what, needed, there in (
+        ("layers", len(model.layers), geometry.layer_depth),
+        ("weight entries a bank", weights, geometry.weight_depth),
+        ("keys a bank", total // banks, geometry.key_depth),
+        ("bias groups", sum(tiles) * lanes // banks, geometry.bias_depth),
+        ("events a bank for one image", 1 << input_shift(model, geometry), geometry.event_depth),
+        ("results for one image", 1 << class_shift(model), geometry.result_depth),
+    ):
+        if needed > there:
+            raise SynflipError(
+                f"the model ({model.shape}) does not fit the {geometry.name} accelerator: "
+                f"it needs {needed} {what}, there are {there}"
+            )
+
+
+def input_shift(model: CompiledModel, geometry: Geometry) -> int:
+    """log2 of the events that one image's list of a bank may hold."""
+    return log2_ceil(ceil_div(model.layers[0].rows, geometry.banks))
+
+
+def class_shift(model: CompiledModel) -> int:
+    """log2 of the results that one image takes."""
+    return log2_ceil(len(model.classes))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """images: largest batch of a run. samples: most network samples of a run. Runs go batch by batch, chunk by chunk."""
+
+    images: int
+    samples: int
+
+    def batches(self, count: int) -> Sequence[tuple[int, int]]:
+        """(first, past the last) image of each batch of ``count`` images."""
+        return [(first, min(first + self.images, count)) for first in range(0, count, self.images)]
+
+    def chunks(self, samples: int) -> Sequence[tuple[int, int]]:
+        """(first, past the last) network sample of each chunk."""
+        return [(first, min(first + self.samples, samples)) for first in range(0, samples, self.samples)]
+
+
+def plan(model: CompiledModel, geometry: Geometry, samples: int, early: bool, logits: bool) -> Plan:
+    """The runs that the accelerator's memories allow. Raises SynflipError if there are none."""
+    check_fit(model, geometry)
+    images = min(
+        geometry.image_slots,
+        geometry.event_depth >> input_shift(model, geometry),
+        geometry.result_depth >> class_shift(model),
+    )
+    chunk = min(samples, (1 << SAMPLE_BITS) - 1)
+    if logits:
+        if geometry.log_depth < len(model.classes):
+            raise SynflipError(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")
+        chunk = min(chunk, geometry.log_depth // len(model.classes))
+        images = min(images, geometry.log_depth // (chunk * len(model.classes)))
+    if early:
+        chunk = min(chunk, geometry.margin_depth)
+    if early and chunk < samples:
+        raise SynflipError(
+            f"early stopping needs all {samples} samples in one run; this accelerator's memories allow {chunk}"
+        )
+    return Plan(images, chunk)

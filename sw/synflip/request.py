@@ -1,0 +1,25 @@
+"""What may be asked of a device, checked the same way for all."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+from synflip.spec.lfsr import MASK64
+
+SAMPLE_LIMIT = 1 << 31  # votes are int32
+
+
+def check_request(samples: int, seed: int, margins: NDArray[np.integer] | None) -> NDArray[np.int64] | None:
+    """Margins as int64 [samples], or None. Raises SynflipError for a request that no device could answer."""
+    if not 1 <= samples < SAMPLE_LIMIT:
+        raise SynflipError(f"samples must be in 1..2**31-1, not {samples}")
+    if not 0 <= seed <= MASK64:
+        raise SynflipError(f"the seed must be in 0..2**64-1, not {seed}")
+    if margins is None:
+        return None
+    limits = np.asarray(margins)
+    if limits.shape != (samples,) or not np.issubdtype(limits.dtype, np.integer):
+        raise SynflipError(f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}")
+    if int(limits.min()) < 0:
+        raise SynflipError(f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}")
+    return limits.astype(np.int64)

@@ -1,0 +1,119 @@
+"""The cycle model: when the accelerator issues, drains and votes, counted from the first cycle of a run.
+
+The gateware is a state machine and a pipeline; this is arithmetic on the times of a few events. They share the
+constants below and nothing else. docs/architecture.md draws the pipeline that the constants come from.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.sizes import ceil_div, key_offsets
+
+#: Cycles from the issue of an event to the adder of its accumulator, before the adder tree's log2(Q) levels:
+#: event memory, row register, addresses, key memory, key register, rotation, words, coins.
+ISSUE_TO_LEAF = 8
+#: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output drained.
+DRAIN_LATENCY = 3
+#: Cycles from the sequencer's choice of a pass to the earliest ready layer: choose, load the layer table.
+PICK_TO_READY = 2
+#: Extra cycles for which the last layer's drain is kept free, so that one pass's vote is done before the next begins.
+VOTE_GAP = 4
+#: Cycles from a pass's last logit entering the vote unit to its decision.
+LOGIT_TO_DECISION = 3
+#: Cycles from the choice of a sample's first pass until the previous sample's keys may be overwritten.
+KEY_RELEASE = 5
+#: Cycles from the last decision to the end of the run, both included.
+DECISION_TO_DONE = 2
+
+
+def pipeline_depth(banks: int) -> int:
+    """Cycles from the issue of a tile's last event to the capture of its sums."""
+    return ISSUE_TO_LEAF + banks.bit_length() - 1
+
+
+def bank_load(nonzero: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
+    """[N] events of the fullest bank for activations that are non-zero where ``nonzero`` [N, rows] says so."""
+    return np.stack([nonzero[:, bank::banks].sum(1) for bank in range(banks)]).max(0)
+
+
+def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int) -> int:
+    """Sum over layers of tiles times the fullest bank's events, over all passes. ``loads``: [..., layers]."""
+    tiles = np.array([ceil_div(count, lanes) for count in outputs])
+    return int((loads.astype(np.int64) * tiles).sum())
+
+
+class CycleModel:
+    """Times of many independent runs of one network, advanced one network sample at a time.
+
+    rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop early.
+    All times are cycles since the first busy cycle of the run, which is 0.
+    """
+
+    def __init__(
+        self, geometry: Geometry, rows: Sequence[int], outputs: Sequence[int], runs: int, early: bool
+    ) -> None:
+        lanes, banks = geometry.lanes, geometry.banks
+        offsets, total = key_offsets(rows)
+        self.early = early
+        self.depth = pipeline_depth(banks)
+        self.key_blocks = total // banks
+        self.key_end = [end // banks for end in (*offsets[1:], total)]
+        self.tiles = [ceil_div(count, lanes) for count in outputs]
+        self.steps = [ceil_div(count - (tiles - 1) * lanes, banks) for count, tiles in zip(outputs, self.tiles)]
+        self.full_hold = [lanes // banks] * (len(outputs) - 1) + [lanes + VOTE_GAP]
+        self.last_hold = [*self.steps[:-1], self.steps[-1] * banks + VOTE_GAP]
+        self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
+        last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
+        self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
+
+        self.sample = 0
+        self.free = np.zeros(runs, dtype=np.int64)  # when the sequencer may choose its next pass
+        self.hold = np.zeros(runs, dtype=np.int64)  # when the drain can take the next tile
+        self.fill = np.zeros(runs, dtype=np.int64)  # when this sample's first key is written
+        self.decided = np.zeros(runs, dtype=np.int64)  # when the latest vote was decided
+        self.available: dict[int, NDArray[np.int64]] = {}  # image slot -> when its next pass may be chosen
+
+    def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
+        """One network sample. loads: [slots, runs, layers] events of the fullest bank; active: [slots, runs]."""
+        first = np.ones(len(self.free), dtype=bool)
+        next_fill = self.fill + self.key_blocks
+        for slot in range(len(active)):
+            on = active[slot]
+            if not on.any():
+                continue
+            pick = self.free
+            if self.early and slot in self.available:
+                pick = np.maximum(pick, self.available[slot])
+            if self.sample:
+                next_fill = np.where(on & first, np.maximum(next_fill, pick + KEY_RELEASE), next_fill)
+            first &= ~on
+            end, hold = self._pass(pick, loads[slot])
+            self.free = np.where(on, end + 1, self.free)
+            self.hold = np.where(on, hold, self.hold)
+            self.decided = np.where(on, end + self.decision, self.decided)
+            self.available[slot] = np.where(on, end + self.decision + 1, 0)
+        self.fill = next_fill
+        self.sample += 1
+
+    def _pass(
+        self, pick: NDArray[np.int64], loads: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Issue time of a pass's last event, and when the drain is free after it."""
+        ready = pick + PICK_TO_READY
+        hold = self.hold
+        end = pick
+        for layer, tiles in enumerate(self.tiles):
+            ready = np.maximum(ready, self.fill + self.key_end[layer])
+            stream = np.maximum(loads[:, layer].astype(np.int64), 1)
+            end = np.maximum(ready + stream, hold)
+            end = end + (tiles - 1) * np.maximum(stream, self.full_hold[layer])
+            hold = end + self.last_hold[layer]
+            ready = end + self.turn[layer]
+        return end, hold
+
+    def cycles(self) -> NDArray[np.int64]:
+        """[runs] length of each run, if it ended with the last sample that was advanced."""
+        return self.decided + DECISION_TO_DONE

@@ -1,0 +1,138 @@
+"""The memory map, once, as data: the gateware's decoder, the driver's constants and the documentation come from it.
+
+Addresses count 32-bit words. The top four of 28 address bits choose a region, the rest is the offset inside it.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from synflip.spec.geometry import Geometry
+from synflip.spec.sizes import ceil_div
+
+MAGIC = 0x53594E46  # "SYNF"
+VERSION = 1
+ADDRESS_BITS = 28
+OFFSET_BITS = 24
+IMAGE_WORD_BITS = 16  # of an offset into Region.IMAGES; the image's slot is above
+ACTIVATIONS_PER_WORD = 4
+LAYER_WORDS = 8
+SEED_WORDS = 4
+
+
+class Region(IntEnum):
+    """What the top four address bits choose. Access: R, W. Offsets are in words."""
+
+    REGISTERS = 0  # R/W, see REGISTERS
+    LAYERS = 1  # W: layer * LAYER_WORDS + LayerField; an entry takes effect when its last word is written
+    SEEDS = 2  # W: bank * SEED_WORDS + component: LFSR113 state of the bank's first key, see docs/contract.md
+    WEIGHTS = 3  # W: (bank, entry, word), see weight_offset; an entry takes effect with its last word
+    BIASES = 4  # W: output, each layer padded to whole tiles; a group of Q takes effect with its last word
+    IMAGES = 5  # W: slot << IMAGE_WORD_BITS | word: four activations, in ascending order, starting with word 0
+    MARGINS = 6  # W: sample: lead at which an image leaves
+    VOTES = 7  # R: slot << CLASS_SHIFT | class
+    SUMS = 8  # R: (slot << CLASS_SHIFT | class) * 2 + half: logit sum, low half first
+    USED = 9  # R: slot: samples that the image took part in
+    LOG = 10  # R: logits in the order in which they were made
+
+
+class LayerField(IntEnum):
+    """Words of a layer's entry in Region.LAYERS. A bank's row block is row // Q."""
+
+    WEIGHT_BASE = 0  # first entry of the layer in every bank's weight memory
+    ROW_BLOCKS = 1  # padded rows / Q: weight entries of one tile in a bank
+    KEY_BASE = 2  # first key of the layer in every bank's half
+    KEY_END = 3  # one past the last
+    TILES = 4  # tiles - 1
+    BIAS_BASE = 5  # first bias group
+    LAST_STEPS = 6  # drain steps of the last tile - 1
+    SHIFT = 7  # r
+
+
+@dataclass(frozen=True)
+class Register:
+    """One word of Region.REGISTERS. access: R or W or RW. bits: its width."""
+
+    offset: int
+    access: str
+    bits: int
+    meaning: str
+
+
+#: By name. Capacities are what the hardware says of itself; the driver needs no other configuration.
+REGISTERS: dict[str, Register] = {
+    "MAGIC": Register(0, "R", 32, 'the letters "SYNF"'),
+    "VERSION": Register(1, "R", 8, "version of this map"),
+    "LANES": Register(2, "R", 8, "P, outputs at once"),
+    "BANKS": Register(3, "R", 4, "Q, rows at once"),
+    "BITS": Register(4, "R", 5, "k, bits of a probability word"),
+    "ACTIVATION_BITS": Register(5, "R", 4, "A, bits of an activation"),
+    "WEIGHT_DEPTH": Register(6, "R", 24, "weight entries of a bank"),
+    "EVENT_DEPTH": Register(7, "R", 24, "events of a bank's input lists"),
+    "KEY_DEPTH": Register(8, "R", 24, "keys of a bank in one half of the key memory"),
+    "BIAS_DEPTH": Register(9, "R", 24, "groups of Q biases"),
+    "IMAGE_SLOTS": Register(10, "R", 9, "images of a batch"),
+    "RESULT_DEPTH": Register(11, "R", 24, "(image, class) pairs"),
+    "LOG_DEPTH": Register(12, "R", 24, "logits that the log holds"),
+    "MARGIN_DEPTH": Register(13, "R", 24, "entries of the margin table"),
+    "LAYER_DEPTH": Register(14, "R", 5, "entries of the layer table"),
+    "CONTROL": Register(16, "W", 2, "bit 0: start a run; bit 1: abort it"),
+    "STATUS": Register(17, "R", 1, "bit 0: busy"),
+    "CYCLES_LOW": Register(18, "R", 32, "cycles of the run, low half"),
+    "CYCLES_HIGH": Register(19, "R", 32, "cycles of the run, high half"),
+    "LOGGED": Register(20, "R", 24, "logits in the log"),
+    "LAYERS": Register(24, "RW", 4, "layers - 1"),
+    "CLASSES": Register(25, "RW", 10, "classes - 1"),
+    "CLASS_SHIFT": Register(26, "RW", 4, "log2 of the results an image takes"),
+    "IMAGES": Register(27, "RW", 9, "images of the batch"),
+    "SAMPLES": Register(28, "RW", 24, "network samples of the run"),
+    "INPUT_SHIFT": Register(29, "RW", 5, "log2 of the events an image's list of a bank may hold"),
+    "OPTIONS": Register(30, "RW", 2, "bit 0: stop early by the margin table; bit 1: log the logits"),
+    "ACTIVATION_MAX": Register(31, "RW", 8, "largest activation, 2**A - 1 of the model"),
+    "KEY_BLOCKS": Register(32, "RW", 24, "keys of a bank in one network sample"),
+}
+CONTROL_START, CONTROL_ABORT = 1, 2
+OPTION_EARLY, OPTION_LOG = 1, 2
+
+
+def address(region: Region, offset: int = 0) -> int:
+    """Word address."""
+    return region << OFFSET_BITS | offset
+
+
+def register(name: str) -> int:
+    """Word address of a register."""
+    return address(Region.REGISTERS, REGISTERS[name].offset)
+
+
+def weight_bits(geometry: Geometry) -> int:
+    """Bits of a weight entry: lane p has its probability word at p * (k + 1), its sign above it."""
+    return geometry.lanes * (geometry.bits + 1)
+
+
+def entry_words(bits: int) -> tuple[int, int]:
+    """Words of an entry of ``bits`` bits, and log2 of the words it is given room for."""
+    words = ceil_div(bits, 32)
+    return words, (words - 1).bit_length()
+
+
+def weight_offset(geometry: Geometry, bank: int, entry: int) -> int:
+    """Offset of the first word of a weight entry."""
+    _, room = entry_words(weight_bits(geometry))
+    return (bank << (geometry.weight_depth - 1).bit_length() | entry) << room
+
+
+def extent(region: Region, geometry: Geometry) -> int:
+    """Words of a region: offsets from here on are answered with an error."""
+    return {
+        Region.REGISTERS: 1 + max(item.offset for item in REGISTERS.values()),
+        Region.LAYERS: geometry.layer_depth * LAYER_WORDS,
+        Region.SEEDS: geometry.banks * SEED_WORDS,
+        Region.WEIGHTS: weight_offset(geometry, geometry.banks, 0),
+        Region.BIASES: geometry.bias_depth * geometry.banks,
+        Region.IMAGES: geometry.image_slots << IMAGE_WORD_BITS,
+        Region.MARGINS: geometry.margin_depth,
+        Region.VOTES: geometry.result_depth,
+        Region.SUMS: geometry.result_depth * 2,
+        Region.USED: geometry.image_slots,
+        Region.LOG: geometry.log_depth,
+    }[region]
