@@ -53,7 +53,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null \
 		|| missing '$(PYTHON) has no venv module: install it (on Debian and Ubuntu: the package python3-venv)'; \
 	for tool in g++ make git; do \
-		command -v "$$tool" >/dev/null || missing "$$tool is missing: install it (it is in Debian's build-essential or git)"; \
+		command -v "$$tool" >/dev/null || missing "$$tool is missing: install it (on Debian and Ubuntu: apt install $$tool)"; \
 	done
 	@echo 'Installing into $(VENV) (about 1 GB; some minutes the first time)'
 	@'$(PYTHON)' -m venv $(VENV)
