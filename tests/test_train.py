@@ -199,8 +199,14 @@ def test_interrupted(digits: Dataset) -> None:
         if step.step == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        train(few(digits), (8,), epochs=2, progress=interrupt)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(few(digits), (8,), epochs=2, progress=interrupt)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_one_cycle() -> None:
