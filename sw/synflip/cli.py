@@ -304,7 +304,10 @@ def verify(
     ]
     rows += [
         ("cycles", f"{golden.cycles:,} predicted, {other.cycles:,} counted"),
-        ("time", f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} cycles a second)"),
+        (
+            "time",
+            f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
+        ),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
     work = f"{len(pixels)} images x {samples} samples"

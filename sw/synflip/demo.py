@@ -129,7 +129,7 @@ def _report(
     table.add_row("cycles an image and sample", f"{verilator.result.cycles / (images * SAMPLES):.1f}")
     table.add_row("time, golden", f"{golden.seconds:.2f} s")
     table.add_row("time, Verilator", f"{verilator.seconds:.2f} s")
-    table.add_row("Verilator's cycles a second", f"{rate:,.0f}")
+    table.add_row("engine cycles a second in Verilator", f"{rate:,.0f}")
     console.print(table)
     if comparison.first:
         console.print(f"First difference: {comparison.first}", soft_wrap=True)
