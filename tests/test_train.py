@@ -191,7 +191,7 @@ def test_progress_counts_every_step(digits: Dataset) -> None:
     train(few(digits, 70), (8,), epochs=2, progress=seen.append)
     assert [step.step for step in seen] == list(range(1, 7))
     assert {step.steps for step in seen} == {6} and [step.epoch for step in seen] == [1, 1, 1, 2, 2, 2]
-    assert all(np.isfinite(step.loss) and 0 < step.rate <= 0.01 for step in seen)
+    assert all(np.isfinite(step.loss) and 0 < step.rate <= training.RATE for step in seen)
 
 
 def test_interrupted(digits: Dataset) -> None:

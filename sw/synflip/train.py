@@ -17,7 +17,8 @@ from synflip.errors import SynflipError
 from synflip.nn import SynapticNetwork
 
 BATCH = 128
-RATE = 0.01
+RATE = 0.02
+FLOAT_RATE = 0.002  # weights of an ordinary network are a tenth as large
 SMALL_BATCH = 32
 SMALL = 10_000  # images; below it, smaller batches and more epochs
 WARM_UP = 0.3  # share of the steps in which the rate rises
@@ -41,7 +42,7 @@ Progress = Callable[[Step], None]
 
 def default_epochs(dataset: Dataset) -> int:
     """Epochs that bring training close to where more change little."""
-    return 15 if len(dataset.train_labels) >= SMALL else 60
+    return 15 if len(dataset.train_labels) >= SMALL else 40
 
 
 def train(
@@ -94,7 +95,7 @@ def float_baseline(
     def loss(x: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(network(x / dataset.input_max), labels)
 
-    _fit(network, loss, dataset, dataset.train_images, epochs, RATE / 5, generator, augment, progress)
+    _fit(network, loss, dataset, dataset.train_images, epochs, FLOAT_RATE, generator, augment, progress)
     with torch.no_grad():
         logits = network(torch.from_numpy(dataset.test_images).float() / dataset.input_max)
     return float((logits.argmax(1).numpy() == dataset.test_labels).mean())
