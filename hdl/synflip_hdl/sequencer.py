@@ -96,7 +96,8 @@ class Sequencer(wiring.Component):
 
         # The queue of images: (slot, lowest bit of the sample that it waits for).
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
-        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots)
+        # One place more than there are images: the image that leaves the queue may enter it in the same cycle.
+        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots + 1)
         head, back = Signal(waiting), Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
         fresh, retired = Signal(SLOT_BITS + 1), Signal(SLOT_BITS + 1)

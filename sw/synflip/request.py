@@ -22,4 +22,4 @@ def check_request(samples: int, seed: int, margins: NDArray[np.integer] | None) 
         raise SynflipError(f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}")
     if int(limits.min()) < 0:
         raise SynflipError(f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}")
-    return limits.astype(np.int64)
+    return np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)  # no lead is as large
