@@ -3,9 +3,9 @@
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_LOG, Region
+
 from synflip_hdl.array import Array
 from synflip_hdl.drain import Drain
 from synflip_hdl.events import EventLists

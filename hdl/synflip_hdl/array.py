@@ -4,10 +4,10 @@ from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, weight_bits
+
 from synflip_hdl.bundles import address_layout, log2, sums_layout
 from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
@@ -15,14 +15,17 @@ from synflip_hdl.lanes import Lane
 
 
 class Array(wiring.Component):
-    """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to ``capture``.
+    """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
+    ``capture``.
 
-    Cycle by cycle from the issue: 0 event memory, 1 row and value register, 2 addresses, 3 key memory, 4 key register,
+    Cycle by cycle from the issue: 0 event memory, 1 row and value register, 2 addresses, 3 key memory, 4 key
+        register,
     5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
 
     Members
     -------
-    issue, last: with the event index that the lists were given: where the tile's keys and weights are; its last event.
+    issue, last: with the event index that the lists were given: where the tile's keys and weights are; its
+        last event.
     events: of every bank, a cycle later.
     key_address, keys: of the key memory, which answers in a cycle.
     capture, sums: the tile's sums, for one cycle.
@@ -51,7 +54,11 @@ class Array(wiring.Component):
         geometry = self.geometry
         m.submodules.writer = writer = EntryWriter(weight_bits(geometry))
         entry_bits = (geometry.weight_depth - 1).bit_length()
-        m.d.comb += [writer.valid.eq(self.weight_write), writer.offset.eq(self.offset), writer.data.eq(self.data)]
+        m.d.comb += [
+            writer.valid.eq(self.weight_write),
+            writer.offset.eq(self.offset),
+            writer.data.eq(self.data),
+        ]
 
         def delayed(value, cycles: int, name: str):
             for cycle in range(cycles):

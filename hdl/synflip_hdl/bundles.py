@@ -2,7 +2,6 @@
 
 from amaranth.hdl import signed
 from amaranth.lib import data
-
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS, SAMPLE_BITS
 
@@ -30,7 +29,8 @@ def address_layout(geometry: Geometry) -> data.StructLayout:
 def tile_layout(geometry: Geometry) -> data.StructLayout:
     """A tile on its way to the drain.
 
-    bias: its first bias group. block: row block of its first output in the next layer. steps: drain steps - 1.
+    bias: its first bias group. block: row block of its first output in the next layer. steps: drain steps -
+        1.
     begin: it is its layer's first. final: its outputs are logits. end: it is its pass's last.
     """
     return data.StructLayout(
@@ -53,7 +53,8 @@ def sums_layout(geometry: Geometry) -> data.ArrayLayout:
 
 
 def append_layout(geometry: Geometry) -> data.StructLayout:
-    """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next layer."""
+    """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next
+    layer."""
     return data.StructLayout(
         {
             "hidden_set": 1,

@@ -3,21 +3,22 @@
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.coins import word_taps
-from synflip.spec.memory_map import weight_bits
 from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import weight_bits
 
 KEY_BITS = 64
 
 
 def below(word, q):
-    """1 if ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word + (q's top bit), one carry chain."""
+    """1 if ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word + (q's top bit), one carry
+    chain."""
     return (Cat(q[-1], q) + Cat(q[-1], ~word))[len(q) + 1]
 
 
 def rotate_right(m, value, amount, granule: int):
-    """``value`` rotated by ``amount``, a multiple of ``granule``, a power of two: a stage of multiplexers a bit."""
+    """``value`` rotated by ``amount``, a multiple of ``granule``, a power of two: a stage of multiplexers a
+    bit."""
     for stage in range((granule - 1).bit_length(), len(amount)):
         turned = Signal(len(value), name=f"rotated_{1 << stage}")
         with m.If(amount[stage]):
@@ -73,5 +74,3 @@ class Coins(wiring.Component):
                 self.signs[lane].eq(weight[bits]),
             ]
         return m
-
-

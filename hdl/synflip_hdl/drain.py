@@ -4,11 +4,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS
+
 from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
 from synflip_hdl.entries import EntryWriter
 
@@ -22,7 +22,8 @@ def hidden(z, shift, largest):
 class Drain(wiring.Component):
     """Captured sums wait in a shift register while the array works on the next tile.
 
-    Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be shifted out.
+    Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be
+        shifted out.
     Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart; nothing stalls.
 
     Members
@@ -31,7 +32,8 @@ class Drain(wiring.Component):
     capture, sums: from the array.
     classes, largest: classes - 1; largest activation.
     append_valid, append: to the event lists. logit_valid, logit: to the votes.
-    bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding too.
+    bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding
+        too.
     """
 
     def __init__(self, geometry: Geometry) -> None:

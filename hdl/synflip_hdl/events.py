@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
+
 from synflip_hdl.bundles import SLOT_BITS, append_layout, log2
 
 
@@ -26,7 +26,9 @@ class _Tally:
         start = Signal(self.layout, name="tally_before")
         new = Signal(self.layout, name="tally_after")
         m.d.comb += start.eq(Mux(begin, 0, old.as_value()))
-        grows = [grown & (length == start.longest) for grown, length in zip(appended, start.lengths, strict=True)]
+        grows = [
+            grown & (length == start.longest) for grown, length in zip(appended, start.lengths, strict=True)
+        ]
         m.d.comb += new.longest.eq(start.longest + Cat(grows).any())
         for bank, grown in enumerate(appended):
             m.d.comb += new.lengths[bank].eq(start.lengths[bank] + grown)
@@ -36,7 +38,8 @@ class _Tally:
 class EventLists(wiring.Component):
     """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
 
-    Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are there a cycle
+    Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are
+    there a cycle
     after ``index``, with value 0 in the banks whose list has ended, and in all banks without ``read``.
 
     Members
@@ -45,7 +48,8 @@ class EventLists(wiring.Component):
         Takes 4 / min(4, Q) cycles a word.
     load_shift: log2 of the places an image has in each bank.
     append: Q outputs of a hidden layer (``append_valid``); ``begin`` empties the set first.
-    open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle before.
+    open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle
+        before.
     longest: events of the longest list, from the cycle after ``open``.
     read, index, events: one event of every bank.
     """
@@ -58,7 +62,9 @@ class EventLists(wiring.Component):
         super().__init__(
             {
                 "load": In(
-                    stream.Signature(data.StructLayout({"slot": SLOT_BITS, "word": IMAGE_WORD_BITS, "data": 32}))
+                    stream.Signature(
+                        data.StructLayout({"slot": SLOT_BITS, "word": IMAGE_WORD_BITS, "data": 32})
+                    )
                 ),
                 "load_shift": In(5),
                 "append_valid": In(1),
@@ -117,7 +123,8 @@ class EventLists(wiring.Component):
         return m
 
     def _load(self, m):
-        """Compaction of the host's words. Returns the tally of ``slot``, and what drives a bank's write port."""
+        """Compaction of the host's words. Returns the tally of ``slot``, and what drives a bank's write
+        port."""
         banks = self.geometry.banks
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
@@ -167,7 +174,8 @@ class EventLists(wiring.Component):
         return tally_read.data, drive
 
     def _append(self, m):
-        """Lists of the hidden layers. Returns the tallies of both sets, and what drives a bank's write port."""
+        """Lists of the hidden layers. Returns the tallies of both sets, and what drives a bank's write
+        port."""
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
         sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
         current = Signal(tally.layout)

@@ -4,14 +4,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.cycles import KEY_RELEASE
 
 
 class KeyMemory(wiring.Component):
     """Two halves of ``depth`` keys a bank; sample s lives in half s mod 2.
 
-    Filling starts with ``start`` and takes a transfer of the source a cycle; it runs at most two samples ahead of
+    Filling starts with ``start`` and takes a transfer of the source a cycle; it runs at most two samples
+    ahead of
     ``release``. Reading: ``data`` is there a cycle after ``address``.
 
     Parameters
@@ -21,7 +21,8 @@ class KeyMemory(wiring.Component):
     Members
     -------
     source: stream of Q keys. run: filling is allowed. start: forget everything, sample 0 comes next.
-    blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE cycles later,
+    blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE
+        cycles later,
         when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there.
     address: half and block, the half on top. data: Q keys, a cycle later.

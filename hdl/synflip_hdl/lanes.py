@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.sizes import ACCUMULATOR_BITS
 
 
@@ -16,14 +15,17 @@ def add_with_carry(a, b, carry, width: int):
 class Lane(wiring.Component):
     """Adds (-1)^sign * coin * x over the banks and the rows of a tile.
 
-    A leaf is (x & coin) ^ sign, which is the wanted number less one if the sign is negative; the ones ride the carries
-    of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q) cycles from the leaves
+    A leaf is (x & coin) ^ sign, which is the wanted number less one if the sign is negative; the ones ride
+    the carries
+    of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q) cycles from the
+    leaves
     to ``total``; one row of every bank a cycle.
 
     Members
     -------
     coins, signs: Q bits. x: Q activations, 0 where a bank has no event.
-    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts from zero.
+    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts
+        from zero.
     total: accumulator plus tree.
     """
 
@@ -51,7 +53,7 @@ class Lane(wiring.Component):
             nodes.append((leaf, sign))
         while len(nodes) > 1:
             width += 1
-            level = []
+            level: list[tuple[Signal, Signal]] = []
             for (left, carry), (right, spare) in zip(nodes[::2], nodes[1::2], strict=True):
                 total = Signal(signed(width), name=f"sum_{width}_{len(level)}")
                 kept = Signal(name=f"sign_{width}_{len(level)}")

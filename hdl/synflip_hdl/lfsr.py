@@ -6,7 +6,6 @@ from operator import xor
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec import lfsr
 
 STATE = data.ArrayLayout(32, 4)
@@ -24,7 +23,8 @@ def gf2_matmul(columns, z):
 class LfsrSource(wiring.Component):
     """Q keys a cycle: bank q gives keys q, q + Q, q + 2Q, ... of the sequence.
 
-    A key is two outputs of LFSR113, so a bank's state moves M^(2Q) a cycle. Latency none: the keys of the state that
+    A key is two outputs of LFSR113, so a bank's state moves M^(2Q) a cycle. Latency none: the keys of the
+    state that
     was loaded are there in the next cycle. Throughput one transfer (Q keys) a cycle.
 
     Parameters
@@ -34,7 +34,8 @@ class LfsrSource(wiring.Component):
     Members
     -------
     keys: stream of Q 64-bit keys; always valid.
-    load, load_bank, load_component, load_data: write one 32-bit component of one bank's state, which is the state
+    load, load_bank, load_component, load_data: write one 32-bit component of one bank's state, which is the
+        state
         stepped to the low half of the bank's first key: M^(2q + 1) of the seed, for bank q from key 0.
     """
 

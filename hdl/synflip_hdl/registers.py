@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     ADDRESS_BITS,
@@ -28,8 +27,10 @@ STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
 class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
 
-    Answered with an error, without effect: an address outside the map, a write to what is read only and the other way
-    round, any write but CONTROL while a run is busy, reading results while it is busy, a start that is busy or asks for
+    Answered with an error, without effect: an address outside the map, a write to what is read only and the
+        other way
+    round, any write but CONTROL while a run is busy, reading results while it is busy, a start that is busy
+    or asks for
     no images, more images than there are slots, or no samples. Throughput a write a cycle, a read every two.
 
     Members

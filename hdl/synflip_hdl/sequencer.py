@@ -1,25 +1,28 @@
 """Sequencer: for sample, for image still in the batch, for layer, for tile: stream events."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
 from synflip.spec.sizes import MAX_OUTPUTS, SAMPLE_BITS
-from synflip_hdl.bundles import SLOT_BITS, address_layout, log2, pass_layout, tile_layout
+
+from synflip_hdl.bundles import SLOT_BITS, address_layout, pass_layout, tile_layout
 from synflip_hdl.entries import EntryWriter
 
 
 class Sequencer(wiring.Component):
     """Issues the events of one pass after the other, and keeps what follows the issue from colliding.
 
-    A tile's last event waits until the drain will be free when its sums arrive; a layer waits until the last events of
-    the one before are in their lists, and until its keys are there. All waiting happens here: nothing downstream stalls.
+    A tile's last event waits until the drain will be free when its sums arrive; a layer waits until the last
+    events of
+    the one before are in their lists, and until its keys are there. All waiting happens here: nothing
+    downstream stalls.
 
-    Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave early, goes to
+    Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave
+        early, goes to
     its end for the next sample, unless it was the last. The order of images in a sample never changes.
 
     Members
@@ -96,7 +99,7 @@ class Sequencer(wiring.Component):
 
         # The queue of images: (slot, lowest bit of the sample that it waits for).
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
-        # One place more than there are images: the image that leaves the queue may enter it in the same cycle.
+        # One place more than there are images: one may leave the queue and enter it in the same cycle.
         m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots + 1)
         head, back = Signal(waiting), Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
@@ -125,7 +128,11 @@ class Sequencer(wiring.Component):
         with m.If(self.decided & self.leaves):
             m.d.sync += retired.eq(retired + 1)
         with m.If(self.decided & self.early & ~self.leaves):
-            m.d.comb += [queue.w_en.eq(1), back.slot.eq(self.decision.slot), back.parity.eq(~self.decision.sample[0])]
+            m.d.comb += [
+                queue.w_en.eq(1),
+                back.slot.eq(self.decision.slot),
+                back.parity.eq(~self.decision.sample[0]),
+            ]
 
         def begin(slot, pass_sample):
             m.d.sync += [self.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), turn.eq(0)]
@@ -133,10 +140,9 @@ class Sequencer(wiring.Component):
                 m.d.comb += [queue.w_en.eq(1), back.slot.eq(slot), back.parity.eq(~pass_sample[0])]
 
         with m.FSM():
-            with m.State("idle"):
-                with m.If(self.start):
-                    m.d.sync += [fresh.eq(0), retired.eq(0), sample.eq(0), hold.eq(0), self.cycles.eq(0)]
-                    m.next = "pick"
+            with m.State("idle"), m.If(self.start):
+                m.d.sync += [fresh.eq(0), retired.eq(0), sample.eq(0), hold.eq(0), self.cycles.eq(0)]
+                m.next = "pick"
 
             with m.State("pick"):
                 m.d.comb += self.busy.eq(1)

@@ -4,13 +4,14 @@ import os
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance, Module, Shape
-
 from synflip.spec.geometry import Geometry
+
 from synflip_hdl.accelerator import Accelerator
 
 TOP = "synflip"
 
-# Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written, so the
+# Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
+# so the
 # contents may stay unknown, and a memory of a million rows is as short as one of eight.
 MEMORY = """
 module {name} #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1) (
@@ -38,7 +39,9 @@ class _Platform:
     def get_memory(self, memory):
         (write,), (read,) = memory.write_ports, memory.read_ports
         if read.transparent_for or len(write.en) != 1:
-            raise NotImplementedError("only memories with a whole-row write and a non-transparent read are used")
+            raise NotImplementedError(
+                "only memories with a whole-row write and a non-transparent read are used"
+            )
         m = Module()
         m.submodules.rows = Instance(
             "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",

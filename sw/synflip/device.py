@@ -34,7 +34,8 @@ class Device(Protocol):
     ) -> Result:
         """Votes of network samples 0..samples-1 for pixels [N, I].
 
-        margins: [samples] early stopping: an image leaves after the first sample s in which its leader is at least
+        margins: [samples] early stopping: an image leaves after the first sample s in which its leader is at
+            least
         margins[s] votes ahead of its runner-up. logits: keep the logits of every sample.
         """
 

@@ -47,7 +47,8 @@ class Accelerator:
     """An accelerator behind a memory map, of whatever geometry it says that it has."""
 
     def __init__(self, transport: Transport, name: str = "accelerator", timeout: float = 600.0) -> None:
-        """timeout: seconds that one run may take without an end. Raises SynflipError if there is no accelerator."""
+        """timeout: seconds that one run may take without an end. Raises SynflipError if there is no
+        accelerator."""
         self.transport = transport
         self.name = name
         self.timeout = timeout
@@ -67,13 +68,16 @@ class Accelerator:
             raise SynflipError(f"no synflip accelerator answers at {self.name}")
         version = words.pop("VERSION")
         if version != memory_map.VERSION:
-            raise SynflipError(f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}")
+            raise SynflipError(
+                f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}"
+            )
         return Geometry(**{name.lower(): value for name, value in words.items()})
 
     # Loading a model
 
     def load(self, model: CompiledModel) -> None:
-        """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does not fit."""
+        """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
+        not fit."""
         check_fit(model, self.geometry)
         self.model = None  # half a model is none
         geometry = self.geometry
@@ -106,7 +110,9 @@ class Accelerator:
             bias_base += tiles * geometry.lanes // geometry.banks
         self.model = model
 
-    def _weight_entries(self, model: CompiledModel, index: int, tiles: int, blocks: int) -> NDArray[np.uint32]:
+    def _weight_entries(
+        self, model: CompiledModel, index: int, tiles: int, blocks: int
+    ) -> NDArray[np.uint32]:
         """uint32 [banks, tiles * blocks, room]: a layer's weight entries as the memory map wants them."""
         layer, geometry = model.layers[index], self.geometry
         lanes, banks, bits = geometry.lanes, geometry.banks, geometry.bits
@@ -122,7 +128,8 @@ class Accelerator:
         return entries.view(np.uint32)
 
     def _write_weights(self, base: int, entries: NDArray[np.uint32]) -> None:
-        """An entry's words are aligned to a power of two: the gap is written too if it is small enough to be worth it."""
+        """An entry's words are aligned to a power of two: the gap is written too if it is small enough to be
+        worth it."""
         banks, count, words = entries.shape
         room = 1 << (words - 1).bit_length()
         padded = np.zeros((banks, count, room), dtype=np.uint32)
@@ -208,7 +215,9 @@ class Accelerator:
             deadline = time.monotonic() + self.timeout
             while self._read_register("STATUS") & 1:
                 if time.monotonic() > deadline:
-                    raise SynflipError(f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s")
+                    raise SynflipError(
+                        f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"
+                    )
                 self.transport.wait()
         return self._read_register("CYCLES_LOW") | self._read_register("CYCLES_HIGH") << 32
 

@@ -2,4 +2,5 @@
 
 
 class SynflipError(Exception):
-    """Bad input or a missing prerequisite. The message says what, where, and what to do; no traceback is owed."""
+    """Bad input or a missing prerequisite. The message says what, where, and what to do; no traceback is
+    owed."""

@@ -1,7 +1,9 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
-Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine word
-for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8 into int32.
+Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
+word
+for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8 into
+int32.
 """
 
 from dataclasses import dataclass
@@ -54,7 +56,9 @@ class CoinPlanes:
         taps = [[word_taps(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
         return cls(
             taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
-            thresholds=np.stack([pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]),
+            thresholds=np.stack(
+                [pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]
+            ),
             always=pack_rows(levels == 1 << bits),
             signs=(1 - 2 * layer.sign.astype(np.int8)),
         )
@@ -111,7 +115,8 @@ class Golden:
         self.model = None
 
     def load(self, model: CompiledModel) -> None:
-        """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the geometry."""
+        """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the
+        geometry."""
         self.model = model
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
         self._biases = [torch.from_numpy(layer.bias.copy()) for layer in model.layers]
@@ -164,7 +169,9 @@ class Golden:
                 sums[part],
                 used[part],
                 None if kept is None else kept[:, part],
-                None if progress is None else (lambda done, at=first: progress(at * samples + done, count * samples)),
+                None
+                if progress is None
+                else (lambda done, at=first: progress(at * samples + done, count * samples)),
             )
         return Result(votes, sums, used, cycles if runs else -1, kept)
 
@@ -201,7 +208,8 @@ class Golden:
     def forward(
         self, x: torch.Tensor, coins: list[torch.Tensor], with_loads: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers] events of
+        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers]
+        events of
         the fullest bank of each layer (zeros unless ``with_loads``)."""
         model = assert_loaded(self.model)
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
@@ -226,7 +234,8 @@ def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
 
 
 class RunClock:
-    """Feeds the cycle model: images of a block are batches of runs side by side, samples are cut into chunks."""
+    """Feeds the cycle model: images of a block are batches of runs side by side, samples are cut into
+    chunks."""
 
     def __init__(
         self, geometry: Geometry, model: CompiledModel, runs: Plan, count: int, samples: int, early: bool

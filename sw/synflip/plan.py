@@ -18,15 +18,20 @@ def check_fit(model: CompiledModel, geometry: Geometry) -> None:
     """Raises SynflipError, saying how much is needed and how much there is, if the model does not fit."""
     banks, lanes = geometry.banks, geometry.lanes
     if model.bits > geometry.bits:
-        raise SynflipError(f"the model has {model.bits}-bit probability words, the accelerator {geometry.bits}")
+        raise SynflipError(
+            f"the model has {model.bits}-bit probability words, the accelerator {geometry.bits}"
+        )
     if model.activation_bits > geometry.activation_bits:
         raise SynflipError(
-            f"the model has {model.activation_bits}-bit activations, the accelerator {geometry.activation_bits}"
+            f"the model has {model.activation_bits}-bit activations, "
+            f"the accelerator {geometry.activation_bits}"
         )
     offsets, total = key_offsets(model.rows)
     ends = [*offsets[1:], total]
     tiles = [ceil_div(count, lanes) for count in model.outputs]
-    weights = sum(count * (end - start) // banks for count, start, end in zip(tiles, offsets, ends, strict=True))
+    weights = sum(
+        count * (end - start) // banks for count, start, end in zip(tiles, offsets, ends, strict=True)
+    )
     for what, needed, there in (
         ("layers", len(model.layers), geometry.layer_depth),
         ("weight entries a bank", weights, geometry.weight_depth),
@@ -54,7 +59,8 @@ def class_shift(model: CompiledModel) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """images: largest batch of a run. samples: most network samples of a run. Runs go batch by batch, chunk by chunk."""
+    """images: largest batch of a run. samples: most network samples of a run. Runs go batch by batch, chunk
+    by chunk."""
 
     images: int
     samples: int
@@ -86,6 +92,7 @@ def plan(model: CompiledModel, geometry: Geometry, samples: int, early: bool, lo
         chunk = min(chunk, geometry.margin_depth)
     if early and chunk < samples:
         raise SynflipError(
-            f"early stopping needs all {samples} samples in one run; this accelerator's memories allow {chunk}"
+            f"early stopping needs all {samples} samples in one run; "
+            f"this accelerator's memories allow {chunk}"
         )
     return Plan(images, chunk)

@@ -19,7 +19,11 @@ def check_request(samples: int, seed: int, margins: NDArray[np.integer] | None) 
         return None
     limits = np.asarray(margins)
     if limits.shape != (samples,) or not np.issubdtype(limits.dtype, np.integer):
-        raise SynflipError(f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}")
+        raise SynflipError(
+            f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}"
+        )
     if int(limits.min()) < 0:
-        raise SynflipError(f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}")
+        raise SynflipError(
+            f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}"
+        )
     return np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)  # no lead is as large

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 class Result:
     """Counts of one inference over N images and C classes.
 
-    votes: int32 [N, C], network samples won by each class. logit_sums: int64 [N, C], sums of the logits over the
-    samples used. used: int32 [N], network samples that each image took part in. cycles: clock cycles of the engine,
-    from start to done, summed over its runs. logits: int32 [S, N, C] if kept, 0 where an image had already left.
+    votes: int32 [N, C], network samples won by each class. logit_sums: int64 [N, C], sums of the logits over
+        the
+    samples used. used: int32 [N], network samples that each image took part in. cycles: clock cycles of the
+    engine,
+    from start to done, summed over its runs. logits: int32 [S, N, C] if kept, 0 where an image had already
+    left.
     """
 
     votes: NDArray[np.int32]
@@ -30,7 +33,8 @@ class Result:
 
     @property
     def runner_up(self) -> NDArray[np.int64]:
-        """[N] class with the second most votes; ties go to the lowest index. The only class, if there is one."""
+        """[N] class with the second most votes; ties go to the lowest index. The only class, if there is
+        one."""
         rest = self.votes.astype(np.int64)
         if rest.shape[1] > 1:
             rest[np.arange(len(rest)), self.winner] = -1

@@ -1,6 +1,7 @@
 """The cycle model: when the accelerator issues, drains and votes, counted from the first cycle of a run.
 
-The gateware is a state machine and a pipeline; this is arithmetic on the times of a few events. They share the
+The gateware is a state machine and a pipeline; this is arithmetic on the times of a few events. They share
+the
 constants below and nothing else. docs/architecture.md draws the pipeline that the constants come from.
 """
 
@@ -15,11 +16,13 @@ from synflip.spec.sizes import ceil_div, key_offsets
 #: Cycles from the issue of an event to the adder of its accumulator, before the adder tree's log2(Q) levels:
 #: event memory, row register, addresses, key memory, key register, rotation, words, coins.
 ISSUE_TO_LEAF = 8
-#: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output drained.
+#: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output
+#: drained.
 DRAIN_LATENCY = 3
 #: Cycles from the sequencer's choice of a pass to the earliest ready layer: choose, load the layer table.
 PICK_TO_READY = 2
-#: Extra cycles for which the last layer's drain is kept free, so that one pass's vote is done before the next begins.
+#: Extra cycles for which the last layer's drain is kept free, so that one pass's vote is done before the
+#: next begins.
 VOTE_GAP = 4
 #: Cycles from a pass's last logit entering the vote unit to its decision.
 LOGIT_TO_DECISION = 3
@@ -35,7 +38,8 @@ def pipeline_depth(banks: int) -> int:
 
 
 def bank_load(nonzero: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
-    """[N] events of the fullest bank for activations that are non-zero where ``nonzero`` [N, rows] says so."""
+    """[N] events of the fullest bank for activations that are non-zero where ``nonzero`` [N, rows] says
+    so."""
     return np.stack([nonzero[:, bank::banks].sum(1) for bank in range(banks)]).max(0)
 
 
@@ -48,7 +52,8 @@ def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int)
 class CycleModel:
     """Times of many independent runs of one network, advanced one network sample at a time.
 
-    rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop early.
+    rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop
+        early.
     All times are cycles since the first busy cycle of the run, which is 0.
     """
 
@@ -62,7 +67,10 @@ class CycleModel:
         self.key_blocks = total // banks
         self.key_end = [end // banks for end in (*offsets[1:], total)]
         self.tiles = [ceil_div(count, lanes) for count in outputs]
-        self.steps = [ceil_div(count - (tiles - 1) * lanes, banks) for count, tiles in zip(outputs, self.tiles)]
+        self.steps = [
+            ceil_div(count - (tiles - 1) * lanes, banks)
+            for count, tiles in zip(outputs, self.tiles, strict=True)
+        ]
         self.full_hold = [lanes // banks] * (len(outputs) - 1) + [lanes + VOTE_GAP]
         self.last_hold = [*self.steps[:-1], self.steps[-1] * banks + VOTE_GAP]
         self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
@@ -77,7 +85,8 @@ class CycleModel:
         self.available: dict[int, NDArray[np.int64]] = {}  # image slot -> when its next pass may be chosen
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
-        """One network sample. loads: [slots, runs, layers] events of the fullest bank; active: [slots, runs]."""
+        """One network sample. loads: [slots, runs, layers] events of the fullest bank; active: [slots,
+        runs]."""
         first = np.ones(len(self.free), dtype=bool)
         next_fill = self.fill + self.key_blocks
         for slot in range(len(active)):

@@ -49,7 +49,9 @@ class Geometry:
         if not 1 <= self.bits <= MAX_BITS:
             raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {self.bits}")
         if not 1 <= self.activation_bits <= MAX_ACTIVATION_BITS:
-            raise SynflipError(f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {self.activation_bits}")
+            raise SynflipError(
+                f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {self.activation_bits}"
+            )
         for name, default in (
             ("weight_depth", DEFAULT_SYNAPSES // (self.lanes * self.banks)),
             ("event_depth", DEFAULT_INPUTS // self.banks),

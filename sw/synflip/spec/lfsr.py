@@ -102,7 +102,8 @@ def _tables(index: int, steps: int) -> NDArray[np.uint32]:
 
 
 def keys(seed: int, first: int, count: int) -> NDArray[np.uint64]:
-    """Keys ``first`` .. ``first + count - 1`` of the sequence: [count] uint64. Memory: some 40 bytes a key."""
+    """Keys ``first`` .. ``first + count - 1`` of the sequence: [count] uint64. Memory: some 40 bytes a
+    key."""
     outputs = np.zeros(max(2 * count, 1), dtype=np.uint32)
     start = jump(seed_state(seed), 2 * first + 1)
     for index in range(4):

@@ -1,6 +1,8 @@
-"""The memory map, once, as data: the gateware's decoder, the driver's constants and the documentation come from it.
+"""The memory map, once, as data: the gateware's decoder, the driver's constants and the documentation come
+from it.
 
-Addresses count 32-bit words. The top four of 28 address bits choose a region, the rest is the offset inside it.
+Addresses count 32-bit words. The top four of 28 address bits choose a region, the rest is the offset inside
+it.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ class Region(IntEnum):
     SEEDS = 2  # W: bank * SEED_WORDS + component: LFSR113 state of the bank's first key, see docs/contract.md
     WEIGHTS = 3  # W: (bank, entry, word), see weight_offset; an entry takes effect with its last word
     BIASES = 4  # W: output, each layer padded to whole tiles; a group of Q takes effect with its last word
-    IMAGES = 5  # W: slot << IMAGE_WORD_BITS | word: four activations, in ascending order, starting with word 0
+    IMAGES = (
+        5  # W: slot << IMAGE_WORD_BITS | word: four activations, in ascending order, starting with word 0
+    )
     MARGINS = 6  # W: sample: lead at which an image leaves
     VOTES = 7  # R: slot << CLASS_SHIFT | class
     SUMS = 8  # R: (slot << CLASS_SHIFT | class) * 2 + half: logit sum, low half first

@@ -1,7 +1,9 @@
 """The compiled model: integers only, and the proof that they can be run exactly.
 
-File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``, ``l1.q``, ...
-and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked ``CompiledModel`` and
+File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
+``l1.q``, ...
+and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked
+``CompiledModel`` and
 back; ``synflip.modelfile`` reads and writes the file itself.
 """
 
@@ -31,7 +33,8 @@ METADATA_KEY = "synflip"
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32 [J]."""
+    """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32
+    [J]."""
 
     q: NDArray[np.uint16]
     sign: NDArray[np.uint8]
@@ -53,7 +56,8 @@ class CompiledModel:
     """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
 
     bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
-    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where it came from.
+    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where it
+        came from.
     """
 
     layers: tuple[Layer, ...]
@@ -88,19 +92,24 @@ class CompiledModel:
         return "-".join(str(size) for size in (self.layers[0].rows, *self.outputs))
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max, rounded."""
+        """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,
+        rounded."""
         if pixels.ndim != 2 or pixels.shape[1] != self.layers[0].rows:
             raise SynflipError(
-                f"images have shape {list(pixels.shape)}; this model ({self.shape}) wants [N, {self.layers[0].rows}]"
+                f"images have shape {list(pixels.shape)}; "
+                f"this model ({self.shape}) wants [N, {self.layers[0].rows}]"
             )
         if not np.issubdtype(pixels.dtype, np.integer):
             raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
         if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > self.input_max):
             where = np.argwhere((pixels < 0) | (pixels > self.input_max))[0]
             raise SynflipError(
-                f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; this model takes 0..{self.input_max}"
+                f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; "
+                f"this model takes 0..{self.input_max}"
             )
-        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (2 * self.input_max)
+        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (
+            2 * self.input_max
+        )
         return scaled.astype(np.uint8)[pixels]
 
     def metadata(self) -> dict[str, str]:
@@ -135,11 +144,15 @@ def check(model: CompiledModel) -> None:
     _in_range("the number of layers", len(model.layers), 1, MAX_LAYERS)
     _in_range("the largest pixel of `input`", model.input_max, 1, 65535)
     if len(model.shifts) != len(model.layers) - 1:
-        raise SynflipError(f"{len(model.shifts)} shifts for {len(model.layers)} layers; every hidden layer needs one")
+        raise SynflipError(
+            f"{len(model.shifts)} shifts for {len(model.layers)} layers; every hidden layer needs one"
+        )
     for index, layer in enumerate(model.layers):
         _check_layer(model, index, layer)
     if len(model.classes) != model.layers[-1].outputs:
-        raise SynflipError(f"{len(model.classes)} class names for {model.layers[-1].outputs} logits of the last layer")
+        raise SynflipError(
+            f"{len(model.classes)} class names for {model.layers[-1].outputs} logits of the last layer"
+        )
 
 
 def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
@@ -160,7 +173,9 @@ def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
     if layer.outputs > MAX_OUTPUTS:
         raise SynflipError(f"{name}: {layer.outputs} outputs; the coins of a key serve at most {MAX_OUTPUTS}")
     if index and layer.rows != model.layers[index - 1].outputs:
-        raise SynflipError(f"{name}: {layer.rows} inputs after a layer of {model.layers[index - 1].outputs} outputs")
+        raise SynflipError(
+            f"{name}: {layer.rows} inputs after a layer of {model.layers[index - 1].outputs} outputs"
+        )
     if int(layer.q.max()) >> model.bits:
         j, i = np.unravel_index(int(layer.q.argmax()), layer.q.shape)
         raise SynflipError(f"{name}: q[{j}, {i}] = {layer.q[j, i]} needs more than k = {model.bits} bits")
@@ -179,10 +194,13 @@ def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
 
 
 def sum_bounds(layer: Layer, bits: int, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lowest and highest sum that the coins of each output can reach, int64 [J] each, for activations 0..``largest``."""
+    """Lowest and highest sum that the coins of each output can reach, int64 [J] each, for activations
+    0..``largest``."""
     heads = threshold(layer.q, bits) > 0
     negative = layer.sign.astype(bool)
-    return -largest * (heads & negative).sum(1, dtype=np.int64), largest * (heads & ~negative).sum(1, dtype=np.int64)
+    return -largest * (heads & negative).sum(1, dtype=np.int64), largest * (heads & ~negative).sum(
+        1, dtype=np.int64
+    )
 
 
 def _fits(what: str, lowest: NDArray[np.int64], highest: NDArray[np.int64], bits: int, unit: str) -> None:
@@ -212,18 +230,22 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     if not isinstance(header, dict):
         raise SynflipError("the `synflip` metadata is not a JSON object")
     if header.get("version") != FORMAT_VERSION:
-        raise SynflipError(f"model file version {header.get('version')!r}; this synflip reads {FORMAT_VERSION}")
+        raise SynflipError(
+            f"model file version {header.get('version')!r}; this synflip reads {FORMAT_VERSION}"
+        )
     count = len([name for name in tensors if name.endswith(".q")])
     expected = {f"l{index}.{part}" for index in range(count) for part in ("q", "sign", "bias")}
     if expected != set(tensors):
         odd = sorted(expected ^ set(tensors))[0]
-        raise SynflipError(f"tensor {odd} is {'missing' if odd in expected else 'not part of a compiled model'}")
+        raise SynflipError(
+            f"tensor {odd} is {'missing' if odd in expected else 'not part of a compiled model'}"
+        )
     shifts, classes = header.get("shifts"), header.get("classes")
     if not isinstance(shifts, list) or not isinstance(classes, list):
         raise SynflipError("`shifts` and `classes` of the `synflip` metadata must be lists")
     image = header.get("input", {})
     if not isinstance(image, dict):
-        raise SynflipError("`input` of the `synflip` metadata must be an object such as {\"max\": 255}")
+        raise SynflipError('`input` of the `synflip` metadata must be an object such as {"max": 255}')
     activation_bits: Any = header.get("a")
     _in_range("a, the activation bits,", activation_bits, 1, MAX_ACTIVATION_BITS)
     source = header.get("source", {})

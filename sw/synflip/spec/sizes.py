@@ -24,7 +24,8 @@ def padded_rows(rows: int) -> int:
 
 
 def key_offsets(rows: Sequence[int]) -> tuple[list[int], int]:
-    """Padded rows before each layer, and R, the keys of one network sample. ``rows``: inputs of each layer."""
+    """Padded rows before each layer, and R, the keys of one network sample. ``rows``: inputs of each
+    layer."""
     offsets = []
     total = 0
     for count in rows:

@@ -1,0 +1,199 @@
+"""Votes against counting in Python."""
+
+import random
+
+import pytest
+import reference
+from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
+from synflip.spec.geometry import Geometry
+from synflip_hdl.votes import Votes
+
+from .helpers import simulate
+
+GEOMETRY = Geometry(lanes=16, banks=1, image_slots=8, result_depth=128, log_depth=300, margin_depth=64)
+SMALLEST, LARGEST = -(2**31), 2**31 - 1
+
+
+def signed(value, bits):
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+class Host:
+    """Drives one ``Votes`` and keeps what it should hold."""
+
+    def __init__(self, ctx, dut, chance):
+        self.ctx, self.dut, self.chance = ctx, dut, chance
+        self.decisions = 0
+
+    async def write_margins(self, margins):
+        ctx, dut = self.ctx, self.dut
+        ctx.set(dut.busy, 0)
+        for sample, margin in enumerate(margins):
+            ctx.set(dut.margin_write, 1)
+            ctx.set(dut.offset, sample)
+            ctx.set(dut.data, margin)
+            await ctx.tick()
+        ctx.set(dut.margin_write, 0)
+
+    async def start(self, class_shift, samples, early, log):
+        ctx, dut = self.ctx, self.dut
+        ctx.set(dut.class_shift, class_shift)
+        ctx.set(dut.samples, samples)
+        ctx.set(dut.early, early)
+        ctx.set(dut.log, log)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        ctx.set(dut.busy, 1)
+        # What the host's address holds in a run must not matter.
+        ctx.set(dut.offset, self.chance.getrandbits(24))
+
+    async def send(self, slot, sample, logits, idle):
+        """One pass; returns whether the image leaves. Checks the decision's cycle."""
+        ctx, dut = self.ctx, self.dut
+        logit = dut.logit
+        for class_, z in enumerate(logits):
+            while self.chance.random() < idle:
+                # Nothing of an invalid logit counts, however large.
+                ctx.set(dut.logit_valid, 0)
+                ctx.set(logit.z, LARGEST)
+                assert ctx.get(dut.decided) == 0
+                await ctx.tick()
+            ctx.set(dut.logit_valid, 1)
+            ctx.set(logit.z, z)
+            ctx.set(logit.class_, class_)
+            ctx.set(logit.last, class_ == len(logits) - 1)
+            ctx.set(logit.current.slot, slot)
+            ctx.set(logit.current.sample, sample)
+            assert ctx.get(dut.decided) == 0
+            await ctx.tick()
+        ctx.set(dut.logit_valid, 0)
+        leaves = None
+        # The drain keeps VOTE_GAP cycles between passes; the next class 0 comes right after.
+        for cycle in range(1, VOTE_GAP + 1):
+            assert ctx.get(dut.decided) == (cycle == LOGIT_TO_DECISION)
+            if ctx.get(dut.decided):
+                assert ctx.get(dut.decision.slot) == slot
+                assert ctx.get(dut.decision.sample) == sample
+                leaves = ctx.get(dut.leaves)
+                self.decisions += 1
+            await ctx.tick()
+        return leaves
+
+    async def read(self, output, offset):
+        self.ctx.set(self.dut.busy, 0)
+        self.ctx.set(self.dut.offset, offset)
+        await self.ctx.tick()
+        return self.ctx.get(output)
+
+
+async def run(host, chance, classes, images, samples, margins, log, idle, draw):
+    """A whole run, then everything read back. ``draw()``: one logit. Returns the samples of each image."""
+    ctx, dut = host.ctx, host.dut
+    shift = (classes - 1).bit_length()
+    early = margins is not None
+    if early:
+        await host.write_margins(margins)
+    await host.start(shift, samples, early, log)
+    votes = [[0] * classes for _ in range(images)]
+    sums = [[0] * classes for _ in range(images)]
+    used = [0] * images
+    logged = []
+    here = list(range(images))
+    for sample in range(samples):
+        for slot in list(here):
+            logits = [draw() for _ in range(classes)]
+            leaves = await host.send(slot, sample, logits, idle)
+            votes[slot][reference.argmax(logits)] += 1
+            used[slot] += 1
+            for class_, z in enumerate(logits):
+                sums[slot][class_] += z
+            logged += logits
+            ends = (early and reference.lead(votes[slot]) >= margins[sample]) or sample == samples - 1
+            assert leaves == ends, (slot, sample, votes[slot])
+            if ends:
+                here.remove(slot)
+    for slot in range(images):
+        assert await host.read(dut.used, slot) == used[slot]
+        for class_ in range(classes):
+            place = slot << shift | class_
+            assert await host.read(dut.vote, place) == votes[slot][class_]
+            low = await host.read(dut.logit_sum, 2 * place)
+            high = await host.read(dut.logit_sum, 2 * place + 1)
+            assert signed(high << 32 | low, 64) == sums[slot][class_]
+    logged = logged[: GEOMETRY.log_depth] if log else []
+    assert ctx.get(dut.logged_count) == len(logged)
+    for index, z in enumerate(logged):
+        assert await host.read(dut.logged, index) == z
+    return used
+
+
+def check(*runs):
+    """Runs one after the other on one unit: a run finds what the one before left."""
+    dut = Votes(GEOMETRY)
+    uses = []
+
+    async def bench(ctx):
+        chance = random.Random(7)
+        host = Host(ctx, dut, chance)
+        for arguments in runs:
+            draw = arguments.pop("draw")
+            uses.append(await run(host, chance, draw=lambda draw=draw: draw(chance), **arguments))
+        assert host.decisions == sum(map(sum, uses))
+
+    simulate(dut, bench)
+    return uses
+
+
+def few(chance):
+    return chance.randint(-2, 1)  # ties everywhere, and most leaders negative or zero
+
+
+def negative(chance):
+    return chance.randint(SMALLEST, -1)
+
+
+def wide(chance):
+    return chance.choice((SMALLEST, LARGEST, chance.randint(SMALLEST, LARGEST)))
+
+
+@pytest.mark.parametrize("draw", [few, negative, wide])
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 16])
+def test_votes_sums_used_and_log(draw, classes):
+    check(dict(classes=classes, images=4, samples=6, margins=None, log=1, idle=0.2, draw=draw))
+
+
+def test_a_run_overwrites_what_the_one_before_left():
+    common = dict(margins=None, idle=0, draw=wide)
+    check(
+        dict(classes=8, images=8, samples=5, log=1, **common),
+        dict(classes=3, images=4, samples=2, log=0, **common),
+        dict(classes=10, images=8, samples=3, log=1, **common),
+    )
+
+
+def test_the_log_stops_when_it_is_full():
+    # 320 logits for 300 places: the first ones stay.
+    check(dict(classes=16, images=4, samples=5, margins=None, log=1, idle=0, draw=wide))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 10])
+def test_an_image_leaves_by_the_margin_of_its_sample(classes):
+    chance = random.Random(classes)
+    uneven = [chance.choice((1, 2, 3, 2**24 - 1)) for _ in range(40)]
+    never = [2**24 - 1] * 40
+    runs = [
+        dict(classes=classes, images=6, samples=40, margins=margins, log=0, idle=0, draw=few)
+        for margins in ([3] * 40, uneven, never, [5] * 40, [0] * 40)
+    ]
+    uses = check(*runs)
+    assert uses[2] == [40] * 6
+    assert uses[4] == [1] * 6
+    if classes > 1:
+        assert len(set(uses[0])) > 1
+
+
+def test_one_image_alone_with_no_idle_cycle():
+    """Leader and runner-up are written two cycles before the next pass may begin."""
+    check(dict(classes=1, images=1, samples=30, margins=[20] * 30, log=1, idle=0, draw=few))
+    check(dict(classes=2, images=1, samples=60, margins=[4] * 60, log=1, idle=0, draw=few))

@@ -1,0 +1,233 @@
+"""The accelerator in Verilator against the golden model: votes, sums, samples used, every logit, and cycles."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from synflip.driver import Accelerator, BusError
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.spec import memory_map
+from synflip.spec.cycles import bank_load, ideal_cycles
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import Region
+from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.sizes import MAX_BITS
+from synflip_hdl.verilog import convert
+from synflip_sim.verilator import open_verilator
+
+# Every number of banks; lanes that are no power of two; the ends of k; memories small enough to cut runs short.
+GEOMETRIES = [
+    Geometry(16, 1, bits=16, activation_bits=5, image_slots=3, log_depth=50, margin_depth=9),
+    Geometry(48, 4, bits=3, image_slots=5, result_depth=1024, log_depth=1024),
+    Geometry(32, 2, bits=1, image_slots=1),
+    Geometry(64, 8, bits=4),
+]
+NAMES = [f"{item.name}-k{item.bits}" for item in GEOMETRIES]
+
+
+@pytest.fixture(scope="module", params=GEOMETRIES, ids=NAMES)
+def device(request):
+    with open_verilator(request.param, say=lambda text: None) as accelerator:
+        yield accelerator
+
+
+@pytest.fixture(scope="module")
+def flagship():
+    with open_verilator(GEOMETRIES[-1], say=lambda text: None) as accelerator:
+        yield accelerator
+
+
+def network(sizes, bits, activation_bits, rng, shift=None, always=None) -> CompiledModel:
+    layers = []
+    for rows, outputs in zip(sizes, sizes[1:], strict=False):
+        q = rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16)
+        if always is not None:
+            q[:] = always * ((1 << bits) - 1)
+        sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
+        layers.append(Layer(q, sign, rng.integers(-300, 300, outputs).astype(np.int32)))
+    shifts = [int(rng.integers(0, 8)) if shift is None else shift for _ in layers[1:]]
+    classes = tuple(str(index) for index in range(sizes[-1]))
+    return CompiledModel(
+        tuple(layers), bits, activation_bits, tuple(shifts), classes, (1 << activation_bits) - 1
+    )
+
+
+def images(count, model, rng, density=0.3):
+    shape = (count, model.layers[0].rows)
+    return (rng.integers(0, model.input_max + 1, shape) * (rng.random(shape) < density)).astype(np.uint8)
+
+
+def check(device: Accelerator, model, pixels, samples, seed, margins=None, logits=True):
+    """Both devices, and equality of all that they give."""
+    golden = Golden(device.geometry)
+    golden.load(model)
+    device.load(model)
+    want = golden.infer(pixels, samples, seed, margins, logits)
+    have = device.infer(pixels, samples, seed, margins, logits)
+    np.testing.assert_array_equal(have.votes, want.votes)
+    np.testing.assert_array_equal(have.logit_sums, want.logit_sums)
+    np.testing.assert_array_equal(have.used, want.used)
+    if logits:
+        np.testing.assert_array_equal(have.logits, want.logits)
+    assert have.cycles == want.cycles
+    return have
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_networks(device, data):
+    """One device runs them all, so whatever a run leaves behind must not matter to the next."""
+    geometry = device.geometry
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="contents"))
+    sizes = data.draw(st.lists(st.integers(1, 150), min_size=2, max_size=5), label="sizes")
+    sizes[-1] = min(sizes[-1], geometry.log_depth)
+    bits = data.draw(st.integers(1, geometry.bits), label="k")
+    activation_bits = data.draw(st.integers(1, geometry.activation_bits), label="A")
+    model = network(sizes, bits, activation_bits, rng)
+    count = data.draw(st.integers(0, 2 * geometry.image_slots + 1), label="images")
+    samples = data.draw(st.integers(1, 9), label="samples")
+    early = data.draw(st.booleans(), label="early")
+    logits = data.draw(st.booleans(), label="logits") and not (early and geometry.log_depth < 9 * sizes[-1])
+    margins = rng.integers(0, 5, samples) if early else None
+    pixels = images(count, model, rng, data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]), label="density"))
+    seed = data.draw(st.integers(0, 2**64 - 1), label="seed")
+    check(device, model, pixels, samples, seed, margins, logits)
+
+
+def test_full_batches_take_turns(device):
+    rng = np.random.default_rng(1)
+    model = network((20, 30, 5), 1, 4, rng)
+    result = check(device, model, images(2 * device.geometry.image_slots, model, rng), 7, 1, logits=False)
+    assert (result.votes.sum(1) == 7).all()
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 1024, 3), (8, 1024), (1024, 16), (5, 1, 1, 1, 1, 1, 1, 1, 2)])
+@pytest.mark.parametrize("always", [None, 0, 1], ids=["random", "never", "always"])
+def test_edge_sizes(flagship, sizes, always):
+    rng = np.random.default_rng(2)
+    model = network(sizes, 4, 8, rng, always=always)
+    check(flagship, model, images(3, model, rng, density=1.0), 3, 2**64 - 1)
+
+
+def test_largest_sums_and_shifts(flagship):
+    """All heads, all of one sign, all activations at their largest: the accumulators come as far as they can."""
+    rng = np.random.default_rng(3)
+    for sign in (0, 1):
+        model = network((2048, 64, 4), 4, 8, rng, shift=14, always=1)
+        for layer in model.layers:
+            layer.sign[:] = sign
+        pixels = np.full((2, 2048), 255, dtype=np.uint8)
+        result = check(flagship, model, pixels, 2, 3)
+        assert result.logits is not None and (result.logits[0] != result.logits[0, 0, 0]).any()
+
+
+def test_narrow_models_on_wide_words():
+    """A k-bit model runs on any hardware of at least k bits."""
+    with open_verilator(GEOMETRIES[0], say=lambda text: None) as device:
+        rng = np.random.default_rng(4)
+        for bits in range(1, MAX_BITS + 1):
+            model = network((30, 20, 3), bits, 4, rng)
+            check(device, model, images(2, model, rng), 3, 4)
+
+
+def test_early_stopping_leaves_at_the_margin(flagship):
+    rng = np.random.default_rng(5)
+    model = network((64, 40, 10), 4, 8, rng)
+    pixels = images(16, model, rng)
+    result = check(flagship, model, pixels, 12, 5, np.full(12, 3))
+    assert len(set(result.used.tolist())) > 1  # the batch did thin out, one image after the other
+    top = np.sort(result.votes, axis=1)
+    assert ((top[:, -1] - top[:, -2] >= 3) | (result.used == 12)).all()
+
+
+def test_flagship_is_close_to_ideal(flagship):
+    """At most 1.25 times the ideal plus 40 cycles a layer, for one pass and for many."""
+    rng = np.random.default_rng(6)
+    model = network((784, 512, 512, 10), 4, 8, rng, shift=6)
+    for count, samples in ((1, 1), (1, 4), (16, 2)):
+        pixels = images(count, model, rng, density=0.2)
+        result = check(flagship, model, pixels, samples, 6)
+        golden = Golden(flagship.geometry)
+        golden.load(model)
+        ideal = 0
+        for sample in range(samples):
+            _, loads = golden.forward(golden_activations(pixels), golden.coins(6, sample), True)
+            np.testing.assert_array_equal(loads[:, 0], bank_load(pixels != 0, flagship.geometry.banks))
+            ideal += ideal_cycles(loads, model.outputs, flagship.geometry.lanes)
+        assert ideal < result.cycles <= 1.25 * ideal + 40 * len(model.layers) * count * samples
+
+
+def golden_activations(pixels):
+    import torch
+
+    return torch.from_numpy(pixels)
+
+
+def test_hardware_says_what_it_is(device):
+    assert device.geometry in GEOMETRIES
+
+
+def test_model_that_does_not_fit(flagship):
+    rng = np.random.default_rng(7)
+    wide = network((10, 10), 5, 8, rng)
+    with pytest.raises(SynflipError, match="5-bit probability words, the accelerator 4"):
+        flagship.load(wide)
+    deep = network((3000, 1024, 1024, 1024), 4, 8, rng)
+    with pytest.raises(SynflipError, match=r"needs \d+ weight entries a bank, there are 4096"):
+        flagship.load(deep)
+
+
+def test_interrupt_leaves_the_device_usable(flagship, monkeypatch):
+    rng = np.random.default_rng(8)
+    model = network((784, 200, 10), 4, 8, rng)
+    pixels = images(16, model, rng)
+    flagship.load(model)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(flagship.transport, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            flagship.infer(pixels, 500, 8)
+    check(flagship, model, pixels, 3, 8)
+
+
+def test_run_that_does_not_end(flagship, monkeypatch):
+    rng = np.random.default_rng(9)
+    model = network((784, 200, 10), 4, 8, rng)
+    flagship.load(model)
+    monkeypatch.setattr(flagship, "timeout", -1.0)
+    with pytest.raises(SynflipError, match="did not end"):
+        flagship.infer(images(16, model, rng), 500, 9)
+
+
+def test_refused_accesses_have_no_effect(flagship):
+    transport = flagship.transport
+    word = np.array([1], dtype=np.uint32)
+    for region in Region:
+        beyond = memory_map.address(region, memory_map.extent(region, flagship.geometry))
+        with pytest.raises(BusError, match="refused a write"):
+            transport.write(beyond, word)
+        with pytest.raises(BusError, match="refused a read"):
+            transport.read(beyond, 1)
+    for name in ("MAGIC", "STATUS"):
+        with pytest.raises(BusError, match="refused a write"):
+            transport.write(memory_map.register(name), word)
+    transport.write(memory_map.register("IMAGES"), np.array([0], dtype=np.uint32))
+    with pytest.raises(BusError, match="refused a write"):
+        transport.write(memory_map.register("CONTROL"), word)
+    assert transport.read(memory_map.register("STATUS"), 1)[0] == 0
+
+
+def test_nothing_multiplies_and_text_repeats():
+    geometry = Geometry(16, 2, bits=3)
+    text = convert(geometry)
+    assert text == convert(geometry)
+    code = re.sub(r"/\*.*?\*/|\(\*.*?\*\)|//[^\n]*|@\s*\(?\*\)?", "", text, flags=re.S)
+    assert "*" not in code
+    assert len(re.findall(r"\bmodule synflip\b", text)) == 1
