@@ -1,12 +1,12 @@
-"""The accelerator in Verilator against the golden model: votes, sums, samples used, every logit, and cycles."""
+"""The accelerator in Verilator against the golden model: votes, sums, samples used, logits, and cycles."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
@@ -43,7 +43,7 @@ def flagship():
 
 def network(sizes, bits, activation_bits, rng, shift=None, always=None) -> CompiledModel:
     layers = []
-    for rows, outputs in zip(sizes, sizes[1:], strict=False):
+    for rows, outputs in itertools.pairwise(sizes):
         q = rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16)
         if always is not None:
             q[:] = always * ((1 << bits) - 1)

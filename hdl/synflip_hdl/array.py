@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS, weight_bits
+from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
 from synflip_hdl.bundles import address_layout, log2, sums_layout
 from synflip_hdl.coins import Coins
@@ -102,10 +102,11 @@ class Array(wiring.Component):
         for index in range(geometry.lanes):
             m.submodules[f"lane_{index}"] = lane = Lane(geometry.banks, geometry.activation_bits)
             m.d.comb += [lane.last.eq(self.capture), self.sums[index].eq(lane.total)]
+            position = lane_position(index, geometry.lanes)
             for bank, (coins, x) in enumerate(banks):
                 m.d.comb += [
-                    lane.coins[bank].eq(coins.coins[index]),
-                    lane.signs[bank].eq(coins.signs[index]),
+                    lane.coins[bank].eq(coins.coins[position]),
+                    lane.signs[bank].eq(coins.signs[position]),
                     lane.x[bank].eq(x),
                 ]
         return m

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from synflip.spec.coins import word_taps
+from synflip.spec.coins import TAP_LANES, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 
@@ -11,9 +11,14 @@ KEY_BITS = 64
 
 
 def below(word, q):
-    """1 if ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word + (q's top bit), one carry
-    chain."""
-    return (Cat(q[-1], q) + Cat(q[-1], ~word))[len(q) + 1]
+    """1 where ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word, with q's top bit carried in.
+
+    ``word`` and ``q``: bits, least significant first; a bit may be a plane, one bit a lane.
+    """
+    carry = q[-1]
+    for u, t in zip(word, q, strict=True):
+        carry = (t & ~u) | ((t | ~u) & carry)
+    return carry
 
 
 def rotate_right(m, value, amount, granule: int):
@@ -37,7 +42,7 @@ class Coins(wiring.Component):
     Members
     -------
     key: 64 bits. turn: rotation of the tile, tile * P / 16 mod 64. entry: see ``memory_map.weight_bits``.
-    coins, signs: P bits each.
+    coins, signs: P bits each, lane p at ``memory_map.lane_position``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -55,7 +60,7 @@ class Coins(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
-        turn_step = lanes // 16
+        turn_step = lanes // TAP_LANES
         key, rotated = Signal(KEY_BITS), Signal(KEY_BITS)
         entry = Signal.like(self.entry)
         m.d.sync += [
@@ -63,14 +68,15 @@ class Coins(wiring.Component):
             rotated.eq(rotate_right(m, key, self.turn, turn_step & -turn_step)),
             entry.eq(self.entry),
         ]
-        for lane in range(lanes):
-            word = Signal(bits, name=f"word_{lane}")
-            for bit in range(bits):
-                a, b, c = word_taps(lane, bit)
-                m.d.sync += word[bits - 1 - bit].eq(rotated[a] ^ rotated[b] ^ rotated[c])
-            weight = entry[lane * (bits + 1) : (lane + 1) * (bits + 1)]
-            m.d.sync += [
-                self.coins[lane].eq(below(word, weight[:bits])),
-                self.signs[lane].eq(weight[bits]),
-            ]
+        # Lanes p, p + 16, ... use the same taps, the key turned by one each: their bits are a run of key bits.
+        run = lanes // TAP_LANES
+        around = Cat(rotated, rotated[:run])
+        words = [Signal(lanes, name=f"word_{bit}") for bit in range(bits)]
+        for bit, plane in enumerate(reversed(words)):
+            taps = [word_taps(lane, bit) for lane in range(TAP_LANES)]
+            m.d.sync += plane.eq(
+                Cat(around[a : a + run] ^ around[b : b + run] ^ around[c : c + run] for a, b, c in taps)
+            )
+        *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
+        m.d.sync += [self.coins.eq(below(words, q)), self.signs.eq(signs)]
         return m

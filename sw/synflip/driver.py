@@ -119,9 +119,10 @@ class Accelerator:
         fields = np.zeros((tiles * lanes, blocks * banks), dtype=np.uint32)
         words = widen(layer.q, model.bits, bits).astype(np.uint32)
         fields[: layer.outputs, : layer.rows] = words | layer.sign.astype(np.uint32) << np.uint32(bits)
-        grid = fields.reshape(tiles, lanes, blocks, banks).transpose(3, 0, 2, 1)  # bank, tile, block, lane
-        one_hot = (grid[..., None] >> np.arange(bits + 1, dtype=np.uint32) & 1).astype(np.uint8)
-        packed = np.packbits(one_hot.reshape(banks, tiles * blocks, -1), axis=-1, bitorder="little")
+        order = np.argsort([memory_map.lane_position(lane, lanes) for lane in range(lanes)])
+        grid = fields.reshape(tiles, lanes, blocks, banks)[:, order].transpose(3, 0, 2, 1)
+        planes = np.stack([grid >> np.uint32(bit) & 1 for bit in range(bits + 1)], axis=3).astype(np.uint8)
+        packed = np.packbits(planes.reshape(banks, tiles * blocks, -1), axis=-1, bitorder="little")
         count, _ = memory_map.entry_words(memory_map.weight_bits(geometry))
         entries = np.zeros((banks, tiles * blocks, count * 4), dtype=np.uint8)
         entries[..., : packed.shape[-1]] = packed

@@ -8,6 +8,7 @@ it.
 from dataclasses import dataclass
 from enum import IntEnum
 
+from synflip.spec.coins import TAP_LANES
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ceil_div
 
@@ -109,8 +110,16 @@ def register(name: str) -> int:
 
 
 def weight_bits(geometry: Geometry) -> int:
-    """Bits of a weight entry: lane p has its probability word at p * (k + 1), its sign above it."""
+    """Bits of a weight entry: k + 1 planes of P bits, bit 0 of the probability words first, the signs last.
+
+    Lane p is at ``lane_position`` of each plane.
+    """
     return geometry.lanes * (geometry.bits + 1)
+
+
+def lane_position(lane: int, lanes: int) -> int:
+    """Where a lane's bit is in a plane: lanes that share taps lie side by side, as their key bits do."""
+    return lane % TAP_LANES * (lanes // TAP_LANES) + lane // TAP_LANES
 
 
 def entry_words(bits: int) -> tuple[int, int]:
