@@ -19,7 +19,7 @@ from synflip.spec.sizes import MAX_BITS
 from synflip_hdl.verilog import convert
 from synflip_sim.verilator import open_verilator
 
-# Every number of banks; lanes that are no power of two; the ends of k; memories small enough to cut runs short.
+# Every number of banks; lanes that are no power of two; the ends of k; memories that cut runs short.
 GEOMETRIES = [
     Geometry(16, 1, bits=16, activation_bits=5, image_slots=3, log_depth=50, margin_depth=9),
     Geometry(48, 4, bits=3, image_slots=5, result_depth=1024, log_depth=1024),
@@ -114,7 +114,7 @@ def test_edge_sizes(flagship, sizes, always):
 
 
 def test_largest_sums_and_shifts(flagship):
-    """All heads, all of one sign, all activations at their largest: the accumulators come as far as they can."""
+    """All heads, all of one sign, all activations at their largest: the accumulators come far."""
     rng = np.random.default_rng(3)
     for sign in (0, 1):
         model = network((2048, 64, 4), 4, 8, rng, shift=14, always=1)

@@ -68,7 +68,7 @@ class Coins(wiring.Component):
             rotated.eq(rotate_right(m, key, self.turn, turn_step & -turn_step)),
             entry.eq(self.entry),
         ]
-        # Lanes p, p + 16, ... use the same taps, the key turned by one each: their bits are a run of key bits.
+        # Lanes p, p + 16, ... share taps, the key turned by one each: their bits are a run of key bits.
         run = lanes // TAP_LANES
         around = Cat(rotated, rotated[:run])
         words = [Signal(lanes, name=f"word_{bit}") for bit in range(bits)]
