@@ -1,0 +1,144 @@
+"""The key memory: two samples ahead, nothing lost, nothing overwritten early."""
+
+import random
+
+import pytest
+from synflip.spec.cycles import KEY_RELEASE
+from synflip_hdl.keys import KeyMemory
+
+from .helpers import simulate
+
+
+def key(bank, transfer):
+    """A key that says where it comes from."""
+    return (transfer + 1) * 0x9E3779B97F4A7C15 + bank & (1 << 64) - 1
+
+
+class Host:
+    """Drives the memory cycle by cycle and counts the transfers that it takes."""
+
+    def __init__(self, ctx, dut, blocks):
+        self.ctx, self.dut, self.blocks = ctx, dut, blocks
+        self.taken = 0
+
+    async def start(self):
+        self.ctx.set(self.dut.blocks, self.blocks)
+        self.ctx.set(self.dut.start, 1)
+        await self.ctx.tick()
+        self.ctx.set(self.dut.start, 0)
+        self.taken = 0
+
+    async def tick(self, run=1):
+        """One cycle; returns whether a transfer was taken."""
+        ctx, dut = self.ctx, self.dut
+        ctx.set(dut.run, run)
+        for bank in range(dut.banks):
+            ctx.set(dut.source.payload[bank], key(bank, self.taken))
+        ready = ctx.get(dut.source.ready)
+        assert run or not ready
+        await ctx.tick()
+        self.taken += ready
+        return ready
+
+    def ready(self, sample, end):
+        self.ctx.set(self.dut.sample, sample % 4)
+        self.ctx.set(self.dut.end, end)
+        return self.ctx.get(self.dut.ready)
+
+    async def check_read(self, sample, blocks, run=1):
+        """Read block ``blocks[bank]`` of each bank: the data must be there a cycle after the address."""
+        ctx, dut = self.ctx, self.dut
+        for bank, block in enumerate(blocks):
+            ctx.set(dut.address[bank], (sample % 2) << dut.block_bits | block)
+        await self.tick(run)
+        for bank, block in enumerate(blocks):
+            # Another address must not show before its own cycle is over.
+            ctx.set(dut.address[bank], ctx.get(dut.address[bank]) ^ 1)
+            assert ctx.get(dut.data[bank]) == key(bank, sample * self.blocks + block), (sample, bank, block)
+
+
+@pytest.mark.parametrize("banks", [1, 2, 4, 8])
+@pytest.mark.parametrize(("depth", "blocks"), [(16, 16), (16, 7), (12, 12), (12, 1), (16, 2)])
+def test_fills_two_samples_and_waits_for_a_release(banks, depth, blocks):
+    chance = random.Random(banks * blocks)
+    dut = KeyMemory(banks, depth)
+
+    async def bench(ctx):
+        host = Host(ctx, dut, blocks)
+        for _ in range(2):  # the second start finds a full memory and must forget it
+            await host.start()
+            for number in range(2 * blocks):
+                # A key a cycle, from the first cycle on.
+                for end in range(1, blocks + 1):
+                    for sample in range(number // blocks + 1):
+                        assert host.ready(sample, end) == (number >= sample * blocks + end)
+                assert await host.tick()
+            for _ in range(5):
+                assert not await host.tick()
+            for oldest in range(6):
+                for sample in (oldest, oldest + 1):
+                    assert host.ready(sample, blocks)
+                    for _ in range(4):
+                        await host.check_read(sample, [chance.randrange(blocks) for _ in range(banks)])
+                assert host.taken == (oldest + 2) * blocks
+                ctx.set(dut.release, 1)
+                for cycle in range(KEY_RELEASE + blocks + 4):
+                    # Reads under way still see the old keys: nothing is taken before KEY_RELEASE.
+                    assert await host.tick() == (KEY_RELEASE <= cycle < KEY_RELEASE + blocks), cycle
+                    ctx.set(dut.release, 0)
+                    if cycle + 1 > KEY_RELEASE:
+                        arrived = min(cycle + 1 - KEY_RELEASE, blocks)
+                        for end in (1, blocks // 2 + 1, blocks):
+                            assert host.ready(oldest + 2, end) == (arrived >= end)
+                        assert host.ready(oldest + 1, blocks)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sample_is_whole_until_its_release(seed):
+    """Random reads, releases and pauses: every key that is ready reads as it was written."""
+    chance = random.Random(seed)
+    banks, blocks = 4, 5
+    dut = KeyMemory(banks, 8)
+    reads = []
+
+    async def bench(ctx):
+        host = Host(ctx, dut, blocks)
+        await host.start()
+        for sample in range(12):
+            for _ in range(chance.randrange(12)):
+                end = chance.randint(1, blocks)
+                while not host.ready(sample, end):
+                    await host.tick(run=chance.random() < 0.7)
+                # A key that is ready can be asked for in that very cycle, the last of them included.
+                read = [chance.choice((end - 1, chance.randrange(end))) for _ in range(banks)]
+                await host.check_read(sample, read, run=chance.random() < 0.7)
+                reads.append(read)
+            while not host.ready(sample, blocks):
+                await host.tick()
+            ctx.set(dut.release, 1)
+            # The address given with the release still reads the old sample.
+            await host.check_read(sample, [blocks - 1] * banks)
+            ctx.set(dut.release, 0)
+            assert host.taken <= (sample + 2) * blocks
+            for _ in range(KEY_RELEASE - 2):
+                await host.check_read(sample, [0] * banks)
+
+    simulate(dut, bench)
+    assert reads
+
+
+def test_nothing_is_taken_without_run():
+    dut = KeyMemory(2, 8)
+
+    async def bench(ctx):
+        host = Host(ctx, dut, 4)
+        await host.start()
+        for _ in range(10):
+            assert not await host.tick(run=0)
+        assert not host.ready(0, 1)
+        assert await host.tick()
+        assert host.ready(0, 1)
+
+    simulate(dut, bench)
