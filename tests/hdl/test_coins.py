@@ -16,6 +16,11 @@ LATENCY = 4  # key to coins
 TURN_AFTER, ENTRY_AFTER = 1, 2  # cycles after the key
 
 
+def position(lane, lanes):
+    """Of a lane's bit among the P of a plane: the lanes of the same taps, 16 apart, lie side by side."""
+    return [16 * turn + tap for tap in range(16) for turn in range(lanes // 16)].index(lane)
+
+
 class Below(wiring.Component):
     def __init__(self, bits):
         self.bits = bits
@@ -83,15 +88,16 @@ def test_a_row_a_cycle(lanes, bits):
             if 0 <= cycle - ENTRY_AFTER < len(rows):
                 entry = 0
                 for lane, (q, sign) in enumerate(rows[cycle - ENTRY_AFTER][2]):
-                    entry |= (q | sign << bits) << lane * (bits + 1)
+                    for plane, bit in enumerate([*(q >> b & 1 for b in range(bits)), sign]):
+                        entry |= bit << plane * lanes + position(lane, lanes)
                 ctx.set(dut.entry, entry)
             if cycle >= LATENCY:
                 key, tile, weights = rows[cycle - LATENCY]
                 coins = [reference.coin(key, tile * lanes + p, q, bits) for p, (q, _) in enumerate(weights)]
                 signs = [sign for _, sign in weights]
                 got_coins, got_signs = ctx.get(dut.coins), ctx.get(dut.signs)
-                assert [got_coins >> p & 1 for p in range(lanes)] == coins
-                assert [got_signs >> p & 1 for p in range(lanes)] == signs
+                assert [got_coins >> position(p, lanes) & 1 for p in range(lanes)] == coins
+                assert [got_signs >> position(p, lanes) & 1 for p in range(lanes)] == signs
                 seen.extend(coins)
             await ctx.tick()
 
