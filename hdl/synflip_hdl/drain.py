@@ -1,6 +1,6 @@
 """Drain: a tile's sums leave Q at a time, get bias, rounding and clamping, and become events or logits."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -124,7 +124,7 @@ class Drain(wiring.Component):
             self.append.begin.eq(z_tile.begin & z_first),
             self.append.block.eq(z_tile.block),
             self.logit_valid.eq(z_valid & z_tile.final & (class_ <= self.classes)),
-            self.logit.z.eq(z[z_lane]),
+            self.logit.z.eq(z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)),
             self.logit.class_.eq(class_),
             self.logit.last.eq(class_ == self.classes),
             self.logit.current.eq(z_tile.current),

@@ -1,6 +1,6 @@
 """Event lists: the non-zero activations as (row block, value), one list a bank."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -144,7 +144,11 @@ class EventLists(wiring.Component):
         values = []
         for bank in range(banks):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
-            m.d.comb += value.eq(word.data.word_select(step * at_once + bank % at_once, 8))
+            # A bit offset put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
+            lane = Const(bank % at_once, (at_once - 1).bit_length())
+            m.d.comb += value.eq(
+                word.data.bit_select(Cat(Const(0, 3), lane, step[: (steps - 1).bit_length()]), 8)
+            )
             here = row[0] == bank // at_once if banks > at_once else 1
             values.append((value, busy & here & value.any()))
 
