@@ -224,8 +224,9 @@ def test_refused_accesses_have_no_effect(flagship):
     assert transport.read(memory_map.register("STATUS"), 1)[0] == 0
 
 
-def test_nothing_multiplies_and_text_repeats():
-    geometry = Geometry(16, 2, bits=3)
+@pytest.mark.parametrize("banks", [1, 2, 4, 8])
+def test_nothing_multiplies_and_text_repeats(banks):
+    geometry = Geometry(16, banks, bits=3)
     text = convert(geometry)
     assert text == convert(geometry)
     code = re.sub(r"/\*.*?\*/|\(\*.*?\*\)|//[^\n]*|@\s*\(?\*\)?", "", text, flags=re.S)

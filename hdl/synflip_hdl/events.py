@@ -144,11 +144,10 @@ class EventLists(wiring.Component):
         values = []
         for bank in range(banks):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
-            # A bit offset put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
+            # Put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
             lane = Const(bank % at_once, (at_once - 1).bit_length())
-            m.d.comb += value.eq(
-                word.data.bit_select(Cat(Const(0, 3), lane, step[: (steps - 1).bit_length()]), 8)
-            )
+            offset = Cat(Const(0, 3), lane, step[: (steps - 1).bit_length()])
+            m.d.comb += value.eq(word.data.bit_select(offset, 8))
             here = row[0] == bank // at_once if banks > at_once else 1
             values.append((value, busy & here & value.any()))
 
