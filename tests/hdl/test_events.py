@@ -42,12 +42,14 @@ class Host:
                 dut.load.payload,
                 {"slot": slot, "word": word, "data": sum(value << 8 * i for i, value in enumerate(four))},
             )
-            while True:
+            for _ in range(4):  # as long as a word takes with one bank
                 ready = ctx.get(dut.load.ready)
                 await ctx.tick()
                 cycles += 1
                 if ready:
                     break
+            else:
+                raise AssertionError("a word was not taken")
         ctx.set(dut.load.valid, 0)
         return cycles
 
