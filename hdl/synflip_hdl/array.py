@@ -19,8 +19,7 @@ class Array(wiring.Component):
     ``capture``.
 
     Cycle by cycle from the issue: 0 event memory, 1 row and value register, 2 addresses, 3 key memory, 4 key
-        register,
-    5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
+        register, 5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
 
     Members
     -------

@@ -30,8 +30,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
     """A tile on its way to the drain.
 
     bias: its first bias group. block: row block of its first output in the next layer. steps: drain steps -
-        1.
-    begin: it is its layer's first. final: its outputs are logits. end: it is its pass's last.
+        1. begin: it is its layer's first. final: its outputs are logits. end: it is its pass's last.
     """
     return data.StructLayout(
         {

@@ -23,8 +23,8 @@ class Drain(wiring.Component):
     """Captured sums wait in a shift register while the array works on the next tile.
 
     Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be
-        shifted out.
-    Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart; nothing stalls.
+        shifted out. Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart;
+        nothing stalls.
 
     Members
     -------

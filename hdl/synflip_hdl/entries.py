@@ -9,9 +9,8 @@ from synflip.spec.memory_map import OFFSET_BITS, entry_words
 class EntryWriter(wiring.Component):
     """Gathers the words of an entry of ``bits`` bits; the entry is written when its last word arrives.
 
-    Words come in ascending order; an entry's words are aligned to a power of two. Latency none: ``commit``
-    is in the
-    cycle of the last word. Throughput one word a cycle.
+    Words come in ascending order; an entry's words are aligned to a power of two. Latency none: ``commit`` is
+    in the cycle of the last word. Throughput one word a cycle.
 
     Members
     -------

@@ -39,8 +39,8 @@ class EventLists(wiring.Component):
     """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
 
     Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are
-    there a cycle
-    after ``index``, with value 0 in the banks whose list has ended, and in all banks without ``read``.
+    there a cycle after ``index``, with value 0 in the banks whose list has ended, and in all banks without
+    ``read``.
 
     Members
     -------

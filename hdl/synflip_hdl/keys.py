@@ -6,13 +6,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import KEY_RELEASE
 
+from synflip_hdl.bundles import log2
+
 
 class KeyMemory(wiring.Component):
     """Two halves of ``depth`` keys a bank; sample s lives in half s mod 2.
 
     Filling starts with ``start`` and takes a transfer of the source a cycle; it runs at most two samples
-    ahead of
-    ``release``. Reading: ``data`` is there a cycle after ``address``.
+    ahead of ``release``. Reading: ``data`` is there a cycle after ``address``.
 
     Parameters
     ----------
@@ -22,15 +23,14 @@ class KeyMemory(wiring.Component):
     -------
     source: stream of Q keys. run: filling is allowed. start: forget everything, sample 0 comes next.
     blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE
-        cycles later,
-        when reads under way are done).
+        cycles later, when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there.
     address: half and block, the half on top. data: Q keys, a cycle later.
     """
 
     def __init__(self, banks: int, depth: int) -> None:
         self.banks, self.depth = banks, depth
-        self.block_bits = (depth - 1).bit_length()
+        self.block_bits = log2(depth)
         super().__init__(
             {
                 "source": In(stream.Signature(data.ArrayLayout(64, banks), always_valid=True)),

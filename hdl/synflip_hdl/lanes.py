@@ -16,16 +16,14 @@ class Lane(wiring.Component):
     """Adds (-1)^sign * coin * x over the banks and the rows of a tile.
 
     A leaf is (x & coin) ^ sign, which is the wanted number less one if the sign is negative; the ones ride
-    the carries
-    of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q) cycles from the
-    leaves
-    to ``total``; one row of every bank a cycle.
+    the carries of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q)
+    cycles from the leaves to ``total``; one row of every bank a cycle.
 
     Members
     -------
     coins, signs: Q bits. x: Q activations, 0 where a bank has no event.
-    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts
-        from zero.
+    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts from
+        zero.
     total: accumulator plus tree.
     """
 

@@ -24,8 +24,7 @@ class LfsrSource(wiring.Component):
     """Q keys a cycle: bank q gives keys q, q + Q, q + 2Q, ... of the sequence.
 
     A key is two outputs of LFSR113, so a bank's state moves M^(2Q) a cycle. Latency none: the keys of the
-    state that
-    was loaded are there in the next cycle. Throughput one transfer (Q keys) a cycle.
+    state that was loaded are there in the next cycle. Throughput one transfer (Q keys) a cycle.
 
     Parameters
     ----------
@@ -35,8 +34,7 @@ class LfsrSource(wiring.Component):
     -------
     keys: stream of Q 64-bit keys; always valid.
     load, load_bank, load_component, load_data: write one 32-bit component of one bank's state, which is the
-        state
-        stepped to the low half of the bank's first key: M^(2q + 1) of the seed, for bank q from key 0.
+        state stepped to the low half of the bank's first key: M^(2q + 1) of the seed, for bank q from key 0.
     """
 
     def __init__(self, banks: int) -> None:

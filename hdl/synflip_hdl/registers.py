@@ -28,10 +28,10 @@ class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
 
     Answered with an error, without effect: an address outside the map, a write to what is read only and the
-        other way
-    round, any write but CONTROL while a run is busy, reading results while it is busy, a start that is busy
-    or asks for
-    no images, more images than there are slots, or no samples. Throughput a write a cycle, a read every two.
+        other way round, any write but CONTROL while a run is busy, reading results while it is busy, a start
+        while busy, with an abort, of no images, of more images than there are slots, or of no samples.
+
+    Throughput a write a cycle, a read every two.
 
     Members
     -------
@@ -105,9 +105,9 @@ class Registers(wiring.Component):
                 with m.If(request.write & here):
                     start, abort = request.data & CONTROL_START, request.data & CONTROL_ABORT
                     m.d.comb += [
-                        refused.eq((start != 0) & ~startable),
-                        self.start.eq(accept & (start != 0) & startable),
-                        self.abort.eq(accept & (abort != 0)),
+                        refused.eq((start != 0) & (~startable | (abort != 0))),
+                        self.start.eq(accept & (start != 0) & ~refused),
+                        self.abort.eq(accept & (abort != 0) & ~refused),
                     ]
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())

@@ -17,13 +17,12 @@ class Sequencer(wiring.Component):
     """Issues the events of one pass after the other, and keeps what follows the issue from colliding.
 
     A tile's last event waits until the drain will be free when its sums arrive; a layer waits until the last
-    events of
-    the one before are in their lists, and until its keys are there. All waiting happens here: nothing
-    downstream stalls.
+    events of the one before are in their lists, and until its keys are there. All waiting happens here:
+    nothing downstream stalls.
 
-    Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave
-        early, goes to
-    its end for the next sample, unless it was the last. The order of images in a sample never changes.
+    Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave early,
+        goes to its end for the next sample, unless it was the last. The order of images in a sample never
+        changes.
 
     Members
     -------

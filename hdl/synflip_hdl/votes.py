@@ -17,8 +17,7 @@ class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
     The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and
-        runner-up of an
-    image are kept with it, so that a vote moves them without a look at the other classes.
+        runner-up of an image are kept with it, so that a vote moves them without a look at the other classes.
 
     Members
     -------
@@ -27,7 +26,7 @@ class Votes(wiring.Component):
     logit_valid, logit: from the drain.
     decided, leaves, decision: a pass's vote was counted; its image has had its last sample; which pass.
     margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle later
-    vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the log.
+        vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the log.
     """
 
     def __init__(self, geometry: Geometry) -> None:

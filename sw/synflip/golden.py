@@ -19,7 +19,7 @@ from synflip.request import check_request
 from synflip.result import Result
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import CycleModel
-from synflip.spec.geometry import Geometry
+from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.lfsr import keys
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import key_offsets
@@ -86,15 +86,19 @@ class CoinPlanes:
         return torch.from_numpy(coins)
 
 
+def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """int8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
+    if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
+        return x.to(torch.int32) @ coins.to(torch.int32).t()
+    return torch._int_mm(x, coins.t())
+
+
 def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact.
 
     x - 128 fits int8, so the product is x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1).
     """
-    if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
-        return x.to(torch.int32) @ coins.to(torch.int32).t()
-    centred = (x ^ 128).view(torch.int8)
-    product = torch._int_mm(centred, coins.t())
+    product = products((x ^ 128).view(torch.int8), coins)
     product += 128 * coins.sum(1, dtype=torch.int32)
     return product
 
@@ -227,10 +231,12 @@ class Golden:
 
 
 def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
-    """[N] non-zero activations of the fullest bank, for activations uint8 [N, rows]."""
-    short = -x.shape[1] % banks
-    busy = torch.nn.functional.pad((x != 0).view(torch.uint8), (0, short))
-    return busy.view(len(x), -1, banks).sum(1, dtype=torch.int32).amax(1).to(torch.int64)
+    """[N] non-zero activations of the fullest bank, int64, for activations uint8 [N, rows]."""
+    rows = x.shape[1]
+    mine = (torch.arange(rows) % banks == torch.arange(BANKS[-1])[:, None]).to(
+        torch.int8
+    )  # [most banks, rows]
+    return products((x != 0).view(torch.int8), mine).amax(1).to(torch.int64)
 
 
 class RunClock:
