@@ -103,7 +103,7 @@ class Transmitter(wiring.Component):
         with m.Else():
             m.d.sync += phase.eq(sum_)
             with m.If(tick):
-                m.d.sync += [left.eq(left - 1), bits.eq(Cat(bits[1:], Const(1)))]
+                m.d.sync += [left.eq(left - 1), bits.eq(Cat(bits[1:], Const(1, 1)))]
         with m.If(self.bytes.valid & self.bytes.ready):
-            m.d.sync += [left.eq(FRAME_BITS), bits.eq(Cat(Const(0), self.bytes.payload, Const(1)))]
+            m.d.sync += [left.eq(FRAME_BITS), bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1)))]
         return m

