@@ -7,8 +7,10 @@ from amaranth.hdl import ClockSignal, Instance, Module, Shape
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.axi import AxiTop
 
-TOP = "synflip"
+#: What ``convert`` can put in front of the accelerator, and the name of the top module.
+FRONTS = {"bare": (Accelerator, "synflip"), "axi": (AxiTop, "synflip_axi")}
 
 # Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
 # so the
@@ -59,10 +61,14 @@ class _Platform:
         return m
 
 
-def convert(geometry: Geometry) -> str:
-    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+def convert(geometry: Geometry, front: str = "bare") -> str:
+    """Verilog-2005 of an accelerator. The same geometry gives the same text.
+
+    front: ``bare`` (top module ``synflip``, streams of requests and responses) or ``axi`` (``synflip_axi``).
+    """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    make, name = FRONTS[front]
     top = verilog.convert(
-        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
+        make(geometry), name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False
     )
     return top + CLOCKED + UNCLOCKED
