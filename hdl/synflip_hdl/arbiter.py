@@ -10,15 +10,17 @@ from synflip_hdl.registers import REQUEST, RESPONSE
 OUTSTANDING = 4  # requests taken and not yet answered, of all masters together
 
 #: What a master has: requests out, answers in, one answer a request, in order.
-BUS = wiring.Signature({"request": Out(stream.Signature(REQUEST)), "response": In(stream.Signature(RESPONSE))})
+BUS = wiring.Signature(
+    {"request": Out(stream.Signature(REQUEST)), "response": In(stream.Signature(RESPONSE))}
+)
 
 
 class Arbiter(wiring.Component):
     """Takes requests of ``count`` masters in turns, and brings each answer to who asked.
 
     Fair: a master that offers a request waits for at most one request of each other master. An offer that was
-    not taken yet may be withdrawn. A master that does not take its answers stops all others: it should ask only
-    for what it has a place for.
+    not taken yet may be withdrawn. A master that does not take its answers stops all others: it should ask
+    only for what it has a place for.
 
     Latency none, throughput that of the accelerator.
 

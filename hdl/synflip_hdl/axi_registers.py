@@ -22,11 +22,16 @@ class AxiRegisters(wiring.Component):
     bus: from the arbiter. accelerator: to it. stream_busy: of the sink. refused, lost: strobes to be counted.
     """
 
-    bus: In(BUS)
-    accelerator: Out(BUS)
-    stream_busy: In(1)
-    refused: In(1)
-    lost: In(1)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "bus": In(BUS),
+                "accelerator": Out(BUS),
+                "stream_busy": In(1),
+                "refused": In(1),
+                "lost": In(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

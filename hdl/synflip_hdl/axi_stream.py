@@ -30,11 +30,16 @@ class StreamSink(wiring.Component):
     busy: a packet was begun, or a word was not answered yet. refused: strobe, a word was.
     """
 
-    words: In(stream.Signature(WORD))
-    bus: Out(BUS)
-    wait: In(1)
-    busy: Out(1)
-    refused: Out(1)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "words": In(stream.Signature(WORD)),
+                "bus": Out(BUS),
+                "wait": In(1),
+                "busy": Out(1),
+                "refused": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -69,8 +74,8 @@ class LogitSource(wiring.Component):
     """Logits of a run as packets of a stream, one a pass, each when its last logit has been made.
 
     The accelerator cannot wait. If a pass finds no place, all of it is left out, and ``lost`` says so; a pass
-    that is cut by an abort is left out too. So every packet is a whole pass. Depth is at least the largest
-    pass: a reader that never waits never loses one.
+    that is cut by an abort is left out too. So every packet is a whole pass. The depth (a power of two)
+    is that of the largest pass: a reader that never waits never loses one, as passes are VOTE_GAP apart.
 
     Latency from a pass's last logit to its first word: 2 cycles. Throughput a word a cycle. ``words.valid``
     and ``words.payload`` do not depend on an input of the same cycle.
@@ -80,22 +85,24 @@ class LogitSource(wiring.Component):
     logit_valid, logit: from the accelerator. words: the stream. lost: strobe, a pass was.
     """
 
-    logit_valid: In(1)
-    logit: In(WATCHED_LOGIT)
-    words: Out(stream.Signature(WORD))
-    lost: Out(1)
-
     def __init__(self, depth: int = MAX_OUTPUTS) -> None:
         self.depth = depth
-        super().__init__()
+        super().__init__(
+            {
+                "logit_valid": In(1),
+                "logit": In(WATCHED_LOGIT),
+                "words": Out(stream.Signature(WORD)),
+                "lost": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.rows = rows = Memory(shape=WORD, depth=self.depth, init=[])
         write, read = rows.write_port(), rows.read_port()
 
-        # Counters of words, a bit wider than an address: whole is past the last whole pass, tail past what was
-        # written of the one that is being made, head past what was read.
+        # Counters of words, a bit wider than an address: whole is past the last whole pass, tail past what
+        # was written of the one that is being made, head past what was read.
         bits = log2(self.depth)
         head, whole, tail = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         place, losing, lose = Signal(bits + 1), Signal(), Signal()
