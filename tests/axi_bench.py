@@ -123,7 +123,7 @@ class Bench:
     async def sent(self):
         """All packets were taken, and their words answered."""
         await with_timeout(self.source.wait(), *TIMEOUT)
-        await self.poll(axi_register("STREAM_BUSY"))
+        await self.poll(axi_register("STREAM_STATUS"))
 
     async def packet(self):
         """A packet of m_axis."""
@@ -191,7 +191,7 @@ async def access(dut):
                             address(Region.VOTES, 3),
                             address(Region.SEEDS, 8),
                             address(Region.REGISTERS, 23),
-                            axi_register("STREAM_BUSY"),
+                            axi_register("STREAM_STATUS"),
                             14 << 24,
                             (1 << 28) - 1,
                         ]
@@ -313,7 +313,7 @@ async def waiting_stream(dut):
     for _ in range(20):
         assert await bench.packet() == [7]
     assert await bench.read(register("STATUS")) == [1]
-    assert await bench.read(axi_register("STREAM_BUSY")) == [1]
+    assert await bench.read(axi_register("STREAM_STATUS")) == [1]
     assert await bench.read(register("KEY_BLOCKS")) == [4]
     assert not await bench.write(register("KEY_BLOCKS"), 5)
     assert await bench.write(register("CONTROL"), CONTROL_ABORT)
@@ -354,6 +354,6 @@ async def resets(dut):
     await ClockCycles(dut.aclk, 2)
     bench.sink.clear()
     assert await bench.read(register("KEY_BLOCKS")) == [0]
-    assert await bench.read(axi_register("STREAM_BUSY")) == [0]
+    assert await bench.read(axi_register("STREAM_STATUS")) == [0]
     await endless_run(bench)
     assert await bench.packet() == [7]

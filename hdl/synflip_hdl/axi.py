@@ -58,10 +58,13 @@ class AxiTop(wiring.Component):
                 "busy": Out(1),
             }
         )
+        # What a block design cannot tell from the names.
         self.aclk.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:clock:1.0 aclk CLK"
         self.aclk.attrs["X_INTERFACE_PARAMETER"] = (
             "ASSOCIATED_BUSIF s_axi:s_axis:m_axis, ASSOCIATED_RESET aresetn"
         )
+        self.aresetn.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:reset:1.0 aresetn RST"
+        self.aresetn.attrs["X_INTERFACE_PARAMETER"] = "POLARITY ACTIVE_LOW"
 
     def elaborate(self, platform):
         m = Module()

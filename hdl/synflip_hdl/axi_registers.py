@@ -68,7 +68,7 @@ class AxiRegisters(wiring.Component):
                 value = self.stream_busy
             with m.If(here & ~request.payload.write):
                 m.d.comb += [own.data.eq(value), own.error.eq(0)]
-            if "W" in register.access:
+            if register.access == "RC":
                 with m.If(here & request.payload.write):
                     m.d.comb += own.error.eq(0)
         return m

@@ -10,6 +10,7 @@ from synflip.spec.memory_map import (
     CONTROL_START,
     MAGIC,
     OFFSET_BITS,
+    REGIONS,
     REGISTERS,
     VERSION,
     Region,
@@ -19,8 +20,8 @@ from synflip.spec.memory_map import (
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
 SETTINGS = tuple(name for name, register in REGISTERS.items() if register.access == "RW")
-WRITABLE = (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS)
-READABLE = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
+WRITABLE = tuple(region for region, info in REGIONS.items() if info.access == "W")
+READABLE = tuple(region for region, info in REGIONS.items() if info.access == "R")
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
 
 

@@ -7,9 +7,11 @@ NOWHERE = 14 << OFFSET_BITS  # word address in a region that is refused with the
 
 #: By name; word offsets in REGION.
 AXI_REGISTERS: dict[str, Register] = {
-    "STREAM_BUSY": Register(0, "R", 1, "bit 0: a packet of s_axis was begun, and not all of it is written"),
-    "WORDS_REFUSED": Register(1, "RW", 32, "words of s_axis that were refused; a write sets it to 0"),
-    "PASSES_LOST": Register(2, "RW", 32, "passes whose logits m_axis lost; a write sets it to 0"),
+    "STREAM_STATUS": Register(
+        0, "R", 1, "bit 0: a packet of s_axis was begun, and not all of it is written", {"BUSY": 1}
+    ),
+    "WORDS_REFUSED": Register(1, "RC", 32, "words of s_axis that were refused; a write sets it to 0"),
+    "PASSES_LOST": Register(2, "RC", 32, "passes whose logits m_axis lost; a write sets it to 0"),
 }
 
 
