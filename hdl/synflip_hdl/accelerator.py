@@ -68,6 +68,7 @@ class Accelerator(wiring.Component):
             registers.cycles.eq(sequencer.cycles),
             registers.logged.eq(votes.logged_count),
             registers.load_ready.eq(events.load.ready),
+            registers.results_free.eq(votes.free),
             source.load.eq(registers.write[Region.SEEDS]),
             source.load_bank.eq(registers.offset[2:]),
             source.load_component.eq(registers.offset[:2]),
@@ -106,6 +107,7 @@ class Accelerator(wiring.Component):
             # Sequencer.
             sequencer.start.eq(registers.start),
             sequencer.layers.eq(settings["LAYERS"]),
+            sequencer.first_slot.eq(settings["FIRST_SLOT"]),
             sequencer.images.eq(settings["IMAGES"]),
             sequencer.samples.eq(settings["SAMPLES"]),
             sequencer.early.eq(early),
@@ -137,7 +139,6 @@ class Accelerator(wiring.Component):
             drain.largest.eq(settings["ACTIVATION_MAX"]),
             # Votes.
             votes.start.eq(registers.start),
-            votes.busy.eq(sequencer.busy),
             votes.class_shift.eq(settings["CLASS_SHIFT"]),
             votes.samples.eq(settings["SAMPLES"]),
             votes.early.eq(early),

@@ -265,7 +265,7 @@ def run(
             "cycles",
             f"{result.cycles:,}"
             if result.cycles >= 0
-            else _why_no_cycles(network, machine, samples, margin, logits),
+            else _why_no_cycles(network, machine, len(pixels), samples, margin, logits),
         ),
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
@@ -466,12 +466,12 @@ def _infer(
 
 
 def _why_no_cycles(
-    model: "CompiledModel", geometry: "Geometry", samples: int, margin: int | None, logits: bool
+    model: "CompiledModel", geometry: "Geometry", images: int, samples: int, margin: int | None, logits: bool
 ) -> str:
     from synflip.plan import plan
 
     try:
-        plan(model, geometry, samples, margin is not None, logits)
+        plan(model, geometry, images, samples, margin is not None, logits)
     except SynflipError as error:
         return f"not predicted: {error}"
     return "not predicted"

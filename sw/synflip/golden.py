@@ -151,7 +151,7 @@ class Golden:
         x = torch.from_numpy(model.activations(pixels))
         limits = check_request(samples, seed, margins)
         try:
-            runs: Plan | None = plan(model, self.geometry, samples, margins is not None, logits)
+            runs: Plan | None = plan(model, self.geometry, len(x), samples, margins is not None, logits)
         except SynflipError:
             runs = None
         count, classes = len(x), len(model.classes)

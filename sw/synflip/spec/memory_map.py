@@ -94,6 +94,7 @@ REGISTERS: dict[str, Register] = {
     "OPTIONS": Register(30, "RW", 2, "bit 0: stop early by the margin table; bit 1: log the logits"),
     "ACTIVATION_MAX": Register(31, "RW", 8, "largest activation, 2**A - 1 of the model"),
     "KEY_BLOCKS": Register(32, "RW", 24, "keys of a bank in one network sample"),
+    "FIRST_SLOT": Register(33, "RW", 8, "slot of the batch's first image"),
 }
 CONTROL_START, CONTROL_ABORT = 1, 2
 OPTION_EARLY, OPTION_LOG = 1, 2
