@@ -442,7 +442,6 @@ def _infer(
     logits: bool,
 ) -> "tuple[Result, float]":
     """The result, and the seconds that inference took."""
-    import numpy as np
 
     from synflip.compare import check_logits
     from synflip.device import open_device
@@ -452,8 +451,6 @@ def _infer(
     check_request(samples, seed, None)
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
-    # A lead above the number of samples is never reached, whatever its size.
-    margins = None if margin is None else np.full(samples, min(margin, samples + 1), dtype=np.int64)
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
     with device:
@@ -461,7 +458,7 @@ def _infer(
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
             start = time.perf_counter()
-            result = device.infer(pixels, samples, seed, margins, logits, advance)
+            result = device.infer(pixels, samples, seed, margin, logits, advance)
             return result, time.perf_counter() - start
 
 

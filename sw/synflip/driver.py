@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.device import Progress
+from synflip.device import Device, Margin, Progress, open_device
 from synflip.errors import SynflipError
 from synflip.plan import check_fit, class_shift, input_shift, plan
 from synflip.request import check_request
@@ -43,8 +43,10 @@ class Transport(Protocol):
         """Free what the transport holds."""
 
 
-class Accelerator:
+class Accelerator(Device):
     """An accelerator behind a memory map, of whatever geometry it says that it has."""
+
+    open = staticmethod(open_device)
 
     def __init__(self, transport: Transport, name: str = "accelerator", timeout: float = 600.0) -> None:
         """timeout: seconds that one run may take without an end. Raises SynflipError if there is no
@@ -146,7 +148,7 @@ class Accelerator:
         pixels: NDArray[np.uint8],
         samples: int,
         seed: int,
-        margins: NDArray[np.integer] | None = None,
+        margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
     ) -> Result:
@@ -155,7 +157,7 @@ class Accelerator:
         if model is None:
             raise SynflipError("no model loaded; call load(model) first")
         x = model.activations(pixels)
-        limits = check_request(samples, seed, margins)
+        limits = check_request(samples, seed, margin)
         count, classes = len(x), len(model.classes)
         runs = plan(model, self.geometry, count, samples, limits is not None, logits)
         batches, chunks = runs.batches(count), runs.chunks(samples)
@@ -209,7 +211,7 @@ class Accelerator:
                 write_images(batch + 1)
         if uncollected is not None:
             collect(*uncollected)
-        return Result(votes, sums, used, cycles, kept)
+        return Result(votes, sums, used, cycles, kept, model.logit_scale)
 
     def _set_model(self, model: CompiledModel, early: bool, log: bool) -> None:
         settings = {
