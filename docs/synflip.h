@@ -62,6 +62,7 @@
 #define SYNFLIP_OPTIONS_LOG 0x2u
 #define SYNFLIP_REG_ACTIVATION_MAX 0x1fu  /* R/W, 8 bits: largest activation, 2**A - 1 of the model */
 #define SYNFLIP_REG_KEY_BLOCKS 0x20u  /* R/W, 24 bits: keys of a bank in one network sample */
+#define SYNFLIP_REG_FIRST_SLOT 0x21u  /* R/W, 8 bits: slot of the batch's first image */
 
 /* Words of a layer's entry */
 #define SYNFLIP_LAYER_WEIGHT_BASE 0x0u  /* first entry of the layer in every bank's weight memory */

@@ -264,7 +264,8 @@ async def packets(dut):
     bench = await Bench(dut).start()
     refused, settings = 0, {}
     base = register("LAYERS")
-    count = register("KEY_BLOCKS") - base + 1
+    last = max(item.offset for item in memory_map.REGISTERS.values())
+    count = last - base + 1
     for _ in range(60):
         kind = random.randrange(5)
         if kind == 0:  # only a header
@@ -275,7 +276,7 @@ async def packets(dut):
             refused += words
         elif kind == 2:  # the last register of the map, and beyond
             value = random.getrandbits(24)
-            await bench.send(register("KEY_BLOCKS"), value, value, value)
+            await bench.send(last, value, value, value)
             settings[count - 1] = value
             refused += 2
         else:
@@ -295,25 +296,34 @@ async def packets(dut):
 
 
 async def endless_run(bench):
-    """The smallest network, for very many samples: a layer of 16 outputs without weights, one class."""
+    """A layer of one class, without weights, for the image in slot 2, for very many samples."""
     await bench.send(address(Region.LAYERS), 0, 4, 0, 4, 0, 0, 0, 0)
     await bench.send(address(Region.BIASES), 7, 7)
     await bench.send(address(Region.SEEDS), *range(200, 208))
-    await bench.send(register("LAYERS"), 0, 0, 0, 1, (1 << 24) - 1, 3, 0, 255, 4)
-    await bench.send(address(Region.IMAGES), 0, 0)
+    await bench.send(register("LAYERS"), 0, 0, 0, 1, (1 << 24) - 1, 3, 0, 255, 4, 2)
+    await bench.send(address(Region.IMAGES, 2 << memory_map.IMAGE_WORD_BITS), 0, 0)
     await bench.send(register("CONTROL"), CONTROL_START)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def waiting_stream(dut):
-    """A packet starts a run; what comes behind waits for its end, and AXI4-Lite goes on meanwhile."""
+    """A packet starts a run; what comes behind waits for its end, but images for other slots do not, and
+    AXI4-Lite goes on meanwhile."""
     bench = await Bench(dut).start()
     await endless_run(bench)
+    for slot in (0, 3):
+        await bench.send(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), 1, 2)
+    await bench.sent()
+    assert await bench.read(register("STATUS")) == [1]
+    assert not await bench.write(address(Region.IMAGES, 2 << memory_map.IMAGE_WORD_BITS), 0)
+    await bench.send(address(Region.IMAGES, 2 << memory_map.IMAGE_WORD_BITS), 5, 6)
     await bench.send(register("KEY_BLOCKS"), 99)
     for _ in range(20):
         assert await bench.packet() == [7]
     assert await bench.read(register("STATUS")) == [1]
     assert await bench.read(axi_register("STREAM_STATUS")) == [1]
+    used = await bench.read(address(Region.USED, 2))
+    assert used and used[0] >= 20
     assert await bench.read(register("KEY_BLOCKS")) == [4]
     assert not await bench.write(register("KEY_BLOCKS"), 5)
     assert await bench.write(register("CONTROL"), CONTROL_ABORT)

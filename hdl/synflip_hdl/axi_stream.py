@@ -5,11 +5,11 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.axi_map import NOWHERE
-from synflip.spec.memory_map import ADDRESS_BITS
+from synflip.spec.memory_map import ADDRESS_BITS, IMAGE_WORD_BITS, OFFSET_BITS, Region
 from synflip.spec.sizes import MAX_OUTPUTS
 
 from synflip_hdl.arbiter import BUS, OUTSTANDING
-from synflip_hdl.bundles import WATCHED_LOGIT, log2
+from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT, log2
 
 WORD = data.StructLayout({"data": 32, "last": 1})
 
@@ -18,15 +18,15 @@ class StreamSink(wiring.Component):
     """Writes packets of words into the map. A packet's first word is a word address, the words after it go to
     that address and the ones above it; ``last`` ends the packet.
 
-    While a run is busy the words wait, so nothing is refused for being early. A packet may start a run: what
-    comes behind waits for its end. A word that is refused (outside the map, or what is only read) is counted
-    by who listens to ``refused``, and the packet goes on.
+    While a run is busy, images for other slots than its own go on, and every other word waits for the run's
+    end: nothing is refused for being early. A packet may start a run. A word that is refused (outside the
+    map, or what is only read) is counted by who listens to ``refused``, and the packet goes on.
 
     Throughput a word a cycle. ``words.ready`` does not depend on an input of the same cycle.
 
     Members
     -------
-    words: the stream. bus: to the arbiter. wait: a run is busy.
+    words: the stream. bus: to the arbiter. run, run_slots: a run is busy, with images in these slots.
     busy: a packet was begun, or a word was not answered yet. refused: strobe, a word was.
     """
 
@@ -35,7 +35,8 @@ class StreamSink(wiring.Component):
             {
                 "words": In(stream.Signature(WORD)),
                 "bus": Out(BUS),
-                "wait": In(1),
+                "run": In(1),
+                "run_slots": In(RUN_SLOTS),
                 "busy": Out(1),
                 "refused": Out(1),
             }
@@ -47,6 +48,10 @@ class StreamSink(wiring.Component):
         word = Signal(WORD)
         place, inside = Signal(32), Signal()
         pending = Signal(range(OUTSTANDING + 1))
+        region, slot = place[OFFSET_BITS:], place[IMAGE_WORD_BITS:OFFSET_BITS]
+        meanwhile = (region == Region.IMAGES) & (
+            (slot < self.run_slots.first) | (slot >= self.run_slots.past)
+        )
         request = self.bus.request
         taken = request.valid & request.ready
         m.d.comb += [
@@ -54,7 +59,7 @@ class StreamSink(wiring.Component):
             queue.w_en.eq(self.words.valid),
             self.words.ready.eq(queue.w_rdy),
             word.eq(queue.r_data),
-            request.valid.eq(queue.r_rdy & inside & ~self.wait),
+            request.valid.eq(queue.r_rdy & inside & (~self.run | meanwhile)),
             request.payload.write.eq(1),
             # An address of more than 28 bits is none of the map's.
             request.payload.address.eq(Mux(place[ADDRESS_BITS:].any(), NOWHERE, place)),

@@ -4,13 +4,13 @@ import os
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi import AxiTop
 
-#: What ``convert`` can put in front of the accelerator, and the name of the top module.
-FRONTS = {"bare": (Accelerator, "synflip"), "axi": (AxiTop, "synflip_axi")}
+TOP, AXI_TOP = "synflip", "synflip_axi"
 
 # Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
 # so the
@@ -61,14 +61,18 @@ class _Platform:
         return m
 
 
-def convert(geometry: Geometry, front: str = "bare") -> str:
-    """Verilog-2005 of an accelerator. The same geometry gives the same text.
-
-    front: ``bare`` (top module ``synflip``, streams of requests and responses) or ``axi`` (``synflip_axi``).
-    """
+def to_verilog(top: wiring.Component, name: str = TOP) -> str:
+    """Verilog-2005 of ``top``, module ``name``. The same component gives the same text."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    make, name = FRONTS[front]
-    top = verilog.convert(
-        make(geometry), name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False
-    )
-    return top + CLOCKED + UNCLOCKED
+    text = verilog.convert(top, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False)
+    return text + CLOCKED + UNCLOCKED
+
+
+def convert(geometry: Geometry) -> str:
+    """An accelerator: the bus's two streams are its ports."""
+    return to_verilog(Accelerator(geometry))
+
+
+def convert_axi(geometry: Geometry) -> str:
+    """An accelerator behind AXI, module ``synflip_axi``, see ``axi.AxiTop``."""
+    return to_verilog(AxiTop(geometry), AXI_TOP)

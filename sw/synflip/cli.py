@@ -280,7 +280,7 @@ def run(
             "cycles",
             f"{result.cycles:,}"
             if result.cycles >= 0
-            else _why_no_cycles(network, machine, samples, margin, logits),
+            else _why_no_cycles(network, machine, len(pixels), samples, margin, logits),
         ),
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
@@ -358,9 +358,9 @@ def verilog(
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.verilog import convert
+        from synflip_hdl.verilog import convert, convert_axi
 
-        text = convert(machine, front.value)
+        text = (convert_axi if front == FrontName.axi else convert)(machine)
     with replacing(out) as partial:
         partial.write_text(text)
     _table(
@@ -484,7 +484,6 @@ def _infer(
     logits: bool,
 ) -> "tuple[Result, float]":
     """The result, and the seconds that inference took."""
-    import numpy as np
 
     from synflip.compare import check_logits
     from synflip.device import open_device
@@ -494,8 +493,6 @@ def _infer(
     check_request(samples, seed, None)
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
-    # A lead above the number of samples is never reached, whatever its size.
-    margins = None if margin is None else np.full(samples, min(margin, samples + 1), dtype=np.int64)
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
     with device:
@@ -503,17 +500,17 @@ def _infer(
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
             start = time.perf_counter()
-            result = device.infer(pixels, samples, seed, margins, logits, advance)
+            result = device.infer(pixels, samples, seed, margin, logits, advance)
             return result, time.perf_counter() - start
 
 
 def _why_no_cycles(
-    model: "CompiledModel", geometry: "Geometry", samples: int, margin: int | None, logits: bool
+    model: "CompiledModel", geometry: "Geometry", images: int, samples: int, margin: int | None, logits: bool
 ) -> str:
     from synflip.plan import plan
 
     try:
-        plan(model, geometry, samples, margin is not None, logits)
+        plan(model, geometry, images, samples, margin is not None, logits)
     except SynflipError as error:
         return f"not predicted: {error}"
     return "not predicted"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.device import Progress
+from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
 from synflip.request import check_request
@@ -103,7 +103,7 @@ def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     return product
 
 
-class Golden:
+class Golden(Device):
     """The golden model as a device. ``geometry``: the accelerator whose cycles it predicts."""
 
     name = "golden"
@@ -142,16 +142,16 @@ class Golden:
         pixels: NDArray[np.uint8],
         samples: int,
         seed: int,
-        margins: NDArray[np.integer] | None = None,
+        margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
         x = torch.from_numpy(model.activations(pixels))
-        limits = check_request(samples, seed, margins)
+        limits = check_request(samples, seed, margin)
         try:
-            runs: Plan | None = plan(model, self.geometry, samples, margins is not None, logits)
+            runs: Plan | None = plan(model, self.geometry, len(x), samples, limits is not None, logits)
         except SynflipError:
             runs = None
         count, classes = len(x), len(model.classes)
@@ -177,7 +177,7 @@ class Golden:
                 if progress is None
                 else (lambda done, at=first: progress(at * samples + done, count * samples)),
             )
-        return Result(votes, sums, used, cycles if runs else -1, kept)
+        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale)
 
     def _infer_block(self, x, samples, seed, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)

@@ -59,7 +59,8 @@ def markdown() -> str:
         "they are four times as large.",
         "How far a region reaches depends on the geometry; beyond it, and for an access of the wrong kind, "
         "the answer is an error.",
-        "While a run is busy only registers can be read, and only CONTROL written.",
+        "While a run is busy, everything can be read; writes are refused, but to CONTROL and to images in "
+        "slots that are not the run's.",
         "",
         "## Regions",
         "",

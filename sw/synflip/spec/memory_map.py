@@ -160,6 +160,7 @@ REGISTERS: dict[str, Register] = {
     ),
     "ACTIVATION_MAX": Register(31, "RW", 8, "largest activation, 2**A - 1 of the model"),
     "KEY_BLOCKS": Register(32, "RW", 24, "keys of a bank in one network sample"),
+    "FIRST_SLOT": Register(33, "RW", 8, "slot of the batch's first image"),
 }
 
 
