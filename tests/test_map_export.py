@@ -1,7 +1,6 @@
 """The committed memory map is what the data says, and other tools can read it."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from synflip.map_export import FORMATS
 from synflip.spec.axi_map import AXI_REGISTERS, axi_register
 from synflip.spec.memory_map import REGIONS, REGISTERS, address, register
+from systemrdl import AddressableNode, RDLCompiler
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMITTED = {"md": DOCS / "registers.md", "c": DOCS / "synflip.h", "rdl": DOCS / "synflip.rdl"}
@@ -30,8 +30,6 @@ def expected():
 @pytest.mark.parametrize("compiler", ["gcc -std=c99", "g++ -std=c++11"])
 def test_header_compiles_and_is_right(compiler, tmp_path):
     command, standard = compiler.split()
-    if shutil.which(command) is None:
-        pytest.skip(f"no {command}")
     checks = [
         f"typedef char check_{name}[SYNFLIP_{name} == {place}u ? 1 : -1];"
         for name, place in expected().items()
@@ -70,13 +68,10 @@ def test_example_in_the_documentation_compiles(tmp_path):
 
 def test_systemrdl_is_right():
     """Another reader of the language finds every register and region where the map has it."""
-    systemrdl = pytest.importorskip("systemrdl")
-    compiler = systemrdl.RDLCompiler()
+    compiler = RDLCompiler()
     compiler.compile_file(str(COMMITTED["rdl"]))
     top = compiler.elaborate().top
-    found = {
-        node.get_path(): node for node in top.descendants() if isinstance(node, systemrdl.AddressableNode)
-    }
+    found = {node.get_path(): node for node in top.descendants() if isinstance(node, AddressableNode)}
     for region, info in REGIONS.items():
         node = found[f"synflip.{region.name}"]
         assert node.absolute_address == address(region) * 4
