@@ -7,6 +7,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_LOG, Region
 
 from synflip_hdl.array import Array
+from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.drain import Drain
 from synflip_hdl.events import EventLists
 from synflip_hdl.keys import KeyMemory
@@ -22,7 +23,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     request, response: streams of bus requests and their answers, see ``registers.Registers``.
-    busy: a run is under way.
+    busy: a run is under way. run_slots: its images' slots, the first and one past the last.
+    logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -32,6 +34,9 @@ class Accelerator(wiring.Component):
                 "request": In(stream.Signature(REQUEST)),
                 "response": Out(stream.Signature(RESPONSE)),
                 "busy": Out(1),
+                "run_slots": Out(RUN_SLOTS),
+                "logit_valid": Out(1),
+                "logit": Out(WATCHED_LOGIT),
             }
         )
 
@@ -64,6 +69,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             # The host's side.
             self.busy.eq(sequencer.busy),
+            self.run_slots.first.eq(settings["FIRST_SLOT"]),
+            self.run_slots.past.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
             registers.busy.eq(sequencer.busy),
             registers.cycles.eq(sequencer.cycles),
             registers.logged.eq(votes.logged_count),
@@ -145,5 +152,9 @@ class Accelerator(wiring.Component):
             votes.log.eq((settings["OPTIONS"] & OPTION_LOG) != 0),
             votes.logit_valid.eq(drain.logit_valid),
             votes.logit.eq(drain.logit),
+            self.logit_valid.eq(drain.logit_valid),
+            self.logit.z.eq(drain.logit.z),
+            self.logit.first.eq(drain.logit.class_ == 0),
+            self.logit.last.eq(drain.logit.last),
         ]
         return m

@@ -11,6 +11,7 @@ from synflip.spec.memory_map import (
     IMAGE_WORD_BITS,
     MAGIC,
     OFFSET_BITS,
+    REGIONS,
     REGISTERS,
     VERSION,
     Region,
@@ -22,8 +23,8 @@ from synflip_hdl.bundles import SLOT_BITS
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
 SETTINGS = tuple(name for name, register in REGISTERS.items() if register.access == "RW")
-WRITABLE = (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS)
-READABLE = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
+WRITABLE = tuple(region for region, info in REGIONS.items() if info.access == "W")
+READABLE = tuple(region for region, info in REGIONS.items() if info.access == "R")
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
 
 

@@ -4,11 +4,13 @@ import os
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.axi import AxiTop
 
-TOP = "synflip"
+TOP, AXI_TOP = "synflip", "synflip_axi"
 
 # Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
 # so the
@@ -59,10 +61,18 @@ class _Platform:
         return m
 
 
-def convert(geometry: Geometry) -> str:
-    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+def to_verilog(top: wiring.Component, name: str = TOP) -> str:
+    """Verilog-2005 of ``top``, module ``name``. The same component gives the same text."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    top = verilog.convert(
-        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
-    )
-    return top + CLOCKED + UNCLOCKED
+    text = verilog.convert(top, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False)
+    return text + CLOCKED + UNCLOCKED
+
+
+def convert(geometry: Geometry) -> str:
+    """An accelerator: the bus's two streams are its ports."""
+    return to_verilog(Accelerator(geometry))
+
+
+def convert_axi(geometry: Geometry) -> str:
+    """An accelerator behind AXI, module ``synflip_axi``, see ``axi.AxiTop``."""
+    return to_verilog(AxiTop(geometry), AXI_TOP)

@@ -44,6 +44,21 @@ class DeviceName(StrEnum):
     verilator = "verilator"
 
 
+class MapFormat(StrEnum):
+    """What the memory map is written as."""
+
+    md = "md"
+    c = "c"
+    rdl = "rdl"
+
+
+class FrontName(StrEnum):
+    """What stands in front of the accelerator."""
+
+    bare = "bare"
+    axi = "axi"
+
+
 class DataName(StrEnum):
     """Data sets to train on."""
 
@@ -322,10 +337,17 @@ def verilog(
     geometry: GeometryOption = "64x8",
     bits: Bits = 4,
     activation_bits: ActivationBits = 8,
+    front: Annotated[
+        FrontName,
+        typer.Option(
+            "--front", help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream."
+        ),
+    ] = FrontName.bare,
 ) -> None:
     """Write the accelerator as one Verilog file, for any FPGA tool.
 
-    Nothing about a network is in it: any model that fits is loaded later, through the memory map.
+    Nothing about a network is in it: any model that fits is loaded later, through the memory map. The top
+    module is synflip, with --front axi synflip_axi.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
@@ -336,9 +358,9 @@ def verilog(
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.verilog import convert
+        from synflip_hdl.verilog import convert, convert_axi
 
-        text = convert(machine)
+        text = (convert_axi if front == FrontName.axi else convert)(machine)
     with replacing(out) as partial:
         partial.write_text(text)
     _table(
@@ -346,6 +368,26 @@ def verilog(
         ("lines", f"{text.count(chr(10)):,}"),
         ("wrote", str(out)),
     )
+
+
+@app.command(name="map")
+def memory_map(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    format: Annotated[
+        MapFormat, typer.Option("--format", help="md: tables. c: a C header. rdl: SystemRDL 2.0.")
+    ] = MapFormat.md,
+) -> None:
+    """Write the accelerator's memory map: for people, for C programs, or for register tools.
+
+    Example: synflip map --format c --out synflip.h
+    """
+    from synflip.files import check_output, replacing
+    from synflip.map_export import FORMATS
+
+    check_output(out)
+    with replacing(out) as partial:
+        partial.write_text(FORMATS[format.value]())
+    _table("Memory map", ("format", format.value), ("wrote", str(out)))
 
 
 @app.command()
