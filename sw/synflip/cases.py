@@ -72,7 +72,7 @@ def draw_geometry(rng: Generator) -> Geometry:
     activation_bits = _pick(
         rng, 1, MAX_ACTIVATION_BITS, MAX_ACTIVATION_BITS, int(rng.integers(1, MAX_ACTIVATION_BITS + 1))
     )
-    kind = _pick(rng, "small", "small", "default", "deep")
+    kind = _pick(rng, *["small"] * 5, "default", "default", "deep")
     if kind == "default":
         return Geometry(lanes, banks, bits, activation_bits, image_slots=int(rng.integers(1, 20)))
     if kind == "deep":
@@ -112,8 +112,8 @@ def draw_case(geometry: Geometry, rng: Generator) -> Case:
     """A case for ``geometry``; one in ten may ask for more than it has room for."""
     fitting = rng.random() < 0.9
     for _ in range(TRIES):
-        model = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
-        model = model or _model(geometry, rng)
+        large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
+        model = large or _model(geometry, rng)
         samples = _pick(rng, 1, 2, 3, int(rng.integers(1, 41)))
         early = rng.random() < 0.5
         logits = rng.random() < 0.5
@@ -221,7 +221,7 @@ def _shift(rows: int, largest: int, rng: Generator) -> int:
 def _bias(
     layer: Layer, bits: int, largest: int, rounding: int, final: bool, rng: Generator
 ) -> NDArray[np.int32]:
-    """None, small, or at the ends of what can be run exactly; in a last layer sometimes all equal, for ties."""
+    """None (so that logits tie), small, or at the ends of what can be run exactly."""
     limit = 1 << (LOGIT_BITS - 1)
     lowest, highest = sum_bounds(layer, bits, largest)
     least, most = -limit - lowest, limit - 1 - highest - rounding

@@ -1,13 +1,16 @@
 """Random cases on random accelerators, until a device and the golden model differ.
 
-The cases are numbered: case c of accelerator g of a seed is always the same, however long a session lasts. One
-device runs all cases of its accelerator, so what a run leaves behind meets the next.
+The cases are numbered: case c of accelerator g of a seed is always the same, however long a session lasts.
+One device runs all cases of its accelerator, so what a run leaves behind meets the next.
 """
 
 import itertools
 import shlex
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +23,14 @@ from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.files import write_array
 from synflip.golden import Golden
+from synflip.progress import Advance
 from synflip.result import Result
 from synflip.shrink import shrink
 from synflip.spec.geometry import Geometry
 
-CASES = 300  # of one accelerator, before the next is built
+CASES = 100  # of one accelerator, before the next is built
 PATIENCE = 30.0  # seconds that a run may take: a case is a fraction of one
+MAX_FINDINGS = 5  # of a session: a broken device fails every case
 NOTE = "command.txt"
 
 Opener = Callable[[Geometry], Device]
@@ -33,7 +38,10 @@ Opener = Callable[[Geometry], Device]
 
 @dataclass(frozen=True)
 class Step:
-    """One case that was run. accelerator, number: which. difference: in words, or None. golden: its result."""
+    """One case that was run.
+
+    accelerator, number: which. golden: the golden model's result. difference: in words, or None.
+    """
 
     accelerator: int
     number: int
@@ -65,7 +73,7 @@ def opener(name: str) -> Opener:
     return opened
 
 
-def steps(seed: int, opened: Opener, first: int = 0) -> Iterator[Step]:
+def steps(seed: int, opened: Opener, first: int = 0) -> Generator[Step]:
     """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
     opened anew after a difference. Raises SynflipError if a device cannot be opened."""
     for accelerator in itertools.count(first):
@@ -98,7 +106,10 @@ def run(case: Case, device: Device) -> tuple[Result, str | None]:
     except BusError as error:
         return golden, str(error)
     except SynflipError as error:
-        return golden, None if golden.cycles < 0 else f"{device.name} does not do what it has room for: {error}"
+        return (
+            golden,
+            None if golden.cycles < 0 else f"{device.name} does not do what it has room for: {error}",
+        )
     if result.cycles < 0:
         result = replace(result, cycles=golden.cycles)
     elif golden.cycles < 0:
@@ -130,7 +141,7 @@ def settle(
         case = shrink(case, lambda candidate: difference_of(candidate, opened) is not None, say)
         difference = difference_of(case, opened) or difference
     folder = out / f"seed{seed}-accelerator{step.accelerator}-case{step.number}"
-    command = _save(case, folder, name)
+    command = save(case, folder, name)
     again = f"synflip fuzz --seed {seed} --first {step.accelerator} --device {name}"
     note = [difference, "", command, ""]
     if not alone:
@@ -139,7 +150,44 @@ def settle(
     return Finding(folder, case, difference, alone, command if alone else again)
 
 
-def _save(case: Case, folder: Path, name: str) -> str:
+class Session:
+    """Cases until the time is up, or ``MAX_FINDINGS`` failures. Raises SynflipError if a device cannot be
+    opened.
+
+    cases, accelerators: how many so far. findings: the failures. rate: cases a second, builds included.
+    """
+
+    def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
+        """name: of the device; ``opened`` opens it, if ``open_device`` does not."""
+        self.seed, self.name, self.out, self.first = seed, name, out, first
+        self.opened = opened or opener(name)
+        self.cases = self.accelerators = 0
+        self.rate = 0.0
+        self.findings: list[Finding] = []
+
+    def run(self, seconds: float, advance: Advance = lambda done, total, word="": None) -> None:
+        """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
+        began = time.monotonic()
+        accelerator = -1
+        with closing(steps(self.seed, self.opened, self.first)) as work:
+            while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
+                step = next(work)
+                self.cases += 1
+                self.accelerators += step.accelerator != accelerator
+                accelerator = step.accelerator
+                self.rate = self.cases / max(time.monotonic() - began, 1e-9)
+                word = f"{self.cases} cases, {self.rate:.1f}/s, {len(self.findings)} failures, "
+                word += step.case.geometry.name
+                advance(int(elapsed), int(seconds), word)
+                if step.difference is not None:
+                    say = partial(self._shrinking, advance, int(elapsed), int(seconds))
+                    self.findings.append(settle(step, self.seed, self.opened, self.name, self.out, say))
+
+    def _shrinking(self, advance: Advance, done: int, total: int, attempts: int) -> None:
+        advance(done, total, f"shrinking a failure: {attempts} tries")
+
+
+def save(case: Case, folder: Path, name: str) -> str:
     """Model and images as files, the rest in the command that replays the case, which is returned."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

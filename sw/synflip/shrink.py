@@ -118,9 +118,7 @@ def _plainer(case: Case) -> Iterator[Case]:
             yield replace(case, pixels=brightest)
 
 
-def _with(
-    case: Case, layers: list[Layer], shifts: list[int], pixels: NDArray[np.uint8]
-) -> Iterator[Case]:
+def _with(case: Case, layers: list[Layer], shifts: list[int], pixels: NDArray[np.uint8]) -> Iterator[Case]:
     """The case with another model, if the contract allows that model."""
     old = case.model
     try:
