@@ -42,6 +42,7 @@ class DeviceName(StrEnum):
 
     golden = "golden"
     verilator = "verilator"
+    icarus = "icarus"
 
 
 class DataName(StrEnum):
@@ -73,7 +74,9 @@ Seed = Annotated[
 DeviceOption = Annotated[
     DeviceName,
     typer.Option(
-        "--device", help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle."
+        "--device",
+        help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
+        "same in Icarus Verilog, slow, with unknown values.",
     ),
 ]
 GeometryOption = Annotated[

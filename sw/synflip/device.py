@@ -45,7 +45,7 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden`` or ``verilator``. Raises SynflipError for any other."""
+    """The device called ``name``: ``golden``, ``verilator`` or ``icarus``. Raises SynflipError for others."""
     geometry = geometry or Geometry()
     if name == "golden":
         from synflip.golden import Golden
@@ -55,4 +55,8 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         from synflip_sim.verilator import open_verilator
 
         return open_verilator(geometry)
-    raise SynflipError(f"no device {name!r}; there are golden and verilator")
+    if name == "icarus":
+        from synflip_sim.icarus import open_icarus
+
+        return open_icarus(geometry)
+    raise SynflipError(f"no device {name!r}; there are golden, verilator and icarus")
