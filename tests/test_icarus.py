@@ -50,11 +50,12 @@ SMALL = {"weight_depth": 128, "event_depth": 100, "key_depth": 64, "bias_depth":
 GEOMETRIES = [
     Geometry(16, 1, bits=3, image_slots=3, **SMALL),
     Geometry(16, 2, bits=1, activation_bits=4, **SMALL),
+    Geometry(16, 1, bits=2, image_slots=1, **SMALL),  # memories of a single row
 ]
 
 
 @pytest.mark.parametrize("noise", [1, 2])
-@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.name)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: f"{geometry.name}-k{geometry.bits}")
 def test_icarus_equals_golden(geometry, noise):
     with icarus.open_icarus(geometry, noise) as device:
         assert device.geometry == geometry
