@@ -46,7 +46,7 @@ def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed:
     return Case(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, logits=True)
 
 
-SMALL = {"weight_depth": 128, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
+SMALL = {"weight_depth": 90, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
 GEOMETRIES = [
     Geometry(16, 1, bits=3, image_slots=3, **SMALL),
     Geometry(16, 2, bits=1, activation_bits=4, **SMALL),

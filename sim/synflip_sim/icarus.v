@@ -92,7 +92,7 @@ module bench;
     end
 endmodule
 
-// A memory that starts with noise instead of unknowns.
+// A memory that starts with noise instead of unknowns, also past its end.
 module synflip_memory_noise #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1) (
     input clk, input write, input [ADDRESS-1:0] write_address, input [WIDTH-1:0] write_data,
     input read, input [ADDRESS-1:0] read_address, output reg [WIDTH-1:0] read_data
@@ -107,5 +107,5 @@ module synflip_memory_noise #(parameter WIDTH = 1, parameter DEPTH = 1, paramete
         read_data = rows[0];
     end
     always @(posedge clk) if (write) rows[write_address] <= write_data;
-    always @(posedge clk) if (read) read_data <= rows[read_address];
+    always @(posedge clk) if (read) read_data <= rows[read_address < DEPTH ? read_address : 0];
 endmodule
