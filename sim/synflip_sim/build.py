@@ -70,9 +70,7 @@ def content_key(geometry: Geometry, coverage: bool = False) -> str:
     return digest.hexdigest()[:24]
 
 
-def build(
-    geometry: Geometry, say: Callable[[str], None] = lambda text: None, coverage: bool = False
-) -> Path:
+def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None, coverage: bool = False) -> Path:
     """Path of the library for ``geometry``, built if it is not cached; with counters of lines and toggles if
     ``coverage``. Raises SynflipError if a tool is missing or fails."""
     root = cache_root() / "verilator"

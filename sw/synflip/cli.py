@@ -360,6 +360,7 @@ def fuzz(
     from synflip.progress import bar, waiting
 
     with waiting("Loading torch"):
+        from synflip.coverage import BINS
         from synflip.fuzz import Session
 
     session = Session(seed, device.value, out, first)
@@ -368,6 +369,8 @@ def fuzz(
     _table(
         f"fuzz: {device.value} against golden, seed {seed}",
         ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
+        ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
+        ("not reached", "; ".join(session.missed) or "none"),
         ("failures", str(len(session.findings))),
         *((f"{finding.folder}", finding.difference) for finding in session.findings),
     )

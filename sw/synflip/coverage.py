@@ -179,7 +179,11 @@ def _dynamic(case: Case, golden: Result, seen: Counter[str]) -> None:
 
 
 def _layers(
-    case: Case, x: NDArray[np.int64], active: NDArray[np.bool_], coins: list[NDArray[np.int64]], seen: Counter[str]
+    case: Case,
+    x: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    coins: list[NDArray[np.int64]],
+    seen: Counter[str],
 ) -> NDArray[np.int64]:
     """One network sample of all images: int64 [N, layers] events of the fullest bank."""
     model, banks = case.model, case.geometry.banks

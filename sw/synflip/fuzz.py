@@ -7,6 +7,7 @@ One device runs all cases of its accelerator, so what a run leaves behind meets 
 import itertools
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import numpy as np
 from synflip import modelfile
 from synflip.cases import Case, draw_case, draw_geometry
 from synflip.compare import compare
+from synflip.coverage import BINS, observe
 from synflip.device import Device, open_device
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
@@ -154,7 +156,8 @@ class Session:
     """Cases until the time is up, or ``MAX_FINDINGS`` failures. Raises SynflipError if a device cannot be
     opened.
 
-    cases, accelerators: how many so far. findings: the failures. rate: cases a second, builds included.
+    cases, accelerators: how many so far. coverage: of ``coverage.BINS``. findings: the failures.
+    rate: cases a second, builds included.
     """
 
     def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
@@ -164,6 +167,7 @@ class Session:
         self.cases = self.accelerators = 0
         self.rate = 0.0
         self.findings: list[Finding] = []
+        self.coverage: Counter[str] = Counter()
 
     def run(self, seconds: float, advance: Advance = lambda done, total, word="": None) -> None:
         """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
@@ -173,6 +177,7 @@ class Session:
             while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
                 step = next(work)
                 self.cases += 1
+                self.coverage += observe(step.case, step.golden)
                 self.accelerators += step.accelerator != accelerator
                 accelerator = step.accelerator
                 self.rate = self.cases / max(time.monotonic() - began, 1e-9)
@@ -182,6 +187,11 @@ class Session:
                 if step.difference is not None:
                     say = partial(self._shrinking, advance, int(elapsed), int(seconds))
                     self.findings.append(settle(step, self.seed, self.opened, self.name, self.out, say))
+
+    @property
+    def missed(self) -> list[str]:
+        """The bins of functional coverage that no case has reached."""
+        return [name for name in BINS if not self.coverage[name]]
 
     def _shrinking(self, advance: Advance, done: int, total: int, attempts: int) -> None:
         advance(done, total, f"shrinking a failure: {attempts} tries")
