@@ -69,6 +69,7 @@ def test_points_are_read_by_module_and_kind():
         [
             "# SystemC::Coverage-3",
             key("synflip.votes", "line") + "7",
+            key("synflip.votes", "branch") + "0",
             key("synflip.votes", "toggle") + "0",
             key("synflip.array.lane_3", "toggle") + "1",
             key("synflip.array.lane_11", "toggle") + "0",
@@ -76,7 +77,7 @@ def test_points_are_read_by_module_and_kind():
         ]
     )
     found = points(text)
-    assert found == {("votes", "line"): [7], ("votes", "toggle"): [0], ("array.lane", "toggle"): [1, 0]}
+    assert found == {("votes", "line"): [7, 0], ("votes", "toggle"): [0], ("array.lane", "toggle"): [1, 0]}
     assert share(found["array.lane", "toggle"]) == "50.0% of 2"
     assert share([]) == "-"
 

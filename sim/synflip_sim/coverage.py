@@ -50,6 +50,7 @@ def points(text: str) -> Points:
     for key, count in POINT.findall(text):
         fields = dict(part.split("\2", 1) for part in key.split("\1") if "\2" in part)
         kind, _, module = fields.get("page", "").removeprefix("v_").partition("/")
+        kind = "line" if kind == "branch" else kind
         if kind not in ("line", "toggle"):
             continue
         found.setdefault((block(module), kind), []).append(int(count))
@@ -110,7 +111,7 @@ def page(seen: Counter[str], counters: Points) -> str:
     lines += [
         "",
         "Known holes: high bits of addresses, counters and settings that small networks do not need (24-bit",
-        "sample and key counts, 64-bit cycles and sums), constants (the reset, what the registers say of the",
+        "sample and key counts, 64-bit cycles), constants (the reset, what the registers say of the",
         "hardware), and abort and refused accesses, which these cases do not ask for and",
         "`tests/test_verilator.py` and `tests/hdl/test_registers.py` do.",
         "",
