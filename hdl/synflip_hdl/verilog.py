@@ -3,7 +3,7 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
 from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
@@ -45,17 +45,19 @@ class _Platform:
                 "only memories with a whole-row write and a non-transparent read are used"
             )
         m = Module()
+        # A memory of one row has an address of no bits, which Amaranth would leave unconnected.
+        missing = Const(0, 1 if memory.depth == 1 else 0)
         m.submodules.rows = Instance(
             "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",
             p_WIDTH=Shape.cast(memory.shape).width,
             p_DEPTH=memory.depth,
-            p_ADDRESS=len(write.addr),
+            p_ADDRESS=len(write.addr) + len(missing),
             i_clk=ClockSignal(),
             i_write=write.en,
-            i_write_address=write.addr,
+            i_write_address=Cat(write.addr, missing),
             i_write_data=write.data,
             i_read=read.en,
-            i_read_address=read.addr,
+            i_read_address=Cat(read.addr, missing),
             o_read_data=read.data,
         )
         return m
