@@ -1,0 +1,32 @@
+"""``python -m tests.formal [words]``: run the proofs whose names have one of the words, all without."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import PROOFS
+from .runner import Proof, Verdict, run
+
+AT_ONCE = 2
+FOLDER = Path("build/proof")
+
+
+def main(words: list[str]) -> int:
+    """A line for each proof; 1 if one does not hold."""
+    chosen = [proof for proof in PROOFS if not words or any(word in proof.name for word in words)]
+
+    def check(proof: Proof) -> tuple[Proof, Verdict]:
+        return proof, run(proof, FOLDER / proof.name.replace(" ", "_"))
+
+    failed = 0
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        for proof, verdict in workers.map(check, chosen):
+            failed += not verdict.proved
+            result = "proved" if verdict.proved else f"FAILED {verdict.reason}"
+            print(f"{proof.name:<32} {proof.mode:<22} {verdict.seconds:6.1f} s  {result}", flush=True)
+    print(f"{len(chosen) - failed} of {len(chosen)} proved")
+    return int(failed > 0 or not chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
