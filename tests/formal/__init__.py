@@ -1,5 +1,5 @@
 """Proofs of the gateware: harnesses for yosys-smtbmc, one file a block. ``make proof`` runs them all."""
 
-from . import coins, entries, lanes, lfsr, registers
+from . import coins, drain, entries, lanes, lfsr, registers
 
-PROOFS = [*coins.PROOFS, *lfsr.PROOFS, *lanes.PROOFS, *entries.PROOFS, *registers.PROOFS]
+PROOFS = [*coins.PROOFS, *lfsr.PROOFS, *lanes.PROOFS, *entries.PROOFS, *drain.PROOFS, *registers.PROOFS]

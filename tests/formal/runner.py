@@ -77,7 +77,7 @@ class Verdict:
     seconds: float
 
 
-def run(proof: Proof, folder: Path, timeout: float = 180) -> Verdict:
+def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
     """Check ``proof``; the model, logs and a counterexample's trace are left in ``folder``."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
