@@ -3,7 +3,7 @@
 import sys
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Fragment, Module, Shape, Signal
+from amaranth.hdl import Const, Elaboratable, Fragment, Module, Shape, Signal
 from amaranth.lib import data
 
 
@@ -28,7 +28,7 @@ def _bits(signal):
 def free_inputs(m, component, *but: str) -> None:
     """Every input of ``component`` except ``but`` may be anything in any cycle."""
     for path, member, value in component.signature.flatten(component):
-        if member.flow.value == "In" and path[0] not in but:
+        if member.flow.value == "In" and path[0] not in but and not isinstance(value, Const):
             value = _bits(value)
             m.d.comb += value.eq(AnySeq(len(value)))
 
@@ -45,7 +45,7 @@ def delayed(m, value, cycles: int, name: str):
 class Opened:
     """A component as a submodule, and the signals inside it by name: ``opened["tiles.produce"]``.
 
-    A name is a signal's own, or that of a local variable of ``elaborate``. Proofs by induction need them: the
+    A name is a signal's own, or that of a local variable of ``elaborate`` or what it calls. Proofs by induction need them: the
     claim alone says too little about the state that it starts from.
     """
 
@@ -53,8 +53,8 @@ class Opened:
         self._locals: dict[int, dict] = {}
 
         def watch(frame, event, _):
-            if event == "return" and frame.f_code.co_name == "elaborate":
-                self._locals[id(frame.f_locals["self"])] = dict(frame.f_locals)
+            if event == "return" and isinstance(frame.f_locals.get("self"), Elaboratable):
+                self._locals.setdefault(id(frame.f_locals["self"]), {}).update(frame.f_locals)
 
         before = sys.getprofile()
         sys.setprofile(watch)

@@ -4,6 +4,7 @@ These are the steps of SymbiYosys' smtbmc engine, with one start of Yosys for a 
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -93,21 +94,26 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
         left = timeout - (time.monotonic() - started)
         with (folder / log).open("w") as output:
+            tool_process = subprocess.Popen(
+                [BIN / tool, *arguments],
+                cwd=folder,
+                env={**os.environ, "PATH": path},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that the solver can be stopped with the tool
+            )
             try:
-                done = subprocess.run(
-                    [BIN / tool, *arguments],
-                    cwd=folder,
-                    env={**os.environ, "PATH": path},
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    timeout=max(left, 1),
-                )
-            except subprocess.TimeoutExpired:
-                return False, f"no verdict in {timeout:.0f} s"
+                code = tool_process.wait(max(left, 1))
+            except BaseException as error:
+                os.killpg(tool_process.pid, signal.SIGKILL)
+                tool_process.wait()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    return False, f"no verdict in {timeout:.0f} s"
+                raise
         text = (folder / log).read_text()
         failed = [line for line in text.splitlines() if "Assert failed" in line or "ERROR" in line]
         failed += [line for line in text.splitlines() if "Unreached cover" in line or "PREUNSAT" in line]
-        return done.returncode == 0, failed[0].strip() if failed else ""
+        return code == 0, failed[0].strip() if failed else ""
 
     def smtbmc(log: str, depth: int, *arguments: str) -> tuple[bool, str]:
         return call(

@@ -1,0 +1,215 @@
+"""Event lists: nothing lost, nothing twice, in order, no zeros.
+
+One row, any of them, is followed. If each row that is not zero is found at the place that is the number of
+such rows before it, and the list is as long as there are such rows, then the list is exactly right.
+"""
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
+from synflip.spec.geometry import Geometry
+from synflip_hdl.events import EventLists
+
+from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+SLOTS, DEPTH = 4, 16
+
+
+def total(bits, width: int):
+    """How many of ``bits`` are 1."""
+    return sum((Cat(bit)[:width] for bit in bits[1:]), bits[0])
+
+
+class _Lists:
+    """What both harnesses check of a list that was opened: its lengths, and the followed row in it."""
+
+    def __init__(self, m, dut, inside, counts, opens, spoils, row) -> None:
+        """counts: of every bank's list. opens: it is opened now. spoils: it may change now, or another is opened.
+        row: (it is in the list, its bank, its rank, its block, its value)."""
+        banks = len(counts)
+        there, bank, rank, block, value = row
+        opened, lengths = Signal(), [Signal.like(count, name=f"length_{b}") for b, count in enumerate(counts)]
+        with m.If(opens):
+            m.d.sync += opened.eq(1)
+            m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
+        with m.Elif(spoils):
+            m.d.sync += opened.eq(0)
+        layout_lengths = [inside["lengths"].word_select(b, len(inside["lengths"]) // banks) for b in range(banks)]
+        reading, index, was_opened = Signal(), Signal.like(dut.index), Signal()
+        m.d.sync += [reading.eq(dut.read), index.eq(dut.index), was_opened.eq(opened)]
+        with m.If(opened):
+            m.d.comb += Assert(Cat(dut.longest == length for length in lengths).any())
+            for b, length in enumerate(lengths):
+                m.d.comb += [
+                    Assert(dut.longest >= length),
+                    Assert(layout_lengths[b] == length),
+                    Assert(length == counts[b]),
+                ]
+        self.followed = [Signal(name=f"followed_is_read_{b}") for b in range(banks)]
+        past_lengths = [Signal.like(length, name=f"past_{length.name}") for length in lengths]
+        m.d.sync += [past.eq(length) for past, length in zip(past_lengths, lengths, strict=True)]
+        for b in range(banks):
+            event = dut.events[b]
+            m.d.sync += self.followed[b].eq(
+                opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank)
+            )
+            m.d.comb += [
+                Assert(reading | ~event.value.any()),
+                Assert(~was_opened | (index < past_lengths[b]) | ~event.value.any()),
+            ]
+        self.opened, self.was_opened, self.past_lengths = opened, was_opened, past_lengths
+        self.reading, self.index = reading, index
+        m.d.comb += Cover(Cat(self.followed).any() & (rank == 1))
+
+
+class Images(Elaboratable):
+    """Words of images in ascending order, word 0 first, with any pauses; then lists are opened and read."""
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = Geometry(
+            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        dut = EventLists(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "load_shift", "open")
+        opens = free(m, 1, "opens")
+        shift, slot, row = fixed(m, 5, "shift"), fixed(m, 8, "slot"), fixed(m, 18, "row")
+        m.d.comb += [dut.load_shift.eq(shift), dut.open.eq(opens)]
+
+        # The host: images are whole words in order, and fit the places that they have.
+        load, word = dut.load.payload, dut.load.payload.word
+        last_word, last_slot, any_word = Signal(16), Signal(8), Signal()
+        accepted = dut.load.valid & dut.load.ready
+        bank_of_row, block_of_row = row % banks, row // banks
+        last_row = Signal(18)
+        m.d.comb += [
+            last_row.eq((word << 2) + 3),
+            Assume(shift <= (DEPTH - 1).bit_length()),
+            Assume((slot < SLOTS) & (((slot + 1) << shift) <= DEPTH)),
+            Assume(block_of_row < 1 << shift),
+            Assume(~accepted | ((load.slot < SLOTS) & (((load.slot + 1) << shift) <= DEPTH))),
+            Assume(~accepted | ((last_row // banks) < (1 << shift))),
+            Assume(~accepted | (word == 0) | (any_word & (word == last_word + 1) & (load.slot == last_slot))),
+        ]
+        with m.If(accepted):
+            m.d.sync += [last_word.eq(word), last_slot.eq(load.slot), any_word.eq(1)]
+
+        # A word is worked off in steps of as many activations as there are banks, at most 4.
+        at_once = min(4, banks)
+        steps = 4 // at_once
+        busy, step, data = Signal(), Signal(range(max(steps, 2))), Signal(32)
+        done = step == steps - 1
+        m.d.comb += Assert(dut.load.ready == (~busy | done))
+        with m.If(busy):
+            m.d.sync += step.eq(Mux(done, 0, step + 1))
+        with m.If(accepted):
+            m.d.sync += [busy.eq(1), data.eq(load.data)]
+        with m.Elif(done):
+            m.d.sync += busy.eq(0)
+
+        # Rows not zero so far: of the image that comes in, and of the followed image.
+        width = len(inside["running"]) // (banks + 1)
+        coming = [Signal(width, name=f"coming_{b}") for b in range(banks)]
+        counts = [Signal(width, name=f"count_{b}") for b in range(banks)]
+        known, there, rank, value, gone = Signal(), Signal(), Signal(width), Signal(8), Signal(19)
+        begins, mine = busy & (last_word == 0) & (step == 0), busy & (last_slot == slot)
+        with m.If(busy):
+            m.d.sync += gone.eq(Mux(begins, 0, gone) + at_once)
+        with m.If(mine & begins):
+            m.d.sync += [known.eq(1), there.eq(0)]
+        for b in range(banks):
+            before = Mux(begins, 0, coming[b])
+            found = []
+            for byte in range(4):
+                this, number = data.word_select(byte, 8), (last_word << 2) + byte
+                here = busy & (byte // at_once == step) & (number % banks == b)
+                found.append(here & this.any())
+                with m.If(here & mine & (number == row)):
+                    m.d.sync += [there.eq(1), value.eq(this), rank.eq(before)]
+            after = (before + total(found, 1))[:width]
+            with m.If(busy):
+                m.d.sync += coming[b].eq(after)
+            with m.If(mine):
+                m.d.sync += counts[b].eq(after)
+
+        # Lists are not opened while words come in or a list is read, and the slot is there a cycle before.
+        past_slot, past_busy, started = Signal(8), Signal(), Signal()
+        m.d.sync += [started.eq(1), past_slot.eq(dut.slot), past_busy.eq(busy)]
+        m.d.comb += Assume(~opens | (started & ~busy & ~past_busy & ~dut.read & (dut.slot == past_slot)))
+        image_opens = opens & ~dut.hidden & (dut.slot == slot) & known
+        lists = _Lists(
+            m, dut, inside, counts, image_opens, busy | opens, (there, bank_of_row, rank, block_of_row, value)
+        )
+
+        def tally(signal):
+            return [signal.word_select(b, width) for b in range(banks + 1)]
+
+        # The same of the inside.
+        *lengths, longest = tally(inside["running"])
+        *kept, kept_longest = tally(inside["tallies.row"])
+        followed_slot = known & (inside["tallies.address"] == slot)
+        m.d.comb += [
+            Assume(inside["tallies.address"] == slot),  # the one row of interest
+            Assert(inside["busy"] == busy),
+            Assert(~busy | (inside["word"] == Cat(last_slot, last_word, data))),
+            Assert(~busy | any_word),
+            Assert(inside["step"] == step),
+            Assert(step < steps),
+            Assert(busy | (step == 0)),
+            Assert(inside["tallies.hit_0"] == (started & (past_slot[:2] == slot[:2]))),
+            Assert(busy | past_busy | (inside["tallies.kept_0"] == inside["tallies.row"])
+                   | ~inside["tallies.hit_0"]),
+            Assert(~any_word | ((last_slot < SLOTS) & (((last_slot + 1) << shift) <= DEPTH))),
+            Assert(~any_word | ((((last_word << 2) + 3) // banks) < (1 << shift))),
+            Assert(~busy | begins | (gone == (last_word << 2) + step * at_once)),
+            Assert(busy | ~any_word | (gone == (last_word << 2) + 4)),
+            Assert(Cat(longest == length for length in lengths).any()),
+            Assert(~followed_slot | Cat(kept_longest == length for length in kept).any()),
+            Assert(~there | known),
+            Assert(~known | any_word),
+            Assert(~lists.opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
+            Assert(known | ~any_word | (last_slot != slot) | begins),
+        ]
+        for b in range(banks):
+            before = Mux(begins, 0, coming[b])
+            m.d.comb += [
+                Assert(lengths[b] == coming[b]),
+                Assert(longest >= coming[b]),
+                Assert(~followed_slot | (kept[b] == counts[b])),
+                Assert(~followed_slot | (kept_longest >= counts[b])),
+                Assert(~any_word | begins | (coming[b] <= (gone + banks - 1 - b) // banks)),
+                Assert(~known | (last_slot != slot) | begins | (coming[b] == counts[b])),
+                Assert(~known | (counts[b] <= (1 << shift))),
+            ]
+            place = ((slot << shift) + rank)[: len(inside[f"images_{b}.address"])]
+            held, address = inside[f"images_{b}.row"], inside[f"images_{b}.address"]
+            event = Cat(block_of_row[: len(held) - 8], value)
+            past_event = delayed(m, event, 1, f"event_{b}")
+            with m.If(there & (bank_of_row == b) & value.any()):
+                m.d.comb += [
+                    Assert(rank < counts[b]),
+                    Assert((address != place) | (held == event)),
+                ]
+            with m.If(lists.followed[b] & (address == delayed(m, place, 1, f"place_{b}"))):
+                m.d.comb += Assert(dut.events[b].as_value() == past_event)
+        return m
+
+
+PROOFS = [
+    Proof(
+        f"events.images Q={banks}",
+        "an opened image's lists hold exactly its activations that are not zero, in order, and are as long; the longest "
+        "is known; there is value 0 beyond a list's end and without read; every accepted word is worked off once",
+        f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts; assumes words in order (driver) and no loading while a "
+        "list is open (registers)",
+        lambda banks=banks: Images(banks),
+        depth=2,
+        induction=True,
+        cover=16,
+        fast=banks == 2,
+    )
+    for banks in (1, 2, 4, 8)
+]
