@@ -4,7 +4,7 @@ One row, any of them, is followed. If each row that is not zero is found at the 
 such rows before it, and the list is as long as there are such rows, then the list is exactly right.
 """
 
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
 from synflip_hdl.events import EventLists
 
@@ -198,18 +198,109 @@ class Images(Elaboratable):
         return m
 
 
+class Hidden(Elaboratable):
+    """Outputs of hidden layers in ascending row blocks, with any pauses; then lists are opened and read."""
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = Geometry(
+            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        dut = EventLists(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "open")
+        opens = free(m, 1, "opens")
+        append = dut.append
+        block_bits = len(append.block)
+        chosen, bank, block = fixed(m, 1, "chosen"), fixed(m, 3, "bank"), fixed(m, block_bits, "block")
+        m.d.comb += [dut.open.eq(opens), Assume(bank < banks)]
+
+        # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
+        mine = dut.append_valid & (append.hidden_set == chosen)
+        known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
+        width = len(inside["hidden_tally_0"]) // (banks + 1)
+        rank, counts = Signal(width), [Signal(width, name=f"count_{b}") for b in range(banks)]
+        m.d.comb += Assume(~mine | append.begin | (known & (append.block > last_block)))
+        with m.If(mine):
+            m.d.sync += [known.eq(1), last_block.eq(append.block)]
+            with m.If(append.begin):
+                m.d.sync += there.eq(0)
+        for b in range(banks):
+            before = Mux(append.begin, 0, counts[b])
+            with m.If(mine):
+                m.d.sync += counts[b].eq(before + append["values"][b].any())
+                with m.If((bank == b) & (append.block == block)):
+                    m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
+
+        # A set is not opened or read while it is filled (sequencer.turn).
+        m.d.comb += Assume(~opens | (~mine & ~dut.read))
+        lists = _Lists(
+            m,
+            dut,
+            inside,
+            counts,
+            opens & dut.hidden & (dut.hidden_set == chosen) & known,
+            mine | opens,
+            (there, bank, rank, block, value),
+        )
+
+        # The same of the inside.
+        tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
+        *lengths, longest = (tally.word_select(b, width) for b in range(banks + 1))
+        m.d.comb += [
+            Assert(~there | (known & (block <= last_block))),
+            Assert(Cat(longest == length for length in lengths).any()),
+            Assert(~lists.opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
+        ]
+        for b in range(banks):
+            m.d.comb += [
+                Assert(lengths[b] == counts[b]),
+                Assert(longest >= counts[b]),
+                Assert(Mux(known, counts[b] <= last_block + 1, counts[b] == 0)),
+            ]
+            held, address = inside[f"hidden_{b}.row"], inside[f"hidden_{b}.address"]
+            place = Cat(rank[:block_bits], chosen)
+            event = Cat(block, Const(0, len(held) - 8 - block_bits), value)
+            with m.If(there & (bank == b) & value.any()):
+                m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
+            past = delayed(m, Cat(place, event), 1, f"followed_{b}")
+            with m.If(lists.followed[b] & (address == past[: len(place)])):
+                m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
+        return m
+
+
 PROOFS = [
-    Proof(
-        f"events.images Q={banks}",
-        "an opened image's lists hold exactly its activations that are not zero, in order, and are as long; the longest "
-        "is known; there is value 0 beyond a list's end and without read; every accepted word is worked off once",
-        f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts; assumes words in order (driver) and no loading while a "
-        "list is open (registers)",
-        lambda banks=banks: Images(banks),
-        depth=2,
-        induction=True,
-        cover=16,
-        fast=banks == 2,
-    )
-    for banks in (1, 2, 4, 8)
+    *(
+        Proof(
+            f"events.images Q={banks}",
+            "an opened image's lists hold exactly its activations that are not zero, in order, and are as long; the "
+            "longest is known; there is value 0 beyond a list's end and without read; every accepted word is worked "
+            "off once",
+            f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; assumes words in "
+            "order (driver), no loading in a run (registers), no read in the cycle of an open (sequencer.turn)",
+            lambda banks=banks: Images(banks),
+            depth=2,
+            induction=True,
+            cover=16,
+            fast=banks == 2,
+        )
+        for banks in (1, 2, 4, 8)
+    ),
+    *(
+        Proof(
+            f"events.hidden Q={banks}",
+            "the same of a hidden layer's lists: exactly its outputs that are not zero, in order",
+            f"Q = {banks}, 1024 outputs; assumes ascending row blocks (drain.sums), and that a set is not opened or read "
+            "while it is filled (sequencer.turn)",
+            lambda banks=banks: Hidden(banks),
+            depth=2,
+            induction=True,
+            cover=8,
+            fast=banks == 2,
+        )
+        for banks in (1, 2, 4, 8)
+    ),
 ]
