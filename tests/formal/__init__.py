@@ -1,5 +1,5 @@
 """Proofs of the gateware: harnesses for yosys-smtbmc, one file a block. ``make proof`` runs them all."""
 
-from . import coins, drain, entries, events, keys, lanes, lfsr, registers
+from . import coins, drain, entries, events, keys, lanes, lfsr, registers, sequencer
 
-PROOFS = [*coins.PROOFS, *lfsr.PROOFS, *lanes.PROOFS, *entries.PROOFS, *drain.PROOFS, *events.PROOFS, *keys.PROOFS, *registers.PROOFS]
+PROOFS = [*coins.PROOFS, *lfsr.PROOFS, *lanes.PROOFS, *entries.PROOFS, *drain.PROOFS, *events.PROOFS, *keys.PROOFS, *registers.PROOFS, *sequencer.PROOFS]
