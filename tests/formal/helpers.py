@@ -3,7 +3,7 @@
 import sys
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Const, Elaboratable, Fragment, Module, Shape, Signal
+from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Shape, Signal
 from amaranth.lib import data
 
 
@@ -85,6 +85,14 @@ class Opened:
             raise KeyError(f"{len(found)} signals are called {path!r}")
         return next(iter(found.values()))
 
+    def local(self, name: str):
+        """A local variable of the component's ``elaborate``."""
+        return next(
+            self._locals[id(origin)][name]
+            for origin in self._fragment.origins
+            if name in self._locals.get(id(origin), {})
+        )
+
     def view(self, path: str, layout: data.Layout) -> data.View:
         """The signal as ``layout``."""
         return data.View(layout, self[path])
@@ -119,6 +127,28 @@ class Followed:
             m.d.comb += _value(read.data).eq(AnySeq(width))
             with m.If(hit):
                 m.d.comb += _value(read.data).eq(kept)
+        return m
+
+
+class Spread(Followed):
+    """A platform on which memories of ``depth`` rows are as many registers, ``row_0`` and so on; others are
+    followed."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+
+    def get_memory(self, memory):
+        if memory.depth != self.depth:
+            return super().get_memory(memory)
+        m = Module()
+        (write,) = memory.write_ports
+        width = Shape.cast(memory.shape).width
+        rows = [Signal(width, name=f"row_{index}") for index in range(memory.depth)]
+        for index, row in enumerate(rows):
+            with m.If(write.en & (write.addr == index)):
+                m.d.sync += row.eq(_value(write.data))
+        for read in memory.read_ports:
+            m.d.sync += _value(read.data).eq(Array(rows)[read.addr])
         return m
 
 

@@ -1,0 +1,266 @@
+"""Votes: argmax with ties, counts, leader and runner-up, sums, and what the host reads."""
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
+from synflip.spec.cycles import VOTE_GAP
+from synflip.spec.geometry import Geometry
+from synflip_hdl.bundles import CLASS_BITS
+from synflip_hdl.votes import Votes
+
+from .helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+CLASS_SHIFT = 2
+SLOTS = 2
+
+
+class _Passes:
+    """Logits as the drain leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
+    passes."""
+
+    def __init__(self, m, dut, most_classes: int) -> None:
+        logit = dut.logit
+        self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
+        self.next_class = Signal(CLASS_BITS)
+        self.slot, self.sample = Signal(8, name="pass_slot"), Signal(24, name="pass_sample")
+        self.quiet = Signal(range(VOTE_GAP + 1))
+        self.opens = dut.logit_valid & (logit.class_ == 0)
+        self.ends = dut.logit_valid & logit.last
+        m.d.comb += Assume(self.classes < most_classes)
+        with m.If(dut.logit_valid):
+            m.d.sync += [
+                self.next_class.eq(Mux(logit.last, 0, logit.class_ + 1)),
+                self.slot.eq(logit.current.slot),
+                self.sample.eq(logit.current.sample),
+            ]
+            m.d.comb += [
+                Assume(self.quiet == 0),
+                Assume(logit.class_ == self.next_class),
+                Assume(logit.last == (logit.class_ == self.classes)),
+            ]
+            with m.If(logit.class_ != 0):
+                m.d.comb += [
+                    Assume(logit.current.slot == self.slot),
+                    Assume(logit.current.sample == self.sample),
+                ]
+        with m.If(self.ends):
+            m.d.sync += self.quiet.eq(VOTE_GAP)
+        with m.Elif(self.quiet != 0):
+            m.d.sync += self.quiet.eq(self.quiet - 1)
+        m.d.comb += [Assert(self.next_class <= self.classes), Assert((self.quiet == 0) | (self.next_class == 0))]
+
+
+class Argmax(Elaboratable):
+    """One class, any of them, is followed: no logit beats the winner's, and none before it is as large."""
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = Votes(Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS))
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut)
+        passes = _Passes(m, dut, 1024)
+        followed = fixed(m, CLASS_BITS, "followed")
+        z, best, winner = Signal(signed(32)), inside["best"].as_signed(), inside["winner"]
+        logit = dut.logit
+        with m.If(dut.logit_valid & (logit.class_ == followed)):
+            m.d.sync += z.eq(logit.z)
+        # Classes so far of the pass that is under way; all of it until the next one begins.
+        seen = Signal(CLASS_BITS + 1)
+        with m.If(dut.logit_valid):
+            m.d.sync += seen.eq(logit.class_ + 1)
+        counting = inside["counting"]
+        claim = Signal()
+        m.d.comb += [
+            claim.eq(
+                (best >= z) & ((best != z) | (winner <= followed)) & ((winner != followed) | (best == z))
+            ),
+            Assert((seen == 0) | (winner < seen)),
+            Assert((followed >= seen) | claim),
+            Assert((passes.next_class == 0) | (seen == passes.next_class)),
+            Assert((seen == 0) | (passes.next_class != 0) | (seen == passes.classes + 1)),
+            # When the vote is counted.
+            Assert(~counting | (seen == passes.classes + 1)),
+            Assert(~counting | (winner <= passes.classes)),
+            Assert(~counting | (followed > passes.classes) | claim),
+            Cover(counting & (winner == 2) & (followed == 3) & (best == z)),
+        ]
+        # The same of the inside: a vote is counted two cycles after the last logit.
+        past_ends = delayed(m, passes.ends, 1, "ends")
+        summed = inside["summed_valid"] & inside["summed"][32 + CLASS_BITS]
+        m.d.comb += [
+            Assert(summed == past_ends),
+            Assert(counting == delayed(m, past_ends, 1, "ended")),
+            Assert(~past_ends | ((passes.quiet == VOTE_GAP) & (seen == passes.classes + 1))),
+            Assert(~counting | (passes.quiet == VOTE_GAP - 1)),
+        ]
+        return m
+
+
+class Counts(Elaboratable):
+    """One image, any of them, against a model with a counter for each class; all classes up to 4."""
+
+    def elaborate(self, platform):
+        m = Module()
+        most = 1 << CLASS_SHIFT
+        depth = SLOTS * most
+        geometry = Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS, result_depth=depth, log_depth=16)
+        dut = Votes(geometry)
+        inside = Opened(m, dut, platform=Spread(depth))
+        free_inputs(m, dut, "class_shift", "samples", "early", "start", "margin_write", "busy")
+        passes = _Passes(m, dut, most)
+        logit, slot, classes = dut.logit, fixed(m, 8, "slot"), passes.classes
+        samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
+        start, busy = free(m, 1, "start"), free(m, 1, "busy")
+        m.d.comb += [
+            dut.class_shift.eq(CLASS_SHIFT),
+            dut.samples.eq(samples),
+            dut.early.eq(early),
+            dut.start.eq(start),
+            dut.busy.eq(busy),
+            Assume((slot < SLOTS) & (samples != 0)),
+            Assume(~dut.logit_valid | (logit.current.slot < SLOTS)),
+        ]
+        # A run's passes lie between its start and its end; margins are not written in between.
+        under_way = (passes.next_class != 0) | (passes.quiet != 0)
+        m.d.comb += Assume(busy | ~(dut.logit_valid | under_way))
+        m.d.comb += Assume(~start | ~(dut.logit_valid | under_way))
+
+        # The model. Its samples come in order, each once.
+        counts = [Signal(24, name=f"count_{c}") for c in range(most)]
+        used, chosen, followed, total = Signal(24), Signal(), fixed(m, CLASS_SHIFT, "followed"), Signal(signed(64))
+        best, winner = Signal(signed(32), name="largest"), Signal(CLASS_SHIFT, name="first_largest")
+        mine = logit.current.slot == slot
+        m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == used) & (used < samples)))
+        with m.If(dut.logit_valid):
+            m.d.sync += chosen.eq(mine)
+            with m.If(passes.opens | (logit.z > best)):
+                m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
+        ended = [delayed(m, passes.ends, cycles, f"ended_{cycles}") for cycles in (1, 2, 3)]
+        votes = ended[1] & chosen
+        with m.If(votes):
+            m.d.sync += [count.eq(count + (winner == c)) for c, count in enumerate(counts)]
+            m.d.sync += used.eq(used + 1)
+        added = delayed(m, dut.logit_valid & mine & (logit.class_ == followed), 1, "added")
+        z = delayed(m, logit.z, 1, "z")
+        with m.If(added):
+            m.d.sync += total.eq(Mux(used == 0, 0, total) + z)
+        with m.If(start):
+            m.d.sync += [signal.eq(0) for signal in (*counts, used)]
+
+        # A decision: leader and runner-up, and whether the image leaves.
+        def largest(values):
+            top = values[0]
+            for value in values[1:]:
+                top = Mux(value > top, value, top)
+            return top
+
+        kept = dut.decided & (dut.decision.slot == slot)
+        lead = Signal(24)
+        lead_class = inside["kept"][:CLASS_BITS]
+        kept_lead, kept_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
+        second = Signal(24)
+        m.d.comb += [
+            lead.eq(largest(counts)),
+            second.eq(largest([Mux(lead_class == c, 0, count) for c, count in enumerate(counts)])),
+            Assert(dut.decided == ended[2]),
+            Assert(~dut.decided | (dut.decision.as_value() == Cat(passes.slot, passes.sample))),
+        ]
+        margin, margin_at = inside["margins.row"], inside["margins.address"]
+        with m.If(kept):
+            m.d.comb += [
+                Assert(kept_lead == lead),
+                Assert(kept_second == second),
+                Assert(dut.decision.sample + 1 == used),
+                Assert(~early | (dut.decision.sample[: len(margin_at)] != margin_at)
+                       | (dut.leaves == ((lead - second >= margin) | (used == samples)))),
+                Assert(early | (dut.leaves == (used == samples))),
+            ]
+        m.d.comb += [
+            Cover(kept & (used == 3) & (second == 1) & (lead_class == 1)),
+            Cover(kept & early & dut.leaves & (used != samples)),
+        ]
+
+        # What the host reads, a cycle after the offset.
+        asked, idle = delayed(m, dut.offset, 1, "offset"), delayed(m, ~busy, 1, "idle")
+        with m.If(idle & (used != 0)):
+            for c, count in enumerate(counts):
+                m.d.comb += Assert((asked != (slot << CLASS_SHIFT) + c) | (c > classes) | (dut.vote == count))
+            for half in range(2):
+                place = (((slot << CLASS_SHIFT) + followed) << 1) + half
+                m.d.comb += Assert(
+                    (asked != place) | (followed > classes) | (dut.logit_sum == total.word_select(half, 32))
+                )
+            m.d.comb += Assert(
+                (asked != slot) | (inside["used_samples.address"] != slot) | (dut.used == used)
+            )
+
+        # The same of the inside.
+        def rows(name):
+            table = [inside[f"{name}.row_{index}"] for index in range(depth)]
+            return [Mux(slot == 0, table[c], table[most + c]) for c in range(most)]
+
+        summed = inside["summed"]
+        m.d.comb += Assume(inside["standings.address"] == slot)  # the one row of interest
+        standing = inside["standings.row"]
+        settled = ~(chosen & (ended[0] | ended[1] | ended[2])) & (used != 0)
+        leader, row_lead, row_second = (
+            standing[:CLASS_BITS], standing[CLASS_BITS:][:24], standing[CLASS_BITS + 24 :]
+        )  # fmt: skip
+        m.d.comb += [
+            Assert(inside["summed_valid"] == delayed(m, dut.logit_valid, 1, "valid")),
+            Assert(inside["counting"] == ended[1]),
+            Assert(~under_way | (inside["winner"][:CLASS_SHIFT] == winner)),
+            Assert(~under_way | (inside["winner"] <= classes)),
+            Assert(~under_way | (inside["best"] == best.as_unsigned())),
+            Assert(~under_way | (passes.slot < SLOTS)),
+            Assert(~under_way | (chosen == (passes.slot == slot))),
+            Assert(~chosen | ~under_way | (passes.quiet == 1) | (passes.quiet == 2)
+                   | (passes.sample == used)),
+            Assert(~settled | ((row_lead == lead) & (leader <= classes))),
+            Assert(Cat(counts[c] for c in range(1, most)).any() | True),
+        ]
+        for c in range(most):
+            row = rows("votes")[c]
+            m.d.comb += [
+                Assert((c <= classes) | (counts[c] == 0)),
+                Assert((used == 0) | (c > classes) | (row == counts[c])),
+                Assert((used != 0) | (counts[c] == 0)),
+                Assert(~settled | (leader != c) | (counts[c] == lead)),
+            ]
+            # In an image's first pass the classes that came are 0 in the memory.
+            cleared = (passes.next_class > c) | (passes.quiet != 0)
+            late = inside["summed_valid"] & (summed[32 : 32 + CLASS_BITS] == c)
+            m.d.comb += Assert(
+                (used != 0) | ~chosen | ~under_way | (c > classes) | ~cleared | late | (row == 0)
+            )
+            m.d.comb += Assert(
+                (c != followed) | (c > classes) | added | (used == 0) | (rows("sums")[c] == total.as_unsigned())
+            )
+        others = [Mux(leader == c, 0, count) for c, count in enumerate(counts)]
+        m.d.comb += Assert(~settled | (row_second == largest(others)))
+        with m.If((used != 0) & (inside["used_samples.address"] == slot) & settled):
+            m.d.comb += Assert(inside["used_samples.row"] == used)
+        return m
+
+
+PROOFS = [
+    Proof(
+        "votes.argmax",
+        "the class that gets the vote has the largest logit, and the lowest number of those that have it",
+        f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, drain.sums)",
+        Argmax,
+        depth=3,
+        induction=True,
+        cover=10,
+        fast=True,
+    ),
+    Proof(
+        "votes.counts",
+        "every pass is decided once, 3 cycles after its last logit; leader's and runner-up's votes are the largest and second "
+        "largest count, and decide who leaves; the host reads the model's votes, sums and samples used",
+        f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any number of passes and runs up to 2^24 samples",
+        Counts,
+        depth=6,
+        induction=True,
+        cover=26,
+    ),
+]
