@@ -147,28 +147,26 @@ class Counts(Elaboratable):
             m.d.sync += [signal.eq(0) for signal in (*counts, used)]
 
         # A decision: leader and runner-up, and whether the image leaves.
-        def largest(values):
-            top = values[0]
-            for value in values[1:]:
-                top = Mux(value > top, value, top)
-            return top
+        def ranks(leader, lead, second):
+            """lead and second are the largest and second largest count, and leader's is the largest."""
+            is_leader = [leader == c for c in range(most)]
+            below = [(count <= lead) & (here | (count <= second))
+                     for here, count in zip(is_leader, counts, strict=True)]
+            attained = [~here & (count == second) for here, count in zip(is_leader, counts, strict=True)]
+            leads = [here & (count == lead) for here, count in zip(is_leader, counts, strict=True)]
+            return Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
 
         kept = dut.decided & (dut.decision.slot == slot)
-        lead = Signal(24)
         lead_class = inside["kept"][:CLASS_BITS]
-        kept_lead, kept_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
-        second = Signal(24)
+        lead, second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
         m.d.comb += [
-            lead.eq(largest(counts)),
-            second.eq(largest([Mux(lead_class == c, 0, count) for c, count in enumerate(counts)])),
             Assert(dut.decided == ended[2]),
             Assert(~dut.decided | (dut.decision.as_value() == Cat(passes.slot, passes.sample))),
         ]
         margin, margin_at = inside["margins.row"], inside["margins.address"]
         with m.If(kept):
             m.d.comb += [
-                Assert(kept_lead == lead),
-                Assert(kept_second == second),
+                Assert(ranks(lead_class, lead, second)),
                 Assert(dut.decision.sample + 1 == used),
                 Assert(~early | (dut.decision.sample[: len(margin_at)] != margin_at)
                        | (dut.leaves == ((lead - second >= margin) | (used == samples)))),
@@ -208,23 +206,23 @@ class Counts(Elaboratable):
         m.d.comb += [
             Assert(inside["summed_valid"] == delayed(m, dut.logit_valid, 1, "valid")),
             Assert(inside["counting"] == ended[1]),
+            *(Assert(ended[n] == (passes.quiet == VOTE_GAP - n)) for n in range(3)),
             Assert(~under_way | (inside["winner"][:CLASS_SHIFT] == winner)),
             Assert(~under_way | (inside["winner"] <= classes)),
-            Assert(~under_way | (inside["best"] == best.as_unsigned())),
+            Assert(~under_way | (inside["best"] == best)),
             Assert(~under_way | (passes.slot < SLOTS)),
             Assert(~under_way | (chosen == (passes.slot == slot))),
             Assert(~chosen | ~under_way | (passes.quiet == 1) | (passes.quiet == 2)
-                   | (passes.sample == used)),
-            Assert(~settled | ((row_lead == lead) & (leader <= classes))),
-            Assert(Cat(counts[c] for c in range(1, most)).any() | True),
+                   | ((passes.sample == used) & (used < samples))),
+            Assert(used <= samples),
+            Assert(~settled | ((leader <= classes) & ranks(leader, row_lead, row_second))),
         ]
         for c in range(most):
             row = rows("votes")[c]
             m.d.comb += [
                 Assert((c <= classes) | (counts[c] == 0)),
                 Assert((used == 0) | (c > classes) | (row == counts[c])),
-                Assert((used != 0) | (counts[c] == 0)),
-                Assert(~settled | (leader != c) | (counts[c] == lead)),
+                Assert(counts[c] <= used),
             ]
             # In an image's first pass the classes that came are 0 in the memory.
             cleared = (passes.next_class > c) | (passes.quiet != 0)
@@ -233,10 +231,12 @@ class Counts(Elaboratable):
                 (used != 0) | ~chosen | ~under_way | (c > classes) | ~cleared | late | (row == 0)
             )
             m.d.comb += Assert(
-                (c != followed) | (c > classes) | added | (used == 0) | (rows("sums")[c] == total.as_unsigned())
+                (c != followed)
+                | (c > classes)
+                | added
+                | ((used == 0) & ~(chosen & under_way & cleared))
+                | (rows("sums")[c] == total.as_unsigned())
             )
-        others = [Mux(leader == c, 0, count) for c, count in enumerate(counts)]
-        m.d.comb += Assert(~settled | (row_second == largest(others)))
         with m.If((used != 0) & (inside["used_samples.address"] == slot) & settled):
             m.d.comb += Assert(inside["used_samples.row"] == used)
         return m
@@ -259,7 +259,7 @@ PROOFS = [
         "largest count, and decide who leaves; the host reads the model's votes, sums and samples used",
         f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any number of passes and runs up to 2^24 samples",
         Counts,
-        depth=6,
+        depth=4,
         induction=True,
         cover=26,
     ),
