@@ -23,7 +23,12 @@ BROKEN = [
     ("drain.hidden", drain, "Mux(shifted > largest, largest, shifted)", "shifted"),
     ("drain.tiles Q=1", drain, "depth=1 << pipeline_depth(banks).bit_length()", "depth=4"),
     ("events.images Q=2", events, "self.load.ready.eq(~busy | done)", "self.load.ready.eq(1)"),
-    ("events.hidden Q=2", events, "[self.append_valid & value.any() for", "[self.append_valid & value[0] for"),
+    (
+        "events.hidden Q=2",
+        events,
+        "[self.append_valid & value.any() for",
+        "[self.append_valid & value[0] for",
+    ),
     ("keys depth=4 Q=1", keys, "(ahead < 2)", "(ahead < 3)"),
     ("keys depth=4 Q=1", keys, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
     ("registers 16x1", registers, "with m.If(self.response.ready):", "with m.If(1):"),
@@ -40,7 +45,9 @@ def test_holds(proof, tmp_path):
     assert verdict.proved, verdict.reason
 
 
-@pytest.mark.parametrize("name, module, old, new", BROKEN, ids=lambda item: item if isinstance(item, str) else "")
+@pytest.mark.parametrize(
+    "name, module, old, new", BROKEN, ids=lambda item: item if isinstance(item, str) else ""
+)
 def test_a_broken_design_is_noticed(name, module, old, new, tmp_path, monkeypatch):
     replace(monkeypatch, module, old, new)
     verdict = run(BY_NAME[name], tmp_path)

@@ -181,8 +181,13 @@ class EverySum(Elaboratable):
                 Assert(tile.steps < lanes // banks),
                 Assert(gone < count),
                 Assert(inside["first"] == (steps_gone == 0)),
-                Assert((steps_gone > step) | (waiting.word_select((lane - steps_gone * banks)[: len(lane)], 24)
-                                              == followed.as_unsigned())),
+                Assert(
+                    (steps_gone > step)
+                    | (
+                        waiting.word_select((lane - steps_gone * banks)[: len(lane)], 24)
+                        == followed.as_unsigned()
+                    )
+                ),
                 Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
                 Assert((group_now != group) | (inside["biases.hit_0"] & (inside["biases.kept_0"] == biases))),
             ]

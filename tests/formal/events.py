@@ -33,7 +33,9 @@ class _Lists:
             m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
         with m.Elif(spoils):
             m.d.sync += opened.eq(0)
-        layout_lengths = [inside["lengths"].word_select(b, len(inside["lengths"]) // banks) for b in range(banks)]
+        layout_lengths = [
+            inside["lengths"].word_select(b, len(inside["lengths"]) // banks) for b in range(banks)
+        ]
         reading, index, was_opened = Signal(), Signal.like(dut.index), Signal()
         m.d.sync += [reading.eq(dut.read), index.eq(dut.index), was_opened.eq(opened)]
         with m.If(opened):
@@ -160,8 +162,12 @@ class Images(Elaboratable):
             Assert(step < steps),
             Assert(busy | (step == 0)),
             Assert(inside["tallies.hit_0"] == (started & (past_slot[:2] == slot[:2]))),
-            Assert(busy | past_busy | (inside["tallies.kept_0"] == inside["tallies.row"])
-                   | ~inside["tallies.hit_0"]),
+            Assert(
+                busy
+                | past_busy
+                | (inside["tallies.kept_0"] == inside["tallies.row"])
+                | ~inside["tallies.hit_0"]
+            ),
             Assert(~any_word | ((last_slot < SLOTS) & (((last_slot + 1) << shift) <= DEPTH))),
             Assert(~any_word | ((((last_word << 2) + 3) // banks) < (1 << shift))),
             Assert(~busy | begins | (gone == (last_word << 2) + step * at_once)),

@@ -131,7 +131,7 @@ class Halves(Elaboratable):
             m.d.comb += [Assert(issues[1] == 0), Assert(issues[2] == 0), Assert(issues[3] == 0)]
         # Reads under way are of the reader's sample, or of the one before if it was released after them.
         for cycle in range(1, READ_DELAY + 1):
-            early = delay[: cycle]
+            early = delay[:cycle]
             left = sum(early[1:], early[0])
             m.d.comb += [
                 Assert(~issues[cycle] | (readers[cycle] == reader - left)),

@@ -7,7 +7,12 @@ from .helpers import Opened, delayed, free_inputs
 from .runner import Proof
 
 # q, s, r and the mask of each component, as L'Ecuyer prints them; not the project's table.
-COMPONENTS = ((6, 18, 13, 4294967294), (2, 2, 27, 4294967288), (13, 7, 21, 4294967280), (3, 13, 12, 4294967168))
+COMPONENTS = (
+    (6, 18, 13, 4294967294),
+    (2, 2, 27, 4294967288),
+    (13, 7, 21, 4294967280),
+    (3, 13, 12, 4294967168),
+)
 
 
 def step(m, state, name: str):

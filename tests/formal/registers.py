@@ -107,7 +107,7 @@ class Bus(Elaboratable):
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
             Assert(
                 ~inside["reading"]
-                | ((Cat(inside["read_offset"], inside["read_region"]) == Cat(asked, asked_region)))
+                | (Cat(inside["read_offset"], inside["read_region"]) == Cat(asked, asked_region))
             ),
             Assert(~inside["reading"] | (inside["read_error"] == error)),
             Assert((out == 0) | (age != 0)),

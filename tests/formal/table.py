@@ -41,5 +41,6 @@ the array's lanes and banks; aborts. The simulations compare those with the gold
 def table(proofs: Sequence[Proof]) -> str:
     """The whole text."""
     return HEAD + "".join(
-        f"| {proof.name} | {proof.claim} | {proof.parameters} | {proof.mode} | {proof.strength} |\n" for proof in proofs
+        f"| {proof.name} | {proof.claim} | {proof.parameters} | {proof.mode} | {proof.strength} |\n"
+        for proof in proofs
     )

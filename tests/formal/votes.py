@@ -46,7 +46,11 @@ class _Passes:
             m.d.sync += self.quiet.eq(VOTE_GAP)
         with m.Elif(self.quiet != 0):
             m.d.sync += self.quiet.eq(self.quiet - 1)
-        m.d.comb += [Assert(self.next_class <= self.classes), Assert((self.quiet == 0) | (self.next_class == 0))]
+        m.d.comb += [
+            Assert(self.next_class <= self.classes),
+            Assert(self.quiet <= VOTE_GAP),
+            Assert((self.quiet == 0) | (self.next_class == 0)),
+        ]
 
 
 class Argmax(Elaboratable):
@@ -126,7 +130,12 @@ class Counts(Elaboratable):
 
         # The model. Its samples come in order, each once.
         counts = [Signal(24, name=f"count_{c}") for c in range(most)]
-        used, chosen, followed, total = Signal(24), Signal(), fixed(m, CLASS_SHIFT, "followed"), Signal(signed(64))
+        used, chosen, followed, total = (
+            Signal(24),
+            Signal(),
+            fixed(m, CLASS_SHIFT, "followed"),
+            Signal(signed(64)),
+        )
         best, winner = Signal(signed(32), name="largest"), Signal(CLASS_SHIFT, name="first_largest")
         mine = logit.current.slot == slot
         m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == used) & (used < samples)))
@@ -150,11 +159,15 @@ class Counts(Elaboratable):
         def ranks(leader, lead, second):
             """lead and second are the largest and second largest count, and leader's is the largest."""
             is_leader = [leader == c for c in range(most)]
-            below = [(count <= lead) & (here | (count <= second))
-                     for here, count in zip(is_leader, counts, strict=True)]
+            below = [
+                (count <= lead) & (here | (count <= second))
+                for here, count in zip(is_leader, counts, strict=True)
+            ]
             attained = [~here & (count == second) for here, count in zip(is_leader, counts, strict=True)]
             leads = [here & (count == lead) for here, count in zip(is_leader, counts, strict=True)]
-            return Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
+            return (
+                Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
+            )
 
         kept = dut.decided & (dut.decision.slot == slot)
         lead_class = inside["kept"][:CLASS_BITS]
@@ -168,8 +181,11 @@ class Counts(Elaboratable):
             m.d.comb += [
                 Assert(ranks(lead_class, lead, second)),
                 Assert(dut.decision.sample + 1 == used),
-                Assert(~early | (dut.decision.sample[: len(margin_at)] != margin_at)
-                       | (dut.leaves == ((lead - second >= margin) | (used == samples)))),
+                Assert(
+                    ~early
+                    | (dut.decision.sample[: len(margin_at)] != margin_at)
+                    | (dut.leaves == ((lead - second >= margin) | (used == samples)))
+                ),
                 Assert(early | (dut.leaves == (used == samples))),
             ]
         m.d.comb += [
@@ -212,11 +228,50 @@ class Counts(Elaboratable):
             Assert(~under_way | (inside["best"] == best)),
             Assert(~under_way | (passes.slot < SLOTS)),
             Assert(~under_way | (chosen == (passes.slot == slot))),
-            Assert(~chosen | ~under_way | (passes.quiet == 1) | (passes.quiet == 2)
-                   | ((passes.sample == used) & (used < samples))),
+            Assert(
+                ~chosen
+                | ~under_way
+                | (passes.quiet == 1)
+                | (passes.quiet == 2)
+                | ((passes.sample == used) & (used < samples))
+            ),
             Assert(used <= samples),
             Assert(~settled | ((leader <= classes) & ranks(leader, row_lead, row_second))),
         ]
+        now, past_class = Cat(passes.slot, passes.sample), delayed(m, logit.class_, 1, "class")
+        place = ((passes.slot << CLASS_SHIFT) + winner)[:CLASS_BITS]
+        vote_read, sum_read = inside.local("votes_read").data, inside.local("sums_read").data
+        margin_here = passes.sample[: len(margin_at)] == margin_at
+        of_winner = counts[0]
+        for c in range(1, most):
+            of_winner = Mux(winner == c, counts[c], of_winner)
+        with m.If(inside["summed_valid"]):
+            m.d.comb += [Assert(summed[43:] == now), Assert(summed[:32] == z.as_unsigned())]
+            m.d.comb += Assert(summed[32:42] == past_class)
+            m.d.comb += Assert(
+                inside["summed_place"] == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
+            )
+        with m.If(added & (used != 0)):
+            m.d.comb += Assert(sum_read == total)
+        with m.If(ended[1]):
+            m.d.comb += [
+                Assert(inside["current"] == now),
+                Assert(inside["winner_place"] == place[: len(inside["winner_place"])]),
+                Assert(inside["margins.hit_0"] == margin_here),
+                Assert(~margin_here | (inside["margins.kept_0"] == margin)),
+            ]
+            with m.If(chosen):
+                m.d.comb += [
+                    Assert(inside["standings.hit_0"]),
+                    Assert(inside["standings.kept_0"] == standing),
+                    Assert((used == 0) | (vote_read == of_winner)),
+                ]
+        with m.If(ended[2]):
+            m.d.comb += Assert(~margin_here | (inside["margin"] == margin))
+            m.d.comb += Assert(~chosen | (used == passes.sample + 1))
+        # Between passes the standing is the counts'; while a vote is counted, that of the votes before it.
+        m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | ranks(leader, row_lead, row_second))
+        m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | (leader <= classes))
         for c in range(most):
             row = rows("votes")[c]
             m.d.comb += [
@@ -259,7 +314,7 @@ PROOFS = [
         "largest count, and decide who leaves; the host reads the model's votes, sums and samples used",
         f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any number of passes and runs up to 2^24 samples",
         Counts,
-        depth=4,
+        depth=2,
         induction=True,
         cover=26,
     ),
