@@ -189,7 +189,7 @@ class Counts(Elaboratable):
                 Assert(early | (dut.leaves == (used == samples))),
             ]
         m.d.comb += [
-            Cover(kept & (used == 3) & (second == 1) & (lead_class == 1)),
+            Cover(kept & (used == 2) & (second == 1) & (lead_class == 1)),
             Cover(kept & early & dut.leaves & (used != samples)),
         ]
 
@@ -316,6 +316,6 @@ PROOFS = [
         Counts,
         depth=2,
         induction=True,
-        cover=26,
+        cover=14,
     ),
 ]
