@@ -51,8 +51,8 @@ class Timing(Elaboratable):
 PROOFS = [
     Proof(
         f"array Q={banks}",
-        "an event's key address comes 3 cycles after its issue, its turn 5, its weights 6, its value 8: in step; a tile's "
-        "sums are captured 8 + log2 Q cycles after its last event's issue",
+        "an event's key address comes 3 cycles after its issue, its turn 5, its weights 6, its value 8: in "
+        "step; a tile's sums are captured 8 + log2 Q cycles after its last event's issue",
         f"P = 16, Q = {banks}",
         lambda banks=banks: Timing(banks),
         depth=pipeline_depth(banks) + 1,

@@ -222,9 +222,9 @@ PROOFS = [
     *(
         Proof(
             f"drain.tiles Q={banks}",
-            "what is known of a tile waits for its sums: the queue neither overflows nor underflows and hands out the "
-            "tile that was issued as many cycles ago as the array is deep",
-            f"Q = {banks}, any cycles of issue; capture follows the issue as in array.capture",
+            "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
+            "hands out the tile that was issued as many cycles ago as the array is deep",
+            f"Q = {banks}, any cycles of issue; capture follows the issue as in array",
             lambda banks=banks: TilesInOrder(banks),
             depth=2,
             induction=True,
@@ -236,10 +236,10 @@ PROOFS = [
     *(
         Proof(
             f"drain.sums P={lanes} Q={banks}",
-            "every captured sum leaves once, 3 cycles later for the first, with its bias, as the activation of its row "
-            "or the logit of its class; nothing else leaves",
-            f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of the one before "
-            "(sequencer.spacing)",
+            "every captured sum leaves once, 3 cycles later for the first, with its bias, as the "
+            "activation of its row or the logit of its class; nothing else leaves",
+            f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "
+            "the one before (sequencer)",
             lambda lanes=lanes, banks=banks: EverySum(lanes, banks),
             depth=3,
             induction=True,

@@ -46,8 +46,8 @@ class Entries(Elaboratable):
 PROOFS = [
     Proof(
         f"entries {bits} bits",
-        "an entry is committed exactly with its last word, to its place, and holds the words of the entry that came in "
-        "ascending order, whatever the pauses",
+        "an entry is committed exactly with its last word, to its place, and holds the words of the entry "
+        "that came in ascending order, whatever the pauses",
         f"{bits} bits: {-(-bits // 32)} words",
         lambda bits=bits: Entries(bits),
         depth=2,

@@ -14,53 +14,43 @@ from .runner import Proof
 SLOTS, DEPTH = 4, 16
 
 
-def total(bits, width: int):
-    """How many of ``bits`` are 1."""
-    return sum((Cat(bit)[:width] for bit in bits[1:]), bits[0])
+def check_reading(m, dut, inside, counts, opens, spoils, row):
+    """Asserts what is read of the list: its lengths while it is open, and nothing beyond its ends.
 
-
-class _Lists:
-    """What both harnesses check of a list that was opened: its lengths, and the followed row in it."""
-
-    def __init__(self, m, dut, inside, counts, opens, spoils, row) -> None:
-        """counts: of every bank's list. opens: it is opened now. spoils: it may change now, or another is opened.
-        row: (it is in the list, its bank, its rank, its block, its value)."""
-        banks = len(counts)
-        there, bank, rank, block, value = row
-        opened, lengths = Signal(), [Signal.like(count, name=f"length_{b}") for b, count in enumerate(counts)]
-        with m.If(opens):
-            m.d.sync += opened.eq(1)
-            m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
-        with m.Elif(spoils):
-            m.d.sync += opened.eq(0)
-        layout_lengths = [
-            inside["lengths"].word_select(b, len(inside["lengths"]) // banks) for b in range(banks)
+    counts: of every bank's list. opens: it is opened now. spoils: it may change now, or another is opened.
+    row: (it is in the list, its bank, its rank, its value). Returns whether the list is open, and for
+    each bank whether the events are now the followed row's.
+    """
+    banks = len(counts)
+    there, bank, rank, value = row
+    opened = Signal(name="opened")
+    lengths = [Signal.like(count, name=f"length_{b}") for b, count in enumerate(counts)]
+    with m.If(opens):
+        m.d.sync += opened.eq(1)
+        m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
+    with m.Elif(spoils):
+        m.d.sync += opened.eq(0)
+    was_opened, reading = delayed(m, opened, 1, "opened"), delayed(m, dut.read, 1, "read")
+    index = delayed(m, dut.index, 1, "index")
+    followed = Signal(banks, name="followed_is_read")
+    width = len(inside["lengths"]) // banks
+    for b, length in enumerate(lengths):
+        past_length, event = delayed(m, length, 1, f"length_{b}"), dut.events[b]
+        m.d.sync += followed[b].eq(
+            opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank)
+        )
+        m.d.comb += [
+            Assert(~opened | (dut.longest >= length)),
+            Assert(~opened | (inside["lengths"].word_select(b, width) == length)),
+            Assert(~opened | (length == counts[b])),
+            Assert(reading | ~event.value.any()),
+            Assert(~was_opened | (index < past_length) | ~event.value.any()),
         ]
-        reading, index, was_opened = Signal(), Signal.like(dut.index), Signal()
-        m.d.sync += [reading.eq(dut.read), index.eq(dut.index), was_opened.eq(opened)]
-        with m.If(opened):
-            m.d.comb += Assert(Cat(dut.longest == length for length in lengths).any())
-            for b, length in enumerate(lengths):
-                m.d.comb += [
-                    Assert(dut.longest >= length),
-                    Assert(layout_lengths[b] == length),
-                    Assert(length == counts[b]),
-                ]
-        self.followed = [Signal(name=f"followed_is_read_{b}") for b in range(banks)]
-        past_lengths = [Signal.like(length, name=f"past_{length.name}") for length in lengths]
-        m.d.sync += [past.eq(length) for past, length in zip(past_lengths, lengths, strict=True)]
-        for b in range(banks):
-            event = dut.events[b]
-            m.d.sync += self.followed[b].eq(
-                opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank)
-            )
-            m.d.comb += [
-                Assert(reading | ~event.value.any()),
-                Assert(~was_opened | (index < past_lengths[b]) | ~event.value.any()),
-            ]
-        self.opened, self.was_opened, self.past_lengths = opened, was_opened, past_lengths
-        self.reading, self.index = reading, index
-        m.d.comb += Cover(Cat(self.followed).any() & (rank == 1))
+    m.d.comb += [
+        Assert(~opened | Cat(dut.longest == length for length in lengths).any()),
+        Cover(followed.any() & (rank == 1)),
+    ]
+    return opened, followed
 
 
 class Images(Elaboratable):
@@ -131,7 +121,7 @@ class Images(Elaboratable):
                 found.append(here & this.any())
                 with m.If(here & mine & (number == row)):
                     m.d.sync += [there.eq(1), value.eq(this), rank.eq(before)]
-            after = (before + total(found, 1))[:width]
+            after = (before + sum(found))[:width]
             with m.If(busy):
                 m.d.sync += coming[b].eq(after)
             with m.If(mine):
@@ -142,8 +132,8 @@ class Images(Elaboratable):
         m.d.sync += [started.eq(1), past_slot.eq(dut.slot), past_busy.eq(busy)]
         m.d.comb += Assume(~opens | (started & ~busy & ~past_busy & ~dut.read & (dut.slot == past_slot)))
         image_opens = opens & ~dut.hidden & (dut.slot == slot) & known
-        lists = _Lists(
-            m, dut, inside, counts, image_opens, busy | opens, (there, bank_of_row, rank, block_of_row, value)
+        opened, followed = check_reading(
+            m, dut, inside, counts, image_opens, busy | opens, (there, bank_of_row, rank, value)
         )
 
         def tally(signal):
@@ -176,7 +166,7 @@ class Images(Elaboratable):
             Assert(~followed_slot | Cat(kept_longest == length for length in kept).any()),
             Assert(~there | known),
             Assert(~known | any_word),
-            Assert(~lists.opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
+            Assert(~opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
             Assert(known | ~any_word | (last_slot != slot) | begins),
         ]
         for b in range(banks):
@@ -199,7 +189,7 @@ class Images(Elaboratable):
                     Assert(rank < counts[b]),
                     Assert((address != place) | (held == event)),
                 ]
-            with m.If(lists.followed[b] & (address == delayed(m, place, 1, f"place_{b}"))):
+            with m.If(followed[b] & (address == delayed(m, place, 1, f"place_{b}"))):
                 m.d.comb += Assert(dut.events[b].as_value() == past_event)
         return m
 
@@ -241,16 +231,16 @@ class Hidden(Elaboratable):
                 with m.If((bank == b) & (append.block == block)):
                     m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
 
-        # A set is not opened or read while it is filled (sequencer.turn).
+        # A set is not opened or read while it is filled (sequencer).
         m.d.comb += Assume(~opens | (~mine & ~dut.read))
-        lists = _Lists(
+        opened, followed = check_reading(
             m,
             dut,
             inside,
             counts,
             opens & dut.hidden & (dut.hidden_set == chosen) & known,
             mine | opens,
-            (there, bank, rank, block, value),
+            (there, bank, rank, value),
         )
 
         # The same of the inside.
@@ -259,7 +249,7 @@ class Hidden(Elaboratable):
         m.d.comb += [
             Assert(~there | (known & (block <= last_block))),
             Assert(Cat(longest == length for length in lengths).any()),
-            Assert(~lists.opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
+            Assert(~opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
         ]
         for b in range(banks):
             m.d.comb += [
@@ -273,7 +263,7 @@ class Hidden(Elaboratable):
             with m.If(there & (bank == b) & value.any()):
                 m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
             past = delayed(m, Cat(place, event), 1, f"followed_{b}")
-            with m.If(lists.followed[b] & (address == past[: len(place)])):
+            with m.If(followed[b] & (address == past[: len(place)])):
                 m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
         return m
 
@@ -282,11 +272,12 @@ PROOFS = [
     *(
         Proof(
             f"events.images Q={banks}",
-            "an opened image's lists hold exactly its activations that are not zero, in order, and are as long; the "
-            "longest is known; there is value 0 beyond a list's end and without read; every accepted word is worked "
-            "off once",
-            f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; assumes words in "
-            "order (driver), no loading in a run (registers), no read in the cycle of an open (sequencer.turn)",
+            "an opened image's lists hold exactly its activations that are not zero, in order, and are as "
+            "long; the longest is known; there is value 0 beyond a list's end and without read; every "
+            "accepted word is worked off once",
+            f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; "
+            "assumes words in order (driver), no loading in a run (registers), no read in the cycle of an "
+            "open (sequencer)",
             lambda banks=banks: Images(banks),
             depth=2,
             induction=True,
@@ -299,8 +290,8 @@ PROOFS = [
         Proof(
             f"events.hidden Q={banks}",
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order",
-            f"Q = {banks}, 1024 outputs; assumes ascending row blocks (drain.sums), and that a set is not opened or read "
-            "while it is filled (sequencer.turn)",
+            f"Q = {banks}, 1024 outputs; assumes ascending row blocks (drain.sums), and that a set is not "
+            "opened or read while it is filled (sequencer)",
             lambda banks=banks: Hidden(banks),
             depth=2,
             induction=True,

@@ -45,8 +45,8 @@ def delayed(m, value, cycles: int, name: str):
 class Opened:
     """A component as a submodule, and the signals inside it by name: ``opened["tiles.produce"]``.
 
-    A name is a signal's own, or that of a local variable of ``elaborate`` or what it calls. Proofs by induction need them: the
-    claim alone says too little about the state that it starts from.
+    A name is a signal's own, or that of a local variable of ``elaborate`` or what it calls. Proofs by
+    induction need them: the claim alone says too little about the state that it starts from.
     """
 
     def __init__(self, m, component, name: str = "dut", platform=None) -> None:

@@ -144,10 +144,12 @@ class Halves(Elaboratable):
 PROOFS = [
     Proof(
         f"keys depth={depth} Q={banks}",
-        "a key that is read is the one that the source gave for that row and sample: it was written before, and is not "
-        "written over before the read, even if its sample is released in between",
-        f"Q = {banks}, {depth} keys a half, 1 to {depth} keys a sample; reads {READ_DELAY} cycles after the issue (the array), none "
-        f"issued with or after the release (sequencer.keys); release acts after {KEY_RELEASE}",
+        "a key that is read is the one that the source gave for that row and sample: it was written "
+        "before, and is not written over before the read, even if its sample is released in between",
+        f"Q = {banks}, {depth} keys a half, 1 to {depth} keys a sample, the last bank; reads come "
+        f"{READ_DELAY} cycles after the issue (array), none is issued with or after its sample's release "
+        f"(sequencer), which acts after {KEY_RELEASE} cycles; assumes that a layer's keys end at KEY_END, "
+        "and the last layer's at KEY_BLOCKS (driver)",
         lambda banks=banks, depth=depth: Halves(banks, depth),
         depth=2,
         induction=True,

@@ -44,8 +44,8 @@ class Sums(Elaboratable):
 PROOFS = [
     Proof(
         f"lanes.sum Q={banks} A={bits}",
-        "total is the tile's sum of (-1)^sign * coin * x so far, modulo 2^24, log2 Q cycles after the leaves; a tile's last "
-        "rows empty it",
+        "total is the tile's sum of (-1)^sign * coin * x so far, modulo 2^24, log2 Q cycles after the "
+        "leaves; a tile's last rows empty it",
         f"Q = {banks}, A = {bits}",
         lambda banks=banks, bits=bits: Sums(banks, bits),
         depth=2,

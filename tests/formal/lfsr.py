@@ -71,13 +71,18 @@ class Source(Elaboratable):
 PROOFS = [
     Proof(
         f"lfsr Q={banks}" + (f" bank {checked[0]}" if len(checked) < banks else ""),
-        f"a transfer steps a bank's state 2Q = {2 * banks} times, else it stays; a key is two successive outputs, the "
-        "first one low; a load writes its component alone",
+        f"a transfer steps a bank's state 2Q = {2 * banks} times, else it stays; a key is two successive "
+        "outputs, the first one low; a load writes its component alone",
         f"Q = {banks}, " + (f"bank {checked[0]}" if len(checked) < banks else "all banks") + ", all states",
         lambda banks=banks, checked=checked: Source(banks, checked),
         depth=1,
         induction=True,
         fast=banks == 1,
     )
-    for banks, checked in [(1, range(1)), (2, range(2)), (4, range(4)), *((8, range(b, b + 1)) for b in range(8))]
+    for banks, checked in [
+        (1, range(1)),
+        (2, range(2)),
+        (4, range(4)),
+        *((8, range(b, b + 1)) for b in range(8)),
+    ]
 ]

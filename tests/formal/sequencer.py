@@ -13,7 +13,7 @@ IDLE, PICK, LOAD, READY, STREAM = range(5)  # the FSM's states, in the order of 
 
 
 class Runs(Elaboratable):
-    """Any layer table, any lists, keys and votes; settings stay as they are (the registers refuse changes)."""
+    """Any layer table, any lists, keys and votes; settings stay as they are (the registers see to it)."""
 
     def __init__(self, lanes: int, banks: int, slots: int) -> None:
         self.geometry = Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=1024, image_slots=slots)
@@ -96,7 +96,7 @@ class Runs(Elaboratable):
             Assert(dut.key_sample == sample[:2]),
         ]
 
-        # The image queue: never fuller than there are images, nor read empty. ``passes``: begun and not decided.
+        # The image queue: never fuller than the images, nor read empty. ``passes``: begun, not decided.
         queue_level, fresh = inside["queue.level"], inside["fresh"]
         writes, reads = inside["w_en"], inside["r_en"]
         passes = Signal(16)
@@ -142,12 +142,13 @@ class Runs(Elaboratable):
 PROOFS = [
     Proof(
         f"sequencer P={lanes} Q={banks}",
-        "a tile's last event waits until the drain is done with the tile before (and, after logits, the vote is counted); "
-        "a list is opened when it is full, and filled while the other set is read, in ascending blocks; a layer starts when "
-        "its keys are there, and a sample is released between passes; the image queue never holds more than the images, and "
-        "is not read empty",
-        f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table; assumes one decision a pass (drain.sums, votes), and "
-        "settings that stay (registers)",
+        "a tile's last event waits until the drain is done with the tile before (and, after logits, the "
+        "vote is counted); a list is opened when it is full, and filled while the other set is read, in "
+        "ascending blocks; a layer starts when its keys are there, and a sample is released between "
+        "passes; the image queue never holds more than the images, and is not read empty",
+        f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table; assumes drain steps of at most P "
+        "/ Q (driver), one decision a pass (drain.sums, votes), settings that stay (registers), and no "
+        "start before the drain is done with the run before (not proved: its last decision comes later)",
         lambda lanes=lanes, banks=banks, slots=slots: Runs(lanes, banks, slots),
         depth=2,
         induction=True,

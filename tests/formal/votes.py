@@ -249,7 +249,8 @@ class Counts(Elaboratable):
             m.d.comb += [Assert(summed[43:] == now), Assert(summed[:32] == z.as_unsigned())]
             m.d.comb += Assert(summed[32:42] == past_class)
             m.d.comb += Assert(
-                inside["summed_place"] == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
+                inside["summed_place"]
+                == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
             )
         with m.If(added & (used != 0)):
             m.d.comb += Assert(sum_read == total)
@@ -270,7 +271,9 @@ class Counts(Elaboratable):
             m.d.comb += Assert(~margin_here | (inside["margin"] == margin))
             m.d.comb += Assert(~chosen | (used == passes.sample + 1))
         # Between passes the standing is the counts'; while a vote is counted, that of the votes before it.
-        m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | ranks(leader, row_lead, row_second))
+        m.d.comb += Assert(
+            ~(chosen & (ended[0] | ended[1]) & (used != 0)) | ranks(leader, row_lead, row_second)
+        )
         m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | (leader <= classes))
         for c in range(most):
             row = rows("votes")[c]
@@ -301,7 +304,8 @@ PROOFS = [
     Proof(
         "votes.argmax",
         "the class that gets the vote has the largest logit, and the lowest number of those that have it",
-        f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, drain.sums)",
+        f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, "
+        "drain.sums)",
         Argmax,
         depth=3,
         induction=True,
@@ -310,9 +314,12 @@ PROOFS = [
     ),
     Proof(
         "votes.counts",
-        "every pass is decided once, 3 cycles after its last logit; leader's and runner-up's votes are the largest and second "
-        "largest count, and decide who leaves; the host reads the model's votes, sums and samples used",
-        f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any number of passes and runs up to 2^24 samples",
+        "every pass is decided once, 3 cycles after its last logit; leader's and runner-up's votes are the "
+        "largest and second largest count, and decide who leaves; the host reads the model's votes, sums "
+        "and samples used",
+        f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any runs of fewer than 2^24 samples; "
+        "assumes that an image's samples come in order, each once (not proved), margins and reads outside "
+        "of runs (registers), logits as in votes.argmax",
         Counts,
         depth=2,
         induction=True,
