@@ -26,8 +26,10 @@ formalff -setundef -clk2ff -ff2anyinit -hierarchy
 setundef -undriven -anyseq
 opt -fast
 dffunmap
+{sweep}
 write_smt2 -wires model.smt2
 """
+SWEEP = "techmap; opt -fast; abc -script +strash;ifraig;dch;map; opt_clean"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Proof:
     induction: checked for all reachable states, by k-induction with k up to ``depth``. Without it, and with a
         depth above 1, the proof is bounded; with depth 1 the harness must have no state.
     cover: cycles in which every Cover statement must be reached; 0 if there is none.
+    sweep: equal parts of the logic are merged by abc first: what solvers need for networks of XORs.
     fast: run by the tests too.
     """
 
@@ -50,6 +53,7 @@ class Proof:
     depth: int = 1
     induction: bool = False
     cover: int = 0
+    sweep: bool = False
     fast: bool = False
 
     @property
@@ -85,7 +89,7 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
     fragment.add_domains(domain)
     model, _ = rtlil.convert_fragment(fragment, ports=[domain.clk], name="top")
     (folder / "model.il").write_text(model)
-    (folder / "model.ys").write_text(SCRIPT)
+    (folder / "model.ys").write_text(SCRIPT.format(sweep=SWEEP if proof.sweep else ""))
 
     def call(log: str, tool: str, *arguments: str) -> tuple[bool, str]:
         # The tools are WebAssembly programs: they run in the folder and are given relative paths.

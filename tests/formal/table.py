@@ -31,7 +31,8 @@ that depth.
 counterexample with z3: what SymbiYosys does with its smtbmc engine, with one start of Yosys a proof instead
 of three. Combinational claims go the same way, with a single cycle: z3 knows integers of many bits, which
 Yosys' own `sat` does not. A large claim is cut along the pipeline's registers, each stage asserted against
-the contract's words for it. A failed proof leaves a trace (`*.vcd`) and its logs in `build/proof/`.
+the contract's words for it; for the key source, abc merges equal XORs first. A failed proof leaves a trace
+(`*.vcd`) and its logs in `build/proof/`.
 
 **What is not proved.** That every run ends, and in how many cycles; the accelerator as a whole; the network
 between the array's lanes and banks; the log of logits; aborts. The simulations compare those with the
