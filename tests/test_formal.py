@@ -35,6 +35,8 @@ BROKEN = [
     ("registers 16x1", registers, "request.write & here & ~self.busy", "request.write & here"),
     ("sequencer P=16 Q=8", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
     ("sequencer P=16 Q=8", sequencer, "steps + DRAIN_LATENCY)", "steps + DRAIN_LATENCY - 1)"),
+    ("drain.sums P=16 Q=4", drain, "tile.bias + advance", "tile.bias"),
+    ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
     ("votes.argmax", votes, "(logit.z > best)", "(logit.z >= best)"),
 ]
 
