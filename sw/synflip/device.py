@@ -45,7 +45,15 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden`` or ``verilator``. Raises SynflipError for any other."""
+    """The device called ``name``: ``golden``, ``verilator``, or ``netlist:`` with ``ecp5`` or ``ice40``.
+
+    A netlist without a ``geometry`` is a small one (16x1), the others are 64x8. Raises SynflipError.
+    """
+    kind, _, family = name.partition(":")
+    if kind == "netlist":
+        from synflip_sim.netlist import open_netlist
+
+        return open_netlist(family, geometry)
     geometry = geometry or Geometry()
     if name == "golden":
         from synflip.golden import Golden
@@ -55,4 +63,4 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         from synflip_sim.verilator import open_verilator
 
         return open_verilator(geometry)
-    raise SynflipError(f"no device {name!r}; there are golden and verilator")
+    raise SynflipError(f"no device {name!r}; there are golden, verilator, netlist:ecp5 and netlist:ice40")
