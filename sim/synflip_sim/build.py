@@ -77,8 +77,8 @@ def build(geometry: Geometry, say: Say = lambda text: None) -> Path:
 
 
 def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Path of the library called ``name`` of content ``key``; if there is none, ``make`` leaves it in a folder
-    that it is given, as LIBRARY."""
+    """Path of the library called ``name`` of content ``key``; if there is none, ``make`` is given a folder to
+    leave it in, as LIBRARY."""
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
     library = root / f"{name}-{key}.so"

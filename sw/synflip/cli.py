@@ -512,10 +512,13 @@ def _infer(
 
     from synflip.compare import check_logits
     from synflip.device import open_device
+    from synflip.plan import plan
     from synflip.progress import bar, waiting
     from synflip.request import check_request
 
     check_request(samples, seed, None)
+    if name != "golden":
+        plan(model, geometry, samples, margin is not None, logits)  # refuses it before a simulator is built
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
     # A lead above the number of samples is never reached, whatever its size.
