@@ -1,4 +1,4 @@
-"""Our model of the ECP5's block RAM: cell by cell in cells/dp16kd_bench.sv, and as Yosys maps memories to it."""
+"""Our model of the ECP5's block RAM: its bench (cells/dp16kd_bench.sv), and what it refuses."""
 
 import os
 import re
@@ -50,8 +50,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dp16kd")
     (folder / "pins.sv").write_text(pins())
     done = verilate(
-        folder, "--cc", "--exe", "--main", "--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", "--top-module", "bench", "-Mdir", "obj", "-O3",
-        str(BENCH), "pins.sv", str(MODEL),
+        folder, "--cc", "--exe", "--main", "--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", "-O3",
+        "--top-module", "bench", "-Mdir", "obj", str(BENCH), "pins.sv", str(MODEL),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     make = ["make", "-C", "obj", "-f", "Vbench.mk", *MAKE, "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]

