@@ -106,7 +106,7 @@ def test_a_broken_lut_is_seen(digits, tmp_path: Path) -> None:
         text = text[: lut.start()] + changed + text[lut.end() :]
     chosen = tmp_path / "chosen.hex"
     (tmp_path / NETLIST).write_text(text + BROKEN_LUT.format(chosen=chosen))
-    compile_netlist(Family.ecp5, tmp_path, effort="-O0")
+    compile_netlist(Family.ecp5, tmp_path)
 
     want = golden(machine, model, pixels)
 

