@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from synflip import cli, device, modelfile
 from synflip.compare import QUANTITIES, compare
 from synflip.compiler import compile_network
 from synflip.data import load
-from synflip.device import open_device
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden import Golden
@@ -20,6 +20,7 @@ from synflip.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.train import train
+from synflip_sim import netlist
 from synflip_sim.build import LIBRARY
 from synflip_sim.netlist import NETLIST, Family, compile_netlist, small, synthesize
 from synflip_sim.verilator import VerilatorTransport
@@ -56,20 +57,21 @@ def digits() -> tuple[CompiledModel, NDArray[np.uint8]]:
 
 
 def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], margins=None) -> Result:
-    with Golden(machine) as device:
-        device.load(model)
-        return device.infer(pixels, SAMPLES, SEED, margins, logits=True)
+    with Golden(machine) as reference:
+        reference.load(model)
+        return reference.infer(pixels, SAMPLES, SEED, margins, logits=True)
 
 
 @pytest.mark.parametrize(("family", "name"), [("ecp5", "16x1"), ("ice40", "16x1"), ("ecp5", "16x2")])
 def test_digits(digits, family: str, name: str) -> None:
     model, pixels = digits
     machine = geometry(name)
-    with open_device(f"netlist:{family}", machine) as device:
-        device.load(model)
+    with device.open_device(f"netlist:{family}", machine) as accelerator:
+        accelerator.load(model)
         for margins in (None, np.full(SAMPLES, 3)):
             want = golden(machine, model, pixels, margins)
-            comparison = compare(want, device.infer(pixels, SAMPLES, SEED, margins, logits=True), device.name)
+            have = accelerator.infer(pixels, SAMPLES, SEED, margins, logits=True)
+            comparison = compare(want, have, accelerator.name)
             assert comparison.equal, comparison.first
             assert set(comparison.compared) == {quantity.replace("_", " ") for quantity in QUANTITIES}
             assert (want.votes.max(1) < want.used).any()  # the coins do decide something
@@ -113,9 +115,9 @@ def test_a_broken_lut_is_seen(digits, tmp_path: Path) -> None:
     def equal(number: int) -> bool:
         chosen.write_text(f"{number:02x}\n")
         try:
-            with Accelerator(VerilatorTransport(tmp_path / LIBRARY), timeout=2.0) as device:
-                device.load(model)
-                have = device.infer(pixels, SAMPLES, SEED, logits=True)
+            with Accelerator(VerilatorTransport(tmp_path / LIBRARY), timeout=2.0) as accelerator:
+                accelerator.load(model)
+                have = accelerator.infer(pixels, SAMPLES, SEED, logits=True)
         except SynflipError:
             return False  # it does not answer, or does not end
         return compare(want, have, "broken").equal
@@ -139,4 +141,30 @@ def test_small_is_enough_for_the_demo() -> None:
 @pytest.mark.parametrize("name", ["netlist", "netlist:", "netlist:xilinx"])
 def test_unknown_family(name: str) -> None:
     with pytest.raises(SynflipError, match="there are ecp5 and ice40"):
-        open_device(name)
+        device.open_device(name)
+
+
+def test_too_large_a_model_is_refused_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "open_device", lambda name, geometry: pytest.fail("opened"))
+    layer = Layer(np.zeros((10, 2000), np.uint16), np.zeros((10, 2000), np.uint8), np.zeros(10, np.int32))
+    modelfile.save(CompiledModel((layer,), 4, 8, (), tuple("0123456789"), 255), tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2000), np.uint8))
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
+    arguments = ["run", *files, "--out", str(tmp_path / "r.npz"), "--device", "netlist:ecp5"]
+    assert cli.main(arguments) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: the model (2000-10) does not fit the 16x1 accelerator: it needs 2000 keys")
+    assert line.count("\n") == 1
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(netlist, "synthesize", lambda *arguments: asked.append(arguments) or {"LUT4": 7654})
+    out = tmp_path / "a" / "b"
+    arguments = ["netlist", "--family", "ice40", "--geometry", "32x2", "--bits", "3", "--out", str(out)]
+    assert cli.main(arguments) == 0
+    assert asked == [(small(Geometry(32, 2, bits=3)), Family.ice40, out)]
+    assert out.is_dir()
+    assert "LUT4" in (text := capsys.readouterr().out) and "7,654" in text
