@@ -90,7 +90,7 @@ def test_refused_when_run(bench: Path, misuse: str, message: str) -> None:
     [
         ('.REGMODE_B("OUTREG")', "output registers are not modelled"),
         (".DATA_WIDTH_A(12)", "a data width of 12 is not modelled"),
-        ('.WRITEMODE_B("LAST")', "write mode LAST is not modelled"),
+        ('.WRITEMODE_B("LAST")', "LAST is not modelled"),
         ('.CSDECODE_A("0b001")', "chip selects are not modelled"),
         ('.CLKBMUX("INV")', "inverted clocks are not modelled"),
         ('.INIT_DATA("DYNAMIC")', "INIT_DATA"),
