@@ -3,7 +3,7 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, Shape
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
@@ -59,10 +59,15 @@ class _Platform:
         return m
 
 
-def convert(geometry: Geometry) -> str:
-    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+def component_verilog(component: Elaboratable, name: str) -> str:
+    """Verilog-2005 of any component, top module ``name``, and of the memories that it may have."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     top = verilog.convert(
-        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
+        component, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False
     )
     return top + CLOCKED + UNCLOCKED
+
+
+def convert(geometry: Geometry) -> str:
+    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+    return component_verilog(Accelerator(geometry), TOP)

