@@ -3,7 +3,8 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, Shape
+from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal, Value
+from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
@@ -59,11 +60,13 @@ class _Platform:
         return m
 
 
-def component_verilog(component: Elaboratable, name: str) -> str:
+def component_verilog(component: wiring.Component, name: str) -> str:
     """Verilog-2005 of any component, top module ``name``, and of the memories that it may have."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    members = [Value.cast(value) for _, _, value in component.signature.flatten(component)]
+    ports = [value for value in members if isinstance(value, Signal)]  # a stream that is always valid has none
     top = verilog.convert(
-        component, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False
+        component, name=name, platform=_Platform(), ports=ports, strip_internal_attrs=True, emit_src=False
     )
     return top + CLOCKED + UNCLOCKED
 

