@@ -13,7 +13,7 @@ from synflip_hdl.bundles import address_layout, event_layout, sums_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
 from synflip_sim.bench.keys import KeyMonitor
-from synflip_sim.bench.ports import child, pack, read, unpack
+from synflip_sim.bench.ports import block, pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.tiles import tiles
 
@@ -34,12 +34,12 @@ class ArrayMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._geometry, self._scoreboard = geometry, scoreboard
-        self._capture, self._sums = child(scope, "capture"), child(scope, "sums")
-        self._x = child(child(scope, "lane_0"), "x")
-        coins = [child(scope, f"coins_{bank}") for bank in range(geometry.banks)]
-        self._words = [[child(item, f"word_{bit}") for bit in range(geometry.bits)] for item in coins]
-        self._coins = [child(item, "coins") for item in coins]
-        self._signs = [child(item, "signs") for item in coins]
+        self._capture, self._sums = signal(scope, "capture"), signal(scope, "sums")
+        self._x = signal(block(scope, "lane_0"), "x")
+        coins = [block(scope, f"coins_{bank}") for bank in range(geometry.banks)]
+        self._words = [[signal(item, f"word_{bit}") for bit in range(geometry.bits)] for item in coins]
+        self._coins = [signal(item, "coins") for item in coins]
+        self._signs = [signal(item, "signs") for item in coins]
         values: dict[int, list[int]] = {}
         for row in trace.events:
             bank, cycle = int(row["bank"]), int(row["cycle"])

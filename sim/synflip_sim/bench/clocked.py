@@ -4,10 +4,10 @@ import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.trace import Trace
 
 from synflip_sim.bench.cases import SCRIPT, TRACE
@@ -25,6 +25,15 @@ class Driver(Protocol):
         """Set what ``cycle`` shall see, at its beginning."""
 
 
+@runtime_checkable
+class Responder(Driver, Protocol):
+    """Sets inputs that depend on outputs of the same cycle."""
+
+    def settle(self, cycle: int) -> None:
+        """Set them, in the middle of ``cycle``: registers have their values, the next edge is half a cycle
+        away."""
+
+
 class Monitor(Protocol):
     """Looks at outputs and signals inside."""
 
@@ -35,7 +44,7 @@ class Monitor(Protocol):
 class Bench:
     """The case to run, a scoreboard, random numbers, and the clock.
 
-    In each cycle all drivers drive, then, before the next rising edge, all monitors sample. Cycle 0 is the
+    In each cycle all drivers drive, responders respond, then, before the next rising edge, all monitors sample. Cycle 0 is the
     trace's; what comes before is preparation.
     """
 
@@ -61,11 +70,16 @@ class Bench:
     ) -> None:
         """Cycles ``first`` .. ``last``, a few beyond the trace unless told, then the scoreboard's verdict."""
         await self.reset()
+        responders = [driver for driver in drivers if isinstance(driver, Responder)]
         last = self.trace.cycles + 8 if last is None else last
         with self.reporting():
             for cycle in range(first, last + 1):
                 for driver in drivers:
                     driver.drive(cycle)
+                if responders:
+                    await FallingEdge(self.dut.clk)
+                for responder in responders:
+                    responder.settle(cycle)
                 await RisingEdge(self.dut.clk)
                 for monitor in monitors:
                     monitor.sample(cycle)

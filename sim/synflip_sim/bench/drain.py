@@ -10,7 +10,7 @@ from synflip.trace import Trace
 from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
-from synflip_sim.bench.ports import child, pack, read, unpack
+from synflip_sim.bench.ports import pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.tiles import tiles
 
@@ -21,7 +21,7 @@ class DrainMonitor:
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
         names = ("append_valid", "append", "logit_valid", "logit")
-        self._append_valid, self._append, self._logit_valid, self._logit = (child(scope, name) for name in names)
+        self._append_valid, self._append, self._logit_valid, self._logit = (signal(scope, name) for name in names)
         self._append_layout = append_layout(geometry)
         classes = int(trace.logits["class_"].max())
         for row in trace.drains:

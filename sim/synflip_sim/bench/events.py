@@ -10,7 +10,7 @@ from synflip.trace import EVENT, Trace
 from synflip_hdl.bundles import append_layout, event_layout
 
 from synflip_sim.bench.clocked import Bench, Player, noise
-from synflip_sim.bench.ports import child, pack, read, unpack
+from synflip_sim.bench.ports import pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.streams import StreamSource
 from synflip_sim.bench.tiles import tiles
@@ -21,7 +21,7 @@ class EventMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._events, self._longest = child(scope, "events"), child(scope, "longest")
+        self._events, self._longest = signal(scope, "events"), signal(scope, "longest")
         self._layout = data.ArrayLayout(event_layout(geometry), geometry.banks)
         cycles: dict[int, list[tuple[int, int] | None]] = {}
         for row in trace.events:

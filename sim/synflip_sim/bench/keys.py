@@ -10,7 +10,7 @@ from synflip.spec.memory_map import LayerField
 from synflip.trace import ADDRESS, KEY, Trace
 
 from synflip_sim.bench.clocked import Bench, Player, noise
-from synflip_sim.bench.ports import child, pack, read, unpack
+from synflip_sim.bench.ports import pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.tiles import layer_table
 
@@ -20,7 +20,7 @@ class FillMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._ready, self._payload = child(scope, "source__ready"), child(scope, "source__payload")
+        self._ready, self._payload = signal(scope, "source__ready"), signal(scope, "source__payload")
         self._layout = data.ArrayLayout(64, geometry.banks)
         for row in trace.fills:
             scoreboard.expect("keys filled in", int(row["cycle"]), row["keys"].tolist())

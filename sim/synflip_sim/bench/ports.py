@@ -5,6 +5,7 @@ from typing import Any
 
 from amaranth.hdl import Shape
 from amaranth.lib.data import ArrayLayout, Layout
+from cocotb.handle import HierarchyObject
 
 
 def pack(shape: Any, value: Any) -> int:
@@ -35,10 +36,20 @@ def read(handle: Any) -> int:
     return int(value) if len(value) == 1 else value.to_unsigned()
 
 
-def child(scope: Any, name: str) -> Any:
-    """A signal or instance inside ``scope``. Where a name was taken, the Verilog has it with a number behind."""
-    pattern = re.compile(re.escape(name) + r"(\$\d+)?")
-    found = [item for item in scope if pattern.fullmatch(item._name.strip("\\ "))]
+def signal(scope: HierarchyObject, name: str) -> Any:
+    """A signal inside an instance."""
+    return _inside(scope, name, instance=False)
+
+
+def block(scope: HierarchyObject, name: str) -> HierarchyObject:
+    """An instance inside an instance."""
+    return _inside(scope, name, instance=True)
+
+
+def _inside(scope: HierarchyObject, name: str, instance: bool) -> Any:
+    """Where its name was taken, the Verilog has an item with a number behind."""
+    items = {item._name.strip("\\ "): item for item in scope if isinstance(item, HierarchyObject) == instance}
+    found = [name] if name in items else [item for item in items if re.fullmatch(rf"{name}\$\d+", item)]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} signals or instances {name} in {scope._path}")
-    return found[0]
+        raise LookupError(f"{len(found)} {'instances' if instance else 'signals'} {name} in {scope._path}")
+    return items[found[0]]

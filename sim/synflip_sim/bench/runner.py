@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -118,7 +119,8 @@ def _compile(text: str, folder: Path, runtime: Path) -> Path:
     source.write_text(text)
     made.mkdir()
     for item in runtime.glob(RUNTIME):
-        shutil.copy(item, made)  # a copy is newer than its source: it is not compiled again
+        later = time.time() + 3600  # than all that Verilator is about to write: it is not compiled again
+        os.utime(shutil.copy(item, made), (later, later))
     try:
         get_runner("verilator").build(
             sources=[source], hdl_toplevel=TOP, build_dir=made, build_args=VERILATE, log_file=log
