@@ -13,8 +13,6 @@ from synflip.trace import Trace, cycle_trace
 from synflip_sim.bench.cases import CASES, SEED
 
 
-
-
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
     return CASES[request.param]
@@ -61,7 +59,7 @@ def test_events_are_the_contracts(case, trace):
                 q, sign = int(layer.q[output, event["row"]]), layer.sign[output, event["row"]]
                 assert event["coins"][lane] == reference.coin(row_keys[number], output, q, model.bits)
                 assert event["signs"][lane] == sign
-                total[lane] += int(event["x"]) * event["coins"][lane] * (-1 if sign else 1)
+                total[lane] += (-1 if sign else 1) * int(event["x"]) * int(event["coins"][lane])
             else:
                 assert not event["coins"][lane] and not event["signs"][lane]
     for tile in trace.tiles:
@@ -74,7 +72,11 @@ def test_results_are_the_golden_models(case, trace):
     golden.load(case.model())
     result = golden.infer(case.pixels(), case.samples, SEED, margins(case), logits=True)
     assert trace.cycles == result.cycles == trace.votes["cycle"].max() + 2
-    votes, used, sums = np.zeros_like(result.votes), np.zeros_like(result.used), np.zeros_like(result.logit_sums)
+    votes, used, sums = (
+        np.zeros_like(result.votes),
+        np.zeros_like(result.used),
+        np.zeros_like(result.logit_sums),
+    )
     for vote in trace.votes:
         votes[vote["slot"], vote["winner"]] += 1
         assert vote["count"] == votes[vote["slot"], vote["winner"]]
@@ -107,7 +109,7 @@ def test_hidden_values_are_the_next_layers_events(case, trace):
 
 
 def test_nothing_collides(case, trace):
-    """A bank issues at most one event a cycle, the drain gives at most one group, keys are there when read."""
+    """A bank issues at most one event a cycle, the drain gives at most one group, keys are there."""
     pairs = trace.events[["cycle", "bank"]].tolist()
     assert len(set(pairs)) == len(pairs)
     for table in (trace.drains, trace.logits, trace.votes, trace.fills, trace.tiles):

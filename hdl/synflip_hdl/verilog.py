@@ -64,7 +64,7 @@ def component_verilog(component: wiring.Component, name: str) -> str:
     """Verilog-2005 of any component, top module ``name``, and of the memories that it may have."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     members = [Value.cast(value) for _, _, value in component.signature.flatten(component)]
-    ports = [value for value in members if isinstance(value, Signal)]  # a stream that is always valid has none
+    ports = [value for value in members if isinstance(value, Signal)]  # no constants
     top = verilog.convert(
         component, name=name, platform=_Platform(), ports=ports, strip_internal_attrs=True, emit_src=False
     )

@@ -218,9 +218,10 @@ class Golden:
         the fullest bank of each layer (zeros unless ``with_loads``)."""
         model = assert_loaded(self.model)
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
-        for index, (inputs, z) in enumerate(self.layers(x, coins)):
+        for index, (inputs, sums) in enumerate(self.layers(x, coins)):
             if with_loads:
                 loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
+            z = sums
         return z.numpy(), loads
 
     def layers(

@@ -121,7 +121,7 @@ class Trace:
                 raise SynflipError(
                     f"{path}: table {name} is {table.ndim}-dimensional, {table.dtype}, not a list of {dtype}"
                 )
-            if len(table) and not (0 <= table["cycle"].min() and table["cycle"].max() < cycles):
+            if len(table) and not (table["cycle"].min() >= 0 and table["cycle"].max() < cycles):
                 raise SynflipError(f"{path}: table {name} has cycles outside 0..{cycles - 1}")
         return cls(geometry, cycles, **tables)
 
@@ -285,7 +285,14 @@ class _Tracer:
         return cycle
 
     def _events(
-        self, layer: int, tile: int, origin: dict[str, int], x: NDArray[np.uint8], start: int, end: int, load: int
+        self,
+        layer: int,
+        tile: int,
+        origin: dict[str, int],
+        x: NDArray[np.uint8],
+        start: int,
+        end: int,
+        load: int,
     ) -> None:
         """A tile's events: one a cycle from ``start`` on, but for the fullest bank's last, at ``end``."""
         row_keys, words, coins, signs = self.layer_words[layer]

@@ -1,4 +1,4 @@
-"""Bench of the whole accelerator: the driver's accesses over the streams, every block watched in every cycle."""
+"""Bench of the whole accelerator: the driver's accesses over the streams, all blocks watched in every cycle."""
 
 import os
 from typing import Any
@@ -18,13 +18,16 @@ from synflip_sim.bench.sequencer import SequencerMonitor
 from synflip_sim.bench.votes import VoteMonitor
 
 PATIENCE = 1000  # cycles without an answer, when one is waited for
-FLIP_VARIABLE = "SYNFLIP_BENCH_FLIP"  # set: turn one coin over; the seed chooses which
+#: Set: one coin is turned over; the seed chooses which. "unseen": and the monitor does not look at coins.
+FLIP_VARIABLE = "SYNFLIP_BENCH_FLIP"
 
 
 def monitors(bench: Bench) -> list[Monitor]:
     """One for each block, on its signals inside the accelerator."""
     geometry, trace, board = bench.geometry, bench.trace, bench.scoreboard
-    scope = {name: block(bench.dut, name) for name in ("sequencer", "keys", "events", "array", "drain", "votes")}
+    scope = {
+        name: block(bench.dut, name) for name in ("sequencer", "keys", "events", "array", "drain", "votes")
+    }
     return [
         SequencerMonitor(scope["sequencer"], geometry, trace, bench.script, board),
         FillMonitor(scope["keys"], geometry, trace, board),
@@ -52,10 +55,13 @@ class CoinFlipper:
 
 
 async def replay(bench: Bench, flipper: CoinFlipper | None = None) -> None:
-    """The script, with all monitors. The trace's cycle 0 is the first busy cycle; before it, nothing happens."""
+    """The script, with all monitors. Cycle 0 is the first busy cycle; before it, nothing happens."""
     dut, board = bench.dut, bench.scoreboard
     host = Host(dut, bench.script, bench.chance, board)
     watching = monitors(bench)
+    if os.environ.get(FLIP_VARIABLE) == "unseen":
+        for bank in range(bench.geometry.banks):
+            board.forget(f"coins of bank {bank}")
     await bench.reset()
     cycle = -1
     while not host.done:

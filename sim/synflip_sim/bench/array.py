@@ -30,7 +30,7 @@ def planes(values: NDArray[Any], bits: int) -> list[str]:
 
 
 class ArrayMonitor:
-    """What is in the pipeline for each event, in the cycle in which the stage has it, and sums at captures."""
+    """What the pipeline has of each event, in the cycle in which a stage has it, and sums at captures."""
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._geometry, self._scoreboard = geometry, scoreboard
@@ -62,7 +62,9 @@ class ArrayMonitor:
                 board.check(f"coins of bank {bank}", cycle, [hex(read(self._coins[bank]))])
                 board.check(f"signs of bank {bank}", cycle, [hex(read(self._signs[bank]))])
         x = read(self._x)
-        group = unpack(data.ArrayLayout(self._geometry.activation_bits, self._geometry.banks), x) if x else None
+        group = (
+            unpack(data.ArrayLayout(self._geometry.activation_bits, self._geometry.banks), x) if x else None
+        )
         board.check("values at the leaves", cycle, group)
         sums = unpack(sums_layout(self._geometry), read(self._sums)) if read(self._capture) else None
         board.check("sums", cycle, sums)

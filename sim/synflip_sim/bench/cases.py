@@ -1,4 +1,4 @@
-"""The runs that the benches compare: a small network on a small accelerator, its trace, the driver's accesses."""
+"""The runs that the benches compare: small networks on small accelerators."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,7 +103,9 @@ CASES = {
     # One bank; two tiles of classes; a narrow model on wide words.
     "16x1-k16": Case(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
     # Early stopping; tiles that end in the middle; three layers.
-    "16x2-k4": Case(_small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)),
+    "16x2-k4": Case(
+        _small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)
+    ),
     # Lanes that are no power of two; sparse, so that keys and turns are waited for.
     "48x4-k3": Case(_small(48, 4, 3), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
 }

@@ -11,8 +11,8 @@ from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.trace import Trace
 
 from synflip_sim.bench.cases import SCRIPT, TRACE
-from synflip_sim.bench.script import Script
 from synflip_sim.bench.scoreboard import Difference, Scoreboard
+from synflip_sim.bench.script import Script
 
 CASE_VARIABLE = "SYNFLIP_BENCH_CASE"  # folder with trace and script
 DIFFERENCE = "difference.json"  # in the folder in which the simulator runs
@@ -44,8 +44,8 @@ class Monitor(Protocol):
 class Bench:
     """The case to run, a scoreboard, random numbers, and the clock.
 
-    In each cycle all drivers drive, responders respond, then, before the next rising edge, all monitors sample. Cycle 0 is the
-    trace's; what comes before is preparation.
+    In each cycle all drivers drive, responders respond, then, before the next rising edge, all monitors
+    sample. Cycle 0 is the trace's; what comes before is preparation.
     """
 
     def __init__(self, dut: Any) -> None:

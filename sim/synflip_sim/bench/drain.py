@@ -21,7 +21,9 @@ class DrainMonitor:
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
         names = ("append_valid", "append", "logit_valid", "logit")
-        self._append_valid, self._append, self._logit_valid, self._logit = (signal(scope, name) for name in names)
+        self._append_valid, self._append, self._logit_valid, self._logit = (
+            signal(scope, name) for name in names
+        )
         self._append_layout = append_layout(geometry)
         classes = int(trace.logits["class_"].max())
         for row in trace.drains:

@@ -68,7 +68,12 @@ async def events(dut: Any) -> None:
         for index, cycle in enumerate(tile.issues):
             player.at(cycle, read=1, index=index)
     for row in trace.drains:
-        group = {"hidden_set": row["set"], "begin": row["block"] == 0, "block": row["block"], "values": row["values"]}
+        group = {
+            "hidden_set": row["set"],
+            "begin": row["block"] == 0,
+            "block": row["block"],
+            "values": row["values"],
+        }
         player.at(int(row["cycle"]), append_valid=1, append=pack(append, group))
     words = []
     for offset, word in bench.script.of(Region.IMAGES):

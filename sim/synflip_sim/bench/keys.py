@@ -69,7 +69,7 @@ class KeySource:
 
 
 class ReadyMonitor:
-    """Asks in every cycle whether a layer's keys are there. The last sample that was begun, or the next one."""
+    """Asks in every cycle whether a layer's keys are there: of the last sample that was begun, or the next."""
 
     def __init__(self, bench: Bench, player: Player) -> None:
         self._ready, self._scoreboard = bench.dut.ready, bench.scoreboard
@@ -78,7 +78,9 @@ class ReadyMonitor:
         blocks = int(table[-1][LayerField.KEY_END])
         for cycle in range(1, bench.trace.cycles):
             sample = int(picks["sample"][picks["cycle"] <= cycle][-1])
-            sample += (sample + 1) * blocks <= int(np.searchsorted(fills["cycle"], cycle)) and bench.chance.random() < 0.3
+            sample += (sample + 1) * blocks <= int(
+                np.searchsorted(fills["cycle"], cycle)
+            ) and bench.chance.random() < 0.3
             end = int(bench.chance.choice(table)[LayerField.KEY_END])
             player.at(cycle, sample=sample % 4, end=end)
             there = int(np.searchsorted(fills["cycle"], cycle)) >= sample * blocks + end

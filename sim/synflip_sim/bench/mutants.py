@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import synflip_hdl
 from synflip.errors import SynflipError
 
 from synflip_sim.bench.cases import CASES
+from synflip_sim.bench.runner import BENCHES, build
 
 CASE = "16x2-k4"  # has several of everything: tiles, banks, layers, images, samples, and early stopping
 HDL = Path(synflip_hdl.__file__).parent
@@ -347,7 +349,14 @@ MUTANTS = [
         "the last class has no logit",
     ),
     # The votes.
-    Mutant("votes-tie", "votes", "votes.py", "(logit.z > best)", "(logit.z >= best)", "ties go to the highest class"),
+    Mutant(
+        "votes-tie",
+        "votes",
+        "votes.py",
+        "(logit.z > best)",
+        "(logit.z >= best)",
+        "ties go to the highest class",
+    ),
     Mutant(
         "votes-sums-first",
         "votes",
@@ -568,19 +577,67 @@ def patch(mutant: Mutant, folder: Path) -> Path:
     return folder
 
 
-def outcome(mutant: Mutant, bench: str, case: Path) -> str | None:
-    """The difference that a bench found in a mutant, or None. Raises SynflipError if it did not run."""
+def outcomes(mutant: Mutant, benches: Sequence[str], case: Path, known: Iterable[str] = ()) -> dict[str, str]:
+    """Bench -> the difference that it found, if any. Raises SynflipError if a bench did not run.
+
+    known: simulators without a defect, which need not run.
+    """
     with tempfile.TemporaryDirectory() as name:
         path = os.pathsep.join((str(patch(mutant, Path(name))), *sys.path))
         done = subprocess.run(
-            [sys.executable, "-m", "synflip_sim.bench.runner", bench, str(case)],
+            [sys.executable, "-m", "synflip_sim.bench.runner", str(case), *benches, "--known", *known],
             env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
         )
-    found = done.stdout.strip().splitlines()
-    if done.returncode == 1 and found and found[-1].startswith(f"{bench}: "):
-        return found[-1]
-    if done.returncode:
-        raise SynflipError(f"mutant {mutant.name}: bench {bench} did not run:\n{done.stderr[-3000:]}")
-    return None
+    lines = [line.partition(": ") for line in done.stdout.splitlines()]
+    found = {bench: difference for bench, _, difference in lines if bench in benches}
+    if done.returncode != (1 if found else 0):
+        raise SynflipError(f"mutant {mutant.name}: a bench did not run:\n{done.stderr[-3000:]}")
+    return found
+
+
+def table(found: dict[str, dict[str, str]]) -> str:
+    """Markdown. found: mutant -> bench -> difference."""
+    lines = [
+        "# Mutants",
+        "",
+        "Deliberate defects of the gateware, and the benches that found them; the one named first must. Written",
+        "by `make mutants`; the defects are in `sim/synflip_sim/bench/mutants.py`.",
+        "",
+        "| mutant | what it breaks | found by | first difference |",
+        "|---|---|---|---|",
+    ]
+    for mutant in MUTANTS:
+        differences = found[mutant.name]
+        benches = sorted(differences, key=lambda bench: bench != mutant.bench)
+        first = differences[benches[0]].partition(": expected")[0] if benches else ""
+        lines.append(f"| {mutant.name} | {mutant.breaks} | {', '.join(benches) or '**nobody**'} | {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Exit status 1 if the bench that must find a mutant did not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True, help="the file to write")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
+    chosen = parser.parse_args()
+    benches = chosen.bench
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
+        case = CASES[CASE].prepare(Path(folder))
+        known = [build(bench, CASES[CASE].geometry).name for bench in benches]
+
+        def judge(mutant: Mutant) -> dict[str, str]:
+            differences = outcomes(mutant, benches, case, known)
+            print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
+            return differences
+
+        found = dict(zip([mutant.name for mutant in MUTANTS], pool.map(judge, MUTANTS), strict=True))
+    chosen.table.write_text(table(found))
+    missed = [mutant.name for mutant in MUTANTS if mutant.bench not in found[mutant.name]]
+    sys.exit(f"not found by their bench: {', '.join(missed)}" if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

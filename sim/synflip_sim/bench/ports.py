@@ -1,4 +1,4 @@
-"""Values of ports: integers on the simulator's side, dictionaries and lists by the gateware's layouts on ours."""
+"""Values of ports: integers in the simulator, dictionaries and lists by the gateware's layouts in a bench."""
 
 import re
 from typing import Any
@@ -37,19 +37,14 @@ def read(handle: Any) -> int:
 
 
 def signal(scope: HierarchyObject, name: str) -> Any:
-    """A signal inside an instance."""
-    return _inside(scope, name, instance=False)
+    """A signal inside an instance; inside the top, a port."""
+    return getattr(scope, name)
 
 
 def block(scope: HierarchyObject, name: str) -> HierarchyObject:
-    """An instance inside an instance."""
-    return _inside(scope, name, instance=True)
-
-
-def _inside(scope: HierarchyObject, name: str, instance: bool) -> Any:
-    """Where its name was taken, the Verilog has an item with a number behind."""
-    items = {item._name.strip("\\ "): item for item in scope if isinstance(item, HierarchyObject) == instance}
-    found = [name] if name in items else [item for item in items if re.fullmatch(rf"{name}\$\d+", item)]
+    """An instance inside an instance. Where its name was taken, the Verilog has it with a number behind."""
+    instances = [item for item in scope if isinstance(item, HierarchyObject)]
+    found = [item for item in instances if re.fullmatch(rf"\\?{name}(\$\d+)? ?", item._name)]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} {'instances' if instance else 'signals'} {name} in {scope._path}")
-    return items[found[0]]
+        raise LookupError(f"{len(found)} instances {name} in {scope._path}")
+    return found[0]

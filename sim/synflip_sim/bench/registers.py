@@ -1,4 +1,4 @@
-"""Bench of the registers: requests good and bad, with a host that hesitates, against the memory map in words."""
+"""Bench of the registers: requests good and bad, with a host that hesitates, against the memory map."""
 
 import random
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 
 
 class RegisterMonitor:
-    """Who gets what, in every cycle: a request is taken, its strobes, its answer a cycle later, two for a read.
+    """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, two.
 
     Driver, too, of the results that the memories would give, a cycle after their offset.
     """
@@ -177,7 +177,9 @@ async def registers(dut: Any) -> None:
     chance = bench.chance
     items = requests(bench.script, bench.geometry, chance)
     cycles = 5 * len(items)
-    player = Player(dut, busy=0, cycles=noise(chance, 64), logged=noise(chance, 24), load_ready=noise(chance, 1))
+    player = Player(
+        dut, busy=0, cycles=noise(chance, 64), logged=noise(chance, 24), load_ready=noise(chance, 1)
+    )
     busy = 0
     for cycle in range(cycles):
         busy ^= chance.random() < 0.05

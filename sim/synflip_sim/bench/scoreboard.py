@@ -39,6 +39,10 @@ class Scoreboard:
             raise ValueError(f"{what} is expected twice in cycle {cycle}")
         cycles[cycle] = value
 
+    def forget(self, what: str) -> None:
+        """Expect nothing of this name any more."""
+        self._expected.pop(what, None)
+
     def expects(self, what: str, cycle: int) -> bool:
         """Whether there is something to see; for monitors of values that are noise in all other cycles."""
         return cycle in self._expected.get(what, ())

@@ -1,4 +1,4 @@
-"""The driver's accesses of one inference, as a list: recorded under the real driver, replayed by the benches."""
+"""The driver's accesses of one inference: recorded under the real driver, replayed by the benches."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -13,7 +13,9 @@ class StreamSource:
     """Driver of an input stream: sends its items in order, with random idle cycles. An item stays until it is
     taken."""
 
-    def __init__(self, dut: Any, name: str, chance: random.Random, items: Iterable[int], busy: float = 0.7) -> None:
+    def __init__(
+        self, dut: Any, name: str, chance: random.Random, items: Iterable[int], busy: float = 0.7
+    ) -> None:
         self._valid, self._ready, self._payload = (
             getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")
         )

@@ -1,4 +1,4 @@
-"""Tiles of a trace as the sequencer hands them on: when their events are issued, where keys and weights are."""
+"""Tiles of a trace as the sequencer hands them on: when events are issued, where keys and weights are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def layer_table(script: Script) -> NDArray[Any]:
 @dataclass(frozen=True)
 class Tile:
     """issues: cycles in which event 0, 1, ... is issued. capture: of its sums. place, tile: what the sequencer
-    says of it to the array and to the drain, by field. rows: the trace's row."""
+    says of it to the array and to the drain, by field. row, events: the trace's."""
 
     issues: list[int]
     capture: int

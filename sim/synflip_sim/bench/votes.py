@@ -1,6 +1,6 @@
 """Bench of the votes: logits in; votes, sums, samples used, and images that leave."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import cocotb
 from synflip.spec.cycles import LOGIT_TO_DECISION
@@ -44,7 +44,12 @@ class VoteMonitor:
 class ResultMonitor:
     """Driver and monitor of the host's reads after the run: an answer is there a cycle after its offset."""
 
-    PORTS = {Region.VOTES: "vote", Region.SUMS: "logit_sum", Region.USED: "used", Region.LOG: "logged"}
+    PORTS: ClassVar = {
+        Region.VOTES: "vote",
+        Region.SUMS: "logit_sum",
+        Region.USED: "used",
+        Region.LOG: "logged",
+    }
 
     def __init__(self, bench: Bench, player: Player, first: int) -> None:
         self._dut, self._scoreboard = bench.dut, bench.scoreboard
