@@ -1,4 +1,4 @@
-"""Bench of the whole accelerator: the driver's accesses over the streams, all blocks watched in every cycle."""
+"""Bench of the whole accelerator: the driver's accesses over the streams, all blocks watched each cycle."""
 
 import os
 from typing import Any

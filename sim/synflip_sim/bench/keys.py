@@ -69,7 +69,7 @@ class KeySource:
 
 
 class ReadyMonitor:
-    """Asks in every cycle whether a layer's keys are there: of the last sample that was begun, or the next."""
+    """Asks in every cycle whether a layer's keys are there: of the last sample begun, or the next."""
 
     def __init__(self, bench: Bench, player: Player) -> None:
         self._ready, self._scoreboard = bench.dut.ready, bench.scoreboard

@@ -570,7 +570,8 @@ def patch(mutant: Mutant, folder: Path) -> Path:
     text = (HDL / mutant.file).read_text()
     if text.count(mutant.old) != 1:
         raise SynflipError(
-            f"mutant {mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times in {mutant.file}, not once"
+            f"mutant {mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times "
+            f"in {mutant.file}, not once"
         )
     shutil.copytree(HDL, folder / HDL.name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / HDL.name / mutant.file).write_text(text.replace(mutant.old, mutant.new))
@@ -602,8 +603,8 @@ def table(found: dict[str, dict[str, str]]) -> str:
     lines = [
         "# Mutants",
         "",
-        "Deliberate defects of the gateware, and the benches that found them; the one named first must. Written",
-        "by `make mutants`; the defects are in `sim/synflip_sim/bench/mutants.py`.",
+        "Deliberate defects of the gateware, and the benches that found them; the one named first must.",
+        "Written by `make mutants`; the defects are in `sim/synflip_sim/bench/mutants.py`.",
         "",
         "| mutant | what it breaks | found by | first difference |",
         "|---|---|---|---|",

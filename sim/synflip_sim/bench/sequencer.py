@@ -71,8 +71,8 @@ class SequencerMonitor:
 
 
 class Neighbours:
-    """Driver of what depends on the sequencer: whether the keys are there that it asks for, how long the lists
-    are that it opened."""
+    """Driver of what depends on the sequencer: whether the keys are there that it asks for, how long the
+    lists are that it opened."""
 
     def __init__(self, bench: Bench) -> None:
         self._dut = bench.dut

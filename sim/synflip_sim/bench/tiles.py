@@ -21,8 +21,8 @@ def layer_table(script: Script) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Tile:
-    """issues: cycles in which event 0, 1, ... is issued. capture: of its sums. place, tile: what the sequencer
-    says of it to the array and to the drain, by field. row, events: the trace's."""
+    """issues: cycles in which event 0, 1, ... is issued. capture: of its sums. place, tile: what the
+    sequencer says of it to the array and to the drain, by field. row, events: the trace's."""
 
     issues: list[int]
     capture: int
