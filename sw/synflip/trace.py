@@ -26,7 +26,7 @@ from synflip.spec.cycles import (
 from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import keys
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
+from synflip.spec.sizes import ceil_div, key_offsets
 
 # Cycles from the issue of an event until the output of a stage has it: one more than the stage's row in the
 # table of docs/architecture.md.
@@ -253,8 +253,9 @@ class _Tracer:
             tiles = ceil_div(layer.outputs, lanes)
             sums = np.pad(z - layer.bias, (0, tiles * lanes - layer.outputs))
             final = index == len(times) - 1
-            following = np.zeros(0) if final else values[index + 1][0]
-            following = np.pad(following, (0, padded_rows(layer.outputs) + lanes - len(following)))
+            outgoing = np.zeros(tiles * lanes, dtype=np.uint8)
+            if not final:
+                outgoing[: layer.outputs] = values[index + 1][0]
             for tile in range(tiles):
                 self._events(index, tile, origin, x, start, end, int(loads[index]))
                 outputs = slice(tile * lanes, (tile + 1) * lanes)
@@ -279,7 +280,7 @@ class _Tracer:
                         capture + DRAIN_LATENCY + steps,
                         set=index % 2,
                         block=tile * lanes // banks + steps,
-                        values=following[outputs].reshape(-1, banks)[: len(steps)],
+                        values=outgoing[outputs].reshape(-1, banks)[: len(steps)],
                     )
                 start, end = end + 1, end + period
         return cycle

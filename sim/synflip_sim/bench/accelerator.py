@@ -8,7 +8,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.trace import COINS
 
 from synflip_sim.bench.array import ArrayMonitor
-from synflip_sim.bench.clocked import Bench, Monitor
+from synflip_sim.bench.clocked import Bench, Monitor, reporting
 from synflip_sim.bench.drain import DrainMonitor
 from synflip_sim.bench.events import EventMonitor
 from synflip_sim.bench.host import Host
@@ -84,5 +84,5 @@ async def accelerator(dut: Any) -> None:
     """One inference."""
     bench = Bench(dut)
     flipper = CoinFlipper(bench) if FLIP_VARIABLE in os.environ else None
-    with bench.reporting():
+    with reporting():
         await replay(bench, flipper)

@@ -11,7 +11,7 @@ from synflip.spec.memory_map import Region, lane_position
 from synflip.trace import COINS, EVENT, WORDS, Trace
 from synflip_hdl.bundles import address_layout, event_layout, sums_layout
 
-from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
+from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
 from synflip_sim.bench.keys import KeyMonitor
 from synflip_sim.bench.ports import block, pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
@@ -129,7 +129,7 @@ async def array(dut: Any) -> None:
             player.at(cycle + EVENT, events=pack(group, events))
         player.at(tile.issues[-1], last=1)
     answers = KeyAnswers(bench)
-    monitors = [
+    monitors: list[Monitor] = [
         answers,
         KeyMonitor(dut.keys, geometry, trace, bench.scoreboard),
         ArrayMonitor(dut, geometry, trace, bench.scoreboard),

@@ -2,7 +2,8 @@
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -72,7 +73,7 @@ class Bench:
         await self.reset()
         responders = [driver for driver in drivers if isinstance(driver, Responder)]
         last = self.trace.cycles + 8 if last is None else last
-        with self.reporting():
+        with reporting():
             for cycle in range(first, last + 1):
                 for driver in drivers:
                     driver.drive(cycle)
@@ -85,18 +86,15 @@ class Bench:
                     monitor.sample(cycle)
             self.scoreboard.finish()
 
-    def reporting(self) -> "_Reporting":
-        """Context that leaves a difference where the launching process finds it."""
-        return _Reporting()
 
-
-class _Reporting:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, Difference):
-            error.save(Path(DIFFERENCE))
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Leaves a difference where the process that launched the bench finds it."""
+    try:
+        yield
+    except Difference as difference:
+        difference.save(Path(DIFFERENCE))
+        raise
 
 
 class Player:

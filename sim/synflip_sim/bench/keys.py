@@ -9,7 +9,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField
 from synflip.trace import ADDRESS, KEY, Trace
 
-from synflip_sim.bench.clocked import Bench, Player, noise
+from synflip_sim.bench.clocked import Bench, Monitor, Player, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.tiles import layer_table
@@ -123,7 +123,7 @@ async def keys(dut: Any) -> None:
     for cycle, places in reads.items():
         player.at(cycle, address=pack(address, places))
     source = KeySource(dut, trace, geometry)
-    monitors = [
+    monitors: list[Monitor] = [
         FillMonitor(dut, geometry, trace, bench.scoreboard),
         KeyMonitor(dut.data, geometry, trace, bench.scoreboard),
         ReadyMonitor(bench, player),

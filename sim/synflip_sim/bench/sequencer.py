@@ -24,8 +24,8 @@ class SequencerMonitor:
     ) -> None:
         self._scoreboard, self._cycles = scoreboard, trace.cycles
         self._place, self._tile = address_layout(geometry), tile_layout(geometry)
-        names = ("busy", "open", "hidden", "hidden_set", "slot", "read", "index", "key_release", "key_sample")
-        names += ("key_end", "place", "last", "tile_valid", "tile", "cycles")
+        names = ["busy", "open", "hidden", "hidden_set", "slot", "read", "index", "key_release", "key_sample"]
+        names += ["key_end", "place", "last", "tile_valid", "tile", "cycles"]
         self._signals = {name: signal(scope, name) for name in names}
         table = layer_table(script)
         for row in trace.opens:

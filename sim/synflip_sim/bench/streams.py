@@ -54,9 +54,8 @@ class StreamSink:
         eager: float = 0.6,
         first: int | None = None,
     ) -> None:
-        self._valid, self._ready, self._payload = (
-            getattr(dut, f"{name}__{part}", None) for part in ("valid", "ready", "payload")
-        )
+        self._valid = getattr(dut, f"{name}__valid", None)  # a stream that is always valid has none
+        self._ready, self._payload = getattr(dut, f"{name}__ready"), getattr(dut, f"{name}__payload")
         self._name = name
         self._chance, self._eager, self._scoreboard, self._taken = chance, eager, scoreboard, taken
         self._first = first

@@ -8,7 +8,7 @@ from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip.trace import Trace
 from synflip_hdl.bundles import logit_layout, pass_layout
 
-from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
+from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack
 from synflip_sim.bench.scoreboard import Scoreboard
 from synflip_sim.bench.script import ANY, Kind
@@ -104,5 +104,5 @@ async def votes(dut: Any) -> None:
         }
         player.at(int(row["cycle"]), logit_valid=1, logit=pack(logit_layout(), logit))
     results = ResultMonitor(bench, player, trace.cycles)
-    monitors = [VoteMonitor(dut, trace, bench.scoreboard), results]
+    monitors: list[Monitor] = [VoteMonitor(dut, trace, bench.scoreboard), results]
     await bench.run(first, [player], monitors, last=results.last)
