@@ -47,7 +47,7 @@ class Accelerator(wiring.Component):
         m.submodules.source = source = LfsrSource(geometry.banks)
         events = EventLists(geometry)
         keys = KeyMemory(geometry.banks, geometry.key_depth)
-        array = Array(geometry, events.event)
+        array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)
         sequencer = Sequencer(geometry, events.index_bits)

@@ -60,8 +60,8 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5``, ``netlist:ice40``, or
-    one of them with a geometry of its own: ``verilator:64x8``.
+    """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``.
 
     Without a geometry a netlist is a small one (16x1), the others are 64x8. Raises SynflipError.
     """

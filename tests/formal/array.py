@@ -20,7 +20,7 @@ class Timing(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Array(self.geometry, data.StructLayout({"block": 10, "value": 8}))
+        dut = Array(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut)
         layout = address_layout(self.geometry)

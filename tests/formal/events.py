@@ -127,13 +127,16 @@ class Images(Elaboratable):
             with m.If(mine):
                 m.d.sync += counts[b].eq(after)
 
-        # Lists are not opened while words come in or a list is read, and the slot is there a cycle before.
-        past_slot, past_busy, started = Signal(8), Signal(), Signal()
-        m.d.sync += [started.eq(1), past_slot.eq(dut.slot), past_busy.eq(busy)]
-        m.d.comb += Assume(~opens | (started & ~busy & ~past_busy & ~dut.read & (dut.slot == past_slot)))
+        # Lists are not opened while words of the same image come in or a list is read, and the slot is there
+        # a cycle before. Words of other images may come at any time.
+        past_slot, started = Signal(8), Signal()
+        m.d.sync += [started.eq(1), past_slot.eq(dut.slot)]
+        clash = busy & (last_slot == dut.slot)
+        past_clash, past_mine = delayed(m, clash, 1, "clash"), delayed(m, mine, 1, "mine")
+        m.d.comb += Assume(~opens | (started & ~clash & ~past_clash & ~dut.read & (dut.slot == past_slot)))
         image_opens = opens & ~dut.hidden & (dut.slot == slot) & known
         opened, followed = check_reading(
-            m, dut, inside, counts, image_opens, busy | opens, (there, bank_of_row, rank, value)
+            m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
         )
 
         def tally(signal):
@@ -153,8 +156,8 @@ class Images(Elaboratable):
             Assert(busy | (step == 0)),
             Assert(inside["tallies.hit_0"] == (started & (past_slot[:2] == slot[:2]))),
             Assert(
-                busy
-                | past_busy
+                mine
+                | past_mine
                 | (inside["tallies.kept_0"] == inside["tallies.row"])
                 | ~inside["tallies.hit_0"]
             ),
@@ -276,8 +279,8 @@ PROOFS = [
             "long; the longest is known; there is value 0 beyond a list's end and without read; every "
             "accepted word is worked off once",
             f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; "
-            "assumes words in order (driver), no loading in a run (registers), no read in the cycle of an "
-            "open (sequencer)",
+            "assumes words in order (driver), no word of an image in a run of it (registers), no read in the "
+            "cycle of an open (sequencer)",
             lambda banks=banks: Images(banks),
             depth=2,
             induction=True,

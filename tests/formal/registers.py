@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import MAGIC, REGISTERS, VERSION, Region, extent
+from synflip.spec.memory_map import IMAGE_WORD_BITS, MAGIC, REGISTERS, VERSION, Region, extent
 from synflip_hdl.registers import READABLE, SETTINGS, WRITABLE, Registers
 
 from .helpers import Opened, delayed, free_inputs
@@ -31,7 +31,10 @@ class Bus(Elaboratable):
 
         # What the memory map allows.
         settings = dut.settings
-        runnable = (settings["IMAGES"] != 0) & (settings["IMAGES"] <= self.geometry.image_slots)
+        past_slot = settings["FIRST_SLOT"] + settings["IMAGES"]
+        runnable = (settings["IMAGES"] != 0) & (past_slot <= self.geometry.image_slots)
+        slot = offset[IMAGE_WORD_BITS:]
+        others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
         runnable &= (settings["SAMPLES"] != 0) & ~dut.busy
         start, abort = data[0], data[1]
         allowed, control = Signal(), Signal()
@@ -40,9 +43,10 @@ class Bus(Elaboratable):
                 inside_region = offset < extent(item, self.geometry)
                 with m.Case(item):
                     if item in WRITABLE:
-                        m.d.comb += allowed.eq(write & inside_region & ~dut.busy)
+                        free_for_host = others if item is Region.IMAGES else 0
+                        m.d.comb += allowed.eq(write & inside_region & (~dut.busy | free_for_host))
                     if item in READABLE:
-                        m.d.comb += allowed.eq(~write & inside_region & ~dut.busy)
+                        m.d.comb += allowed.eq(~write & inside_region)
                     if item is Region.REGISTERS:
                         with m.Switch(offset):
                             for register in REGISTERS.values():
@@ -67,6 +71,7 @@ class Bus(Elaboratable):
             Assert(dut.start == (works & control & start)),
             Assert(dut.abort == (works & control & abort)),
             Assert(~dut.write[Region.IMAGES] | dut.load_ready),
+            Assert(~accepted | write | (region == Region.REGISTERS) | dut.results_free),
         ]
         for name in SETTINGS:
             setting, kept = settings[name], Signal(REGISTERS[name].bits, name=f"kept_{name}")
@@ -146,7 +151,7 @@ PROOFS = [
         "every request is answered once, in order, a write in the next cycle, a read in two, with the "
         "value that the map says; valid and payload stay until ready; a refused request moves no register "
         "and no strobe, an allowed one exactly its own; a word for the event lists is taken only when they "
-        "take it",
+        "take it, and results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,

@@ -24,18 +24,19 @@ class Runs(Elaboratable):
         depth = pipeline_depth(banks)
         dut = Sequencer(self.geometry, 4)
         inside = Opened(m, dut, platform=Followed())
-        settings = ("layers", "images", "samples", "early")
+        settings = ("layers", "first_slot", "images", "samples", "early")
         free_inputs(m, dut, *settings, "start", "decided")
         for name in settings:
             signal = getattr(dut, name)
             m.d.comb += signal.eq(fixed(m, signal.shape(), name))
         decided = free(m, 1, "decided")
+        past_slot = dut.first_slot + dut.images
         state, layer, sample = inside["fsm_state"], inside["layer"], inside["sample"]
         tile, layout = dut.tile, tile_layout(self.geometry)
         m.d.comb += [
             dut.decided.eq(decided),
             dut.start.eq(free(m, 1, "start")),
-            Assume((dut.images != 0) & (dut.images <= self.geometry.image_slots) & (dut.samples != 0)),
+            Assume((dut.images != 0) & (past_slot <= self.geometry.image_slots) & (dut.samples != 0)),
             Assume(dut.layers < 8),
             Assume(~dut.last | (tile.steps < tile_steps)),  # LAST_STEPS is as the driver writes it
         ]
@@ -100,7 +101,7 @@ class Runs(Elaboratable):
         queue_level, fresh = inside["queue.level"], inside["fresh"]
         writes, reads = inside["w_en"], inside["r_en"]
         passes = Signal(16)
-        begins = (state == PICK) & ((fresh != dut.images) | (queue_level != 0))
+        begins = (state == PICK) & ((fresh != past_slot) | (queue_level != 0))
         m.d.comb += Assume(~decided | (passes != 0))  # one decision a pass: drain.sums, votes
         m.d.comb += Assume(passes != 0xFFFF)
         m.d.sync += passes.eq(passes + begins - decided)
@@ -127,15 +128,15 @@ class Runs(Elaboratable):
             Assert((state != STREAM) | (reading_set == ~layer[0])),
             Assert((state != STREAM) | (inner.begin == first_tile)),
             Assert((state != STREAM) | (inner.block == Mux(first_tile, 0, next_block))),
-            Assert((state == IDLE) | (fresh <= dut.images)),
+            Assert((state == IDLE) | ((fresh >= dut.first_slot) & (fresh <= past_slot))),
             Assert((state != IDLE) | (queue_level == 0)),
         ]
-        retired = inside["retired"]
+        retired, taken = inside["retired"], fresh - dut.first_slot
         with m.If(dut.early):
-            m.d.comb += Assert((state == IDLE) | (fresh == retired + queue_level + passes))
+            m.d.comb += Assert((state == IDLE) | (taken == retired + queue_level + passes))
             m.d.comb += Assert((state != IDLE) | (passes == 0))
         with m.Else():
-            m.d.comb += Assert(queue_level <= fresh)
+            m.d.comb += Assert((state == IDLE) | (queue_level <= taken))
         return m
 
 

@@ -109,23 +109,21 @@ class Counts(Elaboratable):
         geometry = Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS, result_depth=depth, log_depth=16)
         dut = Votes(geometry)
         inside = Opened(m, dut, platform=Spread(depth))
-        free_inputs(m, dut, "class_shift", "samples", "early", "start", "margin_write", "busy")
+        free_inputs(m, dut, "class_shift", "samples", "early", "start", "margin_write")
         passes = _Passes(m, dut, most)
         logit, slot, classes = dut.logit, fixed(m, 8, "slot"), passes.classes
         samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
-        start, busy = free(m, 1, "start"), free(m, 1, "busy")
+        start = free(m, 1, "start")
         m.d.comb += [
             dut.class_shift.eq(CLASS_SHIFT),
             dut.samples.eq(samples),
             dut.early.eq(early),
             dut.start.eq(start),
-            dut.busy.eq(busy),
             Assume((slot < SLOTS) & (samples != 0)),
             Assume(~dut.logit_valid | (logit.current.slot < SLOTS)),
         ]
-        # A run's passes lie between its start and its end; margins are not written in between.
+        # A run's passes come after its start; margins are not written in between.
         under_way = (passes.next_class != 0) | (passes.quiet != 0)
-        m.d.comb += Assume(busy | ~(dut.logit_valid | under_way))
         m.d.comb += Assume(~start | ~(dut.logit_valid | under_way))
 
         # The model. Its samples come in order, each once.
@@ -193,8 +191,10 @@ class Counts(Elaboratable):
             Cover(kept & early & dut.leaves & (used != samples)),
         ]
 
-        # What the host reads, a cycle after the offset.
-        asked, idle = delayed(m, dut.offset, 1, "offset"), delayed(m, ~busy, 1, "idle")
+        # What the host reads, a cycle after the offset: any time but while a pass of this image is under way.
+        asked = delayed(m, dut.offset, 1, "offset")
+        idle = delayed(m, dut.free & ~(under_way & chosen), 1, "idle")
+        m.d.comb += Assert(dut.free | dut.logit_valid | under_way)
         with m.If(idle & (used != 0)):
             for c, count in enumerate(counts):
                 m.d.comb += Assert((asked != (slot << CLASS_SHIFT) + c) | (c > classes) | (dut.vote == count))
@@ -318,8 +318,9 @@ PROOFS = [
         "largest and second largest count, and decide who leaves; the host reads the model's votes, sums "
         "and samples used",
         f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any runs of fewer than 2^24 samples; "
-        "assumes that an image's samples come in order, each once (not proved), margins and reads outside "
-        "of runs (registers), logits as in votes.argmax",
+        "assumes that an image's samples come in order, each once (not proved), margins written outside of "
+        "runs (registers), logits as in votes.argmax; nothing is claimed of an image's results while a pass "
+        "of it is under way",
         Counts,
         depth=2,
         induction=True,
