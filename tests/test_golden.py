@@ -103,10 +103,10 @@ def same_counts(result: Result, outcome: reference.Outcome) -> None:
 def check(model: CompiledModel, pixels: np.ndarray, samples: int, seed: int, margins: Any = None) -> Result:
     """Golden equals the reference in every number; the model's pixels are its activations."""
     table = None if margins is None else np.array(margins)
-    result = infer(model, pixels, samples, seed, margins=table, logits=True)
+    result = infer(model, pixels, samples, seed, margin=table, logits=True)
     outcome = expected(model, pixels, samples, seed, margins)
     equal(result, outcome)
-    without = infer(model, pixels, samples, seed, margins=table)
+    without = infer(model, pixels, samples, seed, margin=table)
     assert without.logits is None
     same_counts(without, outcome)
     assert without.votes.sum(1).tolist() == without.used.tolist()
@@ -216,7 +216,7 @@ def test_margins_by_hand(margins: list[int], used: int) -> None:
 
 def test_margins_beyond_63_bits_are_never_reached() -> None:
     margins = np.full(4, 2**64 - 1, np.uint64)
-    result = infer(constant(0, [1, 2]), np.ones((1, 6), np.uint8), 4, seed=0, margins=margins)
+    result = infer(constant(0, [1, 2]), np.ones((1, 6), np.uint8), 4, seed=0, margin=margins)
     assert result.used.tolist() == [4]
 
 
@@ -402,16 +402,16 @@ MARGINS = np.array([3, 3, 3, 2, 2, 2, 1, 1, 1, 1])
 
 def test_images_leave_at_different_times() -> None:
     """What makes the next tests worth something: margins that part the batch."""
-    used = infer(UNSURE, PIXELS, 10, 2, margins=MARGINS).used
+    used = infer(UNSURE, PIXELS, 10, 2, margin=MARGINS).used
     assert len(set(used.tolist())) > 1
 
 
 @pytest.mark.parametrize("margins", [None, MARGINS])
 def test_an_image_s_result_does_not_depend_on_its_batch(margins: np.ndarray | None) -> None:
-    whole = infer(UNSURE, PIXELS, 10, 2, margins=margins, logits=True)
+    whole = infer(UNSURE, PIXELS, 10, 2, margin=margins, logits=True)
     assert whole.logits is not None
     for chosen in ([0], [6], [3, 1], [6, 5, 4, 3, 2, 1, 0], [2, 2, 2], [1, 4]):
-        part = infer(UNSURE, PIXELS[chosen], 10, 2, margins=margins, logits=True)
+        part = infer(UNSURE, PIXELS[chosen], 10, 2, margin=margins, logits=True)
         assert part.logits is not None
         assert part.votes.tolist() == whole.votes[chosen].tolist()
         assert part.logit_sums.tolist() == whole.logit_sums[chosen].tolist()
@@ -432,7 +432,7 @@ def test_fewer_samples_are_the_first_samples() -> None:
 def test_an_image_does_not_change_the_coins_of_another_sample_s_network() -> None:
     """With margins an image's logits are those without, until it leaves."""
     free = infer(UNSURE, PIXELS, 10, 2, logits=True).logits
-    held = infer(UNSURE, PIXELS, 10, 2, margins=MARGINS, logits=True)
+    held = infer(UNSURE, PIXELS, 10, 2, margin=MARGINS, logits=True)
     assert free is not None
     assert held.logits is not None
     for n, used in enumerate(held.used.tolist()):
@@ -454,7 +454,7 @@ def test_memory_limits_do_not_show(monkeypatch: pytest.MonkeyPatch, margins: np.
     for keys_at_once, images_at_once in ((1, 2), (3 * 32, 1), (1 << 18, 3)):
         monkeypatch.setattr(golden, "KEYS_AT_ONCE", keys_at_once)
         monkeypatch.setattr(golden, "IMAGES_AT_ONCE", images_at_once)
-        equal(infer(UNSURE, PIXELS, 10, 2, margins=margins, logits=True), outcome)
+        equal(infer(UNSURE, PIXELS, 10, 2, margin=margins, logits=True), outcome)
 
 
 @pytest.mark.parametrize(("lanes", "banks"), [(16, 1), (32, 2), (128, 8), (16, 4)])
@@ -462,7 +462,7 @@ def test_counts_do_not_depend_on_the_geometry(lanes: int, banks: int) -> None:
     with Golden(Geometry(lanes=lanes, banks=banks, bits=3)) as device:
         device.load(UNSURE)
         equal(
-            device.infer(PIXELS, 10, 2, margins=MARGINS, logits=True),
+            device.infer(PIXELS, 10, 2, margin=MARGINS, logits=True),
             expected(UNSURE, PIXELS, 10, 2, MARGINS),
         )
 
@@ -509,18 +509,18 @@ def test_progress_runs_to_its_end() -> None:
         ({"samples": 2**31}, ["samples", str(2**31)]),
         ({"seed": -1}, ["seed", "-1"]),
         ({"seed": 2**64}, ["seed", str(2**64)]),
-        ({"margins": MARGINS[:-1]}, ["margins", "10", "[9]"]),
-        ({"margins": np.append(MARGINS, 1)}, ["margins", "10", "[11]"]),
-        ({"margins": MARGINS[:, None]}, ["margins", "[10, 1]"]),
-        ({"margins": np.array(3)}, ["margins", "[]"]),
-        ({"margins": MARGINS / 2}, ["margins", "float64"]),
-        ({"margins": np.full(10, np.nan)}, ["margins", "float64"]),
-        ({"margins": np.where(np.arange(10) == 4, -1, MARGINS)}, ["margin", "4", "-1"]),
+        ({"margin": MARGINS[:-1]}, ["margins", "10", "[9]"]),
+        ({"margin": np.append(MARGINS, 1)}, ["margins", "10", "[11]"]),
+        ({"margin": MARGINS[:, None]}, ["margins", "[10, 1]"]),
+        ({"margin": np.array(3)}, ["margins", "[]"]),
+        ({"margin": MARGINS / 2}, ["margins", "float64"]),
+        ({"margin": np.full(10, np.nan)}, ["margins", "float64"]),
+        ({"margin": np.where(np.arange(10) == 4, -1, MARGINS)}, ["margin", "4", "-1"]),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(request_: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(SynflipError) as error:
-        infer(UNSURE, **({"pixels": PIXELS, "samples": 10, "seed": 2, "margins": MARGINS} | request_))
+        infer(UNSURE, **({"pixels": PIXELS, "samples": 10, "seed": 2, "margin": MARGINS} | request_))
     message = str(error.value)
     assert message.isprintable()
     for word in words:
@@ -530,3 +530,20 @@ def test_bad_requests_are_refused_in_one_line(request_: dict[str, Any], words: l
 def test_nothing_runs_before_a_model_is_loaded() -> None:
     with Golden(GEOMETRY) as device, pytest.raises(SynflipError, match="no model"):
         device.infer(PIXELS, 1, 0)
+
+
+def test_one_margin_for_all_samples() -> None:
+    for margin in (0, 2, 10**30):
+        table = np.full(10, min(margin, 100))
+        one, many = infer(UNSURE, PIXELS, 10, 2, margin=margin), infer(UNSURE, PIXELS, 10, 2, margin=table)
+        assert one.used.tolist() == many.used.tolist()
+        np.testing.assert_array_equal(one.votes, many.votes)
+
+
+def test_a_stream_of_blocks() -> None:
+    with Golden(GEOMETRY) as device:
+        device.load(UNSURE)
+        whole = device.infer(PIXELS, 10, 2)
+        blocks = iter((PIXELS[:3], PIXELS[3:4], PIXELS[4:4], PIXELS[4:]))
+        parts = list(device.stream(blocks, 10, 2))
+    np.testing.assert_array_equal(np.concatenate([part.votes for part in parts]), whole.votes)

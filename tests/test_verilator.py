@@ -105,6 +105,16 @@ def test_full_batches_take_turns(device):
     assert (result.votes.sum(1) == 7).all()
 
 
+def test_the_engine_hardly_waits_for_the_host(flagship):
+    """The next batch is written, and the last one's results are read, while a batch runs."""
+    rng = np.random.default_rng(10)
+    model = network((784, 256, 256, 10), 4, 8, rng)
+    flagship.load(model)
+    before = flagship.transport.cycles
+    result = flagship.infer(images(64, model, rng), 4, 10)
+    assert result.cycles > 0.9 * (flagship.transport.cycles - before)
+
+
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 1024, 3), (8, 1024), (1024, 16), (5, 1, 1, 1, 1, 1, 1, 1, 2)])
 @pytest.mark.parametrize("always", [None, 0, 1], ids=["random", "never", "always"])
 def test_edge_sizes(flagship, sizes, always):

@@ -7,6 +7,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_LOG, Region
 
 from synflip_hdl.array import Array
+from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.drain import Drain
 from synflip_hdl.events import EventLists
 from synflip_hdl.keys import KeyMemory
@@ -22,7 +23,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     request, response: streams of bus requests and their answers, see ``registers.Registers``.
-    busy: a run is under way.
+    busy: a run is under way. run_slots: its images' slots, the first and one past the last.
+    logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -32,6 +34,9 @@ class Accelerator(wiring.Component):
                 "request": In(stream.Signature(REQUEST)),
                 "response": Out(stream.Signature(RESPONSE)),
                 "busy": Out(1),
+                "run_slots": Out(RUN_SLOTS),
+                "logit_valid": Out(1),
+                "logit": Out(WATCHED_LOGIT),
             }
         )
 
@@ -42,7 +47,7 @@ class Accelerator(wiring.Component):
         m.submodules.source = source = LfsrSource(geometry.banks)
         events = EventLists(geometry)
         keys = KeyMemory(geometry.banks, geometry.key_depth)
-        array = Array(geometry, events.event)
+        array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)
         sequencer = Sequencer(geometry, events.index_bits)
@@ -64,10 +69,13 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             # The host's side.
             self.busy.eq(sequencer.busy),
+            self.run_slots.first.eq(settings["FIRST_SLOT"]),
+            self.run_slots.past.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
             registers.busy.eq(sequencer.busy),
             registers.cycles.eq(sequencer.cycles),
             registers.logged.eq(votes.logged_count),
             registers.load_ready.eq(events.load.ready),
+            registers.results_free.eq(votes.free),
             source.load.eq(registers.write[Region.SEEDS]),
             source.load_bank.eq(registers.offset[2:]),
             source.load_component.eq(registers.offset[:2]),
@@ -106,6 +114,7 @@ class Accelerator(wiring.Component):
             # Sequencer.
             sequencer.start.eq(registers.start),
             sequencer.layers.eq(settings["LAYERS"]),
+            sequencer.first_slot.eq(settings["FIRST_SLOT"]),
             sequencer.images.eq(settings["IMAGES"]),
             sequencer.samples.eq(settings["SAMPLES"]),
             sequencer.early.eq(early),
@@ -137,12 +146,15 @@ class Accelerator(wiring.Component):
             drain.largest.eq(settings["ACTIVATION_MAX"]),
             # Votes.
             votes.start.eq(registers.start),
-            votes.busy.eq(sequencer.busy),
             votes.class_shift.eq(settings["CLASS_SHIFT"]),
             votes.samples.eq(settings["SAMPLES"]),
             votes.early.eq(early),
             votes.log.eq((settings["OPTIONS"] & OPTION_LOG) != 0),
             votes.logit_valid.eq(drain.logit_valid),
             votes.logit.eq(drain.logit),
+            self.logit_valid.eq(drain.logit_valid),
+            self.logit.z.eq(drain.logit.z),
+            self.logit.first.eq(drain.logit.class_ == 0),
+            self.logit.last.eq(drain.logit.last),
         ]
         return m

@@ -1,4 +1,4 @@
-"""The device's end of the serial line: requests in frames to requests on the bus, answers back. docs/uart.md."""
+"""The device's end of the serial line: requests in frames to requests on the bus, and answers back."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -71,16 +71,17 @@ class Link(wiring.Component):
         m.d.comb += [
             write_port.addr.eq(frame.length - (REQUEST_WORDS - 1)),
             write_port.data.eq(frame.word),
-            write_port.en.eq(frame.word_valid & (frame.length >= REQUEST_WORDS - 1) & (frame.length < LONGEST - 1)),
+            write_port.en.eq(
+                frame.word_valid & (frame.length >= REQUEST_WORDS - 1) & (frame.length < LONGEST - 1)
+            ),
         ]
-        with m.If(frame.word_valid):
-            with m.Switch(frame.length):
-                with m.Case(0):
-                    m.d.sync += tag.eq(frame.word)
-                with m.Case(1):
-                    m.d.sync += head.eq(frame.word)
-                with m.Case(2):
-                    m.d.sync += count.eq(frame.word)
+        with m.If(frame.word_valid), m.Switch(frame.length):
+            with m.Case(0):
+                m.d.sync += tag.eq(frame.word)
+            with m.Case(1):
+                m.d.sync += head.eq(frame.word)
+            with m.Case(2):
+                m.d.sync += count.eq(frame.word)
 
         m.d.comb += [
             read_port.addr.eq(outcome.done[: log2(MAX_WORDS)]),
@@ -106,7 +107,9 @@ class Link(wiring.Component):
                     m.d.sync += outcome.status.eq(Status.UNKNOWN)
                 with m.Elif((count == 0) | (count > MAX_WORDS) | (length != expected)):
                     m.d.sync += outcome.status.eq(Status.LENGTH)
-                with m.Elif((tag.session == 0) | ((tag.session != session) & (head.command != Command.HELLO))):
+                with m.Elif(
+                    (tag.session == 0) | ((tag.session != session) & (head.command != Command.HELLO))
+                ):
                     m.d.sync += outcome.status.eq(Status.NO_SESSION)
                 with m.Elif(head.command == Command.HELLO):
                     m.d.sync += session.eq(tag.session)

@@ -8,19 +8,23 @@ from synflip.spec.memory_map import (
     ADDRESS_BITS,
     CONTROL_ABORT,
     CONTROL_START,
+    IMAGE_WORD_BITS,
     MAGIC,
     OFFSET_BITS,
+    REGIONS,
     REGISTERS,
     VERSION,
     Region,
     extent,
 )
 
+from synflip_hdl.bundles import SLOT_BITS
+
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
 SETTINGS = tuple(name for name, register in REGISTERS.items() if register.access == "RW")
-WRITABLE = (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS)
-READABLE = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
+WRITABLE = tuple(region for region, info in REGIONS.items() if info.access == "W")
+READABLE = tuple(region for region, info in REGIONS.items() if info.access == "R")
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
 
 
@@ -28,10 +32,11 @@ class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
 
     Answered with an error, without effect: an address outside the map, a write to what is read only and the
-        other way round, any write but CONTROL while a run is busy, reading results while it is busy, a start
-        while busy, with an abort, of no images, of more images than there are slots, or of no samples.
+        other way round, any write while a run is busy but CONTROL and images in slots that are not the run's,
+        a start while busy, with an abort, of no images, of slots that are not there, or of no samples.
 
-    Throughput a write a cycle, a read every two.
+    Throughput a write a cycle, a read every two. A write of an image waits for the event lists, a read of
+    results for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
@@ -39,7 +44,8 @@ class Registers(wiring.Component):
     busy, cycles, logged: of the run. start, abort: strobes.
     settings: the RW registers, by name.
     offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
-    results: of the readable regions, a cycle after ``offset``.
+    results_free: no run reads the results in this cycle. results: of the readable regions, a cycle after
+        ``offset``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -58,6 +64,7 @@ class Registers(wiring.Component):
                 "data": Out(32),
                 "write": Out(16),
                 "load_ready": In(1),
+                "results_free": In(1),
                 "results": In(data.ArrayLayout(32, len(READABLE))),
             }
         )
@@ -74,20 +81,30 @@ class Registers(wiring.Component):
         read_error = Signal()
         free, accept, refused = Signal(), Signal(), Signal()
         loading = request.write & (region == Region.IMAGES)
+        reading_results = ~request.write & (region != Region.REGISTERS)
+        settings = self.settings
+        past_slot = Signal(SLOT_BITS + 2)  # of the run's images
+        slot = offset[IMAGE_WORD_BITS:]
         m.d.comb += [
             free.eq(~reading & (~self.response.valid | self.response.ready)),
-            self.request.ready.eq(free & (~loading | self.load_ready)),
+            self.request.ready.eq(
+                free & (~loading | self.load_ready) & (~reading_results | self.results_free)
+            ),
             accept.eq(self.request.valid & self.request.ready),
             self.offset.eq(Mux(reading, read_offset, offset)),
             self.data.eq(request.data),
             refused.eq(1),
+            past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
         ]
 
         for item in WRITABLE:
-            with m.If(request.write & in_region(item) & ~self.busy):
+            allowed = ~self.busy
+            if item == Region.IMAGES:
+                allowed |= (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)
+            with m.If(request.write & in_region(item) & allowed):
                 m.d.comb += [refused.eq(0), self.write[item].eq(accept)]
         for item in READABLE:
-            with m.If(~request.write & in_region(item) & ~self.busy):
+            with m.If(~request.write & in_region(item)):
                 m.d.comb += refused.eq(0)
 
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
@@ -95,11 +112,10 @@ class Registers(wiring.Component):
         for name, register in REGISTERS.items():
             here = (region == Region.REGISTERS) & (offset == register.offset)
             if name == "CONTROL":
-                settings = self.settings
                 startable = (
                     ~self.busy
                     & (settings["IMAGES"] != 0)
-                    & (settings["IMAGES"] <= self.geometry.image_slots)
+                    & (past_slot <= self.geometry.image_slots)
                     & (settings["SAMPLES"] != 0)
                 )
                 with m.If(request.write & here):
@@ -111,7 +127,7 @@ class Registers(wiring.Component):
                     ]
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
-                m.d.comb += self.settings[name].eq(setting)
+                m.d.comb += settings[name].eq(setting)
                 with m.If(request.write & here & ~self.busy):
                     m.d.comb += refused.eq(0)
                     with m.If(accept):

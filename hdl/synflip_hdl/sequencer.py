@@ -27,7 +27,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     start: begin a run. busy: it runs. cycles: clock cycles that it took so far.
-    layers: layers - 1. images, samples: of the run. early: images may leave early.
+    layers: layers - 1. first_slot, images, samples: of the run. early: images may leave early.
     open, hidden, hidden_set, slot, longest, read, index: the event lists.
     key_sample, key_end, key_ready, key_release: the key memory.
     place, last: to the array, with ``read``. tile_valid, tile: to the drain.
@@ -44,6 +44,7 @@ class Sequencer(wiring.Component):
                 "busy": Out(1),
                 "cycles": Out(64),
                 "layers": In(4),
+                "first_slot": In(SLOT_BITS),
                 "images": In(SLOT_BITS + 1),
                 "samples": In(SAMPLE_BITS),
                 "early": In(1),
@@ -103,6 +104,8 @@ class Sequencer(wiring.Component):
         head, back = Signal(waiting), Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
         fresh, retired = Signal(SLOT_BITS + 1), Signal(SLOT_BITS + 1)
+        past_slot = Signal(SLOT_BITS + 1)
+        m.d.comb += past_slot.eq(self.first_slot + self.images)
         sample = Signal(SAMPLE_BITS)
 
         place, tile = Signal(address_layout(geometry)), Signal(tile_layout(geometry))
@@ -140,14 +143,20 @@ class Sequencer(wiring.Component):
 
         with m.FSM():
             with m.State("idle"), m.If(self.start):
-                m.d.sync += [fresh.eq(0), retired.eq(0), sample.eq(0), hold.eq(0), self.cycles.eq(0)]
+                m.d.sync += [
+                    fresh.eq(self.first_slot),
+                    retired.eq(0),
+                    sample.eq(0),
+                    hold.eq(0),
+                    self.cycles.eq(0),
+                ]
                 m.next = "pick"
 
             with m.State("pick"):
                 m.d.comb += self.busy.eq(1)
                 following = Signal(SAMPLE_BITS)
                 m.d.comb += following.eq(sample + (head.parity != sample[0]))
-                with m.If(fresh != self.images):
+                with m.If(fresh != past_slot):
                     begin(fresh[:SLOT_BITS], sample)
                     m.d.sync += fresh.eq(fresh + 1)
                     m.next = "load"

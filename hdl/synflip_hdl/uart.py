@@ -64,9 +64,8 @@ class Receiver(wiring.Component):
             m.d.sync += phase.eq(sum_)
             with m.If(tick):
                 m.d.sync += left.eq(left - 1)
-                with m.If(left == FRAME_BITS):
-                    with m.If(line):
-                        m.d.sync += left.eq(0)
+                with m.If(left == FRAME_BITS), m.If(line):
+                    m.d.sync += left.eq(0)
                 with m.Elif(left == 1):
                     m.d.comb += self.bytes.valid.eq(line)
                 with m.Else():

@@ -21,12 +21,13 @@ class Votes(wiring.Component):
 
     Members
     -------
-    start: a run begins. busy: it runs, the host may not read.
+    start: a run begins.
     class_shift: log2 of the results that an image takes. samples: of the run. early, log: options.
     logit_valid, logit: from the drain.
     decided, leaves, decision: a pass's vote was counted; its image has had its last sample; which pass.
-    margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle later
-        vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the log.
+    margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle after
+        ``free``, vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the
+        log.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -34,7 +35,6 @@ class Votes(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "busy": In(1),
                 "class_shift": In(4),
                 "samples": In(SAMPLE_BITS),
                 "early": In(1),
@@ -47,6 +47,7 @@ class Votes(wiring.Component):
                 "margin_write": In(1),
                 "offset": In(OFFSET_BITS),
                 "data": In(32),
+                "free": Out(1),
                 "vote": Out(SAMPLE_BITS),
                 "logit_sum": Out(32),
                 "used": Out(SAMPLE_BITS),
@@ -96,7 +97,7 @@ class Votes(wiring.Component):
         m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
         opening = summed.current.sample == 0
         m.d.comb += [
-            sums_read.addr.eq(Mux(self.busy, place, self.offset[1:])),
+            sums_read.addr.eq(Mux(self.logit_valid, place, self.offset[1:])),
             sums_write.addr.eq(summed_place),
             sums_write.data.eq(Mux(opening, 0, sums_read.data) + summed.z),
             sums_write.en.eq(summed_valid),
@@ -113,7 +114,7 @@ class Votes(wiring.Component):
         before, counted = Signal(standing), Signal(SAMPLE_BITS)
         after = Signal(standing)
         m.d.comb += [
-            votes_read.addr.eq(Mux(self.busy, result(summed.current.slot, winner), self.offset)),
+            votes_read.addr.eq(Mux(count_next, result(summed.current.slot, winner), self.offset)),
             standing_read.addr.eq(summed.current.slot),
             margins_read.addr.eq(summed.current.sample),
             counted.eq(Mux(first, 0, votes_read.data) + 1),
@@ -152,6 +153,7 @@ class Votes(wiring.Component):
 
         # The host's side.
         half = Signal()
+        m.d.comb += self.free.eq(~self.logit_valid & ~count_next)
         m.d.sync += half.eq(self.offset[0])
         m.d.comb += [
             margins_write.addr.eq(self.offset),

@@ -9,6 +9,9 @@
 
 #include "Vsynflip.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -96,6 +99,12 @@ int synflip_wait(void* bench, uint64_t limit) {
     while (limit-- && b.top->busy) b.edge();
     return b.top->busy;
 }
+
+#if VM_COVERAGE
+void synflip_coverage(void* bench, const char* path) {
+    static_cast<Bench*>(bench)->context.coveragep()->write(path);
+}
+#endif
 
 uint64_t synflip_cycles(void* bench) { return static_cast<Bench*>(bench)->cycles; }
 }

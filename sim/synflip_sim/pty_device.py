@@ -6,11 +6,24 @@ import select
 import threading
 import tty
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import SerialLine, build
+from synflip_sim.build import Say, cached, compile_library, content_key
+
+HARNESS = Path(__file__).with_name("serial_harness.cpp")
+
+
+@dataclass(frozen=True)
+class SerialLine:
+    """The line of a simulated UART. divisor: cycles a bit. silence_bits: bit times of silence that end a
+    frame."""
+
+    divisor: int
+    silence_bits: int
+
 
 LINE = SerialLine(divisor=4, silence_bits=1024)
 CYCLES = 2000  # simulated between two looks at the pseudo-terminal
@@ -19,6 +32,21 @@ ROOM = 4096  # bytes moved at once
 
 #: What arrives of bytes sent over a line.
 Line = Callable[[bytes], bytes]
+
+
+def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
+    """Path of the library for ``geometry`` behind a UART, built if it is not cached. Raises SynflipError."""
+
+    def make(folder: Path) -> None:
+        from synflip_hdl.verilog import convert_serial
+
+        say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
+        text = convert_serial(geometry, line.divisor, 1, line.silence_bits)
+        (folder / "synflip.v").write_text(text)
+        compile_library(folder, ["synflip.v"], say, harness=HARNESS)
+
+    name = f"{geometry.name}-k{geometry.bits}-serial{line.divisor}-{line.silence_bits}"
+    return cached(name, content_key(geometry, [HARNESS, Path(__file__)]), make)
 
 
 class SerialBench:
@@ -65,11 +93,11 @@ class PtyDevice:
         line: SerialLine = LINE,
         to_device: Line = bytes,
         from_device: Line = bytes,
-        say: Callable[[str], None] = lambda text: None,
+        say: Say = lambda text: None,
     ) -> None:
         """to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``. Raises SynflipError
         if the simulator cannot be built."""
-        self._bench = SerialBench(build(geometry, say, line), line)
+        self._bench = SerialBench(build(geometry, line, say), line)
         self._to_device, self._from_device = to_device, from_device
         # So long the device may do something without a sign of it: carry out a request, wait for a silence.
         self._linger = line.silence_bits * line.divisor + 4 * CYCLES

@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import build
+from synflip_sim.build import Say, build
 
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
 
@@ -64,6 +63,10 @@ class VerilatorTransport:
         """Let the device run on for a while, or until it is idle."""
         self._library.synflip_wait(self.bench, WAIT_CYCLES)
 
+    def write_coverage(self, path: Path) -> None:
+        """Write the counters of a library that was built with them."""
+        self._library.synflip_coverage(ctypes.c_void_p(self.bench), str(path).encode())
+
     def close(self) -> None:
         """Free the simulator."""
         if self._bench is not None:
@@ -77,8 +80,13 @@ class VerilatorTransport:
             raise BusError(f"the simulated accelerator refused a {what} at {address + failed:#x}")
 
 
-def open_verilator(geometry: Geometry, say: Callable[[str], None] | None = None) -> Accelerator:
+def open_verilator(geometry: Geometry, say: Say | None = None) -> Accelerator:
     """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached."""
-    if say is None and sys.stderr.isatty():
-        say = lambda text: print(f"building the simulator: {text} ...", file=sys.stderr)  # noqa: E731
-    return Accelerator(VerilatorTransport(build(geometry, say or (lambda text: None))), name="verilator")
+    return Accelerator(VerilatorTransport(build(geometry, say or progress())), name="verilator")
+
+
+def progress() -> Say:
+    """Says on a terminal what is being built; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: print(f"building the simulator: {text} ...", file=sys.stderr)

@@ -3,7 +3,7 @@
     import synflip
 
     model = synflip.load("digits.safetensors")
-    with synflip.open_device("verilator", synflip.Geometry()) as device:
+    with synflip.Accelerator.open("verilator:64x8") as device:
         device.load(model)
         result = device.infer(pixels, samples=16, seed=1)
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synflip.device import open_device as open_device
+    from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
     from synflip.modelfile import load as load
     from synflip.modelfile import save as save
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 #: Name -> module that holds it.
 _LAZY = {
+    "Accelerator": "synflip.driver",
     "CompiledModel": "synflip.spec.model",
     "Geometry": "synflip.spec.geometry",
     "Result": "synflip.result",
@@ -36,6 +38,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Accelerator",
     "CompiledModel",
     "Geometry",
     "Result",

@@ -1,6 +1,6 @@
 """What runs a compiled model. Every device has one interface, and all give equal results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,8 @@ from synflip.spec.model import CompiledModel
 
 #: Called with (done, total), in network samples times images.
 Progress = Callable[[int, int], None]
+#: The least lead, in votes, with which an image leaves: the same after every network sample, or [samples].
+Margin = int | NDArray[np.integer]
 
 
 class Device(Protocol):
@@ -28,16 +30,29 @@ class Device(Protocol):
         pixels: NDArray[np.uint8],
         samples: int,
         seed: int,
-        margins: NDArray[np.integer] | None = None,
+        margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """Votes of network samples 0..samples-1 for pixels [N, I].
 
-        margins: [samples] early stopping: an image leaves after the first sample s in which its leader is at
-            least
-        margins[s] votes ahead of its runner-up. logits: keep the logits of every sample.
+        margin: early stopping: an image leaves after the first sample s in which its leader is at least
+            margin (margin[s]) votes ahead of its runner-up. logits: keep the logits of every sample.
+        Raises SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
         """
+        ...
+
+    def stream(
+        self,
+        blocks: Iterable[NDArray[np.uint8]],
+        samples: int,
+        seed: int,
+        margin: Margin | None = None,
+        logits: bool = False,
+    ) -> Iterator[Result]:
+        """A result for each block of images, as they come. A block is taken when its result is asked for."""
+        for pixels in blocks:
+            yield self.infer(pixels, samples, seed, margin, logits)
 
     def __enter__(self) -> "Device": ...
 
@@ -45,14 +60,30 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden`` or ``verilator``. Raises SynflipError for any other."""
-    geometry = geometry or Geometry()
-    if name == "golden":
+    """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``.
+
+    Without a geometry a netlist is a small one (16x1), the others are 64x8. Raises SynflipError.
+    """
+    kind, _, size = name.partition(":")
+    if kind == "netlist":
+        from synflip_sim.netlist import open_netlist
+
+        family, _, size = size.partition(":")
+        return open_netlist(family, Geometry.parse(size) if size else geometry)
+    geometry = Geometry.parse(size) if size else geometry or Geometry()
+    if kind == "golden":
         from synflip.golden import Golden
 
         return Golden(geometry)
-    if name == "verilator":
+    if kind == "verilator":
         from synflip_sim.verilator import open_verilator
 
         return open_verilator(geometry)
-    raise SynflipError(f"no device {name!r}; there are golden and verilator")
+    if kind == "icarus":
+        from synflip_sim.icarus import open_icarus
+
+        return open_icarus(geometry)
+    raise SynflipError(
+        f"no device {name!r}; there are golden, verilator, icarus, netlist:ecp5 and netlist:ice40"
+    )

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.device import Progress
+from synflip.device import Device, Margin, Progress, open_device
 from synflip.errors import SynflipError
 from synflip.plan import check_fit, class_shift, input_shift, plan
 from synflip.request import check_request
@@ -43,8 +43,10 @@ class Transport(Protocol):
         """Free what the transport holds."""
 
 
-class Accelerator:
+class Accelerator(Device):
     """An accelerator behind a memory map, of whatever geometry it says that it has."""
+
+    open = staticmethod(open_device)
 
     def __init__(self, transport: Transport, name: str = "accelerator", timeout: float = 600.0) -> None:
         """timeout: seconds that one run may take without an end. Raises SynflipError if there is no
@@ -146,7 +148,7 @@ class Accelerator:
         pixels: NDArray[np.uint8],
         samples: int,
         seed: int,
-        margins: NDArray[np.integer] | None = None,
+        margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
     ) -> Result:
@@ -155,9 +157,10 @@ class Accelerator:
         if model is None:
             raise SynflipError("no model loaded; call load(model) first")
         x = model.activations(pixels)
-        limits = check_request(samples, seed, margins)
-        runs = plan(model, self.geometry, samples, limits is not None, logits)
+        limits = check_request(samples, seed, margin)
         count, classes = len(x), len(model.classes)
+        runs = plan(model, self.geometry, count, samples, limits is not None, logits)
+        batches, chunks = runs.batches(count), runs.chunks(samples)
         votes = np.zeros((count, classes), dtype=np.int32)
         sums = np.zeros((count, classes), dtype=np.int64)
         used = np.zeros(count, dtype=np.int32)
@@ -166,22 +169,49 @@ class Accelerator:
             self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
         cycles = 0
         self._set_model(model, early=limits is not None, log=logits)
-        for first, past in runs.batches(count):
-            self._write_images(model, x[first:past])
-            for start, end in runs.chunks(samples):
-                cycles += self._run(past - first, start, end - start, seed, model)
-                batch_used = self._read(Region.USED, past - first).astype(np.int32)
-                used[first:past] += batch_used
-                votes[first:past] += self._results(Region.VOTES, past - first, model)[..., 0].astype(np.int32)
-                halves = self._results(Region.SUMS, past - first, model).astype(np.uint64)
-                sums[first:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
-                if kept is not None:
-                    takes_part = np.arange(end - start)[:, None] < batch_used
-                    log = self._read(Region.LOG, int(takes_part.sum()) * classes)
-                    kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
-                if progress is not None:
-                    progress(first * samples + end * (past - first), count * samples)
-        return Result(votes, sums, used, cycles, kept)
+
+        def write_images(batch: int) -> None:
+            if batch < len(batches):
+                first, past = batches[batch]
+                self._write_images(runs.slot(batch), x[first:past], model)
+
+        def collect(batch: int, start: int, end: int) -> None:
+            """Read what a run left, and add it to what the runs before left."""
+            first, past = batches[batch]
+            slot, images = runs.slot(batch), past - first
+            batch_used = self._read(Region.USED, slot, images).astype(np.int32)
+            used[first:past] += batch_used
+            votes[first:past] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
+            halves = self._results(Region.SUMS, slot, images, model).astype(np.uint64)
+            sums[first:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+            if kept is not None:
+                takes_part = np.arange(end - start)[:, None] < batch_used
+                log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
+                kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
+            if progress is not None:
+                progress(first * samples + end * images, count * samples)
+
+        # With two sides, the next batch is written and the last one's results are read while a batch runs.
+        write_images(0)
+        uncollected: tuple[int, int, int] | None = None
+        for batch, (first, past) in enumerate(batches):
+            for start, end in chunks:
+                with self._run(runs.slot(batch), past - first, start, end - start, seed, model):
+                    if runs.sides == 2 and start == 0:
+                        write_images(batch + 1)
+                    if uncollected is not None:
+                        collect(*uncollected)
+                        uncollected = None
+                cycles += self._read_register("CYCLES_LOW") | self._read_register("CYCLES_HIGH") << 32
+                if runs.sides == 2 and end == samples and kept is None:
+                    uncollected = batch, start, end
+                else:
+                    collect(batch, start, end)
+            if runs.sides == 1:
+                write_images(batch + 1)
+        if uncollected is not None:
+            collect(*uncollected)
+        return Result(votes, sums, used, cycles, kept, model.logit_scale)
 
     def _set_model(self, model: CompiledModel, early: bool, log: bool) -> None:
         settings = {
@@ -196,36 +226,38 @@ class Accelerator:
         for name, value in settings.items():
             self._set(name, value)
 
-    def _write_images(self, model: CompiledModel, x: NDArray[np.uint8]) -> None:
+    def _write_images(self, first_slot: int, x: NDArray[np.uint8], model: CompiledModel) -> None:
         words = ceil_div(model.layers[0].rows, memory_map.ACTIVATIONS_PER_WORD)
         padded = np.zeros((len(x), words * memory_map.ACTIVATIONS_PER_WORD), dtype=np.uint8)
         padded[:, : x.shape[1]] = x
-        for slot, image in enumerate(padded.view("<u4")):
+        for slot, image in enumerate(padded.view("<u4"), first_slot):
             self.transport.write(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), image)
 
-    def _run(self, images: int, first: int, samples: int, seed: int, model: CompiledModel) -> int:
-        """One run of network samples first .. first + samples - 1. Returns its cycles."""
+    @contextmanager
+    def _run(
+        self, slot: int, images: int, first: int, samples: int, seed: int, model: CompiledModel
+    ) -> Iterator[None]:
+        """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
+
+        It has been started when the body begins, and is over when the context ends; aborted if that fails.
+        """
         _, rows = key_offsets(model.rows)
         origin = lfsr.seed_state(seed)
         states = [lfsr.jump(origin, 2 * (first * rows + bank) + 1) for bank in range(self.geometry.banks)]
         self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
+        self._set("FIRST_SLOT", slot)
         self._set("IMAGES", images)
         self._set("SAMPLES", samples)
-        with self._abort_on_error():
+        try:
             self._set("CONTROL", memory_map.CONTROL_START)
             deadline = time.monotonic() + self.timeout
+            yield
             while self._read_register("STATUS") & 1:
                 if time.monotonic() > deadline:
                     raise SynflipError(
                         f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"
                     )
                 self.transport.wait()
-        return self._read_register("CYCLES_LOW") | self._read_register("CYCLES_HIGH") << 32
-
-    @contextmanager
-    def _abort_on_error(self) -> Iterator[None]:
-        try:
-            yield
         except BaseException:
             self._set("CONTROL", memory_map.CONTROL_ABORT)
             raise
@@ -238,12 +270,12 @@ class Accelerator:
     def _read_register(self, name: str) -> int:
         return int(self.transport.read(register(name), 1)[0])
 
-    def _read(self, region: Region, count: int) -> NDArray[np.uint32]:
-        return self.transport.read(address(region), count)
+    def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:
+        return self.transport.read(address(region, offset), count)
 
-    def _results(self, region: Region, images: int, model: CompiledModel) -> NDArray[np.uint32]:
-        """uint32 [images, classes, words a result]."""
+    def _results(self, region: Region, slot: int, images: int, model: CompiledModel) -> NDArray[np.uint32]:
+        """uint32 [images, classes, words a result], of the images from ``slot`` on."""
         each = 2 if region == Region.SUMS else 1
         room = 1 << class_shift(model)
-        words = self._read(region, images * room * each)
+        words = self._read(region, slot * room * each, images * room * each)
         return words.reshape(images, room, each)[:, : len(model.classes)]

@@ -6,13 +6,14 @@ for 64 rows, and u < T is decided from the least significant plane up. The produ
 int32.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.device import Progress
+from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
 from synflip.request import check_request
@@ -103,7 +104,7 @@ def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     return product
 
 
-class Golden:
+class Golden(Device):
     """The golden model as a device. ``geometry``: the accelerator whose cycles it predicts."""
 
     name = "golden"
@@ -142,16 +143,16 @@ class Golden:
         pixels: NDArray[np.uint8],
         samples: int,
         seed: int,
-        margins: NDArray[np.integer] | None = None,
+        margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
         x = torch.from_numpy(model.activations(pixels))
-        limits = check_request(samples, seed, margins)
+        limits = check_request(samples, seed, margin)
         try:
-            runs: Plan | None = plan(model, self.geometry, samples, margins is not None, logits)
+            runs: Plan | None = plan(model, self.geometry, len(x), samples, limits is not None, logits)
         except SynflipError:
             runs = None
         count, classes = len(x), len(model.classes)
@@ -177,7 +178,7 @@ class Golden:
                 if progress is None
                 else (lambda done, at=first: progress(at * samples + done, count * samples)),
             )
-        return Result(votes, sums, used, cycles if runs else -1, kept)
+        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale)
 
     def _infer_block(self, x, samples, seed, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)
@@ -217,17 +218,27 @@ class Golden:
         the fullest bank of each layer (zeros unless ``with_loads``)."""
         model = assert_loaded(self.model)
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
-        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
+        for index, (inputs, sums) in enumerate(self.layers(x, coins)):
             if with_loads:
-                loads[:, index] = bank_loads(x, self.geometry.banks).numpy()
+                loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
+            z = sums
+        return z.numpy(), loads
+
+    def layers(
+        self, x: torch.Tensor, coins: list[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each layer's activations, uint8 [N, I], and z, int32 [N, J], which going on to the next layer
+        overwrites."""
+        model = assert_loaded(self.model)
+        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
             z = matmul(x, flipped)
             z += bias
+            yield x, z
             if index < len(model.shifts):
                 shift = model.shifts[index]
                 z += (1 << shift) >> 1
                 z >>= shift
                 x = z.clamp_(0, model.activation_max).to(torch.uint8)
-        return z.numpy(), loads
 
 
 def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:

@@ -60,28 +60,41 @@ def class_shift(model: CompiledModel) -> int:
 @dataclass(frozen=True)
 class Plan:
     """images: largest batch of a run. samples: most network samples of a run. Runs go batch by batch, chunk
-    by chunk."""
+    by chunk.
+
+    sides: 2 if batches take turns between two halves of the image slots, so that one is loaded and read while
+        the other runs; else 1.
+    """
 
     images: int
     samples: int
+    sides: int = 1
 
     def batches(self, count: int) -> Sequence[tuple[int, int]]:
         """(first, past the last) image of each batch of ``count`` images."""
         return [(first, min(first + self.images, count)) for first in range(0, count, self.images)]
+
+    def slot(self, batch: int) -> int:
+        """Slot of the first image of the ``batch``-th batch."""
+        return batch % self.sides * self.images
 
     def chunks(self, samples: int) -> Sequence[tuple[int, int]]:
         """(first, past the last) network sample of each chunk."""
         return [(first, min(first + self.samples, samples)) for first in range(0, samples, self.samples)]
 
 
-def plan(model: CompiledModel, geometry: Geometry, samples: int, early: bool, logits: bool) -> Plan:
-    """The runs that the accelerator's memories allow. Raises SynflipError if there are none."""
+def plan(
+    model: CompiledModel, geometry: Geometry, count: int, samples: int, early: bool, logits: bool
+) -> Plan:
+    """The runs for ``count`` images that the accelerator's memories allow. Raises SynflipError if there are
+    none."""
     check_fit(model, geometry)
-    images = min(
+    slots = min(
         geometry.image_slots,
         geometry.event_depth >> input_shift(model, geometry),
         geometry.result_depth >> class_shift(model),
     )
+    images = slots if count <= slots else max(slots // 2, 1)
     chunk = min(samples, (1 << SAMPLE_BITS) - 1)
     if logits:
         if geometry.log_depth < len(model.classes):
@@ -95,4 +108,4 @@ def plan(model: CompiledModel, geometry: Geometry, samples: int, early: bool, lo
             f"early stopping needs all {samples} samples in one run; "
             f"this accelerator's memories allow {chunk}"
         )
-    return Plan(images, chunk)
+    return Plan(images, chunk, sides=2 if images < count and 2 * images <= slots else 1)

@@ -9,15 +9,19 @@ from synflip.spec.lfsr import MASK64
 SAMPLE_LIMIT = 1 << 31  # votes are int32
 
 
-def check_request(samples: int, seed: int, margins: NDArray[np.integer] | None) -> NDArray[np.int64] | None:
+def check_request(
+    samples: int, seed: int, margin: int | NDArray[np.integer] | None
+) -> NDArray[np.int64] | None:
     """Margins as int64 [samples], or None. Raises SynflipError for a request that no device could answer."""
     if not 1 <= samples < SAMPLE_LIMIT:
         raise SynflipError(f"samples must be in 1..2**31-1, not {samples}")
     if not 0 <= seed <= MASK64:
         raise SynflipError(f"the seed must be in 0..2**64-1, not {seed}")
-    if margins is None:
+    if margin is None:
         return None
-    limits = np.asarray(margins)
+    if isinstance(margin, int):
+        margin = np.full(samples, min(margin, SAMPLE_LIMIT), dtype=np.int64)
+    limits = np.asarray(margin)
     if limits.shape != (samples,) or not np.issubdtype(limits.dtype, np.integer):
         raise SynflipError(
             f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}"

@@ -1,11 +1,15 @@
 """What a device gives back: votes, sums, samples used, cycles; and how sure to be."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+from synflip.uncertainty import entropy, softmax_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,11 +17,10 @@ class Result:
     """Counts of one inference over N images and C classes.
 
     votes: int32 [N, C], network samples won by each class. logit_sums: int64 [N, C], sums of the logits over
-        the
-    samples used. used: int32 [N], network samples that each image took part in. cycles: clock cycles of the
-    engine,
-    from start to done, summed over its runs. logits: int32 [S, N, C] if kept, 0 where an image had already
-    left.
+        the samples used. used: int32 [N], network samples that each image took part in.
+    cycles: clock cycles of the engine, from start to done, summed over its runs.
+    logits: int32 [S, N, C] if kept, 0 where an image had already left.
+    logit_scale: what the model's logits are divided by in a softmax, if the model says.
     """
 
     votes: NDArray[np.int32]
@@ -25,6 +28,7 @@ class Result:
     used: NDArray[np.int32]
     cycles: int
     logits: NDArray[np.int32] | None = None
+    logit_scale: float | None = None
 
     @property
     def winner(self) -> NDArray[np.int64]:
@@ -43,8 +47,28 @@ class Result:
     @property
     def entropy(self) -> NDArray[np.float64]:
         """[N] entropy of the votes in bits: 0 if every sample agreed."""
-        share = self.votes / np.maximum(self.votes.sum(1, keepdims=True), 1)
-        return -(share * np.log2(np.where(share > 0, share, 1.0))).sum(1) + 0.0
+        return entropy(self.votes / np.maximum(self.votes.sum(1, keepdims=True), 1))
+
+    @property
+    def posterior(self) -> NDArray[np.float64]:
+        """[N, C] posterior predictive: the mean of the samples' softmaxes. Raises SynflipError without
+        logits."""
+        return self._moments[0]
+
+    @property
+    def mutual_information(self) -> NDArray[np.float64]:
+        """[N] mutual information, in bits, of the class and the network sample: entropy of the posterior
+        predictive less the mean entropy of the samples' softmaxes. Raises SynflipError without logits."""
+        mean, expected = self._moments
+        return np.maximum(entropy(mean) - expected, 0.0)
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self.logits is None:
+            raise SynflipError("a softmax needs the logits: call infer with logits=True")
+        if self.logit_scale is None:
+            raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
+        return softmax_moments(self.logits, self.used, self.logit_scale)
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``."""

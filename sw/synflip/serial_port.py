@@ -145,7 +145,12 @@ class SerialTransport:
         return reply.done
 
     def _exchange(
-        self, number: int, command: Command, address: int = 0, count: int = 1, data: NDArray[np.uint32] = NOTHING
+        self,
+        number: int,
+        command: Command,
+        address: int = 0,
+        count: int = 1,
+        data: NDArray[np.uint32] = NOTHING,
     ) -> Reply:
         """Send a request until it is answered."""
         tag = self._session << NUMBER_BITS | number

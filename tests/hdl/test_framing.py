@@ -23,7 +23,7 @@ def frame(words, tail=b"", damage=0):
 
 
 def deframe(line, gaps=0, listen=lambda index: 1):
-    """[(words, good)] of the frames in ``line``: bytes, or None for a silence. listen: by index in ``line``."""
+    """[(words, good)] of the frames in ``line``: bytes, or None for a silence. listen: by index."""
     dut, frames, words, chance = Deframer(SILENCE), [], [], random.Random(1)
 
     async def bench(ctx):

@@ -146,7 +146,7 @@ def test_a_repeated_write_is_answered_but_not_applied():
 def test_a_delayed_frame_is_not_applied():
     old, new, late = write(1, 7, [1]), write(2, 7, [2]), Status.OUT_OF_ORDER
     replies, accesses = run(old, new, old, request(0, READ), write(4, 7, [4]), new, write(3, 7, [3]))
-    assert [item for item, in replies] == [
+    assert [item for (item,) in replies] == [
         answer(1, done=1),
         answer(2, done=1),
         answer(1, late),
@@ -181,7 +181,7 @@ def test_sessions():
         write(2, 7, [5], session=other),
         opened=False,
     )
-    assert [item for item, in replies] == [
+    assert [item for (item,) in replies] == [
         answer(1, none),
         answer(0, none, session=0),
         answer(0, none, session=0),
@@ -206,7 +206,7 @@ def test_a_write_with_a_number_that_was_no_write_is_not_answered_with_ok():
         request(1, READ, session=5),
         write(1, 7, [3], session=5),
     )
-    assert [item[1] for item, in replies[2:]] == [Status.OUT_OF_ORDER, Status.OK, Status.OUT_OF_ORDER]
+    assert [item[1] for (item,) in replies[2:]] == [Status.OUT_OF_ORDER, Status.OK, Status.OUT_OF_ORDER]
     assert accesses == [(1, 7, 1), (0, 0)]
 
 
@@ -324,7 +324,9 @@ def test_random_faults_never_lose_or_repeat_a_write(seed):
             copy = bytearray(chance.choice(steps) if chance.random() < 0.3 else whole)
             for _ in range(chance.randint(0, 2)):
                 place = chance.randrange(len(copy))
-                copy[place : place + 1] = chance.choice((b"", bytes([copy[place] ^ 1 << chance.randrange(8)])))
+                copy[place : place + 1] = chance.choice(
+                    (b"", bytes([copy[place] ^ 1 << chance.randrange(8)]))
+                )
             steps.append(bytes(copy))
         steps.append(whole)
     replies, accesses = run(*steps, opened=False, seed=seed)

@@ -62,7 +62,11 @@ class Twin:
                 return error
             self.settings[name] = data % (1 << item.bits)
             return 0, 0
-        if busy or region not in (WRITABLE if write else READABLE):
+        if region not in (WRITABLE if write else READABLE):
+            return error
+        first = self.settings["FIRST_SLOT"]
+        running = first <= offset >> memory_map.IMAGE_WORD_BITS < first + self.settings["IMAGES"]
+        if write and busy and (region != Region.IMAGES or running):
             return error
         if offset >= extent(Region(region), GEOMETRY):
             return error
@@ -73,7 +77,10 @@ class Twin:
 
     def control(self, data, busy, cycle):
         startable = (
-            not busy and 0 < self.settings["IMAGES"] <= GEOMETRY.image_slots and self.settings["SAMPLES"] > 0
+            not busy
+            and self.settings["IMAGES"] > 0
+            and self.settings["FIRST_SLOT"] + self.settings["IMAGES"] <= GEOMETRY.image_slots
+            and self.settings["SAMPLES"] > 0
         )
         if data & CONTROL_START and not startable:
             return 0, 1
@@ -98,10 +105,10 @@ class Twin:
         return self.settings[name] if name in self.settings else getattr(GEOMETRY, name.lower())
 
 
-def check(requests, valid=1.0, ready=1.0, load_ready=1.0, busy_at=lambda cycle: 0, seed=0):
+def check(requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, busy_at=lambda cycle: 0, seed=0):
     """Send ``requests`` in order and compare every answer and effect. Returns (accepted, answered, answers).
 
-    valid, ready, load_ready: how likely each is in a cycle. busy_at: whether a run is busy in a cycle.
+    valid, ready, load_ready, free: how likely each is in a cycle. busy_at: whether a run is busy in a cycle.
     """
     chance = random.Random(seed)
     dut, twin = Registers(GEOMETRY), Twin()
@@ -113,7 +120,7 @@ def check(requests, valid=1.0, ready=1.0, load_ready=1.0, busy_at=lambda cycle: 
         return busy_at(cycle), (cycle * 0x1000001) ** 2 % (1 << 64), cycle * 77 % (1 << 24)
 
     async def bench(ctx):
-        offset = 0
+        offset, was_free = 0, True
         offered = held = False
         before = None
         for cycle in range(40 * len(requests) + 100):
@@ -131,13 +138,14 @@ def check(requests, valid=1.0, ready=1.0, load_ready=1.0, busy_at=lambda cycle: 
             ctx.set(dut.request.payload, {"write": write, "address": where, "data": data})
             ctx.set(dut.response.ready, taking := chance.random() < ready)
             ctx.set(dut.load_ready, loadable := chance.random() < load_ready)
+            ctx.set(dut.results_free, results_free := chance.random() < free)
             busy, cycles, logged = live(cycle)
             ctx.set(dut.busy, busy)
             ctx.set(dut.cycles, cycles)
             ctx.set(dut.logged, logged)
             for number in range(len(READABLE)):
-                ctx.set(dut.results[number], result(number, offset))
-            offset = ctx.get(dut.offset)
+                ctx.set(dut.results[number], result(number, offset) if was_free else WORD)
+            offset, was_free = ctx.get(dut.offset), results_free
 
             response = None
             if ctx.get(dut.response.valid):
@@ -195,7 +203,8 @@ def random_request(chance):
             data = chance.choice((0, CONTROL_START, CONTROL_ABORT))
         return direction, address(Region.REGISTERS, item.offset), data
     if kind < 0.4:
-        return 1, register("IMAGES"), chance.choice((0, 1, 12, 13, 256))
+        name, values = chance.choice((("IMAGES", (0, 1, 12, 13, 256)), ("FIRST_SLOT", (0, 0, 1, 11, 255))))
+        return 1, register(name), chance.choice(values)
     if kind < 0.45:
         return 1, register("SAMPLES"), chance.choice((0, 1, 1 << 23))
     if kind < 0.9:
@@ -218,7 +227,7 @@ def test_every_request_is_answered_once_in_order(valid, ready, load_ready, mostl
         # Long and short runs, so that it also changes while a request waits.
         return int((cycle // 7 * 2654435761 >> 7) % 8 < (6 if mostly_busy else 1))
 
-    _, _, answers = check(requests, valid, ready, load_ready, busy_at, seed)
+    _, _, answers = check(requests, valid, ready, load_ready, 0.7, busy_at, seed)
     assert 40 < sum(error for _, error in answers) < 380
 
 
@@ -278,7 +287,28 @@ def test_the_ends_of_every_region(region):
     errors = [0, 0, int(end < 1 << 24), int(end < 1 << 24), 1, 1, 1, 1]
     assert [error for _, error in answers] == errors
     _, _, answers = check(requests, busy_at=lambda cycle: 1)
-    assert all(error for _, error in answers)
+    assert [error for _, error in answers] == (
+        errors if region in READABLE or region == Region.IMAGES else [1] * 8
+    )
+
+
+def test_images_of_a_run_are_kept_from_the_host():
+    """While a run is busy, the other slots may be written: the next batch."""
+    slots = range(GEOMETRY.image_slots)
+    requests = [write("FIRST_SLOT", 3), write("IMAGES", 4)]
+    requests += [(1, address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), 0) for slot in slots]
+    for busy in (0, 1):
+        _, _, answers = check(requests, busy_at=lambda cycle, busy=busy: busy and cycle >= 2)
+        refused = [slot for slot, (_, error) in zip(slots, answers[2:], strict=True) if error]
+        assert refused == ([3, 4, 5, 6] if busy else [])
+
+
+def test_results_wait_for_their_memories():
+    reads = [(0, address(Region.SUMS, offset), 0) for offset in range(30)]
+    accepted, _, _ = check(reads, free=0.2)
+    assert accepted[-1] > 100
+    accepted, _, _ = check([read("STATUS")] * 10, free=0.0)
+    assert accepted == list(range(0, 20, 2))
 
 
 @pytest.mark.parametrize("region", range(11, 16))
@@ -288,13 +318,27 @@ def test_regions_that_are_not_in_the_map(region):
 
 
 @pytest.mark.parametrize(
-    ("images", "samples", "busy", "error"),
-    [(1, 1, 0, 0), (12, 9, 0, 0), (13, 1, 0, 1), (256, 1, 0, 1), (0, 1, 0, 1), (1, 0, 0, 1), (1, 1, 1, 1)],
+    ("first", "images", "samples", "busy", "error"),
+    [
+        (0, 1, 1, 0, 0),
+        (0, 12, 9, 0, 0),
+        (0, 13, 1, 0, 1),
+        (0, 256, 1, 0, 1),
+        (0, 0, 1, 0, 1),
+        (0, 1, 0, 0, 1),
+        (0, 1, 1, 1, 1),
+        (11, 1, 1, 0, 0),
+        (6, 6, 1, 0, 0),
+        (6, 7, 1, 0, 1),
+        (255, 511, 1, 0, 1),
+    ],
 )
-def test_start(images, samples, busy, error):
-    requests = [write("IMAGES", images), write("SAMPLES", samples), write("CONTROL", CONTROL_START)]
-    _, _, answers = check(requests, busy_at=lambda cycle: busy and cycle >= 2)
-    assert [error for _, error in answers] == [0, 0, error]
+def test_start(first, images, samples, busy, error):
+    settings = {"FIRST_SLOT": first, "IMAGES": images, "SAMPLES": samples}
+    requests = [write(name, value) for name, value in settings.items()]
+    requests.append(write("CONTROL", CONTROL_START))
+    _, _, answers = check(requests, busy_at=lambda cycle: busy and cycle >= 3)
+    assert [error for _, error in answers] == [0, 0, 0, error]
 
 
 def test_abort_is_taken_while_busy_and_while_idle():

@@ -125,8 +125,7 @@ def test_transmitter_to_receiver(valid):
 def test_baud_rates():
     assert abs(phase_step(CLOCK, 3e6) / (1 << PHASE_BITS) * CLOCK / 3e6 - 1) < 1e-6
     phase_step(200e6, 9600)
-    with pytest.raises(SynflipError, match="7e\\+06 baud needs a clock of at least 2.8e\\+07 Hz, not 2.5e\\+07"):
+    with pytest.raises(SynflipError, match=r"7e\+06 baud needs a clock of at least 2\.8e\+07 Hz"):
         phase_step(CLOCK, 7e6)
     with pytest.raises(SynflipError, match="cannot be made"):
         phase_step(200e6, 300)
-

@@ -24,10 +24,12 @@ class Host:
     def __init__(self, ctx, dut, chance):
         self.ctx, self.dut, self.chance = ctx, dut, chance
         self.decisions = 0
+        self.looks = 0
+        self.shift = 0
+        self.settled = {}  # slot -> (votes, sums) of images that had a pass
 
     async def write_margins(self, margins):
         ctx, dut = self.ctx, self.dut
-        ctx.set(dut.busy, 0)
         for sample, margin in enumerate(margins):
             ctx.set(dut.margin_write, 1)
             ctx.set(dut.offset, sample)
@@ -44,7 +46,7 @@ class Host:
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
-        ctx.set(dut.busy, 1)
+        self.shift, self.settled = class_shift, {}
         # What the host's address holds in a run must not matter.
         ctx.set(dut.offset, self.chance.getrandbits(24))
 
@@ -58,7 +60,8 @@ class Host:
                 ctx.set(dut.logit_valid, 0)
                 ctx.set(logit.z, LARGEST)
                 assert ctx.get(dut.decided) == 0
-                await ctx.tick()
+                await self.look(other_than=slot)
+            ctx.set(dut.offset, self.chance.getrandbits(24))
             ctx.set(dut.logit_valid, 1)
             ctx.set(logit.z, z)
             ctx.set(logit.class_, class_)
@@ -66,6 +69,7 @@ class Host:
             ctx.set(logit.current.slot, slot)
             ctx.set(logit.current.sample, sample)
             assert ctx.get(dut.decided) == 0
+            assert ctx.get(dut.free) == 0
             await ctx.tick()
         ctx.set(dut.logit_valid, 0)
         leaves = None
@@ -80,8 +84,28 @@ class Host:
             await ctx.tick()
         return leaves
 
+    async def look(self, other_than):
+        """One cycle; if the memories are free, a look at an image that had its turn in this run."""
+        ctx, dut = self.ctx, self.dut
+        slots = [slot for slot in self.settled if slot != other_than]
+        if not ctx.get(dut.free) or not slots:
+            await ctx.tick()
+            return
+        slot = self.chance.choice(slots)
+        votes, sums = self.settled[slot]
+        class_ = self.chance.randrange(len(votes))
+        ctx.set(dut.offset, slot << self.shift | class_)
+        await ctx.tick()
+        assert ctx.get(dut.vote) == votes[class_]
+        while not ctx.get(dut.free):
+            await ctx.tick()
+        ctx.set(dut.offset, (slot << self.shift | class_) * 2)
+        await ctx.tick()
+        assert ctx.get(dut.logit_sum) == sums[class_] % (1 << 32)
+        self.looks += 1
+
     async def read(self, output, offset):
-        self.ctx.set(self.dut.busy, 0)
+        assert self.ctx.get(self.dut.free) == 1
         self.ctx.set(self.dut.offset, offset)
         await self.ctx.tick()
         return self.ctx.get(output)
@@ -104,6 +128,7 @@ async def run(host, chance, classes, images, samples, margins, log, idle, draw):
         for slot in list(here):
             logits = [draw() for _ in range(classes)]
             leaves = await host.send(slot, sample, logits, idle)
+            host.settled[slot] = votes[slot], sums[slot]
             votes[slot][reference.argmax(logits)] += 1
             used[slot] += 1
             for class_, z in enumerate(logits):
@@ -140,6 +165,7 @@ def check(*runs):
             draw = arguments.pop("draw")
             uses.append(await run(host, chance, draw=lambda draw=draw: draw(chance), **arguments))
         assert host.decisions == sum(map(sum, uses))
+        assert host.looks > 0 or not any(arguments["idle"] for arguments in runs)
 
     simulate(dut, bench)
     return uses

@@ -8,6 +8,7 @@ back; ``synflip.modelfile`` reads and writes the file itself.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +91,14 @@ class CompiledModel:
     def shape(self) -> str:
         """For people: ``784-512-512-10``."""
         return "-".join(str(size) for size in (self.layers[0].rows, *self.outputs))
+
+    @property
+    def logit_scale(self) -> float | None:
+        """What the logits are divided by in a softmax; None if the model's source does not say."""
+        scale = self.source.get("logit_scale")
+        if isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < math.inf:
+            return float(scale)
+        return None
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,

@@ -1,0 +1,37 @@
+"""How sure to be: entropies of votes and of softmaxes, all in bits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+
+
+def entropy(shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Entropy over the last axis, in bits. Shares are 0..1 and add up to 1 (or all are 0: entropy 0)."""
+    safe = np.where(shares > 0, shares, 1.0)
+    return -(shares * np.log2(safe)).sum(-1) + 0.0
+
+
+def softmax_moments(
+    logits: NDArray[np.integer], used: NDArray[np.integer], scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over an image's network samples of softmax(logits / scale), and of that softmax's entropy.
+
+    logits: [S, N, C]. used: [N], samples that each image took part in. scale: above 0.
+    Returns [N, C], the posterior predictive, and [N], the expected entropy in bits. A sample at a time:
+    memory does not grow with S.
+    """
+    if not scale > 0:
+        raise SynflipError(f"the scale of the logits must be above 0, not {scale}")
+    _, images, classes = logits.shape
+    mean, expected = np.zeros((images, classes)), np.zeros(images)
+    for sample, z in enumerate(logits):
+        here = sample < used
+        x = z[here] / scale
+        x -= x.max(1, keepdims=True)
+        shares = np.exp(x)
+        shares /= shares.sum(1, keepdims=True)
+        mean[here] += shares
+        expected[here] += entropy(shares)
+    counts = np.maximum(used, 1)
+    return mean / counts[:, None], expected / counts
