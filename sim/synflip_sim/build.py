@@ -102,7 +102,8 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", "")))
     environment.pop("MAKEFLAGS", None)  # a calling make's job server is not ours
     say("Verilator")
-    shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
+    defines = "-DSYNFLIP_DEVICES" if geometry.devices else ""
+    shared = ("-CFLAGS", f"-fPIC {defines}", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
     _run([verilator_bin, *VERILATE, LIBRARY, *shared, "synflip.v", str(HARNESS)], folder, environment)
     say("C++ compiler")

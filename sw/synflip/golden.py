@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
-from synflip.request import check_request
+from synflip.request import check_keys, check_request
 from synflip.result import Result
+from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import BANKS, Geometry
-from synflip.spec.lfsr import keys
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import key_offsets
 
@@ -129,7 +129,7 @@ class Golden(Device):
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
         assert_loaded(self.model)
-        return self._flip(keys(seed, sample * self._rows, self._rows))
+        return self._flip(lfsr.keys(seed, sample * self._rows, self._rows))
 
     def _flip(self, sample_keys: NDArray[np.uint64]) -> list[torch.Tensor]:
         return [
@@ -145,11 +145,20 @@ class Golden(Device):
         margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
+        keys: NDArray[np.uint64] | None = None,
+        keep_keys: bool = False,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
         x = torch.from_numpy(model.activations(pixels))
         limits = check_request(samples, seed, margin)
+        check_keys(keys, samples, self._rows)
+
+        def sample_keys(first: int, past: int) -> NDArray[np.uint64]:
+            if keys is not None:
+                return keys[first:past]
+            return lfsr.keys(seed, first * self._rows, (past - first) * self._rows).reshape(-1, self._rows)
+
         try:
             runs: Plan | None = plan(model, self.geometry, len(x), samples, limits is not None, logits)
         except SynflipError:
@@ -166,7 +175,7 @@ class Golden(Device):
             cycles += self._infer_block(
                 x[part],
                 samples,
-                seed,
+                sample_keys,
                 limits,
                 runs,
                 votes[part],
@@ -177,9 +186,10 @@ class Golden(Device):
                 if progress is None
                 else (lambda done, at=first: progress(at * samples + done, count * samples)),
             )
-        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale)
+        used_keys = sample_keys(0, samples) if keep_keys else None
+        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
 
-    def _infer_block(self, x, samples, seed, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
+    def _infer_block(self, x, samples, sample_keys, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
@@ -187,8 +197,7 @@ class Golden(Device):
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
             if sample % at_once == 0:
-                ahead = min(at_once, samples - sample)
-                block_keys = keys(seed, sample * self._rows, ahead * self._rows).reshape(ahead, self._rows)
+                block_keys = sample_keys(sample, min(sample + at_once, samples))
             z, loads = self.forward(batch, self._flip(block_keys[sample % at_once]), clock is not None)
             if clock is not None:
                 clock.advance(active, loads)

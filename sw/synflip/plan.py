@@ -84,7 +84,13 @@ class Plan:
 
 
 def plan(
-    model: CompiledModel, geometry: Geometry, count: int, samples: int, early: bool, logits: bool
+    model: CompiledModel,
+    geometry: Geometry,
+    count: int,
+    samples: int,
+    early: bool,
+    logits: bool,
+    keep_keys: bool = False,
 ) -> Plan:
     """The runs for ``count`` images that the accelerator's memories allow. Raises SynflipError if there are
     none."""
@@ -103,6 +109,10 @@ def plan(
         images = min(images, geometry.log_depth // (chunk * len(model.classes)))
     if early:
         chunk = min(chunk, geometry.margin_depth)
+    if keep_keys:
+        chunk = min(chunk, 2)  # the key memory holds two samples
+        if count > images:
+            raise SynflipError(f"keys can be kept for one batch: {images} images of this model, not {count}")
     if early and chunk < samples:
         raise SynflipError(
             f"early stopping needs all {samples} samples in one run; "
