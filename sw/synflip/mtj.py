@@ -1,15 +1,15 @@
 """A model of magnetic tunnel junctions as raw random bits, for simulation.
 
-A junction is reset, gets a current pulse, and has switched (1) or not (0). Over a barrier of height Delta =
-E / kT a pulse of t = duration / attempt time and of i = current / critical current switches it with probability
+A junction is reset, gets a current pulse, and has switched (1) or not (0). Over a barrier of height
+Delta = E / kT a pulse of t = duration / attempt time and of i = current / critical current switches it with
 
     P = 1 - exp(-t exp(-Delta (1 - i)))
 
-(thermally activated spin-torque switching: Koch, Katine, Sun, PRL 92, 088302, 2004; Li, Zhang, PRB 69, 134416,
-2004; used as a source of random bits by Fukushima et al., Spin dice, Appl. Phys. Express 7, 083001, 2014). Delta
-goes with 1 / T, so that temperature moves P; so does a current that drifts. A junction that is read while it
-flips by itself (superparamagnetic: Borders et al., Nature 573, 390, 2019) is a telegraph signal: bits that are
-read a time d apart correlate with exp(-d (1/tau0 + 1/tau1)), which here is ``correlation``.
+(thermally activated spin-torque switching: Koch, Katine, Sun, PRL 92, 088302, 2004; Li, Zhang, PRB 69,
+134416, 2004; as a source of random bits: Fukushima et al., Spin dice, Appl. Phys. Express 7, 083001, 2014).
+Delta goes with 1 / T, so that temperature moves P; so does a current that drifts. A junction that is read
+while it flips by itself (superparamagnetic: Borders et al., Nature 573, 390, 2019) is a telegraph signal:
+bits read a time d apart correlate with exp(-d (1/tau0 + 1/tau1)), which here is ``correlation``.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 
-BLOCK = 1024  # bits between two steps of the drift
+BLOCK = 1024  # bits that are made at once, between two steps of the drift
 ROOM_TEMPERATURE = 300.0  # kelvin, at which a balanced current gives P = 0.5
 
 
@@ -45,7 +45,8 @@ class Junctions:
 
     mismatch: standard deviation of the devices' currents about the balanced one, relative. drift: standard
     deviation of a device's current, relative, that wanders with a memory of ``drift_bits`` bits.
-    temperature: kelvin; may be changed between calls. correlation: of a bit with the next, 0 or more.
+    temperature: kelvin; may be changed, for the blocks to come. correlation: of a bit with the next, 0 or
+    more.
     stuck: device -> (bit number, value): from there on it gives only this value. dying: device -> (bit
     number, bits): from there on its current decays with this constant, and with it the ones.
     """
@@ -71,20 +72,19 @@ class Junctions:
         self._offset = self.mismatch * self._random.standard_normal(self.count)
         self._wander = self.drift * self._random.standard_normal(self.count)
         self._state = self._random.random(self.count) < 0.5
-        self._given = 0
+        self._made = 0
+        self._left = np.zeros((0, self.count), np.uint8)
 
     def bits(self, count: int) -> NDArray[np.uint8]:
         """The next ``count`` bits of each device: uint8 [count, devices] of 0 and 1."""
-        parts = []
-        while count:
-            part = min(count, BLOCK - self._given % BLOCK)
-            parts.append(self._block(part))
-            count -= part
-            if self._given % BLOCK == 0:
-                keep = np.exp(-BLOCK / self.drift_bits)
-                step = np.sqrt(1 - keep**2) * self.drift
-                self._wander = keep * self._wander + step * self._random.standard_normal(self.count)
-        return np.concatenate(parts) if parts else np.zeros((0, self.count), np.uint8)
+        parts = [self._left]
+        have = len(self._left)
+        while have < count:
+            parts.append(self._block())
+            have += BLOCK
+        ready = np.concatenate(parts)
+        self._left = ready[count:]
+        return ready[:count]
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -94,19 +94,23 @@ class Junctions:
     def _current(self) -> NDArray[np.float64]:
         current = balanced_current(self.barrier, self.pulse) * (1 + self._offset + self._wander)
         for device, (start, constant) in self.dying.items():
-            current[device] *= np.exp(-max(self._given - start, 0) / constant)
+            current[device] *= np.exp(-max(self._made - start, 0) / constant)
         return current
 
-    def _block(self, count: int) -> NDArray[np.uint8]:
-        fresh = self._random.random((count, self.count)) < self.probability
+    def _block(self) -> NDArray[np.uint8]:
+        """The next BLOCK bits of each device; then the drift moves on."""
+        fresh = self._random.random((BLOCK, self.count)) < self.probability
         # A bit is the one before with probability ``correlation``, else a fresh one: the index of the last
         # fresh bit at or before each place, -1 for the state that the block began with.
-        renewed = self._random.random((count, self.count)) >= self.correlation
-        place = np.maximum.accumulate(np.where(renewed, np.arange(count)[:, None], -1), axis=0)
+        renewed = self._random.random((BLOCK, self.count)) >= self.correlation
+        place = np.maximum.accumulate(np.where(renewed, np.arange(BLOCK)[:, None], -1), axis=0)
         drawn = np.take_along_axis(fresh, np.maximum(place, 0), axis=0)
         bits = np.where(place >= 0, drawn, self._state)
         self._state = bits[-1].copy()
         for device, (start, value) in self.stuck.items():
-            bits[max(start - self._given, 0) :, device] = value
-        self._given += count
+            bits[max(start - self._made, 0) :, device] = value
+        self._made += BLOCK
+        keep = np.exp(-BLOCK / self.drift_bits)
+        step = np.sqrt(1 - keep**2) * self.drift
+        self._wander = keep * self._wander + step * self._random.standard_normal(self.count)
         return bits.astype(np.uint8)
