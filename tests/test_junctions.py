@@ -131,6 +131,10 @@ def test_kept_keys_of_the_lfsr_are_the_contract_s():
     with open_verilator(LFSR, say=lambda text: None) as device:
         device.load(model)
         have = device.infer(pixels, 5, 99, logits=True, keep_keys=True)
+        with pytest.raises(BusError, match="refused a read"):
+            device.read_register("FOLD")
+        with pytest.raises(SynflipError, match="no tunnel junctions"):
+            junctions.prepare(device)
     want = golden.infer(pixels, 5, 99, logits=True, keep_keys=True)
     np.testing.assert_array_equal(have.keys, want.keys)
     same(have, want)
