@@ -5,10 +5,9 @@ from amaranth.lib import cdc, data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.memory_map import CAPTURE_BITS, OFFSET_BITS, REGISTERS
+from synflip.spec.sizes import KEY_BITS
 
 from synflip_hdl.health import HealthTests
-
-KEY_BITS = 64
 
 
 def compact(m, bits, mask):

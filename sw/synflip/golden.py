@@ -6,6 +6,7 @@ for 64 rows, and u < T is decided from the least significant plane up. The produ
 int32.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,12 @@ class CoinPlanes:
     signs: NDArray[np.int8]
 
     @classmethod
-    def of(cls, layer: Layer, bits: int) -> "CoinPlanes":
-        """From a layer's probability words and signs."""
+    def of(
+        cls, layer: Layer, bits: int, taps_of: Callable[[int, int], tuple[int, int, int]] = word_taps
+    ) -> "CoinPlanes":
+        """From a layer's probability words and signs. taps_of: of an output and a bit, the contract's."""
         levels = threshold(layer.q, bits)
-        taps = [[word_taps(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
+        taps = [[taps_of(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
         return cls(
             taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
             thresholds=np.stack(
@@ -129,12 +132,24 @@ class Golden(Device):
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
         assert_loaded(self.model)
-        return self._flip(lfsr.keys(seed, sample * self._rows, self._rows))
+        return self.flip(lfsr.keys(seed, sample * self._rows, self._rows))
 
-    def _flip(self, sample_keys: NDArray[np.uint64]) -> list[torch.Tensor]:
+    @property
+    def key_rows(self) -> int:
+        """R, the keys of one network sample of the loaded model."""
+        assert_loaded(self.model)
+        return self._rows
+
+    def flip(
+        self, sample_keys: NDArray[np.uint64], planes: Sequence[CoinPlanes] | None = None
+    ) -> list[torch.Tensor]:
+        """Every layer's signed coins from one network sample's keys [R]: int8 [J, I] each.
+
+        planes: of each layer, if they are not to be the contract's.
+        """
         return [
-            planes.flip(sample_keys[first : first + planes.signs.shape[1]])
-            for planes, first in zip(self._planes, self._offsets, strict=True)
+            layer.flip(sample_keys[first : first + layer.signs.shape[1]])
+            for layer, first in zip(planes or self._planes, self._offsets, strict=True)
         ]
 
     def infer(
@@ -198,7 +213,7 @@ class Golden(Device):
         for sample in range(samples):
             if sample % at_once == 0:
                 block_keys = sample_keys(sample, min(sample + at_once, samples))
-            z, loads = self.forward(batch, self._flip(block_keys[sample % at_once]), clock is not None)
+            z, loads = self.forward(batch, self.flip(block_keys[sample % at_once]), clock is not None)
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)
