@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test lint install clean
+.PHONY: help demo test lint coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -38,6 +38,9 @@ lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
+	@$(BIN)/python -m synflip_sim.coverage docs/coverage.md
 
 install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
 

@@ -16,7 +16,7 @@ from synflip.result import Result
 from synflip.spec.model import CompiledModel, Layer
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "run", "verify", "verilog", "images", "info")
+COMMANDS = ("demo", "train", "run", "verify", "fuzz", "verilog", "map", "images", "info")
 
 
 def random_model(sizes: tuple[int, ...] = (12, 20, 5), bits: int = 4) -> CompiledModel:
@@ -354,6 +354,7 @@ def test_logits_that_would_not_fit_in_memory(files: Path, capsys: pytest.Capture
         (["verilog", "--geometry", "64x9", "--out", "t.v"], "banks must be 1, 2, 4 or 8, not 9"),
         (["verilog", "--bits", "0", "--out", "t.v"], "bits must be in 1..16, not 0"),
         (["verilog", "--out", "none/t.v"], "there is no folder none"),
+        (["map", "--out", "none/t.md"], "there is no folder none"),
         (["images", "digits", "--out", "none/t.npy"], "there is no folder none"),
         (["info", "none.safetensors"], "No such file"),
         (["demo", "--out", "m.safetensors"], "cannot make the folder m.safetensors"),
@@ -477,6 +478,19 @@ def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Path("top.v").read_text()
     assert "module synflip" in text
     assert "endmodule" in text
+
+
+def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verilog", "--geometry", "16x1", "--front", "axi", "--out", "top.v"]) == 0
+    assert "module synflip_axi(" in Path("top.v").read_text()
+
+
+@pytest.mark.parametrize(
+    ("format", "line"), [("md", "# Memory map"), ("c", "#ifndef SYNFLIP_H"), ("rdl", "addrmap")]
+)
+def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line: str) -> None:
+    assert cli.main(["map", "--format", format, "--out", "map.txt"]) == 0
+    assert line in Path("map.txt").read_text()
 
 
 def test_output_to_a_closed_pipe_is_quiet(files: Path) -> None:

@@ -7,6 +7,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_HOST_KEYS, OPTION_LOG, Region
 
 from synflip_hdl.array import Array
+from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.drain import Drain
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.events import EventLists
@@ -24,7 +25,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     request, response: streams of bus requests and their answers, see ``registers.Registers``.
-    busy: a run is under way.
+    busy: a run is under way. run_slots: its images' slots, the first and one past the last.
+    logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
     raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
 
@@ -34,6 +36,9 @@ class Accelerator(wiring.Component):
             "request": In(stream.Signature(REQUEST)),
             "response": Out(stream.Signature(RESPONSE)),
             "busy": Out(1),
+            "run_slots": Out(RUN_SLOTS),
+            "logit_valid": Out(1),
+            "logit": Out(WATCHED_LOGIT),
         }
         if geometry.devices:
             members |= {"raw": In(geometry.devices), "strobe": In(1)}
@@ -67,6 +72,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             # The host's side.
             self.busy.eq(sequencer.busy),
+            self.run_slots.first.eq(settings["FIRST_SLOT"]),
+            self.run_slots.past.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
             registers.busy.eq(sequencer.busy),
             registers.cycles.eq(sequencer.cycles),
             registers.logged.eq(votes.logged_count),
@@ -147,6 +154,10 @@ class Accelerator(wiring.Component):
             votes.log.eq((settings["OPTIONS"] & OPTION_LOG) != 0),
             votes.logit_valid.eq(drain.logit_valid),
             votes.logit.eq(drain.logit),
+            self.logit_valid.eq(drain.logit_valid),
+            self.logit.z.eq(drain.logit.z),
+            self.logit.first.eq(drain.logit.class_ == 0),
+            self.logit.last.eq(drain.logit.last),
         ]
         return m
 

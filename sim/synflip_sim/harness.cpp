@@ -10,6 +10,9 @@
 
 #include "Vsynflip.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -129,6 +132,12 @@ int synflip_wait(void* bench, uint64_t limit) {
     while (limit-- && b.top->busy) b.edge();
     return b.top->busy;
 }
+
+#if VM_COVERAGE
+void synflip_coverage(void* bench, const char* path) {
+    static_cast<Bench*>(bench)->context.coveragep()->write(path);
+}
+#endif
 
 #ifdef SYNFLIP_DEVICES
 void synflip_junctions(void* bench, RawSource source, int64_t period) {

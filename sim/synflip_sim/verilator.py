@@ -72,6 +72,10 @@ class VerilatorTransport:
         """Let the device run on for a while, or until it is idle."""
         self._library.synflip_wait(self.bench, WAIT_CYCLES)
 
+    def write_coverage(self, path: Path) -> None:
+        """Write the counters of a library that was built with them."""
+        self._library.synflip_coverage(ctypes.c_void_p(self.bench), str(path).encode())
+
     def close(self) -> None:
         """Free the simulator."""
         if self._bench is not None:

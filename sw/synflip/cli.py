@@ -42,6 +42,22 @@ class DeviceName(StrEnum):
 
     golden = "golden"
     verilator = "verilator"
+    icarus = "icarus"
+
+
+class MapFormat(StrEnum):
+    """What the memory map is written as."""
+
+    md = "md"
+    c = "c"
+    rdl = "rdl"
+
+
+class FrontName(StrEnum):
+    """What stands in front of the accelerator."""
+
+    bare = "bare"
+    axi = "axi"
 
 
 class DataName(StrEnum):
@@ -73,13 +89,18 @@ Seed = Annotated[
 DeviceOption = Annotated[
     DeviceName,
     typer.Option(
-        "--device", help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle."
+        "--device",
+        help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
+        "same in Icarus Verilog, slow, with unknown values.",
     ),
 ]
 GeometryOption = Annotated[
     str,
     typer.Option(
-        "--geometry", metavar="PxQ", help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8)."
+        "--geometry",
+        metavar="PxQ",
+        help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). Word sizes and memories may "
+        "follow: 16x2,bits=3,image_slots=4.",
     ),
 ]
 Margin = Annotated[
@@ -282,20 +303,31 @@ def verify(
     device: DeviceOption = DeviceName.verilator,
     geometry: GeometryOption = "64x8",
     margin: Margin = None,
+    margins: Annotated[
+        str | None,
+        typer.Option("--margins", metavar="N,N,..", help="Instead of --margin: one margin a sample."),
+    ] = None,
+    logits: Annotated[
+        bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
+    ] = True,
 ) -> None:
     """Check that a device gives exactly the golden model's numbers.
 
     Compares the votes, the logits of every sample, their sums, the samples used and the cycle count. Exit
-    status 0 if and only if all are equal; otherwise 1, and the first difference is printed.
+    status 0 if and only if all are equal; otherwise 1, and the first difference is printed. Without logits a
+    run may take more samples, so the cycles may be others.
 
     Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
     """
     from synflip.compare import compare
 
-    network, pixels = _open(model, images)
+    if margin is not None and margins is not None:
+        raise typer.BadParameter("--margin and --margins exclude each other")
+    stop = margin if margins is None else _numbers("--margins", margins)
+    network, pixels = _open(model, images, least=0)
     machine = _geometry(geometry, network)
-    golden, _ = _infer("golden", machine, network, pixels, samples, seed, margin, True)
-    other, seconds = _infer(device.value, machine, network, pixels, samples, seed, margin, True)
+    golden, _ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
+    other, seconds = _infer(device.value, machine, network, pixels, samples, seed, stop, logits)
     comparison = compare(golden, other, device.value)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
@@ -317,15 +349,69 @@ def verify(
 
 
 @app.command()
+def fuzz(
+    minutes: Annotated[
+        float, typer.Option("--minutes", metavar="N", min=0, help="How long; a case is never cut short.")
+    ] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="K", min=0, help="Seed of the cases: the same seed, the same cases."),
+    ] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for failures; made when there is one.")
+    ] = Path("synflip-fuzz"),
+    device: DeviceOption = DeviceName.verilator,
+    first: Annotated[
+        int, typer.Option("--first", metavar="G", min=0, help="Start with accelerator G of this seed.")
+    ] = 0,
+) -> None:
+    """Look for a difference between a device and the golden model in random cases.
+
+    Draws an accelerator, runs 100 random models on it, draws the next. A failure is made as small as it can
+    be, and saved with the command that replays it. Exit status 0 if and only if there was none.
+
+    Example: synflip fuzz --minutes 10 --seed 1
+    """
+    from synflip.progress import bar, waiting
+
+    with waiting("Loading torch"):
+        from synflip.coverage import BINS
+        from synflip.fuzz import Session
+
+    session = Session(seed, device.value, out, first)
+    with bar(f"Fuzzing {device.value}") as advance:
+        session.run(minutes * 60, advance)
+    _table(
+        f"fuzz: {device.value} against golden, seed {seed}",
+        ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
+        ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
+        ("not reached", "; ".join(session.missed) or "none"),
+        ("failures", str(len(session.findings))),
+        *((f"{finding.folder}", finding.difference) for finding in session.findings),
+    )
+    for finding in session.findings:
+        _console().print(finding.command, soft_wrap=True)
+    if session.findings:
+        raise SynflipError(f"{len(session.findings)} failures, saved in {out}")
+
+
+@app.command()
 def verilog(
     out: Annotated[Path, typer.Option("--out", metavar="top.v", help="Where to write the Verilog.")],
     geometry: GeometryOption = "64x8",
     bits: Bits = 4,
     activation_bits: ActivationBits = 8,
+    front: Annotated[
+        FrontName,
+        typer.Option(
+            "--front", help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream."
+        ),
+    ] = FrontName.bare,
 ) -> None:
     """Write the accelerator as one Verilog file, for any FPGA tool.
 
-    Nothing about a network is in it: any model that fits is loaded later, through the memory map.
+    Nothing about a network is in it: any model that fits is loaded later, through the memory map. The top
+    module is synflip, with --front axi synflip_axi.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
@@ -336,9 +422,9 @@ def verilog(
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.verilog import convert
+        from synflip_hdl.verilog import convert, convert_axi
 
-        text = convert(machine)
+        text = (convert_axi if front == FrontName.axi else convert)(machine)
     with replacing(out) as partial:
         partial.write_text(text)
     _table(
@@ -346,6 +432,26 @@ def verilog(
         ("lines", f"{text.count(chr(10)):,}"),
         ("wrote", str(out)),
     )
+
+
+@app.command(name="map")
+def memory_map(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    format: Annotated[
+        MapFormat, typer.Option("--format", help="md: tables. c: a C header. rdl: SystemRDL 2.0.")
+    ] = MapFormat.md,
+) -> None:
+    """Write the accelerator's memory map: for people, for C programs, or for register tools.
+
+    Example: synflip map --format c --out synflip.h
+    """
+    from synflip.files import check_output, replacing
+    from synflip.map_export import FORMATS
+
+    check_output(out)
+    with replacing(out) as partial:
+        partial.write_text(FORMATS[format.value]())
+    _table("Memory map", ("format", format.value), ("wrote", str(out)))
 
 
 @app.command()
@@ -444,12 +550,20 @@ def _hidden(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _open(model: Path, images: Path) -> "tuple[CompiledModel, NDArray[np.uint8]]":
-    """Both files, checked against each other."""
+def _numbers(name: str, text: str) -> list[int]:
+    """``0,3,3`` to numbers."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) <= 18 for part in parts):
+        raise SynflipError(f"{name} {text!r} is not a list of numbers, such as 0,3,3")
+    return [int(part) for part in parts]
+
+
+def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, NDArray[np.uint8]]":
+    """Both files, checked against each other; at least ``least`` images."""
     from synflip.files import read_images
     from synflip.modelfile import load
 
-    network, pixels = load(model), read_images(images)
+    network, pixels = load(model), read_images(images, least)
     network.activations(pixels[:1])  # the shape, before a simulator is built
     return network, pixels
 
@@ -468,16 +582,18 @@ def _infer(
     pixels: "NDArray[np.uint8]",
     samples: int,
     seed: int,
-    margin: int | None,
+    margin: int | list[int] | None,
     logits: bool,
 ) -> "tuple[Result, float]":
-    """The result, and the seconds that inference took."""
+    """The result, and the seconds that inference took. margin: of every sample, or one for each."""
+    import numpy as np
 
     from synflip.compare import check_logits
     from synflip.device import open_device
     from synflip.progress import bar, waiting
     from synflip.request import check_request
 
+    limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
     check_request(samples, seed, None)
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
@@ -488,7 +604,7 @@ def _infer(
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
             start = time.perf_counter()
-            result = device.infer(pixels, samples, seed, margin, logits, advance)
+            result = device.infer(pixels, samples, seed, limits, logits, advance)
             return result, time.perf_counter() - start
 
 

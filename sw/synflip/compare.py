@@ -39,11 +39,14 @@ class Comparison:
 
 
 def compare(golden: Result, other: Result, name: str) -> Comparison:
-    """Compare ``other``, of the device called ``name``, with the golden model's. Both need logits."""
+    """Compare ``other``, of the device called ``name``, with the golden model's. Logits need not have been
+    kept."""
     compared: dict[str, int] = {}
     different: dict[str, int] = {}
     first = None
     for quantity in QUANTITIES:
+        if getattr(golden, quantity) is None and getattr(other, quantity) is None:
+            continue
         want, have = (np.asarray(getattr(result, quantity)) for result in (golden, other))
         words = quantity.replace("_", " ")
         compared[words] = want.size

@@ -65,8 +65,8 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden`` or ``verilator``, or either with a geometry of its own:
-    ``verilator:64x8``. Raises SynflipError for any other."""
+    """The device called ``name``: ``golden``, ``verilator`` or ``icarus``, or one of them with a geometry of
+    its own: ``verilator:64x8``. Raises SynflipError for others."""
     kind, _, size = name.partition(":")
     geometry = Geometry.parse(size) if size else geometry or Geometry()
     if kind == "golden":
@@ -77,4 +77,8 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         from synflip_sim.verilator import open_verilator
 
         return open_verilator(geometry)
-    raise SynflipError(f"no device {name!r}; there are golden and verilator")
+    if kind == "icarus":
+        from synflip_sim.icarus import open_icarus
+
+        return open_icarus(geometry)
+    raise SynflipError(f"no device {name!r}; there are golden, verilator and icarus")

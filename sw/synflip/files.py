@@ -15,8 +15,8 @@ from synflip.errors import SynflipError
 MAX_IMAGE_BYTES = 1 << 30
 
 
-def read_images(path: str | Path) -> NDArray[np.uint8]:
-    """Images uint8 [N, I] from a ``.npy`` file, N and I at least 1.
+def read_images(path: str | Path, least: int = 1) -> NDArray[np.uint8]:
+    """Images uint8 [N, I] from a ``.npy`` file, N at least ``least``, I at least 1.
 
     The file is not trusted: nothing is unpickled, and no more is read than its own size. Raises SynflipError.
     """
@@ -27,14 +27,14 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
                 f"{path} is {'not a file' if path.exists() else 'missing'}; images are a .npy file"
             )
         with path.open("rb") as file:
-            shape, fortran = _header(file, path)
+            shape, fortran = _header(file, path, least)
             pixels = np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8)
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror}") from None
     return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran else "C"))
 
 
-def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, int], bool]:
+def _header(file: BinaryIO, path: Path, least: int) -> tuple[tuple[int, int], bool]:
     """Shape and order of the array in ``file``, checked against its size; leaves it at the first pixel."""
     size = path.stat().st_size
     if size > MAX_IMAGE_BYTES:
@@ -57,7 +57,7 @@ def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, int], bool]:
         raise SynflipError(
             f"{path} has shape {list(shape)}; images are [N, I]: save pixels.reshape(len(pixels), -1)"
         )
-    if min(shape) < 1:
+    if shape[0] < least or shape[1] < 1:
         raise SynflipError(f"{path} has shape {list(shape)}: there is nothing in it")
     there = size - file.tell()
     if math.prod(shape) != there:

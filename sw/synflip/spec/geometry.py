@@ -81,12 +81,33 @@ class Geometry:
         """``64x8``."""
         return f"{self.lanes}x{self.banks}"
 
+    @property
+    def text(self) -> str:
+        """All of it, as ``parse`` reads it: ``16x1,bits=4,activation_bits=8``, and the depths that are not
+        default."""
+        default = Geometry(self.lanes, self.banks)
+        parts = [self.name, f"bits={self.bits}", f"activation_bits={self.activation_bits}"]
+        for item in fields(self)[4:]:
+            if getattr(self, item.name) != getattr(default, item.name):
+                parts.append(f"{item.name}={getattr(self, item.name)}")
+        return ",".join(parts)
+
     @classmethod
     def parse(cls, text: str, **other: int) -> "Geometry":
-        """From ``64x8`` (lanes x banks). Raises SynflipError."""
-        match = re.fullmatch(r"(\d{1,4})x(\d{1,2})", text.strip())
+        """From ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``; ``other`` is for what it leaves
+        out. Raises SynflipError."""
+        size, *settings = text.split(",")
+        match = re.fullmatch(r"(\d{1,4})x(\d{1,2})", size.strip())
         if not match:
             raise SynflipError(f"geometry {text!r} is not LANESxBANKS, such as 64x8")
+        names = [item.name for item in fields(cls) if item.name not in ("lanes", "banks")]
+        for setting in settings:
+            name, _, value = (part.strip() for part in setting.partition("="))
+            if name not in names or not re.fullmatch(r"[0-9]{1,9}", value):
+                raise SynflipError(
+                    f"{setting.strip()!r} of geometry {text!r} is not NAME=N, with one of {', '.join(names)}"
+                )
+            other[name] = int(value)
         return cls(lanes=int(match[1]), banks=int(match[2]), **other)
 
     def with_bits(self, bits: int) -> "Geometry":

@@ -5,7 +5,8 @@ Addresses count 32-bit words. The top four of 28 address bits choose a region, t
 it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from synflip.spec.coins import TAP_LANES
@@ -23,48 +24,119 @@ SEED_WORDS = 4
 
 
 class Region(IntEnum):
-    """What the top four address bits choose. Access: R, W. Offsets are in words."""
+    """What the top four address bits choose: see REGIONS."""
 
-    REGISTERS = 0  # R/W, see REGISTERS
-    LAYERS = 1  # W: layer * LAYER_WORDS + LayerField; an entry takes effect when its last word is written
-    SEEDS = 2  # W: bank * SEED_WORDS + component: LFSR113 state of the bank's first key, see docs/contract.md
-    WEIGHTS = 3  # W: (bank, entry, word), see weight_offset; an entry takes effect with its last word
-    BIASES = 4  # W: output, each layer padded to whole tiles; a group of Q takes effect with its last word
-    IMAGES = (
-        5  # W: slot << IMAGE_WORD_BITS | word: four activations, in ascending order, starting with word 0
-    )
-    MARGINS = 6  # W: sample: lead at which an image leaves
-    VOTES = 7  # R: slot << CLASS_SHIFT | class
-    SUMS = 8  # R: (slot << CLASS_SHIFT | class) * 2 + half: logit sum, low half first
-    USED = 9  # R: slot: samples that the image took part in
-    LOG = 10  # R: logits in the order in which they were made
-    KEYS = 11  # W: the next keys of a run with OPTION_HOST_KEYS. R: the last two samples': key_offset
-    DEVICES = 12  # R: device: bit 0: its bits are used; 1: failed repetition test; 2: failed proportion test
-    RAW = 13  # R: captured raw bits, 32 a word, the earliest in bit 0
+    REGISTERS = 0
+    LAYERS = 1
+    SEEDS = 2
+    WEIGHTS = 3
+    BIASES = 4
+    IMAGES = 5
+    MARGINS = 6
+    VOTES = 7
+    SUMS = 8
+    USED = 9
+    LOG = 10
+    KEYS = 11
+    DEVICES = 12
+    RAW = 13
+
+
+@dataclass(frozen=True)
+class RegionInfo:
+    """access: R, W or RW. offset: how a word's offset is made. meaning: what is there."""
+
+    access: str
+    offset: str
+    meaning: str
+
+
+REGIONS: dict[Region, RegionInfo] = {
+    Region.REGISTERS: RegionInfo("RW", "register", "one word each"),
+    Region.LAYERS: RegionInfo(
+        "W", "layer * 8 + field", "layer table; an entry takes effect when its last word is written"
+    ),
+    Region.SEEDS: RegionInfo("W", "bank * 4 + component", "LFSR113 state of the bank's first key"),
+    Region.WEIGHTS: RegionInfo(
+        "W",
+        "(bank << entry bits | entry) << word bits | word",
+        "an entry takes effect with its last word; it has room for a power of two of words",
+    ),
+    Region.BIASES: RegionInfo(
+        "W",
+        "output",
+        "each layer padded to whole tiles; hidden layers: bias plus rounding; a group of Q takes effect with "
+        "its last word",
+    ),
+    Region.IMAGES: RegionInfo(
+        "W",
+        "slot << 16 | word",
+        "four activations, a byte each, first in the low byte; ascending, word 0 empties the lists",
+    ),
+    Region.MARGINS: RegionInfo("W", "sample", "lead at which an image leaves"),
+    Region.VOTES: RegionInfo("R", "slot << CLASS_SHIFT | class", "samples that the class won"),
+    Region.SUMS: RegionInfo(
+        "R", "(slot << CLASS_SHIFT | class) * 2 + half", "64-bit sum of logits, low half first"
+    ),
+    Region.USED: RegionInfo("R", "slot", "samples that the image took part in"),
+    Region.LOG: RegionInfo("R", "number", "logits in the order in which they were made"),
+    Region.KEYS: RegionInfo(
+        "RW",
+        "(half, block, bank, low or high)",
+        "W: the next keys of a run with the option HOST_KEYS, ascending; R, when no run is busy: the last "
+        "two samples' keys, sample s in half s mod 2",
+    ),
+    Region.DEVICES: RegionInfo(
+        "R",
+        "device",
+        "bit 0: its bits are used; 1: failed its repetition test; 2: failed its proportion test",
+    ),
+    Region.RAW: RegionInfo("R", "number / 32", "captured raw bits, 32 a word, the earliest in bit 0"),
+}
 
 
 class LayerField(IntEnum):
-    """Words of a layer's entry in Region.LAYERS. A bank's row block is row // Q."""
+    """Words of a layer's entry in Region.LAYERS: see LAYER_FIELDS."""
 
-    WEIGHT_BASE = 0  # first entry of the layer in every bank's weight memory
-    ROW_BLOCKS = 1  # padded rows / Q: weight entries of one tile in a bank
-    KEY_BASE = 2  # first key of the layer in every bank's half
-    KEY_END = 3  # one past the last
-    TILES = 4  # tiles - 1
-    BIAS_BASE = 5  # first bias group
-    LAST_STEPS = 6  # drain steps of the last tile - 1
-    SHIFT = 7  # r
+    WEIGHT_BASE = 0
+    ROW_BLOCKS = 1
+    KEY_BASE = 2
+    KEY_END = 3
+    TILES = 4
+    BIAS_BASE = 5
+    LAST_STEPS = 6
+    SHIFT = 7
+
+
+#: What they mean. A bank's row block is row // Q.
+LAYER_FIELDS: dict[LayerField, str] = {
+    LayerField.WEIGHT_BASE: "first entry of the layer in every bank's weight memory",
+    LayerField.ROW_BLOCKS: "padded rows / Q: weight entries of one tile in a bank",
+    LayerField.KEY_BASE: "first key of the layer in every bank's half",
+    LayerField.KEY_END: "one past the last",
+    LayerField.TILES: "tiles - 1",
+    LayerField.BIAS_BASE: "first group of Q biases",
+    LayerField.LAST_STEPS: "drain steps of the last tile - 1",
+    LayerField.SHIFT: "r",
+}
 
 
 @dataclass(frozen=True)
 class Register:
-    """One word of Region.REGISTERS. access: R or W or RW. bits: its width."""
+    """One word of a region of registers. access: R, W, RW, or RC (a write sets it to 0). bits: its width.
+    flags: names of its bits, as masks, if it is not a number."""
 
     offset: int
     access: str
     bits: int
     meaning: str
+    flags: Mapping[str, int] = field(default_factory=dict)
 
+
+CONTROL_START, CONTROL_ABORT, CONTROL_RETEST = 1, 2, 4
+OPTION_EARLY, OPTION_LOG, OPTION_HOST_KEYS = 1, 2, 4
+STATUS_BUSY, STATUS_ALARM = 1, 2
+CAPTURE_BITS = 1 << 14  # raw bits that a capture takes
 
 #: By name. Capacities are what the hardware says of itself; the driver needs no other configuration.
 REGISTERS: dict[str, Register] = {
@@ -84,8 +156,20 @@ REGISTERS: dict[str, Register] = {
     "MARGIN_DEPTH": Register(13, "R", 24, "entries of the margin table"),
     "LAYER_DEPTH": Register(14, "R", 5, "entries of the layer table"),
     "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
-    "CONTROL": Register(16, "W", 3, "bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew"),
-    "STATUS": Register(17, "R", 2, "bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued"),
+    "CONTROL": Register(
+        16,
+        "W",
+        3,
+        "bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew",
+        {"START": CONTROL_START, "ABORT": CONTROL_ABORT, "RETEST": CONTROL_RETEST},
+    ),
+    "STATUS": Register(
+        17,
+        "R",
+        2,
+        "bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued",
+        {"BUSY": STATUS_BUSY, "ALARM": STATUS_ALARM},
+    ),
     "CYCLES_LOW": Register(18, "R", 32, "cycles of the run, low half"),
     "CYCLES_HIGH": Register(19, "R", 32, "cycles of the run, high half"),
     "LOGGED": Register(20, "R", 24, "logits in the log"),
@@ -96,7 +180,11 @@ REGISTERS: dict[str, Register] = {
     "SAMPLES": Register(28, "RW", 24, "network samples of the run"),
     "INPUT_SHIFT": Register(29, "RW", 5, "log2 of the events an image's list of a bank may hold"),
     "OPTIONS": Register(
-        30, "RW", 3, "bit 0: stop early by the margin table; bit 1: log the logits; bit 2: keys from the host"
+        30,
+        "RW",
+        3,
+        "bit 0: stop early by the margin table; bit 1: log the logits; bit 2: keys from the host",
+        {"EARLY": OPTION_EARLY, "LOG": OPTION_LOG, "HOST_KEYS": OPTION_HOST_KEYS},
     ),
     "ACTIVATION_MAX": Register(31, "RW", 8, "largest activation, 2**A - 1 of the model"),
     "KEY_BLOCKS": Register(32, "RW", 24, "keys of a bank in one network sample"),
@@ -110,12 +198,6 @@ REGISTERS: dict[str, Register] = {
     "CAPTURED": Register(46, "R", 24, "raw bits captured so far"),
     "WORKING": Register(47, "R", 7, "junctions whose bits are used"),
 }
-CONTROL_START, CONTROL_ABORT, CONTROL_RETEST = 1, 2, 4
-OPTION_EARLY, OPTION_LOG, OPTION_HOST_KEYS = 1, 2, 4
-STATUS_BUSY, STATUS_ALARM = 1, 2
-CAPTURE_BITS = 1 << 14  # raw bits that a capture takes
-
-
 FIRST_JUNCTION_REGISTER = 40
 
 

@@ -1,0 +1,83 @@
+/* Memory map of the synflip accelerator, version 1.
+ *
+ * Made by `synflip map --format c`; do not edit. Addresses count 32-bit words: with
+ * `volatile uint32_t *map` at the accelerator's base, a register is map[SYNFLIP_REG_STATUS],
+ * a word of a region map[SYNFLIP_REGION_IMAGES + offset]. See registers.md.
+ */
+#ifndef SYNFLIP_H
+#define SYNFLIP_H
+
+/* Constants */
+#define SYNFLIP_MAGIC_VALUE 0x53594e46u  /* what the register MAGIC holds */
+#define SYNFLIP_VERSION_VALUE 0x1u  /* what the register VERSION holds */
+#define SYNFLIP_LAYER_WORDS 0x8u  /* words of a layer's entry */
+#define SYNFLIP_SEED_WORDS 0x4u  /* words of a bank's seed */
+#define SYNFLIP_IMAGE_WORD_BITS 0x10u  /* of an offset into the region IMAGES; the slot is above */
+
+/* Regions: word address of the first word */
+#define SYNFLIP_REGION_REGISTERS 0x0u  /* R/W: one word each */
+#define SYNFLIP_REGION_LAYERS 0x1000000u  /* W: layer table; an entry takes effect when its last word is written */
+#define SYNFLIP_REGION_SEEDS 0x2000000u  /* W: LFSR113 state of the bank's first key */
+#define SYNFLIP_REGION_WEIGHTS 0x3000000u  /* W: an entry takes effect with its last word; it has room for a power of two of words */
+#define SYNFLIP_REGION_BIASES 0x4000000u  /* W: each layer padded to whole tiles; hidden layers: bias plus rounding; a group of Q takes effect with its last word */
+#define SYNFLIP_REGION_IMAGES 0x5000000u  /* W: four activations, a byte each, first in the low byte; ascending, word 0 empties the lists */
+#define SYNFLIP_REGION_MARGINS 0x6000000u  /* W: lead at which an image leaves */
+#define SYNFLIP_REGION_VOTES 0x7000000u  /* R: samples that the class won */
+#define SYNFLIP_REGION_SUMS 0x8000000u  /* R: 64-bit sum of logits, low half first */
+#define SYNFLIP_REGION_USED 0x9000000u  /* R: samples that the image took part in */
+#define SYNFLIP_REGION_LOG 0xa000000u  /* R: logits in the order in which they were made */
+
+/* Registers: word addresses, and masks of their bits */
+#define SYNFLIP_REG_MAGIC 0x0u  /* R, 32 bits: the letters "SYNF" */
+#define SYNFLIP_REG_VERSION 0x1u  /* R, 8 bits: version of this map */
+#define SYNFLIP_REG_LANES 0x2u  /* R, 8 bits: P, outputs at once */
+#define SYNFLIP_REG_BANKS 0x3u  /* R, 4 bits: Q, rows at once */
+#define SYNFLIP_REG_BITS 0x4u  /* R, 5 bits: k, bits of a probability word */
+#define SYNFLIP_REG_ACTIVATION_BITS 0x5u  /* R, 4 bits: A, bits of an activation */
+#define SYNFLIP_REG_WEIGHT_DEPTH 0x6u  /* R, 24 bits: weight entries of a bank */
+#define SYNFLIP_REG_EVENT_DEPTH 0x7u  /* R, 24 bits: events of a bank's input lists */
+#define SYNFLIP_REG_KEY_DEPTH 0x8u  /* R, 24 bits: keys of a bank in one half of the key memory */
+#define SYNFLIP_REG_BIAS_DEPTH 0x9u  /* R, 24 bits: groups of Q biases */
+#define SYNFLIP_REG_IMAGE_SLOTS 0xau  /* R, 9 bits: images of a batch */
+#define SYNFLIP_REG_RESULT_DEPTH 0xbu  /* R, 24 bits: (image, class) pairs */
+#define SYNFLIP_REG_LOG_DEPTH 0xcu  /* R, 24 bits: logits that the log holds */
+#define SYNFLIP_REG_MARGIN_DEPTH 0xdu  /* R, 24 bits: entries of the margin table */
+#define SYNFLIP_REG_LAYER_DEPTH 0xeu  /* R, 5 bits: entries of the layer table */
+#define SYNFLIP_REG_CONTROL 0x10u  /* W, 2 bits: bit 0: start a run; bit 1: abort it */
+#define SYNFLIP_CONTROL_START 0x1u
+#define SYNFLIP_CONTROL_ABORT 0x2u
+#define SYNFLIP_REG_STATUS 0x11u  /* R, 1 bits: bit 0: busy */
+#define SYNFLIP_STATUS_BUSY 0x1u
+#define SYNFLIP_REG_CYCLES_LOW 0x12u  /* R, 32 bits: cycles of the run, low half */
+#define SYNFLIP_REG_CYCLES_HIGH 0x13u  /* R, 32 bits: cycles of the run, high half */
+#define SYNFLIP_REG_LOGGED 0x14u  /* R, 24 bits: logits in the log */
+#define SYNFLIP_REG_LAYERS 0x18u  /* R/W, 4 bits: layers - 1 */
+#define SYNFLIP_REG_CLASSES 0x19u  /* R/W, 10 bits: classes - 1 */
+#define SYNFLIP_REG_CLASS_SHIFT 0x1au  /* R/W, 4 bits: log2 of the results an image takes */
+#define SYNFLIP_REG_IMAGES 0x1bu  /* R/W, 9 bits: images of the batch */
+#define SYNFLIP_REG_SAMPLES 0x1cu  /* R/W, 24 bits: network samples of the run */
+#define SYNFLIP_REG_INPUT_SHIFT 0x1du  /* R/W, 5 bits: log2 of the events an image's list of a bank may hold */
+#define SYNFLIP_REG_OPTIONS 0x1eu  /* R/W, 2 bits: bit 0: stop early by the margin table; bit 1: log the logits */
+#define SYNFLIP_OPTIONS_EARLY 0x1u
+#define SYNFLIP_OPTIONS_LOG 0x2u
+#define SYNFLIP_REG_ACTIVATION_MAX 0x1fu  /* R/W, 8 bits: largest activation, 2**A - 1 of the model */
+#define SYNFLIP_REG_KEY_BLOCKS 0x20u  /* R/W, 24 bits: keys of a bank in one network sample */
+#define SYNFLIP_REG_FIRST_SLOT 0x21u  /* R/W, 8 bits: slot of the batch's first image */
+
+/* Words of a layer's entry */
+#define SYNFLIP_LAYER_WEIGHT_BASE 0x0u  /* first entry of the layer in every bank's weight memory */
+#define SYNFLIP_LAYER_ROW_BLOCKS 0x1u  /* padded rows / Q: weight entries of one tile in a bank */
+#define SYNFLIP_LAYER_KEY_BASE 0x2u  /* first key of the layer in every bank's half */
+#define SYNFLIP_LAYER_KEY_END 0x3u  /* one past the last */
+#define SYNFLIP_LAYER_TILES 0x4u  /* tiles - 1 */
+#define SYNFLIP_LAYER_BIAS_BASE 0x5u  /* first group of Q biases */
+#define SYNFLIP_LAYER_LAST_STEPS 0x6u  /* drain steps of the last tile - 1 */
+#define SYNFLIP_LAYER_SHIFT 0x7u  /* r */
+
+/* Registers of the AXI front end */
+#define SYNFLIP_AXI_STREAM_STATUS 0xf000000u  /* R, 1 bits: bit 0: a packet of s_axis was begun, and not all of it is written */
+#define SYNFLIP_STREAM_STATUS_BUSY 0x1u
+#define SYNFLIP_AXI_WORDS_REFUSED 0xf000001u  /* R, W clears, 32 bits: words of s_axis that were refused; a write sets it to 0 */
+#define SYNFLIP_AXI_PASSES_LOST 0xf000002u  /* R, W clears, 32 bits: passes whose logits m_axis lost; a write sets it to 0 */
+
+#endif

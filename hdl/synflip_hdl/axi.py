@@ -1,0 +1,126 @@
+"""The accelerator with AXI: AXI4-Lite for the map, AXI4-Stream for bulk words in and logits out."""
+
+from amaranth.hdl import Cat, ClockDomain, Const, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+from synflip.spec.geometry import Geometry
+
+from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.arbiter import Arbiter
+from synflip_hdl.axi_lite import BYTE_ADDRESS_BITS, AxiLite
+from synflip_hdl.axi_registers import AxiRegisters
+from synflip_hdl.axi_stream import LogitSource, StreamSink
+
+
+class AxiTop(wiring.Component):
+    """Ports by the names that block designs look for: see docs/axi.md.
+
+    Members
+    -------
+    aclk, aresetn: the clock of everything; reset, active low, synchronous.
+    s_axi_*: AXI4-Lite slave, 32 bits, see ``AxiLite``. s_axis_*: see ``StreamSink``. m_axis_*: see
+        ``LogitSource``. busy: a run is under way.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        super().__init__(
+            {
+                "aclk": In(1),
+                "aresetn": In(1),
+                "s_axi_awaddr": In(BYTE_ADDRESS_BITS),
+                "s_axi_awprot": In(3),
+                "s_axi_awvalid": In(1),
+                "s_axi_awready": Out(1),
+                "s_axi_wdata": In(32),
+                "s_axi_wstrb": In(4),
+                "s_axi_wvalid": In(1),
+                "s_axi_wready": Out(1),
+                "s_axi_bresp": Out(2),
+                "s_axi_bvalid": Out(1),
+                "s_axi_bready": In(1),
+                "s_axi_araddr": In(BYTE_ADDRESS_BITS),
+                "s_axi_arprot": In(3),
+                "s_axi_arvalid": In(1),
+                "s_axi_arready": Out(1),
+                "s_axi_rdata": Out(32),
+                "s_axi_rresp": Out(2),
+                "s_axi_rvalid": Out(1),
+                "s_axi_rready": In(1),
+                "s_axis_tdata": In(32),
+                "s_axis_tlast": In(1),
+                "s_axis_tvalid": In(1),
+                "s_axis_tready": Out(1),
+                "m_axis_tdata": Out(32),
+                "m_axis_tlast": Out(1),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "busy": Out(1),
+            }
+        )
+        # What a block design cannot tell from the names.
+        self.aclk.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:clock:1.0 aclk CLK"
+        self.aclk.attrs["X_INTERFACE_PARAMETER"] = (
+            "ASSOCIATED_BUSIF s_axi:s_axis:m_axis, ASSOCIATED_RESET aresetn"
+        )
+        self.aresetn.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:reset:1.0 aresetn RST"
+        self.aresetn.attrs["X_INTERFACE_PARAMETER"] = "POLARITY ACTIVE_LOW"
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = sync = ClockDomain("sync")
+        m.submodules.accelerator = accelerator = Accelerator(self.geometry)
+        m.submodules.registers = registers = AxiRegisters()
+        m.submodules.arbiter = arbiter = Arbiter(3)
+        m.submodules.lite = lite = AxiLite()
+        m.submodules.sink = sink = StreamSink()
+        m.submodules.source = source = LogitSource()
+
+        for index, bus in enumerate((lite.writes, lite.reads, sink.bus)):
+            connect(m, bus, arbiter.masters[index])
+        connect(m, arbiter.request, registers.bus.request)
+        connect(m, registers.bus.response, arbiter.response)
+        connect(m, registers.accelerator.request, accelerator.request)
+        connect(m, accelerator.response, registers.accelerator.response)
+
+        def response(error):
+            return Cat(Const(0, 1), error)  # OKAY is 0, SLVERR 2
+
+        m.d.comb += [
+            sync.clk.eq(self.aclk),
+            sync.rst.eq(~self.aresetn),
+            lite.aw.payload.eq(self.s_axi_awaddr),
+            lite.aw.valid.eq(self.s_axi_awvalid),
+            self.s_axi_awready.eq(lite.aw.ready),
+            lite.w.payload.data.eq(self.s_axi_wdata),
+            lite.w.payload.strobe.eq(self.s_axi_wstrb),
+            lite.w.valid.eq(self.s_axi_wvalid),
+            self.s_axi_wready.eq(lite.w.ready),
+            self.s_axi_bresp.eq(response(lite.b.payload.error)),
+            self.s_axi_bvalid.eq(lite.b.valid),
+            lite.b.ready.eq(self.s_axi_bready),
+            lite.ar.payload.eq(self.s_axi_araddr),
+            lite.ar.valid.eq(self.s_axi_arvalid),
+            self.s_axi_arready.eq(lite.ar.ready),
+            self.s_axi_rdata.eq(lite.r.payload.data),
+            self.s_axi_rresp.eq(response(lite.r.payload.error)),
+            self.s_axi_rvalid.eq(lite.r.valid),
+            lite.r.ready.eq(self.s_axi_rready),
+            sink.words.payload.data.eq(self.s_axis_tdata),
+            sink.words.payload.last.eq(self.s_axis_tlast),
+            sink.words.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(sink.words.ready),
+            sink.run.eq(accelerator.busy),
+            sink.run_slots.eq(accelerator.run_slots),
+            source.logit_valid.eq(accelerator.logit_valid),
+            source.logit.eq(accelerator.logit),
+            self.m_axis_tdata.eq(source.words.payload.data),
+            self.m_axis_tlast.eq(source.words.payload.last),
+            self.m_axis_tvalid.eq(source.words.valid),
+            source.words.ready.eq(self.m_axis_tready),
+            registers.stream_busy.eq(sink.busy),
+            registers.refused.eq(sink.refused),
+            registers.lost.eq(source.lost),
+            self.busy.eq(accelerator.busy),
+        ]
+        return m

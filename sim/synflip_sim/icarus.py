@@ -1,0 +1,135 @@
+"""Icarus Verilog as a device: a second simulator, which knows unknown values.
+
+Verilator gives every bit a value. Icarus starts memories and what is not reset as unknown, and lets unknowns
+spread, so a result that depends on something never written is an error here.
+
+Weights and event lists start with noise instead: a bank without an event adds 0 as ~0 + 1 if its weight is
+negative, in idle cycles too, and a simulator cannot tell that this is 0 for an unknown sign. Results must not
+depend on the noise.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from synflip.driver import Accelerator, BusError
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OFFSET_BITS, Region
+
+BENCH = Path(__file__).with_name("icarus.v")
+TOOLS = ("iverilog", "vvp")
+WAIT_CYCLES = 1000  # between two looks at the status
+#: The memories of weights and events: from the head of a module to its memory.
+NOISY = re.compile(
+    r"(module \\\S*\.(?:weights|images|hidden)_\d+\b(?:(?!endmodule).)*?)synflip_memory\b", re.S
+)
+UNKNOWN = "0 deadbeef"
+AT_ONCE = 1000  # words of a command: their answers fit a pipe
+
+
+class IcarusTransport:
+    """Reads and writes of the memory map in the simulator, a process that is spoken to over pipes. The clock
+    runs only inside them and in ``wait``."""
+
+    def __init__(self, geometry: Geometry, noise: int = 1) -> None:
+        """noise: seed of what weights and event lists hold at first. Raises SynflipError if Icarus is missing
+        or fails."""
+        for tool in TOOLS:
+            if shutil.which(tool) is None:
+                raise SynflipError(
+                    f"{tool} is missing; install Icarus Verilog (Debian: apt install iverilog)"
+                )
+        with tempfile.TemporaryDirectory() as folder:
+            self._process = subprocess.Popen(
+                ["vvp", "-n", str(_compile(geometry, noise, Path(folder)))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self._ask("i 0", 1)  # the process has read its file
+
+    def write(self, address: int, words: NDArray[np.uint32]) -> None:
+        """Write words to consecutive addresses. Raises BusError if an answer is an error or unknown."""
+        for first in range(0, len(words), AT_ONCE):
+            part = words[first : first + AT_ONCE].tolist()
+            data = " ".join(f"{word:x}" for word in part)
+            answers = self._ask(f"w {address + first:x} {len(part):x} {data}", len(part))
+            self._check("write", address + first, answers)
+
+    def read(self, address: int, count: int) -> NDArray[np.uint32]:
+        """Read consecutive words. Raises BusError if one is refused or unknown.
+
+        But the results of an image have room for a power of two of classes: what was never written there, and
+        the driver drops, reads as ``UNKNOWN``.
+        """
+        kept_whole = address >> OFFSET_BITS in (Region.VOTES, Region.SUMS)
+        words: list[int] = []
+        for first in range(0, count, AT_ONCE):
+            part = min(AT_ONCE, count - first)
+            answers = self._ask(f"r {address + first:x} {part:x}", part)
+            if kept_whole:
+                answers = [UNKNOWN if re.fullmatch("0 .*x.*", answer, re.I) else answer for answer in answers]
+            self._check("read", address + first, answers)
+            words += [int(answer.split()[1], 16) for answer in answers]
+        return np.array(words, dtype=np.uint32)
+
+    def wait(self) -> None:
+        """Let the device run on for a while, or until it is idle."""
+        (busy,) = self._ask(f"i {WAIT_CYCLES:x}", 1)
+        if busy not in "01":
+            raise BusError("the accelerator in Icarus does not know whether it is busy")
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _ask(self, command: str, answers: int) -> list[str]:
+        assert self._process.stdin and self._process.stdout
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # the second: closed on our side
+            raise BusError("the simulator, Icarus, has ended") from None
+        lines = [self._process.stdout.readline().strip() for _ in range(answers)]
+        if not all(lines):
+            raise BusError("the simulator, Icarus, has ended")
+        return lines
+
+    def _check(self, what: str, address: int, answers: list[str]) -> None:
+        for index, answer in enumerate(answers):
+            if "x" in answer.lower() or "z" in answer.lower():
+                raise BusError(
+                    f"the answer of Icarus to a {what} at {address + index:#x} is unknown: {answer}"
+                )
+            if answer[0] == "1":
+                raise BusError(f"the accelerator in Icarus refused a {what} at {address + index:#x}")
+
+
+def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
+    from synflip_hdl.verilog import convert
+
+    text, count = NOISY.subn(r"\1synflip_memory_noise", convert(geometry))
+    if count != 3 * geometry.banks:
+        raise SynflipError(f"{count} memories of weights and events in the Verilog, not {3 * geometry.banks}")
+    source, program = folder / "synflip.v", folder / "synflip.vvp"
+    source.write_text(text)
+    command = ["iverilog", "-g2005", "-s", "bench", f"-DNOISE={noise}", "-o", str(program)]
+    done = subprocess.run([*command, str(BENCH), str(source)], capture_output=True, text=True)
+    if done.returncode:
+        raise SynflipError(f"iverilog failed with status {done.returncode}: {done.stderr.strip()}")
+    return program
+
+
+def open_icarus(geometry: Geometry, noise: int = 1) -> Accelerator:
+    """The accelerator of ``geometry`` in Icarus: thousands of cycles a second, for small networks."""
+    return Accelerator(IcarusTransport(geometry, noise), name="icarus")

@@ -1,0 +1,255 @@
+"""Functional coverage: which situations of the machine a set of cases reached, by name.
+
+Computed on the golden model's side, from coins, event loads and the cycle model; no device is asked.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.cases import Case
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.plan import plan
+from synflip.result import Result
+from synflip.spec.cycles import PICK_TO_READY, CycleModel
+from synflip.spec.geometry import BANKS
+from synflip.spec.lfsr import MASK64
+from synflip.spec.sizes import (
+    ACCUMULATOR_BITS,
+    LOGIT_BITS,
+    MAX_ACTIVATION_BITS,
+    MAX_BITS,
+    MAX_LAYERS,
+    MAX_OUTPUTS,
+    MAX_SHIFT,
+    ceil_div,
+)
+
+NEAR = 1 << 10  # how close to the end of a range counts as near
+
+#: Every bin, in the order of the report.
+BINS = (
+    *(f"banks: {banks}" for banks in BANKS),
+    "lanes: 16",
+    "lanes: no power of two",
+    "lanes: 64 or more",
+    "k: 1",
+    "k: 16",
+    "k: narrower than the hardware's",
+    "A: 1",
+    "A: 8",
+    "A: narrower than the hardware's",
+    "layers: 1",
+    "layers: 8",
+    "layer: one row",
+    "layer: one output",
+    "layer: 1024 outputs",
+    "tiles: 1",
+    "tiles: 2 or 3",
+    "tiles: 4 or more",
+    "tiles: last one full",
+    "tiles: last one partial",
+    "shift: 0",
+    "shift: 31",
+    "hidden: clamped at 0",
+    "hidden: clamped at the largest",
+    "hidden: between",
+    "hidden: rounding carries",
+    "sum: near the accumulator's top",
+    "sum: near the accumulator's bottom",
+    "logit: near the top of 32 bits",
+    "logit: near the bottom of 32 bits",
+    "logits: tie for the largest",
+    "logits: largest is negative",
+    "events: none in an image",
+    "events: none in a hidden layer",
+    "events: all banks equally full",
+    "events: banks unequally full",
+    "events: a bank empty, another not",
+    "batch: no images",
+    "batch: one image",
+    "batch: full",
+    "batch: partial",
+    "batch: several",
+    "samples: 1",
+    "samples: several runs",
+    "seed: 0",
+    "seed: 2**64-1",
+    "logits: kept",
+    "early: leaves at the first sample",
+    "early: leaves later",
+    "early: stays to the last sample",
+    "early: images of a batch leave at different samples",
+    "early: margin 0",
+    "wait: for keys",
+    "wait: for the drain",
+    "wait: for the layer before",
+    "wait: for a decision (queue)",
+    "wait: for keys of the next sample",
+    "refused: no room",
+)
+
+
+def observe(case: Case, golden: Result) -> Counter[str]:
+    """How often ``case`` reached each of ``BINS``. golden: the golden model's result of it."""
+    seen: Counter[str] = Counter()
+    if golden.cycles < 0:
+        seen["refused: no room"] += 1
+        return seen
+    for name, count in _static(case, golden):
+        seen[name] += int(count)
+    if len(case.pixels):
+        _dynamic(case, golden, seen)
+    return seen
+
+
+def _static(case: Case, golden: Result) -> Iterator[tuple[str, int]]:
+    """What the request itself shows."""
+    geometry, model = case.geometry, case.model
+    outputs = model.outputs
+    yield f"banks: {geometry.banks}", 1
+    yield "lanes: 16", geometry.lanes == 16
+    yield "lanes: no power of two", geometry.lanes & (geometry.lanes - 1) != 0
+    yield "lanes: 64 or more", geometry.lanes >= 64
+    yield "k: 1", model.bits == 1
+    yield "k: 16", model.bits == MAX_BITS
+    yield "k: narrower than the hardware's", model.bits < geometry.bits
+    yield "A: 1", model.activation_bits == 1
+    yield "A: 8", model.activation_bits == MAX_ACTIVATION_BITS
+    yield "A: narrower than the hardware's", model.activation_bits < geometry.activation_bits
+    yield "layers: 1", len(outputs) == 1
+    yield "layers: 8", len(outputs) == MAX_LAYERS
+    yield "layer: one row", 1 in model.rows
+    yield "layer: one output", 1 in outputs
+    yield "layer: 1024 outputs", MAX_OUTPUTS in outputs
+    tiles = [ceil_div(count, geometry.lanes) for count in outputs]
+    yield "tiles: 1", 1 in tiles
+    yield "tiles: 2 or 3", 2 in tiles or 3 in tiles
+    yield "tiles: 4 or more", max(tiles) >= 4
+    yield "tiles: last one full", any(count % geometry.lanes == 0 for count in outputs)
+    yield "tiles: last one partial", any(count % geometry.lanes for count in outputs)
+    yield "shift: 0", 0 in model.shifts
+    yield "shift: 31", MAX_SHIFT in model.shifts
+    runs = plan(model, geometry, len(case.pixels), case.samples, case.margins is not None, case.logits)
+    count = len(case.pixels)
+    yield "batch: no images", count == 0
+    yield "batch: one image", count == 1
+    yield "batch: full", count >= runs.images
+    yield "batch: partial", count % runs.images != 0
+    yield "batch: several", count > runs.images
+    yield "samples: 1", case.samples == 1
+    yield "samples: several runs", case.samples > runs.samples
+    yield "seed: 0", case.seed == 0
+    yield "seed: 2**64-1", case.seed == MASK64
+    yield "logits: kept", case.logits
+    if case.margins is not None and count:
+        used = golden.used
+        yield "early: leaves at the first sample", (used == 1).sum() if case.samples > 1 else 0
+        yield "early: leaves later", ((used > 1) & (used < case.samples)).sum()
+        yield "early: stays to the last sample", (used == case.samples).sum()
+        first_batch = used[: runs.images]
+        yield "early: images of a batch leave at different samples", len(set(first_batch.tolist())) > 1
+        yield "early: margin 0", (case.margins == 0).any()
+
+
+def _dynamic(case: Case, golden: Result, seen: Counter[str]) -> None:
+    """What happens inside: every network sample again, layer by layer, and the waits of the cycle model."""
+    geometry, model = case.geometry, case.model
+    runs = plan(model, geometry, len(case.pixels), case.samples, case.margins is not None, case.logits)
+    x0 = model.activations(case.pixels).astype(np.int64)
+    batches = runs.batches(len(x0))
+    fresh = lambda: [Waits(case, seen) for _ in batches]  # noqa: E731
+    clocks = fresh()
+    with Golden(geometry) as device:
+        device.load(model)
+        for sample in range(case.samples):
+            active = golden.used > sample
+            if not active.any():
+                break
+            if sample and sample % runs.samples == 0:
+                clocks = fresh()
+            coins = [flipped.numpy().astype(np.int64) for flipped in device.coins(case.seed, sample)]
+            loads = _layers(case, x0, active, coins, seen)
+            for (first, past), clock in zip(batches, clocks, strict=True):
+                if active[first:past].any():
+                    clock.advance(loads[first:past, None], active[first:past, None])
+
+
+def _layers(
+    case: Case,
+    x: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    coins: list[NDArray[np.int64]],
+    seen: Counter[str],
+) -> NDArray[np.int64]:
+    """One network sample of all images: int64 [N, layers] events of the fullest bank."""
+    model, banks = case.model, case.geometry.banks
+    limit, ends = 1 << (ACCUMULATOR_BITS - 1), 1 << (LOGIT_BITS - 1)
+    loads = np.zeros((len(x), len(coins)), dtype=np.int64)
+    for index, flipped in enumerate(coins):
+        events = np.stack([(x[:, bank::banks] != 0).sum(1) for bank in range(banks)])  # [banks, N]
+        loads[:, index] = events.max(0)
+        here = events[:, active]
+        none = here.max(0) == 0
+        seen["events: none in a hidden layer" if index else "events: none in an image"] += int(none.sum())
+        equal = here.min(0) == here.max(0)
+        seen["events: all banks equally full"] += int((equal & ~none).sum()) if banks > 1 else 0
+        seen["events: banks unequally full"] += int((~equal).sum())
+        seen["events: a bank empty, another not"] += int((~equal & (here.min(0) == 0)).sum())
+        sums = x @ flipped.T
+        z = sums + model.layers[index].bias
+        live = sums[active]
+        seen["sum: near the accumulator's top"] += int((live >= limit - NEAR).sum())
+        seen["sum: near the accumulator's bottom"] += int((live < NEAR - limit).sum())
+        if index == len(model.shifts):
+            logits = z[active]
+            seen["logit: near the top of 32 bits"] += int((logits >= ends - NEAR).sum())
+            seen["logit: near the bottom of 32 bits"] += int((logits < NEAR - ends).sum())
+            largest = logits.max(1)
+            seen["logits: tie for the largest"] += int(((logits == largest[:, None]).sum(1) > 1).sum())
+            seen["logits: largest is negative"] += int((largest < 0).sum())
+            break
+        shift = model.shifts[index]
+        shifted = (z + ((1 << shift) >> 1)) >> shift
+        live = shifted[active]
+        seen["hidden: clamped at 0"] += int((live < 0).sum())
+        seen["hidden: clamped at the largest"] += int((live > model.activation_max).sum())
+        seen["hidden: between"] += int(((live > 0) & (live < model.activation_max)).sum())
+        seen["hidden: rounding carries"] += int((live != z[active] >> shift).sum())
+        x = shifted.clip(0, model.activation_max)
+    return loads
+
+
+class Waits(CycleModel):
+    """The cycle model of one run, counting what its layers waited for."""
+
+    def __init__(self, case: Case, seen: Counter[str]) -> None:
+        model = case.model
+        super().__init__(case.geometry, model.rows, model.outputs, 1, case.margins is not None)
+        self.seen = seen
+
+    def _pass(
+        self, pick: NDArray[np.int64], loads: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self.early and pick[0] > self.free[0]:
+            self.seen["wait: for a decision (queue)"] += 1
+        ready, hold = int(pick[0]) + PICK_TO_READY, int(self.hold[0])
+        for layer, tiles in enumerate(self.tiles):
+            keys = int(self.fill[0]) + self.key_end[layer]
+            if keys > ready:
+                self.seen["wait: for keys of the next sample" if self.sample else "wait: for keys"] += 1
+            elif layer:
+                self.seen["wait: for the layer before"] += 1
+            stream = max(int(loads[0, layer]), 1)
+            ready = max(ready, keys)
+            if hold > ready + stream or (tiles > 1 and self.full_hold[layer] > stream):
+                self.seen["wait: for the drain"] += 1
+            end = max(ready + stream, hold) + (tiles - 1) * max(stream, self.full_hold[layer])
+            hold, ready = end + self.last_hold[layer], end + self.turn[layer]
+        result = super()._pass(pick, loads)
+        if (end, hold) != (int(result[0][0]), int(result[1][0])):
+            raise SynflipError("the waits that coverage counts are not those of the cycle model")
+        return result

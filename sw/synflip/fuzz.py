@@ -1,0 +1,221 @@
+"""Random cases on random accelerators, until a device and the golden model differ.
+
+The cases are numbered: case c of accelerator g of a seed is always the same, however long a session lasts.
+One device runs all cases of its accelerator, so what a run leaves behind meets the next.
+"""
+
+import itertools
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from synflip import modelfile
+from synflip.cases import Case, draw_case, draw_geometry
+from synflip.compare import compare
+from synflip.coverage import BINS, observe
+from synflip.device import Device, open_device
+from synflip.driver import Accelerator, BusError
+from synflip.errors import SynflipError
+from synflip.files import write_array
+from synflip.golden import Golden
+from synflip.progress import Advance
+from synflip.result import Result
+from synflip.shrink import shrink
+from synflip.spec.geometry import Geometry
+
+CASES = 100  # of one accelerator, before the next is built
+PATIENCE = 30.0  # seconds that a run may take: a case is a fraction of one
+MAX_FINDINGS = 5  # of a session: a broken device fails every case
+NOTE = "command.txt"
+
+Opener = Callable[[Geometry], Device]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One case that was run.
+
+    accelerator, number: which. golden: the golden model's result. difference: in words, or None.
+    """
+
+    accelerator: int
+    number: int
+    case: Case
+    golden: Result
+    difference: str | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A failure, shrunk and saved. alone: it needs no cases before it. command: replays it."""
+
+    folder: Path
+    case: Case
+    difference: str
+    alone: bool
+    command: str
+
+
+def opener(name: str) -> Opener:
+    """Opens the device called ``name``, with less patience than for a user's long run."""
+
+    def opened(geometry: Geometry) -> Device:
+        device = open_device(name, geometry)
+        if isinstance(device, Accelerator):
+            device.timeout = PATIENCE
+        return device
+
+    return opened
+
+
+def steps(seed: int, opened: Opener, first: int = 0) -> Generator[Step]:
+    """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
+    opened anew after a difference. Raises SynflipError if a device cannot be opened."""
+    for accelerator in itertools.count(first):
+        geometry = draw_geometry(np.random.default_rng((seed, accelerator)))
+        number = 0
+        while number < CASES:
+            with opened(geometry) as device:
+                _check_geometry(device, geometry)
+                difference = None
+                while number < CASES and difference is None:
+                    case = draw_case(geometry, np.random.default_rng((seed, accelerator, number)))
+                    golden, difference = run(case, device)
+                    yield Step(accelerator, number, case, golden, difference)
+                    number += 1
+
+
+def run(case: Case, device: Device) -> tuple[Result, str | None]:
+    """The golden model's result, and how the device's differs from it, or None.
+
+    What does not fit the accelerator, the device has to refuse; anything else it must not. A device whose
+    cycles are -1 does not count them.
+    """
+    request = (case.pixels, case.samples, case.seed, case.margins, case.logits)
+    with Golden(case.geometry) as model:
+        model.load(case.model)
+        golden = model.infer(*request)
+    try:
+        device.load(case.model)
+        result = device.infer(*request)
+    except BusError as error:
+        return golden, str(error)
+    except SynflipError as error:
+        return (
+            golden,
+            None if golden.cycles < 0 else f"{device.name} does not do what it has room for: {error}",
+        )
+    if result.cycles < 0:
+        result = replace(result, cycles=golden.cycles)
+    elif golden.cycles < 0:
+        return golden, f"{device.name} did what it has no room for"
+    return golden, compare(golden, result, device.name).first
+
+
+def difference_of(case: Case, opened: Opener) -> str | None:
+    """As ``run``, on a device that has done nothing before."""
+    with opened(case.geometry) as device:
+        return run(case, device)[1]
+
+
+def settle(
+    step: Step,
+    seed: int,
+    opened: Opener,
+    name: str,
+    out: Path,
+    say: Callable[[int], None] = lambda attempts: None,
+) -> Finding:
+    """Shrink the failure of ``step`` and save it in a folder of its own under ``out``.
+
+    name: of the device, for the command. A failure that a fresh device does not show is saved as it is.
+    """
+    case, difference = step.case, step.difference or ""
+    alone = difference_of(case, opened) is not None
+    if alone:
+        case = shrink(case, lambda candidate: difference_of(candidate, opened) is not None, say)
+        difference = difference_of(case, opened) or difference
+    folder = out / f"seed{seed}-accelerator{step.accelerator}-case{step.number}"
+    command = save(case, folder, name)
+    again = f"synflip fuzz --seed {seed} --first {step.accelerator} --device {name}"
+    note = [difference, "", command, ""]
+    if not alone:
+        note += [f"Seen only after the {step.number} cases before it on the same device:", "", again, ""]
+    (folder / NOTE).write_text("\n".join(note))
+    return Finding(folder, case, difference, alone, command if alone else again)
+
+
+class Session:
+    """Cases until the time is up, or ``MAX_FINDINGS`` failures. Raises SynflipError if a device cannot be
+    opened.
+
+    cases, accelerators: how many so far. coverage: of ``coverage.BINS``. findings: the failures.
+    rate: cases a second, builds included.
+    """
+
+    def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
+        """name: of the device; ``opened`` opens it, if ``open_device`` does not."""
+        self.seed, self.name, self.out, self.first = seed, name, out, first
+        self.opened = opened or opener(name)
+        self.cases = self.accelerators = 0
+        self.rate = 0.0
+        self.findings: list[Finding] = []
+        self.coverage: Counter[str] = Counter()
+
+    def run(self, seconds: float, advance: Advance = lambda done, total, word="": None) -> None:
+        """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
+        began = time.monotonic()
+        accelerator = -1
+        with closing(steps(self.seed, self.opened, self.first)) as work:
+            while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
+                step = next(work)
+                self.cases += 1
+                self.coverage += observe(step.case, step.golden)
+                self.accelerators += step.accelerator != accelerator
+                accelerator = step.accelerator
+                self.rate = self.cases / max(time.monotonic() - began, 1e-9)
+                word = f"{self.cases} cases, {self.rate:.1f}/s, {len(self.findings)} failures, "
+                word += step.case.geometry.name
+                advance(int(elapsed), int(seconds), word)
+                if step.difference is not None:
+                    say = partial(self._shrinking, advance, int(elapsed), int(seconds))
+                    self.findings.append(settle(step, self.seed, self.opened, self.name, self.out, say))
+
+    @property
+    def missed(self) -> list[str]:
+        """The bins of functional coverage that no case has reached."""
+        return [name for name in BINS if not self.coverage[name]]
+
+    def _shrinking(self, advance: Advance, done: int, total: int, attempts: int) -> None:
+        advance(done, total, f"shrinking a failure: {attempts} tries")
+
+
+def save(case: Case, folder: Path, name: str) -> str:
+    """Model and images as files, the rest in the command that replays the case, which is returned."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {folder}: {error.strerror}") from None
+    model, images = folder / "model.safetensors", folder / "images.npy"
+    modelfile.save(case.model, model)
+    write_array(images, case.pixels)
+    command = ["synflip", "verify", str(model), "--images", str(images)]
+    command += ["--samples", str(case.samples), "--seed", str(case.seed)]
+    command += ["--device", name, "--geometry", case.geometry.text]
+    if case.margins is not None:
+        command += ["--margins", ",".join(map(str, case.margins.tolist()))]
+    if not case.logits:
+        command.append("--no-logits")
+    return shlex.join(command)
+
+
+def _check_geometry(device: Device, geometry: Geometry) -> None:
+    if isinstance(device, Accelerator) and device.geometry != geometry:
+        raise SynflipError(f"{device.name} says that it is {device.geometry.text}, not {geometry.text}")

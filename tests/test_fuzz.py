@@ -1,0 +1,229 @@
+"""The fuzzer: it finds what is wrong on purpose, makes it small, saves it, and finds nothing else."""
+
+import itertools
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from synflip import cli, device, fuzz
+from synflip.cases import Case, draw_case, draw_geometry
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.plan import plan
+from synflip.result import Result
+from synflip.shrink import shrink, simpler
+from synflip.spec.geometry import Geometry
+
+
+class Wrong(Golden):
+    """The golden model, but for one logit of an image whose last pixel is lit, in a network that is not
+    trivial."""
+
+    name = "wrong"
+
+    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
+        result = super().infer(pixels, samples, seed, margins, logits, progress)
+        broken = pixels[:, -1] > 0
+        if result.cycles >= 0 and samples >= 2 and self.model.shape.count("-") >= 2:
+            result.logit_sums[broken, -1] += 1
+        elif result.cycles < 0:
+            raise SynflipError("it does not fit")
+        return result
+
+
+class Refusing(Golden):
+    """The golden model, refusing what does not fit, as the accelerator does."""
+
+    def load(self, model) -> None:
+        super().load(model)
+        plan(model, self.geometry, 1, False, False)
+
+    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
+        plan(self.model, self.geometry, samples, margins is not None, logits)
+        return super().infer(pixels, samples, seed, margins, logits, progress)
+
+
+class Slow(Refusing):
+    """The slow reading of the contract as a device; it does not count cycles."""
+
+    name = "reference"
+
+    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
+        plan(self.model, self.geometry, samples, margins is not None, logits)
+        model = self.model
+        outcome = reference.run(
+            [(layer.q, layer.sign, layer.bias) for layer in model.layers],
+            model.bits,
+            model.activation_bits,
+            model.shifts,
+            model.activations(pixels),
+            samples,
+            seed,
+            margins,
+        )
+        shape = (len(pixels), len(model.classes))
+        return Result(
+            votes=np.array(outcome.votes, dtype=np.int32).reshape(shape),
+            logit_sums=np.array(outcome.logit_sums, dtype=np.int64).reshape(shape),
+            used=np.array(outcome.used, dtype=np.int32),
+            cycles=-1,
+            logits=np.array(outcome.logits, dtype=np.int32).reshape(samples, *shape) if logits else None,
+        )
+
+
+def small(case: Case) -> bool:
+    """A second or less for the slow reading."""
+    synapses = sum(layer.q.size for layer in case.model.layers)
+    return case.samples * synapses * (len(case.pixels) + case.model.bits) < 200_000
+
+
+def test_what_is_wrong_on_purpose_is_found_shrunk_saved_and_replayed(tmp_path, monkeypatch, capsys):
+    session = fuzz.Session(3, "verilator", tmp_path / "found", opened=Wrong)
+    monkeypatch.setattr(fuzz, "MAX_FINDINGS", 1)
+    session.run(3600.0)
+    (finding,) = session.findings
+    case = finding.case
+    assert finding.alone
+    assert (case.samples, case.pixels.shape, case.seed) == (2, (1, 1), 0)
+    assert case.model.shape == "1-1-1"
+    assert case.margins is None
+    assert not any(layer.q.any() or layer.bias.any() for layer in case.model.layers)
+    assert finding.command in (finding.folder / fuzz.NOTE).read_text()
+
+    command = shlex.split(finding.command)
+    assert command.pop(0) == "synflip"
+    monkeypatch.setattr(device, "open_device", lambda name, geometry: replayed(name, geometry))
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: first difference: logit sums: image 0, class 0, golden 0, verilator 1")
+
+
+def replayed(name: str, geometry: Geometry):
+    return Wrong(geometry) if name == "verilator" else Golden(geometry)
+
+
+def test_command_says_all_of_a_case(tmp_path, monkeypatch):
+    """What verify asks of the device is the case, to the last margin."""
+    asked = []
+
+    class Spy(Golden):
+        def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
+            asked.append(Case(self.geometry, self.model, pixels, samples, seed, margins, logits))
+            return super().infer(pixels, samples, seed, margins, logits)
+
+    monkeypatch.setattr(device, "open_device", lambda name, geometry: Spy(geometry))
+    for number in range(12):
+        geometry = draw_geometry(np.random.default_rng((1, number)))
+        case = draw_case(geometry, np.random.default_rng((1, number, 0)))
+        assert cli.main(shlex.split(fuzz.save(case, tmp_path / str(number), "golden"))[1:]) == 0
+        for have in asked:
+            assert (have.geometry, have.samples, have.seed, have.logits) == (
+                case.geometry,
+                case.samples,
+                case.seed,
+                case.logits,
+            )
+            np.testing.assert_array_equal(have.pixels, case.pixels)
+            np.testing.assert_array_equal(have.margins, case.margins)
+            assert have.model.metadata() == case.model.metadata()
+            for name, tensor in case.model.tensors().items():
+                np.testing.assert_array_equal(have.model.tensors()[name], tensor)
+        asked.clear()
+
+
+def test_failure_that_needs_what_ran_before_is_kept_as_it_is(tmp_path):
+    class Worn(Refusing):
+        """Wrong from its fifth inference on."""
+
+        done = 0
+
+        def infer(self, *request) -> Result:
+            self.done += 1
+            result = super().infer(*request)
+            result.used[:] += self.done >= 5
+            return result
+
+    steps = fuzz.steps(3, Worn)
+    step = next(step for step in steps if step.difference)
+    steps.close()
+    finding = fuzz.settle(step, 3, Worn, "verilator", tmp_path)
+    assert not finding.alone
+    assert finding.case is step.case
+    assert finding.command == "synflip fuzz --seed 3 --first 0 --device verilator"
+
+
+def test_what_has_no_room_must_be_refused_and_the_rest_done():
+    class Bold(Golden):
+        def infer(self, *request) -> Result:
+            return replace(super().infer(*request), cycles=1)
+
+    class Timid(Golden):
+        def load(self, model) -> None:
+            raise SynflipError("too large for me")
+
+    geometry = Geometry(16, 1, result_depth=3)
+    rng = np.random.default_rng(1)
+    cases = [draw_case(geometry, rng) for _ in range(40)]
+    fits = [fuzz.run(case, Refusing(geometry))[0].cycles >= 0 for case in cases]
+    assert any(fits) and not all(fits)
+    for case, fit in zip(cases, fits, strict=True):
+        assert fuzz.run(case, Refusing(geometry))[1] is None
+        if fit:
+            assert "does not do what it has room for: too large for me" in fuzz.run(case, Timid())[1]
+        else:
+            assert fuzz.run(case, Bold())[1] == "golden did what it has no room for"
+
+
+def test_clean_session_on_the_slow_reading():
+    steps = (step for step in fuzz.steps(4, Slow) if small(step.case))
+    for step in itertools.islice(steps, 60):
+        assert step.difference is None
+
+
+def test_clean_session_in_verilator():
+    with fuzz.opener("verilator")(Geometry(16, 2, bits=5, image_slots=3, log_depth=60)) as accelerator:
+        for number in range(40):
+            case = draw_case(accelerator.geometry, np.random.default_rng((5, number)))
+            assert fuzz.run(case, accelerator)[1] is None
+
+
+def test_cases_are_numbered():
+    """Whatever ran before, case c of accelerator g is the same."""
+    first = [step for step in itertools.islice(fuzz.steps(6, Refusing), 3)]
+    again = [step for step in itertools.islice(fuzz.steps(6, Refusing), 3)]
+    other = next(fuzz.steps(6, Refusing, 1))
+    for one, two in zip(first, again, strict=True):
+        assert (one.case.geometry, one.case.seed) == (two.case.geometry, two.case.seed)
+        np.testing.assert_array_equal(one.case.pixels, two.case.pixels)
+        np.testing.assert_array_equal(one.golden.logit_sums, two.golden.logit_sums)
+    assert other.accelerator == 1 and other.case.geometry != first[0].case.geometry
+
+
+def test_simpler_cases_end():
+    """A device that fails everything shrinks to the smallest case there is."""
+    rng = np.random.default_rng(7)
+    geometry = draw_geometry(rng)
+    for _ in range(5):
+        case = draw_case(geometry, rng)
+        least = shrink(case, lambda candidate: True)
+        assert (least.samples, least.model.shape, len(least.pixels)) == (1, "1-1", min(1, len(case.pixels)))
+        assert not list(simpler(least))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["16x2", "64x8,bits=4", "48x4,bits=1,activation_bits=3,image_slots=9,log_depth=7", "16x1,key_depth=3"],
+)
+def test_geometry_as_text(text):
+    geometry = Geometry.parse(text)
+    assert Geometry.parse(geometry.text, bits=16, activation_bits=1) == geometry
+
+
+@pytest.mark.parametrize(
+    "text", ["16x2,", "16x2,bits", "16x2,bits=x", "16x2,lanes=3", "16x2,cups=3", "16x2,bits=-1"]
+)
+def test_geometry_that_is_not_one(text):
+    with pytest.raises(SynflipError, match="is not NAME=N, with one of bits"):
+        Geometry.parse(text)

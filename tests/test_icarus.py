@@ -1,0 +1,103 @@
+"""The same Verilog in a second simulator, which knows unknown values: equal to golden, none unknown."""
+
+import itertools
+import os
+import shutil
+
+import numpy as np
+import pytest
+from synflip import fuzz
+from synflip.cases import Case, network
+from synflip.driver import BusError
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import Region, address
+from synflip.spec.model import Layer
+from synflip_sim import icarus
+
+REQUIRED = "SYNFLIP_REQUIRE_ICARUS"
+MISSING = [tool for tool in icarus.TOOLS if shutil.which(tool) is None]
+
+
+@pytest.fixture(autouse=True)
+def tools():
+    if MISSING and os.environ.get(REQUIRED):
+        pytest.fail(f"{' and '.join(MISSING)} missing, and {REQUIRED} is set")
+    if MISSING:
+        pytest.skip(f"{' and '.join(MISSING)} missing: install Icarus Verilog (Debian: apt install iverilog)")
+
+
+def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed: int = 1) -> Case:
+    """Lit, dark and half dark images through a random network: full, empty and unequal event lists."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Layer(
+            q=rng.integers(0, 1 << geometry.bits, (outputs, rows)).astype(np.uint16),
+            sign=rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
+            bias=rng.integers(-5, 5, outputs).astype(np.int32),
+        )
+        for rows, outputs in itertools.pairwise(sizes)
+    ]
+    pixels = rng.integers(0, 256, (4, sizes[0]))
+    pixels[1] = 0
+    pixels[2, ::2] = 0
+    margins = None if margin is None else np.full(6, margin)
+    model = network(layers, geometry.bits, geometry.activation_bits, [2] * (len(layers) - 1), 255)
+    return Case(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, logits=True)
+
+
+SMALL = {"weight_depth": 90, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
+GEOMETRIES = [
+    Geometry(16, 1, bits=3, image_slots=3, **SMALL),
+    Geometry(16, 2, bits=1, activation_bits=4, **SMALL),
+    Geometry(16, 1, bits=2, image_slots=1, **SMALL),  # memories of a single row
+]
+
+
+@pytest.mark.parametrize("noise", [1, 2])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: f"{geometry.name}-k{geometry.bits}")
+def test_icarus_equals_golden(geometry, noise):
+    with icarus.open_icarus(geometry, noise) as device:
+        assert device.geometry == geometry
+        left_after: set[int] = set()
+        for sizes, margin in (((9, 20, 3), 2), ((20, 5), None), ((3, 17, 2, 4), 1), ((1, 1), 0)):
+            case = a_case(geometry, sizes, margin)
+            golden, difference = fuzz.run(case, device)
+            assert difference is None
+            assert golden.cycles > 0
+            left_after |= set(golden.used.tolist())
+        assert {1, 6} < left_after  # at once, never, and something between
+
+
+def test_what_was_never_written_is_unknown_and_said(monkeypatch):
+    geometry = GEOMETRIES[0]
+    case = a_case(geometry, (9, 5, 3), None)
+    with icarus.open_icarus(geometry) as device:
+        transport = device.transport
+        with pytest.raises(BusError, match=r"a read at 0xa000000 is unknown: 0 xxxxxxxx"):
+            transport.read(address(Region.LOG), 1)
+        assert transport.read(address(Region.VOTES), 2).tolist() == [0xDEADBEEF] * 2
+
+        write = transport.write
+
+        def no_last_bias(where, words):
+            if where >> 24 != Region.BIASES or where == address(Region.BIASES):
+                write(where, words)
+
+        monkeypatch.setattr(transport, "write", no_last_bias)
+        assert "a read at 0xa000000 is unknown" in fuzz.run(case, device)[1]
+
+
+def test_refused_accesses_and_a_simulator_that_ended():
+    with icarus.open_icarus(GEOMETRIES[0]) as device:
+        with pytest.raises(BusError, match="refused a write at 0x0"):
+            device.transport.write(0, np.array([1], dtype=np.uint32))
+        device.transport.close()
+        with pytest.raises(SynflipError, match="has ended"):
+            device.transport.read(0, 1)
+
+
+def test_missing_tool_is_one_line(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SynflipError, match="iverilog is missing; install Icarus Verilog"):
+        icarus.open_icarus(GEOMETRIES[0])
