@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test lint coverage install clean
+.PHONY: help demo test proof mutants lint coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -33,6 +33,12 @@ demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a pic
 
 test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+proof: $(INSTALLED) ## prove properties of the gateware; writes docs/proofs.md; ARGS='keys votes' chooses by name
+	@$(BIN)/python -m tests.formal $(ARGS)
+
+mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/mutants.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.bench.mutants --table docs/mutants.md --workers $(WORKERS)
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check

@@ -50,7 +50,7 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = Registers(geometry)
         events = EventLists(geometry)
         keys = KeyMemory(geometry.banks, geometry.key_depth)
-        array = Array(geometry, events.event)
+        array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)
         sequencer = Sequencer(geometry, events.index_bits)

@@ -8,7 +8,7 @@ from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
-from synflip_hdl.bundles import address_layout, log2, sums_layout
+from synflip_hdl.bundles import address_layout, event_layout, log2, sums_layout
 from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
@@ -31,13 +31,13 @@ class Array(wiring.Component):
     weight_write, offset, data: a word of a weight entry from the host.
     """
 
-    def __init__(self, geometry: Geometry, event: data.StructLayout) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
         super().__init__(
             {
                 "issue": In(address_layout(geometry)),
                 "last": In(1),
-                "events": In(data.ArrayLayout(event, geometry.banks)),
+                "events": In(data.ArrayLayout(event_layout(geometry), geometry.banks)),
                 "key_address": Out(data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)),
                 "keys": In(data.ArrayLayout(64, geometry.banks)),
                 "capture": Out(1),

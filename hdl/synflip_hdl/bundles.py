@@ -56,6 +56,12 @@ def sums_layout(geometry: Geometry) -> data.ArrayLayout:
     return data.ArrayLayout(signed(ACCUMULATOR_BITS), geometry.lanes)
 
 
+def event_layout(geometry: Geometry) -> data.StructLayout:
+    """An event: which row block of its bank, and its activation."""
+    block_bits = max(log2(geometry.key_depth), log2(geometry.hidden_depth))
+    return data.StructLayout({"block": block_bits, "value": geometry.activation_bits})
+
+
 def append_layout(geometry: Geometry) -> data.StructLayout:
     """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next
     layer."""

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
 
-from synflip_hdl.bundles import SLOT_BITS, append_layout, log2
+from synflip_hdl.bundles import SLOT_BITS, append_layout, event_layout, log2
 
 
 class _Tally:
@@ -56,9 +56,8 @@ class EventLists(wiring.Component):
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.block_bits = max(log2(geometry.key_depth), log2(geometry.hidden_depth))
         self.index_bits = max(log2(geometry.event_depth), log2(geometry.hidden_depth))
-        self.event = data.StructLayout({"block": self.block_bits, "value": geometry.activation_bits})
+        self.event = event_layout(geometry)
         super().__init__(
             {
                 "load": In(

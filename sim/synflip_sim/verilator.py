@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from synflip.errors import SynflipError
 from synflip.mtj import Junctions
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import build
+from synflip_sim.build import Say, build
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
@@ -96,7 +95,7 @@ def _fill(junctions: Junctions, words: Any, count: int) -> None:
 
 def open_verilator(
     geometry: Geometry,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
     junctions: Junctions | None = None,
     period: int = 4,
 ) -> Accelerator:
@@ -105,9 +104,14 @@ def open_verilator(
     junctions: what drives the inputs of a geometry with tunnel junctions (well-behaved ones unless given);
         period: clock cycles from one of their bits to the next.
     """
-    if say is None and sys.stderr.isatty():
-        say = lambda text: print(f"building the simulator: {text} ...", file=sys.stderr)  # noqa: E731
     if geometry.devices and junctions is None:
         junctions = Junctions(geometry.devices, seed=0)
-    library = build(geometry, say or (lambda text: None))
+    library = build(geometry, say or progress())
     return Accelerator(VerilatorTransport(library, junctions, period), name="verilator")
+
+
+def progress() -> Say:
+    """Says on a terminal what is being built; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: print(f"building the simulator: {text} ...", file=sys.stderr)

@@ -43,6 +43,20 @@ class DeviceName(StrEnum):
     golden = "golden"
     verilator = "verilator"
     icarus = "icarus"
+    netlist_ecp5 = "netlist:ecp5"
+    netlist_ice40 = "netlist:ice40"
+
+    @property
+    def is_netlist(self) -> bool:
+        """Whether it is a synthesized netlist: these take long to build, so they are small."""
+        return self.value.startswith("netlist:")
+
+
+class FamilyName(StrEnum):
+    """FPGA families that netlists are made for."""
+
+    ecp5 = "ecp5"
+    ice40 = "ice40"
 
 
 class MapFormat(StrEnum):
@@ -91,7 +105,8 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
-        "same in Icarus Verilog, slow, with unknown values.",
+        "same in Icarus Verilog, slow, with unknown values. netlist:ecp5, netlist:ice40: its synthesized "
+        "netlist, simulated cell by cell, with small memories.",
     ),
 ]
 GeometryOption = Annotated[
@@ -101,6 +116,16 @@ GeometryOption = Annotated[
         metavar="PxQ",
         help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). Word sizes and memories may "
         "follow: 16x2,bits=3,image_slots=4.",
+    ),
+]
+DeviceGeometryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry",
+        metavar="PxQ",
+        help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). "
+        "Without it: 64x8, and 16x1 of a netlist.",
+        show_default=False,
     ),
 ]
 Margin = Annotated[
@@ -236,7 +261,7 @@ def train(
     }
     model = compile_network(network, dataset.classes, dataset.input_max, source)
     save(model, out)
-    with Golden(_geometry("64x8", model)) as device, bar("Counting votes") as advance:
+    with Golden(_geometry(None, model)) as device, bar("Counting votes") as advance:
         device.load(model)
         result = device.infer(dataset.test_images, samples, 1, logits=True, progress=advance)
     one, vote = accuracies(result, dataset.test_labels)
@@ -258,7 +283,7 @@ def run(
     samples: Samples = 16,
     seed: Seed = 0,
     device: DeviceOption = DeviceName.golden,
-    geometry: GeometryOption = "64x8",
+    geometry: DeviceGeometryOption = None,
     margin: Margin = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
 ) -> None:
@@ -274,7 +299,7 @@ def run(
 
     check_output(out)
     network, pixels = _open(model, images)
-    machine = _geometry(geometry, network)
+    machine = _geometry(geometry, network, device)
     result, seconds = _infer(device.value, machine, network, pixels, samples, seed, margin, logits)
     with replacing(out) as partial:
         result.save(partial)
@@ -301,7 +326,7 @@ def verify(
     samples: Samples = 16,
     seed: Seed = 0,
     device: DeviceOption = DeviceName.verilator,
-    geometry: GeometryOption = "64x8",
+    geometry: DeviceGeometryOption = None,
     margin: Margin = None,
     margins: Annotated[
         str | None,
@@ -325,7 +350,7 @@ def verify(
         raise typer.BadParameter("--margin and --margins exclude each other")
     stop = margin if margins is None else _numbers("--margins", margins)
     network, pixels = _open(model, images, least=0)
-    machine = _geometry(geometry, network)
+    machine = _geometry(geometry, network, device)
     golden, _ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
     other, seconds = _infer(device.value, machine, network, pixels, samples, seed, stop, logits)
     comparison = compare(golden, other, device.value)
@@ -455,6 +480,40 @@ def memory_map(
 
 
 @app.command()
+def netlist(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")],
+    family: Annotated[FamilyName, typer.Option("--family", help="The FPGA family.")] = FamilyName.ecp5,
+    geometry: GeometryOption = "16x1",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+) -> None:
+    """Synthesize the accelerator to the cells of an FPGA family, and count them.
+
+    Writes into DIR the Verilog (synflip.v), the netlist (netlist.v) and its cell counts (cells.json). The
+    memories are small ones, those of the netlist devices.
+
+    Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
+    """
+    from synflip.progress import waiting
+    from synflip.spec.geometry import Geometry
+
+    machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    with waiting(f"Synthesizing {machine.name} for {family}"):
+        from synflip_sim.netlist import Family, small, synthesize
+
+        counts = synthesize(small(machine), Family(family.value), out)
+    _table(
+        f"{machine.name}, k = {bits}, A = {activation_bits}, {family}",
+        *((cell, f"{count:,}") for cell, count in counts.items()),
+        ("wrote", str(out)),
+    )
+
+
+@app.command()
 def images(
     data: Annotated[DataName, typer.Argument(help="The data set.")],
     out: Annotated[Path, typer.Option("--out", metavar="X.npy", help="Where to write the images.")],
@@ -568,11 +627,17 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, ND
     return network, pixels
 
 
-def _geometry(text: str, model: "CompiledModel") -> "Geometry":
-    """An accelerator of the size asked for, with the bits that the model has."""
+def _geometry(text: str | None, model: "CompiledModel", device: DeviceName = DeviceName.golden) -> "Geometry":
+    """An accelerator of the size asked for, or else of the device's own, with the bits that the model has."""
     from synflip.spec.geometry import Geometry
 
-    return Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+    text = text or ("16x1" if device.is_netlist else "64x8")
+    geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+    if device.is_netlist:
+        from synflip_sim.netlist import small
+
+        return small(geometry)
+    return geometry
 
 
 def _infer(
@@ -590,11 +655,15 @@ def _infer(
 
     from synflip.compare import check_logits
     from synflip.device import open_device
+    from synflip.plan import plan
     from synflip.progress import bar, waiting
     from synflip.request import check_request
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
     check_request(samples, seed, None)
+    if name != "golden":
+        # What does not fit is refused before a simulator is built.
+        plan(model, geometry, len(pixels), samples, margin is not None, logits)
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):

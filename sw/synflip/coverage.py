@@ -14,7 +14,7 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.plan import plan
 from synflip.result import Result
-from synflip.spec.cycles import PICK_TO_READY, CycleModel
+from synflip.spec.cycles import PICK_TO_READY, CycleModel, LayerTimes
 from synflip.spec.geometry import BANKS
 from synflip.spec.lfsr import MASK64
 from synflip.spec.sizes import (
@@ -233,7 +233,7 @@ class Waits(CycleModel):
 
     def _pass(
         self, pick: NDArray[np.int64], loads: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[LayerTimes]]:
         if self.early and pick[0] > self.free[0]:
             self.seen["wait: for a decision (queue)"] += 1
         ready, hold = int(pick[0]) + PICK_TO_READY, int(self.hold[0])

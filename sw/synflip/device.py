@@ -65,9 +65,17 @@ class Device(Protocol):
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden``, ``verilator`` or ``icarus``, or one of them with a geometry of
-    its own: ``verilator:64x8``. Raises SynflipError for others."""
+    """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``.
+
+    Without a geometry a netlist is a small one (16x1), the others are 64x8. Raises SynflipError.
+    """
     kind, _, size = name.partition(":")
+    if kind == "netlist":
+        from synflip_sim.netlist import open_netlist
+
+        family, _, size = size.partition(":")
+        return open_netlist(family, Geometry.parse(size) if size else geometry)
     geometry = Geometry.parse(size) if size else geometry or Geometry()
     if kind == "golden":
         from synflip.golden import Golden
@@ -81,4 +89,6 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         from synflip_sim.icarus import open_icarus
 
         return open_icarus(geometry)
-    raise SynflipError(f"no device {name!r}; there are golden, verilator and icarus")
+    raise SynflipError(
+        f"no device {name!r}; there are golden, verilator, icarus, netlist:ecp5 and netlist:ice40"
+    )

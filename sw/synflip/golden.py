@@ -6,7 +6,7 @@ for 64 rows, and u < T is decided from the least significant plane up. The produ
 int32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -241,17 +241,27 @@ class Golden(Device):
         the fullest bank of each layer (zeros unless ``with_loads``)."""
         model = assert_loaded(self.model)
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
-        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
+        for index, (inputs, sums) in enumerate(self.layers(x, coins)):
             if with_loads:
-                loads[:, index] = bank_loads(x, self.geometry.banks).numpy()
+                loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
+            z = sums
+        return z.numpy(), loads
+
+    def layers(
+        self, x: torch.Tensor, coins: list[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each layer's activations, uint8 [N, I], and z, int32 [N, J], which going on to the next layer
+        overwrites."""
+        model = assert_loaded(self.model)
+        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
             z = matmul(x, flipped)
             z += bias
+            yield x, z
             if index < len(model.shifts):
                 shift = model.shifts[index]
                 z += (1 << shift) >> 1
                 z >>= shift
                 x = z.clamp_(0, model.activation_max).to(torch.uint8)
-        return z.numpy(), loads
 
 
 def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:

@@ -26,6 +26,14 @@ def word_taps(output: int, bit: int) -> tuple[int, int, int]:
     return (a + turn) % 64, (b + turn) % 64, (c + turn) % 64
 
 
+def key_words(keys: NDArray[np.uint64], outputs: int, bits: int) -> NDArray[np.uint16]:
+    """[n, outputs] the ``bits``-bit random words of outputs 0 .. outputs - 1, for the row keys [n]."""
+    taps = [[word_taps(output, bit) for bit in range(bits)] for output in range(outputs)]
+    picked = keys[:, None, None, None] >> np.array(taps, dtype=np.uint64) & np.uint64(1)
+    planes = np.bitwise_xor.reduce(picked, axis=-1).astype(np.uint16)  # [n, outputs, bits], top bit first
+    return (planes << np.arange(bits - 1, -1, -1, dtype=np.uint16)).sum(axis=-1, dtype=np.uint16)
+
+
 def threshold(q: ArrayLike, bits: int) -> NDArray[np.int64]:
     """T(q) = q + (q >> (bits-1)): the coin is heads for T of the 2**bits words, so P(heads) = T / 2**bits."""
     q = np.asarray(q, dtype=np.int64)

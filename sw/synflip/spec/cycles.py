@@ -6,6 +6,7 @@ constants below and nothing else. docs/architecture.md draws the pipeline that t
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,30 @@ def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int)
     return int((loads.astype(np.int64) * tiles).sum())
 
 
+class LayerTimes(NamedTuple):
+    """Of one layer of a pass, [runs] each: the cycle that opens its lists, the issue of its first tile's last
+    event, and the cycles from there to the next tile's last event, and so on."""
+
+    opened: NDArray[np.int64]
+    first_end: NDArray[np.int64]
+    period: NDArray[np.int64]
+
+
+class PassTimes(NamedTuple):
+    """Of one pass: its image's slot, the cycle that picks it, [runs], and its layers."""
+
+    slot: int
+    pick: NDArray[np.int64]
+    layers: list[LayerTimes]
+
+
 class CycleModel:
     """Times of many independent runs of one network, advanced one network sample at a time.
 
     rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop
         early.
-    All times are cycles since the first busy cycle of the run, which is 0.
+    All times are cycles since the first busy cycle of the run, which is 0. ``passes``: of the network sample
+    that was advanced last, in their order.
     """
 
     def __init__(
@@ -83,12 +102,14 @@ class CycleModel:
         self.fill = np.zeros(runs, dtype=np.int64)  # when this sample's first key is written
         self.decided = np.zeros(runs, dtype=np.int64)  # when the latest vote was decided
         self.available: dict[int, NDArray[np.int64]] = {}  # image slot -> when its next pass may be chosen
+        self.passes: list[PassTimes] = []
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
         """One network sample. loads: [slots, runs, layers] events of the fullest bank; active: [slots,
         runs]."""
         first = np.ones(len(self.free), dtype=bool)
         next_fill = self.fill + self.key_blocks
+        self.passes = []
         for slot in range(len(active)):
             on = active[slot]
             if not on.any():
@@ -99,7 +120,8 @@ class CycleModel:
             if self.sample:
                 next_fill = np.where(on & first, np.maximum(next_fill, pick + KEY_RELEASE), next_fill)
             first &= ~on
-            end, hold = self._pass(pick, loads[slot])
+            end, hold, layers = self._pass(pick, loads[slot])
+            self.passes.append(PassTimes(slot, pick, layers))
             self.free = np.where(on, end + 1, self.free)
             self.hold = np.where(on, hold, self.hold)
             self.decided = np.where(on, end + self.decision, self.decided)
@@ -109,19 +131,22 @@ class CycleModel:
 
     def _pass(
         self, pick: NDArray[np.int64], loads: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Issue time of a pass's last event, and when the drain is free after it."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[LayerTimes]]:
+        """Issue time of a pass's last event, when the drain is free after it, and the times of its layers."""
         ready = pick + PICK_TO_READY
         hold = self.hold
         end = pick
+        times = []
         for layer, tiles in enumerate(self.tiles):
             ready = np.maximum(ready, self.fill + self.key_end[layer])
             stream = np.maximum(loads[:, layer].astype(np.int64), 1)
-            end = np.maximum(ready + stream, hold)
-            end = end + (tiles - 1) * np.maximum(stream, self.full_hold[layer])
+            times.append(
+                LayerTimes(ready, np.maximum(ready + stream, hold), np.maximum(stream, self.full_hold[layer]))
+            )
+            end = times[-1].first_end + (tiles - 1) * times[-1].period
             hold = end + self.last_hold[layer]
             ready = end + self.turn[layer]
-        return end, hold
+        return end, hold, times
 
     def cycles(self) -> NDArray[np.int64]:
         """[runs] length of each run, if it ended with the last sample that was advanced."""

@@ -1,0 +1,111 @@
+"""The runs that the benches compare: small networks on small accelerators."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from synflip.driver import Accelerator
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel, Layer
+from synflip.trace import cycle_trace
+
+from synflip_sim.bench.script import Recorder
+
+TRACE, SCRIPT = "trace.npz", "script.npy"
+SEED = 0x5EED
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: sizes of the network, images, samples, and the margins of early stopping, if any.
+
+    bits: k of the model. density: of non-zero pixels; the last image has none.
+    """
+
+    geometry: Geometry
+    sizes: tuple[int, ...]
+    bits: int
+    images: int
+    samples: int
+    margins: tuple[int, ...] | None = None
+    density: float = 0.6
+
+    def model(self) -> CompiledModel:
+        """A network of random coins; biases let a part of each hidden layer be zero. Classes 1 and 3 are
+        constant and tie."""
+        rng = np.random.default_rng(SEED)
+        largest = (1 << self.geometry.activation_bits) - 1
+        layers = []
+        for rows, outputs in pairwise(self.sizes):
+            q = rng.integers(0, 1 << self.bits, (outputs, rows)).astype(np.uint16)
+            q[rng.random(q.shape) < 0.1] = 0
+            q[rng.random(q.shape) < 0.1] = (1 << self.bits) - 1
+            sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
+            bias = rng.integers(-largest, largest + 1, outputs).astype(np.int32)
+            layers.append(Layer(q, sign, bias))
+        layers[-1].q[1:4:2] = 0
+        layers[-1].bias[:] //= 4
+        layers[-1].bias[1:4:2] = largest // 2
+        shifts = tuple(index % 3 for index in range(len(layers) - 1))
+        classes = tuple(str(index) for index in range(self.sizes[-1]))
+        return CompiledModel(
+            tuple(layers), self.bits, self.geometry.activation_bits, shifts, classes, input_max=largest
+        )
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """[images, rows]; the last image is empty if there are several."""
+        rng = np.random.default_rng(SEED + 1)
+        shape = (self.images, self.sizes[0])
+        largest = (1 << self.geometry.activation_bits) - 1
+        pixels = rng.integers(1, largest + 1, shape) * (rng.random(shape) < self.density)
+        if self.images > 1:
+            pixels[-1] = 0
+        return pixels.astype(np.uint8)
+
+    def prepare(self, folder: Path) -> Path:
+        """Write trace and script into ``folder``, which is returned."""
+        from synflip.golden import Golden
+
+        model, pixels = self.model(), self.pixels()
+        margins = None if self.margins is None else np.array(self.margins)
+        cycle_trace(model, self.geometry, pixels, self.samples, SEED, margins).save(folder / TRACE)
+        golden = Golden(self.geometry)
+        golden.load(model)
+        recorder = Recorder(self.geometry, golden.infer(pixels, self.samples, SEED, margins, logits=True))
+        accelerator = Accelerator(recorder)
+        accelerator.load(model)
+        accelerator.infer(pixels, self.samples, SEED, margins, logits=True)
+        recorder.script().save(folder / SCRIPT)
+        return folder
+
+
+def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8) -> Geometry:
+    return Geometry(
+        lanes,
+        banks,
+        bits,
+        activation_bits,
+        weight_depth=256 // banks,
+        event_depth=128 // banks,
+        key_depth=128 // banks,
+        bias_depth=256 // banks,
+        image_slots=4,
+        result_depth=128,
+        log_depth=600,
+        margin_depth=16,
+        layer_depth=4,
+    )
+
+
+CASES = {
+    # One bank; two tiles of classes; a narrow model on wide words.
+    "16x1-k16": Case(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
+    # Early stopping; tiles that end in the middle; three layers.
+    "16x2-k4": Case(
+        _small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)
+    ),
+    # Lanes that are no power of two; sparse, so that keys and turns are waited for.
+    "48x4-k3": Case(_small(48, 4, 3), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
+}

@@ -1,0 +1,84 @@
+"""Bench of the event lists: images and hidden values in, non-zero events out."""
+
+from typing import Any
+
+import cocotb
+from amaranth.lib import data
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import IMAGE_WORD_BITS, Region
+from synflip.trace import EVENT, Trace
+from synflip_hdl.bundles import append_layout, event_layout
+
+from synflip_sim.bench.clocked import Bench, Player, noise
+from synflip_sim.bench.ports import pack, read, signal, unpack
+from synflip_sim.bench.scoreboard import Scoreboard
+from synflip_sim.bench.streams import StreamSource
+from synflip_sim.bench.tiles import tiles
+
+
+class EventMonitor:
+    """Events as they leave the lists, in every cycle: (row block, value), or None where a bank has none."""
+
+    def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
+        self._scoreboard = scoreboard
+        self._events, self._longest = signal(scope, "events"), signal(scope, "longest")
+        self._layout = data.ArrayLayout(event_layout(geometry), geometry.banks)
+        cycles: dict[int, list[tuple[int, int] | None]] = {}
+        for row in trace.events:
+            events = cycles.setdefault(int(row["cycle"]) + EVENT, [None] * geometry.banks)
+            events[row["bank"]] = (int(row["row"]) // geometry.banks, int(row["x"]))
+        for cycle, events in cycles.items():
+            scoreboard.expect("events", cycle, events)
+        for row in trace.opens:
+            scoreboard.expect("longest list", int(row["cycle"]) + 1, int(row["load"]))
+
+    def sample(self, cycle: int) -> None:
+        """See ``Monitor``."""
+        events = unpack(self._layout, read(self._events))
+        seen = [(item["block"], item["value"]) if item["value"] else None for item in events]
+        self._scoreboard.check("events", cycle, seen if any(seen) else None)
+        if self._scoreboard.expects("longest list", cycle):
+            self._scoreboard.check("longest list", cycle, read(self._longest))
+
+
+@cocotb.test()
+async def events(dut: Any) -> None:
+    """The drivers play host, sequencer and drain. Cycle 0 waits until the images are loaded."""
+    bench = Bench(dut)
+    geometry, trace, chance = bench.geometry, bench.trace, bench.chance
+    append = append_layout(geometry)
+    player = Player(
+        dut,
+        load_shift=bench.script.settings["INPUT_SHIFT"],
+        append_valid=0,
+        append=noise(chance, append.size),
+        open=0,
+        hidden=noise(chance, 1),
+        hidden_set=noise(chance, 1),
+        slot=noise(chance, 8),
+        read=0,
+        index=noise(chance, len(dut.index)),
+    )
+    for row in trace.opens:
+        cycle, layer = int(row["cycle"]), int(row["layer"])
+        if layer == 0:
+            player.at(cycle - 1, slot=int(row["slot"]))
+        player.at(cycle, open=1, hidden=int(layer > 0), hidden_set=(layer - 1) % 2, slot=int(row["slot"]))
+    for tile in tiles(trace, bench.script):
+        for index, cycle in enumerate(tile.issues):
+            player.at(cycle, read=1, index=index)
+    for row in trace.drains:
+        group = {
+            "hidden_set": row["set"],
+            "begin": row["block"] == 0,
+            "block": row["block"],
+            "values": row["values"],
+        }
+        player.at(int(row["cycle"]), append_valid=1, append=pack(append, group))
+    words = []
+    for offset, word in bench.script.of(Region.IMAGES):
+        slot, place = divmod(offset, 1 << IMAGE_WORD_BITS)
+        words.append(slot | place << 8 | word << 8 + IMAGE_WORD_BITS)
+    load = StreamSource(dut, "load", chance, words)
+    monitor = EventMonitor(dut, geometry, trace, bench.scoreboard)
+    await bench.run(-8 * len(words) - 20, [player, load], [monitor, load])

@@ -1,0 +1,644 @@
+"""Deliberate defects of the gateware, each with the bench that must find it.
+
+A command, too: ``python -m synflip_sim.bench.mutants --table FILE`` runs every mutant against every bench and
+writes who found it.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import synflip_hdl
+from synflip.errors import SynflipError
+
+from synflip_sim.bench.cases import CASES
+from synflip_sim.bench.runner import BENCHES, build
+
+CASE = "16x2-k4"  # has several of everything: tiles, banks, layers, images, samples, and early stopping
+HDL = Path(synflip_hdl.__file__).parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In ``file`` of synflip_hdl, ``old`` becomes ``new``. bench: must find it. breaks: in words."""
+
+    name: str
+    bench: str
+    file: str
+    old: str
+    new: str
+    breaks: str
+
+
+MUTANTS = [
+    # The source.
+    Mutant(
+        "source-power",
+        "source",
+        "lfsr.py",
+        "lfsr.power(index, 2 * self.banks)",
+        "lfsr.power(index, 2 * self.banks + 1)",
+        "the state steps one output too far",
+    ),
+    Mutant(
+        "source-halves",
+        "source",
+        "lfsr.py",
+        "Cat(low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])",
+        "Cat(high[0] ^ high[1] ^ high[2] ^ high[3], low[0] ^ low[1] ^ low[2] ^ low[3])",
+        "high and low half of a key are swapped",
+    ),
+    Mutant(
+        "source-component",
+        "source",
+        "lfsr.py",
+        "low[0] ^ low[1] ^ low[2] ^ low[3]",
+        "low[0] ^ low[1] ^ low[2]",
+        "the output lacks a component",
+    ),
+    Mutant(
+        "source-unasked",
+        "source",
+        "lfsr.py",
+        "with m.If(self.keys.ready):",
+        "with m.If(1):",
+        "a key that nobody took is gone",
+    ),
+    # The key memory.
+    Mutant(
+        "keys-reused",
+        "keys",
+        "keys.py",
+        "with m.If(last):",
+        "with m.If(last & (filling != 1)):",
+        "the fill does not advance: a sample's keys are written again",
+    ),
+    Mutant(
+        "keys-half",
+        "keys",
+        "keys.py",
+        "write.addr.eq(Cat(block[: self.block_bits], filling[0]))",
+        "write.addr.eq(Cat(block[: self.block_bits], filling[1]))",
+        "the half is not switched",
+    ),
+    Mutant(
+        "keys-released-early",
+        "keys",
+        "keys.py",
+        "delay = Signal(KEY_RELEASE - 1)",
+        "delay = Signal(KEY_RELEASE - 2)",
+        "keys are overwritten a cycle too early",
+    ),
+    Mutant("keys-ahead", "keys", "keys.py", "(ahead < 2)", "(ahead < 3)", "the fill overtakes the reader"),
+    Mutant(
+        "keys-ready-early",
+        "keys",
+        "keys.py",
+        "block >= self.end",
+        "block + 1 >= self.end",
+        "a layer's last keys are said to be there a cycle too early",
+    ),
+    # The event lists.
+    Mutant(
+        "events-image-zeros",
+        "events",
+        "events.py",
+        "busy & here & value.any()",
+        "busy & here",
+        "zeros of images are not dropped",
+    ),
+    Mutant(
+        "events-hidden-zeros",
+        "events",
+        "events.py",
+        "[self.append_valid & value.any() for value in",
+        "[self.append_valid for value in",
+        "zeros of hidden layers are not dropped",
+    ),
+    Mutant(
+        "events-length",
+        "events",
+        "events.py",
+        "(self.index < lengths[bank])",
+        "(self.index <= lengths[bank])",
+        "a list is one event too long",
+    ),
+    Mutant(
+        "events-unmasked",
+        "events",
+        "events.py",
+        "Mux(inside, event.value, 0)",
+        "event.value",
+        "a bank that has finished still issues",
+    ),
+    Mutant(
+        "events-set",
+        "events",
+        "events.py",
+        "from_set.eq(self.hidden_set)",
+        "from_set.eq(0)",
+        "the hidden sets do not take turns",
+    ),
+    Mutant(
+        "events-not-emptied",
+        "events",
+        "events.py",
+        "Mux(begin, 0, old.as_value())",
+        "Mux(begin & 0, 0, old.as_value())",
+        "lists are not emptied for the next layer or image",
+    ),
+    Mutant(
+        "events-longest",
+        "events",
+        "events.py",
+        "start.longest + Cat(grows).any()",
+        "start.longest + Cat(appended).any()",
+        "the longest list grows with every list",
+    ),
+    Mutant(
+        "events-slot",
+        "events",
+        "events.py",
+        "base.eq(self.slot << self.load_shift)",
+        "base.eq(0)",
+        "every image reads the first one's events",
+    ),
+    # The array.
+    Mutant(
+        "coin-tap-wrong",
+        "array",
+        "coins.py",
+        "taps = [word_taps(lane, bit)",
+        "taps = [word_taps(lane, bit ^ (lane == 5))",
+        "one output in sixteen uses another bit's taps",
+    ),
+    Mutant(
+        "coin-tap-missing",
+        "array",
+        "coins.py",
+        " ^ around[c : c + run] for a, b, c in taps",
+        " for a, b, c in taps",
+        "a word is the XOR of two key bits",
+    ),
+    Mutant(
+        "coin-carry",
+        "array",
+        "coins.py",
+        "carry = q[-1]\n",
+        "carry = q[-1] & 0\n",
+        "T(q) lacks its extra one",
+    ),
+    Mutant(
+        "coin-or-equal",
+        "array",
+        "coins.py",
+        "carry = q[-1]\n",
+        "carry = q[-1] | ~q[-1]\n",
+        "u <= T instead of u < T",
+    ),
+    Mutant(
+        "coin-rotation-early",
+        "array",
+        "array.py",
+        'delayed(place.turn, 3, "turn")',
+        'delayed(place.turn, 2, "turn")',
+        "a tile's last key is rotated for the next tile",
+    ),
+    Mutant(
+        "array-row",
+        "array",
+        "array.py",
+        "weight_address.eq(place.weight + event.block)",
+        "weight_address.eq(place.weight + event.block + 1)",
+        "weights of the next row",
+    ),
+    Mutant(
+        "array-key-row",
+        "array",
+        "array.py",
+        "key_address.eq(place.key + event.block)",
+        "key_address.eq(place.key + event.block + 1)",
+        "key of the next row",
+    ),
+    Mutant(
+        "array-lane",
+        "array",
+        "array.py",
+        "lane.coins[bank].eq(coins.coins[position])",
+        "lane.coins[bank].eq(coins.coins[position ^ 1])",
+        "lanes take their neighbours' coins",
+    ),
+    Mutant(
+        "array-sign",
+        "array",
+        "array.py",
+        "lane.signs[bank].eq(coins.signs[position])",
+        "lane.signs[bank].eq(~coins.signs[position])",
+        "signs are swapped",
+    ),
+    Mutant(
+        "array-weights-bank",
+        "array",
+        "array.py",
+        "writer.commit & (writer.entry[entry_bits:] == bank)",
+        "writer.commit",
+        "an entry is written into every bank",
+    ),
+    Mutant(
+        "array-capture-early",
+        "array",
+        "array.py",
+        'delayed(self.last, pipeline_depth(geometry.banks), "last")',
+        'delayed(self.last, pipeline_depth(geometry.banks) - 1, "last")',
+        "sums are captured before the last event is added",
+    ),
+    Mutant(
+        "entry-early",
+        "array",
+        "entries.py",
+        "self.commit.eq(self.valid & (word == self.words - 1))",
+        "self.commit.eq(self.valid & (word == self.words - 2))",
+        "an entry is written before its last word came",
+    ),
+    Mutant(
+        "lane-tree-carry",
+        "array",
+        "lanes.py",
+        "add_with_carry(left, right, carry, width)",
+        "add_with_carry(left, right, carry & 0, width)",
+        "the tree drops a carry",
+    ),
+    Mutant(
+        "lane-carry",
+        "array",
+        "lanes.py",
+        "add_with_carry(accumulator, tree, carry, ACCUMULATOR_BITS)",
+        "add_with_carry(accumulator, tree, carry & 0, ACCUMULATOR_BITS)",
+        "the accumulator drops a carry",
+    ),
+    Mutant(
+        "lane-kept",
+        "array",
+        "lanes.py",
+        "accumulator.eq(0)",
+        "accumulator.eq(self.total)",
+        "a tile starts from the sums of the one before",
+    ),
+    # The drain.
+    Mutant(
+        "drain-late",
+        "drain",
+        "drain.py",
+        "self.append_valid.eq(z_valid & ~z_tile.final),",
+        "(late := Signal()).eq(z_valid & ~z_tile.final), self.append_valid.eq(late),",
+        "a hidden group is announced a cycle late",
+    ),
+    Mutant(
+        "drain-order",
+        "drain",
+        "drain.py",
+        "waiting[bank] + read.data[bank]",
+        "waiting[banks - 1 - bank] + read.data[bank]",
+        "the outputs of a group leave in reverse order",
+    ),
+    Mutant(
+        "drain-shift",
+        "drain",
+        "drain.py",
+        "shifted = z >> shift",
+        "shifted = z.as_unsigned() >> shift",
+        "the shift is logical",
+    ),
+    Mutant(
+        "drain-clamp",
+        "drain",
+        "drain.py",
+        "Mux(shifted > largest, largest, shifted)",
+        "shifted",
+        "large values are not clamped",
+    ),
+    Mutant(
+        "drain-largest",
+        "drain",
+        "drain.py",
+        "Mux(shifted > largest, largest, shifted)",
+        "Mux(shifted > largest - 1, largest - 1, shifted)",
+        "values are clamped to one less than the largest",
+    ),
+    Mutant(
+        "drain-bias",
+        "drain",
+        "drain.py",
+        "tile.bias + advance",
+        "tile.bias",
+        "a group gets the biases of the one before",
+    ),
+    Mutant(
+        "drain-classes",
+        "drain",
+        "drain.py",
+        "class_ <= self.classes",
+        "class_ < self.classes",
+        "the last class has no logit",
+    ),
+    # The votes.
+    Mutant(
+        "votes-tie",
+        "votes",
+        "votes.py",
+        "(logit.z > best)",
+        "(logit.z >= best)",
+        "ties go to the highest class",
+    ),
+    Mutant(
+        "votes-sums-first",
+        "votes",
+        "votes.py",
+        "Mux(opening, 0, sums_read.data)",
+        "sums_read.data",
+        "sums start from what a run before left",
+    ),
+    Mutant(
+        "votes-first",
+        "votes",
+        "votes.py",
+        "Mux(first, 0, votes_read.data)",
+        "votes_read.data",
+        "votes start from what a run before left",
+    ),
+    Mutant(
+        "votes-cleared",
+        "votes",
+        "votes.py",
+        "votes_write.en.eq(counting | (summed_valid & opening))",
+        "votes_write.en.eq(counting)",
+        "classes without votes keep those of a run before",
+    ),
+    Mutant(
+        "votes-margin",
+        "votes",
+        "votes.py",
+        "kept.lead - kept.second >= margin",
+        "kept.lead - kept.second > margin",
+        "an image stays at a lead of exactly its margin",
+    ),
+    Mutant(
+        "votes-runner-up",
+        "votes",
+        "votes.py",
+        "m.d.comb += after.second.eq(counted)",
+        "m.d.comb += after.second.eq(before.second)",
+        "the runner-up's votes are not kept",
+    ),
+    Mutant(
+        "votes-overtaken",
+        "votes",
+        "votes.py",
+        "after.second.eq(before.lead)]",
+        "after.second.eq(before.second)]",
+        "a leader that is overtaken is forgotten",
+    ),
+    Mutant(
+        "votes-sum-halves",
+        "votes",
+        "votes.py",
+        "Mux(half, sums_read.data[32:], sums_read.data[:32])",
+        "Mux(half, sums_read.data[:32], sums_read.data[32:])",
+        "high and low half of a sum are swapped",
+    ),
+    # The sequencer.
+    Mutant(
+        "sequencer-hold",
+        "sequencer",
+        "sequencer.py",
+        "banks + VOTE_GAP - 1, steps))",
+        "banks + VOTE_GAP - 2, steps))",
+        "a tile of logits leaves the drain free too early",
+    ),
+    Mutant(
+        "sequencer-turn",
+        "sequencer",
+        "sequencer.py",
+        "steps + DRAIN_LATENCY)",
+        "steps + DRAIN_LATENCY - 1)",
+        "a layer opens before its last events are in the lists",
+    ),
+    Mutant(
+        "sequencer-gate",
+        "sequencer",
+        "sequencer.py",
+        "(turn == 0) & self.key_ready",
+        "turn == 0",
+        "a layer does not wait for its keys",
+    ),
+    Mutant(
+        "sequencer-queue",
+        "sequencer",
+        "sequencer.py",
+        "begin(fresh[:SLOT_BITS], sample)",
+        "begin((self.images - 1 - fresh)[:SLOT_BITS], sample)",
+        "images queue in reverse order",
+    ),
+    Mutant(
+        "sequencer-bias",
+        "sequencer",
+        "sequencer.py",
+        "tile.bias.eq(tile.bias + tile_steps)",
+        "tile.bias.eq(tile.bias + tile_steps - 1)",
+        "the next tile's biases start a group too early",
+    ),
+    Mutant(
+        "sequencer-base",
+        "sequencer",
+        "sequencer.py",
+        "place.weight.eq(field[LayerField.WEIGHT_BASE])",
+        "place.weight.eq(field[LayerField.KEY_BASE])",
+        "a layer's weights are looked for at its keys' place",
+    ),
+    Mutant(
+        "sequencer-rotation",
+        "sequencer",
+        "sequencer.py",
+        "place.turn.eq(0)",
+        "place.turn.eq(lanes // 16)",
+        "the rotation is one tile ahead",
+    ),
+    Mutant(
+        "sequencer-half",
+        "sequencer",
+        "sequencer.py",
+        "place.half.eq(sample[0])",
+        "place.half.eq(0)",
+        "odd samples read even samples' keys",
+    ),
+    Mutant(
+        "sequencer-release",
+        "sequencer",
+        "sequencer.py",
+        "self.key_release.eq(head.parity != sample[0])",
+        "self.key_release.eq(1)",
+        "every pass gives keys back, not only the first of a sample",
+    ),
+    Mutant(
+        "sequencer-cycles",
+        "sequencer",
+        "sequencer.py",
+        "self.cycles.eq(0)]",
+        "self.cycles.eq(1)]",
+        "the cycle counter starts at one",
+    ),
+    Mutant(
+        "sequencer-early",
+        "sequencer",
+        "sequencer.py",
+        "with m.If(self.decided & self.early & ~self.leaves):",
+        "with m.If(self.decided & self.early):",
+        "an image that left comes back",
+    ),
+    # The registers.
+    Mutant(
+        "registers-dropped",
+        "registers",
+        "registers.py",
+        "with m.If(self.response.ready):",
+        "with m.If(self.response.valid):",
+        "an answer that waits is dropped",
+    ),
+    Mutant(
+        "registers-twice",
+        "registers",
+        "registers.py",
+        "with m.If(self.response.ready):",
+        "with m.If(self.response.ready & self.request.valid):",
+        "an answer is given until the next request",
+    ),
+    Mutant(
+        "registers-overwritten",
+        "registers",
+        "registers.py",
+        "free.eq(~reading & (~self.response.valid | self.response.ready))",
+        "free.eq(~reading)",
+        "an answer that waits is overwritten",
+    ),
+    Mutant(
+        "registers-error",
+        "registers",
+        "registers.py",
+        "self.response.payload.error.eq(read_error)",
+        "self.response.payload.error.eq(0)",
+        "a bad read is answered without an error",
+    ),
+    Mutant(
+        "registers-busy",
+        "registers",
+        "registers.py",
+        "with m.If(request.write & in_region(item) & allowed):",
+        "with m.If(request.write & in_region(item)):",
+        "memories can be written during a run",
+    ),
+    Mutant(
+        "registers-extent",
+        "registers",
+        "registers.py",
+        "(offset < extent(item, self.geometry))",
+        "(offset <= extent(item, self.geometry))",
+        "a region is one word too long",
+    ),
+    Mutant(
+        "registers-start",
+        "registers",
+        "registers.py",
+        '& (settings["SAMPLES"] != 0)',
+        "",
+        "a run of no samples can be started",
+    ),
+]
+
+
+def patch(mutant: Mutant, folder: Path) -> Path:
+    """A copy of the gateware with the defect, in ``folder``, which goes in front of the path of imports.
+
+    Raises SynflipError unless the old text occurs exactly once.
+    """
+    text = (HDL / mutant.file).read_text()
+    if text.count(mutant.old) != 1:
+        raise SynflipError(
+            f"mutant {mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times "
+            f"in {mutant.file}, not once"
+        )
+    shutil.copytree(HDL, folder / HDL.name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / HDL.name / mutant.file).write_text(text.replace(mutant.old, mutant.new))
+    return folder
+
+
+def outcomes(mutant: Mutant, benches: Sequence[str], case: Path, known: Iterable[str] = ()) -> dict[str, str]:
+    """Bench -> the difference that it found, if any. Raises SynflipError if a bench did not run.
+
+    known: simulators without a defect, which need not run.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        path = os.pathsep.join((str(patch(mutant, Path(name))), *sys.path))
+        done = subprocess.run(
+            [sys.executable, "-m", "synflip_sim.bench.runner", str(case), *benches, "--known", *known],
+            env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+        )
+    lines = [line.partition(": ") for line in done.stdout.splitlines()]
+    found = {bench: difference for bench, _, difference in lines if bench in benches}
+    if done.returncode != (1 if found else 0):
+        raise SynflipError(f"mutant {mutant.name}: a bench did not run:\n{done.stderr[-3000:]}")
+    return found
+
+
+def table(found: dict[str, dict[str, str]]) -> str:
+    """Markdown. found: mutant -> bench -> difference."""
+    lines = [
+        "# Mutants",
+        "",
+        "Deliberate defects of the gateware, and the benches that found them; the one named first must.",
+        "Written by `make mutants`; the defects are in `sim/synflip_sim/bench/mutants.py`.",
+        "",
+        "| mutant | what it breaks | found by | first difference |",
+        "|---|---|---|---|",
+    ]
+    for mutant in MUTANTS:
+        differences = found[mutant.name]
+        benches = sorted(differences, key=lambda bench: bench != mutant.bench)
+        first = differences[benches[0]].partition(": expected")[0] if benches else ""
+        lines.append(f"| {mutant.name} | {mutant.breaks} | {', '.join(benches) or '**nobody**'} | {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Exit status 1 if the bench that must find a mutant did not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True, help="the file to write")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
+    chosen = parser.parse_args()
+    benches = chosen.bench
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
+        case = CASES[CASE].prepare(Path(folder))
+        known = [build(bench, CASES[CASE].geometry).name for bench in benches]
+
+        def judge(mutant: Mutant) -> dict[str, str]:
+            differences = outcomes(mutant, benches, case, known)
+            print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
+            return differences
+
+        found = dict(zip([mutant.name for mutant in MUTANTS], pool.map(judge, MUTANTS), strict=True))
+    chosen.table.write_text(table(found))
+    missed = [mutant.name for mutant in MUTANTS if mutant.bench not in found[mutant.name]]
+    sys.exit(f"not found by their bench: {', '.join(missed)}" if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

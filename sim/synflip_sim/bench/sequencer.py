@@ -1,0 +1,123 @@
+"""Bench of the sequencer: what it issues, opens and picks, in which cycle."""
+
+from typing import Any
+
+import cocotb
+import numpy as np
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OPTION_EARLY, LayerField, Region
+from synflip.trace import Trace
+from synflip_hdl.bundles import address_layout, pass_layout, tile_layout
+
+from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
+from synflip_sim.bench.ports import pack, read, signal, unpack
+from synflip_sim.bench.scoreboard import Scoreboard
+from synflip_sim.bench.script import Script
+from synflip_sim.bench.tiles import layer_table, tiles
+
+
+class SequencerMonitor:
+    """All that the sequencer tells its neighbours, in every cycle."""
+
+    def __init__(
+        self, scope: Any, geometry: Geometry, trace: Trace, script: Script, scoreboard: Scoreboard
+    ) -> None:
+        self._scoreboard, self._cycles = scoreboard, trace.cycles
+        self._place, self._tile = address_layout(geometry), tile_layout(geometry)
+        names = ["busy", "open", "hidden", "hidden_set", "slot", "read", "index", "key_release", "key_sample"]
+        names += ["key_end", "place", "last", "tile_valid", "tile", "cycles"]
+        self._signals = {name: signal(scope, name) for name in names}
+        table = layer_table(script)
+        for row in trace.opens:
+            layer = int(row["layer"])
+            opened: dict[str, int] = {"hidden": int(layer > 0)}
+            opened |= {"hidden_set": (layer - 1) % 2} if layer else {"slot": int(row["slot"])}
+            opened["key_sample"] = int(row["sample"]) % 4
+            opened["key_end"] = int(table[layer][LayerField.KEY_END])
+            scoreboard.expect("opened lists", int(row["cycle"]), opened)
+        for tile in tiles(trace, script):
+            for index, cycle in enumerate(tile.issues):
+                last = cycle == tile.issues[-1]
+                scoreboard.expect("issue", cycle, {"index": index, "last": int(last), "place": tile.place})
+            scoreboard.expect("tile", tile.issues[-1], tile.tile)
+        for row in trace.picks[trace.picks["release"] == 1]:
+            scoreboard.expect("release of keys", int(row["cycle"]), 1)
+        for cycle in range(trace.cycles):
+            scoreboard.expect("busy", cycle, cycle)
+        scoreboard.expect("cycles at the end", trace.cycles, trace.cycles)
+
+    def _now(self, name: str) -> int:
+        return read(self._signals[name])
+
+    def sample(self, cycle: int) -> None:
+        """See ``Monitor``."""
+        board, now = self._scoreboard, self._now
+        board.check("busy", cycle, now("cycles") if now("busy") else None)
+        if cycle == self._cycles:
+            board.check("cycles at the end", cycle, now("cycles"))
+        opened = None
+        if now("open"):
+            opened = {"hidden": now("hidden")}
+            opened |= {"hidden_set": now("hidden_set")} if opened["hidden"] else {"slot": now("slot")}
+            opened |= {"key_sample": now("key_sample") % 4, "key_end": now("key_end")}
+        board.check("opened lists", cycle, opened)
+        issue = None
+        if now("read"):
+            issue = {"index": now("index"), "last": now("last"), "place": unpack(self._place, now("place"))}
+        board.check("issue", cycle, issue)
+        tile = unpack(self._tile, now("tile")) if now("tile_valid") else None
+        board.check("tile", cycle, tile)
+        board.check("release of keys", cycle, now("key_release") or None)
+
+
+class Neighbours:
+    """Driver of what depends on the sequencer: whether the keys are there that it asks for, how long the
+    lists are that it opened."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._dut = bench.dut
+        self._filled = bench.trace.fills["cycle"]
+        self._blocks = bench.script.settings["KEY_BLOCKS"]
+        self._loads = {int(row["cycle"]): int(row["load"]) for row in bench.trace.opens}
+
+    def drive(self, cycle: int) -> None:
+        """See ``Driver``."""
+        if cycle - 1 in self._loads:
+            self._dut.longest.value = self._loads[cycle - 1]
+
+    def settle(self, cycle: int) -> None:
+        """See ``Responder``: what is asked comes from registers."""
+        asked, end = read(self._dut.key_sample) % 4, read(self._dut.key_end)
+        filled = int(np.searchsorted(self._filled, cycle))
+        sample, blocks = divmod(filled, self._blocks)
+        there = blocks >= end if sample % 4 == asked else True
+        self._dut.key_ready.value = int(there)
+
+
+@cocotb.test()
+async def sequencer(dut: Any) -> None:
+    """The drivers play host, event lists, key memory and votes."""
+    bench = Bench(dut)
+    trace, chance, settings = bench.trace, bench.chance, bench.script.settings
+    player = Player(
+        dut,
+        start=0,
+        layers=settings["LAYERS"],
+        first_slot=settings["FIRST_SLOT"],
+        images=settings["IMAGES"],
+        samples=settings["SAMPLES"],
+        early=int(settings["OPTIONS"] & OPTION_EARLY != 0),
+        decided=0,
+        leaves=noise(chance, 1),
+        decision=noise(chance, pass_layout().size),
+        layer_write=0,
+        offset=noise(chance, 24),
+        data=noise(chance, 32),
+    )
+    first = host_writes(player, chance, "layer_write", bench.script.of(Region.LAYERS))
+    player.at(-1, start=1)
+    for row in trace.votes:
+        decision = pack(pass_layout(), {"slot": int(row["slot"]), "sample": int(row["sample"])})
+        player.at(int(row["cycle"]), decided=1, leaves=int(row["leaves"]), decision=decision)
+    monitor = SequencerMonitor(dut, bench.geometry, trace, bench.script, bench.scoreboard)
+    await bench.run(first, [player, Neighbours(bench)], [monitor])

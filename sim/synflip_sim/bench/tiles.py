@@ -1,0 +1,71 @@
+"""Tiles of a trace as the sequencer hands them on: when events are issued, where keys and weights are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from synflip.spec.cycles import pipeline_depth
+from synflip.spec.memory_map import LAYER_WORDS, LayerField, Region
+from synflip.trace import Trace
+
+from synflip_sim.bench.script import Script
+
+
+def layer_table(script: Script) -> NDArray[Any]:
+    """[layers, fields] as the driver wrote it."""
+    words = dict(script.of(Region.LAYERS))
+    return np.array([words[offset] for offset in sorted(words)]).reshape(-1, LAYER_WORDS)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """issues: cycles in which event 0, 1, ... is issued. capture: of its sums. place, tile: what the
+    sequencer says of it to the array and to the drain, by field. row, events: the trace's."""
+
+    issues: list[int]
+    capture: int
+    place: dict[str, int]
+    tile: dict[str, Any]
+    row: Any
+    events: NDArray[Any]
+
+
+def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
+    """Every tile of a run, in order."""
+    geometry = trace.geometry
+    table = layer_table(script)
+    steps = geometry.lanes // geometry.banks
+    names = ["slot", "sample", "layer", "tile"]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, where in enumerate(trace.events[names].tolist()):
+        groups.setdefault(where, []).append(index)
+    for row in trace.tiles:
+        slot, sample, layer, number = (int(row[name]) for name in names)
+        field = table[layer]
+        final, last = layer == len(table) - 1, number == field[LayerField.TILES]
+        events = trace.events[groups.get((slot, sample, layer, number), [])]
+        end = int(row["cycle"]) - pipeline_depth(geometry.banks)
+        yield Tile(
+            issues=sorted(set(events["cycle"].tolist())) or [end],
+            capture=int(row["cycle"]),
+            place={
+                "half": sample % 2,
+                "key": int(field[LayerField.KEY_BASE]),
+                "weight": int(field[LayerField.WEIGHT_BASE] + number * field[LayerField.ROW_BLOCKS]),
+                "turn": number * geometry.lanes // 16 % 64,
+            },
+            tile={
+                "bias": int(field[LayerField.BIAS_BASE]) + number * steps,
+                "block": number * steps,
+                "steps": int(field[LayerField.LAST_STEPS]) if last else steps - 1,
+                "shift": int(field[LayerField.SHIFT]),
+                "hidden_set": layer % 2,
+                "begin": int(number == 0),
+                "final": int(final),
+                "current": {"slot": slot, "sample": sample},
+            },
+            row=row,
+            events=events,
+        )

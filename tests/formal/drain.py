@@ -1,0 +1,251 @@
+"""Drain: rounding and clamping, its tiles in order, and every captured sum out once."""
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
+from amaranth.lib import data
+from synflip.spec.cycles import pipeline_depth
+from synflip.spec.geometry import Geometry
+from synflip_hdl.bundles import log2, tile_layout
+from synflip_hdl.drain import Drain, hidden
+
+from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+
+def geometry(lanes: int, banks: int) -> Geometry:
+    """Small memories: their depth plays no part in what is proved."""
+    return Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=64)
+
+
+class Hidden(Elaboratable):
+    """min(max((z + round) >> r, 0), largest), where >> is: the greatest y with y * 2^r <= z + round."""
+
+    def elaborate(self, platform):
+        m = Module()
+        z, shift, largest = free(m, signed(32), "z"), free(m, 5, "shift"), free(m, 8, "largest")
+        # The driver adds the rounding to the bias; that both fit 32 bits is the contract's rule for models.
+        rounding, biased = Signal(32), Signal(signed(34))
+        y = Signal(9)
+        m.d.comb += [
+            rounding.eq(Mux(shift == 0, 0, (1 << shift) >> 1)),
+            biased.eq(z + rounding),
+            Assume(biased < 1 << 31),
+            y.eq(hidden(biased[:32].as_signed(), shift, largest)),
+        ]
+        floor, above = (y << shift) <= biased, biased < ((y + 1) << shift)
+        with m.If(biased < 0):
+            m.d.comb += Assert(y == 0)
+        with m.Elif(biased >= ((largest + 1) << shift)):
+            m.d.comb += Assert(y == largest)
+        with m.Else():
+            m.d.comb += [Assert(floor), Assert(above), Assert(y <= largest)]
+        return m
+
+
+class TilesInOrder(Elaboratable):
+    """Tiles issued at any time, each captured ``pipeline_depth`` cycles later, as the array does."""
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = geometry(16, banks)
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = Drain(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "capture")
+        depth = pipeline_depth(self.geometry.banks)
+        # Bit i and tile i: what was issued i + 1 cycles ago.
+        issued, tiles = Signal(depth), []
+        tile = dut.tile.as_value()
+        for index in range(depth):
+            tiles.append(kept := Signal.like(tile, name=f"tile_{index + 1}_ago"))
+            m.d.sync += kept.eq(tile)
+            tile = kept
+        m.d.sync += issued.eq(Cat(dut.tile_valid, issued))
+        m.d.comb += dut.capture.eq(issued[-1])
+
+        level, produce, consume = (inside[f"tiles.{name}"] for name in ("level", "produce", "consume"))
+        address, row = inside["tiles.storage.address"], inside["tiles.storage.row"]
+        room = 1 << len(produce)
+        arriving = inside["arriving"]
+        under_way = sum(issued[1:], issued[0])
+        m.d.comb += [
+            Assert(~dut.tile_valid | (level < room)),  # no overflow
+            Assert(~dut.capture | (level != 0)),  # no underflow
+            Assert(~dut.capture | (consume != address) | (arriving == tiles[-1])),  # the right one
+            Assert(level == under_way),
+            Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
+            Cover(dut.capture & dut.tile_valid & (level == depth)),
+        ]
+        younger = 0
+        for index in range(depth):
+            place = (produce - 1 - younger)[: len(produce)]
+            m.d.comb += Assert(~issued[index] | (place != address) | (row == tiles[index]))
+            younger = younger + issued[index]
+        return m
+
+
+class EverySum(Elaboratable):
+    """Any sums, any tiles, any biases; a capture comes no earlier than in the last step of the one before.
+
+    One lane's sum and one bias group, any of them, are followed from the capture to the output.
+    """
+
+    def __init__(self, lanes: int, banks: int) -> None:
+        self.geometry = geometry(lanes, banks)
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, banks = self.geometry.lanes, self.geometry.banks
+        dut = Drain(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "bias_write")  # biases are not written in a run: the registers refuse it
+        layout = tile_layout(self.geometry)
+        arriving = inside.view("arriving", layout)
+        lane = fixed(m, log2(lanes), "lane")
+        group, biases = inside["biases.address"], inside["biases.row"]
+        m.d.comb += Assume(lane < lanes)
+        bank, step = lane[: banks.bit_length() - 1], lane[banks.bit_length() - 1 :]
+
+        # The tile that was captured, its followed sum, and how many outputs (final) or steps have gone.
+        active, tile, followed = Signal(), Signal(layout), Signal(signed(24))
+        gone = Signal(range(lanes))
+        steps_gone = Mux(tile.final, gone >> (banks.bit_length() - 1), gone)
+        count = Mux(tile.final, (tile.steps + 1) * banks, tile.steps + 1)
+        last = gone + 1 == count
+        m.d.comb += [
+            Assume(arriving.steps < lanes // banks),
+            Assume(~dut.capture | ~active | last),
+        ]
+        with m.If(dut.capture):
+            m.d.sync += [active.eq(1), tile.eq(arriving), gone.eq(0)]
+            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, 24))
+        with m.Elif(active):
+            m.d.sync += [gone.eq(gone + 1), active.eq(~last)]
+
+        # z, a cycle later.
+        group_now = (tile.bias + steps_gone)[: len(tile.bias)]
+        z, z_known = Signal(signed(32)), Signal()
+        bias = biases.word_select(bank, 32).as_signed()
+        here = (steps_gone == step) & (~tile.final | (gone[: banks.bit_length() - 1] == bank))
+        m.d.sync += [z.eq(followed + bias), z_known.eq(active & here & (group_now == group))]
+
+        # Two cycles later: the outputs.
+        def past(value, name):
+            return delayed(m, value, 2, name)
+
+        out, final, out_gone = past(active, "active"), past(tile.final, "final"), past(gone, "gone")
+        block, begin = past(tile.block, "block"), past(tile.begin, "begin")
+        hidden_set, shift = past(tile.hidden_set, "hidden_set"), past(tile.shift, "shift")
+        current = past(tile.current.as_value(), "current")
+        largest, classes = delayed(m, dut.largest, 1, "largest"), delayed(m, dut.classes, 1, "classes")
+        out_z, out_known = delayed(m, z, 1, "z"), delayed(m, z_known, 1, "z_known")
+        appends, class_ = out & ~final, ((block << (banks.bit_length() - 1)) + out_gone)[:10]
+        shifted = out_z >> shift
+        activation = Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
+        m.d.comb += [
+            Assert(dut.append_valid == appends),
+            Assert(dut.logit_valid == (out & final & (class_ <= classes))),
+        ]
+        with m.If(appends):
+            m.d.comb += [
+                Assert(dut.append.block == (block + out_gone)[: len(block)]),
+                Assert(dut.append.begin == (begin & (out_gone == 0))),
+                Assert(dut.append.hidden_set == hidden_set),
+            ]
+        with m.If(dut.logit_valid):
+            m.d.comb += [
+                Assert(dut.logit.class_ == class_),
+                Assert(dut.logit.last == (class_ == classes)),
+                Assert(dut.logit.current.as_value() == current),
+            ]
+        value = dut.append["values"].as_value().word_select(bank, self.geometry.activation_bits)
+        with m.If(out_known):
+            m.d.comb += [
+                Assert(~appends | (value == activation)),
+                Assert(~dut.logit_valid | (dut.logit.z == out_z)),
+            ]
+        m.d.comb += [Cover(dut.append_valid & out_known), Cover(dut.logit_valid & out_known & dut.logit.last)]
+
+        # The same of the inside.
+        inner = inside.view("tile", layout)
+        waiting, inner_z = inside["waiting"], inside["z"]
+        z_tile = inside.view("z_tile", layout)
+        with m.If(active):
+            for name in ("shift", "hidden_set", "begin", "final"):
+                m.d.comb += Assert(inner[name] == tile[name])
+            m.d.comb += [
+                Assert(inner.current.as_value() == tile.current.as_value()),
+                Assert(inner.bias == group_now),
+                Assert(inner.block == (tile.block + steps_gone)[: len(tile.block)]),
+                Assert(inner.steps == tile.steps - steps_gone),
+                Assert(tile.steps < lanes // banks),
+                Assert(gone < count),
+                Assert(inside["first"] == (steps_gone == 0)),
+                Assert(
+                    (steps_gone > step)
+                    | (
+                        waiting.word_select((lane - steps_gone * banks)[: len(lane)], 24)
+                        == followed.as_unsigned()
+                    )
+                ),
+                Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
+                Assert((group_now != group) | (inside["biases.hit_0"] & (inside["biases.kept_0"] == biases))),
+            ]
+        z_active, z_gone = delayed(m, active, 1, "active"), delayed(m, gone, 1, "gone")
+        past_tile = data.View(layout, delayed(m, tile.as_value(), 1, "tile"))
+        z_steps = Mux(past_tile.final, z_gone >> (banks.bit_length() - 1), z_gone)
+        m.d.comb += [
+            Assert(inside["active"] == active),
+            Assert(inside["z_valid"] == z_active),
+            Assert(~z_known | (inner_z.word_select(bank, 32) == z.as_unsigned())),
+        ]
+        with m.If(z_active):
+            for name in ("shift", "hidden_set", "begin", "final"):
+                m.d.comb += Assert(z_tile[name] == past_tile[name])
+            m.d.comb += [
+                Assert(z_tile.current.as_value() == past_tile.current.as_value()),
+                Assert(z_tile.block == (past_tile.block + z_steps)[: len(z_tile.block)]),
+                Assert(inside["z_first"] == (z_steps == 0)),
+                Assert(inside["z_lane"] == Mux(past_tile.final, z_gone % banks, 0)),
+            ]
+        return m
+
+
+PROOFS = [
+    Proof(
+        "drain.hidden",
+        "an activation is min(max((z + round) >> r, 0), largest), the rounding in the bias",
+        "all r, all 32-bit z whose z + round fits 32 bits, all largest activations up to 8 bits",
+        Hidden,
+        fast=True,
+    ),
+    *(
+        Proof(
+            f"drain.tiles Q={banks}",
+            "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
+            "hands out the tile that was issued as many cycles ago as the array is deep",
+            f"Q = {banks}, any cycles of issue; capture follows the issue as in array",
+            lambda banks=banks: TilesInOrder(banks),
+            depth=2,
+            induction=True,
+            cover=pipeline_depth(banks) + 2,
+            fast=banks == 1,
+        )
+        for banks in (1, 2, 4, 8)
+    ),
+    *(
+        Proof(
+            f"drain.sums P={lanes} Q={banks}",
+            "every captured sum leaves once, 3 cycles later for the first, with its bias, as the "
+            "activation of its row or the logit of its class; nothing else leaves",
+            f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "
+            "the one before (sequencer)",
+            lambda lanes=lanes, banks=banks: EverySum(lanes, banks),
+            depth=3,
+            induction=True,
+            cover=12,
+            fast=False,
+        )
+        for lanes, banks in ((16, 1), (16, 2), (16, 4), (16, 8))
+    ),
+]

@@ -1,0 +1,306 @@
+"""Event lists: nothing lost, nothing twice, in order, no zeros.
+
+One row, any of them, is followed. If each row that is not zero is found at the place that is the number of
+such rows before it, and the list is as long as there are such rows, then the list is exactly right.
+"""
+
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
+from synflip.spec.geometry import Geometry
+from synflip_hdl.events import EventLists
+
+from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+SLOTS, DEPTH = 4, 16
+
+
+def check_reading(m, dut, inside, counts, opens, spoils, row):
+    """Asserts what is read of the list: its lengths while it is open, and nothing beyond its ends.
+
+    counts: of every bank's list. opens: it is opened now. spoils: it may change now, or another is opened.
+    row: (it is in the list, its bank, its rank, its value). Returns whether the list is open, and for
+    each bank whether the events are now the followed row's.
+    """
+    banks = len(counts)
+    there, bank, rank, value = row
+    opened = Signal(name="opened")
+    lengths = [Signal.like(count, name=f"length_{b}") for b, count in enumerate(counts)]
+    with m.If(opens):
+        m.d.sync += opened.eq(1)
+        m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
+    with m.Elif(spoils):
+        m.d.sync += opened.eq(0)
+    was_opened, reading = delayed(m, opened, 1, "opened"), delayed(m, dut.read, 1, "read")
+    index = delayed(m, dut.index, 1, "index")
+    followed = Signal(banks, name="followed_is_read")
+    width = len(inside["lengths"]) // banks
+    for b, length in enumerate(lengths):
+        past_length, event = delayed(m, length, 1, f"length_{b}"), dut.events[b]
+        m.d.sync += followed[b].eq(
+            opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank)
+        )
+        m.d.comb += [
+            Assert(~opened | (dut.longest >= length)),
+            Assert(~opened | (inside["lengths"].word_select(b, width) == length)),
+            Assert(~opened | (length == counts[b])),
+            Assert(reading | ~event.value.any()),
+            Assert(~was_opened | (index < past_length) | ~event.value.any()),
+        ]
+    m.d.comb += [
+        Assert(~opened | Cat(dut.longest == length for length in lengths).any()),
+        Cover(followed.any() & (rank == 1)),
+    ]
+    return opened, followed
+
+
+class Images(Elaboratable):
+    """Words of images in ascending order, word 0 first, with any pauses; then lists are opened and read."""
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = Geometry(
+            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        dut = EventLists(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "load_shift", "open")
+        opens = free(m, 1, "opens")
+        shift, slot, row = fixed(m, 5, "shift"), fixed(m, 8, "slot"), fixed(m, 18, "row")
+        m.d.comb += [dut.load_shift.eq(shift), dut.open.eq(opens)]
+
+        # The host: images are whole words in order, and fit the places that they have.
+        load, word = dut.load.payload, dut.load.payload.word
+        last_word, last_slot, any_word = Signal(16), Signal(8), Signal()
+        accepted = dut.load.valid & dut.load.ready
+        bank_of_row, block_of_row = row % banks, row // banks
+        last_row = Signal(18)
+        m.d.comb += [
+            last_row.eq((word << 2) + 3),
+            Assume(shift <= (DEPTH - 1).bit_length()),
+            Assume((slot < SLOTS) & (((slot + 1) << shift) <= DEPTH)),
+            Assume(block_of_row < 1 << shift),
+            Assume(~accepted | ((load.slot < SLOTS) & (((load.slot + 1) << shift) <= DEPTH))),
+            Assume(~accepted | ((last_row // banks) < (1 << shift))),
+            Assume(~accepted | (word == 0) | (any_word & (word == last_word + 1) & (load.slot == last_slot))),
+        ]
+        with m.If(accepted):
+            m.d.sync += [last_word.eq(word), last_slot.eq(load.slot), any_word.eq(1)]
+
+        # A word is worked off in steps of as many activations as there are banks, at most 4.
+        at_once = min(4, banks)
+        steps = 4 // at_once
+        busy, step, data = Signal(), Signal(range(max(steps, 2))), Signal(32)
+        done = step == steps - 1
+        m.d.comb += Assert(dut.load.ready == (~busy | done))
+        with m.If(busy):
+            m.d.sync += step.eq(Mux(done, 0, step + 1))
+        with m.If(accepted):
+            m.d.sync += [busy.eq(1), data.eq(load.data)]
+        with m.Elif(done):
+            m.d.sync += busy.eq(0)
+
+        # Rows not zero so far: of the image that comes in, and of the followed image.
+        width = len(inside["running"]) // (banks + 1)
+        coming = [Signal(width, name=f"coming_{b}") for b in range(banks)]
+        counts = [Signal(width, name=f"count_{b}") for b in range(banks)]
+        known, there, rank, value, gone = Signal(), Signal(), Signal(width), Signal(8), Signal(19)
+        begins, mine = busy & (last_word == 0) & (step == 0), busy & (last_slot == slot)
+        with m.If(busy):
+            m.d.sync += gone.eq(Mux(begins, 0, gone) + at_once)
+        with m.If(mine & begins):
+            m.d.sync += [known.eq(1), there.eq(0)]
+        for b in range(banks):
+            before = Mux(begins, 0, coming[b])
+            found = []
+            for byte in range(4):
+                this, number = data.word_select(byte, 8), (last_word << 2) + byte
+                here = busy & (byte // at_once == step) & (number % banks == b)
+                found.append(here & this.any())
+                with m.If(here & mine & (number == row)):
+                    m.d.sync += [there.eq(1), value.eq(this), rank.eq(before)]
+            after = (before + sum(found))[:width]
+            with m.If(busy):
+                m.d.sync += coming[b].eq(after)
+            with m.If(mine):
+                m.d.sync += counts[b].eq(after)
+
+        # Lists are not opened while words of the same image come in or a list is read, and the slot is there
+        # a cycle before. Words of other images may come at any time.
+        past_slot, started = Signal(8), Signal()
+        m.d.sync += [started.eq(1), past_slot.eq(dut.slot)]
+        clash = busy & (last_slot == dut.slot)
+        past_clash, past_mine = delayed(m, clash, 1, "clash"), delayed(m, mine, 1, "mine")
+        m.d.comb += Assume(~opens | (started & ~clash & ~past_clash & ~dut.read & (dut.slot == past_slot)))
+        image_opens = opens & ~dut.hidden & (dut.slot == slot) & known
+        opened, followed = check_reading(
+            m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
+        )
+
+        def tally(signal):
+            return [signal.word_select(b, width) for b in range(banks + 1)]
+
+        # The same of the inside.
+        *lengths, longest = tally(inside["running"])
+        *kept, kept_longest = tally(inside["tallies.row"])
+        followed_slot = known & (inside["tallies.address"] == slot)
+        m.d.comb += [
+            Assume(inside["tallies.address"] == slot),  # the one row of interest
+            Assert(inside["busy"] == busy),
+            Assert(~busy | (inside["word"] == Cat(last_slot, last_word, data))),
+            Assert(~busy | any_word),
+            Assert(inside["step"] == step),
+            Assert(step < steps),
+            Assert(busy | (step == 0)),
+            Assert(inside["tallies.hit_0"] == (started & (past_slot[:2] == slot[:2]))),
+            Assert(
+                mine
+                | past_mine
+                | (inside["tallies.kept_0"] == inside["tallies.row"])
+                | ~inside["tallies.hit_0"]
+            ),
+            Assert(~any_word | ((last_slot < SLOTS) & (((last_slot + 1) << shift) <= DEPTH))),
+            Assert(~any_word | ((((last_word << 2) + 3) // banks) < (1 << shift))),
+            Assert(~busy | begins | (gone == (last_word << 2) + step * at_once)),
+            Assert(busy | ~any_word | (gone == (last_word << 2) + 4)),
+            Assert(Cat(longest == length for length in lengths).any()),
+            Assert(~followed_slot | Cat(kept_longest == length for length in kept).any()),
+            Assert(~there | known),
+            Assert(~known | any_word),
+            Assert(~opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
+            Assert(known | ~any_word | (last_slot != slot) | begins),
+        ]
+        for b in range(banks):
+            before = Mux(begins, 0, coming[b])
+            m.d.comb += [
+                Assert(lengths[b] == coming[b]),
+                Assert(longest >= coming[b]),
+                Assert(~followed_slot | (kept[b] == counts[b])),
+                Assert(~followed_slot | (kept_longest >= counts[b])),
+                Assert(~any_word | begins | (coming[b] <= (gone + banks - 1 - b) // banks)),
+                Assert(~known | (last_slot != slot) | begins | (coming[b] == counts[b])),
+                Assert(~known | (counts[b] <= (1 << shift))),
+            ]
+            place = ((slot << shift) + rank)[: len(inside[f"images_{b}.address"])]
+            held, address = inside[f"images_{b}.row"], inside[f"images_{b}.address"]
+            event = Cat(block_of_row[: len(held) - 8], value)
+            past_event = delayed(m, event, 1, f"event_{b}")
+            with m.If(there & (bank_of_row == b) & value.any()):
+                m.d.comb += [
+                    Assert(rank < counts[b]),
+                    Assert((address != place) | (held == event)),
+                ]
+            with m.If(followed[b] & (address == delayed(m, place, 1, f"place_{b}"))):
+                m.d.comb += Assert(dut.events[b].as_value() == past_event)
+        return m
+
+
+class Hidden(Elaboratable):
+    """Outputs of hidden layers in ascending row blocks, with any pauses; then lists are opened and read."""
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = Geometry(
+            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        dut = EventLists(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "open")
+        opens = free(m, 1, "opens")
+        append = dut.append
+        block_bits = len(append.block)
+        chosen, bank, block = fixed(m, 1, "chosen"), fixed(m, 3, "bank"), fixed(m, block_bits, "block")
+        m.d.comb += [dut.open.eq(opens), Assume(bank < banks)]
+
+        # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
+        mine = dut.append_valid & (append.hidden_set == chosen)
+        known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
+        width = len(inside["hidden_tally_0"]) // (banks + 1)
+        rank, counts = Signal(width), [Signal(width, name=f"count_{b}") for b in range(banks)]
+        m.d.comb += Assume(~mine | append.begin | (known & (append.block > last_block)))
+        with m.If(mine):
+            m.d.sync += [known.eq(1), last_block.eq(append.block)]
+            with m.If(append.begin):
+                m.d.sync += there.eq(0)
+        for b in range(banks):
+            before = Mux(append.begin, 0, counts[b])
+            with m.If(mine):
+                m.d.sync += counts[b].eq(before + append["values"][b].any())
+                with m.If((bank == b) & (append.block == block)):
+                    m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
+
+        # A set is not opened or read while it is filled (sequencer).
+        m.d.comb += Assume(~opens | (~mine & ~dut.read))
+        opened, followed = check_reading(
+            m,
+            dut,
+            inside,
+            counts,
+            opens & dut.hidden & (dut.hidden_set == chosen) & known,
+            mine | opens,
+            (there, bank, rank, value),
+        )
+
+        # The same of the inside.
+        tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
+        *lengths, longest = (tally.word_select(b, width) for b in range(banks + 1))
+        m.d.comb += [
+            Assert(~there | (known & (block <= last_block))),
+            Assert(Cat(longest == length for length in lengths).any()),
+            Assert(~opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
+        ]
+        for b in range(banks):
+            m.d.comb += [
+                Assert(lengths[b] == counts[b]),
+                Assert(longest >= counts[b]),
+                Assert(Mux(known, counts[b] <= last_block + 1, counts[b] == 0)),
+            ]
+            held, address = inside[f"hidden_{b}.row"], inside[f"hidden_{b}.address"]
+            place = Cat(rank[:block_bits], chosen)
+            event = Cat(block, Const(0, len(held) - 8 - block_bits), value)
+            with m.If(there & (bank == b) & value.any()):
+                m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
+            past = delayed(m, Cat(place, event), 1, f"followed_{b}")
+            with m.If(followed[b] & (address == past[: len(place)])):
+                m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
+        return m
+
+
+PROOFS = [
+    *(
+        Proof(
+            f"events.images Q={banks}",
+            "an opened image's lists hold exactly its activations that are not zero, in order, and are as "
+            "long; the longest is known; there is value 0 beyond a list's end and without read; every "
+            "accepted word is worked off once",
+            f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; "
+            "assumes words in order (driver), no word of an image in a run of it (registers), no read in the "
+            "cycle of an open (sequencer)",
+            lambda banks=banks: Images(banks),
+            depth=2,
+            induction=True,
+            cover=16,
+            fast=banks == 2,
+        )
+        for banks in (1, 2, 4, 8)
+    ),
+    *(
+        Proof(
+            f"events.hidden Q={banks}",
+            "the same of a hidden layer's lists: exactly its outputs that are not zero, in order",
+            f"Q = {banks}, 1024 outputs; assumes ascending row blocks (drain.sums), and that a set is not "
+            "opened or read while it is filled (sequencer)",
+            lambda banks=banks: Hidden(banks),
+            depth=2,
+            induction=True,
+            cover=8,
+            fast=banks == 2,
+        )
+        for banks in (1, 2, 4, 8)
+    ),
+]

@@ -1,0 +1,187 @@
+"""The bus's end: every request answered once and in order, and refused ones without effect."""
+
+from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import (
+    IMAGE_WORD_BITS,
+    MAGIC,
+    OPTION_HOST_KEYS,
+    REGISTERS,
+    VERSION,
+    Region,
+    extent,
+)
+from synflip_hdl.registers import READABLE, WRITABLE, Registers
+
+from .helpers import Opened, delayed, free_inputs
+from .runner import Proof
+
+
+class Bus(Elaboratable):
+    """Any requests, any pauses of either side, any answers of the blocks behind."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = Registers(self.geometry)
+        inside = Opened(m, dut)
+        free_inputs(m, dut)
+        request, response = dut.request, dut.response
+        write, data = request.payload.write, request.payload.data
+        region, offset = request.payload.address[24:], request.payload.address[:24]
+        accepted, answered = Signal(), Signal()
+        m.d.comb += [
+            accepted.eq(request.valid & request.ready),
+            answered.eq(response.valid & response.ready),
+        ]
+
+        # What the memory map allows.
+        settings = dut.settings
+        past_slot = settings["FIRST_SLOT"] + settings["IMAGES"]
+        runnable = (settings["IMAGES"] != 0) & (past_slot <= self.geometry.image_slots)
+        slot = offset[IMAGE_WORD_BITS:]
+        others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
+        runnable &= (settings["SAMPLES"] != 0) & ~dut.busy
+        start, abort, retest = data[0], data[1], data[2]
+        host_keys = dut.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
+        allowed, control = Signal(), Signal()
+        with m.Switch(region):
+            for item in Region:
+                inside_region = offset < extent(item, self.geometry)
+                with m.Case(item):
+                    if item in WRITABLE:
+                        free_for_host = others if item is Region.IMAGES else 0
+                        in_time = host_keys if item is Region.KEYS else ~dut.busy | free_for_host
+                        with m.If(write):
+                            m.d.comb += allowed.eq(inside_region & in_time)
+                    if item in READABLE:
+                        in_time = ~dut.busy if item is Region.KEYS else 1
+                        with m.If(~write):
+                            m.d.comb += allowed.eq(inside_region & in_time)
+                    if item is Region.REGISTERS:
+                        with m.Switch(offset):
+                            for register in dut.registers.values():
+                                with m.Case(register.offset):
+                                    if register.access == "R":
+                                        m.d.comb += allowed.eq(~write)
+                                    if register.access == "RW":
+                                        m.d.comb += allowed.eq(~write | ~dut.busy)
+                                    if register.access == "W":
+                                        m.d.comb += [
+                                            allowed.eq(
+                                                write
+                                                & (~start | (runnable & ~abort & ~retest))
+                                                & ~(retest & dut.busy)
+                                            ),
+                                            control.eq(1),
+                                        ]
+
+        # Effects: those of an allowed write, and no others.
+        works = accepted & allowed & write
+        for number in range(16):
+            here = works & (region == number) if number in list(WRITABLE) else 0
+            m.d.comb += Assert(dut.write[number] == here)
+        m.d.comb += [
+            Assert(~works | (region == 0) | ((dut.offset == offset) & (dut.data == data))),
+            Assert(dut.start == (works & control & start)),
+            Assert(dut.abort == (works & control & abort)),
+            Assert(dut.retest == (works & control & retest)),
+            Assert(~dut.write[Region.KEYS] | dut.key_ready),
+            Assert(~dut.write[Region.IMAGES] | dut.load_ready),
+            Assert(~accepted | write | (region == Region.REGISTERS) | dut.results_free),
+        ]
+        for name in settings.shape().members:
+            setting, kept = settings[name], Signal(REGISTERS[name].bits, name=f"kept_{name}")
+            with m.If(works & (region == 0) & (offset == REGISTERS[name].offset)):
+                m.d.sync += kept.eq(data)
+            m.d.comb += Assert(setting == kept)
+
+        # Answers: one request is out at most, so they are in order; each is answered once.
+        out, age = Signal(2), Signal(2)
+        read, error, answer = Signal(), Signal(), Signal(32)
+        m.d.sync += out.eq(out + accepted - answered)
+        with m.If(accepted):
+            m.d.sync += [age.eq(1), read.eq(~write), error.eq(~allowed), answer.eq(0)]
+        with m.Elif(age != 3):
+            m.d.sync += age.eq(age + 1)
+        ready_at = Mux(read, 2, 1)
+        m.d.comb += [
+            Assert(out <= 1),
+            Assert(response.valid == ((out == 1) & (age >= ready_at))),
+            Assert(~response.valid | (response.payload.error == error)),
+            Assert(~response.valid | (response.payload.data == answer)),
+            Assert(~accepted | (out == 0) | answered),
+        ]
+        # A read's answer is looked up in the cycle after it was accepted.
+        asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
+        with m.If((out == 1) & read & (age == 1) & ~error):
+            m.d.comb += Assert(dut.offset == asked)
+            with m.Switch(asked_region):
+                for index, item in enumerate(READABLE):
+                    with m.Case(item):
+                        m.d.sync += answer.eq(dut.results[index])
+                with m.Case(Region.REGISTERS), m.Switch(asked):
+                    for name, register in dut.registers.items():
+                        with m.Case(register.offset):
+                            m.d.sync += answer.eq(self._value(dut, name))
+        # The same of the inside.
+        m.d.comb += [
+            Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
+            Assert(
+                ~inside["reading"]
+                | (Cat(inside["read_offset"], inside["read_region"]) == Cat(asked, asked_region))
+            ),
+            Assert(~inside["reading"] | (inside["read_error"] == error)),
+            Assert((out == 0) | (age != 0)),
+        ]
+
+        # A stream's rule: valid stays, and the payload with it, until ready.
+        waits = delayed(m, response.valid & ~response.ready, 1, "waits")
+        payload = delayed(m, response.payload.as_value(), 1, "payload")
+        m.d.comb += Assert(~waits | (response.valid & (response.payload.as_value() == payload)))
+        m.d.comb += [
+            Cover(dut.start),
+            Cover(dut.abort),
+            Cover(answered & read & ~error & (answer == 0x53594E46)),
+            Cover(answered & error),
+        ]
+        return m
+
+    def _value(self, dut, name):
+        if name in dut.settings.shape().members:
+            return dut.settings[name]
+        status = {
+            "STATUS": Cat(dut.busy, dut.alarm),
+            "CAPTURED": dut.captured,
+            "WORKING": dut.working,
+            "CYCLES_LOW": dut.cycles[:32],
+            "CYCLES_HIGH": dut.cycles[32:],
+            "LOGGED": dut.logged,
+        }
+        if name in status:
+            return status[name]
+        fixed = {"MAGIC": MAGIC, "VERSION": VERSION, "CONTROL": 0}
+        return Const(fixed[name] if name in fixed else getattr(self.geometry, name.lower()), 32)
+
+
+PROOFS = [
+    Proof(
+        f"registers {geometry.name}",
+        "every request is answered once, in order, a write in the next cycle, a read in two, with the "
+        "value that the map says; valid and payload stay until ready; a refused request moves no register "
+        "and no strobe, an allowed one exactly its own; a word for the event lists or the key memory is "
+        "taken only when they take it, and results are read only when their memories are free",
+        f"{geometry.name}, k = {geometry.bits}",
+        lambda geometry=geometry: Bus(geometry),
+        depth=3,
+        induction=True,
+        cover=8,
+        fast=geometry.banks == 1,
+    )
+    for geometry in (
+        Geometry(lanes=16, banks=1, bits=1, image_slots=3),
+        Geometry(lanes=48, banks=8, devices=9),
+    )
+]

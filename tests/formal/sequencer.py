@@ -1,0 +1,160 @@
+"""The sequencer: what the blocks behind it may rely on, since nothing downstream stalls."""
+
+from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
+from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
+from synflip.spec.geometry import Geometry
+from synflip_hdl.bundles import tile_layout
+from synflip_hdl.sequencer import Sequencer
+
+from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+IDLE, PICK, LOAD, READY, STREAM = range(5)  # the FSM's states, in the order of the source
+
+
+class Runs(Elaboratable):
+    """Any layer table, any lists, keys and votes; settings stay as they are (the registers see to it)."""
+
+    def __init__(self, lanes: int, banks: int, slots: int) -> None:
+        self.geometry = Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=1024, image_slots=slots)
+
+    def elaborate(self, platform):
+        m = Module()
+        banks, tile_steps = self.geometry.banks, self.geometry.lanes // self.geometry.banks
+        depth = pipeline_depth(banks)
+        dut = Sequencer(self.geometry, 4)
+        inside = Opened(m, dut, platform=Followed())
+        settings = ("layers", "first_slot", "images", "samples", "early")
+        free_inputs(m, dut, *settings, "start", "decided")
+        for name in settings:
+            signal = getattr(dut, name)
+            m.d.comb += signal.eq(fixed(m, signal.shape(), name))
+        decided = free(m, 1, "decided")
+        past_slot = dut.first_slot + dut.images
+        state, layer, sample = inside["fsm_state"], inside["layer"], inside["sample"]
+        tile, layout = dut.tile, tile_layout(self.geometry)
+        m.d.comb += [
+            dut.decided.eq(decided),
+            dut.start.eq(free(m, 1, "start")),
+            Assume((dut.images != 0) & (past_slot <= self.geometry.image_slots) & (dut.samples != 0)),
+            Assume(dut.layers < 8),
+            Assume(~dut.last | (tile.steps < tile_steps)),  # LAST_STEPS is as the driver writes it
+        ]
+
+        # Spacing: after a tile the drain is busy for ``busy_drain`` cycles more.
+        drain = Signal(range(self.geometry.lanes + VOTE_GAP + 1))
+        with m.If(dut.last):
+            m.d.sync += drain.eq(Mux(tile.final, (tile.steps + 1) * banks + VOTE_GAP, tile.steps + 1) - 1)
+        with m.Elif(drain != 0):
+            m.d.sync += drain.eq(drain - 1)
+        m.d.comb += [
+            # The last decision of a run comes when the drain is done: no run starts before.
+            Assume(~(dut.start & (state == IDLE)) | (drain == 0)),
+            Assert(~dut.last | (drain == 0)),
+            Assert(dut.tile_valid == dut.last),
+            Assert(~dut.last | dut.read | (dut.longest == 0)),
+            Cover(dut.last & tile.final & (tile.steps == tile_steps - 1)),
+        ]
+
+        # Turn: cycles until the outputs of all hidden tiles so far are in their lists.
+        filling = Signal(range(depth + tile_steps + DRAIN_LATENCY + 1))
+        arrives = depth + tile.steps + DRAIN_LATENCY
+        with m.If(dut.last & ~tile.final):
+            m.d.sync += filling.eq(Mux(arrives > filling, arrives, filling))
+        with m.Elif(filling != 0):
+            m.d.sync += filling.eq(filling - 1)
+        reading_hidden, reading_set = Signal(), Signal()
+        with m.If(dut.open):
+            m.d.sync += [reading_hidden.eq(dut.hidden), reading_set.eq(dut.hidden_set)]
+        started = Signal()
+        m.d.sync += started.eq(1)
+        m.d.comb += [
+            Assert(~dut.open | (filling == 0)),
+            Assert(~(dut.open & dut.read)),
+            Assert(~dut.open | (dut.slot == delayed(m, dut.slot, 1, "slot"))),
+            Assert(~dut.last | tile.final | ~reading_hidden | (tile.hidden_set != reading_set)),
+            Cover(dut.open & dut.hidden),
+        ]
+        # A layer's tiles fill its set in ascending order, from its first tile on.
+        first_tile, next_block = Signal(), Signal.like(tile.block)
+        with m.If(dut.last):
+            m.d.sync += [first_tile.eq(0), next_block.eq(tile.block + tile_steps)]
+        with m.If(dut.open):
+            m.d.sync += first_tile.eq(1)
+        with m.If(dut.last):
+            m.d.comb += [
+                Assert(tile.begin == first_tile),
+                Assert(tile.block == Mux(first_tile, 0, next_block)),
+            ]
+
+        # Keys: a layer is opened when its keys are there; a sample is released between passes, for the next.
+        past_sample, past_release = delayed(m, sample, 1, "sample"), delayed(m, dut.key_release, 1, "release")
+        past_start = delayed(m, state == IDLE, 1, "idle")
+        m.d.comb += [
+            Assert(~dut.open | dut.key_ready),
+            Assert(~dut.key_release | ~(dut.read | dut.last | dut.open)),
+            Assert(~started | past_start | (sample == (past_sample + past_release)[: len(sample)])),
+            Assert(dut.key_sample == sample[:2]),
+        ]
+
+        # The image queue: never fuller than the images, nor read empty. ``passes``: begun, not decided.
+        queue_level, fresh = inside["queue.level"], inside["fresh"]
+        writes, reads = inside["w_en"], inside["r_en"]
+        passes = Signal(16)
+        begins = (state == PICK) & ((fresh != past_slot) | (queue_level != 0))
+        m.d.comb += Assume(~decided | (passes != 0))  # one decision a pass: drain.sums, votes
+        m.d.comb += Assume(passes != 0xFFFF)
+        m.d.sync += passes.eq(passes + begins - decided)
+        m.d.comb += [
+            Assert(~writes | (queue_level <= self.geometry.image_slots)),
+            Assert(~reads | (queue_level != 0)),
+            Assert((state == IDLE) | (queue_level <= dut.images)),
+            Cover(writes & reads),
+        ]
+
+        # The same of the inside.
+        hold, turn = inside["hold"], inside["turn"]
+        inner = inside.view("tile", layout)
+        m.d.comb += [
+            Assert(state <= STREAM),
+            Assert(hold == drain),
+            Assert(filling <= depth + DRAIN_LATENCY + hold),
+            Assert((state == STREAM) | (filling <= turn)),
+            Assert((state == READY) | (state == LOAD) | (state == STREAM) | (filling == 0)),
+            Assert((state != STREAM) | ~inner.final | (filling == 0)),
+            Assert((state != STREAM) | (inner.final == (layer == dut.layers))),
+            Assert((state != STREAM) | (inner.hidden_set == layer[0])),
+            Assert((state != STREAM) | (reading_hidden == (layer != 0))),
+            Assert((state != STREAM) | (reading_set == ~layer[0])),
+            Assert((state != STREAM) | (inner.begin == first_tile)),
+            Assert((state != STREAM) | (inner.block == Mux(first_tile, 0, next_block))),
+            Assert((state == IDLE) | ((fresh >= dut.first_slot) & (fresh <= past_slot))),
+            Assert((state != IDLE) | (queue_level == 0)),
+        ]
+        retired, taken = inside["retired"], fresh - dut.first_slot
+        with m.If(dut.early):
+            m.d.comb += Assert((state == IDLE) | (taken == retired + queue_level + passes))
+            m.d.comb += Assert((state != IDLE) | (passes == 0))
+        with m.Else():
+            m.d.comb += Assert((state == IDLE) | (queue_level <= taken))
+        return m
+
+
+PROOFS = [
+    Proof(
+        f"sequencer P={lanes} Q={banks}",
+        "a tile's last event waits until the drain is done with the tile before (and, after logits, the "
+        "vote is counted); a list is opened when it is full, and filled while the other set is read, in "
+        "ascending blocks; a layer starts when its keys are there, and a sample is released between "
+        "passes; the image queue never holds more than the images, and is not read empty",
+        f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table; assumes drain steps of at most P "
+        "/ Q (driver), one decision a pass (drain.sums, votes), settings that stay (registers), and no "
+        "start before the drain is done with the run before (not proved: its last decision comes later)",
+        lambda lanes=lanes, banks=banks, slots=slots: Runs(lanes, banks, slots),
+        depth=2,
+        induction=True,
+        cover=30,
+        fast=banks == 1,
+    )
+    for lanes, banks, slots in ((16, 8, 2), (16, 4, 3), (48, 4, 16), (16, 1, 256))
+]

@@ -1,0 +1,329 @@
+"""Votes: argmax with ties, counts, leader and runner-up, sums, and what the host reads."""
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
+from synflip.spec.cycles import VOTE_GAP
+from synflip.spec.geometry import Geometry
+from synflip_hdl.bundles import CLASS_BITS
+from synflip_hdl.votes import Votes
+
+from .helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
+from .runner import Proof
+
+CLASS_SHIFT = 2
+SLOTS = 2
+
+
+class _Passes:
+    """Logits as the drain leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
+    passes."""
+
+    def __init__(self, m, dut, most_classes: int) -> None:
+        logit = dut.logit
+        self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
+        self.next_class = Signal(CLASS_BITS)
+        self.slot, self.sample = Signal(8, name="pass_slot"), Signal(24, name="pass_sample")
+        self.quiet = Signal(range(VOTE_GAP + 1))
+        self.opens = dut.logit_valid & (logit.class_ == 0)
+        self.ends = dut.logit_valid & logit.last
+        m.d.comb += Assume(self.classes < most_classes)
+        with m.If(dut.logit_valid):
+            m.d.sync += [
+                self.next_class.eq(Mux(logit.last, 0, logit.class_ + 1)),
+                self.slot.eq(logit.current.slot),
+                self.sample.eq(logit.current.sample),
+            ]
+            m.d.comb += [
+                Assume(self.quiet == 0),
+                Assume(logit.class_ == self.next_class),
+                Assume(logit.last == (logit.class_ == self.classes)),
+            ]
+            with m.If(logit.class_ != 0):
+                m.d.comb += [
+                    Assume(logit.current.slot == self.slot),
+                    Assume(logit.current.sample == self.sample),
+                ]
+        with m.If(self.ends):
+            m.d.sync += self.quiet.eq(VOTE_GAP)
+        with m.Elif(self.quiet != 0):
+            m.d.sync += self.quiet.eq(self.quiet - 1)
+        m.d.comb += [
+            Assert(self.next_class <= self.classes),
+            Assert(self.quiet <= VOTE_GAP),
+            Assert((self.quiet == 0) | (self.next_class == 0)),
+        ]
+
+
+class Argmax(Elaboratable):
+    """One class, any of them, is followed: no logit beats the winner's, and none before it is as large."""
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = Votes(Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS))
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut)
+        passes = _Passes(m, dut, 1024)
+        followed = fixed(m, CLASS_BITS, "followed")
+        z, best, winner = Signal(signed(32)), inside["best"].as_signed(), inside["winner"]
+        logit = dut.logit
+        with m.If(dut.logit_valid & (logit.class_ == followed)):
+            m.d.sync += z.eq(logit.z)
+        # Classes so far of the pass that is under way; all of it until the next one begins.
+        seen = Signal(CLASS_BITS + 1)
+        with m.If(dut.logit_valid):
+            m.d.sync += seen.eq(logit.class_ + 1)
+        counting = inside["counting"]
+        claim = Signal()
+        m.d.comb += [
+            claim.eq(
+                (best >= z) & ((best != z) | (winner <= followed)) & ((winner != followed) | (best == z))
+            ),
+            Assert((seen == 0) | (winner < seen)),
+            Assert((followed >= seen) | claim),
+            Assert((passes.next_class == 0) | (seen == passes.next_class)),
+            Assert((seen == 0) | (passes.next_class != 0) | (seen == passes.classes + 1)),
+            # When the vote is counted.
+            Assert(~counting | (seen == passes.classes + 1)),
+            Assert(~counting | (winner <= passes.classes)),
+            Assert(~counting | (followed > passes.classes) | claim),
+            Cover(counting & (winner == 2) & (followed == 3) & (best == z)),
+        ]
+        # The same of the inside: a vote is counted two cycles after the last logit.
+        past_ends = delayed(m, passes.ends, 1, "ends")
+        summed = inside["summed_valid"] & inside["summed"][32 + CLASS_BITS]
+        m.d.comb += [
+            Assert(summed == past_ends),
+            Assert(counting == delayed(m, past_ends, 1, "ended")),
+            Assert(~past_ends | ((passes.quiet == VOTE_GAP) & (seen == passes.classes + 1))),
+            Assert(~counting | (passes.quiet == VOTE_GAP - 1)),
+        ]
+        return m
+
+
+class Counts(Elaboratable):
+    """One image, any of them, against a model with a counter for each class; all classes up to 4."""
+
+    def elaborate(self, platform):
+        m = Module()
+        most = 1 << CLASS_SHIFT
+        depth = SLOTS * most
+        geometry = Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS, result_depth=depth, log_depth=16)
+        dut = Votes(geometry)
+        inside = Opened(m, dut, platform=Spread(depth))
+        free_inputs(m, dut, "class_shift", "samples", "early", "start", "margin_write")
+        passes = _Passes(m, dut, most)
+        logit, slot, classes = dut.logit, fixed(m, 8, "slot"), passes.classes
+        samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
+        start = free(m, 1, "start")
+        m.d.comb += [
+            dut.class_shift.eq(CLASS_SHIFT),
+            dut.samples.eq(samples),
+            dut.early.eq(early),
+            dut.start.eq(start),
+            Assume((slot < SLOTS) & (samples != 0)),
+            Assume(~dut.logit_valid | (logit.current.slot < SLOTS)),
+        ]
+        # A run's passes come after its start; margins are not written in between.
+        under_way = (passes.next_class != 0) | (passes.quiet != 0)
+        m.d.comb += Assume(~start | ~(dut.logit_valid | under_way))
+
+        # The model. Its samples come in order, each once.
+        counts = [Signal(24, name=f"count_{c}") for c in range(most)]
+        used, chosen, followed, total = (
+            Signal(24),
+            Signal(),
+            fixed(m, CLASS_SHIFT, "followed"),
+            Signal(signed(64)),
+        )
+        best, winner = Signal(signed(32), name="largest"), Signal(CLASS_SHIFT, name="first_largest")
+        mine = logit.current.slot == slot
+        m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == used) & (used < samples)))
+        with m.If(dut.logit_valid):
+            m.d.sync += chosen.eq(mine)
+            with m.If(passes.opens | (logit.z > best)):
+                m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
+        ended = [delayed(m, passes.ends, cycles, f"ended_{cycles}") for cycles in (1, 2, 3)]
+        votes = ended[1] & chosen
+        with m.If(votes):
+            m.d.sync += [count.eq(count + (winner == c)) for c, count in enumerate(counts)]
+            m.d.sync += used.eq(used + 1)
+        added = delayed(m, dut.logit_valid & mine & (logit.class_ == followed), 1, "added")
+        z = delayed(m, logit.z, 1, "z")
+        with m.If(added):
+            m.d.sync += total.eq(Mux(used == 0, 0, total) + z)
+        with m.If(start):
+            m.d.sync += [signal.eq(0) for signal in (*counts, used)]
+
+        # A decision: leader and runner-up, and whether the image leaves.
+        def ranks(leader, lead, second):
+            """lead and second are the largest and second largest count, and leader's is the largest."""
+            is_leader = [leader == c for c in range(most)]
+            below = [
+                (count <= lead) & (here | (count <= second))
+                for here, count in zip(is_leader, counts, strict=True)
+            ]
+            attained = [~here & (count == second) for here, count in zip(is_leader, counts, strict=True)]
+            leads = [here & (count == lead) for here, count in zip(is_leader, counts, strict=True)]
+            return (
+                Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
+            )
+
+        kept = dut.decided & (dut.decision.slot == slot)
+        lead_class = inside["kept"][:CLASS_BITS]
+        lead, second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
+        m.d.comb += [
+            Assert(dut.decided == ended[2]),
+            Assert(~dut.decided | (dut.decision.as_value() == Cat(passes.slot, passes.sample))),
+        ]
+        margin, margin_at = inside["margins.row"], inside["margins.address"]
+        with m.If(kept):
+            m.d.comb += [
+                Assert(ranks(lead_class, lead, second)),
+                Assert(dut.decision.sample + 1 == used),
+                Assert(
+                    ~early
+                    | (dut.decision.sample[: len(margin_at)] != margin_at)
+                    | (dut.leaves == ((lead - second >= margin) | (used == samples)))
+                ),
+                Assert(early | (dut.leaves == (used == samples))),
+            ]
+        m.d.comb += [
+            Cover(kept & (used == 2) & (second == 1) & (lead_class == 1)),
+            Cover(kept & early & dut.leaves & (used != samples)),
+        ]
+
+        # What the host reads, a cycle after the offset: any time but while a pass of this image is under way.
+        asked = delayed(m, dut.offset, 1, "offset")
+        idle = delayed(m, dut.free & ~(under_way & chosen), 1, "idle")
+        m.d.comb += Assert(dut.free | dut.logit_valid | under_way)
+        with m.If(idle & (used != 0)):
+            for c, count in enumerate(counts):
+                m.d.comb += Assert((asked != (slot << CLASS_SHIFT) + c) | (c > classes) | (dut.vote == count))
+            for half in range(2):
+                place = (((slot << CLASS_SHIFT) + followed) << 1) + half
+                m.d.comb += Assert(
+                    (asked != place) | (followed > classes) | (dut.logit_sum == total.word_select(half, 32))
+                )
+            m.d.comb += Assert(
+                (asked != slot) | (inside["used_samples.address"] != slot) | (dut.used == used)
+            )
+
+        # The same of the inside.
+        def rows(name):
+            table = [inside[f"{name}.row_{index}"] for index in range(depth)]
+            return [Mux(slot == 0, table[c], table[most + c]) for c in range(most)]
+
+        summed = inside["summed"]
+        m.d.comb += Assume(inside["standings.address"] == slot)  # the one row of interest
+        standing = inside["standings.row"]
+        settled = ~(chosen & (ended[0] | ended[1] | ended[2])) & (used != 0)
+        leader, row_lead, row_second = (
+            standing[:CLASS_BITS], standing[CLASS_BITS:][:24], standing[CLASS_BITS + 24 :]
+        )  # fmt: skip
+        m.d.comb += [
+            Assert(inside["summed_valid"] == delayed(m, dut.logit_valid, 1, "valid")),
+            Assert(inside["counting"] == ended[1]),
+            *(Assert(ended[n] == (passes.quiet == VOTE_GAP - n)) for n in range(3)),
+            Assert(~under_way | (inside["winner"][:CLASS_SHIFT] == winner)),
+            Assert(~under_way | (inside["winner"] <= classes)),
+            Assert(~under_way | (inside["best"] == best)),
+            Assert(~under_way | (passes.slot < SLOTS)),
+            Assert(~under_way | (chosen == (passes.slot == slot))),
+            Assert(
+                ~chosen
+                | ~under_way
+                | (passes.quiet == 1)
+                | (passes.quiet == 2)
+                | ((passes.sample == used) & (used < samples))
+            ),
+            Assert(used <= samples),
+            Assert(~settled | ((leader <= classes) & ranks(leader, row_lead, row_second))),
+        ]
+        now, past_class = Cat(passes.slot, passes.sample), delayed(m, logit.class_, 1, "class")
+        place = ((passes.slot << CLASS_SHIFT) + winner)[:CLASS_BITS]
+        vote_read, sum_read = inside.local("votes_read").data, inside.local("sums_read").data
+        margin_here = passes.sample[: len(margin_at)] == margin_at
+        of_winner = counts[0]
+        for c in range(1, most):
+            of_winner = Mux(winner == c, counts[c], of_winner)
+        with m.If(inside["summed_valid"]):
+            m.d.comb += [Assert(summed[43:] == now), Assert(summed[:32] == z.as_unsigned())]
+            m.d.comb += Assert(summed[32:42] == past_class)
+            m.d.comb += Assert(
+                inside["summed_place"]
+                == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
+            )
+        with m.If(added & (used != 0)):
+            m.d.comb += Assert(sum_read == total)
+        with m.If(ended[1]):
+            m.d.comb += [
+                Assert(inside["current"] == now),
+                Assert(inside["winner_place"] == place[: len(inside["winner_place"])]),
+                Assert(inside["margins.hit_0"] == margin_here),
+                Assert(~margin_here | (inside["margins.kept_0"] == margin)),
+            ]
+            with m.If(chosen):
+                m.d.comb += [
+                    Assert(inside["standings.hit_0"]),
+                    Assert(inside["standings.kept_0"] == standing),
+                    Assert((used == 0) | (vote_read == of_winner)),
+                ]
+        with m.If(ended[2]):
+            m.d.comb += Assert(~margin_here | (inside["margin"] == margin))
+            m.d.comb += Assert(~chosen | (used == passes.sample + 1))
+        # Between passes the standing is the counts'; while a vote is counted, that of the votes before it.
+        m.d.comb += Assert(
+            ~(chosen & (ended[0] | ended[1]) & (used != 0)) | ranks(leader, row_lead, row_second)
+        )
+        m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | (leader <= classes))
+        for c in range(most):
+            row = rows("votes")[c]
+            m.d.comb += [
+                Assert((c <= classes) | (counts[c] == 0)),
+                Assert((used == 0) | (c > classes) | (row == counts[c])),
+                Assert(counts[c] <= used),
+            ]
+            # In an image's first pass the classes that came are 0 in the memory.
+            cleared = (passes.next_class > c) | (passes.quiet != 0)
+            late = inside["summed_valid"] & (summed[32 : 32 + CLASS_BITS] == c)
+            m.d.comb += Assert(
+                (used != 0) | ~chosen | ~under_way | (c > classes) | ~cleared | late | (row == 0)
+            )
+            m.d.comb += Assert(
+                (c != followed)
+                | (c > classes)
+                | added
+                | ((used == 0) & ~(chosen & under_way & cleared))
+                | (rows("sums")[c] == total.as_unsigned())
+            )
+        with m.If((used != 0) & (inside["used_samples.address"] == slot) & settled):
+            m.d.comb += Assert(inside["used_samples.row"] == used)
+        return m
+
+
+PROOFS = [
+    Proof(
+        "votes.argmax",
+        "the class that gets the vote has the largest logit, and the lowest number of those that have it",
+        f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, "
+        "drain.sums)",
+        Argmax,
+        depth=3,
+        induction=True,
+        cover=10,
+        fast=True,
+    ),
+    Proof(
+        "votes.counts",
+        "every pass is decided once, 3 cycles after its last logit; leader's and runner-up's votes are the "
+        "largest and second largest count, and decide who leaves; the host reads the model's votes, sums "
+        "and samples used",
+        f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any runs of fewer than 2^24 samples; "
+        "assumes that an image's samples come in order, each once (not proved), margins written outside of "
+        "runs (registers), logits as in votes.argmax; nothing is claimed of an image's results while a pass "
+        "of it is under way",
+        Counts,
+        depth=2,
+        induction=True,
+        cover=14,
+    ),
+]

@@ -1,0 +1,68 @@
+"""The cocotb benches: every block and the whole accelerator, cycle by cycle against the golden trace."""
+
+import pytest
+from synflip_sim.bench.accelerator import FLIP_VARIABLE
+from synflip_sim.bench.cases import CASES
+from synflip_sim.bench.runner import BENCHES, run
+from synflip_sim.bench.scoreboard import Difference, Scoreboard
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    return CASES[request.param].prepare(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("bench", BENCHES)
+def test_bench(bench, case):
+    run(bench, case)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_other_pauses(case, seed):
+    """Other idle cycles and backpressure on the bus, other noise on what nobody may look at."""
+    run("accelerator", case, seed)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_one_coin_turned_over(tmp_path, seed):
+    """The seed chooses event and lane; the coin is wrong for one cycle, its activation is not zero."""
+    case = CASES["16x2-k4"].prepare(tmp_path)
+    with pytest.raises(Difference) as coin:
+        run("accelerator", case, seed, {FLIP_VARIABLE: "seen"})
+    assert coin.value.what.startswith("coins of bank")
+    with pytest.raises(Difference) as total:
+        run("accelerator", case, seed, {FLIP_VARIABLE: "unseen"})
+    assert total.value.what == "sums" and total.value.cycle > coin.value.cycle
+    expected, seen = total.value.expected, total.value.seen
+    assert sum(a != b for a, b in zip(expected, seen, strict=True)) == 1
+
+
+class TestScoreboard:
+    def test_passes(self):
+        board = Scoreboard()
+        board.expect("vote", 3, {"class": 1})
+        for cycle in range(5):
+            board.check("vote", cycle, {"class": 1} if cycle == 3 else None)
+        board.finish()
+
+    @pytest.mark.parametrize(("cycle", "seen"), [(3, None), (3, 2), (2, 1), (4, 1)])
+    def test_wrong_missing_early_late(self, cycle, seen):
+        board = Scoreboard()
+        board.expect("vote", 3, 1)
+        with pytest.raises(Difference, match="vote in cycle"):
+            board.check("vote", cycle, seen)
+
+    def test_never_looked_for(self):
+        board = Scoreboard()
+        board.expect("vote", 3, 1)
+        board.expect("logit", 2, 5)
+        with pytest.raises(Difference, match="logit in cycle 2: expected 5, seen None"):
+            board.finish()
+
+    def test_nothing_compared(self):
+        with pytest.raises(ValueError, match="compared nothing"):
+            Scoreboard().finish()
+
+    def test_file(self, tmp_path):
+        Difference("sums", 7, [1, 2], None).save(tmp_path / "difference")
+        assert Difference.load(tmp_path / "difference").args == ("sums", 7, [1, 2], None)

@@ -1,0 +1,170 @@
+"""The synthesized netlist against the golden model, on handwritten digits; a broken netlist is seen."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synflip import cli, device, modelfile
+from synflip.compare import QUANTITIES, compare
+from synflip.compiler import compile_network
+from synflip.data import load
+from synflip.driver import Accelerator
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.plan import check_fit
+from synflip.result import Result
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel, Layer
+from synflip.train import train
+from synflip_sim import netlist
+from synflip_sim.build import LIBRARY
+from synflip_sim.netlist import NETLIST, Family, compile_netlist, small, synthesize
+from synflip_sim.verilator import VerilatorTransport
+
+SAMPLES = 5
+SEED = 7
+
+
+def geometry(name: str) -> Geometry:
+    """Just large enough for the digits network, and so that 12 images take three batches."""
+    banks = Geometry.parse(name).banks
+    return Geometry.parse(
+        name,
+        bits=2,
+        activation_bits=4,
+        weight_depth=256 // banks,
+        event_depth=256 // banks,
+        key_depth=128 // banks,
+        bias_depth=64 // banks,
+        image_slots=4,
+        result_depth=64,
+        log_depth=256,
+        margin_depth=8,
+        layer_depth=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[CompiledModel, NDArray[np.uint8]]:
+    """A trained 64-32-10 network, and 12 test images."""
+    data = load("digits")
+    network = train(data, (32,), bits=2, activation_bits=4, epochs=6, seed=1)
+    return compile_network(network, data.classes, data.input_max, {}), data.test_images[:12]
+
+
+def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], margins=None) -> Result:
+    with Golden(machine) as reference:
+        reference.load(model)
+        return reference.infer(pixels, SAMPLES, SEED, margins, logits=True)
+
+
+@pytest.mark.parametrize(("family", "name"), [("ecp5", "16x1"), ("ice40", "16x1"), ("ecp5", "16x2")])
+def test_digits(digits, family: str, name: str) -> None:
+    model, pixels = digits
+    machine = geometry(name)
+    with device.open_device(f"netlist:{family}", machine) as accelerator:
+        accelerator.load(model)
+        for margins in (None, np.full(SAMPLES, 3)):
+            want = golden(machine, model, pixels, margins)
+            have = accelerator.infer(pixels, SAMPLES, SEED, margins, logits=True)
+            comparison = compare(want, have, accelerator.name)
+            assert comparison.equal, comparison.first
+            assert set(comparison.compared) == {quantity.replace("_", " ") for quantity in QUANTITIES}
+            assert (want.votes.max(1) < want.used).any()  # the coins do decide something
+        assert len(set(want.used.tolist())) > 1
+
+
+BROKEN_LUT = """
+module LUT4_BROKEN #(parameter [15:0] INIT = 0, parameter [7:0] NUMBER = 0, parameter [3:0] ROW = 0) (
+    input A, B, C, D, output Z
+);
+    reg [7:0] chosen [0:0];
+    initial $readmemh("{chosen}", chosen);
+    assign Z = INIT[{{D, C, B, A}}] ^ (chosen[0] == NUMBER && {{D, C, B, A}} == ROW);
+endmodule
+"""
+
+
+def test_a_broken_lut_is_seen(digits, tmp_path: Path) -> None:
+    """One bit of one LUT's table is flipped, which one is read from a file when a simulation begins."""
+    model, pixels = digits
+    machine = geometry("16x1")
+    count = 24
+    counts = synthesize(machine, Family.ecp5, tmp_path)
+    assert counts == json.loads((tmp_path / "cells.json").read_text())
+    assert counts["DP16KD"] >= 8  # the memories are in block RAM
+    text = (tmp_path / NETLIST).read_text()
+    luts = list(re.finditer(r"LUT4 (#\(\s*\.INIT\(16'h[0-9a-f]{4}\))", text))
+    assert len(luts) == counts["LUT4"]
+    rng = np.random.default_rng(0)
+    for number, lut in sorted(
+        enumerate(rng.choice(luts, count, replace=False), 1), key=lambda n: -n[1].start()
+    ):
+        changed = f"LUT4_BROKEN {lut[1]}, .NUMBER({number}), .ROW({rng.integers(16)})"
+        text = text[: lut.start()] + changed + text[lut.end() :]
+    chosen = tmp_path / "chosen.hex"
+    (tmp_path / NETLIST).write_text(text + BROKEN_LUT.format(chosen=chosen))
+    compile_netlist(Family.ecp5, tmp_path)
+
+    want = golden(machine, model, pixels)
+
+    def equal(number: int) -> bool:
+        chosen.write_text(f"{number:02x}\n")
+        try:
+            with Accelerator(VerilatorTransport(tmp_path / LIBRARY), timeout=2.0) as accelerator:
+                accelerator.load(model)
+                have = accelerator.infer(pixels, SAMPLES, SEED, logits=True)
+        except SynflipError:
+            return False  # it does not answer, or does not end
+        return compare(want, have, "broken").equal
+
+    assert equal(0)
+    seen = sum(not equal(number) for number in range(1, count + 1))
+    assert seen >= count // 3, f"{seen} of {count} broken LUTs were seen"
+
+
+def test_small_is_enough_for_the_demo() -> None:
+    layers = tuple(
+        Layer(np.zeros((j, i), np.uint16), np.zeros((j, i), np.uint8), np.zeros(j, np.int32))
+        for i, j in itertools.pairwise((64, 64, 128, 10))
+    )
+    model = CompiledModel(layers, 4, 8, (0, 0), tuple("0123456789"), 16)
+    for lanes in range(16, 129, 16):
+        for banks in (1, 2, 4, 8):
+            check_fit(model, small(Geometry(lanes, banks)))
+
+
+@pytest.mark.parametrize("name", ["netlist", "netlist:", "netlist:xilinx"])
+def test_unknown_family(name: str) -> None:
+    with pytest.raises(SynflipError, match="there are ecp5 and ice40"):
+        device.open_device(name)
+
+
+def test_too_large_a_model_is_refused_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "open_device", lambda name, geometry: pytest.fail("opened"))
+    layer = Layer(np.zeros((10, 2000), np.uint16), np.zeros((10, 2000), np.uint8), np.zeros(10, np.int32))
+    modelfile.save(CompiledModel((layer,), 4, 8, (), tuple("0123456789"), 255), tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2000), np.uint8))
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
+    arguments = ["run", *files, "--out", str(tmp_path / "r.npz"), "--device", "netlist:ecp5"]
+    assert cli.main(arguments) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: the model (2000-10) does not fit the 16x1 accelerator: it needs 2000 keys")
+    assert line.count("\n") == 1
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(netlist, "synthesize", lambda *arguments: asked.append(arguments) or {"LUT4": 7654})
+    out = tmp_path / "a" / "b"
+    arguments = ["netlist", "--family", "ice40", "--geometry", "32x2", "--bits", "3", "--out", str(out)]
+    assert cli.main(arguments) == 0
+    assert asked == [(small(Geometry(32, 2, bits=3)), Family.ice40, out)]
+    assert out.is_dir()
+    assert "LUT4" in (text := capsys.readouterr().out) and "7,654" in text

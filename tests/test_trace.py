@@ -1,0 +1,173 @@
+"""The cycle trace against the reference and the golden model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.spec.coins import key_words
+from synflip.spec.geometry import Geometry
+from synflip.trace import Trace, cycle_trace
+from synflip_sim.bench.cases import CASES, SEED
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def trace(case):
+    return cycle_trace(case.model(), case.geometry, case.pixels(), case.samples, SEED, margins(case))
+
+
+def margins(case):
+    return None if case.margins is None else np.array(case.margins)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 16])
+def test_words_are_the_contracts(bits):
+    row_keys = [reference.key(3, number) for number in range(3)]
+    words = key_words(np.array(row_keys, dtype=np.uint64), 1024, bits)
+    assert words.shape == (3, 1024)
+    for row, row_key in enumerate(row_keys):
+        for output in [*range(40), 511, 1008, 1023]:
+            assert words[row, output] == reference.word(row_key, output, bits)
+
+
+def test_events_are_the_contracts(case, trace):
+    """Keys, words and coins of the reference; what they add up to is each tile's sums."""
+    model, lanes = case.model(), case.geometry.lanes
+    offsets = np.cumsum([0, *(-(-rows // 8) * 8 for rows in model.rows)])
+    row_keys = reference.keys_from(reference.lfsr_seed(SEED))
+    row_keys = [next(row_keys) for _ in range(case.samples * offsets[-1])]
+    sums = {}
+    for event in trace.events:
+        layer = model.layers[event["layer"]]
+        number = event["sample"] * offsets[-1] + offsets[event["layer"]] + event["row"]
+        assert event["key"] == row_keys[number]
+        assert event["bank"] == event["row"] % case.geometry.banks
+        assert event["x"] != 0
+        where = tuple(event[name] for name in ("slot", "sample", "layer", "tile"))
+        total = sums.setdefault(where, np.zeros(lanes, dtype=int))
+        for lane in range(lanes):
+            output = int(event["tile"]) * lanes + lane
+            assert event["words"][lane] == reference.word(row_keys[number], output, case.geometry.bits)
+            if output < layer.outputs:
+                q, sign = int(layer.q[output, event["row"]]), layer.sign[output, event["row"]]
+                assert event["coins"][lane] == reference.coin(row_keys[number], output, q, model.bits)
+                assert event["signs"][lane] == sign
+                total[lane] += (-1 if sign else 1) * int(event["x"]) * int(event["coins"][lane])
+            else:
+                assert not event["coins"][lane] and not event["signs"][lane]
+    for tile in trace.tiles:
+        where = tuple(tile[name] for name in ("slot", "sample", "layer", "tile"))
+        np.testing.assert_array_equal(tile["sums"], sums.get(where, np.zeros(lanes)))
+
+
+def test_results_are_the_golden_models(case, trace):
+    golden = Golden(case.geometry)
+    golden.load(case.model())
+    result = golden.infer(case.pixels(), case.samples, SEED, margins(case), logits=True)
+    assert trace.cycles == result.cycles == trace.votes["cycle"].max() + 2
+    votes, used, sums = (
+        np.zeros_like(result.votes),
+        np.zeros_like(result.used),
+        np.zeros_like(result.logit_sums),
+    )
+    for vote in trace.votes:
+        votes[vote["slot"], vote["winner"]] += 1
+        assert vote["count"] == votes[vote["slot"], vote["winner"]]
+        used[vote["slot"]] += 1
+        assert vote["leaves"] == (used[vote["slot"]] == result.used[vote["slot"]])
+    for logit in trace.logits:
+        assert logit["z"] == result.logits[logit["sample"], logit["slot"], logit["class_"]]
+        sums[logit["slot"], logit["class_"]] += logit["z"]
+    np.testing.assert_array_equal(votes, result.votes)
+    np.testing.assert_array_equal(used, result.used)
+    np.testing.assert_array_equal(sums, result.logit_sums)
+
+
+def test_hidden_values_are_the_next_layers_events(case, trace):
+    """What drains last before a layer opens is what its first tile streams, without the zeros."""
+    banks = case.geometry.banks
+    opens = trace.opens[trace.opens["layer"] > 0]
+    for opened in opens:
+        drained = trace.drains[trace.drains["cycle"] < opened["cycle"]]
+        begin = np.flatnonzero(drained["block"] == 0)[-1]
+        rows = drained[begin:]["values"].reshape(-1)
+        events = trace.events
+        for name in ("slot", "sample", "layer"):
+            events = events[events[name] == opened[name]]
+        events = events[events["tile"] == 0]
+        assert opened["load"] == max(np.count_nonzero(rows[bank::banks]) for bank in range(banks))
+        assert sorted(events["row"]) == np.flatnonzero(rows).tolist()
+        np.testing.assert_array_equal(events["x"][np.argsort(events["row"])], rows[rows != 0])
+        assert (events["cycle"] > opened["cycle"]).all()
+
+
+def test_nothing_collides(case, trace):
+    """A bank issues at most one event a cycle, the drain gives at most one group, keys are there."""
+    pairs = trace.events[["cycle", "bank"]].tolist()
+    assert len(set(pairs)) == len(pairs)
+    for table in (trace.drains, trace.logits, trace.votes, trace.fills, trace.tiles):
+        assert (np.diff(table["cycle"]) > 0).all()
+    halves = {}
+    fills = iter(trace.fills)
+    fill = next(fills, None)
+    offsets = np.cumsum([0, *(-(-rows // 8) * 8 for rows in case.model().rows)]) // case.geometry.banks
+    for event in trace.events:
+        read = event["cycle"] + 3
+        while fill is not None and fill["cycle"] < read:
+            halves[int(fill["half"]), int(fill["block"])] = fill["keys"]
+            fill = next(fills, None)
+        block = offsets[event["layer"]] + event["row"] // case.geometry.banks
+        assert halves[int(event["sample"]) % 2, int(block)][event["bank"]] == event["key"]
+
+
+def test_cases_reach_what_the_benches_are_for():
+    """Tiles that are empty, images that leave early, layers with zeros, and without."""
+    for name, case in CASES.items():
+        trace = cycle_trace(case.model(), case.geometry, case.pixels(), case.samples, SEED, margins(case))
+        assert (trace.opens["load"] == 0).any(), name
+        assert trace.picks["release"].sum() == trace.picks["sample"].max() >= 2, name
+        assert {0, (1 << case.geometry.activation_bits) - 1} <= set(trace.drains["values"].reshape(-1)), name
+        if case.margins:
+            left = trace.votes[trace.votes["leaves"] == 1]
+            assert len(set(left["sample"])) > 1 and (left["sample"] < case.samples - 1).any(), name
+
+
+def test_file(trace, tmp_path):
+    path = tmp_path / "trace.npz"
+    trace.save(path)
+    again = Trace.load(path)
+    assert (again.geometry, again.cycles) == (trace.geometry, trace.cycles)
+    np.testing.assert_array_equal(again.events, trace.events)
+    np.testing.assert_array_equal(again.fills, trace.fills)
+
+
+def test_bad_files(trace, tmp_path):
+    path = tmp_path / "trace.npz"
+    with pytest.raises(SynflipError, match="not a cycle trace"):
+        Trace.load(path)
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(SynflipError, match="not a cycle trace"):
+        Trace.load(path)
+    replace(trace, votes=trace.votes[["cycle", "slot"]]).save(path)
+    with pytest.raises(SynflipError, match="table votes is"):
+        Trace.load(path)
+    late = trace.picks.copy()
+    late["cycle"] += trace.cycles
+    replace(trace, picks=late).save(path)
+    with pytest.raises(SynflipError, match="table picks has cycles outside"):
+        Trace.load(path)
+
+
+def test_more_than_one_run_is_refused():
+    case = CASES["16x2-k4"]
+    with pytest.raises(SynflipError, match=r"1\.\.4 images .*, not 8 images"):
+        cycle_trace(case.model(), case.geometry, np.concatenate([case.pixels()] * 2), 3, SEED)
+    with pytest.raises(SynflipError, match="the model has 4-bit"):
+        cycle_trace(case.model(), Geometry(16, 2, bits=3), case.pixels(), 3, SEED)
