@@ -38,10 +38,10 @@ class Refusing(Golden):
 
     def load(self, model) -> None:
         super().load(model)
-        plan(model, self.geometry, 1, False, False)
+        plan(model, self.geometry, 0, 1, False, False)
 
     def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-        plan(self.model, self.geometry, samples, margins is not None, logits)
+        plan(self.model, self.geometry, len(pixels), samples, margins is not None, logits)
         return super().infer(pixels, samples, seed, margins, logits, progress)
 
 
@@ -51,7 +51,7 @@ class Slow(Refusing):
     name = "reference"
 
     def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-        plan(self.model, self.geometry, samples, margins is not None, logits)
+        plan(self.model, self.geometry, len(pixels), samples, margins is not None, logits)
         model = self.model
         outcome = reference.run(
             [(layer.q, layer.sign, layer.bias) for layer in model.layers],

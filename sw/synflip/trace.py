@@ -136,7 +136,7 @@ def cycle_trace(
 ) -> Trace:
     """The trace of one run over ``pixels`` [N, I]. Raises SynflipError if it is not one run there."""
     limits = check_request(samples, seed, margins)
-    runs = plan(model, geometry, len(pixels), samples, limits is not None, logits=False)
+    runs = plan(model, geometry, min(len(pixels), 1), samples, limits is not None, logits=False)
     if not 1 <= len(pixels) <= runs.images or samples > runs.samples:
         raise SynflipError(
             f"a trace is of one run: here 1..{runs.images} images and at most {runs.samples} samples, "

@@ -402,8 +402,8 @@ MUTANTS = [
         "votes",
         "votes.py",
         "after.second.eq(before.lead)]",
-        "after.second.eq(before.second)]",
-        "a leader that is overtaken is forgotten",
+        "after.second.eq(counted)]",
+        "who overtakes the leader is its own runner-up",
     ),
     Mutant(
         "votes-sum-halves",
@@ -490,8 +490,8 @@ MUTANTS = [
         "sequencer-cycles",
         "sequencer",
         "sequencer.py",
-        "self.cycles.eq(0)]",
-        "self.cycles.eq(1)]",
+        "self.cycles.eq(0),",
+        "self.cycles.eq(1),",
         "the cycle counter starts at one",
     ),
     Mutant(
