@@ -95,7 +95,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
     accesses = [(write, address, max(word, 0)) for write, address, word in accesses[:: len(accesses) // 300]]
     for _ in range(RANDOM_REQUESTS):
         region = chance.choice((Region.REGISTERS, chance.randrange(16)))
-        last = extent(Region(region), geometry) if region < len(Region) else 9
+        last = (extent(Region(region), geometry) if region < len(Region) else 0) or 9
         offset = chance.choice((chance.randrange(last), last - 1, last, chance.getrandbits(OFFSET_BITS)))
         word = chance.choice((0, 1, 2, 3, chance.getrandbits(32)))
         accesses.append((chance.getrandbits(1), region << OFFSET_BITS | offset, word))
