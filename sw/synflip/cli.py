@@ -555,8 +555,9 @@ def coins(
 ) -> None:
     """Test the coins of every key source, and what they do to a network, against ideal coins.
 
-    Trains a small network on the digits data. Takes some minutes a source; --samples 3000 is a quick look. Exit
-    status 0 if and only if the fair sources pass and the unfair ones, there to show that tests can fail, do not.
+    Trains a small network on the digits data. Takes some minutes a source; --samples 3000 is a quick look.
+    Exit status 0 if and only if the fair sources pass and the unfair ones, there to show that the tests can
+    fail, do not.
 
     Example: synflip coins --out out/coins
     """
