@@ -1,17 +1,19 @@
 """The accelerator: source, keys, events, array, drain, votes, sequencer, behind one memory map."""
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, Mux, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_LOG, Region
+from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_HOST_KEYS, OPTION_LOG, Region
 
 from synflip_hdl.array import Array
 from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.drain import Drain
+from synflip_hdl.entries import EntryWriter
 from synflip_hdl.events import EventLists
 from synflip_hdl.keys import KeyMemory
 from synflip_hdl.lfsr import LfsrSource
+from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.sequencer import Sequencer
 from synflip_hdl.votes import Votes
@@ -25,26 +27,27 @@ class Accelerator(wiring.Component):
     request, response: streams of bus requests and their answers, see ``registers.Registers``.
     busy: a run is under way. run_slots: its images' slots, the first and one past the last.
     logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
+    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        super().__init__(
-            {
-                "request": In(stream.Signature(REQUEST)),
-                "response": Out(stream.Signature(RESPONSE)),
-                "busy": Out(1),
-                "run_slots": Out(RUN_SLOTS),
-                "logit_valid": Out(1),
-                "logit": Out(WATCHED_LOGIT),
-            }
-        )
+        members = {
+            "request": In(stream.Signature(REQUEST)),
+            "response": Out(stream.Signature(RESPONSE)),
+            "busy": Out(1),
+            "run_slots": Out(RUN_SLOTS),
+            "logit_valid": Out(1),
+            "logit": Out(WATCHED_LOGIT),
+        }
+        if geometry.devices:
+            members |= {"raw": In(geometry.devices), "strobe": In(1)}
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
         geometry = self.geometry
         m.submodules.registers = registers = Registers(geometry)
-        m.submodules.source = source = LfsrSource(geometry.banks)
         events = EventLists(geometry)
         keys = KeyMemory(geometry.banks, geometry.key_depth)
         array = Array(geometry)
@@ -64,7 +67,7 @@ class Accelerator(wiring.Component):
         settings = registers.settings
         wiring.connect(m, wiring.flipped(self.request), registers.request)
         wiring.connect(m, registers.response, wiring.flipped(self.response))
-        wiring.connect(m, source.keys, keys.source)
+        self._connect_source(m, registers, keys)
 
         m.d.comb += [
             # The host's side.
@@ -76,10 +79,6 @@ class Accelerator(wiring.Component):
             registers.logged.eq(votes.logged_count),
             registers.load_ready.eq(events.load.ready),
             registers.results_free.eq(votes.free),
-            source.load.eq(registers.write[Region.SEEDS]),
-            source.load_bank.eq(registers.offset[2:]),
-            source.load_component.eq(registers.offset[:2]),
-            source.load_data.eq(registers.data),
             events.load.valid.eq(registers.write[Region.IMAGES]),
             events.load.payload.slot.eq(registers.offset[IMAGE_WORD_BITS:]),
             events.load.payload.word.eq(registers.offset),
@@ -97,20 +96,23 @@ class Accelerator(wiring.Component):
             Region.SUMS: votes.logit_sum,
             Region.USED: votes.used,
             Region.LOG: votes.logged,
+            Region.KEYS: keys.word,
         }
-        for index, region in enumerate(READABLE):
-            m.d.comb += registers.results[index].eq(results[region])
+        for region, value in results.items():
+            m.d.comb += registers.results[READABLE.index(region)].eq(value)
 
         early = (settings["OPTIONS"] & OPTION_EARLY) != 0
         m.d.comb += [
             # Keys.
             keys.run.eq(sequencer.busy),
             keys.start.eq(registers.start),
+            keys.samples.eq(settings["SAMPLES"]),
             keys.blocks.eq(settings["KEY_BLOCKS"]),
             keys.release.eq(sequencer.key_release),
             keys.sample.eq(sequencer.key_sample),
             keys.end.eq(sequencer.key_end),
             keys.address.eq(array.key_address),
+            keys.offset.eq(registers.offset),
             # Sequencer.
             sequencer.start.eq(registers.start),
             sequencer.layers.eq(settings["LAYERS"]),
@@ -158,3 +160,47 @@ class Accelerator(wiring.Component):
             self.logit.last.eq(drain.logit.last),
         ]
         return m
+
+    def _connect_source(self, m, registers, keys):
+        """The built-in source or the host fills the key memory."""
+        banks, devices = self.geometry.banks, self.geometry.devices
+        settings = registers.settings
+        if devices:
+            m.submodules.source = source = MtjSource(banks, devices)
+            m.d.comb += [
+                source.raw.eq(self.raw),
+                source.strobe.eq(self.strobe),
+                source.fold.eq(settings["FOLD"]),
+                source.von_neumann.eq(settings["VON_NEUMANN"]),
+                source.least.eq(settings["LEAST_DEVICES"]),
+                source.repetition_cutoff.eq(settings["REPETITION_CUTOFF"]),
+                source.proportion_cutoff.eq(settings["PROPORTION_CUTOFF"]),
+                source.restart.eq(registers.retest),
+                source.capture.eq(registers.capture),
+                source.capture_device.eq(settings["CAPTURE"]),
+                source.offset.eq(registers.offset),
+                registers.alarm.eq(source.alarm),
+                registers.captured.eq(source.captured),
+                registers.working.eq(source.working),
+                registers.results[READABLE.index(Region.DEVICES)].eq(source.flags),
+                registers.results[READABLE.index(Region.RAW)].eq(source.raw_word),
+            ]
+        else:
+            m.submodules.source = source = LfsrSource(banks)
+            m.d.comb += [
+                source.load.eq(registers.write[Region.SEEDS]),
+                source.load_bank.eq(registers.offset[2:]),
+                source.load_component.eq(registers.offset[:2]),
+                source.load_data.eq(registers.data),
+            ]
+        m.submodules.host_keys = host = EntryWriter(64 * banks)
+        from_host = (settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
+        m.d.comb += [
+            host.valid.eq(registers.write[Region.KEYS]),
+            host.offset.eq(registers.offset),
+            host.data.eq(registers.data),
+            registers.key_ready.eq(keys.source.ready),
+            keys.source.valid.eq(Mux(from_host, host.commit, source.keys.valid)),
+            keys.source.payload.eq(Mux(from_host, host.value, source.keys.payload.as_value())),
+            source.keys.ready.eq(keys.source.ready & ~from_host),
+        ]

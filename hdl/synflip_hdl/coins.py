@@ -6,8 +6,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.coins import TAP_LANES, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
-
-KEY_BITS = 64
+from synflip.spec.sizes import KEY_BITS
 
 
 def below(word, q):

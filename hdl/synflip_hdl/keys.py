@@ -5,6 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import KEY_RELEASE
+from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.sizes import SAMPLE_BITS
 
 from synflip_hdl.bundles import log2
 
@@ -12,8 +14,9 @@ from synflip_hdl.bundles import log2
 class KeyMemory(wiring.Component):
     """Two halves of ``depth`` keys a bank; sample s lives in half s mod 2.
 
-    Filling starts with ``start`` and takes a transfer of the source a cycle; it runs at most two samples
-    ahead of ``release``. Reading: ``data`` is there a cycle after ``address``.
+    Filling starts with ``start`` and takes at most a transfer of the source a cycle; it runs at most two
+    samples ahead of ``release``, and ends with the run's last sample, so that the last two samples' keys are
+    there when a run is over. Reading: ``data`` is there a cycle after ``address``.
 
     Parameters
     ----------
@@ -21,11 +24,14 @@ class KeyMemory(wiring.Component):
 
     Members
     -------
-    source: stream of Q keys. run: filling is allowed. start: forget everything, sample 0 comes next.
+    source: stream of Q keys. run: a run is busy: filling is allowed, and the array reads. start: forget
+        everything, sample 0 comes next. samples: of the run.
     blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE
         cycles later, when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there.
     address: half and block, the half on top. data: Q keys, a cycle later.
+    offset: half, block, bank, low or high half of the key, from the top: what the host reads while no run is
+        busy. word: a cycle later.
     """
 
     def __init__(self, banks: int, depth: int) -> None:
@@ -33,9 +39,10 @@ class KeyMemory(wiring.Component):
         self.block_bits = log2(depth)
         super().__init__(
             {
-                "source": In(stream.Signature(data.ArrayLayout(64, banks), always_valid=True)),
+                "source": In(stream.Signature(data.ArrayLayout(64, banks))),
                 "run": In(1),
                 "start": In(1),
+                "samples": In(SAMPLE_BITS),
                 "blocks": In(24),
                 "release": In(1),
                 "sample": In(2),
@@ -43,33 +50,44 @@ class KeyMemory(wiring.Component):
                 "ready": Out(1),
                 "address": In(data.ArrayLayout(self.block_bits + 1, banks)),
                 "data": Out(data.ArrayLayout(64, banks)),
+                "offset": In(OFFSET_BITS),
+                "word": Out(32),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        filling = Signal(2)  # sample being filled, modulo 4
+        filling = Signal(SAMPLE_BITS)  # sample being filled
         oldest = Signal(2)  # oldest sample that may still be read, modulo 4
         block = Signal(self.block_bits + 1)
         delay = Signal(KEY_RELEASE - 1)
         last = Signal()
+        more = Signal()  # the run's last sample is not filled yet
         ahead = Signal(2)
+        taken = Signal()
 
         m.d.comb += [
             ahead.eq(filling - oldest),
-            self.source.ready.eq(self.run & (ahead < 2)),
+            self.source.ready.eq(self.run & more & (ahead < 2)),
+            taken.eq(self.source.ready & self.source.valid),
             last.eq(block + 1 == self.blocks),
-            self.ready.eq(Mux(filling == self.sample, block >= self.end, 1)),
+            self.ready.eq(Mux(filling[:2] == self.sample, block >= self.end, 1)),
         ]
         m.d.sync += delay.eq(Cat(self.release, delay))
         with m.If(delay[-1]):
             m.d.sync += oldest.eq(oldest + 1)
-        with m.If(self.source.ready):
+        with m.If(taken):
             m.d.sync += block.eq(Mux(last, 0, block + 1))
             with m.If(last):
-                m.d.sync += filling.eq(filling + 1)
+                m.d.sync += [filling.eq(filling + 1), more.eq(filling + 1 != self.samples)]
         with m.If(self.start):
-            m.d.sync += [filling.eq(0), oldest.eq(0), block.eq(0), delay.eq(0)]
+            m.d.sync += [filling.eq(0), oldest.eq(0), block.eq(0), delay.eq(0), more.eq(1)]
+
+        # The host reads one word of one bank.
+        bank_bits = (self.banks - 1).bit_length()
+        part = Signal(1 + bank_bits)
+        m.d.sync += part.eq(self.offset)
+        m.d.comb += self.word.eq(self.data.as_value().word_select(part, 32))
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(
@@ -79,8 +97,8 @@ class KeyMemory(wiring.Component):
             m.d.comb += [
                 write.addr.eq(Cat(block[: self.block_bits], filling[0])),
                 write.data.eq(self.source.payload[bank]),
-                write.en.eq(self.source.ready),
-                read.addr.eq(self.address[bank]),
+                write.en.eq(taken),
+                read.addr.eq(Mux(self.run, self.address[bank], self.offset[1 + bank_bits :])),
                 self.data[bank].eq(read.data),
             ]
         return m

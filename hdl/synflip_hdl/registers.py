@@ -1,55 +1,63 @@
 """Registers: the bus's end of the memory map."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     ADDRESS_BITS,
     CONTROL_ABORT,
+    CONTROL_RETEST,
     CONTROL_START,
     IMAGE_WORD_BITS,
     MAGIC,
     OFFSET_BITS,
+    OPTION_HOST_KEYS,
     REGIONS,
     REGISTERS,
     VERSION,
     Region,
     extent,
+    present,
 )
 
 from synflip_hdl.bundles import SLOT_BITS
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
-SETTINGS = tuple(name for name, register in REGISTERS.items() if register.access == "RW")
-WRITABLE = tuple(region for region, info in REGIONS.items() if info.access == "W")
-READABLE = tuple(region for region, info in REGIONS.items() if info.access == "R")
-STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED")
+MEMORIES = tuple(region for region in REGIONS if region != Region.REGISTERS)
+WRITABLE = tuple(region for region in MEMORIES if "W" in REGIONS[region].access)
+READABLE = tuple(region for region in MEMORIES if "R" in REGIONS[region].access)
+STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING")
 
 
 class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
 
     Answered with an error, without effect: an address outside the map, a write to what is read only and the
-        other way round, any write while a run is busy but CONTROL and images in slots that are not the run's,
-        a start while busy, with an abort, of no images, of slots that are not there, or of no samples.
+        other way round, any write while a run is busy but CONTROL, keys that it takes from the host and
+        images in slots that are not the run's, keys while no run takes them, reading keys while a run is
+        busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
+        that are not there, or of no samples.
 
-    Throughput a write a cycle, a read every two. A write of an image waits for the event lists, a read of
-    results for a cycle in which the vote unit does not use their memories.
+    Throughput a write a cycle, a read every two. A write of an image waits for the event lists, one of a key
+    for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
     request, response: streams.
-    busy, cycles, logged: of the run. start, abort: strobes.
+    busy, cycles, logged: of the run. start, abort, retest, capture: strobes.
+    alarm, captured, working: of the key source.
     settings: the RW registers, by name.
     offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
+    key_ready: the key memory takes keys.
     results_free: no run reads the results in this cycle. results: of the readable regions, a cycle after
         ``offset``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
+        self.registers = {name: item for name, item in REGISTERS.items() if present(name, geometry)}
         super().__init__(
             {
                 "request": In(stream.Signature(REQUEST)),
@@ -59,11 +67,21 @@ class Registers(wiring.Component):
                 "logged": In(24),
                 "start": Out(1),
                 "abort": Out(1),
-                "settings": Out(data.StructLayout({name: REGISTERS[name].bits for name in SETTINGS})),
+                "retest": Out(1),
+                "capture": Out(1),
+                "alarm": In(1),
+                "captured": In(24),
+                "working": In(7),
+                "settings": Out(
+                    data.StructLayout(
+                        {name: item.bits for name, item in self.registers.items() if item.access == "RW"}
+                    )
+                ),
                 "offset": Out(OFFSET_BITS),
                 "data": Out(32),
                 "write": Out(16),
                 "load_ready": In(1),
+                "key_ready": In(1),
                 "results_free": In(1),
                 "results": In(data.ArrayLayout(32, len(READABLE))),
             }
@@ -83,12 +101,17 @@ class Registers(wiring.Component):
         loading = request.write & (region == Region.IMAGES)
         reading_results = ~request.write & (region != Region.REGISTERS)
         settings = self.settings
+        host_keys = self.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
+        feeding = request.write & (region == Region.KEYS) & host_keys
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         slot = offset[IMAGE_WORD_BITS:]
         m.d.comb += [
             free.eq(~reading & (~self.response.valid | self.response.ready)),
             self.request.ready.eq(
-                free & (~loading | self.load_ready) & (~reading_results | self.results_free)
+                free
+                & (~loading | self.load_ready)
+                & (~feeding | self.key_ready)
+                & (~reading_results | self.results_free)
             ),
             accept.eq(self.request.valid & self.request.ready),
             self.offset.eq(Mux(reading, read_offset, offset)),
@@ -101,15 +124,18 @@ class Registers(wiring.Component):
             allowed = ~self.busy
             if item == Region.IMAGES:
                 allowed |= (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)
+            if item == Region.KEYS:
+                allowed = host_keys
             with m.If(request.write & in_region(item) & allowed):
                 m.d.comb += [refused.eq(0), self.write[item].eq(accept)]
         for item in READABLE:
-            with m.If(~request.write & in_region(item)):
+            with m.If(~request.write & in_region(item) & (~self.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
+        m.d.sync += self.capture.eq(0)
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
-        for name, register in REGISTERS.items():
+        for name, register in self.registers.items():
             here = (region == Region.REGISTERS) & (offset == register.offset)
             if name == "CONTROL":
                 startable = (
@@ -119,17 +145,22 @@ class Registers(wiring.Component):
                     & (settings["SAMPLES"] != 0)
                 )
                 with m.If(request.write & here):
-                    start, abort = request.data & CONTROL_START, request.data & CONTROL_ABORT
+                    start, abort, retest = (
+                        (request.data & bit) != 0 for bit in (CONTROL_START, CONTROL_ABORT, CONTROL_RETEST)
+                    )
                     m.d.comb += [
-                        refused.eq((start != 0) & (~startable | (abort != 0))),
-                        self.start.eq(accept & (start != 0) & ~refused),
-                        self.abort.eq(accept & (abort != 0) & ~refused),
+                        refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
+                        self.start.eq(accept & start & ~refused),
+                        self.abort.eq(accept & abort & ~refused),
+                        self.retest.eq(accept & retest & ~refused),
                     ]
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)
                 with m.If(request.write & here & ~self.busy):
                     m.d.comb += refused.eq(0)
+                    if name == "CAPTURE":  # a cycle later, with the new setting
+                        m.d.sync += self.capture.eq(accept)
                     with m.If(accept):
                         m.d.sync += setting.eq(request.data)
                 values[name] = setting
@@ -140,12 +171,15 @@ class Registers(wiring.Component):
             if register.access != "W":
                 with m.If(~request.write & here):
                     m.d.comb += refused.eq(0)
-        values |= {
-            "STATUS": self.busy,
+        live = {
+            "STATUS": Cat(self.busy, self.alarm),
             "CYCLES_LOW": self.cycles[:32],
             "CYCLES_HIGH": self.cycles[32:],
             "LOGGED": self.logged,
+            "CAPTURED": self.captured,
+            "WORKING": self.working,
         }
+        values |= {name: value for name, value in live.items() if name in self.registers}
 
         # Reads take one cycle more than writes: the memories answer a cycle after the address.
         register_value = Signal(32)

@@ -95,10 +95,11 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
     write_verilog(geometry, folder, say)
+    sources = ["synflip.v", *(("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ())]
     if coverage:
-        compile_library(folder, [*COVERAGE, "synflip.v"], say, "-O0")  # the counters make much code
+        compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
-        compile_library(folder, ["synflip.v"], say)
+        compile_library(folder, sources, say)
 
 
 def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "Vsynflip.h"
 #include "verilated.h"
@@ -15,10 +16,38 @@
 
 namespace {
 
+#ifdef SYNFLIP_DEVICES
+// Raw bits of tunnel junctions: a word a strobe, bit d of it from device d, asked for in blocks.
+typedef void (*RawSource)(uint32_t* words, int64_t count);
+
+struct Junctions {
+    RawSource source = nullptr;
+    int64_t period = 0;  // clock cycles from strobe to strobe
+    std::vector<uint32_t> words = std::vector<uint32_t>(4096);
+    size_t next = 4096;
+
+    void drive(Vsynflip& top, uint64_t cycle) {
+        if (source == nullptr) return;
+        const int64_t phase = cycle % period;
+        if (phase == 0) {
+            if (next == words.size()) {
+                source(words.data(), words.size());
+                next = 0;
+            }
+            top.raw = words[next++];
+        }
+        top.strobe = phase < period / 2;
+    }
+};
+#endif
+
 struct Bench {
     VerilatedContext context;
     std::unique_ptr<Vsynflip> top;
     uint64_t cycles = 0;
+#ifdef SYNFLIP_DEVICES
+    Junctions junctions;
+#endif
 
     Bench() : top(new Vsynflip(&context)) {
         top->response___05Fready = 1;
@@ -37,6 +66,10 @@ struct Bench {
     }
     // One rising edge; the inputs have settled.
     void edge() {
+#ifdef SYNFLIP_DEVICES
+        junctions.drive(*top, cycles);
+        top->eval();
+#endif
         top->clk = 1;
         top->eval();
         settle();
@@ -47,7 +80,7 @@ struct Bench {
 // Requests go out one a cycle as the device takes them; answers come back in order. Returns the index of the first
 // request that was answered with an error, -1 if there is none, -2 if the device did not answer.
 int64_t transfer(Bench& bench, bool write, uint32_t address, uint32_t* data, int64_t count) {
-    const int patience = 1000;
+    const int patience = 1000000;  // a key that the host writes waits until a sample is over
     int64_t sent = 0, answered = 0, failed = -1;
     int idle = 0;
     Vsynflip& top = *bench.top;
@@ -103,6 +136,13 @@ int synflip_wait(void* bench, uint64_t limit) {
 #if VM_COVERAGE
 void synflip_coverage(void* bench, const char* path) {
     static_cast<Bench*>(bench)->context.coveragep()->write(path);
+}
+#endif
+
+#ifdef SYNFLIP_DEVICES
+void synflip_junctions(void* bench, RawSource source, int64_t period) {
+    static_cast<Bench*>(bench)->junctions.source = source;
+    static_cast<Bench*>(bench)->junctions.period = period;
 }
 #endif
 

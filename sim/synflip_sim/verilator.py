@@ -3,15 +3,18 @@
 import ctypes
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
+from synflip.mtj import Junctions
 from synflip.spec.geometry import Geometry
 
 from synflip_sim.build import Say, build
 
+RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
 
 
@@ -19,7 +22,8 @@ class VerilatorTransport:
     """Reads and writes of the memory map in the simulator; the clock runs only inside them and in
     ``wait``."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, junctions: Junctions | None = None, period: int = 4) -> None:
+        """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles."""
         self._library = ctypes.CDLL(str(library))
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_cycles.restype = ctypes.c_uint64
@@ -31,6 +35,10 @@ class VerilatorTransport:
         self._library.synflip_cycles.argtypes = [ctypes.c_void_p]
         self._library.synflip_wait.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
         self._bench: int | None = self._library.synflip_open()
+        if junctions is not None:
+            self._raw_source = RAW_SOURCE(lambda words, count: _fill(junctions, words, count))
+            self._library.synflip_junctions.argtypes = [ctypes.c_void_p, RAW_SOURCE, ctypes.c_int64]
+            self._library.synflip_junctions(self._bench, self._raw_source, period)
 
     @property
     def bench(self) -> int:
@@ -80,9 +88,26 @@ class VerilatorTransport:
             raise BusError(f"the simulated accelerator refused a {what} at {address + failed:#x}")
 
 
-def open_verilator(geometry: Geometry, say: Say | None = None) -> Accelerator:
-    """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached."""
-    return Accelerator(VerilatorTransport(build(geometry, say or progress())), name="verilator")
+def _fill(junctions: Junctions, words: Any, count: int) -> None:
+    bits = junctions.bits(count).astype(np.uint32)
+    np.ctypeslib.as_array(words, (count,))[:] = (bits << np.arange(junctions.count, dtype=np.uint32)).sum(1)
+
+
+def open_verilator(
+    geometry: Geometry,
+    say: Say | None = None,
+    junctions: Junctions | None = None,
+    period: int = 4,
+) -> Accelerator:
+    """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached.
+
+    junctions: what drives the inputs of a geometry with tunnel junctions (well-behaved ones unless given);
+        period: clock cycles from one of their bits to the next.
+    """
+    if geometry.devices and junctions is None:
+        junctions = Junctions(geometry.devices, seed=0)
+    library = build(geometry, say or progress())
+    return Accelerator(VerilatorTransport(library, junctions, period), name="verilator")
 
 
 def progress() -> Say:

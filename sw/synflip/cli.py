@@ -546,6 +546,43 @@ def images(
 
 
 @app.command()
+def coins(
+    out: Annotated[Path, typer.Option(help="Folder for coins.md and coins.png.")] = Path("out/coins"),
+    samples: Annotated[int, typer.Option(min=100, help="Network samples of each source.")] = 100_000,
+    count: Annotated[int, typer.Option("--images", min=1, help="Test images of the digits data.")] = 16,
+    keys: Annotated[int, typer.Option(min=1000, help="Keys of each source that are tested.")] = 1_000_000,
+    seed: Seed = 1,
+) -> None:
+    """Test the coins of every key source, and what they do to a network, against ideal coins.
+
+    Trains a small network on the digits data. Takes some minutes a source; --samples 3000 is a quick look.
+    Exit status 0 if and only if the fair sources pass and the unfair ones, there to show that the tests can
+    fail, do not.
+
+    Example: synflip coins --out out/coins
+    """
+    from synflip import coins_report
+    from synflip.demo import train_digits
+    from synflip.files import replacing
+
+    data, model, _ = train_digits()
+    pixels, labels = data.test_images[:count], data.test_labels[:count]
+    evidence, ideal = coins_report.gather(model, pixels, samples, keys, seed)
+    command = f"synflip coins --samples {samples} --images {len(pixels)} --keys {keys} --seed {seed}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    with replacing(out / "coins.md") as partial:
+        partial.write_text(coins_report.markdown(evidence, labels, ideal, command, keys))
+    coins_report.draw(evidence, ideal, out / "coins.png")
+    rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]
+    _table("Coins", *rows, ("wrote", str(out)))
+    if any(item.fair != item.source.fair for item in evidence):
+        raise SynflipError(f"a verdict is not the one expected: see {out / 'coins.md'}")
+
+
+@app.command()
 def info(model: ModelFile) -> None:
     """Say what is in a compiled model: its shape, its numbers, and where it came from.
 

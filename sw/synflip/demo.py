@@ -44,7 +44,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
     except OSError as error:
         raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
     machine = Geometry.parse(geometry, bits=BITS)
-    data, model, float_accuracy = _train()
+    data, model, float_accuracy = train_digits()
     golden = _run("golden", machine, model, data)
     verilator = _run("verilator", machine, model, data)
     comparison = compare(golden.result, verilator.result, "verilator")
@@ -69,7 +69,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
     return comparison.equal
 
 
-def _train() -> tuple[Dataset, CompiledModel, float]:
+def train_digits() -> tuple[Dataset, CompiledModel, float]:
     """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
     with waiting("Loading torch"):
         from synflip.compiler import compile_network

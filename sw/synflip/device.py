@@ -33,11 +33,16 @@ class Device(Protocol):
         margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
+        keys: NDArray[np.uint64] | None = None,
+        keep_keys: bool = False,
     ) -> Result:
         """Votes of network samples 0..samples-1 for pixels [N, I].
 
         margin: early stopping: an image leaves after the first sample s in which its leader is at least
             margin (margin[s]) votes ahead of its runner-up. logits: keep the logits of every sample.
+        keys: [samples, R], the contract's keys of each network sample, to be used instead of the source's, so
+            that a run can be replayed. keep_keys: keep the keys that were used; for at most one batch of
+            images. seed: of the LFSR; tunnel junctions have none.
         Raises SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
         """
         ...

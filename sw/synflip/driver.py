@@ -8,15 +8,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip import junctions
 from synflip.device import Device, Margin, Progress, open_device
 from synflip.errors import SynflipError
 from synflip.plan import check_fit, class_shift, input_shift, plan
-from synflip.request import check_request
+from synflip.request import check_keys, check_request
 from synflip.result import Result
 from synflip.spec import lfsr, memory_map
 from synflip.spec.coins import widen
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, register
+from synflip.spec.memory_map import (
+    REGISTERS,
+    STATUS_ALARM,
+    STATUS_BUSY,
+    LayerField,
+    Region,
+    address,
+    register,
+)
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets, padded_rows
 
@@ -56,6 +65,8 @@ class Accelerator(Device):
         self.timeout = timeout
         self.model: CompiledModel | None = None
         self.geometry = self._discover()
+        if self.geometry.devices:
+            junctions.prepare(self)
 
     def __enter__(self) -> "Accelerator":
         return self
@@ -151,6 +162,8 @@ class Accelerator(Device):
         margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
+        keys: NDArray[np.uint64] | None = None,
+        keep_keys: bool = False,
     ) -> Result:
         """See ``Device.infer``. Ctrl-C leaves the device idle and usable."""
         model = self.model
@@ -159,16 +172,19 @@ class Accelerator(Device):
         x = model.activations(pixels)
         limits = check_request(samples, seed, margin)
         count, classes = len(x), len(model.classes)
-        runs = plan(model, self.geometry, count, samples, limits is not None, logits)
+        rows = key_offsets(model.rows)[1]
+        check_keys(keys, samples, rows)
+        runs = plan(model, self.geometry, count, samples, limits is not None, logits, keep_keys)
         batches, chunks = runs.batches(count), runs.chunks(samples)
         votes = np.zeros((count, classes), dtype=np.int32)
         sums = np.zeros((count, classes), dtype=np.int64)
         used = np.zeros(count, dtype=np.int32)
         kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
+        used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
         if limits is not None:
             self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
         cycles = 0
-        self._set_model(model, early=limits is not None, log=logits)
+        self._set_model(model, limits is not None, logits, keys is not None)
 
         def write_images(batch: int) -> None:
             if batch < len(batches):
@@ -188,6 +204,10 @@ class Accelerator(Device):
                 takes_part = np.arange(end - start)[:, None] < batch_used
                 log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
                 kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
+            if used_keys is not None:
+                for sample in range(start, end):
+                    offset = memory_map.key_offset(self.geometry, (sample - start) % 2, 0)
+                    used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
             if progress is not None:
                 progress(first * samples + end * images, count * samples)
 
@@ -196,14 +216,17 @@ class Accelerator(Device):
         uncollected: tuple[int, int, int] | None = None
         for batch, (first, past) in enumerate(batches):
             for start, end in chunks:
-                with self._run(runs.slot(batch), past - first, start, end - start, seed, model):
+                slot, images = runs.slot(batch), past - first
+                with self._run(slot, images, start, end - start, seed, model, keys is not None):
+                    if keys is not None:
+                        self._feed(keys[start:end])
                     if runs.sides == 2 and start == 0:
                         write_images(batch + 1)
                     if uncollected is not None:
                         collect(*uncollected)
                         uncollected = None
-                cycles += self._read_register("CYCLES_LOW") | self._read_register("CYCLES_HIGH") << 32
-                if runs.sides == 2 and end == samples and kept is None:
+                cycles += self.read_register("CYCLES_LOW") | self.read_register("CYCLES_HIGH") << 32
+                if runs.sides == 2 and end == samples and kept is None and used_keys is None:
                     uncollected = batch, start, end
                 else:
                     collect(batch, start, end)
@@ -211,20 +234,22 @@ class Accelerator(Device):
                 write_images(batch + 1)
         if uncollected is not None:
             collect(*uncollected)
-        return Result(votes, sums, used, cycles, kept, model.logit_scale)
+        return Result(votes, sums, used, cycles, kept, model.logit_scale, used_keys)
 
-    def _set_model(self, model: CompiledModel, early: bool, log: bool) -> None:
+    def _set_model(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
         settings = {
             "LAYERS": len(model.layers) - 1,
             "CLASSES": len(model.classes) - 1,
             "CLASS_SHIFT": class_shift(model),
             "INPUT_SHIFT": input_shift(model, self.geometry),
-            "OPTIONS": early * memory_map.OPTION_EARLY | log * memory_map.OPTION_LOG,
+            "OPTIONS": early * memory_map.OPTION_EARLY
+            | log * memory_map.OPTION_LOG
+            | host_keys * memory_map.OPTION_HOST_KEYS,
             "ACTIVATION_MAX": model.activation_max,
             "KEY_BLOCKS": key_offsets(model.rows)[1] // self.geometry.banks,
         }
         for name, value in settings.items():
-            self._set(name, value)
+            self.write_register(name, value)
 
     def _write_images(self, first_slot: int, x: NDArray[np.uint8], model: CompiledModel) -> None:
         words = ceil_div(model.layers[0].rows, memory_map.ACTIVATIONS_PER_WORD)
@@ -235,39 +260,63 @@ class Accelerator(Device):
 
     @contextmanager
     def _run(
-        self, slot: int, images: int, first: int, samples: int, seed: int, model: CompiledModel
+        self,
+        slot: int,
+        images: int,
+        first: int,
+        samples: int,
+        seed: int,
+        model: CompiledModel,
+        host_keys: bool,
     ) -> Iterator[None]:
         """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
 
         It has been started when the body begins, and is over when the context ends; aborted if that fails.
         """
-        _, rows = key_offsets(model.rows)
-        origin = lfsr.seed_state(seed)
-        states = [lfsr.jump(origin, 2 * (first * rows + bank) + 1) for bank in range(self.geometry.banks)]
-        self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
-        self._set("FIRST_SLOT", slot)
-        self._set("IMAGES", images)
-        self._set("SAMPLES", samples)
+        if not self.geometry.devices:
+            _, rows = key_offsets(model.rows)
+            origin = lfsr.seed_state(seed)
+            states = [lfsr.jump(origin, 2 * (first * rows + bank) + 1) for bank in range(self.geometry.banks)]
+            self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
+        self.write_register("FIRST_SLOT", slot)
+        self.write_register("IMAGES", images)
+        self.write_register("SAMPLES", samples)
         try:
-            self._set("CONTROL", memory_map.CONTROL_START)
+            self.write_register("CONTROL", memory_map.CONTROL_START)
             deadline = time.monotonic() + self.timeout
             yield
-            while self._read_register("STATUS") & 1:
+            while (status := self.read_register("STATUS")) & STATUS_BUSY:
+                if status & STATUS_ALARM and not host_keys:
+                    raise junctions.SourceAlarm(f"{self.name}: {junctions.describe(self)}")
                 if time.monotonic() > deadline:
                     raise SynflipError(
                         f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"
                     )
                 self.transport.wait()
         except BaseException:
-            self._set("CONTROL", memory_map.CONTROL_ABORT)
+            self.write_register("CONTROL", memory_map.CONTROL_ABORT)
             raise
+
+    def _feed(self, keys: NDArray[np.uint64]) -> None:
+        """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
+        images have all left early takes no more."""
+        for sample, words in enumerate(keys):
+            try:
+                offset = memory_map.key_offset(self.geometry, sample % 2, 0)
+                self.transport.write(address(Region.KEYS, offset), words.astype("<u8").view(np.uint32))
+            except BusError:
+                if self.read_register("STATUS") & STATUS_BUSY:
+                    raise
+                return
 
     # Words
 
-    def _set(self, name: str, value: int) -> None:
+    def write_register(self, name: str, value: int) -> None:
+        """Write a register of the map, by name. Raises BusError."""
         self.transport.write(register(name), np.array([value], dtype=np.uint32))
 
-    def _read_register(self, name: str) -> int:
+    def read_register(self, name: str) -> int:
+        """Read a register of the map, by name. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:

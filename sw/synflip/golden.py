@@ -6,7 +6,7 @@ for 64 rows, and u < T is decided from the least significant plane up. The produ
 int32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
-from synflip.request import check_request
+from synflip.request import check_keys, check_request
 from synflip.result import Result
+from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import BANKS, Geometry
-from synflip.spec.lfsr import keys
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import key_offsets
 
@@ -51,10 +51,12 @@ class CoinPlanes:
     signs: NDArray[np.int8]
 
     @classmethod
-    def of(cls, layer: Layer, bits: int) -> "CoinPlanes":
-        """From a layer's probability words and signs."""
+    def of(
+        cls, layer: Layer, bits: int, taps_of: Callable[[int, int], tuple[int, int, int]] = word_taps
+    ) -> "CoinPlanes":
+        """From a layer's probability words and signs. taps_of: of an output and a bit, the contract's."""
         levels = threshold(layer.q, bits)
-        taps = [[word_taps(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
+        taps = [[taps_of(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
         return cls(
             taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
             thresholds=np.stack(
@@ -130,12 +132,24 @@ class Golden(Device):
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
         assert_loaded(self.model)
-        return self._flip(keys(seed, sample * self._rows, self._rows))
+        return self.flip(lfsr.keys(seed, sample * self._rows, self._rows))
 
-    def _flip(self, sample_keys: NDArray[np.uint64]) -> list[torch.Tensor]:
+    @property
+    def key_rows(self) -> int:
+        """R, the keys of one network sample of the loaded model."""
+        assert_loaded(self.model)
+        return self._rows
+
+    def flip(
+        self, sample_keys: NDArray[np.uint64], planes: Sequence[CoinPlanes] | None = None
+    ) -> list[torch.Tensor]:
+        """Every layer's signed coins from one network sample's keys [R]: int8 [J, I] each.
+
+        planes: of each layer, if they are not to be the contract's.
+        """
         return [
-            planes.flip(sample_keys[first : first + planes.signs.shape[1]])
-            for planes, first in zip(self._planes, self._offsets, strict=True)
+            layer.flip(sample_keys[first : first + layer.signs.shape[1]])
+            for layer, first in zip(planes or self._planes, self._offsets, strict=True)
         ]
 
     def infer(
@@ -146,11 +160,20 @@ class Golden(Device):
         margin: Margin | None = None,
         logits: bool = False,
         progress: Progress | None = None,
+        keys: NDArray[np.uint64] | None = None,
+        keep_keys: bool = False,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
         x = torch.from_numpy(model.activations(pixels))
         limits = check_request(samples, seed, margin)
+        check_keys(keys, samples, self._rows)
+
+        def sample_keys(first: int, past: int) -> NDArray[np.uint64]:
+            if keys is not None:
+                return keys[first:past]
+            return lfsr.keys(seed, first * self._rows, (past - first) * self._rows).reshape(-1, self._rows)
+
         try:
             runs: Plan | None = plan(model, self.geometry, len(x), samples, limits is not None, logits)
         except SynflipError:
@@ -167,7 +190,7 @@ class Golden(Device):
             cycles += self._infer_block(
                 x[part],
                 samples,
-                seed,
+                sample_keys,
                 limits,
                 runs,
                 votes[part],
@@ -178,9 +201,10 @@ class Golden(Device):
                 if progress is None
                 else (lambda done, at=first: progress(at * samples + done, count * samples)),
             )
-        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale)
+        used_keys = sample_keys(0, samples) if keep_keys else None
+        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
 
-    def _infer_block(self, x, samples, seed, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
+    def _infer_block(self, x, samples, sample_keys, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
@@ -188,9 +212,8 @@ class Golden(Device):
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
             if sample % at_once == 0:
-                ahead = min(at_once, samples - sample)
-                block_keys = keys(seed, sample * self._rows, ahead * self._rows).reshape(ahead, self._rows)
-            z, loads = self.forward(batch, self._flip(block_keys[sample % at_once]), clock is not None)
+                block_keys = sample_keys(sample, min(sample + at_once, samples))
+            z, loads = self.forward(batch, self.flip(block_keys[sample % at_once]), clock is not None)
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)

@@ -14,6 +14,7 @@ from synflip.spec.memory_map import (
     REGISTERS,
     SEED_WORDS,
     VERSION,
+    Region,
     Register,
     address,
 )
@@ -59,8 +60,9 @@ def markdown() -> str:
         "they are four times as large.",
         "How far a region reaches depends on the geometry; beyond it, and for an access of the wrong kind, "
         "the answer is an error.",
-        "While a run is busy, everything can be read; writes are refused, but to CONTROL and to images in "
-        "slots that are not the run's.",
+        "While a run is busy, everything but KEYS can be read; writes are refused, but to CONTROL, to images "
+        "in slots that are not the run's, and to KEYS if the run takes keys from the host. Registers from "
+        "REPETITION_CUTOFF on are only there if DEVICES is not 0.",
         "",
         "## Regions",
         "",
@@ -190,7 +192,7 @@ def systemrdl() -> str:
         lines += _rdl_register(name, item)
     lines.append("    } REGISTERS @ 0x0;")
     for region, info in REGIONS.items():
-        if info.access == "RW":
+        if region == Region.REGISTERS:
             continue
         lines += [
             "    external mem {",

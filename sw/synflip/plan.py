@@ -84,7 +84,13 @@ class Plan:
 
 
 def plan(
-    model: CompiledModel, geometry: Geometry, count: int, samples: int, early: bool, logits: bool
+    model: CompiledModel,
+    geometry: Geometry,
+    count: int,
+    samples: int,
+    early: bool,
+    logits: bool,
+    keep_keys: bool = False,
 ) -> Plan:
     """The runs for ``count`` images that the accelerator's memories allow. Raises SynflipError if there are
     none."""
@@ -94,8 +100,8 @@ def plan(
         geometry.event_depth >> input_shift(model, geometry),
         geometry.result_depth >> class_shift(model),
     )
-    images = slots if count <= slots else max(slots // 2, 1)
-    chunk = min(samples, (1 << SAMPLE_BITS) - 1)
+    images = slots if count <= slots or keep_keys else max(slots // 2, 1)
+    chunk = min(samples, 2 if keep_keys else (1 << SAMPLE_BITS) - 1)  # the key memory holds two samples
     if logits:
         if geometry.log_depth < len(model.classes):
             raise SynflipError(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")
@@ -108,4 +114,6 @@ def plan(
             f"early stopping needs all {samples} samples in one run; "
             f"this accelerator's memories allow {chunk}"
         )
+    if keep_keys and count > images:
+        raise SynflipError(f"keys can be kept for one batch: {images} images of this model, not {count}")
     return Plan(images, chunk, sides=2 if images < count and 2 * images <= slots else 1)

@@ -31,3 +31,12 @@ def check_request(
             f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}"
         )
     return np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)  # no lead is as large
+
+
+def check_keys(keys: NDArray[np.uint64] | None, samples: int, rows: int) -> None:
+    """Raises SynflipError unless ``keys`` are None or uint64 [samples, rows]."""
+    if keys is not None and (keys.dtype != np.uint64 or keys.shape != (samples, rows)):
+        raise SynflipError(
+            f"keys must be uint64 [{samples}, {rows}], one for each sample and padded row, "
+            f"not {keys.dtype} {list(keys.shape)}"
+        )

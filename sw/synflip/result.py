@@ -20,6 +20,7 @@ class Result:
         the samples used. used: int32 [N], network samples that each image took part in.
     cycles: clock cycles of the engine, from start to done, summed over its runs.
     logits: int32 [S, N, C] if kept, 0 where an image had already left.
+    keys: uint64 [S, R], the keys of each network sample, if kept.
     logit_scale: what the model's logits are divided by in a softmax, if the model says.
     """
 
@@ -29,6 +30,7 @@ class Result:
     cycles: int
     logits: NDArray[np.int32] | None = None
     logit_scale: float | None = None
+    keys: NDArray[np.uint64] | None = None
 
     @property
     def winner(self) -> NDArray[np.int64]:

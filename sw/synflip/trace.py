@@ -187,7 +187,8 @@ class _Tracer:
                     active = [item for item in active if item != slot]
             if not active:
                 break
-        self._fills(sample + 1, int(clock.fill[0]))
+        if sample + 1 < samples:  # of a run that ended early
+            self._fills(sample + 1, int(clock.fill[0]))
         cycles = int(clock.cycles()[0])
         tables = {}
         for name, dtype in table_types(self.geometry).items():

@@ -26,14 +26,16 @@ class Halves(Elaboratable):
         m = Module()
         dut = KeyMemory(self.banks, self.depth)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "start", "sample", "release", "address", "blocks", "end")
-        blocks = fixed(m, 24, "blocks")
+        free_inputs(m, dut, "start", "sample", "samples", "release", "address", "blocks", "end")
+        blocks, samples = fixed(m, 24, "blocks"), fixed(m, SAMPLE_BITS, "samples")
         end = free(m, 24, "end")
         bank = self.banks - 1
         m.d.comb += [
             Assume((blocks >= 1) & (blocks <= self.depth)),
             Assume((end >= 1) & (end <= blocks)),
+            Assume(samples != 0),
             dut.blocks.eq(blocks),
+            dut.samples.eq(samples),
             dut.end.eq(end),
         ]
 
@@ -83,7 +85,8 @@ class Halves(Elaboratable):
         written = Signal()
         owner = Signal(COUNT)
         key = Signal(64)
-        transfer = dut.source.ready & ~start
+        transfer = dut.source.ready & dut.source.valid & ~start
+        m.d.comb += Assume(~reads | dut.run)
         with m.If(transfer):
             m.d.sync += filled.eq(filled + 1)
             with m.If(filled + 1 == blocks):
@@ -106,7 +109,9 @@ class Halves(Elaboratable):
         mine, place = followed[-1], followed[:-1]
         with m.If(going):
             m.d.comb += [
-                Assert(inside["filling"] == filler[:2]),
+                Assert(inside["filling"] == filler),
+                Assert(inside["more"] == (filler != samples)),
+                Assert(filler <= samples),
                 Assert(inside["block"] == filled),
                 Assert(filled < blocks),
                 Assert(reader >= released),
@@ -148,7 +153,8 @@ PROOFS = [
         "before, and is not written over before the read, even if its sample is released in between",
         f"Q = {banks}, {depth} keys a half, 1 to {depth} keys a sample, the last bank; reads come "
         f"{READ_DELAY} cycles after the issue (array), none is issued with or after its sample's release "
-        f"(sequencer), which acts after {KEY_RELEASE} cycles; assumes that a layer's keys end at KEY_END, "
+        f"(sequencer), which acts after {KEY_RELEASE} cycles, and only in a run; any pauses of the source; "
+        "assumes that a layer's keys end at KEY_END, "
         "and the last layer's at KEY_BLOCKS (driver)",
         lambda banks=banks, depth=depth: Halves(banks, depth),
         depth=2,

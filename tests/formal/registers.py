@@ -2,8 +2,16 @@
 
 from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import IMAGE_WORD_BITS, MAGIC, REGISTERS, VERSION, Region, extent
-from synflip_hdl.registers import READABLE, SETTINGS, WRITABLE, Registers
+from synflip.spec.memory_map import (
+    IMAGE_WORD_BITS,
+    MAGIC,
+    OPTION_HOST_KEYS,
+    REGISTERS,
+    VERSION,
+    Region,
+    extent,
+)
+from synflip_hdl.registers import READABLE, WRITABLE, Registers
 
 from .helpers import Opened, delayed, free_inputs
 from .runner import Proof
@@ -36,7 +44,8 @@ class Bus(Elaboratable):
         slot = offset[IMAGE_WORD_BITS:]
         others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
         runnable &= (settings["SAMPLES"] != 0) & ~dut.busy
-        start, abort = data[0], data[1]
+        start, abort, retest = data[0], data[1], data[2]
+        host_keys = dut.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         allowed, control = Signal(), Signal()
         with m.Switch(region):
             for item in Region:
@@ -44,12 +53,16 @@ class Bus(Elaboratable):
                 with m.Case(item):
                     if item in WRITABLE:
                         free_for_host = others if item is Region.IMAGES else 0
-                        m.d.comb += allowed.eq(write & inside_region & (~dut.busy | free_for_host))
+                        in_time = host_keys if item is Region.KEYS else ~dut.busy | free_for_host
+                        with m.If(write):
+                            m.d.comb += allowed.eq(inside_region & in_time)
                     if item in READABLE:
-                        m.d.comb += allowed.eq(~write & inside_region)
+                        in_time = ~dut.busy if item is Region.KEYS else 1
+                        with m.If(~write):
+                            m.d.comb += allowed.eq(inside_region & in_time)
                     if item is Region.REGISTERS:
                         with m.Switch(offset):
-                            for register in REGISTERS.values():
+                            for register in dut.registers.values():
                                 with m.Case(register.offset):
                                     if register.access == "R":
                                         m.d.comb += allowed.eq(~write)
@@ -57,7 +70,11 @@ class Bus(Elaboratable):
                                         m.d.comb += allowed.eq(~write | ~dut.busy)
                                     if register.access == "W":
                                         m.d.comb += [
-                                            allowed.eq(write & (~start | (runnable & ~abort))),
+                                            allowed.eq(
+                                                write
+                                                & (~start | (runnable & ~abort & ~retest))
+                                                & ~(retest & dut.busy)
+                                            ),
                                             control.eq(1),
                                         ]
 
@@ -70,10 +87,12 @@ class Bus(Elaboratable):
             Assert(~works | (region == 0) | ((dut.offset == offset) & (dut.data == data))),
             Assert(dut.start == (works & control & start)),
             Assert(dut.abort == (works & control & abort)),
+            Assert(dut.retest == (works & control & retest)),
+            Assert(~dut.write[Region.KEYS] | dut.key_ready),
             Assert(~dut.write[Region.IMAGES] | dut.load_ready),
             Assert(~accepted | write | (region == Region.REGISTERS) | dut.results_free),
         ]
-        for name in SETTINGS:
+        for name in settings.shape().members:
             setting, kept = settings[name], Signal(REGISTERS[name].bits, name=f"kept_{name}")
             with m.If(works & (region == 0) & (offset == REGISTERS[name].offset)):
                 m.d.sync += kept.eq(data)
@@ -104,7 +123,7 @@ class Bus(Elaboratable):
                     with m.Case(item):
                         m.d.sync += answer.eq(dut.results[index])
                 with m.Case(Region.REGISTERS), m.Switch(asked):
-                    for name, register in REGISTERS.items():
+                    for name, register in dut.registers.items():
                         with m.Case(register.offset):
                             m.d.sync += answer.eq(self._value(dut, name))
         # The same of the inside.
@@ -131,10 +150,12 @@ class Bus(Elaboratable):
         return m
 
     def _value(self, dut, name):
-        if name in SETTINGS:
+        if name in dut.settings.shape().members:
             return dut.settings[name]
         status = {
-            "STATUS": dut.busy,
+            "STATUS": Cat(dut.busy, dut.alarm),
+            "CAPTURED": dut.captured,
+            "WORKING": dut.working,
             "CYCLES_LOW": dut.cycles[:32],
             "CYCLES_HIGH": dut.cycles[32:],
             "LOGGED": dut.logged,
@@ -150,8 +171,8 @@ PROOFS = [
         f"registers {geometry.name}",
         "every request is answered once, in order, a write in the next cycle, a read in two, with the "
         "value that the map says; valid and payload stay until ready; a refused request moves no register "
-        "and no strobe, an allowed one exactly its own; a word for the event lists is taken only when they "
-        "take it, and results are read only when their memories are free",
+        "and no strobe, an allowed one exactly its own; a word for the event lists or the key memory is "
+        "taken only when they take it, and results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,
@@ -159,5 +180,8 @@ PROOFS = [
         cover=8,
         fast=geometry.banks == 1,
     )
-    for geometry in (Geometry(lanes=16, banks=1, bits=1, image_slots=3), Geometry(lanes=48, banks=8))
+    for geometry in (
+        Geometry(lanes=16, banks=1, bits=1, image_slots=3),
+        Geometry(lanes=48, banks=8, devices=9),
+    )
 ]

@@ -17,24 +17,26 @@ def key(bank, transfer):
 class Host:
     """Drives the memory cycle by cycle and counts the transfers that it takes."""
 
-    def __init__(self, ctx, dut, blocks):
-        self.ctx, self.dut, self.blocks = ctx, dut, blocks
+    def __init__(self, ctx, dut, blocks, samples=1 << 20):
+        self.ctx, self.dut, self.blocks, self.samples = ctx, dut, blocks, samples
         self.taken = 0
 
     async def start(self):
         self.ctx.set(self.dut.blocks, self.blocks)
+        self.ctx.set(self.dut.samples, self.samples)
         self.ctx.set(self.dut.start, 1)
         await self.ctx.tick()
         self.ctx.set(self.dut.start, 0)
         self.taken = 0
 
-    async def tick(self, run=1):
+    async def tick(self, run=1, valid=1):
         """One cycle; returns whether a transfer was taken."""
         ctx, dut = self.ctx, self.dut
         ctx.set(dut.run, run)
+        ctx.set(dut.source.valid, valid)
         for bank in range(dut.banks):
             ctx.set(dut.source.payload[bank], key(bank, self.taken))
-        ready = ctx.get(dut.source.ready)
+        ready = ctx.get(dut.source.ready) & valid
         assert run or not ready
         await ctx.tick()
         self.taken += ready
@@ -45,12 +47,12 @@ class Host:
         self.ctx.set(self.dut.end, end)
         return self.ctx.get(self.dut.ready)
 
-    async def check_read(self, sample, blocks, run=1):
+    async def check_read(self, sample, blocks, valid=1):
         """Read block ``blocks[bank]`` of each bank: the data must be there a cycle after the address."""
         ctx, dut = self.ctx, self.dut
         for bank, block in enumerate(blocks):
             ctx.set(dut.address[bank], (sample % 2) << dut.block_bits | block)
-        await self.tick(run)
+        await self.tick(valid=valid)
         for bank, block in enumerate(blocks):
             # Another address must not show before its own cycle is over.
             ctx.set(dut.address[bank], ctx.get(dut.address[bank]) ^ 1)
@@ -110,10 +112,10 @@ def test_a_sample_is_whole_until_its_release(seed):
             for _ in range(chance.randrange(12)):
                 end = chance.randint(1, blocks)
                 while not host.ready(sample, end):
-                    await host.tick(run=chance.random() < 0.7)
+                    await host.tick(valid=chance.random() < 0.7)
                 # A key that is ready can be asked for in that very cycle, the last of them included.
                 read = [chance.choice((end - 1, chance.randrange(end))) for _ in range(banks)]
-                await host.check_read(sample, read, run=chance.random() < 0.7)
+                await host.check_read(sample, read, valid=chance.random() < 0.7)
                 reads.append(read)
             while not host.ready(sample, blocks):
                 await host.tick()
@@ -147,5 +149,38 @@ def test_nothing_is_taken_without_run():
             assert host.taken == number
             assert await host.tick()
         await host.check_read(0, [0, 3])
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("banks", [1, 2, 8])
+@pytest.mark.parametrize("samples", [1, 2, 3, 6])
+def test_the_last_two_samples_stay_for_the_host(banks, samples):
+    """Filling ends with the run's last sample; then the host reads, a word a cycle."""
+    blocks = 5
+    dut = KeyMemory(banks, 6)
+
+    async def bench(ctx):
+        host = Host(ctx, dut, blocks, samples)
+        await host.start()
+        for sample in range(samples):
+            for _ in range(20):
+                await host.tick()
+            ctx.set(dut.release, sample < samples - 1)
+            await host.tick()
+            ctx.set(dut.release, 0)
+        for _ in range(20):
+            await host.tick()
+        assert host.taken == samples * blocks
+        ctx.set(dut.run, 0)
+        for sample in range(max(samples - 2, 0), samples):
+            for number in range(blocks * banks):
+                for part in range(2):
+                    block, bank = divmod(number, banks)
+                    half = (sample % 2) << dut.block_bits
+                    ctx.set(dut.offset, ((half | block) * banks + bank) * 2 | part)
+                    await ctx.tick()
+                    want = key(bank, sample * blocks + block) >> 32 * part & 0xFFFFFFFF
+                    assert ctx.get(dut.word) == want, (sample, number, part)
 
     simulate(dut, bench)

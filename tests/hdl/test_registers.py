@@ -5,7 +5,17 @@ import random
 import pytest
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, REGISTERS, Region, address, extent, register
+from synflip.spec.memory_map import (
+    CONTROL_ABORT,
+    CONTROL_RETEST,
+    CONTROL_START,
+    OPTION_HOST_KEYS,
+    REGISTERS,
+    Region,
+    address,
+    extent,
+    register,
+)
 from synflip_hdl.registers import Registers
 
 from .helpers import simulate
@@ -24,9 +34,18 @@ GEOMETRY = Geometry(
     log_depth=600,
     margin_depth=700,
     layer_depth=5,
+    devices=9,
 )
-WRITABLE = (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS)
-READABLE = (Region.VOTES, Region.SUMS, Region.USED, Region.LOG)
+WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
+READABLE = (
+    Region.VOTES,
+    Region.SUMS,
+    Region.USED,
+    Region.LOG,
+    Region.KEYS,
+    Region.DEVICES,
+    Region.RAW,
+)
 BY_OFFSET = {item.offset: (name, item) for name, item in REGISTERS.items()}
 WORD = (1 << 32) - 1
 
@@ -41,7 +60,7 @@ class Twin:
 
     def __init__(self):
         self.settings = {name: 0 for name, item in REGISTERS.items() if item.access == "RW"}
-        self.writes, self.starts, self.aborts = [], [], []
+        self.writes, self.starts, self.aborts, self.retests, self.captures = [], [], [], [], []
 
     def answer(self, request, busy, later, cycle):
         """(data, error). ``busy``: when accepted. ``later``: (busy, cycles, logged) a cycle later."""
@@ -61,12 +80,18 @@ class Twin:
             if busy:
                 return error
             self.settings[name] = data % (1 << item.bits)
+            if name == "CAPTURE":
+                self.captures.append(cycle + 1)
             return 0, 0
         if region not in (WRITABLE if write else READABLE):
             return error
         first = self.settings["FIRST_SLOT"]
         running = first <= offset >> memory_map.IMAGE_WORD_BITS < first + self.settings["IMAGES"]
-        if write and busy and (region != Region.IMAGES or running):
+        if region == Region.KEYS:
+            taking = busy and self.settings["OPTIONS"] & OPTION_HOST_KEYS
+            if not taking if write else busy:
+                return error
+        elif write and busy and (region != Region.IMAGES or running):
             return error
         if offset >= extent(Region(region), GEOMETRY):
             return error
@@ -82,8 +107,12 @@ class Twin:
             and self.settings["FIRST_SLOT"] + self.settings["IMAGES"] <= GEOMETRY.image_slots
             and self.settings["SAMPLES"] > 0
         )
-        if data & CONTROL_START and not startable:
+        if data & CONTROL_START and (not startable or data & (CONTROL_ABORT | CONTROL_RETEST)):
             return 0, 1
+        if data & CONTROL_RETEST and busy:
+            return 0, 1
+        if data & CONTROL_RETEST:
+            self.retests.append(cycle)
         if data & CONTROL_START:
             self.starts.append(cycle)
         if data & CONTROL_ABORT:
@@ -91,11 +120,13 @@ class Twin:
         return 0, 0
 
     def read(self, name, later):
-        busy, cycles, logged = later
+        busy, cycles, logged, captured, working, alarm = later
         live = {
             "MAGIC": memory_map.MAGIC,
             "VERSION": memory_map.VERSION,
-            "STATUS": busy,
+            "STATUS": busy | alarm << 1,
+            "CAPTURED": captured,
+            "WORKING": working,
             "CYCLES_LOW": cycles & WORD,
             "CYCLES_HIGH": cycles >> 32,
             "LOGGED": logged,
@@ -105,19 +136,29 @@ class Twin:
         return self.settings[name] if name in self.settings else getattr(GEOMETRY, name.lower())
 
 
-def check(requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, busy_at=lambda cycle: 0, seed=0):
+def check(
+    requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, key_ready=1.0, busy_at=lambda cycle: 0, seed=0
+):
     """Send ``requests`` in order and compare every answer and effect. Returns (accepted, answered, answers).
 
-    valid, ready, load_ready, free: how likely each is in a cycle. busy_at: whether a run is busy in a cycle.
+    valid, ready, load_ready, free, key_ready: how likely each is in a cycle. busy_at: whether a run is busy.
     """
     chance = random.Random(seed)
     dut, twin = Registers(GEOMETRY), Twin()
     accepted, answered = [], []
     wanted, got = [], []
-    writes, starts, aborts = [], [], []
+    writes, starts, aborts, retests, captures = [], [], [], [], []
 
     def live(cycle):
-        return busy_at(cycle), (cycle * 0x1000001) ** 2 % (1 << 64), cycle * 77 % (1 << 24)
+        long = (cycle * 0x1000001) ** 2 % (1 << 64)
+        return (
+            busy_at(cycle),
+            long,
+            cycle * 77 % (1 << 24),
+            cycle * 99 % (1 << 24),
+            cycle % 128,
+            cycle // 5 % 2,
+        )
 
     async def bench(ctx):
         offset, was_free = 0, True
@@ -139,7 +180,11 @@ def check(requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, busy_at=lamb
             ctx.set(dut.response.ready, taking := chance.random() < ready)
             ctx.set(dut.load_ready, loadable := chance.random() < load_ready)
             ctx.set(dut.results_free, results_free := chance.random() < free)
-            busy, cycles, logged = live(cycle)
+            ctx.set(dut.key_ready, keys_wanted := chance.random() < key_ready)
+            busy, cycles, logged, captured, working, alarm = live(cycle)
+            ctx.set(dut.captured, captured)
+            ctx.set(dut.working, working)
+            ctx.set(dut.alarm, alarm)
             ctx.set(dut.busy, busy)
             ctx.set(dut.cycles, cycles)
             ctx.set(dut.logged, logged)
@@ -165,10 +210,16 @@ def check(requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, busy_at=lamb
                 writes.append((cycle, region, offset, ctx.get(dut.data)))
                 if region == Region.IMAGES:
                     assert loadable
+                if region == Region.KEYS:
+                    assert keys_wanted
             if ctx.get(dut.start):
                 starts.append(cycle)
             if ctx.get(dut.abort):
                 aborts.append(cycle)
+            if ctx.get(dut.retest):
+                retests.append(cycle)
+            if ctx.get(dut.capture):
+                captures.append(cycle)
 
             if offered and ctx.get(dut.request.ready):
                 wanted.append(twin.answer(requests[len(accepted)], busy, live(cycle + 1), cycle))
@@ -182,6 +233,7 @@ def check(requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, busy_at=lamb
     for request, want, have in zip(requests, wanted, got, strict=True):
         assert want == have, (request, want, have)
     assert (writes, starts, aborts) == (twin.writes, twin.starts, twin.aborts)
+    assert (retests, captures) == (twin.retests, twin.captures)
     return accepted, answered, got
 
 
@@ -200,7 +252,7 @@ def random_request(chance):
         item = chance.choice(list(REGISTERS.values()))
         # Both start and abort in one word: see test_a_refused_start_does_not_abort.
         if item.offset == REGISTERS["CONTROL"].offset:
-            data = chance.choice((0, CONTROL_START, CONTROL_ABORT))
+            data = chance.choice((0, CONTROL_START, CONTROL_ABORT, CONTROL_RETEST))
         return direction, address(Region.REGISTERS, item.offset), data
     if kind < 0.4:
         name, values = chance.choice((("IMAGES", (0, 1, 12, 13, 256)), ("FIRST_SLOT", (0, 0, 1, 11, 255))))
@@ -227,7 +279,7 @@ def test_every_request_is_answered_once_in_order(valid, ready, load_ready, mostl
         # Long and short runs, so that it also changes while a request waits.
         return int((cycle // 7 * 2654435761 >> 7) % 8 < (6 if mostly_busy else 1))
 
-    _, _, answers = check(requests, valid, ready, load_ready, 0.7, busy_at, seed)
+    _, _, answers = check(requests, valid, ready, load_ready, 0.7, 0.6, busy_at, seed)
     assert 40 < sum(error for _, error in answers) < 380
 
 
@@ -251,6 +303,7 @@ def test_registers_that_say_what_the_hardware_is():
         "LOG_DEPTH": 600,
         "MARGIN_DEPTH": 700,
         "LAYER_DEPTH": 5,
+        "DEVICES": 9,
     }
 
 
@@ -277,7 +330,7 @@ def test_a_read_is_answered_in_two_cycles_and_one_fits_every_other():
 @pytest.mark.parametrize("region", [*WRITABLE, *READABLE])
 def test_the_ends_of_every_region(region):
     end = extent(region, GEOMETRY)
-    right = int(region in WRITABLE)
+    right = int(region not in READABLE)
     requests = [
         (direction, address(region, offset), 5)
         for direction in (right, 1 - right)
@@ -287,9 +340,8 @@ def test_the_ends_of_every_region(region):
     errors = [0, 0, int(end < 1 << 24), int(end < 1 << 24), 1, 1, 1, 1]
     assert [error for _, error in answers] == errors
     _, _, answers = check(requests, busy_at=lambda cycle: 1)
-    assert [error for _, error in answers] == (
-        errors if region in READABLE or region == Region.IMAGES else [1] * 8
-    )
+    open_while_busy = (region in READABLE or region == Region.IMAGES) and region != Region.KEYS
+    assert [error for _, error in answers] == (errors if open_while_busy else [1] * 8)
 
 
 def test_images_of_a_run_are_kept_from_the_host():
@@ -311,7 +363,19 @@ def test_results_wait_for_their_memories():
     assert accepted == list(range(0, 20, 2))
 
 
-@pytest.mark.parametrize("region", range(11, 16))
+def test_keys_from_the_host():
+    """A run that asked for them takes keys, when it can; nobody else does."""
+    where = address(Region.KEYS)
+    requests = [write("OPTIONS", OPTION_HOST_KEYS)] + [(1, where + word, word) for word in range(12)]
+    accepted, _, answers = check(requests, key_ready=0.2, busy_at=lambda cycle: cycle > 0)
+    assert not any(error for _, error in answers) and accepted[-1] > 30
+    accepted, _, answers = check(requests, key_ready=0.0)
+    assert [error for _, error in answers] == [0] + [1] * 12 and accepted[-1] == 12
+    accepted, _, answers = check(requests[1:], key_ready=0.0, busy_at=lambda cycle: 1)
+    assert all(error for _, error in answers) and accepted[-1] == 11
+
+
+@pytest.mark.parametrize("region", range(14, 16))
 def test_regions_that_are_not_in_the_map(region):
     _, _, answers = check([(direction, region << 24, 0) for direction in (0, 1)])
     assert answers == [(0, 1), (0, 1)]

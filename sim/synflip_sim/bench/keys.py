@@ -102,11 +102,14 @@ async def keys(dut: Any) -> None:
         dut,
         run=0,
         start=0,
+        samples=bench.script.settings["SAMPLES"],
         blocks=bench.script.settings["KEY_BLOCKS"],
+        source__valid=1,
         release=0,
         sample=noise(chance, 2),
         end=noise(chance, 24),
         address=noise(chance, address.size),
+        offset=noise(chance, 24),
     )
     player.at(-1, start=1)
     for cycle in range(trace.cycles):

@@ -9,14 +9,17 @@ from amaranth.lib import data
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     CONTROL_ABORT,
+    CONTROL_RETEST,
     CONTROL_START,
     IMAGE_WORD_BITS,
     MAGIC,
     OFFSET_BITS,
+    OPTION_HOST_KEYS,
     REGISTERS,
     VERSION,
     Region,
     extent,
+    present,
 )
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, WRITABLE
 
@@ -27,8 +30,6 @@ from synflip_sim.bench.streams import StreamSink, StreamSource
 
 RANDOM_REQUESTS = 1500
 NAMES = {item.offset: name for name, item in REGISTERS.items()}
-SETTINGS = data.StructLayout({name: item.bits for name, item in REGISTERS.items() if item.access == "RW"})
-
 STROBES = sum(1 << region for region in WRITABLE)  # the other bits of ``write`` are nobody's
 
 
@@ -37,7 +38,14 @@ class Map:
     """The memory map as a host sees it."""
 
     geometry: Geometry
-    settings: dict[str, int] = field(default_factory=lambda: {name: 0 for name, _ in SETTINGS})
+    settings: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        here = {name: item for name, item in REGISTERS.items() if present(name, self.geometry)}
+        self.layout = data.StructLayout(
+            {name: item.bits for name, item in here.items() if item.access == "RW"}
+        )
+        self.settings = {name: 0 for name, _ in self.layout}
 
     def refuses(self, write: int, address: int, word: int, busy: int) -> bool:
         """Whether an access is answered with an error."""
@@ -48,15 +56,20 @@ class Map:
             if region not in (WRITABLE if write else READABLE):
                 return True
             first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
+            if region == Region.KEYS:
+                taking = busy and self.settings["OPTIONS"] & OPTION_HOST_KEYS
+                return bool(not taking if write else busy)
             running = first <= offset >> IMAGE_WORD_BITS < first + images
             return bool(write and busy and (region != Region.IMAGES or running))
-        if offset not in NAMES:
+        if offset not in NAMES or not present(NAMES[offset], self.geometry):
             return True
         name = NAMES[offset]
         if name == "CONTROL" and write and word & CONTROL_START:
             first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
             fit = images > 0 and first + images <= self.geometry.image_slots and self.settings["SAMPLES"] > 0
-            return bool(busy or not fit or word & CONTROL_ABORT)
+            return bool(busy or not fit or word & (CONTROL_ABORT | CONTROL_RETEST))
+        if name == "CONTROL" and write and word & CONTROL_RETEST:
+            return bool(busy)
         if name == "CONTROL":
             return not write
         return ("W" if write else "R") not in REGISTERS[name].access or bool(write and busy)
@@ -68,7 +81,7 @@ class Map:
         run = {
             "MAGIC": MAGIC,
             "VERSION": VERSION,
-            "STATUS": busy,
+            "STATUS": busy,  # bit 1, the alarm, is the junctions', which are not here
             "CYCLES_LOW": cycles & 0xFFFFFFFF,
             "CYCLES_HIGH": cycles >> 32,
             "LOGGED": logged,
@@ -82,7 +95,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
     accesses = [(write, address, max(word, 0)) for write, address, word in accesses[:: len(accesses) // 300]]
     for _ in range(RANDOM_REQUESTS):
         region = chance.choice((Region.REGISTERS, chance.randrange(16)))
-        last = extent(Region(region), geometry) if region < len(Region) else 9
+        last = (extent(Region(region), geometry) if region < len(Region) else 0) or 9
         offset = chance.choice((chance.randrange(last), last - 1, last, chance.getrandbits(OFFSET_BITS)))
         word = chance.choice((0, 1, 2, 3, chance.getrandbits(32)))
         accesses.append((chance.getrandbits(1), region << OFFSET_BITS | offset, word))
@@ -119,11 +132,11 @@ class RegisterMonitor:
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
         dut, board = self._dut, self._board
-        names = ("busy", "cycles", "logged", "load_ready", "results_free", "write")
+        names = ("busy", "cycles", "logged", "load_ready", "key_ready", "results_free", "write")
         now = {name: read(getattr(dut, name)) for name in names}
         valid, ready = read(dut.response__valid), read(dut.response__ready)
         board.expect("settings", cycle, dict(self._map.settings))
-        board.check("settings", cycle, unpack(SETTINGS, read(dut.settings)))
+        board.check("settings", cycle, unpack(self._map.layout, read(dut.settings)))
         answer = unpack(RESPONSE, read(dut.response__payload)) if valid and not self._standing else None
         board.check("answer", cycle, answer)
 
@@ -134,6 +147,9 @@ class RegisterMonitor:
         looking = not write and address >> OFFSET_BITS != Region.REGISTERS
         free = self._reading is None and (not valid or ready)
         waits = (loading and not now["load_ready"]) or (looking and not now["results_free"])
+        taking = now["busy"] and self._map.settings["OPTIONS"] & OPTION_HOST_KEYS
+        feeding = write and address >> OFFSET_BITS == Region.KEYS and taking
+        waits = waits or (feeding and not now["key_ready"])
         if offered and free and not waits:
             board.expect("request taken", cycle, address)
             self._take(cycle, write, address, word, now["busy"])
@@ -143,7 +159,7 @@ class RegisterMonitor:
         regions = now["write"] & STROBES
         strobes = {"regions": regions, "offset": read(dut.offset), "data": read(dut.data)}
         board.check("write", cycle, strobes if regions else None)
-        for name in ("start", "abort"):
+        for name in ("start", "abort", "retest"):
             board.check(name, cycle, read(getattr(dut, name)) or None)
         self._standing = bool(valid and not ready)
         self._offset = read(dut.offset)
@@ -160,7 +176,8 @@ class RegisterMonitor:
         if region != Region.REGISTERS:
             self._board.expect("write", cycle, {"regions": 1 << region, "offset": offset, "data": word})
         elif NAMES[offset] == "CONTROL":
-            for name, bit in (("start", CONTROL_START), ("abort", CONTROL_ABORT)):
+            strobes = {"start": CONTROL_START, "abort": CONTROL_ABORT, "retest": CONTROL_RETEST}
+            for name, bit in strobes.items():
                 if word & bit:
                     self._board.expect(name, cycle, 1)
         else:
@@ -193,7 +210,9 @@ async def registers(dut: Any) -> None:
         cycles=noise(chance, 64),
         logged=noise(chance, 24),
         load_ready=noise(chance, 1),
+        key_ready=noise(chance, 1),
         results_free=noise(chance, 1),
+        alarm=0,
     )
     busy = 0
     for cycle in range(cycles):

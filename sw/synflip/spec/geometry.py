@@ -8,6 +8,7 @@ from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OU
 
 BANKS = (1, 2, 4, 8)
 LANE_STEP = 16
+MAX_DEVICES = 32
 DEFAULT_SYNAPSES = 1 << 21
 DEFAULT_ROWS = 4096  # padded rows of one network sample, over all layers
 DEFAULT_INPUTS = 16384  # activations of all images of a batch
@@ -25,6 +26,7 @@ class Geometry:
     key_depth: keys of a bank in one half of the key memory. bias_depth: groups of Q biases.
     image_slots: images of a batch. result_depth: (image, class) pairs. log_depth: logits kept of a run.
     margin_depth: network samples of a run that can stop early.
+    devices: magnetic tunnel junctions that make the keys, up to 32; 0: an LFSR makes them.
     """
 
     lanes: int = 64
@@ -40,6 +42,7 @@ class Geometry:
     log_depth: int = 16384
     margin_depth: int = 1024
     layer_depth: int = MAX_LAYERS
+    devices: int = 0
 
     def __post_init__(self) -> None:
         if self.lanes % LANE_STEP or not 16 <= self.lanes <= 128:
@@ -61,8 +64,10 @@ class Geometry:
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, default)
         for item in fields(self):
-            if getattr(self, item.name) < 1:
+            if getattr(self, item.name) < 1 and item.name != "devices":
                 raise SynflipError(f"{item.name} must be at least 1, not {getattr(self, item.name)}")
+        if not 0 <= self.devices <= MAX_DEVICES:
+            raise SynflipError(f"devices must be in 0..{MAX_DEVICES}, not {self.devices}")
         if self.image_slots > 256:
             raise SynflipError(f"image_slots must be at most 256, not {self.image_slots}")
 

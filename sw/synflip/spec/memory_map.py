@@ -37,6 +37,9 @@ class Region(IntEnum):
     SUMS = 8
     USED = 9
     LOG = 10
+    KEYS = 11
+    DEVICES = 12
+    RAW = 13
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,18 @@ REGIONS: dict[Region, RegionInfo] = {
     ),
     Region.USED: RegionInfo("R", "slot", "samples that the image took part in"),
     Region.LOG: RegionInfo("R", "number", "logits in the order in which they were made"),
+    Region.KEYS: RegionInfo(
+        "RW",
+        "(half, block, bank, low or high)",
+        "W: the next keys of a run with the option HOST_KEYS, ascending; R, when no run is busy: the last "
+        "two samples' keys, sample s in half s mod 2",
+    ),
+    Region.DEVICES: RegionInfo(
+        "R",
+        "device",
+        "bit 0: its bits are used; 1: failed its repetition test; 2: failed its proportion test",
+    ),
+    Region.RAW: RegionInfo("R", "number / 32", "captured raw bits, 32 a word, the earliest in bit 0"),
 }
 
 
@@ -118,8 +133,10 @@ class Register:
     flags: Mapping[str, int] = field(default_factory=dict)
 
 
-CONTROL_START, CONTROL_ABORT = 1, 2
-OPTION_EARLY, OPTION_LOG = 1, 2
+CONTROL_START, CONTROL_ABORT, CONTROL_RETEST = 1, 2, 4
+OPTION_EARLY, OPTION_LOG, OPTION_HOST_KEYS = 1, 2, 4
+STATUS_BUSY, STATUS_ALARM = 1, 2
+CAPTURE_BITS = 1 << 14  # raw bits that a capture takes
 
 #: By name. Capacities are what the hardware says of itself; the driver needs no other configuration.
 REGISTERS: dict[str, Register] = {
@@ -138,10 +155,21 @@ REGISTERS: dict[str, Register] = {
     "LOG_DEPTH": Register(12, "R", 24, "logits that the log holds"),
     "MARGIN_DEPTH": Register(13, "R", 24, "entries of the margin table"),
     "LAYER_DEPTH": Register(14, "R", 5, "entries of the layer table"),
+    "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
     "CONTROL": Register(
-        16, "W", 2, "bit 0: start a run; bit 1: abort it", {"START": CONTROL_START, "ABORT": CONTROL_ABORT}
+        16,
+        "W",
+        3,
+        "bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew",
+        {"START": CONTROL_START, "ABORT": CONTROL_ABORT, "RETEST": CONTROL_RETEST},
     ),
-    "STATUS": Register(17, "R", 1, "bit 0: busy", {"BUSY": 1}),
+    "STATUS": Register(
+        17,
+        "R",
+        2,
+        "bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued",
+        {"BUSY": STATUS_BUSY, "ALARM": STATUS_ALARM},
+    ),
     "CYCLES_LOW": Register(18, "R", 32, "cycles of the run, low half"),
     "CYCLES_HIGH": Register(19, "R", 32, "cycles of the run, high half"),
     "LOGGED": Register(20, "R", 24, "logits in the log"),
@@ -154,14 +182,28 @@ REGISTERS: dict[str, Register] = {
     "OPTIONS": Register(
         30,
         "RW",
-        2,
-        "bit 0: stop early by the margin table; bit 1: log the logits",
-        {"EARLY": OPTION_EARLY, "LOG": OPTION_LOG},
+        3,
+        "bit 0: stop early by the margin table; bit 1: log the logits; bit 2: keys from the host",
+        {"EARLY": OPTION_EARLY, "LOG": OPTION_LOG, "HOST_KEYS": OPTION_HOST_KEYS},
     ),
     "ACTIVATION_MAX": Register(31, "RW", 8, "largest activation, 2**A - 1 of the model"),
     "KEY_BLOCKS": Register(32, "RW", 24, "keys of a bank in one network sample"),
     "FIRST_SLOT": Register(33, "RW", 8, "slot of the batch's first image"),
+    "REPETITION_CUTOFF": Register(40, "RW", 10, "equal raw bits in a row with which a junction fails"),
+    "PROPORTION_CUTOFF": Register(41, "RW", 11, "bits of 1024 equal to the first with which it fails"),
+    "FOLD": Register(42, "RW", 4, "raw bits XORed into one, at least 1"),
+    "VON_NEUMANN": Register(43, "RW", 1, "bit 0: of pairs of folded bits keep the first of unequal ones"),
+    "LEAST_DEVICES": Register(44, "RW", 7, "alarm below this many working junctions"),
+    "CAPTURE": Register(45, "RW", 6, "junction whose raw bits are captured; a write starts a new capture"),
+    "CAPTURED": Register(46, "R", 24, "raw bits captured so far"),
+    "WORKING": Register(47, "R", 7, "junctions whose bits are used"),
 }
+FIRST_JUNCTION_REGISTER = 40
+
+
+def present(name: str, geometry: Geometry) -> bool:
+    """Whether an accelerator of this geometry has this register."""
+    return geometry.devices > 0 or REGISTERS[name].offset < FIRST_JUNCTION_REGISTER
 
 
 def address(region: Region, offset: int = 0) -> int:
@@ -199,12 +241,18 @@ def weight_offset(geometry: Geometry, bank: int, entry: int) -> int:
     return (bank << (geometry.weight_depth - 1).bit_length() | entry) << room
 
 
+def key_offset(geometry: Geometry, half: int, key: int) -> int:
+    """Offset of the low half of the ``key``-th key of a network sample in this half of the key memory."""
+    depth = 1 << max((geometry.key_depth - 1).bit_length(), 1)
+    return half * depth * geometry.banks * 2 + key * 2
+
+
 def extent(region: Region, geometry: Geometry) -> int:
     """Words of a region: offsets from here on are answered with an error."""
     return {
         Region.REGISTERS: 1 + max(item.offset for item in REGISTERS.values()),
         Region.LAYERS: geometry.layer_depth * LAYER_WORDS,
-        Region.SEEDS: geometry.banks * SEED_WORDS,
+        Region.SEEDS: 0 if geometry.devices else geometry.banks * SEED_WORDS,
         Region.WEIGHTS: weight_offset(geometry, geometry.banks, 0),
         Region.BIASES: geometry.bias_depth * geometry.banks,
         Region.IMAGES: geometry.image_slots << IMAGE_WORD_BITS,
@@ -213,4 +261,7 @@ def extent(region: Region, geometry: Geometry) -> int:
         Region.SUMS: geometry.result_depth * 2,
         Region.USED: geometry.image_slots,
         Region.LOG: geometry.log_depth,
+        Region.KEYS: key_offset(geometry, 2, 0),
+        Region.DEVICES: geometry.devices,
+        Region.RAW: CAPTURE_BITS // 32 if geometry.devices else 0,
     }[region]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 MAX_BITS = 16  # k: bits of a probability word
+KEY_BITS = 64
 MAX_ACTIVATION_BITS = 8  # A: bits of an activation
 MAX_OUTPUTS = 1024  # J: outputs of one layer (the coin taps are proven for as many words of one key)
 MAX_LAYERS = 8

@@ -1,0 +1,181 @@
+"""Key source ``mtj``: raw bits of magnetic tunnel junctions, tested, folded, and packed into keys."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import cdc, data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from synflip.spec.memory_map import CAPTURE_BITS, OFFSET_BITS, REGISTERS
+from synflip.spec.sizes import KEY_BITS
+
+from synflip_hdl.health import HealthTests
+
+
+def compact(m, bits, mask):
+    """The bits where ``mask`` is 1, moved down next to each other: (bits, how many). Stages of multiplexers:
+    a bit moves by as many places as there are zeros of the mask below it, a power of two a stage."""
+    n = len(bits)
+    width = n.bit_length()
+    zeros = Const(0, width)
+    moves, values = [], []
+    for place in range(n):
+        moves.append(Mux(mask[place], zeros, 0))
+        values.append(bits[place] & mask[place])
+        below = Signal(width, name=f"zeros_below_{place + 1}")
+        m.d.comb += below.eq(zeros + ~mask[place])
+        zeros = below
+    for stage in range(width):
+        step = 1 << stage
+        next_moves, next_values = [], []
+        for place in range(n):
+            stays = ~moves[place][stage] if place >= step else 1
+            value, move = values[place] & stays, Mux(stays, moves[place], 0)
+            if place + step < n:
+                comes = moves[place + step][stage]
+                value, move = value | values[place + step] & comes, move | Mux(comes, moves[place + step], 0)
+            moved_value, moved = Signal(name=f"v{stage}_{place}"), Signal(width, name=f"s{stage}_{place}")
+            m.d.comb += [moved_value.eq(value), moved.eq(move)]
+            next_moves.append(moved)
+            next_values.append(moved_value)
+        moves, values = next_moves, next_values
+    count = Signal(range(n + 1), name="how_many")
+    m.d.comb += count.eq(n - zeros)
+    return Cat(values), count
+
+
+class MtjSource(wiring.Component):
+    """Keys out of ``devices`` junctions, each read by a latch outside.
+
+    A rising edge of ``strobe`` says that ``raw`` holds a new bit of every device; ``raw`` must then be still
+    for four clock cycles. Both are synchronised. Strobes are at least two cycles high and two low.
+
+    Fails closed: a device that fails a health test is cut out; with it go all bits on their way, those of
+    other devices too, and the keys that were not taken yet (``keys.valid`` drops). With fewer than
+    ``least`` working devices there is an alarm and no key, until ``restart``.
+
+    Members
+    -------
+    raw, strobe: asynchronous. keys: stream of Q keys; a bit nobody wants is thrown away.
+    fold: raw bits of a device XORed into one (0 counts as 1). von_neumann: of two folded bits of a device
+        keep the first if they differ. least, repetition_cutoff, proportion_cutoff: see the memory map.
+    restart: test all devices anew.
+    capture, capture_device: keep the next CAPTURE_BITS raw bits of this device; captured: how many are there.
+    offset: selects a device for flags, and a word of the capture for raw_word, a cycle later.
+    alarm, working: too few devices; how many.
+    """
+
+    def __init__(self, banks: int, devices: int) -> None:
+        self.banks, self.devices = banks, devices
+        super().__init__(
+            {
+                "raw": In(devices),
+                "strobe": In(1),
+                "keys": Out(stream.Signature(data.ArrayLayout(KEY_BITS, banks))),
+                "fold": In(REGISTERS["FOLD"].bits),
+                "von_neumann": In(1),
+                "least": In(REGISTERS["LEAST_DEVICES"].bits),
+                "repetition_cutoff": In(REGISTERS["REPETITION_CUTOFF"].bits),
+                "proportion_cutoff": In(REGISTERS["PROPORTION_CUTOFF"].bits),
+                "restart": In(1),
+                "capture": In(1),
+                "capture_device": In(REGISTERS["CAPTURE"].bits),
+                "captured": Out(REGISTERS["CAPTURED"].bits),
+                "offset": In(OFFSET_BITS),
+                "flags": Out(3),
+                "raw_word": Out(32),
+                "alarm": Out(1),
+                "working": Out(REGISTERS["WORKING"].bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        take, bits = self._synchronise(m)
+        m.submodules.health = health = HealthTests(self.devices)
+        discard = Signal()
+        m.d.comb += [
+            health.take.eq(take),
+            health.bits.eq(bits),
+            health.restart.eq(self.restart),
+            health.repetition_cutoff.eq(self.repetition_cutoff),
+            health.proportion_cutoff.eq(self.proportion_cutoff),
+            discard.eq(health.failing | self.restart),
+        ]
+        working = sum(health.working)
+        m.d.sync += [self.working.eq(working), self.alarm.eq(health.tested & (working < self.least))]
+        folded, mask = self._fold(m, take, bits, discard)
+        self._pack(m, folded, mask & health.working, discard, health.tested & ~self.alarm)
+        self._capture(m, take, bits)
+
+        flags = Array(
+            Cat(health.working[device], health.repetition_failed[device], health.proportion_failed[device])
+            for device in range(self.devices)
+        )
+        m.d.sync += self.flags.eq(flags[self.offset[: max((self.devices - 1).bit_length(), 1)]])
+        return m
+
+    def _synchronise(self, m):
+        """A pulse for each rising edge of the strobe, and the raw bits in that cycle."""
+        strobe, before = Signal(), Signal()
+        bits = Signal(self.devices)
+        m.submodules.strobe_sync = cdc.FFSynchronizer(self.strobe, strobe)
+        m.submodules.raw_sync = cdc.FFSynchronizer(self.raw, bits)
+        m.d.sync += before.eq(strobe)
+        return strobe & ~before, bits
+
+    def _fold(self, m, take, bits, discard):
+        """XOR over ``fold`` takes, then von Neumann's pairs: bits, and which of them count, in one cycle."""
+        left = Signal.like(self.fold)  # takes that the fold under way still needs, after this one
+        folding = Signal(self.devices)
+        folded = Signal(self.devices)
+        whole = Signal()
+        m.d.comb += [folded.eq(folding ^ bits), whole.eq(take & (left <= 1))]
+        with m.If(take):
+            m.d.sync += [folding.eq(Mux(whole, 0, folded)), left.eq(Mux(whole, self.fold, left - 1))]
+        second, held = Signal(), Signal(self.devices)
+        with m.If(whole):
+            m.d.sync += [second.eq(~second & self.von_neumann), held.eq(folded)]
+        with m.If(discard):
+            m.d.sync += [folding.eq(0), left.eq(self.fold), second.eq(0)]
+        pairs = (held ^ folded) & second.replicate(self.devices)
+        mask = Mux(self.von_neumann, pairs, Const(-1, self.devices)) & whole.replicate(self.devices)
+        return Mux(self.von_neumann, held, folded), mask
+
+    def _pack(self, m, bits, mask, discard, issue):
+        """Bits in the order of devices and time into keys, bit 0 first, and keys into transfers of Q."""
+        taken_bits, taken_mask = Signal(self.devices), Signal(self.devices)
+        m.d.sync += [taken_bits.eq(bits), taken_mask.eq(mask)]
+        packed, count = compact(m, taken_bits, taken_mask)
+        new, many = Signal(self.devices), Signal.like(count)
+        m.d.sync += [new.eq(packed), many.eq(count)]
+
+        pool, level = Signal(KEY_BITS + self.devices), Signal(range(KEY_BITS + self.devices + 1))
+        filled = Signal(range(self.banks + 1))
+        with m.If(level < KEY_BITS):
+            m.d.sync += [pool.eq(pool | (new << level[:6])), level.eq(level + many)]
+        with m.Elif(filled != self.banks):
+            m.d.sync += [pool.eq(pool >> KEY_BITS), level.eq(level - KEY_BITS), filled.eq(filled + 1)]
+            for bank in range(self.banks):
+                with m.If(filled == bank):
+                    m.d.sync += self.keys.payload[bank].eq(pool[:KEY_BITS])
+        m.d.comb += self.keys.valid.eq((filled == self.banks) & issue)
+        with m.If(self.keys.valid & self.keys.ready):
+            m.d.sync += filled.eq(0)
+        with m.If(discard):
+            m.d.sync += [taken_mask.eq(0), many.eq(0), new.eq(0), level.eq(0), pool.eq(0), filled.eq(0)]
+
+    def _capture(self, m, take, bits):
+        word, chosen = Signal(32), Signal()
+        m.submodules.raw_bits = memory = Memory(shape=unsigned(32), depth=CAPTURE_BITS // 32, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            chosen.eq(bits.bit_select(self.capture_device[: max((self.devices - 1).bit_length(), 1)], 1)),
+            write.addr.eq(self.captured[5:]),
+            write.data.eq(Cat(word[1:], chosen)),
+            read.addr.eq(self.offset),
+            self.raw_word.eq(read.data),
+        ]
+        with m.If(take & (self.captured != CAPTURE_BITS)):
+            m.d.comb += write.en.eq(self.captured[:5] == 31)
+            m.d.sync += [word.eq(write.data), self.captured.eq(self.captured + 1)]
+        with m.If(self.capture):
+            m.d.sync += self.captured.eq(0)
