@@ -6,8 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from synflip.cli import main
 from synflip.driver import Accelerator, BusError
 from synflip.golden import Golden
+from synflip.modelfile import save
 from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map
 from synflip.spec.frames import MAX_WORDS
@@ -77,6 +79,15 @@ def test_results_equal_golden(port):
             device.load(model)
             check(device, model, pixels(seed), 2, seed)
             check(device, model, pixels(seed), 6, seed, np.full(6, 2), logits=False)
+
+
+def test_verified_from_the_command_line(port, tmp_path, capsys):
+    save(network(7), tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", pixels(7))
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
+    assert main(["verify", *files, "--samples", "2", "--device", f"{port}@{BAUD}"]) == 0
+    assert main(["verify", *files, "--device", port, "--geometry", "16x2"]) != 0
+    assert "says itself what it is" in capsys.readouterr().err
 
 
 def test_frames_of_every_length(port):
