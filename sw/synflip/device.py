@@ -76,8 +76,8 @@ def is_port(name: str) -> bool:
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
     """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
-    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port, perhaps
-    with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``.
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port,
+    perhaps with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``.
 
     Without a geometry a netlist is a small one (16x1), other simulations are 64x8. Raises SynflipError.
     """
