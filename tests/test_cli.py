@@ -16,7 +16,20 @@ from synflip.result import Result
 from synflip.spec.model import CompiledModel, Layer
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "run", "verify", "fuzz", "verilog", "map", "netlist", "images", "coins", "info")
+COMMANDS = (
+    "demo",
+    "train",
+    "run",
+    "verify",
+    "fuzz",
+    "verilog",
+    "map",
+    "netlist",
+    "images",
+    "simulate",
+    "coins",
+    "info",
+)
 
 
 def random_model(sizes: tuple[int, ...] = (12, 20, 5), bits: int = 4) -> CompiledModel:

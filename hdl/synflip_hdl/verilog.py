@@ -5,10 +5,12 @@ import os
 from amaranth.back import verilog
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
 from amaranth.lib import wiring
+from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi import AxiTop
+from synflip_hdl.serial_top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"
 
@@ -83,3 +85,10 @@ def convert(geometry: Geometry) -> str:
 def convert_axi(geometry: Geometry) -> str:
     """An accelerator behind AXI, module ``synflip_axi``, see ``axi.AxiTop``."""
     return to_verilog(AxiTop(geometry), AXI_TOP)
+
+
+def convert_serial(
+    geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
+) -> str:
+    """An accelerator behind a UART, see ``serial_top.SerialTop``."""
+    return to_verilog(SerialTop(geometry, clock, baud, silence_bits))

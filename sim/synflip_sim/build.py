@@ -110,9 +110,11 @@ def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:
     (folder / "synflip.v").write_text(convert(geometry))
 
 
-def compile_library(folder: Path, sources: Sequence[str], say: Say, effort: str = "-O2") -> None:
+def compile_library(
+    folder: Path, sources: Sequence[str], say: Say, effort: str = "-O2", harness: Path = HARNESS
+) -> None:
     """Make LIBRARY in ``folder`` of Verilog with top module ``synflip``. sources: files, and other arguments
-    of Verilator. effort: of the C++ compiler. Raises SynflipError."""
+    of Verilator. effort: of the C++ compiler. harness: what drives the top. Raises SynflipError."""
     for tool in ("g++", "make"):
         if shutil.which(tool) is None:
             raise SynflipError(
@@ -128,7 +130,7 @@ def compile_library(folder: Path, sources: Sequence[str], say: Say, effort: str 
     say("Verilator")
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    run([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(HARNESS)], folder, environment)
+    run([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)], folder, environment)
     say("C++ compiler")
     command = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
     run([*command, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)

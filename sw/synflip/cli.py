@@ -37,21 +37,6 @@ app = typer.Typer(
 )
 
 
-class DeviceName(StrEnum):
-    """What runs a model."""
-
-    golden = "golden"
-    verilator = "verilator"
-    icarus = "icarus"
-    netlist_ecp5 = "netlist:ecp5"
-    netlist_ice40 = "netlist:ice40"
-
-    @property
-    def is_netlist(self) -> bool:
-        """Whether it is a synthesized netlist: these take long to build, so they are small."""
-        return self.value.startswith("netlist:")
-
-
 class FamilyName(StrEnum):
     """FPGA families that netlists are made for."""
 
@@ -100,13 +85,27 @@ Seed = Annotated[
         "--seed", metavar="K", min=0, help="Seed of the coins: the same seed, the same votes, anywhere."
     ),
 ]
+DEVICES = ("golden", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
+
+
+def _known(device: str) -> str:
+    from synflip.device import is_port
+
+    if device not in DEVICES and not is_port(device):
+        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEVICES)}, nor a serial port")
+    return device
+
+
 DeviceOption = Annotated[
-    DeviceName,
+    str,
     typer.Option(
         "--device",
+        metavar="NAME",
+        callback=_known,
         help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
         "same in Icarus Verilog, slow, with unknown values. netlist:ecp5, netlist:ice40: its synthesized "
-        "netlist, simulated cell by cell, with small memories.",
+        "netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 or COM3, with @BAUD after it if "
+        "it is not 3000000: the hardware at a serial port.",
     ),
 ]
 GeometryOption = Annotated[
@@ -282,7 +281,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the counts.")],
     samples: Samples = 16,
     seed: Seed = 0,
-    device: DeviceOption = DeviceName.golden,
+    device: DeviceOption = "golden",
     geometry: DeviceGeometryOption = None,
     margin: Margin = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
@@ -300,7 +299,7 @@ def run(
     check_output(out)
     network, pixels = _open(model, images)
     machine = _geometry(geometry, network, device)
-    result, seconds = _infer(device.value, machine, network, pixels, samples, seed, margin, logits)
+    result, seconds = _infer(device, machine, network, pixels, samples, seed, margin, logits)
     with replacing(out) as partial:
         result.save(partial)
     rows = [
@@ -316,7 +315,7 @@ def run(
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
     ]
-    _table(f"{network.shape} on {device.value}, {machine.name}, seed {seed}", *rows)
+    _table(f"{network.shape} on {device}, {machine.name}, seed {seed}", *rows)
 
 
 @app.command()
@@ -325,7 +324,7 @@ def verify(
     images: ImagesFile,
     samples: Samples = 16,
     seed: Seed = 0,
-    device: DeviceOption = DeviceName.verilator,
+    device: DeviceOption = "verilator",
     geometry: DeviceGeometryOption = None,
     margin: Margin = None,
     margins: Annotated[
@@ -352,8 +351,8 @@ def verify(
     network, pixels = _open(model, images, least=0)
     machine = _geometry(geometry, network, device)
     golden, _ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
-    other, seconds = _infer(device.value, machine, network, pixels, samples, seed, stop, logits)
-    comparison = compare(golden, other, device.value)
+    other, seconds = _infer(device, machine, network, pixels, samples, seed, stop, logits)
+    comparison = compare(golden, other, device)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
         for quantity, different in comparison.different.items()
@@ -368,7 +367,7 @@ def verify(
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
     work = f"{len(pixels)} images x {samples} samples"
-    _table(f"{network.shape}: {device.value} against golden, {machine.name}, {work}", *rows)
+    _table(f"{network.shape}: {device} against golden, {machine.name}, {work}", *rows)
     if comparison.first:
         raise SynflipError(f"first difference: {comparison.first}")
 
@@ -385,7 +384,7 @@ def fuzz(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for failures; made when there is one.")
     ] = Path("synflip-fuzz"),
-    device: DeviceOption = DeviceName.verilator,
+    device: DeviceOption = "verilator",
     first: Annotated[
         int, typer.Option("--first", metavar="G", min=0, help="Start with accelerator G of this seed.")
     ] = 0,
@@ -403,11 +402,11 @@ def fuzz(
         from synflip.coverage import BINS
         from synflip.fuzz import Session
 
-    session = Session(seed, device.value, out, first)
-    with bar(f"Fuzzing {device.value}") as advance:
+    session = Session(seed, device, out, first)
+    with bar(f"Fuzzing {device}") as advance:
         session.run(minutes * 60, advance)
     _table(
-        f"fuzz: {device.value} against golden, seed {seed}",
+        f"fuzz: {device} against golden, seed {seed}",
         ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
         ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
         ("not reached", "; ".join(session.missed) or "none"),
@@ -546,6 +545,27 @@ def images(
 
 
 @app.command()
+def simulate(geometry: GeometryOption = "16x2", bits: Bits = 4) -> None:
+    """Give the simulated accelerator a serial port, to try hosts on that know nothing of simulators.
+
+    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
+
+    Example: synflip simulate --geometry 16x2
+    """
+    import time
+
+    from synflip_sim.pty_device import PtyDevice
+    from synflip_sim.verilator import progress
+
+    from synflip.spec.geometry import Geometry
+
+    with PtyDevice(Geometry.parse(geometry, bits=bits), say=progress()) as device:
+        print(device.path, flush=True)
+        while True:
+            time.sleep(1)
+
+
+@app.command()
 def coins(
     out: Annotated[Path, typer.Option(help="Folder for coins.md and coins.png.")] = Path("out/coins"),
     samples: Annotated[int, typer.Option(min=100, help="Network samples of each source.")] = 100_000,
@@ -634,13 +654,20 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, ND
     return network, pixels
 
 
-def _geometry(text: str | None, model: "CompiledModel", device: DeviceName = DeviceName.golden) -> "Geometry":
-    """An accelerator of the size asked for, or else of the device's own, with the bits that the model has."""
+def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
+    """An accelerator of the size asked for, or else of the device's own, with the bits that the model has; of
+    hardware the one that it is."""
+    from synflip.device import is_port, open_device
     from synflip.spec.geometry import Geometry
 
-    text = text or ("16x1" if device.is_netlist else "64x8")
+    if is_port(device):
+        if text is not None:
+            raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
+        with open_device(device) as accelerator:
+            return accelerator.geometry
+    text = text or ("16x1" if device.startswith("netlist:") else "64x8")
     geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
-    if device.is_netlist:
+    if device.startswith("netlist:"):
         from synflip_sim.netlist import small
 
         return small(geometry)

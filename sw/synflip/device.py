@@ -1,5 +1,6 @@
 """What runs a compiled model. Every device has one interface, and all give equal results."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -18,9 +19,13 @@ Margin = int | NDArray[np.integer]
 
 
 class Device(Protocol):
-    """Anything that runs a compiled model; a context manager that frees what it holds."""
+    """Anything that runs a compiled model; a context manager that frees what it holds.
+
+    geometry: of the accelerator; that whose cycles are predicted, if there is none.
+    """
 
     name: str
+    geometry: Geometry
 
     def load(self, model: CompiledModel) -> None:
         """Make ``model`` the one that runs. Raises SynflipError if it does not fit, saying what is short."""
@@ -64,12 +69,25 @@ class Device(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+def is_port(name: str) -> bool:
+    """Whether ``name`` is a serial port: a path, or COM and a number; perhaps with @ and a baud rate."""
+    return "/" in name or re.fullmatch(r"COM\d+(@.*)?", name) is not None
+
+
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
     """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
-    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``.
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port,
+    perhaps with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``.
 
-    Without a geometry a netlist is a small one (16x1), the others are 64x8. Raises SynflipError.
+    Without a geometry a netlist is a small one (16x1), other simulations are 64x8. Raises SynflipError.
     """
+    if is_port(name):
+        from synflip.serial_port import BAUD, open_serial
+
+        path, _, baud = name.partition("@")
+        if baud and not baud.isdecimal():
+            raise SynflipError(f"{baud!r} in {name!r} is not a baud rate, such as 1000000")
+        return open_serial(path, int(baud) if baud else BAUD)
     kind, _, size = name.partition(":")
     if kind == "netlist":
         from synflip_sim.netlist import open_netlist

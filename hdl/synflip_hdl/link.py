@@ -1,0 +1,173 @@
+"""The device's end of the serial line: requests in frames to requests on the bus, and answers back."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from synflip.spec.frames import (
+    CODE_SHIFT,
+    DONE_BITS,
+    MAX_WORDS,
+    NUMBER_BITS,
+    REQUEST_WORDS,
+    SESSION_BITS,
+    Command,
+    Status,
+)
+
+from synflip_hdl.bundles import log2
+from synflip_hdl.framing import LONGEST, Deframer, Framer
+from synflip_hdl.registers import REQUEST, RESPONSE
+
+TAG = data.StructLayout({"number": NUMBER_BITS, "session": SESSION_BITS})
+HEAD = data.StructLayout({"address": CODE_SHIFT, "command": 32 - CODE_SHIFT})
+OUTCOME = data.StructLayout({"done": DONE_BITS, "status": 32 - CODE_SHIFT})
+
+
+class Link(wiring.Component):
+    """Takes one request at a time: gathers it, judges it, carries it out, answers.
+
+    Nothing of a request reaches the bus before its CRC is found right. A repeat of the last request is not
+    carried out again if it is a write: its outcome is kept. What comes while a request is carried out or
+    answered is not heard.
+
+    Members
+    -------
+    received, sent: streams of bytes. request, response: the bus, one access at a time.
+    error: strobe: a request was not answered with OK.
+    """
+
+    def __init__(self, silence: int) -> None:
+        """silence: cycles without a byte that end a frame."""
+        self.silence = silence
+        super().__init__(
+            {
+                "received": In(stream.Signature(8, always_ready=True)),
+                "sent": Out(stream.Signature(8)),
+                "request": Out(stream.Signature(REQUEST)),
+                "response": In(stream.Signature(RESPONSE)),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.deframer = frame = Deframer(self.silence)
+        m.submodules.framer = framer = Framer()
+        m.submodules.words = words = Memory(shape=32, depth=MAX_WORDS, init=[])
+        write_port, read_port = words.write_port(), words.read_port()
+        wiring.connect(m, wiring.flipped(self.received), frame.bytes)
+        wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
+
+        tag, head, count = Signal(TAG), Signal(HEAD), Signal(32)
+        length, good = Signal.like(frame.length), Signal()
+        session, last = Signal(SESSION_BITS), Signal(NUMBER_BITS)  # open session; last request carried out
+        outcome, kept = Signal(OUTCOME), Signal(OUTCOME)  # of this request; of the last one, if a write
+        not_kept = OUTCOME.const({"done": 0, "status": Status.OUT_OF_ORDER})
+        write = head.command == Command.WRITE
+        reading = Signal()  # the reply has data
+
+        # A request as it comes. The last word, the CRC, goes where data would.
+        m.d.comb += [
+            write_port.addr.eq(frame.length - (REQUEST_WORDS - 1)),
+            write_port.data.eq(frame.word),
+            write_port.en.eq(
+                frame.word_valid & (frame.length >= REQUEST_WORDS - 1) & (frame.length < LONGEST - 1)
+            ),
+        ]
+        with m.If(frame.word_valid), m.Switch(frame.length):
+            with m.Case(0):
+                m.d.sync += tag.eq(frame.word)
+            with m.Case(1):
+                m.d.sync += head.eq(frame.word)
+            with m.Case(2):
+                m.d.sync += count.eq(frame.word)
+
+        m.d.comb += [
+            read_port.addr.eq(outcome.done[: log2(MAX_WORDS)]),
+            self.request.payload.write.eq(write),
+            self.request.payload.address.eq(head.address),
+            self.request.payload.data.eq(read_port.data),
+        ]
+        with m.FSM():
+            with m.State("RECEIVE"):
+                m.d.comb += frame.listen.eq(1)
+                m.d.sync += [length.eq(frame.length), good.eq(frame.good)]
+                with m.If(frame.end):
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                m.d.sync += [outcome.eq(0), reading.eq(0)]
+                m.next = "TAG"
+                expected = Mux(write, count + REQUEST_WORDS, REQUEST_WORDS)
+                with m.If(length == LONGEST + 1):
+                    m.d.sync += [tag.eq(0), outcome.status.eq(Status.OVERLONG)]
+                with m.Elif(~good | (length < REQUEST_WORDS)):
+                    m.d.sync += [tag.eq(0), outcome.status.eq(Status.DAMAGED)]
+                with m.Elif((head.command < min(Command)) | (head.command > max(Command))):
+                    m.d.sync += outcome.status.eq(Status.UNKNOWN)
+                with m.Elif((count == 0) | (count > MAX_WORDS) | (length != expected)):
+                    m.d.sync += outcome.status.eq(Status.LENGTH)
+                with m.Elif(
+                    (tag.session == 0) | ((tag.session != session) & (head.command != Command.HELLO))
+                ):
+                    m.d.sync += outcome.status.eq(Status.NO_SESSION)
+                with m.Elif(head.command == Command.HELLO):
+                    m.d.sync += session.eq(tag.session)
+                    with m.If(tag.session == session):
+                        m.d.sync += outcome.done.eq(last)
+                    with m.Else():
+                        m.d.sync += [last.eq(0), kept.eq(not_kept)]
+                with m.Elif((tag.number == last) & write):
+                    m.d.sync += outcome.eq(kept)
+                with m.Elif((tag.number == last) | (tag.number == (last + 1)[:NUMBER_BITS])):
+                    m.d.sync += [last.eq(tag.number), kept.eq(not_kept), reading.eq(~write)]
+                    with m.If(write):
+                        m.next = "FETCH"
+                with m.Else():
+                    m.d.sync += outcome.status.eq(Status.OUT_OF_ORDER)
+
+            with m.State("FETCH"):  # the word of a write
+                m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.request.valid.eq(1)
+                with m.If(self.request.ready):
+                    m.next = "RESPONSE"
+            with m.State("RESPONSE"):
+                refused = self.response.payload.error
+                m.d.comb += [
+                    framer.words.payload.data.eq(self.response.payload.data),
+                    framer.words.valid.eq(self.response.valid & ~write & ~refused),
+                    self.response.ready.eq(write | refused | framer.words.ready),
+                ]
+                with m.If(self.response.valid & self.response.ready):
+                    with m.If(refused):
+                        m.d.sync += outcome.status.eq(Status.REFUSED)
+                    with m.Else():
+                        m.d.sync += [outcome.done.eq(outcome.done + 1), head.address.eq(head.address + 1)]
+                    with m.If(~refused & (outcome.done + 1 != count)):
+                        m.next = "FETCH"
+                    with m.Elif(write):
+                        m.next = "KEEP"
+                    with m.Else():
+                        m.next = "TAIL"
+            with m.State("KEEP"):
+                m.d.sync += kept.eq(outcome)
+                m.next = "TAG"
+
+            with m.State("TAG"):
+                m.d.comb += [framer.words.valid.eq(1), framer.words.payload.data.eq(tag)]
+                with m.If(framer.words.ready):
+                    m.next = "TAIL"
+                    with m.If(reading):
+                        m.next = "FETCH"
+            with m.State("TAIL"):
+                padding = Const(0, CODE_SHIFT - DONE_BITS)
+                m.d.comb += [
+                    framer.words.valid.eq(1),
+                    framer.words.payload.data.eq(Cat(outcome.done, padding, outcome.status)),
+                    framer.words.payload.last.eq(1),
+                    self.error.eq(framer.words.ready & (outcome.status != Status.OK)),
+                ]
+                with m.If(framer.words.ready):
+                    m.next = "RECEIVE"
+        return m

@@ -1,0 +1,56 @@
+"""The accelerator on a serial line: what a board with nothing but a UART needs."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from synflip.spec.frames import BAUD, SILENCE_BITS
+from synflip.spec.geometry import Geometry
+
+from synflip_hdl.accelerator import Accelerator
+from synflip_hdl.link import Link
+from synflip_hdl.uart import Receiver, Transmitter, phase_step
+
+
+class SerialTop(wiring.Component):
+    """Accelerator, link and UART in one clock domain.
+
+    Members
+    -------
+    rx, tx: the line; rx may be asynchronous. busy: a run is under way.
+    error: lights up for about a tenth of a second when a request was not answered with OK.
+    """
+
+    def __init__(
+        self, geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
+    ) -> None:
+        """clock: Hz. silence_bits: bit times of silence that end a frame. Raises SynflipError if the baud
+        rate cannot be made from the clock."""
+        self.geometry = geometry
+        self.step = phase_step(clock, baud)
+        self.silence = round(silence_bits * clock / baud)
+        self.glow = max(round(clock / 10), 1)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = Receiver(self.step)
+        m.submodules.transmitter = transmitter = Transmitter(self.step)
+        m.submodules.link = link = Link(self.silence)
+        m.submodules.accelerator = accelerator = Accelerator(self.geometry)
+        wiring.connect(m, receiver.bytes, link.received)
+        wiring.connect(m, link.sent, transmitter.bytes)
+        wiring.connect(m, link.request, accelerator.request)
+        wiring.connect(m, accelerator.response, link.response)
+
+        glow = Signal(range(self.glow + 1))
+        with m.If(link.error):
+            m.d.sync += glow.eq(self.glow)
+        with m.Elif(glow != 0):
+            m.d.sync += glow.eq(glow - 1)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.busy.eq(accelerator.busy),
+            self.error.eq(glow != 0),
+        ]
+        return m

@@ -1,0 +1,108 @@
+"""UART, 8N1: bytes to and from a line."""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
+from synflip.errors import SynflipError
+
+PHASE_BITS = 24
+FRAME_BITS = 10  # start, 8 data, stop
+MIN_CYCLES = 4  # a bit
+MAX_ERROR = 0.002
+
+
+def phase_step(clock: float, baud: float) -> int:
+    """What a bit's phase of PHASE_BITS bits grows by in a cycle: a divisor with a fraction.
+
+    clock, baud: in Hz. Raises SynflipError if a bit has fewer than MIN_CYCLES cycles, or if the rate would be
+    off by more than MAX_ERROR.
+    """
+    if not 0 < baud * MIN_CYCLES <= clock:
+        raise SynflipError(f"{baud:g} baud needs a clock of at least {baud * MIN_CYCLES:g} Hz, not {clock:g}")
+    step = round(baud / clock * (1 << PHASE_BITS))
+    if abs(step / (1 << PHASE_BITS) * clock / baud - 1) > MAX_ERROR:
+        raise SynflipError(f"{baud:g} baud cannot be made from {clock:g} Hz: less than one baud in 30,000")
+    return step
+
+
+class Receiver(wiring.Component):
+    """Bits to bytes. Each is sampled once, in its middle, timed from the edge of its byte's start bit.
+
+    Nothing is delivered for a start bit that is high again in its middle, nor for a byte without a stop bit.
+    A byte is delivered in the middle of its stop bit, 3 cycles late (synchroniser, edge).
+
+    Members
+    -------
+    rx: the line, asynchronous. bytes: stream; a byte is there for one cycle.
+    """
+
+    def __init__(self, step: int) -> None:
+        """step: from ``phase_step``."""
+        self.step = step
+        super().__init__(
+            {"rx": In(1, init=1), "bytes": Out(stream.Signature(8, always_ready=True))},
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        line, before = Signal(init=1), Signal(init=1)
+        m.submodules.synchronizer = FFSynchronizer(self.rx, line, init=1)
+        m.d.sync += before.eq(line)
+
+        left = Signal(range(FRAME_BITS + 1))  # bits still to sample
+        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)
+        tick = sum_[-1]
+        received = Signal(8)
+        m.d.comb += [sum_.eq(phase + self.step), self.bytes.payload.eq(received)]
+        with m.If(left == 0):
+            # Half a bit to the middle of the start bit; the edge was seen a cycle ago.
+            m.d.sync += phase.eq((1 << PHASE_BITS - 1) + self.step)
+            with m.If(before & ~line):
+                m.d.sync += left.eq(FRAME_BITS)
+        with m.Else():
+            m.d.sync += phase.eq(sum_)
+            with m.If(tick):
+                m.d.sync += left.eq(left - 1)
+                with m.If(left == FRAME_BITS), m.If(line):
+                    m.d.sync += left.eq(0)
+                with m.Elif(left == 1):
+                    m.d.comb += self.bytes.valid.eq(line)
+                with m.Else():
+                    m.d.sync += received.eq(Cat(received[1:], line))
+        return m
+
+
+class Transmitter(wiring.Component):
+    """Bytes to bits, without a gap as long as there are bytes.
+
+    Members
+    -------
+    bytes: stream. tx: the line, from a register.
+    """
+
+    def __init__(self, step: int) -> None:
+        """step: from ``phase_step``."""
+        self.step = step
+        super().__init__({"bytes": In(stream.Signature(8)), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        left = Signal(range(FRAME_BITS + 1))  # bits whose end is still to come
+        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)
+        tick = sum_[-1]
+        bits = Signal(FRAME_BITS, init=(1 << FRAME_BITS) - 1)
+        m.d.comb += [
+            sum_.eq(phase + self.step),
+            self.tx.eq(bits[0]),
+            self.bytes.ready.eq((left == 0) | ((left == 1) & tick)),
+        ]
+        with m.If(left == 0):
+            m.d.sync += phase.eq(0)
+        with m.Else():
+            m.d.sync += phase.eq(sum_)
+            with m.If(tick):
+                m.d.sync += [left.eq(left - 1), bits.eq(Cat(bits[1:], Const(1, 1)))]
+        with m.If(self.bytes.valid & self.bytes.ready):
+            m.d.sync += [left.eq(FRAME_BITS), bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1)))]
+        return m

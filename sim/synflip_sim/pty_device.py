@@ -1,0 +1,136 @@
+"""The accelerator behind a UART in Verilator, as a pseudo-terminal: a serial port for the real driver."""
+
+import ctypes
+import os
+import select
+import threading
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from synflip.spec.geometry import Geometry
+
+from synflip_sim.build import Say, cached, compile_library, content_key
+
+HARNESS = Path(__file__).with_name("serial_harness.cpp")
+
+
+@dataclass(frozen=True)
+class SerialLine:
+    """The line of a simulated UART. divisor: cycles a bit. silence_bits: bit times of silence that end a
+    frame."""
+
+    divisor: int
+    silence_bits: int
+
+
+LINE = SerialLine(divisor=4, silence_bits=1024)
+CYCLES = 2000  # simulated between two looks at the pseudo-terminal
+IDLE = 0.1  # seconds between two looks at whether to stop
+ROOM = 4096  # bytes moved at once
+
+#: What arrives of bytes sent over a line.
+Line = Callable[[bytes], bytes]
+
+
+def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
+    """Path of the library for ``geometry`` behind a UART, built if it is not cached. Raises SynflipError."""
+
+    def make(folder: Path) -> None:
+        from synflip_hdl.verilog import convert_serial
+
+        say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
+        text = convert_serial(geometry, line.divisor, 1, line.silence_bits)
+        (folder / "synflip.v").write_text(text)
+        compile_library(folder, ["synflip.v"], say, harness=HARNESS)
+
+    name = f"{geometry.name}-k{geometry.bits}-serial{line.divisor}-{line.silence_bits}"
+    return cached(name, content_key(geometry, [HARNESS, Path(__file__)]), make)
+
+
+class SerialBench:
+    """The simulator: bytes in, cycles, bytes out."""
+
+    def __init__(self, library: Path, line: SerialLine) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.synflip_open.restype = ctypes.c_void_p
+        self._library.synflip_take.restype = ctypes.c_int64
+        for name in ("synflip_put", "synflip_take"):
+            getattr(self._library, name).argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64]
+        self._library.synflip_run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+        self._library.synflip_close.argtypes = [ctypes.c_void_p]
+        self._bench = self._library.synflip_open(line.divisor)
+
+    def put(self, content: bytes) -> None:
+        """Queue bytes for the device's receiver."""
+        self._library.synflip_put(self._bench, content, len(content))
+
+    def run(self, cycles: int) -> bool:
+        """Run; whether line or accelerator is busy at the end."""
+        return bool(self._library.synflip_run(self._bench, cycles))
+
+    def take(self) -> bytes:
+        """What the device has sent since, at most ROOM bytes."""
+        room = ctypes.create_string_buffer(ROOM)
+        count = self._library.synflip_take(self._bench, room, ROOM)
+        return room.raw[:count]
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._library.synflip_close(self._bench)
+
+
+class PtyDevice:
+    """A pseudo-terminal, ``path``, with the simulated accelerator at its other end; a context manager.
+
+    The clock runs while there is something to do, as fast as it can, and stands still otherwise.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        line: SerialLine = LINE,
+        to_device: Line = bytes,
+        from_device: Line = bytes,
+        say: Say = lambda text: None,
+    ) -> None:
+        """to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``. Raises SynflipError
+        if the simulator cannot be built."""
+        self._bench = SerialBench(build(geometry, line, say), line)
+        self._to_device, self._from_device = to_device, from_device
+        # So long the device may do something without a sign of it: carry out a request, wait for a silence.
+        self._linger = line.silence_bits * line.divisor + 4 * CYCLES
+        self._ours, self._theirs = os.openpty()  # we hold both ends: hosts come and go
+        tty.setraw(self._theirs)
+        os.set_blocking(self._ours, False)
+        self.path = os.ttyname(self._theirs)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"simulator at {self.path}", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "PtyDevice":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._bench.close()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    def _serve(self) -> None:
+        left = 0  # cycles to simulate
+        outgoing = b""
+        while not self._stop.is_set():
+            sending = [self._ours] if outgoing else []
+            readable, writable, _ = select.select([self._ours], sending, [], 0 if left > 0 else IDLE)
+            if readable:
+                self._bench.put(self._to_device(os.read(self._ours, ROOM)))
+                left = self._linger
+            if writable:
+                outgoing = outgoing[os.write(self._ours, outgoing) :]
+            if left > 0:
+                busy = self._bench.run(CYCLES)
+                left = self._linger if busy else left - CYCLES
+                outgoing += self._from_device(self._bench.take())

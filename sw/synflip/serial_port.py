@@ -1,0 +1,204 @@
+"""An accelerator on a serial port: the transport that numbers, repeats and checks. See docs/uart.md."""
+
+import secrets
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import serial
+from numpy.typing import NDArray
+
+from synflip.driver import Accelerator, BusError
+from synflip.framing import NOTHING, Replies, Reply, request
+from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, REPLY_WORDS, SESSION_BITS, Command, Status
+from synflip.spec.memory_map import CONTROL_ABORT, register
+
+POLL = 0.005  # seconds that one read of the port waits
+PAUSE = 0.002  # seconds between two looks at the status
+WRITE_TIMEOUT = 10.0  # seconds until a port that takes no bytes is given up
+BITS_PER_BYTE = 10
+NUMBERS = 1 << NUMBER_BITS
+
+
+@dataclass
+class Counters:
+    """What happened on the line.
+
+    requests: each counted once. repeats: how often one was sent again, because of: silences: no answer in
+    time; damaged_requests: the device could not read it; damaged_replies: wrong CRC here.
+    stale: answers to earlier requests, passed over.
+    """
+
+    requests: int = 0
+    repeats: int = 0
+    silences: int = 0
+    damaged_requests: int = 0
+    damaged_replies: int = 0
+    stale: int = 0
+
+
+class SerialTransport:
+    """Reads and writes of the memory map over a serial port, one request at a time.
+
+    A lost or damaged frame, in either direction, never loses, repeats or reorders a write. After an exception
+    within an access (Ctrl-C) the next access first asks the device how far it came.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        baud: int = BAUD,
+        timeout: float = 0.25,
+        tries: int = 10,
+        burst: int = MAX_WORDS,
+        session: int | None = None,
+    ) -> None:
+        """timeout: seconds to wait for an answer, beyond the time that the bytes take. tries: how often a
+        request is sent. burst: largest number of words in one request. session: 1..65535, by default random.
+
+        Raises BusError if the port cannot be opened or nothing answers.
+        """
+        self.path = path
+        self.counters = Counters()
+        self._timeout, self._tries, self._burst = timeout, tries, burst
+        self._byte_time = BITS_PER_BYTE / baud
+        self._replies = Replies()
+        self._waiting: deque[Reply | None] = deque()
+        self._session = session or 1 + secrets.randbelow((1 << SESSION_BITS) - 1)
+        self._number = 0  # of the last request that was carried out
+        self._hellos = 0
+        self._unsure = False  # whether the next request was carried out
+        self._lost = False  # what was written to the device may be gone
+        try:
+            self._port = serial.Serial(path, baud, timeout=POLL, write_timeout=WRITE_TIMEOUT, exclusive=True)
+        except (OSError, ValueError) as error:
+            raise BusError(f"{path} cannot be opened: {error}") from None
+        with suppress(NotImplementedError, ValueError, OSError):  # few systems and ports have it
+            self._port.set_low_latency_mode(True)
+        try:
+            self._number = self._hello()
+        except BaseException:
+            self._port.close()
+            raise
+
+    def write(self, address: int, words: NDArray[np.uint32]) -> None:
+        """Write words to consecutive addresses. Raises BusError if one is refused; none after it is
+        written."""
+        for first in range(0, len(words), self._burst):
+            part = words[first : first + self._burst]
+            self._access(Command.WRITE, address + first, len(part), part)
+
+    def read(self, address: int, count: int) -> NDArray[np.uint32]:
+        """Read consecutive words. Raises BusError if one is refused."""
+        parts = [
+            self._access(Command.READ, address + first, min(self._burst, count - first))
+            for first in range(0, count, self._burst)
+        ]
+        return np.concatenate(parts) if parts else NOTHING
+
+    def wait(self) -> None:
+        """Let the device work for a moment."""
+        time.sleep(PAUSE)
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+    # Requests
+
+    def _access(
+        self, command: Command, address: int, count: int, data: NDArray[np.uint32] = NOTHING
+    ) -> NDArray[np.uint32]:
+        """Have one request carried out, once. Returns the words of a read."""
+        if self._unsure and not self._lost:
+            self._catch_up()
+        if self._lost:
+            raise BusError(f"{self.path}: the device was reset or taken over; open it again")
+        number = (self._number + 1) % NUMBERS
+        self._unsure = True
+        reply = self._exchange(number, command, address, count, data)
+        if reply.status == Status.NO_SESSION:
+            self._lost = True
+            raise BusError(f"{self.path}: the device was reset or taken over; open it again")
+        if reply.status not in (Status.OK, Status.REFUSED):
+            raise BusError(f"the device at {self.path} answered a {command.name} with {reply.status.name}")
+        self._number, self._unsure = number, False
+        if reply.status == Status.REFUSED:
+            place = f"{command.name.lower()} at {address + reply.done:#x}"
+            raise BusError(f"the accelerator at {self.path} refused a {place}")
+        return reply.data
+
+    def _catch_up(self) -> None:
+        """Find out whether the interrupted request was carried out."""
+        last = self._hello()
+        self._lost = last not in (self._number, (self._number + 1) % NUMBERS)
+        self._number, self._unsure = last, False
+
+    def _hello(self) -> int:
+        """Open the session. Returns the number of the last request carried out in it."""
+        self._hellos += 1
+        reply = self._exchange(self._hellos % NUMBERS, Command.HELLO)
+        if reply.status != Status.OK:
+            raise BusError(f"the device at {self.path} answered a HELLO with {reply.status.name}")
+        return reply.done
+
+    def _exchange(
+        self,
+        number: int,
+        command: Command,
+        address: int = 0,
+        count: int = 1,
+        data: NDArray[np.uint32] = NOTHING,
+    ) -> Reply:
+        """Send a request until it is answered."""
+        tag = self._session << NUMBER_BITS | number
+        frame = request(tag, command, address, count, data)
+        # Every byte of the reply may be escaped.
+        longest = 8 * (REPLY_WORDS + count * (command == Command.READ))
+        patience = self._timeout + self._byte_time * (len(frame) + longest)
+        self.counters.requests += 1
+        try:
+            for attempt in range(self._tries):
+                self.counters.repeats += attempt > 0
+                self._port.write(frame)
+                reply = self._answer(tag, time.monotonic() + patience)
+                if reply is not None:
+                    return reply
+        except OSError as error:
+            raise BusError(f"{self.path} failed: {error}") from None
+        raise BusError(f"no answer from {self.path} after {self._tries} tries")
+
+    def _answer(self, tag: int, deadline: float) -> Reply | None:
+        """The reply with ``tag``; None if the request should be sent again."""
+        while True:
+            while self._waiting:
+                reply = self._waiting.popleft()
+                if reply is None:
+                    self.counters.damaged_replies += 1
+                    return None
+                if reply.tag == tag:
+                    return reply
+                if reply.status in (Status.DAMAGED, Status.OVERLONG):
+                    self.counters.damaged_requests += 1
+                    return None
+                self.counters.stale += 1
+            if time.monotonic() > deadline:
+                self.counters.silences += 1
+                return None
+            self._waiting.extend(self._replies.feed(self._port.read(self._port.in_waiting or 1)))
+
+
+def open_serial(path: str, baud: int = BAUD) -> Accelerator:
+    """The accelerator at a serial port. A run that another host has left is aborted.
+
+    Raises SynflipError if the port cannot be opened or no accelerator answers.
+    """
+    transport = SerialTransport(path, baud)
+    try:
+        transport.write(register("CONTROL"), np.array([CONTROL_ABORT], dtype=np.uint32))
+        return Accelerator(transport, name=path)
+    except BaseException:
+        transport.close()
+        raise

@@ -1,0 +1,237 @@
+"""The driver over pyserial and a pseudo-terminal to the gateware in Verilator, with and without faults."""
+
+import itertools
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+from synflip.cli import main
+from synflip.driver import Accelerator, BusError
+from synflip.golden import Golden
+from synflip.modelfile import save
+from synflip.serial_port import SerialTransport
+from synflip.spec import memory_map
+from synflip.spec.frames import MAX_WORDS
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import Region
+from synflip.spec.model import CompiledModel, Layer
+from synflip_sim.faults import KINDS, Faults
+from synflip_sim.pty_device import PtyDevice, SerialLine
+
+GEOMETRY = Geometry(
+    16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64
+)
+LINE = SerialLine(divisor=4, silence_bits=512)
+#: Roughly what the simulated line moves in real time: only time-outs follow from it.
+BAUD = 50_000
+FAULTS = 10_000
+EVERY = 60  # bytes
+SHORT = 12  # words in a frame of which one in two arrives
+
+
+def network(seed, sizes=(24, 20, 5), bits=4) -> CompiledModel:
+    rng = np.random.default_rng(seed)
+    layers = tuple(
+        Layer(
+            rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16),
+            rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
+            rng.integers(-300, 300, outputs).astype(np.int32),
+        )
+        for rows, outputs in itertools.pairwise(sizes)
+    )
+    return CompiledModel(layers, bits, 8, (3,) * (len(sizes) - 2), tuple(map(str, range(sizes[-1]))), 255)
+
+
+def pixels(seed, count=8, rows=24):
+    rng = np.random.default_rng(seed)
+    return (rng.integers(0, 256, (count, rows)) * (rng.random((count, rows)) < 0.6)).astype(np.uint8)
+
+
+def check(device: Accelerator, model, images, samples, seed, margins=None, logits=True):
+    golden = Golden(device.geometry)
+    golden.load(model)
+    want = golden.infer(images, samples, seed, margins, logits)
+    have = device.infer(images, samples, seed, margins, logits)
+    np.testing.assert_array_equal(have.votes, want.votes)
+    np.testing.assert_array_equal(have.logit_sums, want.logit_sums)
+    np.testing.assert_array_equal(have.used, want.used)
+    if logits:
+        np.testing.assert_array_equal(have.logits, want.logits)
+    assert have.cycles == want.cycles
+
+
+@pytest.fixture(scope="module")
+def port():
+    with PtyDevice(GEOMETRY, LINE) as device:
+        yield device.path
+
+
+def connect(path, **other) -> Accelerator:
+    return Accelerator(SerialTransport(path, BAUD, **{"tries": 100, **other}), name=path)
+
+
+def test_results_equal_golden(port):
+    with connect(port) as device:
+        assert device.geometry == GEOMETRY
+        for seed in (1, 2):
+            model = network(seed)
+            device.load(model)
+            check(device, model, pixels(seed), 2, seed)
+            check(device, model, pixels(seed), 6, seed, np.full(6, 2), logits=False)
+
+
+def test_verified_from_the_command_line(port, tmp_path, capsys):
+    save(network(7), tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", pixels(7))
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
+    assert main(["verify", *files, "--samples", "2", "--device", f"{port}@{BAUD}"]) == 0
+    assert main(["verify", *files, "--device", port, "--geometry", "16x2"]) != 0
+    assert "says itself what it is" in capsys.readouterr().err
+
+
+def test_frames_of_every_length(port):
+    rng = np.random.default_rng(3)
+    place = memory_map.address(Region.WEIGHTS)
+    transport = SerialTransport(port, BAUD, tries=100)
+    for count in (1, 2, MAX_WORDS - 1, MAX_WORDS, MAX_WORDS + 1):
+        transport.write(place, rng.integers(0, 1 << 32, count, dtype=np.uint32))
+    # What can be read back is short, so reading is tried in bursts of one and two as well.
+    for burst in (1, 2, 5, MAX_WORDS):
+        transport._burst = burst
+        words = transport.read(memory_map.register("LANES"), 5)
+        assert words.tolist() == [16, 2, 4, 8, GEOMETRY.weight_depth]
+    assert len(transport.read(0, 0)) == 0
+    transport.close()
+
+
+def test_refused_accesses(port):
+    with connect(port) as device:
+        end = memory_map.address(Region.MARGINS, GEOMETRY.margin_depth)
+        for count in (1, 4):
+            with pytest.raises(BusError, match=f"the accelerator at {port} refused a write at {end:#x}"):
+                device.transport.write(end - count + 1, np.zeros(count + 3, dtype=np.uint32))
+            with pytest.raises(BusError, match=f"refused a read at {end:#x}"):
+                device.transport.read(end, count)
+        model = network(4)
+        device.load(model)
+        check(device, model, pixels(4), 2, 4)
+
+
+def test_writing_while_busy_is_refused_and_an_abort_ends_the_run(port):
+    with connect(port) as device:
+        model = network(5)
+        device.load(model)
+        start, transport = device._run, device.transport
+
+        def first_write_into_the_run():
+            with pytest.raises(BusError, match="refused a write"):
+                transport.write(memory_map.register("SAMPLES"), np.array([1], dtype=np.uint32))
+            raise KeyboardInterrupt
+
+        transport.wait = first_write_into_the_run
+        with pytest.raises(KeyboardInterrupt), start(0, 8, 0, 1_000_000, 5, model, False):
+            pass
+        assert device.read_register("STATUS") == 0
+        del transport.wait
+        check(device, model, pixels(5), 2, 5)
+
+
+def test_a_host_that_comes_again(port):
+    """With its session number of the time before, with another, and while a run is under way."""
+    model = network(6)
+    for session in (7, 7, 8):
+        with connect(port, session=session) as device:
+            device.load(model)
+            check(device, model, pixels(6), 1, 6)
+            device.transport.write(memory_map.register("SAMPLES"), np.array([1 << 20], dtype=np.uint32))
+            device.write_register("CONTROL", memory_map.CONTROL_START)
+            device.write_register("CONTROL", memory_map.CONTROL_ABORT)
+
+
+def test_a_session_that_was_taken_over_is_not_gone_on_with(port):
+    with connect(port, session=11) as device:
+        transport = device.transport
+        transport._session = 12
+        transport._hello()
+        transport._session = 11
+        for _ in range(2):
+            with pytest.raises(BusError, match="reset or taken over; open it again"):
+                device.read_register("STATUS")
+
+
+def interrupt_once(transport, monkeypatch, before):
+    """Ctrl-C in an exchange: before or after the request has gone out."""
+    write, armed = transport._port.write, [True]
+
+    def interrupted(frame):
+        if armed.pop() if armed else False:
+            if not before:
+                write(frame)
+            raise KeyboardInterrupt
+        return write(frame)
+
+    monkeypatch.setattr(transport._port, "write", interrupted)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+def test_interrupted_in_an_access(port, monkeypatch, before):
+    """Whether the request was carried out is asked for; the one after it is not taken for its repeat."""
+    with connect(port) as device:
+        model = network(9)
+        device.load(model)
+        check(device, model, pixels(9), 1, 9)
+        for word in range(3):
+            with monkeypatch.context() as patched:
+                interrupt_once(device.transport, patched, before)
+                with pytest.raises(KeyboardInterrupt):
+                    device.write_register("SAMPLES", 100 + word)
+                device.write_register("IMAGES", 3 + word)
+            assert device.read_register("IMAGES") == 3 + word
+            assert (device.read_register("SAMPLES") == 100 + word) == (not before)
+        check(device, model, pixels(9), 1, 9)
+
+
+def test_a_device_that_was_reset_is_noticed(port):
+    """After an interrupt, when the device is asked how far it came."""
+    with connect(port) as device:
+        device.transport._number += 5  # it should have carried out more than it has
+        device.transport._unsure = True
+        with pytest.raises(BusError, match="reset or taken over"):
+            device.read_register("STATUS")
+
+
+def test_ports_that_cannot_be_opened_and_devices_that_do_not_answer(port, tmp_path):
+    with pytest.raises(BusError, match=f"{tmp_path}/none cannot be opened: .*No such file"):
+        SerialTransport(f"{tmp_path}/none")
+    with connect(port), pytest.raises(BusError, match=r"cannot be opened: .*lock"):
+        SerialTransport(port)
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    with pytest.raises(BusError, match=f"no answer from {name} after 3 tries"):
+        SerialTransport(name, timeout=0.01, tries=3)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_results_equal_golden_whatever_the_line_does(capsys):
+    """At least FAULTS faults, in both directions: nothing lost, nothing wrong, nothing twice."""
+    to_device, from_device = Faults(1, EVERY), Faults(2, EVERY)
+    with PtyDevice(GEOMETRY, LINE, to_device, from_device) as simulator:
+        transport = SerialTransport(simulator.path, BAUD, timeout=0.05, tries=1000, burst=SHORT)
+        with Accelerator(transport) as device:
+            rounds, injected = 0, Counter()
+            while injected.total() < FAULTS:
+                rounds += 1
+                model = network(rounds)
+                device.load(model)
+                for seed in range(4):
+                    check(device, model, pixels(seed), 3, seed)
+                injected = to_device.injected + from_device.injected
+    counters = transport.counters
+    with capsys.disabled():
+        print(f"\n{rounds} networks; {injected.total()} faults: {dict(injected)}; {counters}")
+    assert set(injected) == set(KINDS)
+    assert min(to_device.injected.total(), from_device.injected.total()) > FAULTS // 10
+    assert counters.repeats > FAULTS // 10
+    assert counters.repeats <= counters.silences + counters.damaged_requests + counters.damaged_replies

@@ -1,0 +1,76 @@
+"""cocotb bench of the serial front end, spoken to by cocotbext-uart: what tests/test_uart_cocotb.py runs."""
+
+import logging
+import os
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, Timer
+from cocotbext.uart import UartSink, UartSource
+from synflip.framing import Replies, request
+from synflip.spec.frames import NUMBER_BITS, Command, Status
+from synflip.spec.memory_map import MAGIC, register
+
+SESSION = 77
+
+
+class Host:
+    """Requests out, replies in."""
+
+    def __init__(self, dut, baud):
+        logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
+        self.source = UartSource(dut.rx, baud=baud)
+        self.sink = UartSink(dut.tx, baud=baud)
+        self.replies, self.number = Replies(), 0
+
+    async def ask(self, command, address=0, count=1, data=(), tag=None):
+        """One request; its reply."""
+        if tag is None:
+            self.number += command != Command.HELLO
+            tag = SESSION << NUMBER_BITS | self.number
+        words = np.array(data, dtype=np.uint32)
+        await self.source.write(request(tag, command, address, count, words))
+        while True:
+            for reply in self.replies.feed(bytes(await self.sink.read(1))):
+                assert reply is not None, "a damaged reply"
+                assert reply.tag == tag
+                return reply
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def frames(dut):
+    """Reads, bursts, refusals, repeats, and silence, at the host's baud rate."""
+    baud, clock_ns = int(os.environ["UART_BAUD"]), int(os.environ["UART_CLOCK_NS"])
+    cocotb.start_soon(Clock(dut.clk, clock_ns, unit="ns").start())
+    dut.rst.value = 1
+    host = Host(dut, baud)
+    await ClockCycles(dut.clk, 4)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 4)
+
+    assert (await host.ask(Command.READ)).status == Status.NO_SESSION
+    host.number = 0
+    assert (await host.ask(Command.HELLO)).done == 0
+    reply = await host.ask(Command.READ, register("MAGIC"), 4)
+    assert reply.status == Status.OK and reply.data.tolist()[::2] == [MAGIC, 16]
+    # Bytes that must be escaped, and all bits.
+    for word in (0x7E7D7E7D, 0x00FFFFFF, 0x55AA55AA):
+        reply = await host.ask(Command.WRITE, register("KEY_BLOCKS"), 1, [word])
+        assert (reply.status, reply.done) == (Status.OK, 1)
+        assert (await host.ask(Command.READ, register("KEY_BLOCKS"))).data.tolist() == [word & 0xFFFFFF]
+    # A burst that runs out of the registers that can be written; a repeat of it changes nothing.
+    first = register("IMAGES")
+    reply = await host.ask(Command.WRITE, first, 9, range(1, 10))
+    repeat = await host.ask(Command.WRITE, first, 9, [0] * 9, tag=SESSION << NUMBER_BITS | host.number)
+    assert (reply.status, reply.done) == (repeat.status, repeat.done) == (Status.REFUSED, 7)
+    assert (await host.ask(Command.READ, first)).data.tolist() == [1]
+    # A frame that is cut off, and a silence.
+    await host.source.write(request(5, Command.READ)[:7])
+    await host.source.wait()
+    await Timer(2 * int(os.environ["UART_SILENCE_BITS"]) * 10**9 // baud, "ns")
+    reply = next(iter(host.replies.feed(bytes(host.sink.read_nowait()))))
+    assert reply is not None and reply.status == Status.DAMAGED
+    assert (await host.ask(Command.READ, first)).data.tolist() == [1]
+    host.number += 5
+    assert (await host.ask(Command.READ, first)).status == Status.OUT_OF_ORDER
