@@ -1,6 +1,6 @@
 """Key memory: one sample's keys are read while the next sample's are filled in."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -87,7 +87,7 @@ class KeyMemory(wiring.Component):
         bank_bits = (self.banks - 1).bit_length()
         part = Signal(1 + bank_bits)
         m.d.sync += part.eq(self.offset)
-        m.d.comb += self.word.eq(self.data.as_value().word_select(part, 32))
+        m.d.comb += self.word.eq(self.data.as_value().bit_select(Cat(Const(0, 5), part), 32))
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(
