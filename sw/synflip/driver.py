@@ -206,7 +206,8 @@ class Accelerator(Device):
                 kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
             if used_keys is not None:
                 for sample in range(start, end):
-                    offset = memory_map.key_offset(self.geometry, (sample - start) % 2, 0)
+                    half = (sample - start) % self.geometry.key_halves
+                    offset = memory_map.key_offset(self.geometry, half, 0)
                     used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
             if progress is not None:
                 progress(first * samples + end * images, count * samples)
@@ -302,7 +303,8 @@ class Accelerator(Device):
         images have all left early takes no more."""
         for sample, words in enumerate(keys):
             try:
-                offset = memory_map.key_offset(self.geometry, sample % 2, 0)
+                half = sample % self.geometry.key_halves
+                offset = memory_map.key_offset(self.geometry, half, 0)
                 self.transport.write(address(Region.KEYS, offset), words.astype("<u8").view(np.uint32))
             except BusError:
                 if self.read_register("STATUS") & STATUS_BUSY:
