@@ -41,8 +41,8 @@ class Registers(wiring.Component):
         busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
         that are not there, or of no samples.
 
-    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a key
-    for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
+    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
+    key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
