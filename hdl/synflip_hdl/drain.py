@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import pipeline_depth
+from synflip.spec.cycles import VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS
@@ -28,6 +28,14 @@ def shift_right(z, shift, bits: int):
 def clamp(low, above, negative, largest):
     """min(max(value, 0), largest) of a value that ``shift_right`` took apart."""
     return Mux(negative, 0, Mux(above | (low > largest), largest, low))
+
+
+def tiles_under_way(geometry: Geometry) -> int:
+    """Most tiles that are issued and not yet captured, as the sequencer spaces them: a whole tile of a hidden
+    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After a hidden layer's
+    last tile, which may be shorter, nothing is issued before it was captured."""
+    spacing = min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
+    return pipeline_depth(geometry.banks) // spacing + 1
 
 
 class Drain(wiring.Component):
@@ -71,10 +79,7 @@ class Drain(wiring.Component):
         m = Module()
         lanes, banks = self.geometry.lanes, self.geometry.banks
         layout = tile_layout(self.geometry)
-        # A capture a cycle is the most there can be between the issue of a tile and its capture.
-        m.submodules.tiles = tiles = fifo.SyncFIFO(
-            width=layout.size, depth=1 << pipeline_depth(banks).bit_length()
-        )
+        m.submodules.tiles = tiles = fifo.SyncFIFO(width=layout.size, depth=tiles_under_way(self.geometry))
         m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
         m.submodules.biases = biases = Memory(
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
