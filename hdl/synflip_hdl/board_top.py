@@ -37,7 +37,9 @@ class BoardTop(Elaboratable):
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
         m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]
-        for resource, lit, name in zip(self.board.leds, (serial.busy, serial.error), ("busy", "error"), strict=True):
+        for resource, lit, name in zip(
+            self.board.leds, (serial.busy, serial.error), ("busy", "error"), strict=True
+        ):
             m.submodules[name] = lamp = io.Buffer("o", self._port(platform, resource))
             m.d.comb += lamp.o.eq(lit)
         if self.geometry.devices:

@@ -33,9 +33,10 @@ class Board:
     """A board and what is built for it unless told otherwise.
 
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
-    geometry: its default. shallow: for words of fewer bits, how deep the weight memory may be instead.
-    leds, reset: resources of the platform; reset may be None. held: resources that are driven high.
-    loader: its name in openFPGALoader. constraints: file beside the platform's own, in constraints/.
+    geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
+    bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
+    the platform's own, in constraints/. nextpnr: its options for the device. loader: the board's name in
+    openFPGALoader. capacity: what the device has.
     """
 
     name: str
@@ -48,8 +49,9 @@ class Board:
     leds: tuple[tuple[Any, ...], tuple[Any, ...]]
     reset: tuple[Any, ...] | None
     constraints: str
+    nextpnr: tuple[str, ...]
     loader: str
-    held: tuple[tuple[Any, ...], ...] = ()
+    capacity: dict[str, int]
     junctions: Junctions | None = None
     weight_depths: tuple[tuple[int, int], ...] = ()
 
@@ -62,7 +64,9 @@ class Board:
             attributes = Attrs(**self.junctions.attributes)
             conn = self.junctions.connector
             for place, pin in enumerate(raw):
-                platform.add_resources([Resource("junction", place, Pins(pin, dir="i", conn=conn), attributes)])
+                platform.add_resources(
+                    [Resource("junction", place, Pins(pin, dir="i", conn=conn), attributes)]
+                )
             platform.add_resources(
                 [Resource("junctions", 0, Subsignal("strobe", Pins(strobe, dir="i", conn=conn)), attributes)]
             )
@@ -112,6 +116,10 @@ class Board:
         return Geometry.parse(text, **{k: v for k, v in depths.items() if f"{k}=" not in text})
 
 
+def _capacity(luts: int, flip_flops: int, blocks: int) -> dict[str, int]:
+    return {"LUTs": luts, "flip-flops": flip_flops, "block RAMs": blocks}
+
+
 _LVCMOS33 = {"IO_TYPE": "LVCMOS33"}
 _ULX3S_PINS = ("0+", *(f"{pin}{side}" for side in "+-" for pin in range(1, 17)))
 
@@ -142,6 +150,8 @@ BOARDS = {
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",
+            nextpnr=("--85k", "--package", "CABGA381", "--speed", "6"),
+            capacity=_capacity(83640, 83640, 208),
             loader="ulx3s",
             junctions=Junctions(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
         ),
@@ -168,6 +178,8 @@ BOARDS = {
             leds=(("rgb_led", 0, "g"), ("rgb_led", 1, "r")),
             reset=("rst", 0),
             constraints="ecpix5-45f.lpf",
+            nextpnr=("--um5g-45k", "--package", "CABGA554", "--speed", "8"),
+            capacity=_capacity(43848, 43848, 108),
             loader="ecpix5",
             junctions=Junctions(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
@@ -199,6 +211,8 @@ BOARDS = {
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),
             constraints="icebreaker.pcf",
+            nextpnr=("--up5k", "--package", "sg48"),
+            capacity=_capacity(5280, 5280, 30),
             loader="ice40_generic",
             junctions=Junctions(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IO_STANDARD": "SB_LVCMOS"}
@@ -229,6 +243,8 @@ BOARDS = {
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),
             constraints="tang-nano-9k.cst",
+            nextpnr=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
+            capacity=_capacity(8640, 6480, 26),
             loader="tangnano9k",
         ),
         Board(
@@ -254,6 +270,8 @@ BOARDS = {
             leds=(("led", 0), ("led", 1)),
             reset=("rst", 0),
             constraints="arty-a7-35.xdc",
+            nextpnr=(),
+            capacity=_capacity(20800, 41600, 100),
             loader="arty_a7_35t",
             junctions=Junctions(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IOSTANDARD": "LVCMOS33"}

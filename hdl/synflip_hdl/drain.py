@@ -32,8 +32,8 @@ def clamp(low, above, negative, largest):
 
 def tiles_under_way(geometry: Geometry) -> int:
     """Most tiles that are issued and not yet captured, as the sequencer spaces them: a whole tile of a hidden
-    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After a hidden layer's
-    last tile, which may be shorter, nothing is issued before it was captured."""
+    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After the last tile
+    of a hidden layer, which may be shorter, nothing is issued before it was captured."""
     spacing = min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
     return pipeline_depth(geometry.banks) // spacing + 1
 

@@ -30,8 +30,8 @@ def _nearest(clock: float, choices) -> Divisors:
 def ecp5_divisors(reference: float, clock: float) -> Divisors:
     """Of EHXPLLL with its loop over CLKOP at ``feedback`` times the divided input, and the clock at CLKOS.
 
-    Limits: oscillator 400 to 800 MHz, phase detector from 10 MHz (Lattice FPGA-DS-02012, sysCLOCK PLL timing). The
-    oscillator runs at ``reference / divisor * feedback * CLKOP_DIV``: see ``ecp5_loop``.
+    Limits: oscillator 400 to 800 MHz, phase detector from 10 MHz (Lattice FPGA-DS-02012, sysCLOCK PLL
+    timing). The oscillator runs at ``reference / divisor * feedback * CLKOP_DIV``: see ``ecp5_loop``.
     """
     choices = []
     for divide, feedback in product(range(1, 4), range(1, 17)):
