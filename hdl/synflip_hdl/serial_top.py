@@ -18,6 +18,7 @@ class SerialTop(wiring.Component):
     -------
     rx, tx: the line; rx may be asynchronous. busy: a run is under way.
     error: lights up for about a tenth of a second when a request was not answered with OK.
+    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
 
     def __init__(
@@ -29,7 +30,10 @@ class SerialTop(wiring.Component):
         self.step = phase_step(clock, baud)
         self.silence = round(silence_bits * clock / baud)
         self.glow = max(round(clock / 10), 1)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1)})
+        members = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1)}
+        if geometry.devices:
+            members |= {"raw": In(geometry.devices), "strobe": In(1)}
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -41,6 +45,9 @@ class SerialTop(wiring.Component):
         wiring.connect(m, link.sent, transmitter.bytes)
         wiring.connect(m, link.request, accelerator.request)
         wiring.connect(m, accelerator.response, link.response)
+
+        if self.geometry.devices:
+            m.d.comb += [accelerator.raw.eq(self.raw), accelerator.strobe.eq(self.strobe)]
 
         glow = Signal(range(self.glow + 1))
         with m.If(link.error):
