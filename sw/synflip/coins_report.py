@@ -1,5 +1,6 @@
 """``synflip coins``: evidence that the coins are fair, and that the tests would see it if they were not."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,11 +256,12 @@ def summary(
     samples, images, _ = ideal.shape
     right = (ideal.argmax(2) == labels).mean(1)
     lines = [
-        f"Made by `{command}`: {samples:,} network samples of {images} test images on",
-        f"{network}, and {keys:,} keys a source.",
-        f"A verdict is *fair* if no test's p-value, times the number of tests, is below {ALPHA}. Accuracy:",
-        f"of one network sample minus that with `torch.rand`, which is {right.mean():.5f}, and half its 95 %",
-        "interval.",
+        _paragraph(
+            f"Made by `{command}`: {samples:,} network samples of {images} test images on {network},",
+            f"and {keys:,} keys a source. A verdict is *fair* if no test's p-value, times the number of",
+            f"tests, is below {ALPHA}. Accuracy: of one network sample minus that with `torch.rand`,",
+            f"which is {right.mean():.5f}, and half its 95 % interval.",
+        ),
         "",
         "| source | | words | network | accuracy | spread of the logits |",
         "|---|---|---|---|---|---|",
@@ -274,9 +276,11 @@ def summary(
         )
     lines += [
         "",
-        "How far the network's numbers are from those with `torch.rand`. Where nothing was found: no effect",
-        "of that kind, on any image and class, is larger, with 95 % confidence. Else, in bold: the least",
-        "likely effect and its interval.",
+        _paragraph(
+            "How far the network's numbers are from those with `torch.rand`. Where nothing was found:",
+            "no effect of that kind, on any image and class, is larger, with 95 % confidence. Else, in",
+            "bold: the least likely effect and its interval.",
+        ),
         "",
         "| | measure |" + "".join(f" {item.source.name} |" for item in evidence),
         "|---|---|" + "---|" * len(evidence),
@@ -287,9 +291,12 @@ def summary(
     tested = [item for item in evidence if item.words]
     lines += [
         "",
-        f"Min-entropy of a key bit, from {min(ESTIMATED_BITS, keys * KEY_BITS):,} of them (SP 800-90B,",
-        "section 6.3; bounds, which are below 1 for fair bits too), and the length of the shortest LFSR that",
-        f"makes {min(REGISTER_BITS, keys):,} values of bit 0 of a key: half of that if nothing is linear.",
+        _paragraph(
+            f"Min-entropy of a key bit, from {min(ESTIMATED_BITS, keys * KEY_BITS):,} of them (SP 800-90B,",
+            "section 6.3; bounds, which are below 1 for fair bits too), and the length of the shortest",
+            f"LFSR that makes {min(REGISTER_BITS, keys):,} values of bit 0 of a key: half of that if nothing",
+            "is linear.",
+        ),
         "",
         "| source |" + "".join(f" {name} |" for name in ESTIMATORS) + " shortest LFSR |",
         "|---|" + "---|" * (len(ESTIMATORS) + 1),
@@ -322,6 +329,10 @@ def details(evidence: list[Evidence]) -> str:
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def _paragraph(*parts: str) -> str:
+    return textwrap.fill(" ".join(parts), 118, break_long_words=False, break_on_hyphens=False)
 
 
 def _verdict(findings: list[Finding]) -> str:

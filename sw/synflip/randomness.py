@@ -17,9 +17,10 @@ from synflip.spec.coins import word_taps
 #: (output, bit) -> the three key bits whose XOR is that bit of the output's word.
 Taps = Callable[[int, int], tuple[int, int, int]]
 ALPHA = 0.001  # of all tests of one source together
-LANES = 24  # of one tile, that are tested
+LANES = 24  # of one tile, that are tested; among them
+NEAR_LANES = (0, 1, 2, 3, 16, 17, 32, 48)
 ROWS = 512  # keys between words of different network samples
-PAIRS, TRIPLES = 200, 300  # drawn of each direction
+PAIRS, TRIPLES = 200, 300  # of each direction, at most
 
 
 @dataclass(frozen=True)
@@ -87,39 +88,47 @@ def word_findings(
     keys: NDArray[np.uint64], bits: int = 4, taps: Taps = word_taps, seed: int = 0
 ) -> Iterator[Finding]:
     """Words of ``bits`` bits: uniform; and pairs and triples of them independent, between lanes of a tile,
-    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart)."""
+    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Half of the pairs and triples are
+    neighbours, the others drawn."""
     rng = np.random.default_rng(seed)
     levels = 1 << bits
-    lanes = np.sort(rng.choice(64, LANES, replace=False))
-    tiles = np.arange(16)
-    outputs = np.concatenate([lanes, *(lanes[:2] + 64 * tile for tile in tiles[1:])])
-    table = np.asfortranarray(words(keys, outputs, bits, taps).astype(np.int64))
+    others = np.setdiff1d(np.arange(64), NEAR_LANES)
+    lanes = np.sort([*NEAR_LANES, *rng.choice(others, LANES - len(NEAR_LANES), replace=False)])
+    outputs = [*lanes, *(lane + 64 * tile for lane in lanes[:2] for tile in range(1, 16))]
+    table = np.asfortranarray(words(keys, np.array(outputs), bits, taps).astype(np.int64))
     yield _uniform(f"{bits}-bit words", table.reshape(-1), levels)
+    samples = min(len(keys) // ROWS, 64) // 2
     # A word is a column of the table and a distance in keys.
-    others = {
+    directions = {
         "lanes": [(column, 0) for column in range(LANES)],
-        "tiles": [(0, 0), (1, 0)] + [(column, 0) for column in range(LANES, len(outputs))],
-        "rows": [(column, away) for column in range(3) for away in range(32)],
-        "samples": [
-            (column, away * ROWS) for column in range(3) for away in range(min(len(keys) // ROWS, 64) // 2)
+        "tiles": [
+            (column, 0)
+            for lane in (0, 1)
+            for column in (lane, *range(LANES + 15 * lane, LANES + 15 * lane + 15))
         ],
+        "rows": [(column, away) for column in range(3) for away in range(32)],
+        "samples": [(column, away * ROWS) for column in range(3) for away in range(samples)],
     }
-    for group, (name, tried) in ((2, ("pairs", PAIRS)), (3, ("triples", TRIPLES))):
-        # At least five expected in each cell: of few keys only the top bits.
+    for group, (name, count) in ((2, ("pairs", PAIRS)), (3, ("triples", TRIPLES))):
+        # At least ten expected in each cell: of few keys only the top bits.
         kept = min(bits, int(np.log2(len(keys) / 10)) // group)
         top = table >> (bits - kept)
-        for direction, places in others.items():
-            chosen = {tuple(sorted(rng.choice(len(places), group, replace=False))) for _ in range(tried)}
+        for direction, places in directions.items():
+            near = [tuple(range(first, first + group)) for first in range(len(places) - group + 1)]
+            chosen = {near[i] for i in rng.permutation(len(near))[: count // 2]}
+            chosen |= {
+                tuple(sorted(rng.choice(len(places), group, replace=False))) for _ in range(count // 2)
+            }
             found = [
                 _joint([top[away:, column] for column, away in (places[i] for i in one)], 1 << kept)
                 for one in sorted(chosen)
             ]
-            p = min(found, key=lambda one: one[1])
+            effect, p = min(found, key=lambda one: one[1])
             yield Finding(
                 f"{name}: {len(found)} {name} of {direction}",
                 "largest chi-square / freedom",
-                p[0],
-                min(1.0, p[1] * len(found)),
+                effect,
+                min(1.0, p * len(found)),
             )
 
 
