@@ -10,7 +10,9 @@ from synflip.cli import main
 from synflip.errors import SynflipError
 from synflip.junctions import SourceSettings
 from synflip.mtj import Junctions
+from synflip.serial_port import open_serial
 from synflip.spec.geometry import Geometry
+from synflip_sim.pty_device import PtyDevice
 from synflip_sim.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
@@ -143,6 +145,23 @@ def test_a_bad_device_that_cannot_be_cut_out_is_named():
         found = calibration.calibrate(device, captures=4)
         assert found.left_out == [1]
         assert calibration.apply(device, found) == [1]
+
+
+def test_over_a_serial_line(tmp_path):
+    """The same through a UART: the driver, and the pins of the gateware behind it."""
+    small = Geometry(
+        16, 1, bits=2, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, image_slots=2, devices=3
+    )
+    model = Junctions(3, seed=6, stuck={1: (0, 0)})
+    with PtyDevice(small, junctions=model) as line:
+        arguments = ["calibrate", "--device", line.path, "--captures", "1", "--apply"]
+        assert main([*arguments, "--out", str(tmp_path / "j.json")]) == 0
+        with open_serial(line.path) as device:
+            assert junctions.used(device) == {0, 2}
+            written = calibration.read_settings(tmp_path / "j.json").words(3)
+            assert {name: device.read_register(name) for name in written} == written
+    content = json.loads((tmp_path / "j.json").read_text())
+    assert content["left_out"] == [1] and content["accelerator"] == line.path
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
