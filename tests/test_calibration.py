@@ -65,16 +65,17 @@ def test_a_proposed_fold_gives_the_entropy_that_was_asked_for(mismatch, correlat
 
 
 def test_intervals_hold_the_truth():
-    inside = []
+    """Of bits so correlated that an interval made for independent ones would hold it in 74 % of the cases."""
+    biases, correlations = 0, 0
     for seed in range(60):
-        model = Junctions(1, seed=seed, mismatch=0.004, correlation=0.2)
+        model = Junctions(1, seed=seed, mismatch=0.004, correlation=0.5)
         found = measure(0, model.bits(8192)[:, 0])
         low, high = found.bias_interval
-        inside.append(low <= model.probability[0] - 0.5 <= high)
+        biases += low <= model.probability[0] - 0.5 <= high
         low, high = found.correlation_interval
-        inside.append(low <= 0.2 <= high)
-    # 95 % of 120: fewer than 106 has a probability below 0.001, and independent bits' intervals hold fewer.
-    assert sum(inside) >= 106
+        correlations += low <= 0.5 <= high
+    # 95 % of 60 is 57, give or take 1.7.
+    assert biases >= 52 and correlations >= 52
 
 
 def test_the_report_s_junctions_are_folded_as_calibration_proposes():

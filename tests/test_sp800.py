@@ -1,5 +1,7 @@
 """NIST's tests and estimates against the worked examples of the standards, and on bits that are known."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -38,6 +40,59 @@ def bits(text: str) -> np.ndarray:
 )
 def test_examples_of_sp_800_22(found, printed):
     np.testing.assert_allclose(np.atleast_1d(found), printed, atol=2e-6)
+
+
+def digits_of_e(count: int) -> np.ndarray:
+    """Binary digits of e, 10.1011..., of the series of 1 / k!, summed by halves."""
+
+    def split(first: int, past: int) -> tuple[int, int]:
+        if past - first == 1:
+            return 1, past
+        middle = (first + past) // 2
+        (p, q), (r, t) = split(first, middle), split(middle, past)
+        return p * t + r, q * t
+
+    guard, terms = 64, 1
+    while math.lgamma(terms + 1) / math.log(2) < count + guard:
+        terms *= 2
+    p, q = split(0, terms)
+    digits = ((p + q) << (count + guard - 2)) // q >> guard
+    return np.frombuffer(bin(digits)[2:].encode(), dtype=np.uint8) - ord("0")
+
+
+#: Appendix B of SP 800-22 rev. 1a: the first 1,000,000 binary digits of e.
+P_OF_E = {
+    "frequency": [0.953749],
+    "block frequency": [0.211072],
+    "runs": [0.561917],
+    "longest run": [0.718945],
+    "matrix rank": [0.306156],
+    "spectral": [0.847187],
+    "serial": [0.766182, 0.462921],
+    "approximate entropy": [0.700073],
+    "cumulative sums": [0.669887, 0.724266],
+}
+
+
+@pytest.fixture(scope="module")
+def e():
+    digits = digits_of_e(1_000_000)
+    assert digits[:20].tolist() == bits("10101101111110000101").tolist()
+    return digits
+
+
+@pytest.mark.parametrize("name", P_OF_E)
+def test_a_million_digits_of_e(name, e):
+    found = sp800_22.serial(e, 16) if name == "serial" else sp800_22.TESTS[name](e)
+    # The standard's longest runs have shares rounded to four places.
+    np.testing.assert_allclose(
+        np.atleast_1d(found), P_OF_E[name], atol=1e-3 if name == "longest run" else 2e-6
+    )
+
+
+def test_linear_complexity_of_e(e):
+    """The standard rounds 1/96 to 0.01047."""
+    assert sp800_22.linear_complexity(e, 500, 2000) == pytest.approx(0.826335, abs=1e-3)
 
 
 def test_the_register_of_the_example():
