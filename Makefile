@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test proof mutants lint coverage install clean
+.PHONY: help demo test proof mutants lint coverage coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -47,6 +47,14 @@ lint: $(INSTALLED) ## ruff (lint and format) and mypy
 
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
 	@$(BIN)/python -m synflip_sim.coverage docs/coverage.md
+
+coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (half an hour, SYNFLIP_DATA); writes docs/coins.md
+	@mkdir -p out
+	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/coins.md
+	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/coins.md
+	@$(BIN)/synflip rates --data fashion-mnist --out out/rates-fashion.md --page docs/coins.md
+	@$(BIN)/synflip coins --out out/coins --page docs/coins.md --picture docs/images/coins.png
+	@$(BIN)/synflip coins --data fashion-mnist --out out/coins-fashion --page docs/coins.md
 
 install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
 

@@ -28,6 +28,9 @@ COMMANDS = (
     "images",
     "simulate",
     "coins",
+    "coin-cost",
+    "calibrate",
+    "rates",
     "info",
 )
 

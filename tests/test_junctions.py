@@ -1,6 +1,8 @@
 """Tunnel junctions: the model of them, and the accelerator that they feed, replayed by the golden model."""
 
 import itertools
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from synflip.junctions import SourceAlarm, SourceSettings
 from synflip.mtj import BLOCK, Junctions, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
+from synflip_hdl.verilog import convert, convert_axi, convert_serial
 from synflip_sim.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
@@ -180,3 +183,52 @@ def test_captured_bits_are_the_device_s():
             assert len(bits) == 1 << 14 and text in whole
         with pytest.raises(SynflipError, match="no junction 5"):
             junctions.capture(device, 5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [convert, convert_axi, lambda geometry: convert_serial(geometry, 4, 1)],
+    ids=["bare", "axi", "uart"],
+)
+def test_the_pins_are_there_behind_every_front_end(make):
+    small = replace(GEOMETRY, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, log_depth=64)
+    text = make(small)
+    assert re.search(r"^  input \[4:0\] raw;$", text, re.MULTILINE)
+    assert re.search(r"^  input strobe;$", text, re.MULTILINE)
+    if make is not convert:
+        accelerator = text[text.index(" accelerator (") :]
+        accelerator = accelerator[: accelerator.index(");\n")]
+        assert ".raw(raw)" in accelerator and ".strobe(strobe)" in accelerator
+    text = make(replace(small, devices=0))
+    assert not re.search(r"^  input .*(raw|strobe);$", text, re.MULTILINE)
+
+
+def test_an_alarm_does_not_keep_the_accelerator_from_opening():
+    rng = np.random.default_rng(8)
+    model, pixels = network(rng), images(rng, 4)
+    bad = Junctions(5, seed=7, stuck={device: (0, 1) for device in range(4)})
+    with open_verilator(GEOMETRY, say=lambda text: None, junctions=bad) as device:
+        assert "1 of 5 tunnel junctions work, 3 must" in junctions.describe(device)
+        assert junctions.used(device) == {4}
+        device.load(model)
+        with pytest.raises(SourceAlarm, match=r"stuck: 0, 1, 2, 3$"):
+            device.infer(pixels, 1, 0)
+        keys = rng.integers(0, 2**64, (2, 48), dtype=np.uint64)
+        assert device.infer(pixels, 2, 0, keys=keys).votes.sum() == 8
+
+
+def test_junctions_as_text():
+    model = Junctions.parse(
+        4, "seed=3, mismatch=0.02,drift=0.001,temperature=310,correlation=0.1,stuck=1,stuck=3"
+    )
+    want = Junctions(4, 3, mismatch=0.02, drift=0.001, temperature=310.0, correlation=0.1)
+    want.stuck = {1: (0, 0), 3: (0, 0)}
+    np.testing.assert_array_equal(model.bits(3000), want.bits(3000))
+    assert Junctions.parse(2, "") == Junctions(2, 0)
+    for text, message in (
+        ("x=1", "is not NAME=NUMBER"),
+        ("seed=1.5", "is not NAME"),
+        ("stuck=4", "no junction 4"),
+    ):
+        with pytest.raises(SynflipError, match=message):
+            Junctions.parse(4, text)

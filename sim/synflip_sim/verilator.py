@@ -36,9 +36,7 @@ class VerilatorTransport:
         self._library.synflip_wait.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
         self._bench: int | None = self._library.synflip_open()
         if junctions is not None:
-            self._raw_source = RAW_SOURCE(lambda words, count: _fill(junctions, words, count))
-            self._library.synflip_junctions.argtypes = [ctypes.c_void_p, RAW_SOURCE, ctypes.c_int64]
-            self._library.synflip_junctions(self._bench, self._raw_source, period)
+            self._raw_source = drive_junctions(self._library, self._bench, junctions, period)
 
     @property
     def bench(self) -> int:
@@ -86,6 +84,15 @@ class VerilatorTransport:
             raise BusError(f"the simulated accelerator did not answer a {what} at {address:#x}")
         if failed >= 0:
             raise BusError(f"the simulated accelerator refused a {what} at {address + failed:#x}")
+
+
+def drive_junctions(library: ctypes.CDLL, bench: int | None, junctions: Junctions, period: int = 4) -> Any:
+    """Have a bench's raw inputs driven, a bit of each every ``period`` clock cycles. Returns what must live
+    as long as the bench."""
+    source = RAW_SOURCE(lambda words, count: _fill(junctions, words, count))
+    library.synflip_junctions.argtypes = [ctypes.c_void_p, RAW_SOURCE, ctypes.c_int64]
+    library.synflip_junctions(bench, source, period)
+    return source
 
 
 def _fill(junctions: Junctions, words: Any, count: int) -> None:

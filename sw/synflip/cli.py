@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__
+from synflip import __version__, cli_coins
+from synflip.console import console as _console
+from synflip.console import printable as _printable
+from synflip.console import table as _table
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.console import Console
 
     from synflip.result import Result
     from synflip.spec.geometry import Geometry
@@ -565,41 +567,7 @@ def simulate(geometry: GeometryOption = "16x2", bits: Bits = 4) -> None:
             time.sleep(1)
 
 
-@app.command()
-def coins(
-    out: Annotated[Path, typer.Option(help="Folder for coins.md and coins.png.")] = Path("out/coins"),
-    samples: Annotated[int, typer.Option(min=100, help="Network samples of each source.")] = 100_000,
-    count: Annotated[int, typer.Option("--images", min=1, help="Test images of the digits data.")] = 16,
-    keys: Annotated[int, typer.Option(min=1000, help="Keys of each source that are tested.")] = 1_000_000,
-    seed: Seed = 1,
-) -> None:
-    """Test the coins of every key source, and what they do to a network, against ideal coins.
-
-    Trains a small network on the digits data. Takes some minutes a source; --samples 3000 is a quick look.
-    Exit status 0 if and only if the fair sources pass and the unfair ones, there to show that the tests can
-    fail, do not.
-
-    Example: synflip coins --out out/coins
-    """
-    from synflip import coins_report
-    from synflip.demo import train_digits
-    from synflip.files import replacing
-
-    data, model, _ = train_digits()
-    pixels, labels = data.test_images[:count], data.test_labels[:count]
-    evidence, ideal = coins_report.gather(model, pixels, samples, keys, seed)
-    command = f"synflip coins --samples {samples} --images {len(pixels)} --keys {keys} --seed {seed}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
-    with replacing(out / "coins.md") as partial:
-        partial.write_text(coins_report.markdown(evidence, labels, ideal, command, keys))
-    coins_report.draw(evidence, ideal, out / "coins.png")
-    rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]
-    _table("Coins", *rows, ("wrote", str(out)))
-    if any(item.fair != item.source.fair for item in evidence):
-        raise SynflipError(f"a verdict is not the one expected: see {out / 'coins.md'}")
+app.add_typer(cli_coins.app)
 
 
 @app.command()
@@ -721,32 +689,6 @@ def _why_no_cycles(
     except SynflipError as error:
         return f"not predicted: {error}"
     return "not predicted"
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False)
-
-
-def _table(title: str, *rows: tuple[str, str]) -> None:
-    """Names and values under a title. What comes from files is shown without markup or control characters."""
-    from rich.table import Table
-    from rich.text import Text
-
-    console = _console()
-    console.print(Text(_printable(title), style="bold"), soft_wrap=True)
-    table = Table(show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(Text(_printable(name)), Text(_printable(value)))
-    console.print(table)
-
-
-def _printable(text: str) -> str:
-    """One line, without control characters: names in files must not drive a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
 
 
 def _fail(message: str, status: int) -> int:

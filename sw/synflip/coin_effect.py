@@ -14,6 +14,8 @@ from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy
 
 GROUP = 16  # network samples of a vote whose entropy is looked at
+LEVEL = 0.95  # of confidence intervals
+LEVEL_Z = float(stats.norm.isf((1 - LEVEL) / 2))
 #: Signed coins [J, I] of every layer, one network sample a call.
 Flips = Callable[[], list[torch.Tensor]]
 Report = Callable[[int], None]
@@ -65,8 +67,9 @@ def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[Findi
             scale = b.std(0) * b[:, :, other].std(0)
             yield _worst(name, "correlation", *_two_means(a * a[:, :, other], b * b[:, :, other]), scale)
     yield _worst("third moment of a logit", "difference / spread^3", *_two_means(a**3, b**3), b.std(0) ** 3)
+    yield _distributions(have, ideal)
     lag = (a[1:] * a[:-1]).mean(0) / np.maximum(a.var(0), 1e-12)
-    yield _worst("one sample and the next", "correlation", lag, lag * np.sqrt(len(a)), np.ones_like(lag))
+    yield _worst("one sample and the next", "correlation", lag, np.full_like(lag, len(a) ** -0.5), 1.0)
 
     votes = [_votes(part) for part in (have, ideal)]
     p_values, effects = [], []
@@ -76,13 +79,70 @@ def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[Findi
         p_values.append(float(stats.chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0)
         shares = table / table.sum(1, keepdims=True)
         effects.append(float(np.abs(shares[0] - shares[1]).sum() / 2))
-    yield _of_many("votes of an image", "total variation", effects, p_values)
-    p_values, effects = [], []
-    for image in range(have.shape[1]):
-        first, second = (_group_entropies(part[:, image]) for part in votes)
-        p_values.append(float(stats.ks_2samp(first, second).pvalue))
-        effects.append(float(first.mean() - second.mean()))
-    yield _of_many(f"entropy of {GROUP} votes", "difference, bits", effects, p_values)
+    worst = int(np.argmin(p_values))
+    yield Finding(
+        "votes of an image",
+        "total variation",
+        effects[worst],
+        min(1.0, p_values[worst] * len(p_values)),
+    )
+    # One more vote for and one against (Agresti and Caffo 2000): few votes must not look certain.
+    rare = [(part.sum(0) + 1) / (len(part) + 2) for part in votes]
+    error = np.sqrt(sum(share * (1 - share) / (len(have) + 2) for share in rare))
+    yield _worst("share of a class's votes", "difference", rare[0] - rare[1], error, 1.0)
+
+    entropies = [np.stack([_group_entropies(part[:, i]) for i in range(have.shape[1])], 1) for part in votes]
+    p_values = [
+        float(stats.ks_2samp(*both, method="asymp").pvalue)
+        for both in zip(*(part.T for part in entropies), strict=True)
+    ]
+    name = f"entropy of {GROUP} votes"
+    yield _worst(name, "difference of means, bits", *_two_means(*entropies), 1.0)
+    distance = [_distance(*both) for both in zip(*(part.T for part in entropies), strict=True)]
+    worst = int(np.argmin(p_values))
+    yield Finding(
+        f"{name}, its distribution",
+        "distance (Kolmogorov, Smirnov)",
+        distance[worst],
+        min(1.0, p_values[worst] * len(p_values)),
+    )
+
+
+def accuracy(
+    have: NDArray[np.int32], ideal: NDArray[np.int32], labels: NDArray[np.integer]
+) -> tuple[float, float]:
+    """Accuracy of one network sample minus that with ideal coins, and half its 95 % interval."""
+    right = [(part.argmax(2) == labels).mean(1) for part in (have, ideal)]
+    difference, error = _two_means(*(part[:, None] for part in right))
+    return float(difference[0]), float(LEVEL_Z * error[0])
+
+
+def _distributions(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Finding:
+    """The largest distance between distribution functions of a logit. Each is known to within an eps
+    (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant), however many values there are."""
+    places = [(i, c) for i in range(have.shape[1]) for c in range(have.shape[2])]
+    distances = np.array([_distance(have[:, i, c], ideal[:, i, c]) for i, c in places])
+    # P(two samples of n are as far apart) <= 2 exp(-n d^2): Kolmogorov's series is below its first term.
+    p = float(np.min(np.minimum(1.0, 2 * np.exp(-len(have) * distances**2))))
+    eps = float(np.sqrt(np.log(4 * len(places) / (1 - LEVEL)) / (2 * len(have))))
+    worst = float(distances.max())
+    interval = (max(worst - 2 * eps, 0.0), worst + 2 * eps)
+    return Finding(
+        "distribution of a logit",
+        "distance (Kolmogorov, Smirnov)",
+        worst,
+        min(1.0, p * len(places)),
+        interval,
+        interval[1],
+    )
+
+
+def _distance(a: NDArray[np.number], b: NDArray[np.number]) -> float:
+    """Largest difference of the distribution functions of two samples."""
+    first, second = np.sort(a), np.sort(b)
+    values = np.concatenate([first, second])
+    below = [np.searchsorted(part, values, side="right") / len(part) for part in (first, second)]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def _votes(part: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -98,23 +158,33 @@ def _group_entropies(votes: NDArray[np.int64]) -> NDArray[np.float64]:
 def _two_means(
     a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Differences of the means over the first axis, and in standard errors."""
-    difference = a.mean(0) - b.mean(0)
-    error = np.sqrt(a.var(0) / len(a) + b.var(0) / len(b))
-    return difference, difference / np.maximum(error, 1e-12)
+    """Differences of the means over the first axis, and their standard errors."""
+    return a.mean(0) - b.mean(0), np.sqrt(a.var(0) / len(a) + b.var(0) / len(b))
 
 
 def _worst(
     name: str,
     measure: str,
     differences: NDArray[np.float64],
-    z: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    scale: NDArray[np.float64] | float,
 ) -> Finding:
-    effects = differences / np.maximum(scale, 1e-12)
-    return _of_many(name, measure, effects.reshape(-1).tolist(), (2 * stats.norm.sf(np.abs(z))).reshape(-1))
-
-
-def _of_many(name: str, measure: str, effects: list[float], p_values) -> Finding:  # type: ignore[no-untyped-def]
-    worst = int(np.argmin(p_values))
-    return Finding(name, measure, effects[worst], min(1.0, float(p_values[worst]) * len(p_values)))
+    """The least likely of many differences, in units of ``scale``. Where nothing varies, as in the logits of
+    an image that no coin can change, there is nothing to test."""
+    scales = np.broadcast_to(scale, differences.shape)
+    varies = (errors > 1e-12) & (scales > 1e-12)
+    z = np.where(
+        varies, differences / np.maximum(errors, 1e-12), np.where(np.abs(differences) > 1e-9, np.inf, 0)
+    )
+    effects = np.where(varies, differences / np.maximum(scales, 1e-12), differences).reshape(-1)
+    half = np.where(varies, errors / np.maximum(scales, 1e-12), 0).reshape(-1)
+    half = half * float(stats.norm.isf((1 - LEVEL) / 2 / effects.size))
+    worst = int(np.abs(z).argmax())
+    return Finding(
+        name,
+        measure,
+        float(effects[worst]),
+        min(1.0, float(2 * stats.norm.sf(np.abs(z).max())) * effects.size),
+        (float(effects[worst] - half[worst]), float(effects[worst] + half[worst])),
+        float((np.abs(effects) + half).max()),
+    )

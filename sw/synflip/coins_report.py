@@ -1,7 +1,8 @@
 """``synflip coins``: evidence that the coins are fair, and that the tests would see it if they were not."""
 
+import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip import coin_effect
+from synflip import coin_effect, sp800_22, sp800_90b
 from synflip.files import replacing
 from synflip.golden import CoinPlanes, Golden
 from synflip.mtj import Junctions
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
 BLOCK_KEYS = 1 << 16
 DEVICES = 16
+ESTIMATED_BITS = 1_000_000  # that min-entropy is estimated from: as many as SP 800-90B wants
+REGISTER_BITS = 1024  # of one key bit, of which the shortest LFSR is sought
+JUMPS = 1 << 20  # steps up to which jumps are compared with stepping
+#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
+TEXTBOOK_TAPS = (0, 1, 3, 4)
+
+ESTIMATORS: dict[str, Callable[[NDArray[np.uint8]], float]] = {
+    "most common value": sp800_90b.most_common,
+    "collision": sp800_90b.collision,
+    "Markov": sp800_90b.markov,
+    "t-tuple": sp800_90b.t_tuple,
+}
 
 #: (first key, how many) -> keys. Calls come in ascending order, without gaps.
 Keys = Callable[[int, int], NDArray[np.uint64]]
@@ -44,12 +57,19 @@ class Source:
 
 @dataclass
 class Evidence:
-    """Findings on one source. ``logits``: [S, N, C] of the network with its coins."""
+    """Findings on one source. ``logits``: [S, N, C] of the network with its coins.
+
+    entropy: bits of min-entropy of a key bit, by estimator. register: length of the shortest LFSR that makes
+        REGISTER_BITS values of one key bit, half of that if nothing linear is behind them.
+        No verdict hangs on it.
+    """
 
     source: Source
     words: list[Finding]
     network: list[Finding]
     logits: NDArray[np.int32]
+    entropy: dict[str, float] = field(default_factory=dict)
+    register: int = 0
 
     @property
     def fair(self) -> bool:
@@ -74,10 +94,38 @@ def junction_keys(junctions: Junctions, fold: int) -> Keys:
     return keys
 
 
+def textbook_keys(seed: int) -> Keys:
+    """Key n is the state of one 64-bit LFSR after n shifts by one: bits n .. n + 63 of its sequence."""
+    start = np.array([lfsr.splitmix64(seed)[0] or 1], dtype="<u8")
+    bits = np.unpackbits(start.view(np.uint8), bitorder="little")
+
+    def keys(first: int, count: int) -> NDArray[np.uint64]:
+        nonlocal bits
+        while bits.size < first + count + KEY_BITS:
+            # A polynomial's square has its exponents doubled, so a recurrence with wide steps makes many bits
+            # at once.
+            wide = 1 << ((bits.size // KEY_BITS).bit_length() - 1)
+            length = wide * (KEY_BITS - max(TEXTBOOK_TAPS))
+            starts = [bits.size - wide * (KEY_BITS - tap) for tap in TEXTBOOK_TAPS]
+            parts = [bits[start : start + length] for start in starts]
+            bits = np.concatenate([bits, np.bitwise_xor.reduce(parts)])
+        windows = bits[first : first + count + KEY_BITS - 1].astype(np.uint64)
+        width = 1
+        while width < KEY_BITS:
+            windows = windows[:-width] | windows[width:] << np.uint64(width)
+            width *= 2
+        return windows
+
+    return keys
+
+
+#: Junctions that differ, drift and remember a little, and the fold that ``calibration`` proposes for them.
+REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
+BIASED = {"mismatch": 0.01, "drift": 0.001, "correlation": 0.05}
+
+
 def sources() -> list[Source]:
     """The sources of the report: the ones that should be fair, and ones that should be caught."""
-    real = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}
-    biased = {"mismatch": 0.01, "drift": 0.001, "correlation": 0.05}
 
     def of_lfsr(seed: int) -> Keys:
         return lambda first, count: lfsr_keys(seed, first, count)
@@ -86,17 +134,19 @@ def sources() -> list[Source]:
         generator = np.random.default_rng(seed)
         return lambda first, count: generator.integers(0, 1 << 64, count, dtype=np.uint64)
 
-    def mtj(fold: int, **physics: float) -> Callable[[int], Keys]:
+    def mtj(fold: int, physics: dict[str, float]) -> Callable[[int], Keys]:
         return lambda seed: junction_keys(Junctions(DEVICES, seed, **physics), fold)  # type: ignore[arg-type]
 
+    xor = f"{DEVICES} junctions, {REAL_FOLD} raw bits XORed into one"
+    register = "one 64-bit LFSR, a shift a row; word j from bit j"
     return [
         Source("lfsr", "LFSR113, the contract's words", True, of_lfsr),
-        Source("mtj", f"{DEVICES} junctions, three raw bits XORed into one", True, mtj(3, **real)),
+        Source("mtj", xor, True, mtj(REAL_FOLD, REAL)),
         Source("host", "keys of numpy's PCG64 generator, the contract's words", True, of_numpy),
         Source("ideal", "torch.rand for every coin, with another seed: the tests' own error", True, None),
         Source("one word", "one word shared by all lanes of a row", False, of_lfsr, _one_word),
-        Source("shift by one", "one LFSR, lane j's word starts at bit j", False, of_lfsr, _shift_by_one),
-        Source("mtj unfolded", "biased, correlated junctions, raw bits as they are", False, mtj(1, **biased)),
+        Source("shift by one", register, False, textbook_keys, _from_bit),
+        Source("mtj unfolded", "biased, correlated junctions, raw bits as they are", False, mtj(1, BIASED)),
     ]
 
 
@@ -104,7 +154,7 @@ def _one_word(output: int, bit: int) -> tuple[int, int, int]:
     return word_taps(0, bit)
 
 
-def _shift_by_one(output: int, bit: int) -> tuple[int, int, int]:
+def _from_bit(output: int, bit: int) -> tuple[int, int, int]:
     return ((output + bit) % KEY_BITS,) * 3
 
 
@@ -129,13 +179,33 @@ def flips(model: CompiledModel, source: Source, seed: int) -> coin_effect.Flips:
     return lambda: next(endless)
 
 
-def jumps_agree(seed: int, steps: int) -> bool:
-    """Whether jumping ahead in the key sequence arrives where stepping does, at every power of two."""
-    stepped = lfsr_keys(seed, 0, steps)
-    places = [1 << power for power in range(steps.bit_length() - 1)]
-    return all(int(lfsr_keys(seed, place, 1)[0]) == int(stepped[place]) for place in places) and bool(
-        lfsr.jump(lfsr.seed_state(seed), 0) == lfsr.seed_state(seed)
+def jumps_agree(seed: int, steps: int, report: Callable[[int], None] = lambda done: None) -> bool:
+    """Whether jumping ahead arrives where stepping does: after every power of two of steps up to ``steps``,
+    and the keys on the way, made by jumps, are outputs of the stepped states."""
+    state = lfsr.seed_state(seed)
+    jumped = lfsr_keys(seed, 0, -(-steps // 2))
+    outputs = (
+        np.stack([jumped & np.uint64(lfsr.MASK32), jumped >> np.uint64(32)], axis=1).reshape(-1).tolist()
     )
+    for step in range(1, steps + 1):
+        state = lfsr.step(state)
+        if lfsr.output(state) != outputs[step - 1]:
+            return False
+        if step & (step - 1) == 0:
+            if lfsr.jump(lfsr.seed_state(seed), step) != state:
+                return False
+            report(step)
+    return True
+
+
+def key_and_word_findings(keys: NDArray[np.uint64], bits: int, taps: Taps) -> list[Finding]:
+    """Every test on keys and on the words of ``bits`` bits that they give."""
+    return [*key_findings(keys), *sp800_22.findings(key_bits(keys)), *word_findings(keys, bits, taps)]
+
+
+def key_bits(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The keys as one sequence of bits, bit 0 of each first."""
+    return np.unpackbits(keys.astype("<u8").view(np.uint8), bitorder="little")
 
 
 def gather(
@@ -161,71 +231,155 @@ def gather(
         evidence = []
         for number, source in enumerate(every, 1):
             found = run(number, flips(model, source, seed), source.name)
-            words: list[Finding] = []
+            item = Evidence(source, [], list(coin_effect.compare(found, ideal)), found)
             if source.keys is not None:
                 drawn = source.keys(seed)(0, keys)
-                words = [*key_findings(drawn), *word_findings(drawn, model.bits, source.taps)]
-            evidence.append(Evidence(source, words, list(coin_effect.compare(found, ideal)), found))
+                item.words = key_and_word_findings(drawn, model.bits, source.taps)
+                sequence = key_bits(drawn[: -(-ESTIMATED_BITS // KEY_BITS)])
+                item.entropy = {name: estimate(sequence) for name, estimate in ESTIMATORS.items()}
+                one = (drawn[:REGISTER_BITS] & np.uint64(1)).astype(np.uint8)
+                item.register = sp800_22.shortest_register(one)
+            evidence.append(item)
     return evidence, ideal
 
 
-def markdown(
-    evidence: list[Evidence], labels: NDArray[np.integer], ideal: NDArray[np.int32], command: str, keys: int
+def summary(
+    evidence: list[Evidence],
+    ideal: NDArray[np.int32],
+    labels: NDArray[np.integer],
+    network: str,
+    command: str,
+    keys: int,
+    jumps: bool,
 ) -> str:
-    """The report as a page."""
+    """The main tables. network: what was run; jumps: whether they agree with stepping."""
     samples, images, _ = ideal.shape
+    right = (ideal.argmax(2) == labels).mean(1)
     lines = [
-        "# Evidence on the coins",
+        _paragraph(
+            f"Made by `{command}`: {samples:,} network samples of {images} test images on {network},",
+            f"and {keys:,} keys a source. A verdict is *fair* if no test's p-value, times the number of",
+            f"tests, is below {ALPHA}. Accuracy: of one network sample minus that with `torch.rand`,",
+            f"which is {right.mean():.5f}, and half its 95 % interval.",
+        ),
         "",
-        f"Made by `{command}`: {samples} network samples of {images} images and {keys} keys a source.",
-        f"A verdict is *fair* if no test's p-value, times the number of tests, is below {ALPHA}. Tests on",
-        "words: `synflip.randomness`; on the network: `synflip.coin_effect`, against coins of `torch.rand`.",
-        "",
-        "| source | | words | network | accuracy of one sample, 95 % interval | spread of the logits |",
+        "| source | | words | network | accuracy | spread of the logits |",
         "|---|---|---|---|---|---|",
     ]
     for item in evidence:
-        words = "-" if not item.words else "fair" if verdict(item.words) else "**not fair**"
-        network = "fair" if verdict(item.network) else "**not fair**"
-        right = (item.logits.argmax(2) == labels).mean(1)
-        accuracy, error = right.mean(), 1.96 * right.std() / np.sqrt(samples)
+        words = "-" if not item.words else _verdict(item.words)
+        difference, half = coin_effect.accuracy(item.logits, ideal, labels)
         spread = item.logits.std(0).mean() / ideal.std(0).mean()
         lines.append(
-            f"| {item.source.name} | {item.source.what} | {words} | {network} "
-            f"| {accuracy:.5f} ± {error:.5f} | {spread:.4f} of ideal |"
+            f"| {item.source.name} | {item.source.what} | {words} | {_verdict(item.network)} "
+            f"| {difference:+.5f} ± {half:.5f} | {spread:.4f} of ideal |"
         )
-    right = (ideal.argmax(2) == labels).mean(1)
     lines += [
         "",
-        f"Ideal coins: accuracy {right.mean():.5f} ± {1.96 * right.std() / np.sqrt(samples):.5f}.",
+        _paragraph(
+            "How far the network's numbers are from those with `torch.rand`. Where nothing was found:",
+            "no effect of that kind, on any image and class, is larger, with 95 % confidence. Else, in",
+            "bold: the least likely effect and its interval.",
+        ),
+        "",
+        "| | measure |" + "".join(f" {item.source.name} |" for item in evidence),
+        "|---|---|" + "---|" * len(evidence),
     ]
-    for item in evidence:
-        lines += ["", f"## {item.source.name}", "", "| test | what | effect | p |", "|---|---|---|---|"]
-        for finding in (*item.words, *item.network):
-            lines.append(f"| {finding.name} | {finding.measure} | {finding.effect:.3g} | {finding.p:.3g} |")
+    for row in zip(*(item.network for item in evidence), strict=True):
+        if any(finding.bound is not None for finding in row):
+            lines.append(f"| {row[0].name} | {row[0].measure} |" + "".join(f" {_size(one)} |" for one in row))
+    tested = [item for item in evidence if item.words]
+    lines += [
+        "",
+        _paragraph(
+            f"Min-entropy of a key bit, from {min(ESTIMATED_BITS, keys * KEY_BITS):,} of them (SP 800-90B,",
+            "section 6.3; bounds, which are below 1 for fair bits too), and the length of the shortest",
+            f"LFSR that makes {min(REGISTER_BITS, keys):,} values of bit 0 of a key: half of that if nothing",
+            "is linear.",
+        ),
+        "",
+        "| source |" + "".join(f" {name} |" for name in ESTIMATORS) + " shortest LFSR |",
+        "|---|" + "---|" * (len(ESTIMATORS) + 1),
+    ]
+    for item in tested:
+        values = "".join(f" {item.entropy[name]:.4f} |" for name in ESTIMATORS)
+        lines.append(f"| {item.source.name} |{values} {item.register} |")
+    lines += [
+        "",
+        f"Jump-ahead of LFSR113 against {JUMPS:,} steps: keys, and the states after each power of two, "
+        + ("agree." if jumps else "**differ**."),
+    ]
     return "\n".join(lines) + "\n"
 
 
+def details(evidence: list[Evidence]) -> str:
+    """Every finding on every source."""
+    lines = []
+    for item in evidence:
+        lines += [
+            f"## {item.source.name}",
+            "",
+            "| test | what | effect | 95 % | p |",
+            "|---|---|---|---|---|",
+        ]
+        for finding in (*item.words, *item.network):
+            between = "" if finding.interval is None else "{:.3g} .. {:.3g}".format(*finding.interval)
+            lines.append(
+                f"| {finding.name} | {finding.measure} | {finding.effect:.3g} | {between} | {finding.p:.3g} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _paragraph(*parts: str) -> str:
+    return textwrap.fill(" ".join(parts), 118, break_long_words=False, break_on_hyphens=False)
+
+
+def _verdict(findings: list[Finding]) -> str:
+    return "fair" if verdict(findings) else "**not fair**"
+
+
+def _size(finding: Finding) -> str:
+    if finding.bound is None or finding.interval is None:
+        return "-"
+    if finding.p < ALPHA:
+        low, high = finding.interval
+        return f"**{finding.effect:.3g}** ({low:.3g} .. {high:.3g})"
+    return f"{finding.bound:.2g}"
+
+
 def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None:
-    """A PNG: for each source, quantiles of the logits' means and spreads against the ideal ones."""
+    """A PNG: by source of the coins, every logit's mean, spread, and correlation with the next class's,
+    against those with ideal coins."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.0 * len(evidence), 5.6), dpi=110, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(2.7 * len(evidence), 7.6), dpi=100, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(evidence), squeeze=False)
+    axes = figure.subplots(3, len(evidence), squeeze=False)
+    wanted = _moments(ideal)
     for column, item in enumerate(evidence):
-        means = ("mean of a logit", ideal.mean(0), item.logits.mean(0))
-        spreads = ("spread of a logit", ideal.std(0), item.logits.std(0))
-        for row, (name, want, have) in enumerate((means, spreads)):
+        for row, (name, have) in enumerate(_moments(item.logits).items()):
+            want = wanted[name]
             panel: Axes = axes[row, column]
             low, high = float(min(want.min(), have.min())), float(max(want.max(), have.max()))
             panel.plot([low, high], [low, high], color="#8C8C8C", linewidth=1)
-            panel.plot(want.reshape(-1), have.reshape(-1), ".", color="#0072B2", markersize=3)
+            panel.plot(want, have, ".", color="#0072B2", markersize=3)
             panel.set_xlabel(f"{name}, ideal coins", fontsize=8)
             panel.tick_params(labelsize=7)
             if row == 0:
-                state = "fair" if item.fair else "not fair"
-                panel.set_title(f"{item.source.name}: {state}", fontsize=10)
+                panel.set_title(f"{item.source.name}: {'fair' if item.fair else 'not fair'}", fontsize=10)
     with replacing(path) as partial:
         figure.savefig(partial, format="png")
+
+
+def _moments(logits: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
+    """[N * C] of each logit."""
+    centred = logits - logits.mean(0)
+    spread = np.maximum(centred.std(0), 1e-9)
+    both = (centred * np.roll(centred, -1, axis=2)).mean(0) / (spread * np.roll(spread, -1, axis=1))
+    return {
+        "mean of a logit": logits.mean(0).reshape(-1),
+        "spread": spread.reshape(-1),
+        "correlation with the next class": both.reshape(-1),
+    }

@@ -91,6 +91,31 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def replace_section(path: str | Path, name: str, text: str) -> None:
+    """Put ``text`` between a page's lines ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Raises
+    SynflipError if they are not there once each, in this order."""
+    path = Path(path)
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    try:
+        page = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SynflipError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed) or begin in rest or end in before + after:
+        raise SynflipError(f"{path} has no section between the lines {begin} and {end}")
+    with replacing(path) as partial:
+        partial.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if it is not there. Raises SynflipError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {path}: {error.strerror}") from None
+
+
 def write_array(path: str | Path, array: NDArray[np.generic]) -> None:
     """Write ``array`` as ``.npy``. Raises SynflipError."""
     with replacing(path) as partial, partial.open("wb") as file:

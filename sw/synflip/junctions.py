@@ -59,13 +59,25 @@ class SourceSettings:
         }
 
 
-def prepare(device: "Accelerator", settings: SourceSettings | None = None) -> None:
-    """Write the settings and wait for the start-up tests. Raises SourceAlarm if too few devices pass,
-    SynflipError if the accelerator has no junctions or they give no bits."""
+def require_junctions(device: "Accelerator") -> None:
+    """Raises SynflipError if the accelerator has no junctions."""
     if not device.geometry.devices:
         raise SynflipError(f"{device.name} has no tunnel junctions: its keys come from an LFSR")
-    for name, value in (settings or SourceSettings()).words(device.geometry.devices).items():
-        device.write_register(name, value)
+
+
+def prepare(device: "Accelerator", settings: SourceSettings | None = None) -> None:
+    """Write the settings and wait for the start-up tests. Without settings, those that the accelerator was
+    given before stay; after a reset the default ones are written.
+
+    Raises SourceAlarm if too few devices pass, SynflipError if the accelerator has no junctions or they give
+    no bits.
+    """
+    require_junctions(device)
+    if settings is None and not device.read_register("REPETITION_CUTOFF"):
+        settings = SourceSettings()
+    if settings is not None:
+        for name, value in settings.words(device.geometry.devices).items():
+            device.write_register(name, value)
     device.write_register("CONTROL", CONTROL_RETEST)
     deadline = time.monotonic() + device.timeout
     while not device.read_register("WORKING"):
@@ -76,6 +88,12 @@ def prepare(device: "Accelerator", settings: SourceSettings | None = None) -> No
         device.transport.wait()
     if device.read_register("STATUS") & STATUS_ALARM:
         raise SourceAlarm(f"{device.name}: {describe(device)}")
+
+
+def used(device: "Accelerator") -> set[int]:
+    """The junctions whose bits are used."""
+    flags = device.transport.read(address(Region.DEVICES), device.geometry.devices)
+    return {index for index, word in enumerate(flags) if word & 1}
 
 
 def describe(device: "Accelerator") -> str:

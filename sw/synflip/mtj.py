@@ -13,6 +13,7 @@ bits read a time d apart correlate with exp(-d (1/tau0 + 1/tau1)), which here is
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,30 @@ class Junctions:
         self._state = self._random.random(self.count) < 0.5
         self._made = 0
         self._left = np.zeros((0, self.count), np.uint8)
+
+    @classmethod
+    def parse(cls, count: int, text: str) -> "Junctions":
+        """From ``seed=1,mismatch=0.01,correlation=0.05,stuck=3``; a device that is stuck is so at 0, from the
+        start, and ``stuck`` may come again. Raises SynflipError."""
+        values: dict[str, Any] = {"seed": 0, "stuck": {}}
+        names = ("seed", "barrier", "pulse", "mismatch", "drift", "drift_bits", "temperature", "correlation")
+        for setting in filter(None, (part.strip() for part in text.split(","))):
+            name, _, value = (part.strip() for part in setting.partition("="))
+            try:
+                if name == "stuck":
+                    values["stuck"][int(value)] = (0, 0)
+                elif name in names:
+                    values[name] = int(value) if name == "seed" else float(value)
+                else:
+                    raise ValueError
+            except ValueError:
+                raise SynflipError(
+                    f"{setting!r} is not NAME=NUMBER, with one of {', '.join(names)}, stuck"
+                ) from None
+        for device in values["stuck"]:
+            if not 0 <= device < count:
+                raise SynflipError(f"there is no junction {device} to be stuck: there are {count}")
+        return cls(count, **values)
 
     def bits(self, count: int) -> NDArray[np.uint8]:
         """The next ``count`` bits of each device: uint8 [count, devices] of 0 and 1."""

@@ -17,16 +17,26 @@ from synflip.spec.coins import word_taps
 #: (output, bit) -> the three key bits whose XOR is that bit of the output's word.
 Taps = Callable[[int, int], tuple[int, int, int]]
 ALPHA = 0.001  # of all tests of one source together
+LANES = 24  # of one tile, that are tested; among them
+NEAR_LANES = (0, 1, 2, 3, 16, 17, 32, 48)
+ROWS = 512  # keys between words of different network samples
+PAIRS, TRIPLES = 200, 300  # of each direction, at most
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One test. effect: what was measured, in words of ``measure``; p: probability of as much by chance."""
+    """One test. effect: what was measured, in words of ``measure``; p: probability of as much by chance.
+
+    interval: 95 % interval of the effect, of the worst of many widened by their number. bound: no effect of
+    the many is larger than that, with 95 % confidence. None where an effect has no size of its own.
+    """
 
     name: str
     measure: str
     effect: float
     p: float
+    interval: tuple[float, float] | None = None
+    bound: float | None = None
 
 
 def verdict(findings: list[Finding]) -> bool:
@@ -77,49 +87,60 @@ def key_findings(keys: NDArray[np.uint64]) -> Iterator[Finding]:
 def word_findings(
     keys: NDArray[np.uint64], bits: int = 4, taps: Taps = word_taps, seed: int = 0
 ) -> Iterator[Finding]:
-    """Words of ``bits`` bits: uniform, and pairs and triples of them independent, in each direction."""
+    """Words of ``bits`` bits: uniform; and pairs and triples of them independent, between lanes of a tile,
+    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Half of the pairs and triples are
+    neighbours, the others drawn."""
     rng = np.random.default_rng(seed)
     levels = 1 << bits
-    lanes = np.sort(rng.choice(1024, 24, replace=False))
-    table = words(keys, lanes, bits, taps)
+    others = np.setdiff1d(np.arange(64), NEAR_LANES)
+    lanes = np.sort([*NEAR_LANES, *rng.choice(others, LANES - len(NEAR_LANES), replace=False)])
+    outputs = [*lanes, *(lane + 64 * tile for lane in lanes[:2] for tile in range(1, 16))]
+    table = np.asfortranarray(words(keys, np.array(outputs), bits, taps).astype(np.int64))
     yield _uniform(f"{bits}-bit words", table.reshape(-1), levels)
+    samples = min(len(keys) // ROWS, 64) // 2
+    # A word is a column of the table and a distance in keys.
+    directions = {
+        "lanes": [(column, 0) for column in range(LANES)],
+        "tiles": [
+            (column, 0)
+            for lane in (0, 1)
+            for column in (lane, *range(LANES + 15 * lane, LANES + 15 * lane + 15))
+        ],
+        "rows": [(column, away) for column in range(3) for away in range(32)],
+        "samples": [(column, away * ROWS) for column in range(3) for away in range(samples)],
+    }
+    for group, (name, count) in ((2, ("pairs", PAIRS)), (3, ("triples", TRIPLES))):
+        # At least ten expected in each cell: of few keys only the top bits.
+        kept = min(bits, int(np.log2(len(keys) / 10)) // group)
+        top = table >> (bits - kept)
+        for direction, places in directions.items():
+            near = [tuple(range(first, first + group)) for first in range(len(places) - group + 1)]
+            chosen = {near[i] for i in rng.permutation(len(near))[: count // 2]}
+            chosen |= {
+                tuple(sorted(rng.choice(len(places), group, replace=False))) for _ in range(count // 2)
+            }
+            found = [
+                _joint([top[away:, column] for column, away in (places[i] for i in one)], 1 << kept)
+                for one in sorted(chosen)
+            ]
+            effect, p = min(found, key=lambda one: one[1])
+            yield Finding(
+                f"{name}: {len(found)} {name} of {direction}",
+                "largest chi-square / freedom",
+                effect,
+                min(1.0, p * len(found)),
+            )
 
-    def pairs(name: str, first: NDArray[np.uint16], second: NDArray[np.uint16]) -> Finding:
-        joint = first.astype(np.int64) * levels + second
-        return _uniform(name, joint.reshape(-1), levels * levels)
 
-    neighbours = words(keys, np.array([0, 1, 16, 17, 32, 64, 128]), bits, taps)
-    yield pairs("pairs: lanes 0 and 1", neighbours[:, 0], neighbours[:, 1])
-    yield pairs("pairs: lanes 0 and 16", neighbours[:, 0], neighbours[:, 2])
-    yield pairs("pairs: tiles of 64", neighbours[:, 0], neighbours[:, 5])
-    worst = min(
-        (
-            pairs(f"{a}, {b}", table[:, a], table[:, b])
-            for a in range(len(lanes))
-            for b in range(a + 1, len(lanes))
-        ),
-        key=lambda finding: finding.p,
-    )
-    count = len(lanes) * (len(lanes) - 1) // 2
-    yield Finding(f"pairs: {count} pairs of lanes", worst.measure, worst.effect, min(1.0, worst.p * count))
-    even, odd = table[: len(table) // 2 * 2 : 2], table[1::2][: len(table) // 2]
-    yield pairs("pairs: rows next to each other", even[:, 0], odd[:, 0])
-    half = len(table) // 2
-    yield pairs("pairs: samples far apart", table[:half, 0], table[half : 2 * half, 0])
-    coins = (table < levels // 2).astype(np.int64)
-    worst_p, worst_effect = 1.0, 0.0
-    triples = [tuple(rng.choice(len(lanes), 3, replace=False)) for _ in range(500)]
-    for a, b, c in triples:
-        product = float(((2 * coins[:, a] - 1) * (2 * coins[:, b] - 1) * (2 * coins[:, c] - 1)).mean())
-        p = _two_sided(product * np.sqrt(len(coins)))
-        if p < worst_p:
-            worst_p, worst_effect = p, product
-    yield Finding(
-        "triples: 500 triples of lanes",
-        "largest mean product",
-        worst_effect,
-        min(1.0, worst_p * len(triples)),
-    )
+def _joint(columns: list[NDArray[np.int64]], levels: int) -> tuple[float, float]:
+    """Whether these words are uniform together: chi-square / freedom, and p."""
+    length = min(len(column) for column in columns)
+    code = np.zeros(length, dtype=np.int64)
+    for column in columns:
+        code *= levels
+        code += column[:length]
+    finding = _uniform("", code, levels ** len(columns))
+    return finding.effect, finding.p
 
 
 def _two_sided(z: float) -> float:

@@ -1,0 +1,184 @@
+"""What coins cost: a bank of 64 lanes in cells of an ECP5, with the contract's words and with other schemes.
+
+Each scheme is synthesized by itself, from the row's key (or what stands for it) to coins, with the registers
+that it needs. Weight and key memories are not in it; neither is what makes the keys, counted beside it.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from synflip.spec import lfsr
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import weight_bits
+from synflip.spec.sizes import KEY_BITS
+from synflip_hdl.coins import Coins, below
+from synflip_hdl.lfsr import LfsrSource, gf2_matmul
+from synflip_hdl.verilog import to_verilog
+
+from synflip_sim.build import run
+from synflip_sim.netlist import COUNTS, RUN_YOSYS, YOSYS
+
+GEOMETRY = Geometry(64, 8, bits=4)
+#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
+TEXTBOOK_TAPS = (0, 1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cells of one scheme."""
+
+    luts: int
+    flip_flops: int
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """bank: what is counted. source: what makes its keys, and how many banks that serves; None if the bank
+    itself has it. name: as in ``synflip coins``."""
+
+    name: str
+    what: str
+    bank: Callable[[], wiring.Component]
+    source: Callable[[], wiring.Component] | None
+    banks: int = 1
+
+
+class _Compared(wiring.Component):
+    """Lanes that compare words with the entry's probability words; a subclass makes the words."""
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self.geometry = GEOMETRY
+        lanes = GEOMETRY.lanes
+        entry = {"entry": In(weight_bits(GEOMETRY)), "coins": Out(lanes), "signs": Out(lanes)}
+        super().__init__(members | entry)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        lanes, bits = self.geometry.lanes, self.geometry.bits
+        entry = Signal.like(self.entry)
+        m.d.sync += entry.eq(self.entry)
+        *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
+        m.d.sync += [self.coins.eq(below(self.planes(m), q)), self.signs.eq(signs)]
+        return m
+
+    def planes(self, m: Module) -> list[Any]:
+        """Bit by bit, the least significant first: a bit of each lane's word."""
+        raise NotImplementedError
+
+
+class OneWord(_Compared):
+    """One word for all lanes of a row."""
+
+    def __init__(self) -> None:
+        super().__init__({"key": In(GEOMETRY.bits)})
+
+    def planes(self, m: Module) -> list[Any]:
+        """The word's bits, each for all lanes."""
+        word = Signal(self.geometry.bits)
+        m.d.sync += word.eq(self.key)
+        return [bit.replicate(self.geometry.lanes) for bit in word]
+
+
+class ShiftByOne(_Compared):
+    """Lane j's word is the bits of the key from j on, around its end."""
+
+    def __init__(self) -> None:
+        super().__init__({"key": In(KEY_BITS)})
+
+    def planes(self, m: Module) -> list[Any]:
+        """The key, turned by one more for each bit less significant."""
+        key = Signal(KEY_BITS)
+        m.d.sync += key.eq(self.key)
+        return [key.rotate_right(bit) for bit in reversed(range(self.geometry.bits))]
+
+
+class OwnRegister(_Compared):
+    """A whole LFSR113 in every lane: words that are independent without further ado. How its states are
+    loaded is not in it."""
+
+    def __init__(self) -> None:
+        super().__init__({"step": In(1)})
+
+    def planes(self, m: Module) -> list[Any]:
+        """The top bits of each lane's output."""
+        outputs = []
+        for lane in range(self.geometry.lanes):
+            state = [Signal(32, name=f"state_{lane}_{index}", init=index + 1) for index in range(4)]
+            for index, component in enumerate(state):
+                with m.If(self.step):
+                    m.d.sync += component.eq(gf2_matmul(lfsr.power(index, 1), component))
+            outputs.append(state[0] ^ state[1] ^ state[2] ^ state[3])
+        bits = self.geometry.bits
+        return [Cat(output[32 - bits + bit] for output in outputs) for bit in range(bits)]
+
+
+class TextbookRegister(wiring.Component):
+    """A 64-bit LFSR that shifts by one a row."""
+
+    def __init__(self) -> None:
+        super().__init__({"step": In(1), "key": Out(KEY_BITS)})
+
+    def elaborate(self, platform: Any) -> Module:
+        """Fibonacci's form: the new bit enters at the top."""
+        m = Module()
+        state = Signal(KEY_BITS, init=1)
+        feedback = Signal()
+        m.d.comb += [feedback.eq(Cat(state[tap] for tap in TEXTBOOK_TAPS).xor()), self.key.eq(state)]
+        with m.If(self.step):
+            m.d.sync += state.eq(Cat(state[1:], feedback))
+        return m
+
+
+SCHEMES = (
+    Scheme("lfsr", "the contract's words", lambda: Coins(GEOMETRY), lambda: LfsrSource(8), 8),
+    Scheme("one word", "one word shared by all lanes of a row", OneWord, lambda: LfsrSource(8), 8),
+    Scheme("shift by one", "one 64-bit LFSR that shifts by one", ShiftByOne, TextbookRegister),
+    Scheme("own register", "an LFSR113 in each lane", OwnRegister, None),
+)
+
+
+def synthesize(component: wiring.Component) -> Cost:
+    """Cells of this component alone, as Yosys makes it for an ECP5. Raises SynflipError."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "synflip.v").write_text(to_verilog(component))
+        script = f"read_verilog synflip.v; synth_ecp5 -top synflip; tee -q -o {COUNTS} stat -json"
+        run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+        found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
+    return Cost(found.get("LUT4", 0) + 2 * found.get("CCU2C", 0), found.get("TRELLIS_FF", 0))
+
+
+def measure(advance: Callable[[int, int, str], None]) -> list[tuple[Scheme, Cost, Cost | None]]:
+    """Each scheme's cells, and those of its source for all the banks that it serves."""
+    costs = []
+    for number, scheme in enumerate(SCHEMES):
+        advance(number, len(SCHEMES), scheme.name)
+        bank = synthesize(scheme.bank())
+        costs.append((scheme, bank, synthesize(scheme.source()) if scheme.source else None))
+    return costs
+
+
+def markdown(costs: list[tuple[Scheme, Cost, Cost | None]], command: str) -> str:
+    """The costs as a table."""
+    lines = [
+        f"Made by `{command}`: Yosys, `synth_ecp5`, {GEOMETRY.lanes} lanes of one bank, k = {GEOMETRY.bits}.",
+        "",
+        "| scheme | words | LUT4 a bank | flip-flops a bank | its source, a bank: LUT4 | flip-flops |",
+        "|---|---|---|---|---|---|",
+    ]
+    for scheme, bank, source in costs:
+        beside = (
+            "in the lanes | -"
+            if source is None
+            else f"{source.luts / scheme.banks:.0f} | {source.flip_flops / scheme.banks:.0f}"
+        )
+        lines.append(f"| {scheme.name} | {scheme.what} | {bank.luts:,} | {bank.flip_flops:,} | {beside} |")
+    return "\n".join(lines) + "\n"

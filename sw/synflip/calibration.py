@@ -1,0 +1,265 @@
+"""Calibration of tunnel junctions: what each one's raw bits are like, and the settings that follow.
+
+A device is taken for a Markov chain of first order: the next bit depends on the last one. That covers bias
+and the telegraph noise of a free-running junction; drift is what CLAIM leaves room for. A capture is 16,384
+bits in a row; what is estimated from several is estimated from them put end to end.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip import sp800_90b
+from synflip.errors import SynflipError
+from synflip.files import replacing
+from synflip.junctions import SourceSettings, capture, prepare, require_junctions, used
+from synflip.spec.health import proportion_cutoff, repetition_cutoff
+from synflip.spec.memory_map import REGISTERS
+
+if TYPE_CHECKING:
+    from synflip.driver import Accelerator
+
+Z95 = 1.959963984540054
+MOST_FOLD = (1 << REGISTERS["FOLD"].bits) - 1
+CLAIM = 0.9  # of the least min-entropy that was measured: what the health tests are set to
+TARGET = 0.999  # min-entropy of a folded bit
+LEAST_ENTROPY = 0.5  # of a raw bit: a device with less is left out
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of one device.
+
+    bias: P(1) - 1/2, and its 95 % interval (Wilson's, of as many independent bits as the correlation leaves).
+    most_common, markov: min-entropy of a raw bit, SP 800-90B, sections 6.3.1 and 6.3.3. correlation: of a bit
+    with the next, and its 95 % interval. fold: raw bits to be XORed into one, None if none suffices.
+    repetition, proportion: cut-offs that this device alone would get. left_out: why, or "".
+    """
+
+    device: int
+    bits: int
+    bias: float
+    bias_interval: tuple[float, float]
+    most_common: float
+    markov: float
+    correlation: float
+    correlation_interval: tuple[float, float]
+    fold: int | None
+    repetition: int | None
+    proportion: int | None
+    left_out: str
+
+    @property
+    def entropy(self) -> float:
+        """The lesser of the two estimates."""
+        return min(self.most_common, self.markov)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All devices, and the settings that suit those which are not left out; None if too few are any good."""
+
+    accelerator: str
+    devices: tuple[Measured, ...]
+    settings: SourceSettings | None
+
+    @property
+    def left_out(self) -> list[int]:
+        """Devices that should not be used."""
+        return [one.device for one in self.devices if one.left_out]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON. Raises SynflipError."""
+        content = {
+            "accelerator": self.accelerator,
+            "devices": [asdict(one) for one in self.devices],
+            "left_out": self.left_out,
+            "settings": None if self.settings is None else asdict(self.settings),
+            "registers": None if self.settings is None else self.settings.words(len(self.devices)),
+        }
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_settings(path: str | Path) -> SourceSettings:
+    """The settings in a file that ``Calibration.save`` wrote, for ``junctions.prepare``. Raises
+    SynflipError."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        settings = content["settings"]
+        if settings is None:
+            raise SynflipError(f"{path} proposes no settings: too few junctions were any good")
+        return SourceSettings(**settings)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise SynflipError(f"{path} is not a calibration, as synflip calibrate writes it") from None
+
+
+def calibrate(
+    accelerator: "Accelerator",
+    captures: int = 8,
+    target: float = TARGET,
+    least_entropy: float = LEAST_ENTROPY,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Calibration:
+    """Capture raw bits of every device, and propose settings. Takes captures * 16,384 strobes a device; works
+    during an alarm too. Raises SynflipError if there are no junctions, or they give no bits."""
+    require_junctions(accelerator)
+    count = accelerator.geometry.devices
+    measured = []
+    for device in range(count):
+        parts = []
+        for number in range(captures):
+            parts.append(capture(accelerator, device))
+            progress(device * captures + number + 1, count * captures)
+        measured.append(measure(device, np.concatenate(parts), target, least_entropy))
+    return Calibration(accelerator.name, *propose(measured))
+
+
+def measure(
+    device: int, bits: NDArray[np.uint8], target: float = TARGET, least_entropy: float = LEAST_ENTROPY
+) -> Measured:
+    """What these raw bits say of the device that they come from."""
+    for name, value in (("target", target), ("least entropy", least_entropy)):
+        if not 0 < value < 1:
+            raise SynflipError(f"the {name} must be above 0 and below 1, not {value}")
+    ones = float(bits.mean())
+    most_common, markov = sp800_90b.most_common(bits), sp800_90b.markov(bits)
+    correlation = _correlation(bits)
+    error = Z95 / math.sqrt(bits.size)
+    low, high = _wilson(ones, bits.size * (1 - correlation) / (1 + correlation))
+    entropy = min(most_common, markov)
+    fold = None if ones in (0, 1) else fold_for(bits, target)
+    left_out = ""
+    if ones in (0, 1):
+        left_out = f"stuck at {int(ones)}"
+    elif entropy < least_entropy:
+        left_out = f"min-entropy {entropy:.3f} is below {least_entropy:g}"
+    elif fold is None:
+        left_out = f"folding by {MOST_FOLD} does not suffice"
+    claim = max(CLAIM * entropy, 0)
+    return Measured(
+        device,
+        bits.size,
+        ones - 0.5,
+        (low - 0.5, high - 0.5),
+        most_common,
+        markov,
+        correlation,
+        (max(correlation - error, -1.0), min(correlation + error, 1.0)),
+        fold,
+        repetition_cutoff(claim) if claim else None,
+        proportion_cutoff(claim) if claim else None,
+        left_out,
+    )
+
+
+def propose(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], SourceSettings | None]:
+    """The devices, with those that are not worth their FOLD left out too, and settings for the rest.
+
+    All devices are folded alike. So of the devices that are good at some FOLD, those are kept that give the
+    most folded bits together. Health tests claim CLAIM of the least min-entropy among them; at least half of
+    them must work.
+    """
+    folds = sorted(one.fold for one in measured if one.fold is not None and not one.left_out)
+    if not folds:
+        return tuple(measured), None
+    fold = max(folds, key=lambda fold: (sum(other <= fold for other in folds) / fold, fold))
+    judged = tuple(
+        one
+        if one.left_out or one.fold is None or one.fold <= fold
+        else replace(one, left_out=f"needs FOLD {one.fold}; without it {fold} gives more bits")
+        for one in measured
+    )
+    kept = [one for one in judged if not one.left_out]
+    claim = math.floor(CLAIM * min(one.entropy for one in kept) * 1000) / 1000
+    return judged, SourceSettings(min_entropy=claim, fold=fold, least=(len(kept) + 1) // 2)
+
+
+def fold_for(bits: NDArray[np.uint8], target: float) -> int | None:
+    """The fewest raw bits whose XOR has ``target`` bits of min-entropy, whatever came before them.
+
+    For a chain with P(1 | last bit) as counted, at the worst corner of their 99 % intervals. None if
+    MOST_FOLD do not suffice.
+    """
+    before, now = bits[:-1].astype(bool), bits[1:].astype(bool)
+    ranges = []
+    for last in (False, True):
+        count = int((before == last).sum())
+        share = (int((now & (before == last)).sum()) + 0.5) / (count + 1)
+        error = sp800_90b.Z * math.sqrt(share * (1 - share) / max(count, 1))
+        ranges.append((max(share - error, 0.0), min(share + error, 1.0)))
+    most = 2.0 ** (1 - target) - 1
+    for fold in range(1, MOST_FOLD + 1):
+        if max(excess(fold, *corner) for corner in itertools.product(*ranges)) <= most:
+            return fold
+    return None
+
+
+def excess(fold: int, after_zero: float, after_one: float) -> float:
+    """Largest |P(0) - P(1)| of the XOR of the next ``fold`` bits of a chain, given the last bit. after_zero,
+    after_one: P(1) after a 0, after a 1."""
+    mean = np.ones(2)
+    step = np.array([[1 - after_zero, -after_zero], [1 - after_one, -after_one]])
+    for _ in range(fold):
+        mean = step @ mean
+    return float(np.abs(mean).max())
+
+
+def apply(accelerator: "Accelerator", calibration: Calibration) -> list[int]:
+    """Write the settings that were proposed, and test all devices with them.
+
+    There is no switch for a single device: those to be left out are cut out by the health tests, which see a
+    capture's worth of bits. Returns the ones that were not, which must be disconnected. Raises SourceAlarm if
+    too few work, SynflipError.
+    """
+    if calibration.settings is None:
+        raise SynflipError(f"{calibration.accelerator}: none of its tunnel junctions is any good")
+    prepare(accelerator, calibration.settings)
+    left = set(calibration.left_out)
+    if left & used(accelerator):
+        capture(accelerator, min(left))  # to let time pass
+    return sorted(left & used(accelerator))
+
+
+def table(calibration: Calibration) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows: a row a device."""
+    heads = ("", "bias", "correlation", "common", "Markov", "FOLD", "cut-offs", "use")
+    rows: list[tuple[str, ...]] = []
+    for one in calibration.devices:
+        error, other = (np.diff(both)[0] / 2 for both in (one.bias_interval, one.correlation_interval))
+        rows.append(
+            (
+                str(one.device),
+                f"{one.bias:+.4f} ± {error:.4f}",
+                f"{one.correlation:+.4f} ± {other:.4f}",
+                f"{one.most_common:.3f}",
+                f"{one.markov:.3f}",
+                "-" if one.fold is None else str(one.fold),
+                "-" if one.repetition is None else f"{one.repetition}, {one.proportion}",
+                "no" if one.left_out else "yes",
+            )
+        )
+    return heads, rows
+
+
+def _correlation(bits: NDArray[np.uint8]) -> float:
+    """Of a bit with the next; 0 if they are all equal."""
+    centred = bits - bits.mean()
+    power = float((centred**2).mean())
+    return float((centred[1:] * centred[:-1]).mean()) / power if power else 0.0
+
+
+def _wilson(share: float, count: float) -> tuple[float, float]:
+    """95 % interval of a probability."""
+    middle = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
+    half = Z95 / (1 + Z95**2 / count) * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)

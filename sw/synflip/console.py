@@ -1,0 +1,39 @@
+"""What commands say: tables on stdout, without what could drive a terminal."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # rich loads when there is something to say
+    from rich.console import Console
+
+
+def console() -> "Console":
+    """Where tables go."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
+
+
+def table(title: str, *rows: tuple[str, str]) -> None:
+    """Names and values under a title. What comes from files is shown without markup or control characters."""
+    columns(title, (), *rows)
+
+
+def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
+    """Rows under a title and, if there are any, heads."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    out.print(Text(printable(title), style="bold"), soft_wrap=True)
+    grid = Table(show_header=bool(heads), box=None)
+    for place in range(len(rows[0])):
+        last = place == len(rows[0]) - 1
+        grid.add_column(Text(heads[place]) if heads else "", overflow="fold", no_wrap=not last)
+    for row in rows:
+        grid.add_row(*(Text(printable(value)) for value in row))
+    out.print(grid)
+
+
+def printable(text: str) -> str:
+    """One line, without control characters: names in files must not drive a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))

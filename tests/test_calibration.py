@@ -1,0 +1,210 @@
+"""Calibration: simulated devices that are biased, correlated or stuck are found and named, and cut out."""
+
+import json
+
+import numpy as np
+import pytest
+from synflip import calibration, coins_report, junctions
+from synflip.calibration import MOST_FOLD, excess, fold_for, measure, propose
+from synflip.cli import main
+from synflip.errors import SynflipError
+from synflip.junctions import SourceSettings
+from synflip.mtj import Junctions
+from synflip.serial_port import open_serial
+from synflip.spec.geometry import Geometry
+from synflip_sim.pty_device import PtyDevice
+from synflip_sim.verilator import open_verilator
+
+GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
+BITS = 1 << 17
+
+
+def devices(count: int, **physics) -> list[calibration.Measured]:
+    bits = Junctions(count, seed=1, **physics).bits(BITS)
+    return [measure(device, bits[:, device]) for device in range(count)]
+
+
+@pytest.mark.parametrize("after_zero", [0.5, 0.55, 0.3])
+@pytest.mark.parametrize("after_one", [0.5, 0.62, 0.8])
+@pytest.mark.parametrize("fold", [1, 2, 3, 5])
+def test_what_folding_leaves(fold, after_zero, after_one):
+    """Against all 2^fold sequences, one by one."""
+    worst = 0.0
+    for last in (0, 1):
+        difference = 0.0
+        for sequence in range(1 << fold):
+            chance, before, parity = 1.0, last, 0
+            for place in range(fold):
+                bit = sequence >> place & 1
+                one = after_one if before else after_zero
+                chance *= one if bit else 1 - one
+                before, parity = bit, parity ^ bit
+            difference += chance * (1 - 2 * parity)
+        worst = max(worst, abs(difference))
+    assert excess(fold, after_zero, after_one) == pytest.approx(worst, abs=1e-12)
+
+
+def test_independent_bits_of_bias_e_leave_what_the_piling_up_lemma_says():
+    for fold in range(1, 6):
+        assert excess(fold, 0.6, 0.6) == pytest.approx(0.2**fold)
+
+
+@pytest.mark.parametrize(("mismatch", "correlation"), [(0.0, 0.0), (0.004, 0.0), (0.0, 0.1), (0.002, 0.03)])
+def test_a_proposed_fold_gives_the_entropy_that_was_asked_for(mismatch, correlation):
+    model = Junctions(1, seed=7, mismatch=mismatch, correlation=correlation)
+    fold = fold_for(model.bits(BITS)[:, 0], 0.99)
+    assert fold is not None
+    folded = np.bitwise_xor.reduce(model.bits(fold << 17).reshape(-1, fold), axis=1)
+    error = 4 / np.sqrt(folded.size)
+    signs = 1.0 - 2.0 * folded
+    most = 2**0.01 - 1 + error
+    assert abs(signs.mean()) < most
+    assert abs((signs[1:] * signs[:-1]).mean()) < most
+    # A fair device is folded less than a correlated one.
+    assert fold <= 3 or correlation
+
+
+def test_intervals_hold_the_truth():
+    """Of bits so correlated that an interval made for independent ones would hold it in 74 % of the cases."""
+    biases, correlations = 0, 0
+    for seed in range(60):
+        model = Junctions(1, seed=seed, mismatch=0.004, correlation=0.5)
+        found = measure(0, model.bits(8192)[:, 0])
+        low, high = found.bias_interval
+        biases += low <= model.probability[0] - 0.5 <= high
+        low, high = found.correlation_interval
+        correlations += low <= 0.5 <= high
+    # 95 % of 60 is 57, give or take 1.7.
+    assert biases >= 52 and correlations >= 52
+
+
+def test_the_report_s_junctions_are_folded_as_calibration_proposes():
+    measured = devices(coins_report.DEVICES, **coins_report.REAL)
+    judged, settings = propose(measured)
+    assert settings is not None and settings.fold == coins_report.REAL_FOLD
+    assert not any(one.left_out for one in judged)
+
+
+def test_a_device_that_costs_more_than_it_gives_is_left_out():
+    model = Junctions(5, seed=2)
+    model._offset[3] = 0.015  # P(1) about 0.7
+    bits = model.bits(BITS)
+    judged, settings = propose([measure(device, bits[:, device]) for device in range(5)])
+    assert settings is not None and settings.fold == 3 and settings.least == 2
+    assert [one.device for one in judged if one.left_out] == [3]
+    assert judged[3].left_out == f"needs FOLD {judged[3].fold}; without it 3 gives more bits"
+    assert judged[3].most_common < judged[0].most_common and judged[3].bias > 0.15
+
+
+def test_no_device_is_any_good():
+    judged, settings = propose(devices(2, correlation=0.9))
+    assert settings is None
+    assert all("is below 0.5" in one.left_out for one in judged)
+    bits = Junctions(1, seed=3, correlation=0.55).bits(BITS)[:, 0]
+    assert measure(0, bits, target=0.99999, least_entropy=0.1).left_out == (
+        f"folding by {MOST_FOLD} does not suffice"
+    )
+
+
+def test_bad_devices_are_found_named_and_cut_out(tmp_path):
+    """Through the simulated interface. Two of five are bad: enough to raise an alarm if three must work well,
+    and still the accelerator opens, so that they can be found."""
+    model = Junctions(5, seed=4, mismatch=0.001, stuck={0: (0, 1)})
+    model._offset[2] = 0.03
+    model._offset[4] = 0.03
+    with open_verilator(GEOMETRY, say=lambda text: None, junctions=model) as device:
+        assert device.read_register("STATUS") & 2
+        found = calibration.calibrate(device, captures=2)
+        assert found.left_out == [0, 2, 4]
+        assert found.devices[0].left_out == "stuck at 1"
+        assert "is below 0.5" in found.devices[2].left_out
+        low, high = found.devices[2].bias_interval
+        assert low < model.probability[2] - 0.5 < high and high - low < 0.02
+        assert calibration.apply(device, found) == []
+        assert junctions.used(device) == {1, 3}
+        assert found.settings is not None
+        assert device.read_register("FOLD") == found.settings.fold
+        assert device.read_register("REPETITION_CUTOFF") == found.settings.words(5)["REPETITION_CUTOFF"]
+        # What was written stays when a host comes anew; other settings replace it.
+        junctions.prepare(device)
+        assert device.read_register("FOLD") == found.settings.fold != SourceSettings().fold
+        path = tmp_path / "junctions.json"
+        found.save(path)
+        assert calibration.read_settings(path) == found.settings
+        content = json.loads(path.read_text())
+        assert content["left_out"] == [0, 2, 4] and len(content["devices"]) == 5
+        junctions.prepare(device, SourceSettings(least=2))
+        assert device.read_register("FOLD") == SourceSettings().fold
+        junctions.prepare(device, calibration.read_settings(path))
+        assert device.read_register("FOLD") == found.settings.fold
+
+
+def test_a_bad_device_that_cannot_be_cut_out_is_named():
+    model = Junctions(5, seed=5)
+    model._offset[1] = 0.009  # P(1) about 0.62: it costs FOLD, but is no scandal
+    with open_verilator(GEOMETRY, say=lambda text: None, junctions=model) as device:
+        found = calibration.calibrate(device, captures=4)
+        assert found.left_out == [1]
+        assert calibration.apply(device, found) == [1]
+
+
+def test_over_a_serial_line(tmp_path):
+    """The same through a UART: the driver, and the pins of the gateware behind it."""
+    small = Geometry(
+        16, 1, bits=2, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, image_slots=2, devices=3
+    )
+    model = Junctions(3, seed=6, stuck={1: (0, 0)})
+    with PtyDevice(small, junctions=model) as line:
+        arguments = ["calibrate", "--device", line.path, "--captures", "1", "--apply"]
+        assert main([*arguments, "--out", str(tmp_path / "j.json")]) == 0
+        with open_serial(line.path) as device:
+            assert junctions.used(device) == {0, 2}
+            written = calibration.read_settings(tmp_path / "j.json").words(3)
+            assert {name: device.read_register(name) for name in written} == written
+    content = json.loads((tmp_path / "j.json").read_text())
+    assert content["left_out"] == [1] and content["accelerator"] == line.path
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["calibrate", "--geometry", "16x2,bits=4,image_slots=4,devices=5", "--captures", "1"]
+    assert main([*arguments, "--junctions", "seed=1,stuck=2", "--out", "j.json", "--apply"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "5 tunnel junctions of verilator" in text
+    assert "Proposed, and written" in text and "leave out 2 stuck at 0" in text
+    assert 3 <= calibration.read_settings("j.json").fold <= 5
+    assert main([*arguments, "--junctions", "correlation=0.9"]) == 1
+    assert capsys.readouterr().err == "error: no junction is any good\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--geometry", "16x2"], "verilator, 16x2, has no tunnel junctions: its keys come from an LFSR"),
+        (["--device", "golden"], "'golden' has no tunnel junctions"),
+        (["--device", "/dev/nothing"], "/dev/nothing cannot be opened"),
+        (["--device", "/dev/nothing", "--geometry", "16x2"], "leave out --geometry"),
+        (["--device", "/dev/nothing@fast"], "'fast' in '/dev/nothing@fast' is not a baud rate"),
+        (["--junctions", "mismatch=a"], "'mismatch=a' is not NAME=NUMBER, with one of seed, barrier"),
+        (["--junctions", "stuck=8"], "no junction 8 to be stuck: there are 8"),
+        (["--out", "nowhere/x.json"], "there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_calibrated(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["calibrate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_files_that_are_no_calibration(tmp_path):
+    for content in ("", "{}", '{"settings": {"nothing": 1}}', "[]"):
+        path = tmp_path / "x.json"
+        path.write_text(content)
+        with pytest.raises(SynflipError, match=r"x\.json is not a calibration"):
+            calibration.read_settings(path)
+    with pytest.raises(SynflipError, match="cannot read"):
+        calibration.read_settings(tmp_path / "missing.json")
+    with pytest.raises(SynflipError, match="the target must be above 0 and below 1, not 1"):
+        measure(0, np.zeros(100, np.uint8), target=1.0)
