@@ -2,7 +2,8 @@
 
     python -m synflip.activity
 
-trains each network and writes ``activity.json`` beside this file. MNIST is read as ``synflip train`` reads it.
+trains each network and writes ``activity.json`` beside this file. MNIST is read as ``synflip train`` reads
+it.
 """
 
 import json

@@ -174,7 +174,8 @@ class Build:
 
 
 def smaller(geometry: Geometry, scale: float) -> str:
-    """The largest lanes x banks with at most ``scale`` of the geometry's slots; the least if there is none."""
+    """The largest lanes x banks with at most ``scale`` of the geometry's slots; if there are none, the
+    least."""
     most = geometry.lanes * geometry.banks * scale
     sizes = [(lanes, banks) for banks in BANKS for lanes in range(LANE_STEP, geometry.lanes + 1, LANE_STEP)]
     lanes, banks = max(

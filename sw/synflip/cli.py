@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_coins
+from synflip import __version__, cli_boards, cli_coins
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -568,6 +568,7 @@ def simulate(geometry: GeometryOption = "16x2", bits: Bits = 4) -> None:
 
 
 app.add_typer(cli_coins.app)
+app.add_typer(cli_boards.app)
 
 
 @app.command()

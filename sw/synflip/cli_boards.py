@@ -1,14 +1,17 @@
 """Commands of boards: build, boards, program, selftest."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from synflip.console import table
 from synflip.errors import SynflipError
+
+app = typer.Typer()
 
 
 class SourceName(StrEnum):
@@ -23,12 +26,12 @@ BoardName = Annotated[
 ]
 
 
+@app.command()
 def boards() -> None:
     """List the boards: device, default accelerator, clock.
 
     Example: synflip boards
     """
-    from synflip.cli import table
     from synflip_hdl.boards import BOARDS
 
     rows = []
@@ -41,6 +44,7 @@ def boards() -> None:
     table("Boards", *rows)
 
 
+@app.command()
 def build(
     board: BoardName,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for all that is made.")],
@@ -84,9 +88,9 @@ def build(
 
     Example: synflip build ulx3s-85f --bits 3 --out out/ulx3s-3
     """
-    from synflip.build import build as make
-    from synflip.cli import table
     from synflip_hdl.boards import find_board
+
+    from synflip.build import build as make
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -98,8 +102,8 @@ def build(
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:
         raise SynflipError(
-            f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked for: "
-            "try another --seed or a lower --clock"
+            f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
+            "for: try another --seed or a lower --clock"
         )
 
 
@@ -145,6 +149,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+@app.command()
 def program(
     board: BoardName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A bitstream, as synflip build writes it.")],
@@ -156,13 +161,8 @@ def program(
 
     Example: synflip program ulx3s-85f out/ulx3s/synflip.bit
     """
-    from synflip.program import program as load
     from synflip_hdl.boards import find_board
 
+    from synflip.program import program as load
+
     load(find_board(board), file, flash)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (boards, build, program):
-        app.command()(command)

@@ -30,6 +30,6 @@ def program(board: "Board", file: Path, flash: bool = False) -> None:
     done = subprocess.run(loader_command(board, file, flash))
     if done.returncode:
         raise SynflipError(
-            f"openFPGALoader failed with status {done.returncode}: is {board.title} connected, and may you use "
-            "its USB port?"
+            f"openFPGALoader failed with status {done.returncode}: is {board.title} connected, and may you "
+            "use its USB port?"
         )
