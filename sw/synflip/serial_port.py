@@ -138,8 +138,10 @@ class SerialTransport:
 
     def _hello(self) -> int:
         """Open the session. Returns the number of the last request carried out in it."""
+        # No request near this one has such a number: a reply that comes twice must not answer a request.
+        number = (self._number + NUMBERS // 2 + self._hellos) % NUMBERS
         self._hellos += 1
-        reply = self._exchange(self._hellos % NUMBERS, Command.HELLO)
+        reply = self._exchange(number, Command.HELLO)
         if reply.status != Status.OK:
             raise BusError(f"the device at {self.path} answered a HELLO with {reply.status.name}")
         return reply.done
