@@ -207,6 +207,31 @@ def test_interrupt_leaves_the_device_usable(flagship, monkeypatch):
     check(flagship, model, pixels, 3, 8)
 
 
+def test_interrupted_twice(flagship, monkeypatch):
+    """Ctrl-C in a run, and again while it is aborted: the next call, or the end of the context, aborts it."""
+    rng = np.random.default_rng(11)
+    model = network((784, 200, 10), 4, 8, rng)
+    pixels = images(16, model, rng)
+    write = flagship.write_register
+
+    def interrupt(name="CONTROL", value=memory_map.CONTROL_ABORT):
+        if (name, value) == ("CONTROL", memory_map.CONTROL_ABORT):
+            raise KeyboardInterrupt
+        write(name, value)
+
+    for again in (flagship.load, lambda model: flagship.infer(pixels, 1, 1), lambda model: flagship._abort()):
+        flagship.load(model)
+        with monkeypatch.context() as patched:
+            patched.setattr(flagship.transport, "wait", interrupt)
+            patched.setattr(flagship, "write_register", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                flagship.infer(pixels, 500, 8)
+        assert flagship.read_register("STATUS") == memory_map.STATUS_BUSY
+        again(model)
+        assert flagship.read_register("STATUS") == 0
+        check(flagship, model, pixels, 3, 8)
+
+
 def test_run_that_does_not_end(flagship, monkeypatch):
     rng = np.random.default_rng(9)
     model = network((784, 200, 10), 4, 8, rng)

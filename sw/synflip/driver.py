@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +64,7 @@ class Accelerator(Device):
         self.name = name
         self.timeout = timeout
         self.model: CompiledModel | None = None
+        self._running = False  # a run was started, and its end not seen
         self.geometry = self._discover()
         if self.geometry.devices:
             junctions.prepare(self)
@@ -72,7 +73,11 @@ class Accelerator(Device):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.transport.close()
+        try:
+            with suppress(SynflipError):  # whoever is not there any more is not waited for
+                self._abort()
+        finally:
+            self.transport.close()
 
     def _discover(self) -> Geometry:
         names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
@@ -92,6 +97,7 @@ class Accelerator(Device):
         """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
         not fit."""
         check_fit(model, self.geometry)
+        self._abort()
         self.model = None  # half a model is none
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
@@ -181,6 +187,7 @@ class Accelerator(Device):
         used = np.zeros(count, dtype=np.int32)
         kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
+        self._abort()
         if limits is not None:
             self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
         cycles = 0
@@ -282,6 +289,7 @@ class Accelerator(Device):
         self.write_register("IMAGES", images)
         self.write_register("SAMPLES", samples)
         try:
+            self._running = True
             self.write_register("CONTROL", memory_map.CONTROL_START)
             deadline = time.monotonic() + self.timeout
             yield
@@ -293,9 +301,16 @@ class Accelerator(Device):
                         f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"
                     )
                 self.transport.wait()
+            self._running = False
         except BaseException:
-            self.write_register("CONTROL", memory_map.CONTROL_ABORT)
+            self._abort()
             raise
+
+    def _abort(self) -> None:
+        """End a run that is not over: one that was interrupted, and then its abort as well."""
+        if self._running:
+            self.write_register("CONTROL", memory_map.CONTROL_ABORT)
+            self._running = False
 
     def _feed(self, keys: NDArray[np.uint64]) -> None:
         """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
