@@ -115,7 +115,7 @@ def test_interrupted_and_stopped(monkeypatch):
             patched.setattr(icarus, "TIMEOUT", 0.01)
             process.send_signal(signal.SIGSTOP)
             for _ in range(2):
-                with pytest.raises(BusError, match="did not answer in 0.01 s"):
+                with pytest.raises(BusError, match=r"did not answer in 0\.01 s"):
                     transport.read(register("MAGIC"), 2)
         process.send_signal(signal.SIGCONT)
         assert transport.read(register("LANES"), 1).tolist() == [16]

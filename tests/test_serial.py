@@ -164,8 +164,8 @@ WHERE = ("before", "within", "after", "in the reply")
 
 
 def interrupt(port, patched, where, after=0):
-    """Ctrl-C in an exchange, ``after`` requests from now: before, within or after the request's frame, or with
-    some bytes of the reply read and gone."""
+    """Ctrl-C in an exchange, ``after`` requests from now: before, within or after the request's frame, or
+    with some bytes of the reply read and gone."""
     write, read, left = port.write, port.read, [after]
 
     def interrupted_read(size):
