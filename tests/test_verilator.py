@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import synflip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synflip.driver import Accelerator, BusError
@@ -113,6 +114,24 @@ def test_the_engine_hardly_waits_for_the_host(flagship):
     before = flagship.transport.cycles
     result = flagship.infer(images(64, model, rng), 4, 10)
     assert result.cycles > 0.9 * (flagship.transport.cycles - before)
+
+
+def test_opened_by_name_a_stream_of_blocks():
+    """Blocks of fewer images than a batch, of several batches, of none."""
+    rng = np.random.default_rng(13)
+    model = network((20, 30, 5), 4, 8, rng)
+    pixels = images(60, model, rng)
+    with synflip.Accelerator.open("verilator:64x8") as device, Golden(device.geometry) as golden:
+        golden.load(model)
+        device.load(model)
+        blocks = np.split(pixels, (3, 53, 53))
+        parts = list(device.stream(iter(blocks), 9, 13, margin=3, logits=True))
+        for block, part in zip(blocks, parts, strict=True):
+            want = golden.infer(block, 9, 13, 3, logits=True)
+            np.testing.assert_array_equal(part.votes, want.votes)
+            np.testing.assert_array_equal(part.logits, want.logits)
+            np.testing.assert_array_equal(part.runner_up, want.runner_up)
+            assert part.cycles == want.cycles
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 1024, 3), (8, 1024), (1024, 16), (5, 1, 1, 1, 1, 1, 1, 1, 2)])
