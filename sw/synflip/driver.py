@@ -148,8 +148,8 @@ class Accelerator(Device):
         return entries.view(np.uint32)
 
     def _write_weights(self, base: int, entries: NDArray[np.uint32]) -> None:
-        """An entry's words are aligned to a power of two: the gap is written too if it is small enough to be
-        worth it."""
+        """An entry's words are aligned to a power of two: the gaps are written too, so that a bank is one
+        write."""
         banks, count, words = entries.shape
         room = 1 << (words - 1).bit_length()
         padded = np.zeros((banks, count, room), dtype=np.uint32)
