@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from synflip import serial_port
 from synflip.cli import main
 from synflip.driver import Accelerator, BusError
 from synflip.golden import Golden
@@ -234,6 +235,38 @@ def test_a_device_that_was_reset_is_noticed(port):
         device.transport._unsure = True
         with pytest.raises(BusError, match="reset or taken over"):
             device.read_register("STATUS")
+
+
+def test_nothing_is_sent_twice_on_a_good_line(port):
+    """Every answer comes, whole, while nothing else happens on the line."""
+    transport = SerialTransport(port, BAUD, timeout=60.0)
+    words = np.arange(MAX_WORDS, dtype=np.uint32)
+    for count in range(1, MAX_WORDS, 25):
+        transport.write(memory_map.address(Region.WEIGHTS), words[:count])
+        transport.read(memory_map.address(Region.VOTES), count)
+    assert transport.counters.repeats == 0
+    transport.close()
+
+
+def test_an_answer_is_waited_for_while_it_comes(port, monkeypatch):
+    """However slowly; but not for ever, if it is no answer."""
+    transport = SerialTransport(port, BAUD, timeout=1.0, tries=2)
+    read, now = transport._port.read, [0.0]
+
+    def slow(received):
+        now[0] += 0.9 * len(received)
+        return received
+
+    monkeypatch.setattr(serial_port.time, "monotonic", lambda: now[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(transport._port, "read", lambda size: slow(read(1)))
+        words = transport.read(memory_map.register("LANES"), 5)
+    assert words.tolist() == [16, 2, 4, 8, GEOMETRY.weight_depth]
+    assert now[0] > 20 and transport.counters.repeats == 0
+    monkeypatch.setattr(transport._port, "read", lambda size: slow(b"x"))
+    with pytest.raises(BusError, match="no answer"):
+        transport.read(memory_map.register("LANES"), 5)
+    transport.close()
 
 
 class Frames:
