@@ -80,6 +80,7 @@ def test_results_equal_golden(port):
             device.load(model)
             check(device, model, pixels(seed), 2, seed)
             check(device, model, pixels(seed), 6, seed, np.full(6, 2), logits=False)
+            check(device, model, pixels(seed, 18), 3, seed, logits=False)  # batches that take turns
 
 
 def test_verified_from_the_command_line(port, tmp_path, capsys):

@@ -55,8 +55,9 @@ class SerialTransport:
         burst: int = MAX_WORDS,
         session: int | None = None,
     ) -> None:
-        """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it. tries: how often a
-        request is sent. burst: largest number of words in one request. session: 1..65535, by default random.
+        """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it.
+        tries: how often a request is sent. burst: largest number of words in one request. session: 1..65535,
+        by default random.
 
         Raises BusError if the port cannot be opened or nothing answers.
         """
