@@ -58,9 +58,9 @@ class BoardTop(Elaboratable):
         """(module, clock, locked) of the PLL behind the board's oscillator."""
         reference = platform.default_clk_frequency
         port = platform.request(platform.default_clk, dir="-")
-        if self.board.family == Family.ice40:
-            return pll.ice40(port.io, reference, self.clock)
         m.submodules.oscillator = oscillator = io.Buffer("i", port)
+        if self.board.family == Family.ice40:
+            return pll.ice40(oscillator.i, reference, self.clock)
         if self.board.family == Family.ecp5:
             return pll.ecp5(oscillator.i, reference, self.clock)
         if self.board.family == Family.gowin:

@@ -41,7 +41,7 @@ PLACED_AS = {
 SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check -dff",
+    "ice40": "synth_ice40 -no-rw-check",
     "gowin": "synth_gowin",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
@@ -77,12 +77,10 @@ class Build:
         """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
         from synflip_hdl.board_top import BoardTop
         from synflip_hdl.constraints import read_constraints
-        from synflip_hdl.spram import WeightsInSpram
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        spram = self.board.family == "ice40"
-        platform.get_memory = (WeightsInSpram(self.geometry) if spram else MemoryModules()).get_memory
+        platform.get_memory = MemoryModules().get_memory
         platform.add_file("memories.v", MODULES)
         extra = read_constraints(self.board.constraints)
         overrides = {"ecp5": "add_preferences", "xilinx": "add_constraints", "ice40": "add_constraints"}
@@ -116,8 +114,9 @@ class Build:
         options += ["--report", "nextpnr.json", "--detailed-timing-report", "--json", NETLIST]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
-            "gowin": ["--vopt", f"cst={NAME}.cst", "--freq", f"{self.clock / 1e6:g}"],
+            # Devices that are nearly full: the analytic placer does not come to an end there.
+            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--placer", "sa"],
+            "gowin": ["--vopt", f"cst={NAME}.cst", "--freq", f"{self.clock / 1e6:g}", "--placer", "sa"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
         self.watch.time(

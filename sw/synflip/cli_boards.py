@@ -84,7 +84,7 @@ def build(
     Takes minutes, for the largest board about an hour. What the tools print is in DIR too. Exit status 0 if
     the clock is met; a bitstream that misses it is written all the same, and says so.
 
-    Example: synflip build icebreaker --out out/icebreaker
+    Example: synflip build ice40-hx8k --out out/hx8k
 
     Example: synflip build ulx3s-85f --bits 3 --out out/ulx3s-3
     """

@@ -116,7 +116,7 @@ class Twin:
         if data & CONTROL_START:
             self.starts.append(cycle + 1)
         if data & CONTROL_ABORT:
-            self.aborts.append(cycle + 1)
+            self.aborts.append(cycle)
         return 0, 0
 
     def read(self, name, later):
@@ -162,6 +162,7 @@ def check(
 
     async def bench(ctx):
         offset, was_free = 0, True
+        earlier, were_free = 0, True
         offered = held = False
         before = None
         for cycle in range(40 * len(requests) + 100):
@@ -188,8 +189,11 @@ def check(
             ctx.set(dut.busy, busy)
             ctx.set(dut.cycles, cycles)
             ctx.set(dut.logged, logged)
-            for number in range(len(READABLE)):
-                ctx.set(dut.results[number], result(number, offset) if was_free else WORD)
+            for number, region in enumerate(READABLE):
+                # Keys come a cycle later than the others.
+                seen, there = (earlier, were_free) if region == Region.KEYS else (offset, was_free)
+                ctx.set(dut.results[number], result(number, seen) if there else WORD)
+            earlier, were_free = offset, was_free
             offset, was_free = ctx.get(dut.offset), results_free
 
             response = None
@@ -222,7 +226,7 @@ def check(
                 captures.append(cycle)
 
             if offered and ctx.get(dut.request.ready):
-                assert cycle not in (*starts, *aborts)  # the blocks are not ready for it
+                assert cycle not in starts and cycle - 1 not in aborts  # the blocks are not ready for it
                 wanted.append(twin.answer(requests[len(accepted)], busy, live(cycle + 1), cycle))
                 accepted.append(cycle)
                 offered = False
