@@ -50,7 +50,7 @@ class Accelerator(wiring.Component):
         geometry = self.geometry
         m.submodules.registers = registers = Registers(geometry)
         events = EventLists(geometry)
-        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves)
+        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
         array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)

@@ -87,6 +87,7 @@ class Board:
                 "margin_depth",
                 "layer_depth",
                 "key_halves",
+                "sample_bits",
             )
         }
         lanes, banks = default.lanes, default.banks
@@ -207,6 +208,7 @@ BOARDS = {
                 margin_depth=64,
                 layer_depth=2,
                 key_halves=1,
+                sample_bits=12,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=None,
@@ -234,8 +236,9 @@ BOARDS = {
                 result_depth=32,
                 log_depth=64,
                 margin_depth=64,
-                layer_depth=3,
+                layer_depth=2,
                 key_halves=1,
+                sample_bits=12,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),

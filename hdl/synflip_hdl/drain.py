@@ -68,7 +68,7 @@ class Drain(wiring.Component):
                 "append_valid": Out(1),
                 "append": Out(append_layout(geometry)),
                 "logit_valid": Out(1),
-                "logit": Out(logit_layout()),
+                "logit": Out(logit_layout(geometry)),
                 "bias_write": In(1),
                 "offset": In(OFFSET_BITS),
                 "data": In(32),
@@ -85,14 +85,21 @@ class Drain(wiring.Component):
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
         )
         write, read = biases.write_port(), biases.read_port()
+        # A group is written a cycle later, from registers.
+        write_enable = Signal()
+        write_address = Signal(write.addr.shape(), reset_less=True)
+        written = Signal(LOGIT_BITS * banks, reset_less=True)
+        m.d.sync += [
+            write_enable.eq(writer.commit),
+            write_address.eq(writer.entry),
+            written.eq(writer.value),
+        ]
+        m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
         arriving = Signal(layout)
         m.d.comb += [
             writer.valid.eq(self.bias_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
-            write.addr.eq(writer.entry),
-            write.data.eq(writer.value),
-            write.en.eq(writer.commit),
             tiles.w_data.eq(self.tile),
             tiles.w_en.eq(self.tile_valid),
             tiles.r_en.eq(self.capture),

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.memory_map import OFFSET_BITS
-from synflip.spec.sizes import SAMPLE_BITS
+from synflip.spec.sizes import MAX_SAMPLE_BITS
 
 from synflip_hdl.bundles import log2
 
@@ -20,7 +20,7 @@ class KeyMemory(wiring.Component):
 
     Parameters
     ----------
-    banks: Q. depth: keys of a bank in one half. halves: 1 or 2.
+    banks: Q. depth: keys of a bank in one half. halves: 1 or 2. sample_bits: of a sample's number.
 
     Members
     -------
@@ -36,15 +36,16 @@ class KeyMemory(wiring.Component):
         busy. word: two cycles later.
     """
 
-    def __init__(self, banks: int, depth: int, halves: int = 2) -> None:
+    def __init__(self, banks: int, depth: int, halves: int = 2, sample_bits: int = MAX_SAMPLE_BITS) -> None:
         self.banks, self.depth, self.halves = banks, depth, halves
+        self.sample_bits = sample_bits
         self.block_bits = log2(depth)
         super().__init__(
             {
                 "source": In(stream.Signature(data.ArrayLayout(64, banks))),
                 "run": In(1),
                 "start": In(1),
-                "samples": In(SAMPLE_BITS),
+                "samples": In(sample_bits),
                 "blocks": In(24),
                 "release": In(1),
                 "sample": In(2),
@@ -59,7 +60,7 @@ class KeyMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        filling = Signal(SAMPLE_BITS)  # sample being filled
+        filling = Signal(self.sample_bits)  # sample being filled
         oldest = Signal(2)  # oldest sample that may still be read, modulo 4
         block = Signal(self.block_bits + 1)
         delay = Signal(KEY_RELEASE - 1)

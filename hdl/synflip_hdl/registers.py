@@ -39,7 +39,7 @@ class Registers(wiring.Component):
         other way round, any write while a run is busy but CONTROL, keys that it takes from the host and
         images in slots that are not the run's, keys while no run takes them, reading keys while a run is
         busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
-        that are not there, or of no samples.
+        that are not there, of no samples, or of too many.
 
     Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
     key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
@@ -155,6 +155,7 @@ class Registers(wiring.Component):
                     & (settings["IMAGES"] != 0)
                     & (past_slot <= self.geometry.image_slots)
                     & (settings["SAMPLES"] != 0)
+                    & ~settings["SAMPLES"][self.geometry.sample_bits :].any()
                 )
                 with m.If(request.write & here):
                     start, abort, retest = (

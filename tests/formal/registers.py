@@ -43,7 +43,9 @@ class Bus(Elaboratable):
         runnable = (settings["IMAGES"] != 0) & (past_slot <= self.geometry.image_slots)
         slot = offset[IMAGE_WORD_BITS:]
         others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
-        runnable &= (settings["SAMPLES"] != 0) & ~dut.busy
+        runnable &= (
+            (settings["SAMPLES"] != 0) & (settings["SAMPLES"] < 1 << self.geometry.sample_bits) & ~dut.busy
+        )
         start, abort, retest = data[0], data[1], data[2]
         host_keys = dut.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         allowed, control = Signal(), Signal()

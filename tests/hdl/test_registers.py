@@ -35,6 +35,7 @@ GEOMETRY = Geometry(
     margin_depth=700,
     layer_depth=5,
     devices=9,
+    sample_bits=20,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -105,7 +106,7 @@ class Twin:
             not busy
             and self.settings["IMAGES"] > 0
             and self.settings["FIRST_SLOT"] + self.settings["IMAGES"] <= GEOMETRY.image_slots
-            and self.settings["SAMPLES"] > 0
+            and 0 < self.settings["SAMPLES"] < 1 << GEOMETRY.sample_bits
         )
         if data & CONTROL_START and (not startable or data & (CONTROL_ABORT | CONTROL_RETEST)):
             return 0, 1

@@ -66,7 +66,11 @@ class Map:
         name = NAMES[offset]
         if name == "CONTROL" and write and word & CONTROL_START:
             first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
-            fit = images > 0 and first + images <= self.geometry.image_slots and self.settings["SAMPLES"] > 0
+            fit = (
+                images > 0
+                and first + images <= self.geometry.image_slots
+                and 0 < self.settings["SAMPLES"] < 1 << self.geometry.sample_bits
+            )
             return bool(busy or not fit or word & (CONTROL_ABORT | CONTROL_RETEST))
         if name == "CONTROL" and write and word & CONTROL_RETEST:
             return bool(busy)
