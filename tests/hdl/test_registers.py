@@ -300,6 +300,7 @@ def test_registers_that_say_what_the_hardware_is():
     assert values == {
         "MAGIC": 0x53594E46,
         "VERSION": memory_map.VERSION,
+        "SAMPLE_BITS": 20,
         "LANES": 48,
         "BANKS": 4,
         "BITS": 7,
