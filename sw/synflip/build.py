@@ -113,19 +113,20 @@ class Build:
         from synflip_hdl.board_top import MARGIN
 
         options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
-        options += ["--report", "nextpnr.json", "--detailed-timing-report", "--json", NETLIST]
+        options += [
+            "--freq",
+            f"{self.clock * MARGIN / 1e6:g}",
+            "--report",
+            "nextpnr.json",
+            "--detailed-timing-report",
+            "--json",
+            NETLIST,
+        ]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
             # Devices that are nearly full: the analytic placer does not come to an end there.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--placer", "sa"],
-            "gowin": [
-                "--vopt",
-                f"cst={NAME}.cst",
-                "--freq",
-                f"{self.clock * MARGIN / 1e6:g}",
-                "--placer",
-                "sa",
-            ],
+            "gowin": ["--vopt", f"cst={NAME}.cst", "--placer", "sa"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
         self.watch.time(
