@@ -29,7 +29,7 @@ BROKEN = [
         "[self.append_valid & value.any() for",
         "[self.append_valid & value[0] for",
     ),
-    ("keys depth=4 Q=1", keys, "(ahead < 2)", "(ahead < 3)"),
+    ("keys depth=4 Q=1 halves=2", keys, "(ahead < self.halves)", "(ahead <= self.halves)"),
     ("keys depth=4 Q=1", keys, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
     ("registers 16x1", registers, "with m.If(self.response.ready):", "with m.If(1):"),
     ("registers 16x1", registers, "request.write & here & ~self.busy", "request.write & here"),

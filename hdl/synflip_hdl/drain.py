@@ -30,12 +30,17 @@ def clamp(low, above, negative, largest):
     return Mux(negative, 0, Mux(above | (low > largest), largest, low))
 
 
+def tile_spacing(geometry: Geometry) -> int:
+    """Least cycles from one tile's issue to the next, as the sequencer has it: P / Q after a whole tile of a
+    hidden layer, Q + VOTE_GAP or more after the last layer's. After the last tile of a hidden layer, which
+    may be shorter, nothing is issued before it was captured."""
+    return min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
+
+
 def tiles_under_way(geometry: Geometry) -> int:
-    """Most tiles that are issued and not yet captured, as the sequencer spaces them: a whole tile of a hidden
-    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After the last tile
-    of a hidden layer, which may be shorter, nothing is issued before it was captured."""
-    spacing = min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
-    return pipeline_depth(geometry.banks) // spacing + 1
+    """A power of two of at least as many tiles as can be issued and not yet captured."""
+    most = pipeline_depth(geometry.banks) // tile_spacing(geometry) + 1
+    return max(1 << (most - 1).bit_length(), 2)
 
 
 class Drain(wiring.Component):

@@ -110,7 +110,7 @@ class KeyMemory(wiring.Component):
             # With one half the address has no bit for it.
             write_address.eq(Cat(block[: self.block_bits], filling[0])),
             written.eq(self.source.payload),
-            write_enable.eq(taken),
+            write_enable.eq(taken & ~self.start),
         ]
 
         # The host reads one word of one bank.

@@ -42,7 +42,7 @@ SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
     "ice40": "synth_ice40 -no-rw-check",
-    "gowin": "synth_gowin",
+    "gowin": "synth_gowin -nolutram",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
 
@@ -126,7 +126,7 @@ class Build:
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
             # Devices that are nearly full: the analytic placer does not come to an end there.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--placer", "sa"],
-            "gowin": ["--vopt", f"cst={NAME}.cst", "--placer", "sa"],
+            "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
         self.watch.time(

@@ -6,7 +6,7 @@ from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import MAX_OUTPUTS
 from synflip_hdl.bundles import log2, tile_layout
-from synflip_hdl.drain import Drain, clamp, shift_right
+from synflip_hdl.drain import Drain, clamp, shift_right, tile_spacing
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof
@@ -68,6 +68,14 @@ class TilesInOrder(Elaboratable):
         m.d.sync += issued.eq(Cat(dut.tile_valid, issued))
         m.d.comb += dut.capture.eq(issued[-1])
 
+        # The sequencer keeps tiles apart.
+        recent = issued[: tile_spacing(self.geometry) - 1]
+        m.d.comb += Assume(~dut.tile_valid | ~recent.any())
+        # How many of the cycles so far can have had an issue: a sliding window of each spacing has one.
+        for first in range(depth - tile_spacing(self.geometry) + 1):
+            window = issued[first : first + tile_spacing(self.geometry)]
+            m.d.comb += Assert(sum(window[1:], window[0]) <= 1)
+
         level, produce, consume = (inside[f"tiles.{name}"] for name in ("level", "produce", "consume"))
         address, row = inside["tiles.storage.address"], inside["tiles.storage.row"]
         room = 1 << len(produce)
@@ -79,7 +87,7 @@ class TilesInOrder(Elaboratable):
             Assert(~dut.capture | (consume != address) | (arriving == tiles[-1])),  # the right one
             Assert(level == under_way),
             Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
-            Cover(dut.capture & dut.tile_valid & (level == depth)),
+            Cover(dut.capture & (level == depth // tile_spacing(self.geometry))),
         ]
         younger = 0
         for index in range(depth):
@@ -257,7 +265,8 @@ PROOFS = [
             f"drain.tiles Q={banks}",
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
-            f"Q = {banks}, any cycles of issue; capture follows the issue as in array",
+            f"Q = {banks}, P = 16; any cycles of issue that are as far apart as the sequencer keeps them; "
+            "capture follows the issue as in array",
             lambda banks=banks: TilesInOrder(banks),
             depth=2,
             induction=True,

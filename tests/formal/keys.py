@@ -1,6 +1,6 @@
 """The key memory: a key is read only after it was written, and not written over while it may be read."""
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.sizes import MAX_SAMPLE_BITS as SAMPLE_BITS
 from synflip_hdl.keys import KeyMemory
@@ -100,8 +100,18 @@ class Halves(Elaboratable):
                 m.d.sync += [written.eq(1), owner.eq(filler), key.eq(dut.source.payload[bank])]
         with m.If(start):
             m.d.sync += [filler.eq(0), filled.eq(0), written.eq(0)]
+        # A key is written in the cycle after it was taken.
+        on_its_way = inside["write_enable"]
+        latest = Mux(filled == 0, blocks[: len(filled)] - 1, filled - 1)[: len(filled)]
+        latest_of = (filler - (filled == 0))[:COUNT]
+        landing = on_its_way & (inside["write_address"][: len(followed)] == followed)
+        landing_key = inside["written"].word_select(bank, 64)
         hits = reads & (located(places[-1], readers[-1]) == followed)
-        m.d.comb += [Assert(~hits | (written & (owner == readers[-1]))), Cover(hits & (reader == 2))]
+        m.d.comb += [
+            Assert(~hits | (written & (owner == readers[-1]))),
+            Assert(~hits | ~landing),
+            Cover(hits & (reader == 2)),
+        ]
         # What is read is what the source gave for it.
         past_hits, past_key = delayed(m, hits, 1, "hits"), delayed(m, key, 1, "key")
         m.d.comb += Assert(~past_hits | (dut.data[bank] == past_key))
@@ -118,6 +128,7 @@ class Halves(Elaboratable):
             m.d.comb += [
                 Assert(inside["filling"] == filler),
                 Assert(inside["more"] == (filler != samples)),
+                Assert(inside["room"] == ((filler != samples) & (filler - oldest_kept < halves))),
                 Assert(filler <= samples),
                 Assert(inside["block"] == filled),
                 Assert(filled < blocks),
@@ -127,7 +138,14 @@ class Halves(Elaboratable):
                 Assert((filler - oldest_kept < halves) | (filled == 0)),
                 Assert((granted <= filled) | (filler > reader)),
                 Assert(granted <= blocks),
-                Assert(~written | ((row == key) & (place < blocks))),
+                Assert(~written | (place < blocks)),
+                Assert(~written | (Mux(landing, landing_key, row) == key)),
+                # The key that is on its way into the memory is the last one taken, and nobody asks for it.
+                Assert(
+                    ~on_its_way | (inside["write_address"][: len(followed)] == located(latest, latest_of))
+                ),
+                Assert(~on_its_way | (filled != 0) | (filler != 0)),
+                Assert(~on_its_way | (latest_of != reader) | (granted <= latest)),
                 # Written: in the sample that is being filled, or in as many before it as there are halves.
                 Assert(~written | Cat(owner == filler - back for back in range(halves + 1)).any()),
             ]

@@ -82,6 +82,7 @@ class Bus(Elaboratable):
 
         # Effects: those of an allowed write, and no others.
         works = accepted & allowed & write
+        resetting = delayed(m, works & control & abort, 1, "aborted")
         for number in range(16):
             here = works & (region == number) if number in list(WRITABLE) else 0
             m.d.comb += Assert(dut.write[number] == here)
@@ -89,9 +90,9 @@ class Bus(Elaboratable):
             Assert(dut.offset == offset),
             Assert(~works | (dut.data == data)),
             Assert(dut.start == delayed(m, works & control & start, 1, "start")),
-            Assert(dut.abort == delayed(m, works & control & abort, 1, "abort")),
-            # Nothing is accepted in their cycle: what it would meet is being started or reset.
-            Assert(~(dut.start | dut.abort) | ~accepted),
+            Assert(dut.abort == (works & control & abort)),
+            # Nothing is accepted in a start's cycle or the one after an abort: blocks are started or reset.
+            Assert(~(dut.start | resetting) | ~accepted),
             Assert(dut.retest == (works & control & retest)),
             Assert(~dut.write[Region.KEYS] | dut.key_ready),
             Assert(~dut.write[Region.IMAGES] | dut.load_ready),
@@ -123,15 +124,19 @@ class Bus(Elaboratable):
             Assert(~response.valid | (response.payload.data == answer)),
             Assert(~accepted | (out == 0) | answered),
             # No other pauses than these.
-            Assert(request.ready == (((out == 0) | answered) & ~dut.start & ~dut.abort & ~waits_for)),
+            Assert(request.ready == (((out == 0) | answered) & ~dut.start & ~resetting & ~waits_for)),
         ]
         # A read's answer is looked up in the cycle after it was accepted: the memories were given its offset.
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
         past_region = delayed(m, asked_region, 1, "asked_region")
+        with m.If((out == 1) & read & (age == 2) & ~error & (past_region == Region.KEYS)):
+            # Keys come a cycle later than the others.
+            m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
         with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
             for index, item in enumerate(READABLE):
-                with m.Case(item):
-                    m.d.sync += answer.eq(dut.results[index])
+                if item is not Region.KEYS:
+                    with m.Case(item):
+                        m.d.sync += answer.eq(dut.results[index])
             with m.Case(Region.REGISTERS), m.Switch(asked):
                 for name, register in dut.registers.items():
                     with m.Case(register.offset):
@@ -152,6 +157,7 @@ class Bus(Elaboratable):
             Assert(
                 ~inside["answering"]
                 | error
+                | (past_region == Region.KEYS)
                 | (answer == Mux(past_region == Region.REGISTERS, inside["value"], inside["result"]))
             ),
             Assert((out == 0) | (age != 0)),
@@ -190,11 +196,11 @@ PROOFS = [
     Proof(
         f"registers {geometry.name}",
         "every request is answered once, in order, a write in the next cycle, a read in three, with the "
-        "value that the map says; none waits but for the answer before it, a start or an abort, or the "
+        "value that the map says; none waits but for the answer before it, a start, an abort, or the "
         "blocks behind; valid and payload stay until ready; a refused request moves no register and no "
-        "strobe, an allowed one exactly its own; start and abort come a cycle later, and nothing is accepted "
-        "with them; a word for the event lists or the key memory is taken only when they take it, and "
-        "results are read only when their memories are free",
+        "strobe, an allowed one exactly its own; a start comes a cycle later, and nothing is accepted with "
+        "it, nor right after an abort; a word for the event lists or the key memory is taken only when they "
+        "take it, and results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,

@@ -4,6 +4,7 @@ from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signa
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip_hdl.bundles import tile_layout
+from synflip_hdl.drain import tile_spacing
 from synflip_hdl.sequencer import Sequencer
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
@@ -88,6 +89,14 @@ class Runs(Elaboratable):
             Cover(dut.last & (dut.longest == 3) & ~tile.begin),
         ]
 
+        # Tiles are so far apart that the drain's queue has room.
+        gap = Signal(range(tile_spacing(self.geometry)))
+        with m.If(dut.last):
+            m.d.sync += gap.eq(tile_spacing(self.geometry) - 1)
+        with m.Elif(gap != 0):
+            m.d.sync += gap.eq(gap - 1)
+        m.d.comb += Assert(~dut.last | (gap == 0))
+
         # Turn: cycles until the outputs of all hidden tiles so far are in their lists.
         filling = Signal(range(depth + tile_steps + DRAIN_LATENCY + 1))
         arrives = depth + tile.steps + DRAIN_LATENCY
@@ -144,6 +153,10 @@ class Runs(Elaboratable):
             m.d.comb += Cover(enters & leaves)
 
         # The same of the inside.
+        m.d.comb += [
+            Assert((state == LOAD) | (state == READY) | (gap <= drain)),
+            Assert((gap <= drain) | (gap <= filling)),
+        ]
         hold, turn = inside["hold"], inside["turn"]
         inner = inside.view("tile", layout)
         m.d.comb += [
