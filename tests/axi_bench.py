@@ -4,11 +4,13 @@ import json
 import logging
 import os
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, with_timeout
+from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamSink, AxiStreamSource
 from synflip.spec import memory_map
 from synflip.spec.axi_map import axi_register
@@ -306,6 +308,24 @@ async def endless_run(bench):
     await bench.send(register("LAYERS"), 0, 0, 0, 1, (1 << 24) - 1, 3, 0, 255, 4, 2)
     await bench.send(address(Region.IMAGES, 2 << memory_map.IMAGE_WORD_BITS), 0, 0)
     await bench.send(register("CONTROL"), CONTROL_START)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def bulk(dut):
+    """Words one by one over AXI4-Lite, each answered before the next; then all as one packet."""
+    bench = await Bench(dut).start(pauses=False)
+    place, words = address(Region.WEIGHTS), [random.getrandbits(32) for _ in range(512)]
+    times = [get_sim_time("ns")]
+    for index, word in enumerate(words):
+        assert await bench.write(place + index, word)
+    times.append(get_sim_time("ns"))
+    await bench.send(place, *words)
+    await bench.sent()
+    times.append(get_sim_time("ns"))
+    one_by_one, packet = ((end - start) / 10 / len(words) for start, end in pairwise(times))
+    print(f"AXI: {one_by_one:.2f} cycles a word one by one, {packet:.2f} in a packet")
+    assert 1 <= packet < 1.05
+    assert one_by_one > 4 * packet
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

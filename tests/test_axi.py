@@ -155,7 +155,7 @@ def run(runner, folder, name, plan=None):
 def test_axi(tmp_path, subtests):
     """One simulator for all benches: it takes longer to build than they run."""
     runner = build(tmp_path)
-    for name in ("access", "strobes", "packets", "waiting_stream", "lost_passes", "resets"):
+    for name in ("access", "strobes", "packets", "bulk", "waiting_stream", "lost_passes", "resets"):
         with subtests.test(name):
             run(runner, tmp_path, name)
     margin = np.full(SAMPLES, 2)  # one image leaves after five samples, three after four

@@ -6,6 +6,8 @@ import sys
 import tomllib
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,6 +261,33 @@ def test_verify_prints_the_first_difference(
     match = re.fullmatch(rf"error: first difference: {place} golden (-?\d+), verilator (-?\d+)", line)
     assert match, line
     assert int(match[2]) == int(match[1]) + 1
+
+
+def test_run_says_how_busy_the_engine_was(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the cycles that a simulated clock has run since the model was loaded."""
+    opened = device.open_device
+
+    def open_clocked(name: str, geometry: synflip.Geometry) -> device.Device:
+        golden: Any = opened("golden", geometry)
+        golden.transport = SimpleNamespace(cycles=10**9)
+        infer = golden.infer
+
+        def twice_as_long(*arguments: Any) -> Result:
+            result = infer(*arguments)
+            golden.transport.cycles += 2 * result.cycles
+            return result
+
+        golden.infer = twice_as_long
+        return golden
+
+    monkeypatch.setattr(device, "open_device", open_clocked)
+    arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "5", "--out", "r.npz"]
+    assert cli.main(arguments) == 0
+    cycles = 2 * int(np.load("r.npz")["cycles"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"engine busy 50.0% of {cycles:,} cycles" in text
 
 
 # Errors

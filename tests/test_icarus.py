@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from synflip.cases import Case, network
 from synflip.driver import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import Region, address
+from synflip.spec.memory_map import Region, address, register
 from synflip.spec.model import Layer
 from synflip_sim import icarus
 
@@ -95,6 +96,36 @@ def test_refused_accesses_and_a_simulator_that_ended():
         device.transport.close()
         with pytest.raises(SynflipError, match="has ended"):
             device.transport.read(0, 1)
+
+
+def test_interrupted_and_stopped(monkeypatch):
+    """Ctrl-C between a command and its answers, and a simulator that does not answer in time: the answers are
+    not taken for those of the next command."""
+    case = a_case(GEOMETRIES[0], (9, 5, 3), None)
+    with icarus.open_icarus(GEOMETRIES[0]) as device:
+        transport = device.transport
+        process = transport._process
+        assert os.getpgid(process.pid) != os.getpgid(0)  # a terminal's Ctrl-C does not reach it
+        with monkeypatch.context() as patched:
+            patched.setattr(icarus.os, "read", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                transport.read(register("MAGIC"), 2)
+        assert transport.read(register("LANES"), 1).tolist() == [16]
+        with monkeypatch.context() as patched:
+            patched.setattr(icarus, "TIMEOUT", 0.01)
+            process.send_signal(signal.SIGSTOP)
+            for _ in range(2):
+                with pytest.raises(BusError, match=r"did not answer in 0\.01 s"):
+                    transport.read(register("MAGIC"), 2)
+        process.send_signal(signal.SIGCONT)
+        assert transport.read(register("LANES"), 1).tolist() == [16]
+        monkeypatch.setattr(transport, "wait", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        device.load(case.model)
+        with pytest.raises(KeyboardInterrupt):
+            device.infer(case.pixels, 1000, 1)
+        monkeypatch.undo()
+        assert device.read_register("STATUS") == 0
+        assert fuzz.run(case, device)[1] is None
 
 
 def test_missing_tool_is_one_line(monkeypatch):

@@ -6,13 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from synflip import serial_port
 from synflip.cli import main
 from synflip.driver import Accelerator, BusError
 from synflip.golden import Golden
 from synflip.modelfile import save
 from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map
-from synflip.spec.frames import MAX_WORDS
+from synflip.spec.frames import FLAG, MAX_WORDS
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.model import CompiledModel, Layer
@@ -79,6 +80,7 @@ def test_results_equal_golden(port):
             device.load(model)
             check(device, model, pixels(seed), 2, seed)
             check(device, model, pixels(seed), 6, seed, np.full(6, 2), logits=False)
+            check(device, model, pixels(seed, 18), 3, seed, logits=False)  # batches that take turns
 
 
 def test_verified_from_the_command_line(port, tmp_path, capsys):
@@ -160,22 +162,36 @@ def test_a_session_that_was_taken_over_is_not_gone_on_with(port):
                 device.read_register("STATUS")
 
 
-def interrupt_once(transport, monkeypatch, before):
-    """Ctrl-C in an exchange: before or after the request has gone out."""
-    write, armed = transport._port.write, [True]
-
-    def interrupted(frame):
-        if armed.pop() if armed else False:
-            if not before:
-                write(frame)
-            raise KeyboardInterrupt
-        return write(frame)
-
-    monkeypatch.setattr(transport._port, "write", interrupted)
+WHERE = ("before", "within", "after", "in the reply")
 
 
-@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
-def test_interrupted_in_an_access(port, monkeypatch, before):
+def interrupt(port, patched, where, after=0):
+    """Ctrl-C in an exchange, ``after`` requests from now: before, within or after the request's frame, or
+    with some bytes of the reply read and gone."""
+    write, read, left = port.write, port.read, [after]
+
+    def interrupted_read(size):
+        assert read(size)
+        raise KeyboardInterrupt
+
+    def interrupted_write(frame):
+        left[0] -= 1
+        if left[0] == -1:
+            write({"before": b"", "within": frame[: len(frame) // 2]}.get(where, frame))
+            if where != "in the reply":
+                raise KeyboardInterrupt
+            patched.setattr(port, "read", lambda size: interrupted_read(size) if port.in_waiting else b"")
+        elif left[0] < -1:
+            patched.setattr(port, "read", read)
+            write(frame)
+        else:
+            write(frame)
+
+    patched.setattr(port, "write", interrupted_write)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_interrupted_in_an_access(port, monkeypatch, where):
     """Whether the request was carried out is asked for; the one after it is not taken for its repeat."""
     with connect(port) as device:
         model = network(9)
@@ -183,13 +199,34 @@ def test_interrupted_in_an_access(port, monkeypatch, before):
         check(device, model, pixels(9), 1, 9)
         for word in range(3):
             with monkeypatch.context() as patched:
-                interrupt_once(device.transport, patched, before)
+                interrupt(device.transport._port, patched, where)
                 with pytest.raises(KeyboardInterrupt):
                     device.write_register("SAMPLES", 100 + word)
                 device.write_register("IMAGES", 3 + word)
             assert device.read_register("IMAGES") == 3 + word
-            assert (device.read_register("SAMPLES") == 100 + word) == (not before)
+            assert (device.read_register("SAMPLES") == 100 + word) == (where in ("after", "in the reply"))
         check(device, model, pixels(9), 1, 9)
+
+
+def test_interrupted_anywhere_in_an_inference(port, monkeypatch):
+    """Ctrl-C in each of its requests in turn: the device is idle then, and the next results are right."""
+    with connect(port) as device:
+        model, requests = network(10), 0
+        device.load(model)
+        while True:
+            with monkeypatch.context() as patched:
+                interrupt(device.transport._port, patched, WHERE[requests % len(WHERE)], after=requests)
+                try:
+                    device.infer(pixels(10), 2, 10)
+                except KeyboardInterrupt:
+                    requests += 1
+                else:
+                    break
+            assert device.read_register("STATUS") == 0
+            if requests % 5 == 0:
+                check(device, model, pixels(11), 1, requests, logits=False)
+        assert requests > 20
+        check(device, model, pixels(10), 2, 10)
 
 
 def test_a_device_that_was_reset_is_noticed(port):
@@ -199,6 +236,66 @@ def test_a_device_that_was_reset_is_noticed(port):
         device.transport._unsure = True
         with pytest.raises(BusError, match="reset or taken over"):
             device.read_register("STATUS")
+
+
+def test_nothing_is_sent_twice_on_a_good_line(port):
+    """Every answer comes, whole, while nothing else happens on the line."""
+    transport = SerialTransport(port, BAUD, timeout=60.0)
+    words = np.arange(MAX_WORDS, dtype=np.uint32)
+    for count in range(1, MAX_WORDS, 25):
+        transport.write(memory_map.address(Region.WEIGHTS), words[:count])
+        transport.read(memory_map.address(Region.VOTES), count)
+    assert transport.counters.repeats == 0
+    transport.close()
+
+
+def test_an_answer_is_waited_for_while_it_comes(port, monkeypatch):
+    """However slowly; but not for ever, if it is no answer."""
+    transport = SerialTransport(port, BAUD, timeout=1.0, tries=2)
+    read, now = transport._port.read, [0.0]
+
+    def slow(received):
+        now[0] += 0.9 * len(received)
+        return received
+
+    monkeypatch.setattr(serial_port.time, "monotonic", lambda: now[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(transport._port, "read", lambda size: slow(read(1)))
+        words = transport.read(memory_map.register("LANES"), 5)
+    assert words.tolist() == [16, 2, 4, 8, GEOMETRY.weight_depth]
+    assert now[0] > 20 and transport.counters.repeats == 0
+    monkeypatch.setattr(transport._port, "read", lambda size: slow(b"x"))
+    with pytest.raises(BusError, match="no answer"):
+        transport.read(memory_map.register("LANES"), 5)
+    transport.close()
+
+
+class Frames:
+    """A line that changes whole frames. change: of a frame's number, from 0 on, and the frame."""
+
+    def __init__(self, change):
+        self.change, self.count, self.open = change, 0, b""
+
+    def __call__(self, sent):
+        arrived = b""
+        for byte in sent:
+            self.open += bytes([byte])
+            if byte == FLAG and self.open.strip(bytes([FLAG])):
+                arrived += self.change(self.count, self.open)
+                self.count, self.open = self.count + 1, b""
+        return arrived
+
+
+def test_a_second_answer_to_the_greeting_is_not_taken_for_one_to_the_first_request():
+    """The answer to HELLO comes twice, and the first request is lost."""
+    lose = Frames(lambda number, frame: b"" if number == 1 else frame)
+    twice = Frames(lambda number, frame: frame * (2 if number == 0 else 1))
+    with PtyDevice(GEOMETRY, LINE, lose, twice) as simulator:
+        transport = SerialTransport(simulator.path, BAUD)
+        transport.write(memory_map.register("SAMPLES"), np.array([77], dtype=np.uint32))
+        assert transport.read(memory_map.register("SAMPLES"), 1).tolist() == [77]
+        assert transport.counters.repeats == transport.counters.stale == 1
+        transport.close()
 
 
 def test_ports_that_cannot_be_opened_and_devices_that_do_not_answer(port, tmp_path):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import synflip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synflip.driver import Accelerator, BusError
@@ -115,6 +116,24 @@ def test_the_engine_hardly_waits_for_the_host(flagship):
     assert result.cycles > 0.9 * (flagship.transport.cycles - before)
 
 
+def test_opened_by_name_a_stream_of_blocks():
+    """Blocks of fewer images than a batch, of several batches, of none."""
+    rng = np.random.default_rng(13)
+    model = network((20, 30, 5), 4, 8, rng)
+    pixels = images(60, model, rng)
+    with synflip.Accelerator.open("verilator:64x8") as device, Golden(device.geometry) as golden:
+        golden.load(model)
+        device.load(model)
+        blocks = np.split(pixels, (3, 53, 53))
+        parts = list(device.stream(iter(blocks), 9, 13, margin=3, logits=True))
+        for block, part in zip(blocks, parts, strict=True):
+            want = golden.infer(block, 9, 13, 3, logits=True)
+            np.testing.assert_array_equal(part.votes, want.votes)
+            np.testing.assert_array_equal(part.logits, want.logits)
+            np.testing.assert_array_equal(part.runner_up, want.runner_up)
+            assert part.cycles == want.cycles
+
+
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 1024, 3), (8, 1024), (1024, 16), (5, 1, 1, 1, 1, 1, 1, 1, 2)])
 @pytest.mark.parametrize("always", [None, 0, 1], ids=["random", "never", "always"])
 def test_edge_sizes(flagship, sizes, always):
@@ -205,6 +224,31 @@ def test_interrupt_leaves_the_device_usable(flagship, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             flagship.infer(pixels, 500, 8)
     check(flagship, model, pixels, 3, 8)
+
+
+def test_interrupted_twice(flagship, monkeypatch):
+    """Ctrl-C in a run, and again while it is aborted: the next call, or the end of the context, aborts it."""
+    rng = np.random.default_rng(11)
+    model = network((784, 200, 10), 4, 8, rng)
+    pixels = images(16, model, rng)
+    write = flagship.write_register
+
+    def interrupt(name="CONTROL", value=memory_map.CONTROL_ABORT):
+        if (name, value) == ("CONTROL", memory_map.CONTROL_ABORT):
+            raise KeyboardInterrupt
+        write(name, value)
+
+    for again in (flagship.load, lambda model: flagship.infer(pixels, 1, 1), lambda model: flagship._abort()):
+        flagship.load(model)
+        with monkeypatch.context() as patched:
+            patched.setattr(flagship.transport, "wait", interrupt)
+            patched.setattr(flagship, "write_register", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                flagship.infer(pixels, 500, 8)
+        assert flagship.read_register("STATUS") == memory_map.STATUS_BUSY
+        again(model)
+        assert flagship.read_register("STATUS") == 0
+        check(flagship, model, pixels, 3, 8)
 
 
 def test_run_that_does_not_end(flagship, monkeypatch):

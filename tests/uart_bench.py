@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Timer
 from cocotbext.uart import UartSink, UartSource
 from synflip.framing import Replies, request
-from synflip.spec.frames import NUMBER_BITS, Command, Status
+from synflip.spec.frames import MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import MAGIC, register
 
 SESSION = 77
@@ -31,10 +31,15 @@ class Host:
             tag = SESSION << NUMBER_BITS | self.number
         words = np.array(data, dtype=np.uint32)
         await self.source.write(request(tag, command, address, count, words))
+        reply = await self.answer()
+        assert reply.tag == tag
+        return reply
+
+    async def answer(self):
+        """The next reply."""
         while True:
             for reply in self.replies.feed(bytes(await self.sink.read(1))):
                 assert reply is not None, "a damaged reply"
-                assert reply.tag == tag
                 return reply
 
 
@@ -65,6 +70,15 @@ async def frames(dut):
     repeat = await host.ask(Command.WRITE, first, 9, [0] * 9, tag=SESSION << NUMBER_BITS | host.number)
     assert (reply.status, reply.done) == (repeat.status, repeat.done) == (Status.REFUSED, 7)
     assert (await host.ask(Command.READ, first)).data.tolist() == [1]
+    # What is not carried out does not use up its number.
+    tag = SESSION << NUMBER_BITS | host.number + 1
+    assert (await host.ask(7, first, tag=tag)).status == Status.UNKNOWN
+    for count in (0, MAX_WORDS + 1, 1 << 31):
+        assert (await host.ask(Command.READ, first, count, tag=tag)).status == Status.LENGTH
+    damaged = bytearray(request(tag, Command.WRITE, first, 1, np.zeros(1, dtype=np.uint32)))
+    damaged[-3] ^= 1
+    await host.source.write(bytes(damaged))
+    assert (await host.answer()).status == Status.DAMAGED
     # A frame that is cut off, and a silence.
     await host.source.write(request(5, Command.READ)[:7])
     await host.source.wait()

@@ -16,6 +16,7 @@ from synflip_hdl.lfsr import LfsrSource
 from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.sequencer import Sequencer
+from synflip_hdl.stage import Stage
 from synflip_hdl.votes import Votes
 
 
@@ -49,7 +50,7 @@ class Accelerator(wiring.Component):
         geometry = self.geometry
         m.submodules.registers = registers = Registers(geometry)
         events = EventLists(geometry)
-        keys = KeyMemory(geometry.banks, geometry.key_depth)
+        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves)
         array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)
@@ -65,7 +66,9 @@ class Accelerator(wiring.Component):
             m.submodules[name] = ResetInserter(registers.abort)(block)
 
         settings = registers.settings
-        wiring.connect(m, wiring.flipped(self.request), registers.request)
+        m.submodules.stage = stage = Stage(REQUEST)
+        wiring.connect(m, wiring.flipped(self.request), stage.input)
+        wiring.connect(m, stage.output, registers.request)
         wiring.connect(m, registers.response, wiring.flipped(self.response))
         self._connect_source(m, registers, keys)
 
@@ -121,6 +124,7 @@ class Accelerator(wiring.Component):
             sequencer.samples.eq(settings["SAMPLES"]),
             sequencer.early.eq(early),
             sequencer.longest.eq(events.longest),
+            sequencer.short.eq(events.short),
             sequencer.key_ready.eq(keys.ready),
             sequencer.decided.eq(votes.decided),
             sequencer.leaves.eq(votes.leaves),

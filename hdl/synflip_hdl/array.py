@@ -13,6 +13,8 @@ from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
 
+LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
+
 
 class Array(wiring.Component):
     """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
@@ -59,22 +61,35 @@ class Array(wiring.Component):
             writer.data.eq(self.data),
         ]
 
-        def delayed(value, cycles: int, name: str):
+        def delayed(value, cycles: int, name: str, reset_less: bool = True):
             for cycle in range(cycles):
-                later = Signal(value.shape(), name=f"{name}_{cycle + 1}")
+                later = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less)
                 m.d.sync += later.eq(value)
                 value = later
             return value
 
+        depth = pipeline_depth(geometry.banks)
         place = delayed(self.issue, 2, "place")
         turn = delayed(place.turn, 3, "turn")
-        m.d.comb += self.capture.eq(delayed(self.last, pipeline_depth(geometry.banks), "last"))
+        nearly = delayed(self.last, depth - 1, "last", reset_less=False)
+        m.d.sync += self.capture.eq(nearly)
+        # No event is reset, only what it is added to: until the last one of before a reset has passed.
+        flush = Signal(range(depth + 1), init=depth)
+        with m.If(flush != 0):
+            m.d.sync += flush.eq(flush - 1)
+        clears = []
+        for group in range(0, geometry.lanes, LANES_A_CLEAR):
+            clears.append(clear := Signal(init=1, name=f"clear_{group}"))
+            clear.attrs["keep"] = 1  # equal registers stay apart: each drives its lanes
+            m.d.sync += clear.eq(nearly | (flush != 0))
 
         banks = []
         for bank in range(geometry.banks):
             event = delayed(self.events[bank], 1, f"event_{bank}")
-            key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}")
-            weight_address = Signal(log2(geometry.weight_depth), name=f"weight_address_{bank}")
+            key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
+            weight_address = Signal(
+                log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True
+            )
             m.d.sync += [
                 key_address.eq(place.key + event.block),
                 weight_address.eq(place.weight + event.block),
@@ -100,7 +115,7 @@ class Array(wiring.Component):
 
         for index in range(geometry.lanes):
             m.submodules[f"lane_{index}"] = lane = Lane(geometry.banks, geometry.activation_bits)
-            m.d.comb += [lane.last.eq(self.capture), self.sums[index].eq(lane.total)]
+            m.d.comb += [lane.last.eq(clears[index // LANES_A_CLEAR]), self.sums[index].eq(lane.total)]
             position = lane_position(index, geometry.lanes)
             for bank, (coins, x) in enumerate(banks):
                 m.d.comb += [

@@ -60,8 +60,8 @@ class Coins(wiring.Component):
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
         turn_step = lanes // TAP_LANES
-        key, rotated = Signal(KEY_BITS), Signal(KEY_BITS)
-        entry = Signal.like(self.entry)
+        key, rotated = Signal(KEY_BITS, reset_less=True), Signal(KEY_BITS, reset_less=True)
+        entry = Signal(self.entry.shape(), reset_less=True)
         m.d.sync += [
             key.eq(self.key),
             rotated.eq(rotate_right(m, key, self.turn, turn_step & -turn_step)),
@@ -70,12 +70,14 @@ class Coins(wiring.Component):
         # Lanes p, p + 16, ... share taps, the key turned by one each: their bits are a run of key bits.
         run = lanes // TAP_LANES
         around = Cat(rotated, rotated[:run])
-        words = [Signal(lanes, name=f"word_{bit}") for bit in range(bits)]
+        words = [Signal(lanes, name=f"word_{bit}", reset_less=True) for bit in range(bits)]
         for bit, plane in enumerate(reversed(words)):
             taps = [word_taps(lane, bit) for lane in range(TAP_LANES)]
             m.d.sync += plane.eq(
                 Cat(around[a : a + run] ^ around[b : b + run] ^ around[c : c + run] for a, b, c in taps)
             )
         *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
-        m.d.sync += [self.coins.eq(below(words, q)), self.signs.eq(signs)]
+        flipped, negative = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)
+        m.d.sync += [flipped.eq(below(words, q)), negative.eq(signs)]
+        m.d.comb += [self.coins.eq(flipped), self.signs.eq(negative)]
         return m

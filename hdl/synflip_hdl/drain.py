@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import pipeline_depth
+from synflip.spec.cycles import VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS
@@ -13,10 +13,29 @@ from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_l
 from synflip_hdl.entries import EntryWriter
 
 
-def hidden(z, shift, largest):
-    """min(max(z >> shift, 0), largest), with an arithmetic shift. The rounding is in the bias already."""
-    shifted = z >> shift
-    return Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
+def shift_right(z, shift, bits: int):
+    """z >> shift of a ``z`` that is not negative: its lowest ``bits`` bits, and whether there is a 1 above
+    them. Coarse stages come first: what a stage leaves above the reach of those to come is only looked at."""
+    value, above = z[:-1], []
+    for stage in reversed(range(len(shift))):
+        value = Mux(shift[stage], value[1 << stage :], value)
+        reach = bits + (1 << stage) - 1
+        above.append(value[reach:].any())
+        value = value[:reach]
+    return value, Cat(above).any()
+
+
+def clamp(low, above, negative, largest):
+    """min(max(value, 0), largest) of a value that ``shift_right`` took apart."""
+    return Mux(negative, 0, Mux(above | (low > largest), largest, low))
+
+
+def tiles_under_way(geometry: Geometry) -> int:
+    """Most tiles that are issued and not yet captured, as the sequencer spaces them: a whole tile of a hidden
+    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After the last tile
+    of a hidden layer, which may be shorter, nothing is issued before it was captured."""
+    spacing = min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
+    return pipeline_depth(geometry.banks) // spacing + 1
 
 
 class Drain(wiring.Component):
@@ -60,10 +79,7 @@ class Drain(wiring.Component):
         m = Module()
         lanes, banks = self.geometry.lanes, self.geometry.banks
         layout = tile_layout(self.geometry)
-        # A capture a cycle is the most there can be between the issue of a tile and its capture.
-        m.submodules.tiles = tiles = fifo.SyncFIFO(
-            width=layout.size, depth=1 << pipeline_depth(banks).bit_length()
-        )
+        m.submodules.tiles = tiles = fifo.SyncFIFO(width=layout.size, depth=tiles_under_way(self.geometry))
         m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
         m.submodules.biases = biases = Memory(
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
@@ -84,8 +100,8 @@ class Drain(wiring.Component):
         ]
 
         # Step: the first Q of the shift register and their biases.
-        waiting = Signal(sums_layout(self.geometry))
-        tile = Signal(layout)
+        waiting = Signal(sums_layout(self.geometry), reset_less=True)
+        tile = Signal(layout, reset_less=True)
         active, first = Signal(), Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
@@ -110,25 +126,50 @@ class Drain(wiring.Component):
             m.d.sync += [waiting.eq(self.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
 
         # z: bias plus sum.
-        z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks))
-        z_tile, z_valid, z_first, z_lane = Signal(layout), Signal(), Signal(), Signal.like(lane)
+        z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), reset_less=True)
+        z_tile = Signal(layout, reset_less=True)
+        z_valid = Signal()
+        z_first = Signal()
+        z_lane = Signal.like(lane)
         m.d.sync += [z_tile.eq(tile), z_valid.eq(active), z_first.eq(first), z_lane.eq(lane)]
         for bank in range(banks):
             m.d.sync += z[bank].eq(waiting[bank] + read.data[bank])
 
-        # Out: Q activations, or one logit.
-        class_ = Cat(z_lane[: (banks - 1).bit_length()], z_tile.block)
+        # Shifted: Q activations that are not clamped yet, or the one logit that is asked for.
+        bits = self.geometry.activation_bits
+        out_tile = Signal(layout, reset_less=True)
+        out_valid = Signal()
+        out_first = Signal()
+        out_lane = Signal.like(lane)
+        chosen = Signal(signed(LOGIT_BITS), reset_less=True)
         m.d.sync += [
-            self.append_valid.eq(z_valid & ~z_tile.final),
-            self.append.hidden_set.eq(z_tile.hidden_set),
-            self.append.begin.eq(z_tile.begin & z_first),
-            self.append.block.eq(z_tile.block),
-            self.logit_valid.eq(z_valid & z_tile.final & (class_ <= self.classes)),
-            self.logit.z.eq(z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)),
-            self.logit.class_.eq(class_),
-            self.logit.last.eq(class_ == self.classes),
-            self.logit.current.eq(z_tile.current),
+            out_tile.eq(z_tile),
+            out_valid.eq(z_valid),
+            out_first.eq(z_first),
+            out_lane.eq(z_lane),
+            chosen.eq(z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)),
         ]
         for bank in range(banks):
-            m.d.sync += self.append["values"][bank].eq(hidden(z[bank], z_tile.shift, self.largest))
+            low = Signal(bits, name=f"low_{bank}", reset_less=True)
+            above = Signal(name=f"above_{bank}", reset_less=True)
+            negative = Signal(name=f"negative_{bank}", reset_less=True)
+            m.d.sync += [
+                Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
+                negative.eq(z[bank][-1]),
+                self.append["values"][bank].eq(clamp(low, above, negative, self.largest)),
+            ]
+
+        # Out: Q activations, or one logit.
+        class_ = Cat(out_lane[: (banks - 1).bit_length()], out_tile.block)
+        m.d.sync += [
+            self.append_valid.eq(out_valid & ~out_tile.final),
+            self.append.hidden_set.eq(out_tile.hidden_set),
+            self.append.begin.eq(out_tile.begin & out_first),
+            self.append.block.eq(out_tile.block),
+            self.logit_valid.eq(out_valid & out_tile.final & (class_ <= self.classes)),
+            self.logit.z.eq(chosen),
+            self.logit.class_.eq(class_),
+            self.logit.last.eq(class_ == self.classes),
+            self.logit.current.eq(out_tile.current),
+        ]
         return m

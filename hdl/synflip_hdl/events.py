@@ -50,7 +50,7 @@ class EventLists(wiring.Component):
     append: Q outputs of a hidden layer (``append_valid``); ``begin`` empties the set first.
     open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle
         before.
-    longest: events of the longest list, from the cycle after ``open``.
+    longest: events of the longest list, from the cycle after ``open``. short: it has one at most.
     read, index, events: one event of every bank.
     """
 
@@ -73,6 +73,7 @@ class EventLists(wiring.Component):
                 "hidden_set": In(1),
                 "slot": In(SLOT_BITS),
                 "longest": Out(self.index_bits + 1),
+                "short": Out(1),
                 "read": In(1),
                 "index": In(self.index_bits),
                 "events": Out(data.ArrayLayout(self.event, geometry.banks)),
@@ -88,13 +89,15 @@ class EventLists(wiring.Component):
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
         from_hidden, from_set, base = Signal(), Signal(), Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
+        longest = Mux(self.hidden, source.longest, loaded.longest)
         m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
         with m.If(self.open):
             m.d.sync += [
                 from_hidden.eq(self.hidden),
                 from_set.eq(self.hidden_set),
                 base.eq(self.slot << self.load_shift),
-                self.longest.eq(Mux(self.hidden, source.longest, loaded.longest)),
+                self.longest.eq(longest),
+                self.short.eq(longest <= 1),
             ]
             for bank in range(banks):
                 m.d.sync += lengths[bank].eq(Mux(self.hidden, source.lengths[bank], loaded.lengths[bank]))
@@ -128,6 +131,7 @@ class EventLists(wiring.Component):
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
         word = Signal(self.load.payload.shape())
+        base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
         busy, begin = Signal(), Signal()
         step = Signal(range(max(steps, 2)))
         done = step == steps - 1
@@ -138,7 +142,11 @@ class EventLists(wiring.Component):
         with m.If(busy):
             m.d.sync += step.eq(Mux(done, 0, step + 1))
         with m.If(self.load.ready):
-            m.d.sync += [busy.eq(self.load.valid), word.eq(self.load.payload)]
+            m.d.sync += [
+                busy.eq(self.load.valid),
+                word.eq(self.load.payload),
+                base.eq(self.load.payload.slot << self.load_shift),
+            ]
 
         values = []
         for bank in range(banks):
@@ -167,7 +175,7 @@ class EventLists(wiring.Component):
         def drive(m, bank, write):
             value, appended = values[bank]
             m.d.comb += [
-                write.addr.eq((word.slot << self.load_shift) + before.lengths[bank]),
+                write.addr.eq(base + before.lengths[bank]),
                 write.data.block.eq(block),
                 write.data.value.eq(value),
                 write.en.eq(appended),

@@ -12,15 +12,15 @@ from synflip_hdl.bundles import log2
 
 
 class KeyMemory(wiring.Component):
-    """Two halves of ``depth`` keys a bank; sample s lives in half s mod 2.
+    """Two halves of ``depth`` keys a bank, sample s in half s mod 2; or one half, for memory's sake.
 
-    Filling starts with ``start`` and takes at most a transfer of the source a cycle; it runs at most two
-    samples ahead of ``release``, and ends with the run's last sample, so that the last two samples' keys are
-    there when a run is over. Reading: ``data`` is there a cycle after ``address``.
+    Filling starts with ``start`` and takes at most a transfer of the source a cycle; it runs at most as many
+    samples ahead of ``release`` as there are halves, and ends with the run's last sample, so that the last
+    samples' keys are there when a run is over. Reading: ``data`` is there a cycle after ``address``.
 
     Parameters
     ----------
-    banks: Q. depth: keys of a bank in one half.
+    banks: Q. depth: keys of a bank in one half. halves: 1 or 2.
 
     Members
     -------
@@ -29,13 +29,14 @@ class KeyMemory(wiring.Component):
     blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE
         cycles later, when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there.
-    address: half and block, the half on top. data: Q keys, a cycle later.
+    address: half (of the sample, whether there are two or not) and block, the half on top. data: Q keys, a
+        cycle later.
     offset: half, block, bank, low or high half of the key, from the top: what the host reads while no run is
         busy. word: a cycle later.
     """
 
-    def __init__(self, banks: int, depth: int) -> None:
-        self.banks, self.depth = banks, depth
+    def __init__(self, banks: int, depth: int, halves: int = 2) -> None:
+        self.banks, self.depth, self.halves = banks, depth, halves
         self.block_bits = log2(depth)
         super().__init__(
             {
@@ -68,7 +69,7 @@ class KeyMemory(wiring.Component):
 
         m.d.comb += [
             ahead.eq(filling - oldest),
-            self.source.ready.eq(self.run & more & (ahead < 2)),
+            self.source.ready.eq(self.run & more & (ahead < self.halves)),
             taken.eq(self.source.ready & self.source.valid),
             last.eq(block + 1 == self.blocks),
             self.ready.eq(Mux(filling[:2] == self.sample, block >= self.end, 1)),
@@ -91,10 +92,11 @@ class KeyMemory(wiring.Component):
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(
-                shape=unsigned(64), depth=2 << self.block_bits, init=[]
+                shape=unsigned(64), depth=self.halves << self.block_bits, init=[]
             )
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
+                # With one half the address has no bit for it.
                 write.addr.eq(Cat(block[: self.block_bits], filling[0])),
                 write.data.eq(self.source.payload[bank]),
                 write.en.eq(taken),

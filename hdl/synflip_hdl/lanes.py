@@ -53,13 +53,13 @@ class Lane(wiring.Component):
             width += 1
             level: list[tuple[Signal, Signal]] = []
             for (left, carry), (right, spare) in zip(nodes[::2], nodes[1::2], strict=True):
-                total = Signal(signed(width), name=f"sum_{width}_{len(level)}")
-                kept = Signal(name=f"sign_{width}_{len(level)}")
+                total = Signal(signed(width), name=f"sum_{width}_{len(level)}", reset_less=True)
+                kept = Signal(name=f"sign_{width}_{len(level)}", reset_less=True)
                 m.d.sync += [total.eq(add_with_carry(left, right, carry, width)), kept.eq(spare)]
                 level.append((total, kept))
             nodes = level
         ((tree, carry),) = nodes
-        accumulator = Signal(signed(ACCUMULATOR_BITS))
+        accumulator = Signal(signed(ACCUMULATOR_BITS), reset_less=True)
         m.d.comb += self.total.eq(add_with_carry(accumulator, tree, carry, ACCUMULATOR_BITS))
         m.d.sync += accumulator.eq(self.total)
         with m.If(self.last):

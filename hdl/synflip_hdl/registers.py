@@ -28,11 +28,12 @@ RESPONSE = data.StructLayout({"data": 32, "error": 1})
 MEMORIES = tuple(region for region in REGIONS if region != Region.REGISTERS)
 WRITABLE = tuple(region for region in MEMORIES if "W" in REGIONS[region].access)
 READABLE = tuple(region for region in MEMORIES if "R" in REGIONS[region].access)
+REGISTER_BITS = max(item.offset for item in REGISTERS.values()).bit_length()
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING")
 
 
 class Registers(wiring.Component):
-    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in two.
+    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three.
 
     Answered with an error, without effect: an address outside the map, a write to what is read only and the
         other way round, any write while a run is busy but CONTROL, keys that it takes from the host and
@@ -40,13 +41,14 @@ class Registers(wiring.Component):
         busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
         that are not there, or of no samples.
 
-    Throughput a write a cycle, a read every two. A write of an image waits for the event lists, one of a key
-    for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
+    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
+    key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
     request, response: streams.
-    busy, cycles, logged: of the run. start, abort, retest, capture: strobes.
+    busy, cycles, logged: of the run. retest: strobe. start, abort, capture: strobes, a cycle after their
+        request; nothing is accepted in the cycle of a start or an abort.
     alarm, captured, working: of the key source.
     settings: the RW registers, by name.
     offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
@@ -95,9 +97,14 @@ class Registers(wiring.Component):
         def in_region(item: Region):
             return (region == item) & (offset < extent(item, self.geometry))
 
-        reading, read_region, read_offset = Signal(), Signal(4), Signal(OFFSET_BITS)
+        reading = Signal()
+        answering = Signal()
+        read_region = Signal(4)
+        read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
-        free, accept, refused = Signal(), Signal(), Signal()
+        free = Signal()
+        accept = Signal()
+        refused = Signal()
         loading = request.write & (region == Region.IMAGES)
         reading_results = ~request.write & (region != Region.REGISTERS)
         settings = self.settings
@@ -106,15 +113,17 @@ class Registers(wiring.Component):
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         slot = offset[IMAGE_WORD_BITS:]
         m.d.comb += [
-            free.eq(~reading & (~self.response.valid | self.response.ready)),
+            free.eq(~reading & ~answering & (~self.response.valid | self.response.ready)),
             self.request.ready.eq(
                 free
+                & ~self.start
+                & ~self.abort
                 & (~loading | self.load_ready)
                 & (~feeding | self.key_ready)
                 & (~reading_results | self.results_free)
             ),
             accept.eq(self.request.valid & self.request.ready),
-            self.offset.eq(Mux(reading, read_offset, offset)),
+            self.offset.eq(offset),
             self.data.eq(request.data),
             refused.eq(1),
             past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
@@ -132,7 +141,7 @@ class Registers(wiring.Component):
             with m.If(~request.write & in_region(item) & (~self.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
-        m.d.sync += self.capture.eq(0)
+        m.d.sync += [self.start.eq(0), self.abort.eq(0), self.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
         for name, register in self.registers.items():
@@ -150,9 +159,11 @@ class Registers(wiring.Component):
                     )
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
+                        self.retest.eq(accept & retest & ~refused),
+                    ]
+                    m.d.sync += [
                         self.start.eq(accept & start & ~refused),
                         self.abort.eq(accept & abort & ~refused),
-                        self.retest.eq(accept & retest & ~refused),
                     ]
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
@@ -181,19 +192,17 @@ class Registers(wiring.Component):
         }
         values |= {name: value for name, value in live.items() if name in self.registers}
 
-        # Reads take one cycle more than writes: the memories answer a cycle after the address.
-        register_value = Signal(32)
+        # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
+        value, result = Signal(32), Signal(32)
+        m.d.sync += [value.eq(0), result.eq(0)]
         with m.Switch(read_offset):
-            for name, value in values.items():
+            for name, item in values.items():
                 with m.Case(REGISTERS[name].offset):
-                    m.d.comb += register_value.eq(value)
-        answer = Signal(32)
+                    m.d.sync += value.eq(item)
         with m.Switch(read_region):
-            with m.Case(Region.REGISTERS):
-                m.d.comb += answer.eq(register_value)
             for index, item in enumerate(READABLE):
                 with m.Case(item):
-                    m.d.comb += answer.eq(self.results[index])
+                    m.d.sync += result.eq(self.results[index])
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)
@@ -207,9 +216,12 @@ class Registers(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += reading.eq(1)
+        m.d.sync += answering.eq(reading)
         with m.If(reading):
+            m.d.sync += reading.eq(0)
+        with m.If(answering):
+            answer = Mux(read_region == Region.REGISTERS, value, result)
             m.d.sync += [
-                reading.eq(0),
                 self.response.valid.eq(1),
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),
                 self.response.payload.error.eq(read_error),

@@ -28,7 +28,7 @@ class Sequencer(wiring.Component):
     -------
     start: begin a run. busy: it runs. cycles: clock cycles that it took so far.
     layers: layers - 1. first_slot, images, samples: of the run. early: images may leave early.
-    open, hidden, hidden_set, slot, longest, read, index: the event lists.
+    open, hidden, hidden_set, slot, longest, short, read, index: the event lists.
     key_sample, key_end, key_ready, key_release: the key memory.
     place, last: to the array, with ``read``. tile_valid, tile: to the drain.
     decided, leaves, decision: from the votes.
@@ -53,6 +53,7 @@ class Sequencer(wiring.Component):
                 "hidden_set": Out(1),
                 "slot": Out(SLOT_BITS),
                 "longest": In(index_bits + 1),
+                "short": In(1),
                 "read": Out(1),
                 "index": Out(index_bits),
                 "key_sample": Out(2),
@@ -99,8 +100,7 @@ class Sequencer(wiring.Component):
 
         # The queue of images: (slot, lowest bit of the sample that it waits for).
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
-        # One place more than there are images: one may leave the queue and enter it in the same cycle.
-        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots + 1)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots)
         head, back = Signal(waiting), Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
         fresh, retired = Signal(SLOT_BITS + 1), Signal(SLOT_BITS + 1)
@@ -119,6 +119,9 @@ class Sequencer(wiring.Component):
             self.place.eq(place),
         ]
 
+        opened = Signal()  # a list was opened in the cycle before
+        ending = Signal()  # the event at ``index`` is its list's last, from the second cycle on
+        m.d.sync += opened.eq(self.open)
         hold = Signal(range(lanes + VOTE_GAP + 1))
         turn = Signal(range(pipeline_depth(banks) + tile_steps + DRAIN_LATENCY + 1))
         with m.If(hold != 0):
@@ -138,8 +141,6 @@ class Sequencer(wiring.Component):
 
         def begin(slot, pass_sample):
             m.d.sync += [self.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), turn.eq(0)]
-            with m.If(~self.early & (pass_sample + 1 < self.samples)):
-                m.d.comb += [queue.w_en.eq(1), back.slot.eq(slot), back.parity.eq(~pass_sample[0])]
 
         with m.FSM():
             with m.State("idle"), m.If(self.start):
@@ -169,6 +170,8 @@ class Sequencer(wiring.Component):
 
             with m.State("load"):
                 m.d.comb += self.busy.eq(1)
+                with m.If((layer == 0) & ~self.early & (sample + 1 != self.samples)):
+                    m.d.comb += [queue.w_en.eq(1), back.slot.eq(self.slot), back.parity.eq(~sample[0])]
                 m.next = "ready"
 
             with m.State("ready"):
@@ -198,7 +201,7 @@ class Sequencer(wiring.Component):
                 last_event, last_tile = Signal(), Signal()
                 steps = Signal(range(max(tile_steps, 2)))
                 m.d.comb += [
-                    last_event.eq(self.index + 1 >= self.longest),
+                    last_event.eq(Mux(opened, self.short, ending)),
                     last_tile.eq(tiles == 0),
                     self.read.eq(~last_event | (hold == 0)),
                     self.last.eq(last_event & (hold == 0)),
@@ -207,11 +210,13 @@ class Sequencer(wiring.Component):
                     self.tile.eq(tile),
                     self.tile.steps.eq(steps),
                 ]
+                m.d.sync += ending.eq(last_event)
                 with m.If(self.read):
-                    m.d.sync += self.index.eq(self.index + 1)
+                    m.d.sync += [self.index.eq(self.index + 1), ending.eq(self.index + 2 >= self.longest)]
                 with m.If(self.last):
                     m.d.sync += [
                         self.index.eq(0),
+                        ending.eq(self.short),
                         tiles.eq(tiles - 1),
                         place.weight.eq(place.weight + field[LayerField.ROW_BLOCKS]),
                         place.turn.eq(place.turn + lanes // 16),

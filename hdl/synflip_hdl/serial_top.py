@@ -60,4 +60,6 @@ class SerialTop(wiring.Component):
             self.busy.eq(accelerator.busy),
             self.error.eq(glow != 0),
         ]
+        if self.geometry.devices:
+            m.d.comb += [accelerator.raw.eq(self.raw), accelerator.strobe.eq(self.strobe)]
         return m

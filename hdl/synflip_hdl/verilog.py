@@ -27,20 +27,23 @@ module {name} #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1)
     {read}
 endmodule
 """
-CLOCKED = MEMORY.format(
+_CLOCKED = MEMORY.format(
     name="synflip_memory",
     kind="reg",
     read="always @(posedge clk) if (read) read_data <= rows[read_address];",
 )
-UNCLOCKED = MEMORY.format(
+_UNCLOCKED = MEMORY.format(
     name="synflip_memory_unclocked", kind="wire", read="assign read_data = rows[read_address];"
 )
+#: Verilog of both.
+MODULES = _CLOCKED + _UNCLOCKED
 
 
-class _Platform:
-    """Replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules above."""
+class MemoryModules:
+    """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules above."""
 
     def get_memory(self, memory):
+        """A module with an instance, for Amaranth's ``Memory``."""
         (write,), (read,) = memory.write_ports, memory.read_ports
         if read.transparent_for or len(write.en) != 1:
             raise NotImplementedError(
@@ -72,9 +75,9 @@ def to_verilog(top: wiring.Component, name: str = TOP) -> str:
     members = [Value.cast(value) for _, _, value in top.signature.flatten(top)]
     ports = [value for value in members if isinstance(value, Signal)]  # no constants
     text = verilog.convert(
-        top, name=name, platform=_Platform(), ports=ports, strip_internal_attrs=True, emit_src=False
+        top, name=name, platform=MemoryModules(), ports=ports, strip_internal_attrs=True, emit_src=False
     )
-    return text + CLOCKED + UNCLOCKED
+    return text + MODULES
 
 
 def convert(geometry: Geometry) -> str:

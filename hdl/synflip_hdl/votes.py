@@ -92,39 +92,73 @@ class Votes(wiring.Component):
         with m.If(self.logit_valid & ((logit.class_ == 0) | (logit.z > best))):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
 
-        # A cycle later: the sum is updated.
-        summed, summed_valid, summed_place = Signal(logit_layout()), Signal(), Signal.like(place)
+        # A cycle later its sum is there, in the next one it is updated.
+        summed = Signal(logit_layout(), reset_less=True)
+        summed_valid = Signal()
+        summed_place = Signal(place.shape(), reset_less=True)
         m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
         opening = summed.current.sample == 0
+        total = Signal(signed(SUM_BITS), reset_less=True)
+        addend = Signal(signed(LOGIT_BITS), reset_less=True)
+        total_valid = Signal()
+        total_place = Signal(place.shape(), reset_less=True)
+        m.d.sync += [
+            total.eq(Mux(opening, 0, sums_read.data)),
+            addend.eq(summed.z),
+            total_valid.eq(summed_valid),
+            total_place.eq(summed_place),
+        ]
         m.d.comb += [
             sums_read.addr.eq(Mux(self.logit_valid, place, self.offset[1:])),
-            sums_write.addr.eq(summed_place),
-            sums_write.data.eq(Mux(opening, 0, sums_read.data) + summed.z),
-            sums_write.en.eq(summed_valid),
+            sums_write.addr.eq(total_place),
+            sums_write.data.eq(total + addend),
+            sums_write.en.eq(total_valid),
         ]
 
-        # After the last logit: count the vote ...
-        count_next, counting, deciding = Signal(), Signal(), Signal()
-        current = Signal(pass_layout())
+        # After the last logit: count the vote, ...
+        count_next = Signal()
+        counting = Signal()
+        ranking = Signal()
+        deciding = Signal()
+        current = Signal(pass_layout(), reset_less=True)
         first = current.sample == 0
-        m.d.comb += count_next.eq(summed_valid & summed.last)
-        m.d.sync += [counting.eq(count_next), deciding.eq(counting), current.eq(summed.current)]
-        winner_place = Signal.like(place)
-        m.d.sync += winner_place.eq(result(summed.current.slot, winner))
-        before, counted = Signal(standing), Signal(SAMPLE_BITS)
-        after = Signal(standing)
+        winner_place = Signal(place.shape(), reset_less=True)
         m.d.comb += [
+            count_next.eq(summed_valid & summed.last),
             votes_read.addr.eq(Mux(count_next, result(summed.current.slot, winner), self.offset)),
             standing_read.addr.eq(summed.current.slot),
             margins_read.addr.eq(summed.current.sample),
+        ]
+        m.d.sync += [
+            counting.eq(count_next),
+            current.eq(summed.current),
+            winner_place.eq(result(summed.current.slot, winner)),
+        ]
+        before = Signal(standing, reset_less=True)
+        counted = Signal(SAMPLE_BITS, reset_less=True)
+        margin = Signal(SAMPLE_BITS, reset_less=True)
+        counted_place = Signal(place.shape(), reset_less=True)
+        ranked_pass = Signal(pass_layout(), reset_less=True)
+        m.d.sync += [
+            ranking.eq(counting),
             counted.eq(Mux(first, 0, votes_read.data) + 1),
-            votes_write.addr.eq(Mux(counting, winner_place, summed_place)),
-            votes_write.data.eq(Mux(counting, counted, 0)),
-            votes_write.en.eq(counting | (summed_valid & opening)),
+            counted_place.eq(winner_place),
             before.eq(standing_read.data),
+            margin.eq(margins_read.data),
+            ranked_pass.eq(current),
         ]
         with m.If(first):
-            m.d.comb += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
+            m.d.sync += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
+        m.d.comb += [
+            votes_write.addr.eq(Mux(ranking, counted_place, summed_place)),
+            votes_write.data.eq(Mux(ranking, counted, 0)),
+            votes_write.en.eq(ranking | (summed_valid & opening)),
+        ]
+
+        # ... put it where it belongs, ...
+        after = Signal(standing)
+        kept = Signal(standing, reset_less=True)
+        decided_pass = Signal(pass_layout(), reset_less=True)
         m.d.comb += after.eq(before)
         with m.If(before.leader == winner):
             m.d.comb += after.lead.eq(counted)
@@ -132,17 +166,25 @@ class Votes(wiring.Component):
             m.d.comb += [after.leader.eq(winner), after.lead.eq(counted), after.second.eq(before.lead)]
         with m.Elif(counted > before.second):
             m.d.comb += after.second.eq(counted)
+        sample_count = Signal(SAMPLE_BITS, reset_less=True)
+        least = Signal(SAMPLE_BITS, reset_less=True)
+        m.d.sync += [
+            deciding.eq(ranking),
+            kept.eq(after),
+            least.eq(margin),
+            decided_pass.eq(ranked_pass),
+            sample_count.eq(ranked_pass.sample + 1),
+        ]
 
-        # ... then decide whether the image leaves.
-        kept, margin, decided_pass = Signal(standing), Signal(SAMPLE_BITS), Signal(pass_layout())
-        m.d.sync += [kept.eq(after), margin.eq(margins_read.data), decided_pass.eq(current)]
-        sample_count = decided_pass.sample + 1
-        m.d.comb += [
+        # ... and decide whether the image leaves.
+        m.d.sync += [
             self.decided.eq(deciding),
             self.decision.eq(decided_pass),
             self.leaves.eq(
-                (self.early & (kept.lead - kept.second >= margin)) | (sample_count == self.samples)
+                (self.early & (kept.lead - kept.second >= least)) | (sample_count == self.samples)
             ),
+        ]
+        m.d.comb += [
             standing_write.addr.eq(decided_pass.slot),
             standing_write.data.eq(kept),
             standing_write.en.eq(deciding),

@@ -8,7 +8,9 @@ negative, in idle cycles too, and a simulator cannot tell that this is 0 for an 
 depend on the noise.
 """
 
+import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -29,7 +31,9 @@ NOISY = re.compile(
     r"(module \\\S*\.(?:weights|images|hidden)_\d+\b(?:(?!endmodule).)*?)synflip_memory\b", re.S
 )
 UNKNOWN = "0 deadbeef"
-AT_ONCE = 1000  # words of a command: their answers fit a pipe
+AT_ONCE = 1000  # words of a command: they fit a pipe, and so do their answers
+TIMEOUT = 600.0  # seconds for a command's next answer
+ROOM = 1 << 16  # bytes
 
 
 class IcarusTransport:
@@ -49,8 +53,10 @@ class IcarusTransport:
                 ["vvp", "-n", str(_compile(geometry, noise, Path(folder)))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C on a terminal is for us alone
             )
+            self._unsent, self._received, self._owed = b"", b"", 0  # of the command under way; lines owed
             self._ask("i 0", 1)  # the process has read its file
 
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
@@ -94,15 +100,30 @@ class IcarusTransport:
                 pipe.close()
 
     def _ask(self, command: str, answers: int) -> list[str]:
+        """A command's answers. If Ctrl-C has cut one off, it is brought to its end before the next."""
+        self._finish()
+        self._unsent, self._owed = f"{command}\n".encode(), answers
+        return self._finish()
+
+    def _finish(self) -> list[str]:
         assert self._process.stdin and self._process.stdout
         try:
-            self._process.stdin.write(command + "\n")
-            self._process.stdin.flush()
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._process.stdin.fileno(), self._unsent) :]
+            answers = self._process.stdout.fileno()
         except (OSError, ValueError):  # the second: closed on our side
             raise BusError("the simulator, Icarus, has ended") from None
-        lines = [self._process.stdout.readline().strip() for _ in range(answers)]
-        if not all(lines):
-            raise BusError("the simulator, Icarus, has ended")
+        while self._received.count(b"\n") < self._owed:
+            if not select.select([answers], [], [], TIMEOUT)[0]:
+                raise BusError(f"the simulator, Icarus, did not answer in {TIMEOUT:g} s")
+            received = os.read(answers, ROOM)
+            if not received:
+                raise BusError("the simulator, Icarus, has ended")
+            self._received += received
+        lines = self._received.decode().splitlines()
+        if len(lines) != self._owed:
+            raise BusError(f"the simulator, Icarus, answered {len(lines)} times, not {self._owed}")
+        self._received, self._owed = b"", 0
         return lines
 
     def _check(self, what: str, address: int, answers: list[str]) -> None:

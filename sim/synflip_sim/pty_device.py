@@ -140,5 +140,7 @@ class PtyDevice:
                 outgoing = outgoing[os.write(self._ours, outgoing) :]
             if left > 0:
                 busy = self._bench.run(CYCLES)
-                left = self._linger if busy else left - CYCLES
-                outgoing += self._from_device(self._bench.take())
+                sent = self._bench.take()
+                # Between two bytes the line is not busy, and CYCLES may be a whole number of bytes.
+                left = self._linger if busy or sent else left - CYCLES
+                outgoing += self._from_device(sent)

@@ -102,6 +102,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         log_depth=int(rng.integers(1, 300)),
         margin_depth=int(rng.integers(1, 40)),
         layer_depth=int(rng.integers(1, MAX_LAYERS + 1)),
+        key_halves=_pick(rng, 1, 2),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_coins
+from synflip import __version__, cli_boards, cli_coins
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -301,7 +301,7 @@ def run(
     check_output(out)
     network, pixels = _open(model, images)
     machine = _geometry(geometry, network, device)
-    result, seconds = _infer(device, machine, network, pixels, samples, seed, margin, logits)
+    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, margin, logits)
     with replacing(out) as partial:
         result.save(partial)
     rows = [
@@ -317,6 +317,9 @@ def run(
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
     ]
+    if clock:
+        share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
+        rows.insert(-2, ("engine busy", share))
     _table(f"{network.shape} on {device}, {machine.name}, seed {seed}", *rows)
 
 
@@ -352,8 +355,8 @@ def verify(
     stop = margin if margins is None else _numbers("--margins", margins)
     network, pixels = _open(model, images, least=0)
     machine = _geometry(geometry, network, device)
-    golden, _ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
-    other, seconds = _infer(device, machine, network, pixels, samples, seed, stop, logits)
+    golden, *_ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
+    other, seconds, _ = _infer(device, machine, network, pixels, samples, seed, stop, logits)
     comparison = compare(golden, other, device)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
@@ -568,6 +571,7 @@ def simulate(geometry: GeometryOption = "16x2", bits: Bits = 4) -> None:
 
 
 app.add_typer(cli_coins.app)
+app.add_typer(cli_boards.app)
 
 
 @app.command()
@@ -651,8 +655,9 @@ def _infer(
     seed: int,
     margin: int | list[int] | None,
     logits: bool,
-) -> "tuple[Result, float]":
-    """The result, and the seconds that inference took. margin: of every sample, or one for each."""
+) -> "tuple[Result, float, int]":
+    """The result, the seconds that inference took, and the cycles of the simulated clock, 0 if there is none.
+    margin: of every sample, or one for each."""
     import numpy as np
 
     from synflip.compare import check_logits
@@ -674,9 +679,11 @@ def _infer(
         with waiting("Loading the model"):
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
-            start = time.perf_counter()
+            transport = getattr(device, "transport", None)
+            start, began = time.perf_counter(), getattr(transport, "cycles", 0)
             result = device.infer(pixels, samples, seed, limits, logits, advance)
-            return result, time.perf_counter() - start
+            clock = getattr(transport, "cycles", 0) - began
+            return result, time.perf_counter() - start, clock
 
 
 def _why_no_cycles(

@@ -60,7 +60,11 @@ class Device(Protocol):
         margin: Margin | None = None,
         logits: bool = False,
     ) -> Iterator[Result]:
-        """A result for each block of images, as they come. A block is taken when its result is asked for."""
+        """A result for each block of images, as they come. A block is taken when its result is asked for.
+
+        The engine is kept busy from batch to batch of a block, not from block to block: take blocks of many
+        images.
+        """
         for pixels in blocks:
             yield self.infer(pixels, samples, seed, margin, logits)
 

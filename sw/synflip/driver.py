@@ -65,6 +65,7 @@ class Accelerator(Device):
         self.name = name
         self.timeout = timeout
         self.model: CompiledModel | None = None
+        self._running = False  # a run was started, and its end not seen
         self.geometry = self._discover()
         if self.geometry.devices:
             with suppress(junctions.SourceAlarm):
@@ -74,7 +75,11 @@ class Accelerator(Device):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.transport.close()
+        try:
+            with suppress(SynflipError):  # whoever is not there any more is not waited for
+                self._abort()
+        finally:
+            self.transport.close()
 
     def _discover(self) -> Geometry:
         names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
@@ -94,6 +99,7 @@ class Accelerator(Device):
         """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
         not fit."""
         check_fit(model, self.geometry)
+        self._abort()
         self.model = None  # half a model is none
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
@@ -144,8 +150,8 @@ class Accelerator(Device):
         return entries.view(np.uint32)
 
     def _write_weights(self, base: int, entries: NDArray[np.uint32]) -> None:
-        """An entry's words are aligned to a power of two: the gap is written too if it is small enough to be
-        worth it."""
+        """An entry's words are aligned to a power of two: the gaps are written too, so that a bank is one
+        write."""
         banks, count, words = entries.shape
         room = 1 << (words - 1).bit_length()
         padded = np.zeros((banks, count, room), dtype=np.uint32)
@@ -183,6 +189,7 @@ class Accelerator(Device):
         used = np.zeros(count, dtype=np.int32)
         kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
+        self._abort()
         if limits is not None:
             self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
         cycles = 0
@@ -208,7 +215,8 @@ class Accelerator(Device):
                 kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
             if used_keys is not None:
                 for sample in range(start, end):
-                    offset = memory_map.key_offset(self.geometry, (sample - start) % 2, 0)
+                    half = (sample - start) % self.geometry.key_halves
+                    offset = memory_map.key_offset(self.geometry, half, 0)
                     used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
             if progress is not None:
                 progress(first * samples + end * images, count * samples)
@@ -284,6 +292,7 @@ class Accelerator(Device):
         self.write_register("IMAGES", images)
         self.write_register("SAMPLES", samples)
         try:
+            self._running = True
             self.write_register("CONTROL", memory_map.CONTROL_START)
             deadline = time.monotonic() + self.timeout
             yield
@@ -295,16 +304,24 @@ class Accelerator(Device):
                         f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"
                     )
                 self.transport.wait()
+            self._running = False
         except BaseException:
-            self.write_register("CONTROL", memory_map.CONTROL_ABORT)
+            self._abort()
             raise
+
+    def _abort(self) -> None:
+        """End a run that is not over: one that was interrupted, and then its abort as well."""
+        if self._running:
+            self.write_register("CONTROL", memory_map.CONTROL_ABORT)
+            self._running = False
 
     def _feed(self, keys: NDArray[np.uint64]) -> None:
         """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
         images have all left early takes no more."""
         for sample, words in enumerate(keys):
             try:
-                offset = memory_map.key_offset(self.geometry, sample % 2, 0)
+                half = sample % self.geometry.key_halves
+                offset = memory_map.key_offset(self.geometry, half, 0)
                 self.transport.write(address(Region.KEYS, offset), words.astype("<u8").view(np.uint32))
             except BusError:
                 if self.read_register("STATUS") & STATUS_BUSY:

@@ -101,7 +101,8 @@ def plan(
         geometry.result_depth >> class_shift(model),
     )
     images = slots if count <= slots or keep_keys else max(slots // 2, 1)
-    chunk = min(samples, 2 if keep_keys else (1 << SAMPLE_BITS) - 1)  # the key memory holds two samples
+    # The key memory holds as many samples as it has halves.
+    chunk = min(samples, geometry.key_halves if keep_keys else (1 << SAMPLE_BITS) - 1)
     if logits:
         if geometry.log_depth < len(model.classes):
             raise SynflipError(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")

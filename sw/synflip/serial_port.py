@@ -55,8 +55,9 @@ class SerialTransport:
         burst: int = MAX_WORDS,
         session: int | None = None,
     ) -> None:
-        """timeout: seconds to wait for an answer, beyond the time that the bytes take. tries: how often a
-        request is sent. burst: largest number of words in one request. session: 1..65535, by default random.
+        """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it.
+        tries: how often a request is sent. burst: largest number of words in one request. session: 1..65535,
+        by default random.
 
         Raises BusError if the port cannot be opened or nothing answers.
         """
@@ -138,8 +139,10 @@ class SerialTransport:
 
     def _hello(self) -> int:
         """Open the session. Returns the number of the last request carried out in it."""
+        # No request near this one has such a number: a reply that comes twice must not answer a request.
+        number = (self._number + NUMBERS // 2 + self._hellos) % NUMBERS
         self._hellos += 1
-        reply = self._exchange(self._hellos % NUMBERS, Command.HELLO)
+        reply = self._exchange(number, Command.HELLO)
         if reply.status != Status.OK:
             raise BusError(f"the device at {self.path} answered a HELLO with {reply.status.name}")
         return reply.done
@@ -163,15 +166,20 @@ class SerialTransport:
             for attempt in range(self._tries):
                 self.counters.repeats += attempt > 0
                 self._port.write(frame)
-                reply = self._answer(tag, time.monotonic() + patience)
+                reply = self._answer(tag, patience, longest)
                 if reply is not None:
                     return reply
         except OSError as error:
             raise BusError(f"{self.path} failed: {error}") from None
         raise BusError(f"no answer from {self.path} after {self._tries} tries")
 
-    def _answer(self, tag: int, deadline: float) -> Reply | None:
-        """The reply with ``tag``; None if the request should be sent again."""
+    def _answer(self, tag: int, patience: float, longest: int) -> Reply | None:
+        """The reply with ``tag``; None if the request should be sent again.
+
+        As long as a reply comes it is waited for, if only it is slow (a simulated line, a shared adapter): at
+        most ``longest`` bytes put the deadline off.
+        """
+        deadline = time.monotonic() + patience
         while True:
             while self._waiting:
                 reply = self._waiting.popleft()
@@ -187,7 +195,11 @@ class SerialTransport:
             if time.monotonic() > deadline:
                 self.counters.silences += 1
                 return None
-            self._waiting.extend(self._replies.feed(self._port.read(self._port.in_waiting or 1)))
+            received = self._port.read(self._port.in_waiting or 1)
+            if received and longest > 0:
+                longest -= len(received)
+                deadline = max(deadline, time.monotonic() + self._timeout)
+            self._waiting.extend(self._replies.feed(received))
 
 
 def open_serial(path: str, baud: int = BAUD) -> Accelerator:

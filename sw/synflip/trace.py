@@ -166,13 +166,13 @@ class _Tracer:
         clock = CycleModel(self.geometry, self.model.rows, self.model.outputs, 1, limits is not None)
         active = list(range(len(self.x)))
         for sample in range(samples):
-            self._fills(sample, int(clock.fill[0]))
             passes = self._forward(sample, active)
             loads = np.zeros((len(self.x), 1, len(self.model.layers)), dtype=np.int64)
             for slot, layers in passes.items():
                 loads[slot, 0] = [bank_load(x[None] != 0, self.geometry.banks)[0] for x, _ in layers]
             taking_part = np.isin(np.arange(len(self.x)), active)[:, None]
             clock.advance(loads, taking_part)
+            self._fills(sample, int(clock.filled[0]))
             self._layer_words(sample)
             release = sample > 0
             for slot, pick, times in clock.passes:
@@ -187,7 +187,7 @@ class _Tracer:
                     active = [item for item in active if item != slot]
             if not active:
                 break
-        if sample + 1 < samples:  # of a run that ended early
+        if sample + 1 < samples and self.geometry.key_halves > 1:  # of a run that ended early
             self._fills(sample + 1, int(clock.fill[0]))
         cycles = int(clock.cycles()[0])
         tables = {}
@@ -208,7 +208,7 @@ class _Tracer:
         banks = self.geometry.banks
         filled = keys(self.seed, sample * self.key_rows, self.key_rows).reshape(-1, banks)
         blocks = np.arange(len(filled))
-        self._add("fills", cycle + blocks, half=sample % 2, block=blocks, keys=filled)
+        self._add("fills", cycle + blocks, half=sample % self.geometry.key_halves, block=blocks, keys=filled)
 
     def _forward(
         self, sample: int, active: list[int]

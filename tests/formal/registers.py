@@ -86,7 +86,8 @@ class Bus(Elaboratable):
         m.d.comb += [
             Assert(~works | (region == 0) | ((dut.offset == offset) & (dut.data == data))),
             Assert(dut.start == (works & control & start)),
-            Assert(dut.abort == (works & control & abort)),
+            Assert(dut.abort == delayed(m, works & control & abort, 1, "abort")),
+            Assert(~dut.abort | ~accepted),
             Assert(dut.retest == (works & control & retest)),
             Assert(~dut.write[Region.KEYS] | dut.key_ready),
             Assert(~dut.write[Region.IMAGES] | dut.load_ready),

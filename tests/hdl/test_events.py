@@ -95,6 +95,7 @@ class Host:
         ctx, dut = self.ctx, self.dut
         longest = max(map(len, wanted))
         assert ctx.get(dut.longest) == longest
+        assert ctx.get(dut.short) == (longest <= 1)
         last = min(longest + 2, room)
         for index in range(last + 1):
             ctx.set(dut.read, index < last)

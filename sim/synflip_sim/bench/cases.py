@@ -81,7 +81,7 @@ class Case:
         return folder
 
 
-def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8) -> Geometry:
+def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halves: int = 2) -> Geometry:
     return Geometry(
         lanes,
         banks,
@@ -96,6 +96,7 @@ def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8) -> Geome
         log_depth=600,
         margin_depth=16,
         layer_depth=4,
+        key_halves=key_halves,
     )
 
 
@@ -106,6 +107,6 @@ CASES = {
     "16x2-k4": Case(
         _small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)
     ),
-    # Lanes that are no power of two; sparse, so that keys and turns are waited for.
-    "48x4-k3": Case(_small(48, 4, 3), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
+    # Lanes that are no power of two; keys of one sample; sparse, so that keys and turns are waited for.
+    "48x4-k3": Case(_small(48, 4, 3, key_halves=1), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
 }

@@ -110,7 +110,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 
 
 class RegisterMonitor:
-    """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, two.
+    """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
 
     Driver, too, of the results that the memories would give, a cycle after their offset.
     """
@@ -119,6 +119,7 @@ class RegisterMonitor:
         self._dut, self._board = bench.dut, bench.scoreboard
         self._map = Map(bench.geometry)
         self._reading: tuple[int, bool] | None = None  # address and whether it was refused, a cycle ago
+        self._looked_up = -2  # the cycle in which the last read's answer was looked up
         self._standing = False  # an answer was not taken a cycle ago
         self._offset = 0
 
@@ -145,11 +146,12 @@ class RegisterMonitor:
         write, address, word = request["write"], request["address"], request["data"]
         loading = write and address >> OFFSET_BITS == Region.IMAGES
         looking = not write and address >> OFFSET_BITS != Region.REGISTERS
-        free = self._reading is None and (not valid or ready)
+        free = self._reading is None and cycle != self._looked_up + 1 and (not valid or ready)
         waits = (loading and not now["load_ready"]) or (looking and not now["results_free"])
         taking = now["busy"] and self._map.settings["OPTIONS"] & OPTION_HOST_KEYS
         feeding = write and address >> OFFSET_BITS == Region.KEYS and taking
         waits = waits or (feeding and not now["key_ready"])
+        waits = waits or self._board.expects("start", cycle) or self._board.expects("abort", cycle)
         if offered and free and not waits:
             board.expect("request taken", cycle, address)
             self._take(cycle, write, address, word, now["busy"])
@@ -179,7 +181,7 @@ class RegisterMonitor:
             strobes = {"start": CONTROL_START, "abort": CONTROL_ABORT, "retest": CONTROL_RETEST}
             for name, bit in strobes.items():
                 if word & bit:
-                    self._board.expect(name, cycle, 1)
+                    self._board.expect(name, cycle + (name != "retest"), 1)
         else:
             name = NAMES[offset]
             self._map.settings[name] = word & ((1 << REGISTERS[name].bits) - 1)
@@ -193,8 +195,8 @@ class RegisterMonitor:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
             value = self._results()[READABLE.index(Region(region))]
-        self._board.expect("answer", cycle + 1, {"data": value, "error": int(refused)})
-        self._reading = None
+        self._board.expect("answer", cycle + 2, {"data": value, "error": int(refused)})
+        self._reading, self._looked_up = None, cycle
 
 
 @cocotb.test()

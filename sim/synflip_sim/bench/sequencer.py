@@ -84,6 +84,7 @@ class Neighbours:
         """See ``Driver``."""
         if cycle - 1 in self._loads:
             self._dut.longest.value = self._loads[cycle - 1]
+            self._dut.short.value = int(self._loads[cycle - 1] <= 1)
 
     def settle(self, cycle: int) -> None:
         """See ``Responder``: what is asked comes from registers."""

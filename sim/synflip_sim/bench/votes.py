@@ -15,7 +15,7 @@ from synflip_sim.bench.script import ANY, Kind
 
 
 class VoteMonitor:
-    """Votes as they are counted, and, a cycle later, decided."""
+    """Votes as they are counted, and, two cycles later, decided."""
 
     def __init__(self, scope: Any, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
@@ -28,7 +28,7 @@ class VoteMonitor:
             decision = {"slot": int(row["slot"]), "sample": int(row["sample"]), "leaves": int(row["leaves"])}
             scoreboard.expect("decision", cycle, decision)
             count = {"winner": int(row["winner"]), "votes": int(row["count"])}
-            scoreboard.expect("count", cycle - 1, count)
+            scoreboard.expect("count", cycle - 2, count)
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""

@@ -19,14 +19,14 @@ from synflip.spec.sizes import ceil_div, key_offsets
 ISSUE_TO_LEAF = 8
 #: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output
 #: drained.
-DRAIN_LATENCY = 3
+DRAIN_LATENCY = 4
 #: Cycles from the sequencer's choice of a pass to the earliest ready layer: choose, load the layer table.
 PICK_TO_READY = 2
 #: Extra cycles for which the last layer's drain is kept free, so that one pass's vote is done before the
 #: next begins.
-VOTE_GAP = 4
+VOTE_GAP = 5
 #: Cycles from a pass's last logit entering the vote unit to its decision.
-LOGIT_TO_DECISION = 3
+LOGIT_TO_DECISION = 5
 #: Cycles from the choice of a sample's first pass until the previous sample's keys may be overwritten.
 KEY_RELEASE = 5
 #: Cycles from the last decision to the end of the run, both included.
@@ -84,6 +84,7 @@ class CycleModel:
         self.early = early
         self.depth = pipeline_depth(banks)
         self.key_blocks = total // banks
+        self.key_halves = geometry.key_halves
         self.key_end = [end // banks for end in (*offsets[1:], total)]
         self.tiles = [ceil_div(count, lanes) for count in outputs]
         self.steps = [
@@ -99,7 +100,8 @@ class CycleModel:
         self.sample = 0
         self.free = np.zeros(runs, dtype=np.int64)  # when the sequencer may choose its next pass
         self.hold = np.zeros(runs, dtype=np.int64)  # when the drain can take the next tile
-        self.fill = np.zeros(runs, dtype=np.int64)  # when this sample's first key is written
+        self.fill = np.zeros(runs, dtype=np.int64)  # when the next sample's first key can be written
+        self.filled = self.fill  # when that of the sample advanced last was
         self.decided = np.zeros(runs, dtype=np.int64)  # when the latest vote was decided
         self.available: dict[int, NDArray[np.int64]] = {}  # image slot -> when its next pass may be chosen
         self.passes: list[PassTimes] = []
@@ -117,7 +119,9 @@ class CycleModel:
             pick = self.free
             if self.early and slot in self.available:
                 pick = np.maximum(pick, self.available[slot])
-            if self.sample:
+            if self.sample and self.key_halves == 1:
+                self.fill = np.where(on & first, pick + KEY_RELEASE, self.fill)
+            elif self.sample:
                 next_fill = np.where(on & first, np.maximum(next_fill, pick + KEY_RELEASE), next_fill)
             first &= ~on
             end, hold, layers = self._pass(pick, loads[slot])
@@ -126,7 +130,7 @@ class CycleModel:
             self.hold = np.where(on, hold, self.hold)
             self.decided = np.where(on, end + self.decision, self.decided)
             self.available[slot] = np.where(on, end + self.decision + 1, 0)
-        self.fill = next_fill
+        self.filled, self.fill = self.fill, next_fill
         self.sample += 1
 
     def _pass(

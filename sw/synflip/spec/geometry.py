@@ -27,6 +27,7 @@ class Geometry:
     image_slots: images of a batch. result_depth: (image, class) pairs. log_depth: logits kept of a run.
     margin_depth: network samples of a run that can stop early.
     devices: magnetic tunnel junctions that make the keys, up to 32; 0: an LFSR makes them.
+    key_halves: 2: one network sample's keys are filled in while another's are read; 1: after it.
     """
 
     lanes: int = 64
@@ -43,6 +44,7 @@ class Geometry:
     margin_depth: int = 1024
     layer_depth: int = MAX_LAYERS
     devices: int = 0
+    key_halves: int = 2
 
     def __post_init__(self) -> None:
         if self.lanes % LANE_STEP or not 16 <= self.lanes <= 128:
@@ -68,13 +70,16 @@ class Geometry:
                 raise SynflipError(f"{item.name} must be at least 1, not {getattr(self, item.name)}")
         if not 0 <= self.devices <= MAX_DEVICES:
             raise SynflipError(f"devices must be in 0..{MAX_DEVICES}, not {self.devices}")
+        if self.key_halves > 2:
+            raise SynflipError(f"key_halves must be 1 or 2, not {self.key_halves}")
         if self.image_slots > 256:
             raise SynflipError(f"image_slots must be at most 256, not {self.image_slots}")
 
     @property
     def hidden_depth(self) -> int:
-        """Events of a bank in one of the two hidden lists: enough for any hidden layer."""
-        return MAX_OUTPUTS // self.banks
+        """Events of a bank in one of the two hidden lists: enough for any hidden layer, as each of its
+        outputs has a bias."""
+        return min(MAX_OUTPUTS // self.banks, self.bias_depth)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,86 @@
+"""The design of a board: oscillator, PLL, reset, UART pins, lamps, and the accelerator on the serial line."""
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module
+from amaranth.lib import io
+from amaranth.lib.cdc import ResetSynchronizer
+from synflip.spec.frames import BAUD
+from synflip.spec.geometry import Geometry
+
+from synflip_hdl import pll
+from synflip_hdl.boards import Board, Family
+from synflip_hdl.serial_top import SerialTop
+
+
+class BoardTop(Elaboratable):
+    """Everything between the board's pins. Lamp 0 is lit during a run, lamp 1 after a request that failed.
+
+    The reset button and a PLL that has not locked reset everything but memories.
+    """
+
+    def __init__(self, board: Board, geometry: Geometry, clock: float | None = None) -> None:
+        """clock: Hz instead of the board's. Raises SynflipError if the PLL or the UART cannot make it."""
+        self.board, self.geometry = board, geometry
+        self.clock = clock or board.clock
+        self.serial = SerialTop(geometry, self.clock, BAUD)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.serial = serial = self.serial
+        m.submodules.clocks, clock, locked = self._clock(m, platform)
+        m.domains.sync = domain = ClockDomain("sync")
+        m.d.comb += ClockSignal("sync").eq(clock)
+        pressed = self._input(m, platform, self.board.reset, "reset") if self.board.reset else Const(0)
+        m.submodules.reset = ResetSynchronizer(pressed | ~locked, domain="sync")
+        platform.add_clock_constraint(domain.clk, self.clock)
+
+        uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]
+        for resource, lit, name in zip(
+            self.board.leds, (serial.busy, serial.error), ("busy", "error"), strict=True
+        ):
+            m.submodules[name] = lamp = io.Buffer("o", self._port(platform, resource))
+            m.d.comb += lamp.o.eq(lit)
+        if self.geometry.devices:
+            strobe = platform.request("junctions", 0, dir={"strobe": "-"}).strobe
+            m.submodules.strobe = strobe_buffer = io.Buffer("i", strobe)
+            m.d.comb += serial.strobe.eq(strobe_buffer.i)
+            raw = []
+            for device in range(self.geometry.devices):
+                port = platform.request("junction", device, dir="-")
+                m.submodules[f"junction_{device}"] = buffer = io.Buffer("i", port)
+                raw.append(buffer.i)
+            m.d.comb += serial.raw.eq(Cat(raw))
+        return m
+
+    def _clock(self, m, platform):
+        """(module, clock, locked) of the PLL behind the board's oscillator."""
+        reference = platform.default_clk_frequency
+        port = platform.request(platform.default_clk, dir="-")
+        if self.board.family == Family.ice40:
+            return pll.ice40(port.io, reference, self.clock)
+        m.submodules.oscillator = oscillator = io.Buffer("i", port)
+        if self.board.family == Family.ecp5:
+            return pll.ecp5(oscillator.i, reference, self.clock)
+        if self.board.family == Family.gowin:
+            return pll.gowin(oscillator.i, reference, self.clock, self.board.device)
+        return pll.xilinx(oscillator.i, reference, self.clock)
+
+    @staticmethod
+    def _unused(platform):
+        """The UART's other signals, left alone."""
+        resource = platform.lookup("uart", 0)
+        return {item.name: "-" for item in resource.ios if item.name not in ("rx", "tx")}
+
+    @staticmethod
+    def _port(platform, resource):
+        name, number, *inner = resource
+        if not inner:
+            return platform.request(name, number, dir="-")
+        others = {item.name: "-" for item in platform.lookup(name, number).ios}
+        return getattr(platform.request(name, number, dir=others), inner[0])
+
+    def _input(self, m, platform, resource, name: str):
+        m.submodules[f"{name}_pin"] = buffer = io.Buffer("i", self._port(platform, resource))
+        return buffer.i

@@ -1,0 +1,288 @@
+"""The boards: which pins, which clock, which accelerator fits."""
+
+import importlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from amaranth.build import Attrs, Pins, Resource, Subsignal
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+
+
+class Family(StrEnum):
+    """FPGA families that boards have: each has its own tools."""
+
+    ecp5 = "ecp5"
+    ice40 = "ice40"
+    gowin = "gowin"
+    xilinx = "xilinx"
+
+
+@dataclass(frozen=True)
+class Junctions:
+    """Pins for tunnel junctions: names of ``connector``'s pins, the strobe's first. attributes: of all."""
+
+    connector: tuple[str, int]
+    pins: tuple[str, ...]
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board and what is built for it unless told otherwise.
+
+    platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
+    geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
+    bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
+    the platform's own, in constraints/. nextpnr: its options for the device. loader: the board's name in
+    openFPGALoader. capacity: what the device has.
+    """
+
+    name: str
+    title: str
+    device: str
+    family: Family
+    platform: str
+    clock: float
+    geometry: Geometry
+    leds: tuple[tuple[Any, ...], tuple[Any, ...]]
+    reset: tuple[Any, ...] | None
+    constraints: str
+    nextpnr: tuple[str, ...]
+    loader: str
+    capacity: dict[str, int]
+    junctions: Junctions | None = None
+    weight_depths: tuple[tuple[int, int], ...] = ()
+
+    def make_platform(self) -> Any:
+        """The platform of amaranth-boards, with the pins of the junctions added."""
+        module, name = self.platform.rsplit(".", 1)
+        platform = getattr(importlib.import_module(module), name)()
+        if self.junctions is not None:
+            strobe, *raw = self.junctions.pins
+            attributes = Attrs(**self.junctions.attributes)
+            conn = self.junctions.connector
+            for place, pin in enumerate(raw):
+                platform.add_resources(
+                    [Resource("junction", place, Pins(pin, dir="i", conn=conn), attributes)]
+                )
+            platform.add_resources(
+                [Resource("junctions", 0, Subsignal("strobe", Pins(strobe, dir="i", conn=conn)), attributes)]
+            )
+        return platform
+
+    def sized(self, text: str | None, bits: int | None, devices: int) -> Geometry:
+        """The geometry asked for, with the default's memories where nothing else is said. Raises
+        SynflipError."""
+        default = self.geometry
+        bits = default.bits if bits is None else bits
+        depths = {
+            name: getattr(default, name)
+            for name in (
+                "activation_bits",
+                "image_slots",
+                "result_depth",
+                "log_depth",
+                "margin_depth",
+                "layer_depth",
+                "key_halves",
+            )
+        }
+        lanes, banks = default.lanes, default.banks
+        if text is not None:
+            asked = Geometry.parse(text)
+            lanes, banks = asked.lanes, asked.banks
+        weight_depth = dict(self.weight_depths).get(bits, default.weight_depth)
+        # The same memories, cut into entries and banks of another size.
+        entries = max(weight_depth * default.lanes * default.banks // (lanes * banks), 1)
+        depths |= {
+            "bits": bits,
+            "weight_depth": entries,
+            "event_depth": max(default.event_depth * default.banks // banks, 1),
+            "key_depth": max(default.key_depth * default.banks // banks, 1),
+            "bias_depth": max(default.bias_depth * default.banks // banks, 1),
+            "devices": devices,
+        }
+        most = len(self.junctions.pins) - 1 if self.junctions is not None else 0
+        if devices > most:
+            raise SynflipError(
+                f"{self.name} has pins for {most} tunnel junctions, not {devices}"
+                if most
+                else f"{self.name} has no pins for tunnel junctions here: build it with --source lfsr"
+            )
+        if text is None:
+            return Geometry(lanes, banks, **depths)
+        return Geometry.parse(text, **{k: v for k, v in depths.items() if f"{k}=" not in text})
+
+
+def _capacity(luts: int, flip_flops: int, blocks: int) -> dict[str, int]:
+    return {"LUTs": luts, "flip-flops": flip_flops, "block RAMs": blocks}
+
+
+_LVCMOS33 = {"IO_TYPE": "LVCMOS33"}
+_ULX3S_PINS = ("0+", *(f"{pin}{side}" for side in "+-" for pin in range(1, 17)))
+
+BOARDS = {
+    board.name: board
+    for board in (
+        Board(
+            name="ulx3s-85f",
+            title="Radiona ULX3S, 85F",
+            device="LFE5U-85F",
+            family=Family.ecp5,
+            platform="amaranth_boards.ulx3s.ULX3S_85F_Platform",
+            clock=80e6,
+            geometry=Geometry(
+                64,
+                8,
+                4,
+                weight_depth=1024,
+                event_depth=1024,
+                key_depth=256,
+                bias_depth=256,
+                image_slots=8,
+                result_depth=128,
+                log_depth=512,
+                margin_depth=512,
+            ),
+            weight_depths=((1, 3072), (2, 2048), (3, 1536)),
+            leds=(("led", 0), ("led", 1)),
+            reset=("button_fire", 0),
+            constraints="ulx3s-85f.lpf",
+            nextpnr=("--85k", "--package", "CABGA381", "--speed", "6"),
+            capacity=_capacity(83640, 83640, 208),
+            loader="ulx3s",
+            junctions=Junctions(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
+        ),
+        Board(
+            name="ecpix5-45f",
+            title="LambdaConcept ECPIX-5, 45F",
+            device="LFE5UM5G-45F",
+            family=Family.ecp5,
+            platform="amaranth_boards.ecpix5.ECPIX545Platform",
+            clock=100e6,
+            geometry=Geometry(
+                32,
+                8,
+                4,
+                weight_depth=1024,
+                event_depth=1024,
+                key_depth=256,
+                bias_depth=128,
+                image_slots=8,
+                result_depth=128,
+                log_depth=512,
+                margin_depth=512,
+            ),
+            leds=(("rgb_led", 0, "g"), ("rgb_led", 1, "r")),
+            reset=("rst", 0),
+            constraints="ecpix5-45f.lpf",
+            nextpnr=("--um5g-45k", "--package", "CABGA554", "--speed", "8"),
+            capacity=_capacity(43848, 43848, 108),
+            loader="ecpix5",
+            junctions=Junctions(
+                ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
+            ),
+        ),
+        Board(
+            name="icebreaker",
+            title="1BitSquared iCEBreaker",
+            device="iCE40UP5K",
+            family=Family.ice40,
+            platform="amaranth_boards.icebreaker.ICEBreakerPlatform",
+            clock=18e6,
+            geometry=Geometry(
+                16,
+                1,
+                3,
+                activation_bits=8,
+                weight_depth=16384,
+                event_depth=512,
+                key_depth=512,
+                bias_depth=256,
+                image_slots=2,
+                result_depth=32,
+                log_depth=64,
+                margin_depth=64,
+                layer_depth=3,
+                key_halves=1,
+            ),
+            leds=(("led", 0), ("led", 1)),
+            reset=("button", 0),
+            constraints="icebreaker.pcf",
+            nextpnr=("--up5k", "--package", "sg48"),
+            capacity=_capacity(5280, 5280, 30),
+            loader="ice40_generic",
+            junctions=Junctions(
+                ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IO_STANDARD": "SB_LVCMOS"}
+            ),
+        ),
+        Board(
+            name="tang-nano-9k",
+            title="Sipeed Tang Nano 9K",
+            device="GW1NR-9C",
+            family=Family.gowin,
+            platform="amaranth_boards.tang_nano_9k.TangNano9kPlatform",
+            clock=27e6,
+            geometry=Geometry(
+                16,
+                1,
+                3,
+                weight_depth=4096,
+                event_depth=1024,
+                key_depth=1024,
+                bias_depth=256,
+                image_slots=2,
+                result_depth=32,
+                log_depth=64,
+                margin_depth=64,
+                layer_depth=3,
+                key_halves=1,
+            ),
+            leds=(("led", 0), ("led", 1)),
+            reset=("button", 0),
+            constraints="tang-nano-9k.cst",
+            nextpnr=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
+            capacity=_capacity(8640, 6480, 26),
+            loader="tangnano9k",
+        ),
+        Board(
+            name="arty-a7-35",
+            title="Digilent Arty A7-35T",
+            device="xc7a35ti",
+            family=Family.xilinx,
+            platform="amaranth_boards.arty_a7.ArtyA7_35Platform",
+            clock=100e6,
+            geometry=Geometry(
+                32,
+                4,
+                4,
+                weight_depth=2048,
+                event_depth=2048,
+                key_depth=512,
+                bias_depth=256,
+                image_slots=8,
+                result_depth=128,
+                log_depth=512,
+                margin_depth=512,
+            ),
+            leds=(("led", 0), ("led", 1)),
+            reset=("rst", 0),
+            constraints="arty-a7-35.xdc",
+            nextpnr=(),
+            capacity=_capacity(20800, 41600, 100),
+            loader="arty_a7_35t",
+            junctions=Junctions(
+                ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IOSTANDARD": "LVCMOS33"}
+            ),
+        ),
+    )
+}
+
+
+def find_board(name: str) -> Board:
+    """Raises SynflipError, with the boards' names, if there is none called ``name``."""
+    if name not in BOARDS:
+        raise SynflipError(f"no board {name!r}; there are {', '.join(BOARDS)}")
+    return BOARDS[name]

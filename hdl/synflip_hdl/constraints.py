@@ -1,0 +1,16 @@
+"""The files in constraints/: what a board's build needs beside the pins that Amaranth knows."""
+
+from pathlib import Path
+
+from synflip.errors import SynflipError
+
+#: In a checkout, and in an installed package.
+FOLDERS = (Path(__file__).parents[2] / "constraints", Path(__file__).parent / "constraints")
+
+
+def read_constraints(name: str) -> str:
+    """The file called ``name``. Raises SynflipError if it is missing."""
+    for folder in FOLDERS:
+        if (folder / name).is_file():
+            return (folder / name).read_text()
+    raise SynflipError(f"constraints/{name} is missing: the installation is not whole")

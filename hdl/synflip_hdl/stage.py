@@ -1,0 +1,25 @@
+"""A register in a stream, so that no path of logic goes through it from payload to payload."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Stage(wiring.Component):
+    """Holds one transfer. Latency a cycle; throughput a transfer a cycle: it takes one while it hands on the
+    one before.
+
+    Members
+    -------
+    input, output: streams of ``shape``.
+    """
+
+    def __init__(self, shape) -> None:
+        super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.input.ready.eq(~self.output.valid | self.output.ready)
+        with m.If(self.input.ready):
+            m.d.sync += [self.output.valid.eq(self.input.valid), self.output.payload.eq(self.input.payload)]
+        return m

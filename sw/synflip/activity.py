@@ -1,0 +1,72 @@
+"""How many activations of the README's networks are not zero: what the time of a pass depends on.
+
+    python -m synflip.activity
+
+trains each network and writes ``activity.json`` beside this file. MNIST is read as ``synflip train`` reads
+it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synflip.build_report import ACTIVITY
+from synflip.progress import bar
+from synflip.spec.cycles import bank_load
+from synflip.spec.geometry import BANKS
+
+#: Data set and hidden layers, k = 4 and A = 8.
+NETWORKS = (("digits", (64, 128)), ("mnist", (200, 200)), ("mnist", (512, 512)))
+BITS, ACTIVATION_BITS, SEED = 4, 8, 0
+IMAGES, SAMPLES = 200, 8
+
+
+def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
+    """Train a network, and count the events of the fullest bank in each layer, mean over IMAGES test images
+    and SAMPLES network samples, for each number of banks."""
+    import torch
+
+    from synflip.compiler import compile_network
+    from synflip.data import load
+    from synflip.golden import Golden
+    from synflip.train import default_epochs, train
+
+    data = load(name)
+    with bar(f"Training {name} {hidden}") as advance:
+        network = train(
+            data, list(hidden), BITS, ACTIVATION_BITS, default_epochs(data), SEED, False,
+            lambda s: advance(s.step, s.steps),
+        )  # fmt: skip
+    model = compile_network(network, data.classes, data.input_max)
+    golden = Golden()
+    golden.load(model)
+    pixels = data.test_images[:: len(data.test_images) // IMAGES][:IMAGES]
+    inputs = torch.from_numpy(model.activations(pixels))
+    loads: dict[int, list[Any]] = {banks: [] for banks in BANKS}
+    for sample in range(SAMPLES):
+        for x, _ in golden.layers(inputs, golden.coins(SEED, sample)):
+            for banks in BANKS:
+                loads[banks].append(bank_load(x.numpy() != 0, banks).mean())
+    layers = len(model.layers)
+    return {
+        "network": f"{name} {model.shape}",
+        "rows": list(model.rows),
+        "outputs": list(model.outputs),
+        "bits": BITS,
+        "loads": {
+            str(banks): np.reshape(values, (SAMPLES, layers)).mean(0).round(2).tolist()
+            for banks, values in loads.items()
+        },
+    }
+
+
+def main() -> None:
+    """Write the file."""
+    found = [measure(name, hidden) for name, hidden in NETWORKS]
+    Path(__file__).with_name(ACTIVITY).write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

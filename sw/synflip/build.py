@@ -1,0 +1,235 @@
+"""From a board's name to a bitstream: gateware, Yosys, nextpnr, packer, report."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synflip.errors import SynflipError
+from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
+from synflip.tools import Advance, Stopwatch, run
+
+if TYPE_CHECKING:
+    from synflip_hdl.boards import Board
+
+NAME = "synflip"
+REPORT = "report.json"
+#: What is written into the folder of a build, beside the tools' logs.
+NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
+#: Of a family: cells of Yosys and how many of a resource each takes.
+LUTS = {
+    "ecp5": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+    "ice40": {"SB_LUT4": 1},
+    "gowin": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP4": 6},
+    "xilinx": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "LUT5": 1, "LUT6": 1, "RAM32M": 4, "RAM64M": 4},
+}
+FLIP_FLOPS = {"ecp5": "TRELLIS_FF", "ice40": "SB_DFF", "gowin": "DFF", "xilinx": "FD"}
+BLOCKS = {
+    "ecp5": {"DP16KD": 1},
+    "ice40": {"SB_RAM40_4K": 1},
+    "gowin": {"DPB": 1, "DPX9B": 1, "SDPB": 1, "SDPX9B": 1, "SPX9": 1, "SP": 1},
+    "xilinx": {"RAMB36E1": 2, "RAMB18E1": 1},
+}
+#: nextpnr's names of the same.
+PLACED_AS = {
+    "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"),
+    "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
+    "gowin": ("LUT4", "DFF", "BSRAM"),
+}
+SYNTH = {
+    # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
+    "ecp5": "synth_ecp5 -no-rw-check",
+    "ice40": "synth_ice40 -no-rw-check -dff",
+    "gowin": "synth_gowin",
+    "xilinx": "synth_xilinx -family xc7 -flatten",
+}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """used of available."""
+
+    used: int
+    available: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is enough."""
+        return self.used <= self.available
+
+
+@dataclass
+class Build:
+    """A board's build in ``folder``. advance: shows progress, given a step's name."""
+
+    board: "Board"
+    geometry: Geometry
+    clock: float
+    folder: Path
+    seed: int = 1
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    # Steps
+
+    def write_gateware(self) -> None:
+        """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
+        from synflip_hdl.board_top import BoardTop
+        from synflip_hdl.constraints import read_constraints
+        from synflip_hdl.spram import WeightsInSpram
+        from synflip_hdl.verilog import MODULES, MemoryModules
+
+        platform = self.board.make_platform()
+        spram = self.board.family == "ice40"
+        platform.get_memory = (WeightsInSpram(self.geometry) if spram else MemoryModules()).get_memory
+        platform.add_file("memories.v", MODULES)
+        extra = read_constraints(self.board.constraints)
+        overrides = {"ecp5": "add_preferences", "xilinx": "add_constraints", "ice40": "add_constraints"}
+        overrides["gowin"] = "add_constraints"
+        plan = platform.build(
+            BoardTop(self.board, self.geometry, self.clock),
+            NAME,
+            do_build=False,
+            **{overrides[self.board.family]: extra},
+        )
+        wanted = {".il", ".lpf", ".pcf", ".cst", ".v", ".tcl", ".xdc"}
+        for name, content in plan.files.items():
+            if Path(name).suffix in wanted and not name.endswith(".debug.v"):
+                data = content if isinstance(content, bytes) else content.encode()
+                (self.folder / name).write_bytes(data)
+
+    def synthesize(self, advance: Advance) -> dict[str, int]:
+        """The netlist, as NETLIST; its cells, counted."""
+        source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
+        script = (
+            f"{source}; read_verilog memories.v; {SYNTH[self.board.family]} -top {NAME}; "
+            f"write_json {NETLIST}; tee -q -o cells.json stat -json"
+        )
+        self.watch.time("yosys", lambda: run("yosys", ["-p", script], self.folder, advance))
+        counts = json.loads((self.folder / "cells.json").read_text())["design"]["num_cells_by_type"]
+        return {name: count for name, count in sorted(counts.items()) if not name.startswith("$")}
+
+    def place_and_route(self, advance: Advance) -> dict[str, Any]:
+        """nextpnr's report."""
+        options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
+        options += ["--report", "nextpnr.json", "--detailed-timing-report", "--json", NETLIST]
+        outputs = {
+            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
+            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
+            "gowin": ["--vopt", f"cst={NAME}.cst", "--freq", f"{self.clock / 1e6:g}"],
+        }[self.board.family]
+        tool = f"nextpnr-{self.board.family}"
+        self.watch.time(
+            tool, lambda: run(tool, [*options, *outputs, "--write", PLACED], self.folder, advance)
+        )
+        return json.loads((self.folder / "nextpnr.json").read_text())
+
+    def pack(self, advance: Advance) -> Path:
+        """The bitstream."""
+        pack: dict[str, tuple[str, list[str], str]] = {
+            "ecp5": (
+                "ecppack",
+                ["--compress", "--input", f"{NAME}.config", "--bit", f"{NAME}.bit"],
+                f"{NAME}.bit",
+            ),
+            "ice40": ("icepack", [f"{NAME}.asc", f"{NAME}.bin"], f"{NAME}.bin"),
+            "gowin": (
+                "gowin_pack",
+                [*("-d", "GW1N-9C", "-o", f"{NAME}.fs", "--sspi_as_gpio", "--mspi_as_gpio"), PLACED],
+                f"{NAME}.fs",
+            ),
+        }
+        tool, arguments, product = pack[self.board.family]
+        self.watch.time(tool, lambda: run(tool, arguments, self.folder, advance))
+        return self.folder / product
+
+    # What fits
+
+    def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
+        """LUTs, flip-flops and block RAMs that the netlist takes, and how many the device has."""
+        family = self.board.family
+        luts = sum(cells.get(cell, 0) * each for cell, each in LUTS[family].items())
+        flip_flops = sum(count for cell, count in cells.items() if cell.startswith(FLIP_FLOPS[family]))
+        blocks = sum(cells.get(cell, 0) * each for cell, each in BLOCKS[family].items())
+        used = {"LUTs": luts, "flip-flops": flip_flops, "block RAMs": blocks}
+        return {name: Resource(used[name], self.board.capacity[name]) for name in used}
+
+    def check_fit(self, cells: dict[str, int]) -> None:
+        """Raises SynflipError if the netlist is too large: which resource is short, and what would fit."""
+        short = {name: item for name, item in self.resources(cells).items() if not item.fits}
+        if not short:
+            return
+        needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
+        scale = min(item.available / item.used for item in short.values())
+        if set(short) == {"block RAMs"}:
+            entries = int(self.geometry.weight_depth * (1 - 1.3 * (1 - scale))) // 64 * 64
+            advice = f"--geometry {self.geometry.name},weight_depth={max(entries, 64)} should fit"
+        else:
+            advice = f"--geometry {smaller(self.geometry, 0.9 * scale)} should fit"
+        raise SynflipError(
+            f"{self.geometry.name}, k = {self.geometry.bits}, does not fit the {self.board.device} of "
+            f"{self.board.name}: it needs {needs}; {advice}"
+        )
+
+
+def smaller(geometry: Geometry, scale: float) -> str:
+    """The largest lanes x banks with at most ``scale`` of the geometry's slots; if there are none, the
+    least."""
+    most = geometry.lanes * geometry.banks * scale
+    sizes = [(lanes, banks) for banks in BANKS for lanes in range(LANE_STEP, geometry.lanes + 1, LANE_STEP)]
+    lanes, banks = max(
+        (size for size in sizes if size[0] * size[1] <= most),
+        key=lambda s: s[0] * s[1],
+        default=(LANE_STEP, 1),
+    )
+    return f"{lanes}x{banks}"
+
+
+def reached_clock(report: dict[str, Any], text: str = "") -> float:
+    """Hz of the accelerator's clock in nextpnr's report: the one with the most logic, so the slowest that is
+    not the oscillator's pin. Raises SynflipError if there is none."""
+    clocks = {name: item for name, item in report.get("fmax", {}).items() if "reset" in name or "clk" in name}
+    inner = {
+        name: item for name, item in clocks.items() if not re.search(r"clk\d+_0__io|io\b", name)
+    } or clocks
+    if not inner:
+        raise SynflipError("nextpnr reports no clock: the design has none")
+    return min(item["achieved"] for item in inner.values()) * 1e6
+
+
+def build(
+    board: "Board",
+    geometry: Geometry,
+    folder: Path,
+    clock: float | None = None,
+    seed: int = 1,
+    step: Callable[[str], Any] | None = None,
+) -> dict[str, Any]:
+    """Build a board's bitstream in ``folder``; the report, also written there as REPORT.
+
+    step: gives a context manager of an ``advance`` for each named step. seed: of the placement. For a board
+    without open place and route (Arty) there is no bitstream: the sources for Vivado, and Yosys's counts.
+    Raises SynflipError if a tool fails or the design does not fit.
+    """
+    from contextlib import nullcontext
+
+    from synflip.build_report import make_report
+
+    show = step or (lambda name: nullcontext(lambda *args: None))
+    folder.mkdir(parents=True, exist_ok=True)
+    job = Build(board, geometry, clock or board.clock, folder, seed)
+    with show("Gateware"):
+        job.write_gateware()
+    with show("Yosys") as advance:
+        cells = job.synthesize(advance)
+    job.check_fit(cells)
+    placed, product = None, None
+    if board.family != "xilinx":
+        with show("nextpnr") as advance:
+            placed = job.place_and_route(advance)
+        with show("Packing") as advance:
+            product = job.pack(advance)
+    report = make_report(job, cells, placed, product)
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    return report

