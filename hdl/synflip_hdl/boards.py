@@ -228,7 +228,7 @@ BOARDS = {
                 16,
                 1,
                 3,
-                weight_depth=4096,
+                weight_depth=3072,
                 event_depth=1024,
                 key_depth=1024,
                 bias_depth=256,

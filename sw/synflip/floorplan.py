@@ -57,13 +57,9 @@ def draw(netlist: Path, picture: Path, title: str) -> None:
     for number, part in enumerate([*(name for name, _ in PARTS), OTHER]):
         if part in cells:
             places = cells[part]
-            axes.scatter(
-                *zip(*places, strict=True),
-                s=4,
-                color=colours[number],
-                label=f"{part} ({len(places):,})",
-                linewidths=0,
-            )
+            columns, rows = zip(*places, strict=True)
+            label = f"{part} ({len(places):,})"
+            axes.scatter(columns, rows, s=4, color=colours[number], label=label, linewidths=0)
     axes.set(title=title, xlabel="column", ylabel="row", aspect="equal")
     axes.invert_yaxis()
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=4, fontsize=8)
