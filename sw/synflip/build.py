@@ -82,20 +82,15 @@ class Build:
         platform = self.board.make_platform()
         platform.get_memory = MemoryModules().get_memory
         platform.add_file("memories.v", MODULES)
-        extra = read_constraints(self.board.constraints)
-        overrides = {"ecp5": "add_preferences", "xilinx": "add_constraints", "ice40": "add_constraints"}
-        overrides["gowin"] = "add_constraints"
-        plan = platform.build(
-            BoardTop(self.board, self.geometry, self.clock),
-            NAME,
-            do_build=False,
-            **{overrides[self.board.family]: extra},
-        )
-        wanted = {".il", ".lpf", ".pcf", ".cst", ".v", ".tcl", ".xdc"}
+        plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
+        pins = f"{NAME}{Path(self.board.constraints).suffix}"
+        wanted = {".il", ".v", ".tcl", Path(pins).suffix}
         for name, content in plan.files.items():
             if Path(name).suffix in wanted and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
+        with (self.folder / pins).open("a") as file:
+            file.write("\n" + read_constraints(self.board.constraints))
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """The netlist, as NETLIST; its cells, counted."""
