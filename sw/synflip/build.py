@@ -119,8 +119,7 @@ class Build:
         ]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            # Devices that are nearly full: the analytic placer does not come to an end there.
-            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--placer", "sa"],
+            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
