@@ -32,15 +32,18 @@ def test_gateware_has_pins_and_constraints(name, tmp_path):
     )
     for port in set(ports):
         assert port in pins, f"{port} has no pin"
-    ours = [line for line in read_constraints(board.constraints).splitlines() if line and line[0] not in "#/"]
-    assert ours and all(line in pins for line in ours)
+    if board.constraints is not None:
+        ours = read_constraints(board.constraints).splitlines()
+        ours = [line for line in ours if line and line[0] not in "#/"]
+        assert ours and all(line in pins for line in ours)
 
 
 def test_every_constraints_file_is_read_by_a_board():
     files = {path.name for path in CONSTRAINTS.iterdir()}
-    assert files == {board.constraints for board in BOARDS.values()} | {"README.md"}
+    read = {board.constraints for board in BOARDS.values() if board.constraints is not None}
+    assert files == read | {"README.md"}
     text = (CONSTRAINTS / "README.md").read_text()
-    assert all(f"`{board.constraints}`" in text for board in BOARDS.values())
+    assert all(f"`{name}`" in text for name in read)
     with pytest.raises(SynflipError, match="missing"):
         read_constraints("nobody.lpf")
 

@@ -35,7 +35,7 @@ class Board:
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
     geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
     bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
-    the platform's own, in constraints/. nextpnr: its options for the device. loader: the board's name in
+    the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
     openFPGALoader. capacity: what the device has.
     """
 
@@ -48,7 +48,7 @@ class Board:
     geometry: Geometry
     leds: tuple[tuple[Any, ...], tuple[Any, ...]]
     reset: tuple[Any, ...] | None
-    constraints: str
+    constraints: str | None
     nextpnr: tuple[str, ...]
     loader: str
     capacity: dict[str, int]
@@ -212,7 +212,7 @@ BOARDS = {
             ),
             leds=(("led", 0), ("led", 1)),
             reset=None,
-            constraints="ice40-hx8k.pcf",
+            constraints=None,
             nextpnr=("--hx8k", "--package", "ct256"),
             capacity=_capacity(7680, 7680, 32),
             loader="ice40_generic",

@@ -83,14 +83,14 @@ class Build:
         platform.get_memory = MemoryModules().get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
-        pins = f"{NAME}{Path(self.board.constraints).suffix}"
-        wanted = {".il", ".v", ".tcl", Path(pins).suffix}
+        wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
         for name, content in plan.files.items():
             if Path(name).suffix in wanted and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
-        with (self.folder / pins).open("a") as file:
-            file.write("\n" + read_constraints(self.board.constraints))
+        if self.board.constraints is not None:
+            with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
+                file.write("\n" + read_constraints(self.board.constraints))
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """The netlist, as NETLIST; its cells, counted."""
