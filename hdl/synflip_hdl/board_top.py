@@ -1,6 +1,6 @@
 """The design of a board: oscillator, PLL, reset, UART pins, lamps, and the accelerator on the serial line."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from synflip.spec.frames import BAUD
@@ -61,9 +61,14 @@ class BoardTop(Elaboratable):
         """(module, clock, locked) of the PLL behind the board's oscillator."""
         reference = platform.default_clk_frequency
         port = platform.request(platform.default_clk, dir="-")
-        m.submodules.oscillator = oscillator = io.Buffer("i", port)
         if self.board.family == Family.ice40:
-            return pll.ice40(oscillator.i, reference, self.clock)
+            # Not the buffer of Amaranth's table, a global one: a PLL's reference comes from the fabric.
+            pin = Signal()
+            m.submodules.oscillator = Instance(
+                "SB_IO", p_PIN_TYPE=Const(0b000001, 6), io_PACKAGE_PIN=port.io, o_D_IN_0=pin
+            )
+            return pll.ice40(pin, reference, self.clock)
+        m.submodules.oscillator = oscillator = io.Buffer("i", port)
         if self.board.family == Family.ecp5:
             return pll.ecp5(oscillator.i, reference, self.clock)
         if self.board.family == Family.gowin:

@@ -35,8 +35,8 @@ class Board:
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
     geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
     bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
-    the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
-    openFPGALoader. capacity: what the device has.
+    the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the
+    board's name in openFPGALoader. capacity: what the device has.
     """
 
     name: str
@@ -197,7 +197,7 @@ BOARDS = {
                 16,
                 1,
                 2,
-                activation_bits=4,
+                activation_bits=2,
                 weight_depth=512,
                 event_depth=64,
                 key_depth=256,
@@ -228,7 +228,7 @@ BOARDS = {
                 16,
                 1,
                 2,
-                activation_bits=4,
+                activation_bits=2,
                 weight_depth=3072,
                 event_depth=1024,
                 key_depth=1024,
