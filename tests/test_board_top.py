@@ -1,4 +1,4 @@
-"""Whole boards, pin by pin: the self-test over a pseudo-terminal; reset, lamps and PLL; what a defect does."""
+"""Whole boards, pin by pin: the self-test over a pseudo-terminal; reset, lamps and PLL; defects."""
 
 import json
 import os
