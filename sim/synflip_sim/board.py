@@ -33,7 +33,7 @@ STRICT = ("-Werror-USERFATAL",)
 LINGER = 10 * CYCLES
 POWER_UP = 1000  # cycles until the PLL has locked and the reset is over
 #: For ``Accelerator.open(f"{path}@{SLOW}")``: a simulated line is slower than any timeout of a real one.
-SLOW = 2000
+SLOW = 300
 
 
 def frequency(board: Board, clock: float | None = None) -> float:

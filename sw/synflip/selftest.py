@@ -123,26 +123,28 @@ def edge_keys(layer: Layer, bits: int, heads: bool, rng: np.random.Generator) ->
 
 
 def _edge_key(levels: NDArray[np.int64], bits: int, heads: bool, rng: np.random.Generator) -> int:
-    solved: dict[
-        int, tuple[int, int]
-    ] = {}  # highest key bit -> the bits that an equation sums, and their sum
+    # Highest key bit -> the bits that an equation sums, and their sum.
+    solved: dict[int, tuple[int, int]] = {}
     for output in rng.permutation(len(levels)).tolist():
+        if len(solved) == KEY_BITS:
+            break
         level = int(levels[output])
         word = level - 1 if (heads and level) or level >> bits else level
-        trial = dict(solved)
+        added: list[int] = []
         for bit in range(bits):
             mask, value = 0, word >> (bits - 1 - bit) & 1
             for tap in word_taps(output, bit):
                 mask ^= 1 << tap
-            while mask and mask.bit_length() in trial:
-                other, sum_ = trial[mask.bit_length()]
+            while mask and mask.bit_length() in solved:
+                other, sum_ = solved[mask.bit_length()]
                 mask, value = mask ^ other, value ^ sum_
             if mask:
-                trial[mask.bit_length()] = mask, value
-            elif value:
-                break  # it contradicts the lanes before
-        else:
-            solved = trial
+                solved[mask.bit_length()] = mask, value
+                added.append(mask.bit_length())
+            elif value:  # it contradicts the lanes before: without this lane, then
+                for top in added:
+                    del solved[top]
+                break
     key = int(rng.integers(0, 1 << KEY_BITS, dtype=np.uint64))
     for top in sorted(solved):
         mask, value = solved[top]
