@@ -87,7 +87,7 @@ def xilinx_divisors(reference: float, clock: float) -> Divisors:
 
 def ecp5(pin, reference: float, clock: float):
     """(module, clock, locked) of an EHXPLLL. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked, loop = Module(), Signal(), Signal(), Signal()
+    m, out, locked, loop = Module(), Signal(name="clock"), Signal(name="locked"), Signal(name="loop")
     chosen = ecp5_divisors(reference, clock)
     loop_divide = ecp5_loop(reference / chosen.reference * chosen.feedback)
     m.submodules.pll = Instance(
@@ -127,7 +127,7 @@ def ecp5(pin, reference: float, clock: float):
 
 def ice40(pin, reference: float, clock: float):
     """(module, clock, locked) of an SB_PLL40_CORE. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked = Module(), Signal(), Signal()
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
     chosen = ice40_divisors(reference, clock)
     detector = reference / chosen.reference
     limits = (17e6, 26e6, 44e6, 66e6, 101e6)
@@ -150,7 +150,7 @@ def ice40(pin, reference: float, clock: float):
 
 def gowin(pin, reference: float, clock: float, device: str):
     """(module, clock, locked) of an rPLL. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked = Module(), Signal(), Signal()
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
     chosen = gowin_divisors(reference, clock)
     m.submodules.pll = Instance(
         "rPLL",
@@ -182,7 +182,8 @@ def gowin(pin, reference: float, clock: float, device: str):
 def xilinx(pin, reference: float, clock: float):
     """(module, clock, locked) of a PLLE2_BASE behind a BUFG. pin: the buffered oscillator. Raises
     SynflipError."""
-    m, raw, out, locked, loop = Module(), Signal(), Signal(), Signal(), Signal()
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
+    raw, loop = Signal(name="raw"), Signal(name="loop")
     chosen = xilinx_divisors(reference, clock)
     m.submodules.pll = Instance(
         "PLLE2_BASE",
