@@ -118,7 +118,7 @@ class Build:
             NETLIST,
         ]
         outputs = {
-            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
+            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config", "--router", "router2"],
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
