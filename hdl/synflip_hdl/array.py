@@ -13,7 +13,6 @@ from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
 
-
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 
 

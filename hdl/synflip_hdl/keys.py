@@ -29,7 +29,8 @@ class KeyMemory(wiring.Component):
     blocks: transfers that make a sample. release: the oldest sample is no longer needed (acts KEY_RELEASE
         cycles later, when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there.
-    address: half (of the sample, whether there are two or not) and block, the half on top. data: Q keys, a cycle later.
+    address: half (of the sample, whether there are two or not) and block, the half on top. data: Q keys, a
+        cycle later.
     offset: half, block, bank, low or high half of the key, from the top: what the host reads while no run is
         busy. word: a cycle later.
     """

@@ -41,8 +41,8 @@ class Registers(wiring.Component):
         busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
         that are not there, or of no samples.
 
-    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a key
-    for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
+    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
+    key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
@@ -193,7 +193,8 @@ class Registers(wiring.Component):
         values |= {name: value for name, value in live.items() if name in self.registers}
 
         # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
-        value, result = Signal(32), Signal(32)
+        value = Signal(32)
+        result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
         with m.Switch(read_offset):
             for name, item in values.items():
