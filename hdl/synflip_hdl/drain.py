@@ -114,7 +114,8 @@ class Drain(wiring.Component):
         # Step: the first Q of the shift register and their biases.
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
         tile = Signal(layout, reset_less=True)
-        active, first = Signal(), Signal()
+        active = Signal()
+        first = Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
         m.d.comb += [

@@ -195,7 +195,8 @@ class Registers(wiring.Component):
         values |= {name: value for name, value in live.items() if name in self.registers}
 
         # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
-        value, result = Signal(32), Signal(32)
+        value = Signal(32)
+        result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
         with m.Switch(read_offset):
             for name, item in values.items():

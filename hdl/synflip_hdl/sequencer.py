@@ -101,14 +101,17 @@ class Sequencer(wiring.Component):
         # The queue of images: (slot, lowest bit of the sample that it waits for).
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
         m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots)
-        head, back = Signal(waiting), Signal(waiting)
+        head = Signal(waiting)
+        back = Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
-        fresh, retired = Signal(SLOT_BITS + 1), Signal(SLOT_BITS + 1)
+        fresh = Signal(SLOT_BITS + 1)
+        retired = Signal(SLOT_BITS + 1)
         past_slot = Signal(SLOT_BITS + 1)
         m.d.comb += past_slot.eq(self.first_slot + self.images)
         sample = Signal(geometry.sample_bits)
 
-        place, tile = Signal(address_layout(geometry)), Signal(tile_layout(geometry))
+        place = Signal(address_layout(geometry))
+        tile = Signal(tile_layout(geometry))
         tiles = Signal(range(MAX_OUTPUTS // 16))
         final = layer == self.layers
         m.d.comb += [
@@ -198,7 +201,8 @@ class Sequencer(wiring.Component):
 
             with m.State("stream"):
                 m.d.comb += self.busy.eq(1)
-                last_event, last_tile = Signal(), Signal()
+                last_event = Signal()
+                last_tile = Signal()
                 steps = Signal(range(max(tile_steps, 2)))
                 m.d.comb += [
                     last_event.eq(Mux(opened, self.short, ending)),

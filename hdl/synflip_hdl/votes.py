@@ -79,7 +79,8 @@ class Votes(wiring.Component):
         # Logit: argmax, and the address of its sum.
         logit = self.logit
         place = Signal(log2(geometry.result_depth))
-        best, winner = Signal(signed(LOGIT_BITS)), Signal(CLASS_BITS)
+        best = Signal(signed(LOGIT_BITS))
+        winner = Signal(CLASS_BITS)
         m.d.comb += [
             place.eq(result(logit.current.slot, logit.class_)),
             log_write.addr.eq(self.logged_count),
