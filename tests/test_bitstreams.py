@@ -30,15 +30,19 @@ def ice40_tiles(path: Path) -> dict[str, list[str]]:
     return tiles
 
 
-def ecp5_settings(path: Path) -> Counter:
-    """Arcs and words of every tile of a text configuration."""
-    settings: Counter = Counter()
+#: Settings of an ECP5 that are no bits: fixed wires, and lookup tables that are all ones, as an empty chip's.
+NO_BITS = re.compile(r" arc: F\d F\d_SLICE$| arc: JDI[A-D] JPADDI[A-D]_PIO$|_JREFCLK\d_0$| word: \S+ 1+$")
+
+
+def ecp5_settings(path: Path) -> set[str]:
+    """Wires and lookup tables of every tile of a text configuration."""
+    settings = set()
     tile = ""
     for line in path.read_text().splitlines():
         if line.startswith("."):
             tile = line
-        elif line.startswith(("arc:", "word:")):
-            settings[f"{tile} {line}"] += 1
+        elif re.match(r"arc: |word: SLICE\S+INIT ", line):
+            settings.add(f"{tile} {line}")
     return settings
 
 
@@ -53,8 +57,9 @@ def check_ice40(folder: Path, report: dict) -> None:
 def check_ecp5(folder: Path, report: dict) -> None:
     run("ecpunpack", ["--input", f"{NAME}.bit", "--textcfg", "unpacked.config"], folder)
     placed, unpacked = ecp5_settings(folder / f"{NAME}.config"), ecp5_settings(folder / "unpacked.config")
-    assert sum(placed.values()) > 10000
-    assert not placed - unpacked
+    assert len(placed) > 10000
+    lost = {setting for setting in placed - unpacked if not NO_BITS.search(setting)}
+    assert not lost
 
 
 def check_gowin(folder: Path, report: dict) -> None:
