@@ -239,7 +239,7 @@ BOARDS = {
                 margin_depth=16,
                 layer_depth=2,
                 key_halves=1,
-                sample_bits=8,
+                sample_bits=6,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),
