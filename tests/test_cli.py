@@ -29,6 +29,7 @@ COMMANDS = (
     "netlist",
     "images",
     "simulate",
+    "selftest",
     "coins",
     "coin-cost",
     "calibrate",

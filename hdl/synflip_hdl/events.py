@@ -175,7 +175,7 @@ class EventLists(wiring.Component):
         def drive(m, bank, write):
             value, appended = values[bank]
             m.d.comb += [
-                write.addr.eq(base + before.lengths[bank]),
+                write.addr.eq(base | before.lengths[bank]),  # a list is no longer than its place
                 write.data.block.eq(block),
                 write.data.value.eq(value),
                 write.en.eq(appended),

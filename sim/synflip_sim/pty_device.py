@@ -8,6 +8,7 @@ import tty
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from synflip.mtj import Junctions
 from synflip.spec.geometry import Geometry
@@ -20,15 +21,16 @@ HARNESS = Path(__file__).with_name("serial_harness.cpp")
 
 @dataclass(frozen=True)
 class SerialLine:
-    """The line of a simulated UART. divisor: cycles a bit. silence_bits: bit times of silence that end a
-    frame."""
+    """The line of a simulated UART. divisor: cycles a bit, at least 1. silence_bits: bit times of silence
+    that end a frame."""
 
-    divisor: int
+    divisor: float
     silence_bits: int
 
 
 LINE = SerialLine(divisor=4, silence_bits=1024)
 CYCLES = 2000  # simulated between two looks at the pseudo-terminal
+RESET = 2  # cycles of it
 IDLE = 0.1  # seconds between two looks at whether to stop
 ROOM = 4096  # bytes moved at once
 
@@ -54,15 +56,21 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
 class SerialBench:
     """The simulator: bytes in, cycles, bytes out."""
 
-    def __init__(self, library: Path, line: SerialLine, junctions: Junctions | None = None) -> None:
+    def __init__(
+        self, library: Path, line: SerialLine, junctions: Junctions | None = None, reset: int = RESET
+    ) -> None:
+        """junctions: what drives the raw inputs, if there are some. reset: cycles of it at the beginning."""
         self._library = ctypes.CDLL(str(library))
         self._library.synflip_open.restype = ctypes.c_void_p
+        self._library.synflip_open.argtypes = [ctypes.c_double, ctypes.c_int]
         self._library.synflip_take.restype = ctypes.c_int64
         for name in ("synflip_put", "synflip_take"):
             getattr(self._library, name).argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64]
         self._library.synflip_run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
-        self._library.synflip_close.argtypes = [ctypes.c_void_p]
-        self._bench = self._library.synflip_open(line.divisor)
+        self._library.synflip_reset.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        for name in ("synflip_lamps", "synflip_close"):
+            getattr(self._library, name).argtypes = [ctypes.c_void_p]
+        self._bench = self._library.synflip_open(line.divisor, reset)
         if junctions is not None:
             self._raw_source = drive_junctions(self._library, self._bench, junctions)
 
@@ -80,35 +88,34 @@ class SerialBench:
         count = self._library.synflip_take(self._bench, room, ROOM)
         return room.raw[:count]
 
+    def reset(self, pressed: bool) -> None:
+        """Hold the reset input, or let it go."""
+        self._library.synflip_reset(self._bench, pressed)
+
+    def lamps(self) -> tuple[bool, bool]:
+        """Whether ``busy`` and ``error`` are lit."""
+        lit = self._library.synflip_lamps(self._bench)
+        return bool(lit & 1), bool(lit & 2)
+
     def close(self) -> None:
         """Free the simulator."""
         self._library.synflip_close(self._bench)
 
 
-class PtyDevice:
-    """A pseudo-terminal, ``path``, with the simulated accelerator at its other end; a context manager.
+class PtyServer:
+    """A pseudo-terminal, ``path``, with a simulator at its other end; a context manager.
 
     The clock runs while there is something to do, as fast as it can, and stands still otherwise.
     """
 
     def __init__(
-        self,
-        geometry: Geometry,
-        line: SerialLine = LINE,
-        to_device: Line = bytes,
-        from_device: Line = bytes,
-        say: Say = lambda text: None,
-        junctions: Junctions | None = None,
+        self, bench: SerialBench, linger: int, to_device: Line = bytes, from_device: Line = bytes
     ) -> None:
-        """to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``. junctions: what
-        drives the inputs of a geometry that has some; well-behaved ones unless given. Raises SynflipError if
-        the simulator cannot be built."""
-        if geometry.devices and junctions is None:
-            junctions = Junctions(geometry.devices, seed=0)
-        self._bench = SerialBench(build(geometry, line, say), line, junctions)
+        """linger: cycles that the device may do something without a sign of it: carry out a request, wait for
+        a silence. to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``."""
+        self._bench = bench
         self._to_device, self._from_device = to_device, from_device
-        # So long the device may do something without a sign of it: carry out a request, wait for a silence.
-        self._linger = line.silence_bits * line.divisor + 4 * CYCLES
+        self._linger = linger
         self._ours, self._theirs = os.openpty()  # we hold both ends: hosts come and go
         tty.setraw(self._theirs)
         os.set_blocking(self._ours, False)
@@ -117,7 +124,7 @@ class PtyDevice:
         self._thread = threading.Thread(target=self._serve, name=f"simulator at {self.path}", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> "PtyDevice":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -144,3 +151,24 @@ class PtyDevice:
                 # Between two bytes the line is not busy, and CYCLES may be a whole number of bytes.
                 left = self._linger if busy or sent else left - CYCLES
                 outgoing += self._from_device(sent)
+
+
+class PtyDevice(PtyServer):
+    """The accelerator behind a UART, with nothing of a board, as a ``PtyServer``."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        line: SerialLine = LINE,
+        to_device: Line = bytes,
+        from_device: Line = bytes,
+        say: Say = lambda text: None,
+        junctions: Junctions | None = None,
+    ) -> None:
+        """to_device, from_device: see ``PtyServer``. junctions: what drives the inputs of a geometry that has
+        some; well-behaved ones unless given. Raises SynflipError if the simulator cannot be built."""
+        if geometry.devices and junctions is None:
+            junctions = Junctions(geometry.devices, seed=0)
+        bench = SerialBench(build(geometry, line, say), line, junctions)
+        linger = round(line.silence_bits * line.divisor) + 4 * CYCLES
+        super().__init__(bench, linger, to_device, from_device)

@@ -1,8 +1,9 @@
 // Clock, reset and serial line of the accelerator for Verilator: what synflip_sim.pty_device calls.
 //
-// Bytes go in and out of queues; on the pins they are bits of `divisor` cycles, 8N1. A bit is sampled in its
-// middle.
+// Bytes go in and out of queues; on the pins they are bits of `divisor` cycles, 8N1; it need not be a whole
+// number. A bit is sampled in its middle.
 
+#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -18,19 +19,20 @@ const int FRAME_BITS = 10;  // start, 8 data, stop
 struct Bench {
     VerilatedContext context;
     std::unique_ptr<Vsynflip> top;
-    const int divisor;
+    const double divisor;
     std::deque<uint8_t> to_device, from_device;
     unsigned sent = 0, received = 0;      // the byte on either wire
-    int send_left = 0, receive_left = 0;  // cycles until it is over, until its stop bit is sampled
+    int received_bits = 0;
+    int sending = 0, receiving = 0;  // cycles since it began; 0: no byte is on the wire
 #ifdef SYNFLIP_DEVICES
     Junctions junctions;
     uint64_t cycles = 0;
 #endif
 
-    explicit Bench(int divisor) : top(new Vsynflip(&context)), divisor(divisor) {
+    Bench(double divisor, int reset) : top(new Vsynflip(&context)), divisor(divisor) {
         top->rx = 1;
         top->rst = 1;
-        for (int i = 0; i < 2; i++) edge();
+        for (int i = 0; i < reset; i++) edge();
         top->rst = 0;
     }
     ~Bench() { top->final(); }
@@ -46,36 +48,41 @@ struct Bench {
     }
 
     void drive() {
-        if (!send_left && !to_device.empty()) {
+        if (!sending && !to_device.empty()) {
             sent = 0x200u | to_device.front() << 1;
             to_device.pop_front();
-            send_left = FRAME_BITS * divisor;
+            sending = 1;
         }
-        if (send_left) {
-            top->rx = sent >> (FRAME_BITS * divisor - send_left) / divisor & 1;
-            send_left--;
+        if (sending) {
+            top->rx = sent >> int((sending - 1) / divisor) & 1;
+            if (sending++ >= FRAME_BITS * divisor) sending = 0;
         }
     }
 
     void sample() {
-        if (!receive_left) {
+        if (!receiving) {
             if (top->tx) return;
-            receive_left = FRAME_BITS * divisor - divisor / 2;
             received = 0;
+            received_bits = 0;
         }
-        receive_left--;
-        if (receive_left % divisor == 0) {
-            received = received >> 1 | unsigned(top->tx) << (FRAME_BITS - 1);
-            if (!receive_left) from_device.push_back(uint8_t(received >> 1));
+        receiving++;
+        if (receiving < std::ceil((received_bits + 0.5) * divisor)) return;
+        received |= unsigned(top->tx) << received_bits++;
+        if (received_bits == FRAME_BITS) {
+            from_device.push_back(uint8_t(received >> 1));
+            receiving = 0;
         }
     }
+
+    bool busy() const { return sending || receiving || !to_device.empty() || top->busy; }
 };
 
 }  // namespace
 
 extern "C" {
 
-void* synflip_open(int divisor) { return new Bench(divisor); }
+// reset: cycles of it at the beginning.
+void* synflip_open(double divisor, int reset) { return new Bench(divisor, reset); }
 
 void synflip_close(void* bench) { delete static_cast<Bench*>(bench); }
 
@@ -103,6 +110,14 @@ void synflip_junctions(void* bench, RawSource source, int64_t period) {
 }
 #endif
 
+void synflip_reset(void* bench, int pressed) { static_cast<Bench*>(bench)->top->rst = pressed; }
+
+// Bit 0: busy is lit; bit 1: error.
+int synflip_lamps(void* bench) {
+    Bench& b = *static_cast<Bench*>(bench);
+    return b.top->busy | b.top->error << 1;
+}
+
 // Runs `cycles` cycles. Returns 1 if the line or the accelerator is busy at the end.
 int synflip_run(void* bench, int64_t cycles) {
     Bench& b = *static_cast<Bench*>(bench);
@@ -111,6 +126,6 @@ int synflip_run(void* bench, int64_t cycles) {
         b.edge();
         b.sample();
     }
-    return b.send_left || b.receive_left || !b.to_device.empty() || b.top->busy;
+    return b.busy();
 }
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_boards, cli_coins
+from synflip import __version__, cli_boards, cli_coins, cli_selftest
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -550,28 +550,71 @@ def images(
 
 
 @app.command()
-def simulate(geometry: GeometryOption = "16x2", bits: Bits = 4) -> None:
+def simulate(
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry",
+            metavar="PxQ",
+            help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). Word sizes and memories "
+            "may follow: 16x2,bits=3,image_slots=4. Without it: 16x2, or the board's own.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits", metavar="K", help="Bits of a coin's probability: 4, or the board's.", show_default=False
+        ),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            metavar="BOARD",
+            help="A whole board, pin by pin, with its UART, PLL and reset: synflip boards lists them.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Give the simulated accelerator a serial port, to try hosts on that know nothing of simulators.
 
     Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
+    With a board, the name has a baud rate that makes hosts as patient as the simulation is slow.
 
     Example: synflip simulate --geometry 16x2
+
+    Example: synflip simulate --board ulx3s-85f --geometry 16x2
     """
     import time
 
-    from synflip_sim.pty_device import PtyDevice
+    from synflip_sim.pty_device import PtyDevice, PtyServer
     from synflip_sim.verilator import progress
 
     from synflip.spec.geometry import Geometry
 
-    with PtyDevice(Geometry.parse(geometry, bits=bits), say=progress()) as device:
-        print(device.path, flush=True)
+    simulator: PtyServer
+    rate = ""
+    if board is None:
+        simulator = PtyDevice(
+            Geometry.parse(geometry or "16x2", bits=4 if bits is None else bits), say=progress()
+        )
+    else:
+        from synflip_hdl.boards import find_board
+        from synflip_sim.board import SLOW, BoardDevice
+
+        chosen = find_board(board)
+        simulator = BoardDevice(chosen, chosen.sized(geometry, bits, 0), say=progress())
+        rate = f"@{SLOW}"
+    with simulator:
+        print(f"{simulator.path}{rate}", flush=True)
         while True:
             time.sleep(1)
 
 
 app.add_typer(cli_coins.app)
 app.add_typer(cli_boards.app)
+app.add_typer(cli_selftest.app)
 
 
 @app.command()

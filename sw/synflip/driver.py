@@ -27,9 +27,7 @@ from synflip.spec.memory_map import (
     register,
 )
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets, padded_rows
-
-NEVER = (1 << SAMPLE_BITS) - 1  # a margin that no image reaches
+from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
 
 
 class BusError(SynflipError):
@@ -95,26 +93,39 @@ class Accelerator(Device):
 
     # Loading a model
 
-    def load(self, model: CompiledModel) -> None:
+    def load(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
         """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
-        not fit."""
+        not fit.
+
+        weight_base, bias_base: entry and group of biases to begin at. That it fits there is not checked.
+        """
         check_fit(model, self.geometry)
         self._abort()
         self.model = None  # half a model is none
         geometry = self.geometry
-        offsets, _ = key_offsets(model.rows)
-        weight_base = bias_base = 0
+        weight, bias = weight_base, bias_base
         for index, layer in enumerate(model.layers):
             blocks = padded_rows(layer.rows) // geometry.banks
             tiles = ceil_div(layer.outputs, geometry.lanes)
-            self._write_weights(weight_base, self._weight_entries(model, index, tiles, blocks))
+            self._write_weights(weight, self._weight_entries(model, index, tiles, blocks))
             biases = np.zeros(tiles * geometry.lanes, dtype=np.int64)
             biases[: layer.outputs] = layer.bias
             if index < len(model.shifts):
                 biases[: layer.outputs] += (1 << model.shifts[index]) >> 1
             self.transport.write(
-                address(Region.BIASES, bias_base * geometry.banks), biases.astype(np.int32).view(np.uint32)
+                address(Region.BIASES, bias * geometry.banks), biases.astype(np.int32).view(np.uint32)
             )
+            weight += tiles * blocks
+            bias += tiles * geometry.lanes // geometry.banks
+        self.place(model, weight_base, bias_base)
+
+    def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
+        """Make a model that was loaded to this place the one that runs: write the layer table."""
+        geometry = self.geometry
+        offsets, _ = key_offsets(model.rows)
+        for index, layer in enumerate(model.layers):
+            blocks = padded_rows(layer.rows) // geometry.banks
+            tiles = ceil_div(layer.outputs, geometry.lanes)
             fields = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
             fields[LayerField.WEIGHT_BASE] = weight_base
             fields[LayerField.ROW_BLOCKS] = blocks
@@ -191,7 +202,8 @@ class Accelerator(Device):
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
         self._abort()
         if limits is not None:
-            self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
+            never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
+            self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
         cycles = 0
         self._set_model(model, limits is not None, logits, keys is not None)
 

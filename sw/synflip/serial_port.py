@@ -28,7 +28,7 @@ class Counters:
 
     requests: each counted once. repeats: how often one was sent again, because of: silences: no answer in
     time; damaged_requests: the device could not read it; damaged_replies: wrong CRC here.
-    stale: answers to earlier requests, passed over.
+    stale: answers to earlier requests, passed over. sent, received: bytes.
     """
 
     requests: int = 0
@@ -37,6 +37,8 @@ class Counters:
     damaged_requests: int = 0
     damaged_replies: int = 0
     stale: int = 0
+    sent: int = 0
+    received: int = 0
 
 
 class SerialTransport:
@@ -166,6 +168,7 @@ class SerialTransport:
             for attempt in range(self._tries):
                 self.counters.repeats += attempt > 0
                 self._port.write(frame)
+                self.counters.sent += len(frame)
                 reply = self._answer(tag, patience, longest)
                 if reply is not None:
                     return reply
@@ -199,6 +202,7 @@ class SerialTransport:
             if received and longest > 0:
                 longest -= len(received)
                 deadline = max(deadline, time.monotonic() + self._timeout)
+            self.counters.received += len(received)
             self._waiting.extend(self._replies.feed(received))
 
 

@@ -84,8 +84,8 @@ MUTANTS = [
         "keys-half",
         "keys",
         "keys.py",
-        "write.addr.eq(Cat(block[: self.block_bits], filling[0]))",
-        "write.addr.eq(Cat(block[: self.block_bits], filling[1]))",
+        "write_address.eq(Cat(block[: self.block_bits], filling[0]))",
+        "write_address.eq(Cat(block[: self.block_bits], filling[1]))",
         "the half is not switched",
     ),
     Mutant(
@@ -392,8 +392,8 @@ MUTANTS = [
         "votes-cleared",
         "votes",
         "votes.py",
-        "votes_write.en.eq(counting | (summed_valid & opening))",
-        "votes_write.en.eq(counting)",
+        "votes_write.en.eq(ranking | (summed_valid & opening))",
+        "votes_write.en.eq(ranking)",
         "classes without votes keep those of a run before",
     ),
     Mutant(
@@ -517,6 +517,22 @@ MUTANTS = [
         "with m.If(self.decided & self.early):",
         "an image that left comes back",
     ),
+    Mutant(
+        "sequencer-requeue",
+        "sequencer",
+        "sequencer.py",
+        "(layer == 0) & ~self.early & (sample + 1 != self.samples)",
+        "~self.early & (sample + 1 != self.samples)",
+        "an image goes back to the queue with every layer",
+    ),
+    Mutant(
+        "sequencer-ending",
+        "sequencer",
+        "sequencer.py",
+        "ending.eq(self.index + 2 >= self.longest)",
+        "ending.eq(self.index + 1 >= self.longest)",
+        "a tile has an event too many",
+    ),
     # The registers.
     Mutant(
         "registers-dropped",
@@ -538,8 +554,8 @@ MUTANTS = [
         "registers-overwritten",
         "registers",
         "registers.py",
-        "free.eq(~reading & (~self.response.valid | self.response.ready))",
-        "free.eq(~reading)",
+        "free.eq(~reading & ~answering & (~self.response.valid | self.response.ready))",
+        "free.eq(~reading & ~answering)",
         "an answer that waits is overwritten",
     ),
     Mutant(

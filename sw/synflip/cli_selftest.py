@@ -1,0 +1,80 @@
+"""The command selftest."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip.console import printable
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.driver import Accelerator
+
+app = typer.Typer()
+
+
+@app.command()
+def selftest(
+    port: Annotated[
+        str,
+        typer.Argument(
+            metavar="PORT",
+            help="A serial port, /dev/ttyUSB0 or COM3, with @BAUD after it if it is not 3000000; or a "
+            "simulated device, such as verilator:16x2.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the results here too.", show_default=False),
+    ] = None,
+) -> None:
+    """Test an accelerator: everything that it computes is compared with the golden model.
+
+    Needs no files. Tests registers, the edges of the memories, coins from known keys and from its own, early
+    stopping, the cycle counter, and that nonsense is refused. What the accelerator held before is gone then.
+    Takes about a second on a serial line of 3 Mbaud. Exit status 0 if and only if all is well.
+
+    Example: synflip selftest /dev/ttyUSB0
+    """
+    from synflip.files import check_output, replacing
+    from synflip.progress import bar, waiting
+
+    if out is not None:
+        check_output(out)
+    with waiting("Loading torch"):
+        from synflip.selftest import Report, Step, selftest
+
+    def say(step: Step) -> None:
+        typer.echo(printable(f"{step.name:15}{'pass' if step.passed else 'FAIL'}  {step.found}"))
+
+    try:
+        with waiting(f"Opening {port}"):
+            device = _open(port)
+        with device, bar("Testing") as advance:
+            report = selftest(device, say, advance)
+    except SynflipError as error:
+        step = Step("identity", False, str(error), 0.0)
+        say(step)
+        report = Report(port, "", (step,), {})
+    if out is not None:
+        with replacing(out) as partial:
+            partial.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+    if report.line:
+        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
+        typer.echo(f"line: {said}")
+    if report.failed:
+        raise SynflipError(f"the self-test of {port} failed: {', '.join(report.failed)}")
+    typer.echo("passed")
+
+
+def _open(port: str) -> "Accelerator":
+    from synflip.device import open_device
+    from synflip.driver import Accelerator
+
+    device = open_device(port)
+    if not isinstance(device, Accelerator):
+        raise SynflipError(f"{port} is no accelerator: it would be compared with itself")
+    return device

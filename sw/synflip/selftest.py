@@ -1,0 +1,546 @@
+"""``synflip selftest``: does this accelerator do what the golden model says? All it needs is made here.
+
+What a fault would do, place by place:
+
+- a bit of a weight entry (k bits of a probability word or a sign, of a lane, in a bank): the keys of
+  ``Probe`` are made so that a coin's random word u is T - 1, the last that is heads, and then T, the first
+  that is tails. Any bit of q that is 0 instead of 1 makes T smaller, and the one coin falls to tails; any
+  that is 1 instead of 0 makes T larger, and the other to heads. A wrong sign turns a coin that is heads
+  around. A row's activation is a bit of its own, so a logit says which coins it was made of.
+- an address bit of weights or biases: probes lie at the first entry, at every power of two, and in the last
+  entries; all are written before the first is run, so that two that share a place are seen.
+- an address bit of the keys: keys are read at the same places, after a run that has filled the memory.
+- a tap, the rotation, a comparator, the adder tree: each is between keys and logits of the probes.
+- the layer table, hidden events, shift and clamp, several tiles: the runs of a deep model.
+
+Not reached: weights and biases between the probes, the far ends of the lists of events, the full depth of
+votes, sums, margins and log. Nothing here says how near the clock is to its limit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip import junctions
+from synflip.compare import compare
+from synflip.device import Progress
+from synflip.driver import Accelerator, BusError
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.plan import check_fit, plan
+from synflip.result import Result
+from synflip.spec import lfsr, memory_map
+from synflip.spec.coins import threshold, word_taps
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
+from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.sizes import KEY_BITS, MAX_LAYERS, ROW_ALIGN, ceil_div
+
+SEED = 20_231_103
+TIMEOUT = 10.0  # seconds that a run may take
+EDGES = 2  # samples of a probe: coins just heads, coins just tails
+PATTERNS = (0x5555_5555, 0xAAAA_AAAA, 0xFFFF_FFFF, 0)
+STATISTICS = ("requests", "repeats", "damaged_requests", "damaged_replies", "silences", "sent", "received")
+
+
+@dataclass(frozen=True)
+class Step:
+    """found: what was looked at, or what differs."""
+
+    name: str
+    passed: bool
+    found: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a self-test found. line: of a serial port, what happened on it."""
+
+    device: str
+    geometry: str
+    steps: tuple[Step, ...]
+    line: dict[str, int]
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the steps that did not pass."""
+        return [step.name for step in self.steps if not step.passed]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"passed": not self.failed} | asdict(self)
+
+
+class Difference(SynflipError):
+    """The device does not do what it should."""
+
+
+# What is run
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A layer of ROW_ALIGN rows at an edge of the memories, with keys that put its coins at edges of heads.
+
+    weight_base, bias_base: where it is. slot: of its image. keys: uint64 [samples, ROW_ALIGN].
+    """
+
+    model: CompiledModel
+    weight_base: int
+    bias_base: int
+    slot: int
+    keys: NDArray[np.uint64]
+
+
+def edges(depth: int, size: int) -> list[int]:
+    """The first place, every power of two, and the last of ``size`` items in a memory that holds ``depth``:
+    far enough from each other not to overlap."""
+    places = [0]
+    while (following := max(2 * places[-1], size)) + size <= depth:
+        places.append(1 << (following - 1).bit_length())
+    places = [place for place in places if place + size <= depth]
+    last = depth - size
+    return places if last < places[-1] + size else [*places, last]
+
+
+def edge_keys(layer: Layer, bits: int, heads: bool, rng: np.random.Generator) -> NDArray[np.uint64]:
+    """A key for each row, uint64 [rows], that brings as many of its coins as it can to u = T - 1 (``heads``)
+    or u = T; the lanes that it cannot serve change from row to row.
+
+    Each bit of u is the XOR of three bits of the key: linear equations over GF(2).
+    """
+    levels = threshold(layer.q, bits)
+    return np.array(
+        [_edge_key(levels[:, row], bits, heads, rng) for row in range(layer.rows)], dtype=np.uint64
+    )
+
+
+def _edge_key(levels: NDArray[np.int64], bits: int, heads: bool, rng: np.random.Generator) -> int:
+    # Highest key bit -> the bits that an equation sums, and their sum.
+    solved: dict[int, tuple[int, int]] = {}
+    for output in rng.permutation(len(levels)).tolist():
+        if len(solved) == KEY_BITS:
+            break
+        level = int(levels[output])
+        word = level - 1 if (heads and level) or level >> bits else level
+        added: list[int] = []
+        for bit in range(bits):
+            mask, value = 0, word >> (bits - 1 - bit) & 1
+            for tap in word_taps(output, bit):
+                mask ^= 1 << tap
+            while mask and mask.bit_length() in solved:
+                other, sum_ = solved[mask.bit_length()]
+                mask, value = mask ^ other, value ^ sum_
+            if mask:
+                solved[mask.bit_length()] = mask, value
+                added.append(mask.bit_length())
+            elif value:  # it contradicts the lanes before: without this lane, then
+                for top in added:
+                    del solved[top]
+                break
+    key = int(rng.integers(0, 1 << KEY_BITS, dtype=np.uint64))
+    for top in sorted(solved):
+        mask, value = solved[top]
+        if (key & mask).bit_count() & 1 != value:
+            key ^= 1 << (top - 1)
+    return key
+
+
+def make_probes(geometry: Geometry) -> list[Probe]:
+    """One for each edge of the weight memory; biases and image slots take turns. Raises SynflipError if the
+    memories are too small."""
+    rng = np.random.default_rng(SEED)
+    banks, lanes, bits = geometry.banks, geometry.lanes, geometry.bits
+    classes = min(lanes, geometry.result_depth, geometry.log_depth // EDGES)
+    bias_places = edges(geometry.bias_depth, lanes // banks)
+    biases = [rng.integers(-(1 << 30), 1 << 30, classes).astype(np.int32) for _ in bias_places]
+    slots = probe_slots(geometry)
+    probes = []
+    for number, weight_base in enumerate(edges(geometry.weight_depth, ROW_ALIGN // banks)):
+        shape = classes, ROW_ALIGN
+        turn = number % len(bias_places)
+        layer = Layer(
+            rng.integers(0, 1 << bits, shape).astype(np.uint16),
+            rng.integers(0, 2, shape).astype(np.uint8),
+            biases[turn],
+        )
+        model = CompiledModel(
+            (layer,), bits, geometry.activation_bits, (), tuple(map(str, range(classes))), 255
+        )
+        check_fit(model, geometry)
+        keys = np.stack([edge_keys(layer, bits, heads, rng) for heads in (True, False)])
+        probes.append(Probe(model, weight_base, bias_places[turn], slots[number % len(slots)], keys))
+    return probes
+
+
+def probe_slots(geometry: Geometry) -> list[int]:
+    """Slots of the probes' images."""
+    return edges(min(geometry.image_slots, geometry.event_depth * geometry.banks // ROW_ALIGN), 1)
+
+
+def probe_image(slot: int, activation_bits: int) -> NDArray[np.uint8]:
+    """Activations uint8 [ROW_ALIGN], a bit each, in an order of the slot's own."""
+    order = np.random.default_rng((SEED, slot)).permutation(ROW_ALIGN)
+    return (1 << (order % activation_bits)).astype(np.uint8)
+
+
+def deep_model(geometry: Geometry) -> CompiledModel:
+    """As many layers as the accelerator holds, the first of them of several tiles if there is room. Raises
+    SynflipError if not even one layer fits."""
+    rng = np.random.default_rng(SEED + 1)
+    classes = min(10, geometry.lanes, geometry.result_depth, geometry.log_depth)
+    most = min(geometry.layer_depth, MAX_LAYERS)
+    for depth in range(most, 0, -1):
+        for rows, wide in ((24, geometry.lanes + 5), (24, 12), (8, 6)):
+            sizes = (rows, *((wide,) if depth > 1 else ()), *(8,) * (depth - 2), classes)
+            model = _random_model(sizes, geometry, rng)
+            try:
+                check_fit(model, geometry)
+            except SynflipError:
+                if depth == 1 and rows == 8:
+                    raise
+            else:
+                return model
+    raise AssertionError
+
+
+def _random_model(sizes: tuple[int, ...], geometry: Geometry, rng: np.random.Generator) -> CompiledModel:
+    largest = (1 << geometry.activation_bits) - 1
+    layers, shifts = [], []
+    for rows, outputs in pairwise(sizes):
+        shift = max((rows // 8).bit_length() - 1, 0)
+        layers.append(
+            Layer(
+                rng.integers(0, 1 << geometry.bits, (outputs, rows)).astype(np.uint16),
+                rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
+                # Most sums end above zero, so that no layer falls silent.
+                rng.integers(-largest // 4, largest, outputs).astype(np.int32) << shift,
+            )
+        )
+        shifts.append(shift)
+    names = tuple(str(place) for place in range(sizes[-1]))
+    return CompiledModel(
+        tuple(layers), geometry.bits, geometry.activation_bits, tuple(shifts[:-1]), names, 255
+    )
+
+
+def deep_images(model: CompiledModel, count: int) -> NDArray[np.uint8]:
+    """Pixels uint8 [count, I], some of them zero."""
+    rng = np.random.default_rng(SEED + 2)
+    shape = count, model.layers[0].rows
+    return (rng.integers(1, 256, shape) * (rng.random(shape) < 0.8)).astype(np.uint8)
+
+
+# How it is run
+
+
+class SelfTest:
+    """The steps, on one accelerator, in order."""
+
+    def __init__(self, device: Accelerator) -> None:
+        """Raises SynflipError if its memories are too small for any test."""
+        self.device, self.geometry = device, device.geometry
+        self.probes = make_probes(self.geometry)
+        self.model = deep_model(self.geometry)
+        self.golden = Golden(self.geometry)
+        self.counted: list[tuple[str, int, int]] = []  # run, cycles predicted, cycles counted
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        """Names, and what does them: it returns what was looked at, and raises SynflipError."""
+        return [
+            ("identity", self.identity),
+            ("registers", self.registers),
+            ("memories", self.memories),
+            ("known keys", self.known_keys),
+            ("key source", self.source),
+            ("key memory", self.key_memory),
+            ("early stopping", self.early),
+            ("counters", self.counters),
+            ("refusals", self.refusals),
+        ]
+
+    def identity(self) -> str:
+        """What the device says of itself; the driver has checked the map's version."""
+        self._idle()
+        return f"map version {memory_map.VERSION}; {self.geometry.text}"
+
+    def registers(self) -> str:
+        """Every setting keeps what it is given, and only it."""
+        names = [
+            name
+            for name, item in REGISTERS.items()
+            if item.access == "RW" and present(name, self.geometry) and name != "CAPTURE"
+        ]
+        kept = {name: self.device.read_register(name) for name in names}
+        try:
+            for pattern in PATTERNS:
+                self._pattern(dict.fromkeys(names, pattern))
+            self._pattern({name: 1 + place for place, name in enumerate(names)})
+        finally:
+            self._write(kept)
+        return f"{len(names)} settings, {len(PATTERNS) + 1} patterns"
+
+    def memories(self) -> str:
+        """Weights and biases at the edges of their memories; coins at the edges of heads."""
+        self._load_probes(*self.probes)
+        for probe in self.probes:
+            self._run_probe(probe)
+        each = ROW_ALIGN // self.geometry.banks
+        last = self.probes[-1].weight_base + each - 1
+        return (
+            f"{len(self.probes)} places of {each} weight entries from 0 to {last}, "
+            f"{len({probe.bias_base for probe in self.probes})} of biases"
+        )
+
+    def known_keys(self) -> str:
+        """The deep model with the host's keys."""
+        samples = 3
+        self.device.load(self.model)
+        self.golden.load(self.model)
+        images = deep_images(self.model, self._images(samples))
+        shape = samples, self.golden.key_rows
+        keys = np.random.default_rng(SEED + 3).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
+        have = self.device.infer(images, samples, 0, logits=True, keys=keys)
+        self._compare(self.golden.infer(images, samples, 0, logits=True, keys=keys), have)
+        return f"{self.model.shape}, {len(images)} images x {samples} samples: votes, logits, sums, used"
+
+    def source(self) -> str:
+        """The deep model with the keys that the accelerator makes."""
+        samples, made = 4, bool(self.geometry.devices)
+        images = deep_images(self.model, self._images(samples, made))
+        have = self.device.infer(images, samples, SEED, logits=True, keep_keys=made)
+        want = self.golden.infer(images, samples, SEED, logits=True, keys=have.keys)
+        self._compare(want, have)
+        if made:
+            self._check_random(np.unique(have.keys), have.keys)  # type: ignore[arg-type]
+            return f"mtj: {junctions.describe(self.device)}; keys replayed, {len(images)} images x {samples}"
+        self.counted.append(("of the LFSR's run", want.cycles, have.cycles))
+        return f"lfsr: {len(images)} images x {samples} samples"
+
+    def key_memory(self) -> str:
+        """Filled to its last key by a run; its keys read back."""
+        geometry, probe = self.geometry, self.probes[0]
+        samples, rows = geometry.key_halves, geometry.key_depth * geometry.banks
+        self._set_probes(host_keys=False)
+        self.device.write_register("KEY_BLOCKS", geometry.key_depth)
+        # The layer waits for all keys there are, and uses the first.
+        table = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
+        table[LayerField.WEIGHT_BASE] = probe.weight_base
+        table[LayerField.ROW_BLOCKS] = ROW_ALIGN // geometry.banks
+        table[LayerField.KEY_END] = geometry.key_depth
+        table[LayerField.BIAS_BASE] = probe.bias_base
+        table[LayerField.LAST_STEPS] = ceil_div(len(probe.model.classes), geometry.banks) - 1
+        self.device.transport.write(address(Region.LAYERS), table)
+        with self.device._run(probe.slot, 1, 0, samples, SEED, probe.model, host_keys=False):
+            pass
+        places = edges(rows, 1)
+        have = np.array(
+            [[self._key(half, place) for place in places] for half in range(samples)], dtype=np.uint64
+        )
+        if geometry.devices:
+            self._check_random(np.unique(have), have)
+        else:
+            want = lfsr.keys(SEED, 0, samples * rows).reshape(samples, rows)[:, places]
+            for half, column in np.argwhere(have != want).tolist():
+                raise Difference(
+                    f"key {places[column]} of sample {half}: the device has {have[half, column]:#018x}, "
+                    f"golden {want[half, column]:#018x}"
+                )
+        return f"{have.size} keys from the first to number {places[-1]} of {samples} samples"
+
+    def early(self) -> str:
+        """Images leave when their leader is far enough ahead."""
+        samples = min(12, self.geometry.margin_depth)
+        self.device.load(self.model)
+        self.golden.load(self.model)
+        images = deep_images(self.model, self._images(1, early=True))
+        margins = np.full(samples, 2)
+        margins[:2] = 3
+        made = bool(self.geometry.devices)
+        keys = None
+        if made:  # no run of many samples can be replayed: the host's keys, then
+            shape = samples, self.golden.key_rows
+            keys = np.random.default_rng(SEED + 4).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
+        have = self.device.infer(images, samples, SEED, margins, keys=keys)
+        want = self.golden.infer(images, samples, SEED, margins, keys=keys)
+        self._compare(want, have)
+        if not made:
+            self.counted.append(("with early stopping", want.cycles, have.cycles))
+        return f"{len(images)} images left after {', '.join(map(str, have.used.tolist()))} samples"
+
+    def counters(self) -> str:
+        """Cycles, logged logits, and an idle engine at the end."""
+        for run, want, have in self.counted:
+            if want != have:
+                raise Difference(f"cycles {run}: {want} predicted, {have} counted")
+        probe = self.probes[0]
+        self._load_probes(probe)
+        self._run_probe(probe)
+        logged, expected = self.device.read_register("LOGGED"), EDGES * len(probe.model.classes)
+        if logged != expected:
+            raise Difference(f"LOGGED is {logged} after {expected} logits")
+        self._idle()
+        cycles = ", ".join(f"{have:,}" for _, _, have in self.counted)
+        return f"cycles as predicted: {cycles}; idle" if cycles else "logged logits; idle"
+
+    def refusals(self) -> str:
+        """What the map does not have is refused, and changes nothing."""
+        self._write({"IMAGES": 0, "SAMPLES": 1, "FIRST_SLOT": 0})
+        end = address(Region.MARGINS, self.geometry.margin_depth)
+        attempts: list[tuple[str, int, int | None]] = [
+            ("a write past the margins", end, 0),
+            ("a read past the margins", end, None),
+            ("a write to a register that is not there", address(Region.REGISTERS, 19), 1),
+            ("a write to STATUS", memory_map.register("STATUS"), 1),
+            ("a read of weights", address(Region.WEIGHTS), None),
+            ("a start of no images", memory_map.register("CONTROL"), memory_map.CONTROL_START),
+        ]
+        for what, place, word in attempts:
+            try:
+                if word is None:
+                    self.device.transport.read(place, 1)
+                else:
+                    self.device.transport.write(place, np.array([word], dtype=np.uint32))
+            except BusError as error:
+                if "refused" not in str(error):
+                    raise
+            else:
+                raise Difference(f"{what} was not refused")
+        self._idle()
+        return f"{len(attempts)} requests that must be refused were"
+
+    # Parts of steps
+
+    def _write(self, settings: dict[str, int]) -> None:
+        """Registers, neighbours in one request."""
+        for first, words in _runs({REGISTERS[name].offset: value for name, value in settings.items()}):
+            self.device.transport.write(address(Region.REGISTERS, first), np.array(words, dtype=np.uint32))
+
+    def _pattern(self, words: dict[str, int]) -> None:
+        self._write(words)
+        for first, expected in _runs({REGISTERS[name].offset: value for name, value in words.items()}):
+            have = self.device.transport.read(address(Region.REGISTERS, first), len(expected)).tolist()
+            for place, (want, word) in enumerate(zip(expected, have, strict=True)):
+                ((name, item),) = [entry for entry in REGISTERS.items() if entry[1].offset == first + place]
+                if word != (want := want & (1 << item.bits) - 1):
+                    raise Difference(f"{name} was set to {want:#x} and reads {word:#x}")
+
+    def _images(self, samples: int, keep_keys: bool = False, early: bool = False) -> int:
+        """At most 3, and one batch."""
+        return min(plan(self.model, self.geometry, 1, samples, early, not early, keep_keys).images, 3)
+
+    def _compare(self, want: Result, have: Result) -> None:
+        """All but the cycles, which ``counters`` looks at."""
+        comparison = compare(want, replace(have, cycles=want.cycles), "device")
+        if comparison.first:
+            wrong = ", ".join(f"{count} {name}" for name, count in comparison.different.items() if count)
+            raise Difference(f"{wrong} differ; first {comparison.first}")
+
+    def _check_random(self, distinct: NDArray[np.uint64], keys: NDArray[np.uint64]) -> None:
+        if len(distinct) != keys.size:
+            raise Difference(f"of {keys.size} keys {keys.size - len(distinct)} are repeats")
+
+    def _set_probes(self, host_keys: bool) -> None:
+        """The settings of all probes; their images' lists share all the events that there are."""
+        self.device._set_model(self.probes[0].model, early=False, log=True, host_keys=host_keys)
+        room = self.geometry.event_depth // (1 + probe_slots(self.geometry)[-1])
+        self.device.write_register("INPUT_SHIFT", room.bit_length() - 1)
+
+    def _load_probes(self, *probes: Probe) -> None:
+        self._set_probes(host_keys=True)
+        for slot in sorted({probe.slot for probe in probes}):
+            image = probe_image(slot, self.geometry.activation_bits)
+            place = address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS)
+            self.device.transport.write(place, image.view("<u4"))
+        for probe in probes:
+            self.device.load(probe.model, probe.weight_base, probe.bias_base)
+
+    def _run_probe(self, probe: Probe) -> None:
+        keys = probe.keys
+        self.device.place(probe.model, probe.weight_base, probe.bias_base)
+        with self.device._run(probe.slot, 1, 0, len(keys), SEED, probe.model, host_keys=True):
+            self.device._feed(keys)
+        shape = len(keys), len(probe.model.classes)
+        have = self.device.transport.read(address(Region.LOG), shape[0] * shape[1]).view(np.int32)
+        self.golden.load(probe.model)
+        image = torch.from_numpy(probe_image(probe.slot, self.geometry.activation_bits)[None])
+        want = np.stack([self.golden.forward(image, self.golden.flip(row))[0][0] for row in keys])
+        for sample, lane in np.argwhere(have.reshape(shape) != want).tolist():
+            raise Difference(
+                f"weights at entry {probe.weight_base}, biases at group {probe.bias_base}, image slot "
+                f"{probe.slot}: lane {lane} of sample {sample} gives {have.reshape(shape)[sample, lane]}, "
+                f"golden {want[sample, lane]}"
+            )
+
+    def _key(self, half: int, place: int) -> int:
+        offset = memory_map.key_offset(self.geometry, half, place)
+        low, high = self.device.transport.read(address(Region.KEYS, offset), 2).tolist()
+        return low | high << 32
+
+    def _idle(self) -> None:
+        status = self.device.read_register("STATUS") & memory_map.STATUS_BUSY
+        if status:
+            raise Difference(f"STATUS says {status:#x}: it should be idle")
+
+
+def _runs(words: dict[int, int]) -> Iterator[tuple[int, list[int]]]:
+    """(offset of the first, words) of each stretch of neighbours."""
+    stretch: list[int] = []
+    first = 0
+    for offset in sorted(words):
+        if stretch and offset != first + len(stretch):
+            yield first, stretch
+            stretch = []
+        if not stretch:
+            first = offset
+        stretch.append(words[offset])
+    if stretch:
+        yield first, stretch
+
+
+def selftest(
+    device: Accelerator,
+    say: Callable[[Step], None] = lambda step: None,
+    progress: Progress | None = None,
+) -> Report:
+    """Test an accelerator, which another host must not use meanwhile; what it held before is gone then.
+
+    say: told each step as it ends. A device that answers no more ends the test.
+    Raises SynflipError if its memories are too small for it.
+    """
+    test = SelfTest(device)
+    device.timeout = TIMEOUT
+    done: list[Step] = []
+    steps = test.steps()
+    for number, (name, work) in enumerate(steps):
+        if progress is not None:
+            progress(number, len(steps))
+        began = time.perf_counter()
+        gone = False
+        try:
+            passed, found = True, work()
+        except SynflipError as error:
+            passed, found = False, str(error)
+            gone = not isinstance(error, Difference) and not _answers(device)
+        done.append(Step(name, passed, found, round(time.perf_counter() - began, 3)))
+        say(done[-1])
+        if gone:
+            break
+    counters = getattr(device.transport, "counters", None)
+    line = {name: getattr(counters, name) for name in STATISTICS} if counters is not None else {}
+    return Report(device.name, device.geometry.text, tuple(done), line)
+
+
+def _answers(device: Accelerator) -> bool:
+    try:
+        device.read_register("STATUS")
+    except SynflipError:
+        return False
+    return True

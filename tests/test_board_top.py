@@ -1,0 +1,280 @@
+"""Whole boards, pin by pin: the self-test over a pseudo-terminal; reset, lamps and PLL; defects."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synflip_hdl
+from synflip import cli
+from synflip.framing import Replies, Reply, request
+from synflip.spec import memory_map
+from synflip.spec.frames import NUMBER_BITS, Command, Status
+from synflip.spec.memory_map import Region, address, register
+from synflip_hdl.boards import find_board
+from synflip_sim.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
+from synflip_sim.build import LIBRARY
+from synflip_sim.pty_device import CYCLES, SerialBench
+
+SMALL = "tang-nano-9k"
+PATIENCE = 400_000  # cycles
+MOST_BYTES = 27_000  # of a self-test of 16x1 or 16x2, polling of a slow simulation not counted
+
+
+@pytest.mark.parametrize(("name", "size"), [("ulx3s-85f", "16x2"), ("icebreaker", None), (SMALL, None)])
+def test_selftest_passes(name, size, tmp_path, capsys):
+    board = find_board(name)
+    geometry = board.sized(size, None, 0)
+    out = tmp_path / "report.json"
+    with BoardDevice(board, geometry) as simulator:
+        port = f"{simulator.path}@{SLOW}"
+        assert cli.main(["selftest", port, "--json", str(out)]) == 0, capsys.readouterr()
+    said = capsys.readouterr().out.splitlines()
+    report = json.loads(out.read_text())
+    assert report["passed"] and report["geometry"] == geometry.text
+    assert said[-1] == "passed"
+    assert [line.split("  ")[0].strip() for line in said if " pass " in line]
+    assert len(report["steps"]) == 9 and all(step["passed"] for step in report["steps"])
+
+
+class Host:
+    """Asks the device behind a bench, in the time of the simulated clock."""
+
+    def __init__(self, bench: SerialBench):
+        self.bench, self.number, self.replies = bench, 0, Replies()
+
+    def ask(self, command: Command, *other) -> Reply | None:
+        """The reply; None if there is none in PATIENCE cycles."""
+        self.bench.put(request(1 << NUMBER_BITS | self.number, command, *other))
+        self.number += 1
+        for _ in range(PATIENCE // CYCLES):
+            self.bench.run(CYCLES)
+            if answers := list(self.replies.feed(self.bench.take())):
+                (reply,) = answers
+                return reply
+        return None
+
+    def write(self, name: str, value: int) -> Status:
+        reply = self.ask(Command.WRITE, register(name), 1, np.array([value], dtype=np.uint32))
+        assert reply is not None
+        return reply.status
+
+
+def test_reset_and_lamps():
+    board = find_board(SMALL)
+    bench = open_bench(board, build(board, board.geometry))
+    host = Host(bench)
+    bench.run(1)
+    assert bench.lamps() == (False, False)
+    bench.run(CYCLES)  # the PLL locks
+    assert host.ask(Command.HELLO).status == Status.OK
+    assert bench.lamps() == (False, False)
+
+    # A layer that waits for keys that never come: a run without an end.
+    table = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
+    table[memory_map.LayerField.KEY_END] = 2
+    assert host.ask(Command.WRITE, address(Region.LAYERS), len(table), table).status == Status.OK
+    for name in ("IMAGES", "SAMPLES", "KEY_BLOCKS"):
+        assert host.write(name, 1) == Status.OK
+    assert host.write("OPTIONS", memory_map.OPTION_HOST_KEYS) == Status.OK
+    assert host.write("CONTROL", memory_map.CONTROL_START) == Status.OK
+    assert bench.lamps() == (True, False)
+    assert host.write("SAMPLES", 2) == Status.REFUSED
+    assert bench.lamps() == (True, True)
+
+    bench.reset(True)
+    bench.run(10)
+    assert bench.lamps() == (False, False)
+    assert host.ask(Command.HELLO) is None
+    bench.reset(False)
+    bench.run(CYCLES)
+    bench.take()
+    host = Host(bench)
+    assert host.write("SAMPLES", 1) == Status.NO_SESSION
+    assert host.ask(Command.HELLO).status == Status.OK
+    reply = host.ask(Command.READ, register("IMAGES"), 4)
+    assert reply.data.tolist() == [0, 0, 0, 0]
+    bench.close()
+
+
+def test_a_bit_need_not_be_a_whole_number_of_cycles():
+    assert board_line(find_board("ulx3s-85f")).divisor == pytest.approx(80 / 3)
+    assert board_line(find_board("icebreaker")).divisor == pytest.approx(6)
+    assert board_line(find_board("icebreaker"), 16e6).divisor == pytest.approx(16 / 3, rel=0.005)
+
+
+# Defects
+
+
+@dataclass(frozen=True)
+class Defect:
+    """In ``file`` of the gateware, ``old`` becomes ``new``, in which DEFECT is 1 if this one is chosen.
+
+    steps: of the self-test that must fail, exactly these; says: what the first of them must say.
+    """
+
+    file: str
+    old: str
+    new: str
+    steps: tuple[str, ...]
+    says: str
+
+
+RUNS = ("memories", "known keys", "key source", "early stopping", "counters")
+NO_ANSWER = (("identity",), "no answer from /dev/")
+DEFECTS = (
+    Defect(
+        "coins.py",
+        "plane.eq(\n                Cat(around[a : a + run] ^",
+        "plane.eq(\n                Cat(around[a : a + run] ^ (DEFECT & (bit == 0) & (a == taps[3][0])) ^",
+        RUNS[:4],
+        "weights at entry 0",
+    ),
+    Defect(
+        "array.py",
+        "lane.signs[bank].eq(coins.signs[position]),",
+        "lane.signs[bank].eq(coins.signs[position] ^ (DEFECT & (index == 11))),",
+        RUNS,
+        "lane 11 of sample 0",
+    ),
+    Defect(
+        "array.py",
+        "coins.entry.eq(read.data),",
+        "coins.entry.eq(read.data & ~(DEFECT << 5)),",
+        ("memories",),
+        "weights at entry",
+    ),
+    Defect(
+        "array.py",
+        'read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}")),',
+        'read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}") & ~(DEFECT << 10)),',
+        ("memories",),
+        "weights at entry 1024",
+    ),
+    Defect(
+        "lfsr.py",
+        "Cat(low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])",
+        "Cat(*((lambda a, b, on: (Mux(on, b, a), Mux(on, a, b)))("
+        "low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3], DEFECT)))",
+        ("key source", "key memory", "early stopping", "counters"),
+        "differ; first logits",
+    ),
+    Defect(
+        "sequencer.py", "self.cycles.eq(0),", "self.cycles.eq(DEFECT),", ("counters",), "519 predicted, 520"
+    ),
+    Defect(
+        "votes.py",
+        "(self.early & (kept.lead - kept.second >= least))",
+        "(self.early & (kept.lead - kept.second >= least + DEFECT))",
+        ("early stopping", "counters"),
+        "differ; first",
+    ),
+    Defect(
+        "registers.py",
+        "m.d.sync += setting.eq(request.data)",
+        "m.d.sync += setting.eq(request.data | (DEFECT & (name == 'CLASSES')) << 7)",
+        ("registers", *RUNS),
+        "CLASSES was set to",
+    ),
+    Defect(
+        "registers.py",
+        "(offset < extent(item, self.geometry))",
+        "(offset < extent(item, self.geometry) + DEFECT)",
+        ("refusals",),
+        "a write past the margins was not refused",
+    ),
+    Defect("board_top.py", "pressed | ~locked", "pressed | ~locked | DEFECT", *NO_ANSWER),
+    Defect("board_top.py", "ResetSynchronizer(pressed", "ResetSynchronizer((pressed ^ DEFECT)", *NO_ANSWER),
+)
+"""The first two of the last: a PLL that never locks, a reset button of the wrong polarity."""
+LAMP = Defect("board_top.py", "lamp.o.eq(lit)", "lamp.o.eq(lit ^ DEFECT)", (), "")
+
+SWITCH = """
+from amaranth.hdl import Instance, Mux, Signal
+def defect(m, number):
+    on = Signal(name=f"defect_{number}")
+    m.submodules += Instance("synflip_defect", p_NUMBER=number, o_on=on)
+    return on
+"""
+MODULE = """
+module synflip_defect #(parameter [7:0] NUMBER = 0) (output on);
+    reg [7:0] chosen [0:0];
+    initial $readmemh("{chosen}", chosen);
+    assign on = chosen[0] == NUMBER;
+endmodule
+"""
+WRITE = """
+from pathlib import Path
+from synflip_hdl.boards import find_board
+from synflip_sim.board import write_sources
+board = find_board({name!r})
+write_sources(board, board.geometry, Path({folder!r}))
+"""
+
+
+def build_with_defects(folder: Path) -> tuple[Path, Path]:
+    """A board with all defects, of which the file ``chosen`` chooses one by number; and that file."""
+    hdl = Path(synflip_hdl.__file__).parent
+    copy = folder / "gateware" / hdl.name
+    shutil.copytree(hdl, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "defects.py").write_text(SWITCH)
+    for number, item in enumerate((*DEFECTS, LAMP), 1):
+        path = copy / item.file
+        text = path.read_text()
+        assert text.count(item.old) == 1, f"{item.old!r} occurs {text.count(item.old)} times in {item.file}"
+        path.write_text(text.replace(item.old, item.new.replace("DEFECT", f"defect(m, {number})")))
+    for name in {item.file for item in (*DEFECTS, LAMP)}:
+        text = (copy / name).read_text()
+        imports = "from synflip_hdl.defects import defect\n"
+        if name == "lfsr.py":
+            imports += "from amaranth.hdl import Mux\n"
+        first, rest = text.split("\nfrom ", 1)
+        (copy / name).write_text(f"{first}\n{imports}from {rest}")
+    sources = folder / "sources"
+    sources.mkdir()
+    path = os.pathsep.join((str(copy.parent), *sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE.format(name=SMALL, folder=str(sources))],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    chosen = folder / "chosen.hex"
+    verilog = sources / "board.v"
+    verilog.write_text(verilog.read_text() + MODULE.format(chosen=chosen))
+    board = find_board(SMALL)
+    compile_board(board, board.geometry, sources)
+    return sources / LIBRARY, chosen
+
+
+def test_defects_are_found(tmp_path, capsys):
+    """Each makes the self-test fail in the steps that it must fail in; no defect, and it passes."""
+    board = find_board(SMALL)
+    library, chosen = build_with_defects(tmp_path)
+    wrong = []
+    for number, item in enumerate((None, *DEFECTS)):
+        chosen.write_text(f"{number:02x}\n")
+        out = tmp_path / "report.json"
+        with BoardDevice(board, library=library) as simulator:
+            status = cli.main(["selftest", f"{simulator.path}@{SLOW}", "--json", str(out)])
+        error = capsys.readouterr().err
+        report = json.loads(out.read_text())
+        failed = {step["name"]: step["found"] for step in report["steps"] if not step["passed"]}
+        expected = item.steps if item else ()
+        if status != bool(expected) or tuple(failed) != expected:
+            wrong.append((number, item and item.new, failed))
+        elif item and (item.says not in failed[expected[0]] or ", ".join(expected) not in error):
+            wrong.append((number, item.new, failed[expected[0]], error))
+
+    chosen.write_text(f"{len(DEFECTS) + 1:02x}\n")
+    bench = open_bench(board, library)
+    bench.run(CYCLES)
+    assert bench.lamps() == (True, True)  # nothing to light them for
+    bench.close()
+    assert not wrong, "\n".join(map(str, wrong))
