@@ -194,7 +194,7 @@ class Runs(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"sequencer P={lanes} Q={banks} {slots} slots",
+        f"sequencer P={lanes} Q={banks} N={slots}",
         "a tile reads each event of the fullest bank once, in order, and one if there is none; its last "
         "event waits until the drain is done with the tile before (and, after logits, the vote is counted); "
         "a list is opened when it is full, and filled while the other set is read, in ascending blocks; a "

@@ -63,7 +63,7 @@ WATCHED = (
         "key_end",
     ),
     *("place", "last", "tile_valid", "tile", "cycles"),
-    *("source__ready", "source__payload", "events", "longest"),
+    *("source__ready", "source__payload", "events", "longest", "short"),
     *("keys", "capture", "sums", "word_*", "flipped", "coins", "signs", "x"),
     *("append_valid", "append", "logit_valid", "logit"),
     *("decided", "leaves", "decision", "winner", "counted"),
