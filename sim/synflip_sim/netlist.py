@@ -12,7 +12,6 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from synflip.build import SYNTH
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
@@ -85,7 +84,7 @@ def synthesize(
     write_verilog(geometry, folder, say)
     say("Yosys")
     script = (
-        f"read_verilog synflip.v; {SYNTH[family]} -top synflip; write_verilog -noattr {NETLIST}; "
+        f"read_verilog synflip.v; synth_{family} -top synflip; write_verilog -noattr {NETLIST}; "
         f"tee -q -o {COUNTS} stat -json"
     )
     run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
