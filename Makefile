@@ -48,13 +48,12 @@ lint: $(INSTALLED) ## ruff (lint and format) and mypy
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
 	@$(BIN)/python -m synflip_sim.coverage docs/coverage.md
 
-coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (half an hour, SYNFLIP_DATA); writes docs/coins.md
+coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/coins.md
 	@mkdir -p out
 	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/coins.md
 	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/coins.md
 	@$(BIN)/synflip rates --data fashion-mnist --out out/rates-fashion.md --page docs/coins.md
 	@$(BIN)/synflip coins --out out/coins --page docs/coins.md --picture docs/images/coins.png
-	@$(BIN)/synflip coins --data fashion-mnist --out out/coins-fashion --page docs/coins.md
 
 install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
 

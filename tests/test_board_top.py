@@ -17,6 +17,7 @@ from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import Region, address, register
 from synflip_hdl.boards import find_board
+from synflip_hdl.constraints import FOLDERS
 from synflip_sim.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
 from synflip_sim.build import LIBRARY
 from synflip_sim.pty_device import CYCLES, SerialBench
@@ -25,7 +26,7 @@ SMALL = "tang-nano-9k"
 PATIENCE = 400_000  # cycles
 
 
-@pytest.mark.parametrize(("name", "size"), [("ulx3s-85f", "16x2"), ("icebreaker", None), (SMALL, None)])
+@pytest.mark.parametrize(("name", "size"), [("ulx3s-85f", "16x2"), ("ice40-hx8k", None), (SMALL, None)])
 def test_selftest_passes(name, size, tmp_path, capsys):
     board = find_board(name)
     geometry = board.sized(size, None, 0)
@@ -103,8 +104,8 @@ def test_reset_and_lamps():
 
 def test_a_bit_need_not_be_a_whole_number_of_cycles():
     assert board_line(find_board("ulx3s-85f")).divisor == pytest.approx(80 / 3)
-    assert board_line(find_board("icebreaker")).divisor == pytest.approx(6)
-    assert board_line(find_board("icebreaker"), 19.5e6).divisor == pytest.approx(6.5)
+    assert board_line(find_board("ice40-hx8k")).divisor == pytest.approx(8)
+    assert board_line(find_board("ice40-hx8k"), 18e6).divisor == pytest.approx(6, rel=0.005)
 
 
 # Defects
@@ -237,7 +238,7 @@ def build_with_defects(folder: Path) -> tuple[Path, Path]:
     hdl = Path(synflip_hdl.__file__).parent
     copy = folder / "hdl" / hdl.name
     shutil.copytree(hdl, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(hdl.parents[1] / "constraints", folder / "constraints")
+    shutil.copytree(FOLDERS[0], copy / FOLDERS[0].name)
     (copy / "defects.py").write_text(SWITCH)
     for number, item in enumerate((*DEFECTS, LAMP), 1):
         path = copy / item.file

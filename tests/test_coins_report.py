@@ -224,6 +224,27 @@ def test_sections_of_pages(tmp_path):
         replace_section(tmp_path / "missing.md", "x", "new")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["coins", "--page", "page.md"], "cannot read page.md"),
+        (["coins", "--page", "empty.md"], "has no section between the lines <!-- begin coins digits -->"),
+        (["coins", "--picture", "nowhere/x.png"], "there is no folder nowhere"),
+        (["coin-cost", "--page", "empty.md"], "has no section between the lines <!-- begin coin-cost -->"),
+        (["rates", "--page", "empty.md"], "has no section between the lines <!-- begin rates digits -->"),
+        (["rates", "--geometry", "15x2"], "lanes must be a multiple of 16"),
+        (["rates", "--out", "nowhere/x.md"], "there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_coins, "_network", lambda name: pytest.fail("too late"))
+    (tmp_path / "empty.md").write_text("nothing\n")
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 def test_what_coins_cost(tmp_path, monkeypatch):
     """Two schemes, synthesized: the contract's words cost more than one word for all lanes."""
     from synflip_sim import coin_cost

@@ -8,7 +8,20 @@ import pytest
 from formal import PROOFS
 from formal.runner import run
 from formal.table import TABLE, table
-from synflip_hdl import array, coins, drain, entries, events, keys, lanes, lfsr, registers, sequencer, votes
+from synflip_hdl import (
+    array,
+    coins,
+    drain,
+    entries,
+    events,
+    keys,
+    lanes,
+    lfsr,
+    registers,
+    sequencer,
+    stage,
+    votes,
+)
 
 BY_NAME = {proof.name: proof for proof in PROOFS}
 FAST = [proof for proof in PROOFS if proof.fast]
@@ -19,9 +32,12 @@ BROKEN = [
     ("lfsr Q=1", lfsr, "lfsr.power(index, 2 * self.banks)", "lfsr.power(index, self.banks)"),
     ("lanes.sum Q=4 A=8", lanes, "kept.eq(spare)", "kept.eq(0)"),  # a dropped carry
     ("entries 80 bits", entries, "word == self.words - 1", "word == self.words - 2"),
-    ("array Q=1", array, "delayed(place.turn, 3,", "delayed(place.turn, 2,"),
-    ("drain.hidden", drain, "Mux(shifted > largest, largest, shifted)", "shifted"),
-    ("drain.tiles Q=1", drain, "depth=1 << pipeline_depth(banks).bit_length()", "depth=4"),
+    ("array.timing Q=1", array, "delayed(place.turn, 3,", "delayed(place.turn, 2,"),
+    ("array.resets Q=2", array, "range(depth + 1), init=depth)", "range(depth + 1), init=depth - 2)"),
+    ("array.resets Q=1", array, "clear.eq(nearly | (flush != 0))", "clear.eq(flush != 0)"),
+    ("drain.hidden A=8", drain, "Mux(above | (low > largest), largest, low)", "low"),
+    ("drain.hidden A=4", drain, "reach = bits + (1 << stage) - 1", "reach = bits + (1 << stage) - 2"),
+    ("drain.tiles Q=8", drain, "depth=tiles_under_way(self.geometry)", "depth=4"),
     ("events.images Q=2", events, "self.load.ready.eq(~busy | done)", "self.load.ready.eq(1)"),
     (
         "events.hidden Q=2",
@@ -29,12 +45,22 @@ BROKEN = [
         "[self.append_valid & value.any() for",
         "[self.append_valid & value[0] for",
     ),
-    ("keys depth=4 Q=1", keys, "(ahead < 2)", "(ahead < 3)"),
-    ("keys depth=4 Q=1", keys, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
+    ("events.hidden Q=2", events, "self.short.eq(longest <= 1)", "self.short.eq(longest == 1)"),
+    ("keys depth=4 Q=1 halves=2", keys, "(ahead < self.halves)", "(ahead < 3)"),
+    ("keys depth=4 Q=1 halves=2", keys, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
+    ("keys depth=4 Q=1 halves=1", keys, "(ahead < self.halves)", "(ahead < 2)"),
+    ("keys depth=4 Q=1 halves=1", keys, "delay = Signal(KEY_RELEASE - 1)", "delay = Signal(KEY_RELEASE - 4)"),
+    ("stage", stage, "self.input.ready.eq(~self.output.valid | self.output.ready)", "self.input.ready.eq(1)"),
+    ("stage", stage, "with m.If(self.input.ready):", "with m.If(self.input.valid & self.input.ready):"),
     ("registers 16x1", registers, "with m.If(self.response.ready):", "with m.If(1):"),
     ("registers 16x1", registers, "request.write & here & ~self.busy", "request.write & here"),
-    ("sequencer P=16 Q=8", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
-    ("sequencer P=16 Q=8", sequencer, "steps + DRAIN_LATENCY)", "steps + DRAIN_LATENCY - 1)"),
+    ("registers 16x1", registers, "                & ~self.start\n", ""),
+    ("registers 16x1", registers, "free.eq(~reading & ~answering", "free.eq(~reading"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "steps + DRAIN_LATENCY)", "steps + DRAIN_LATENCY - 1)"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "self.index + 2 >= self", "self.index + 3 >= self"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "Mux(opened, self.short, ending)", "ending"),
+    ("sequencer P=16 Q=8 N=1", sequencer, "If((layer == 0) & ~self.early", "If(~self.early"),
     ("drain.sums P=16 Q=4", drain, "tile.bias + advance", "tile.bias"),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
     ("votes.argmax", votes, "(logit.z > best)", "(logit.z >= best)"),

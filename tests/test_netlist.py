@@ -62,7 +62,7 @@ def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], m
         return reference.infer(pixels, SAMPLES, SEED, margins, logits=True)
 
 
-@pytest.mark.parametrize(("family", "name"), [("ecp5", "16x1"), ("ice40", "16x1"), ("ecp5", "16x2")])
+@pytest.mark.parametrize(("family", "name"), [("ecp5", "16x1"), ("ice40", "16x1"), ("ecp5", "16x4")])
 def test_digits(digits, family: str, name: str) -> None:
     model, pixels = digits
     machine = geometry(name)

@@ -1,6 +1,6 @@
 """The accelerator: source, keys, events, array, drain, votes, sequencer, behind one memory map."""
 
-from amaranth.hdl import Module, Mux, ResetInserter
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
@@ -50,7 +50,7 @@ class Accelerator(wiring.Component):
         geometry = self.geometry
         m.submodules.registers = registers = Registers(geometry)
         events = EventLists(geometry)
-        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves)
+        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
         array = Array(geometry)
         drain = Drain(geometry)
         votes = Votes(geometry)
@@ -63,7 +63,10 @@ class Accelerator(wiring.Component):
             "votes": votes,
             "sequencer": sequencer,
         }.items():
-            m.submodules[name] = ResetInserter(registers.abort)(block)
+            abort = Signal(name=f"abort_{name}")  # of its own: the blocks are far apart
+            abort.attrs["keep"] = 1
+            m.d.sync += abort.eq(registers.abort)
+            m.submodules[name] = ResetInserter(abort)(block)
 
         settings = registers.settings
         m.submodules.stage = stage = Stage(REQUEST)

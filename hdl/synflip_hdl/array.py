@@ -55,11 +55,14 @@ class Array(wiring.Component):
         geometry = self.geometry
         m.submodules.writer = writer = EntryWriter(weight_bits(geometry))
         entry_bits = (geometry.weight_depth - 1).bit_length()
+        # A whole entry is written a cycle later: from registers, as the memories are far apart.
+        written = Signal(weight_bits(geometry), reset_less=True)
         m.d.comb += [
             writer.valid.eq(self.weight_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
         ]
+        m.d.sync += written.eq(writer.value)
 
         def delayed(value, cycles: int, name: str, reset_less: bool = True):
             for cycle in range(cycles):
@@ -101,11 +104,18 @@ class Array(wiring.Component):
                 shape=unsigned(weight_bits(geometry)), depth=geometry.weight_depth, init=[]
             )
             write, read = weights.write_port(), weights.read_port()
+            write_address = Signal(log2(geometry.weight_depth), name=f"write_address_{bank}", reset_less=True)
+            write_enable = Signal(name=f"write_enable_{bank}")
+            write_address.attrs["keep"] = 1  # each bank has its own
+            m.d.sync += [
+                write_address.eq(writer.entry[:entry_bits]),
+                write_enable.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
+            ]
             m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
             m.d.comb += [
-                write.addr.eq(writer.entry[:entry_bits]),
-                write.data.eq(writer.value),
-                write.en.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
+                write.addr.eq(write_address),
+                write.data.eq(written),
+                write.en.eq(write_enable),
                 read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}")),
                 coins.key.eq(self.keys[bank]),
                 coins.turn.eq(turn),

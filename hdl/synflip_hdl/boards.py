@@ -35,8 +35,8 @@ class Board:
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
     geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
     bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
-    the platform's own, in constraints/. nextpnr: its options for the device. loader: the board's name in
-    openFPGALoader. capacity: what the device has.
+    the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the
+    board's name in openFPGALoader. capacity: what the device has.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Board:
     geometry: Geometry
     leds: tuple[tuple[Any, ...], tuple[Any, ...]]
     reset: tuple[Any, ...] | None
-    constraints: str
+    constraints: str | None
     nextpnr: tuple[str, ...]
     loader: str
     capacity: dict[str, int]
@@ -87,6 +87,7 @@ class Board:
                 "margin_depth",
                 "layer_depth",
                 "key_halves",
+                "sample_bits",
             )
         }
         lanes, banks = default.lanes, default.banks
@@ -186,37 +187,35 @@ BOARDS = {
             ),
         ),
         Board(
-            name="icebreaker",
-            title="1BitSquared iCEBreaker",
-            device="iCE40UP5K",
+            name="ice40-hx8k",
+            title="Lattice iCE40-HX8K breakout board",
+            device="iCE40HX8K",
             family=Family.ice40,
-            platform="amaranth_boards.icebreaker.ICEBreakerPlatform",
-            clock=18e6,
+            platform="amaranth_boards.ice40_hx8k_b_evn.ICE40HX8KBEVNPlatform",
+            clock=24e6,
             geometry=Geometry(
                 16,
                 1,
-                3,
-                activation_bits=8,
-                weight_depth=16384,
-                event_depth=512,
-                key_depth=512,
-                bias_depth=256,
-                image_slots=2,
-                result_depth=32,
-                log_depth=64,
-                margin_depth=64,
-                layer_depth=3,
+                2,
+                activation_bits=2,
+                weight_depth=512,
+                event_depth=64,
+                key_depth=256,
+                bias_depth=128,
+                image_slots=1,
+                result_depth=16,
+                log_depth=16,
+                margin_depth=16,
+                layer_depth=2,
                 key_halves=1,
+                sample_bits=8,
             ),
             leds=(("led", 0), ("led", 1)),
-            reset=("button", 0),
-            constraints="icebreaker.pcf",
-            nextpnr=("--up5k", "--package", "sg48"),
-            capacity=_capacity(5280, 5280, 30),
+            reset=None,
+            constraints=None,
+            nextpnr=("--hx8k", "--package", "ct256"),
+            capacity=_capacity(7680, 7680, 32),
             loader="ice40_generic",
-            junctions=Junctions(
-                ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IO_STANDARD": "SB_LVCMOS"}
-            ),
         ),
         Board(
             name="tang-nano-9k",
@@ -228,17 +227,19 @@ BOARDS = {
             geometry=Geometry(
                 16,
                 1,
-                3,
-                weight_depth=4096,
+                2,
+                activation_bits=2,
+                weight_depth=3072,
                 event_depth=1024,
                 key_depth=1024,
-                bias_depth=256,
-                image_slots=2,
-                result_depth=32,
-                log_depth=64,
-                margin_depth=64,
-                layer_depth=3,
+                bias_depth=64,
+                image_slots=1,
+                result_depth=16,
+                log_depth=16,
+                margin_depth=16,
+                layer_depth=2,
                 key_halves=1,
+                sample_bits=6,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),

@@ -3,7 +3,7 @@
 from amaranth.hdl import signed
 from amaranth.lib import data
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS, SAMPLE_BITS
+from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS
 
 SLOT_BITS = 8  # image slots
 CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
@@ -19,9 +19,9 @@ def log2(value: int) -> int:
     return max((value - 1).bit_length(), 1)
 
 
-def pass_layout() -> data.StructLayout:
+def pass_layout(geometry: Geometry) -> data.StructLayout:
     """One pass: one image through one flipped network."""
-    return data.StructLayout({"slot": SLOT_BITS, "sample": SAMPLE_BITS})
+    return data.StructLayout({"slot": SLOT_BITS, "sample": geometry.sample_bits})
 
 
 def address_layout(geometry: Geometry) -> data.StructLayout:
@@ -46,7 +46,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
             "hidden_set": 1,
             "begin": 1,
             "final": 1,
-            "current": pass_layout(),
+            "current": pass_layout(geometry),
         }
     )
 
@@ -75,8 +75,8 @@ def append_layout(geometry: Geometry) -> data.StructLayout:
     )
 
 
-def logit_layout() -> data.StructLayout:
+def logit_layout(geometry: Geometry) -> data.StructLayout:
     """One logit. last: it is its pass's last class."""
     return data.StructLayout(
-        {"z": signed(LOGIT_BITS), "class_": CLASS_BITS, "last": 1, "current": pass_layout()}
+        {"z": signed(LOGIT_BITS), "class_": CLASS_BITS, "last": 1, "current": pass_layout(geometry)}
     )

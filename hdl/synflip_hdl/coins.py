@@ -60,7 +60,8 @@ class Coins(wiring.Component):
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
         turn_step = lanes // TAP_LANES
-        key, rotated = Signal(KEY_BITS, reset_less=True), Signal(KEY_BITS, reset_less=True)
+        key = Signal(KEY_BITS, reset_less=True)
+        rotated = Signal(KEY_BITS, reset_less=True)
         entry = Signal(self.entry.shape(), reset_less=True)
         m.d.sync += [
             key.eq(self.key),
@@ -77,7 +78,8 @@ class Coins(wiring.Component):
                 Cat(around[a : a + run] ^ around[b : b + run] ^ around[c : c + run] for a, b, c in taps)
             )
         *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
-        flipped, negative = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)
+        flipped = Signal(lanes, reset_less=True)
+        negative = Signal(lanes, reset_less=True)
         m.d.sync += [flipped.eq(below(words, q)), negative.eq(signs)]
         m.d.comb += [self.coins.eq(flipped), self.signs.eq(negative)]
         return m

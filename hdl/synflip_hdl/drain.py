@@ -30,12 +30,17 @@ def clamp(low, above, negative, largest):
     return Mux(negative, 0, Mux(above | (low > largest), largest, low))
 
 
+def tile_spacing(geometry: Geometry) -> int:
+    """Least cycles from one tile's issue to the next, as the sequencer has it: P / Q after a whole tile of a
+    hidden layer, Q + VOTE_GAP or more after the last layer's. After the last tile of a hidden layer, which
+    may be shorter, nothing is issued before it was captured."""
+    return min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
+
+
 def tiles_under_way(geometry: Geometry) -> int:
-    """Most tiles that are issued and not yet captured, as the sequencer spaces them: a whole tile of a hidden
-    layer P / Q cycles from the next one, the last tile of a pass at least Q + VOTE_GAP. After the last tile
-    of a hidden layer, which may be shorter, nothing is issued before it was captured."""
-    spacing = min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
-    return pipeline_depth(geometry.banks) // spacing + 1
+    """A power of two of at least as many tiles as can be issued and not yet captured."""
+    most = pipeline_depth(geometry.banks) // tile_spacing(geometry) + 1
+    return max(1 << (most - 1).bit_length(), 2)
 
 
 class Drain(wiring.Component):
@@ -68,7 +73,7 @@ class Drain(wiring.Component):
                 "append_valid": Out(1),
                 "append": Out(append_layout(geometry)),
                 "logit_valid": Out(1),
-                "logit": Out(logit_layout()),
+                "logit": Out(logit_layout(geometry)),
                 "bias_write": In(1),
                 "offset": In(OFFSET_BITS),
                 "data": In(32),
@@ -85,14 +90,21 @@ class Drain(wiring.Component):
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
         )
         write, read = biases.write_port(), biases.read_port()
+        # A group is written a cycle later, from registers.
+        write_enable = Signal()
+        write_address = Signal(write.addr.shape(), reset_less=True)
+        written = Signal(LOGIT_BITS * banks, reset_less=True)
+        m.d.sync += [
+            write_enable.eq(writer.commit),
+            write_address.eq(writer.entry),
+            written.eq(writer.value),
+        ]
+        m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
         arriving = Signal(layout)
         m.d.comb += [
             writer.valid.eq(self.bias_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
-            write.addr.eq(writer.entry),
-            write.data.eq(writer.value),
-            write.en.eq(writer.commit),
             tiles.w_data.eq(self.tile),
             tiles.w_en.eq(self.tile_valid),
             tiles.r_en.eq(self.capture),
@@ -102,7 +114,8 @@ class Drain(wiring.Component):
         # Step: the first Q of the shift register and their biases.
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
         tile = Signal(layout, reset_less=True)
-        active, first = Signal(), Signal()
+        active = Signal()
+        first = Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
         m.d.comb += [

@@ -36,7 +36,7 @@ class EntryWriter(wiring.Component):
         word = self.offset[: self.room]
         staged = []
         for index in range(self.words - 1):
-            staged.append(part := Signal(32, name=f"word_{index}"))
+            staged.append(part := Signal(32, name=f"word_{index}", reset_less=True))
             with m.If(self.valid & (word == index)):
                 m.d.sync += part.eq(self.data)
         m.d.comb += [

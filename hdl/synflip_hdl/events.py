@@ -87,7 +87,9 @@ class EventLists(wiring.Component):
         hidden, hidden_write = self._append(m)
 
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
-        from_hidden, from_set, base = Signal(), Signal(), Signal(log2(self.geometry.event_depth))
+        from_hidden = Signal()
+        from_set = Signal()
+        base = Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
         longest = Mux(self.hidden, source.longest, loaded.longest)
         m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
@@ -131,8 +133,9 @@ class EventLists(wiring.Component):
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
         word = Signal(self.load.payload.shape())
-        base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
-        busy, begin = Signal(), Signal()
+        word_base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
+        busy = Signal()
+        begin = Signal()
         step = Signal(range(max(steps, 2)))
         done = step == steps - 1
         row = Cat(step, word.word)[1:] if steps == 1 else Cat(step, word.word)  # in units of at_once rows
@@ -145,7 +148,7 @@ class EventLists(wiring.Component):
             m.d.sync += [
                 busy.eq(self.load.valid),
                 word.eq(self.load.payload),
-                base.eq(self.load.payload.slot << self.load_shift),
+                word_base.eq(self.load.payload.slot << self.load_shift),
             ]
 
         values = []
@@ -175,7 +178,7 @@ class EventLists(wiring.Component):
         def drive(m, bank, write):
             value, appended = values[bank]
             m.d.comb += [
-                write.addr.eq(base + before.lengths[bank]),
+                write.addr.eq(word_base | before.lengths[bank]),  # a list is no longer than its place
                 write.data.block.eq(block),
                 write.data.value.eq(value),
                 write.en.eq(appended),

@@ -87,7 +87,7 @@ def xilinx_divisors(reference: float, clock: float) -> Divisors:
 
 def ecp5(pin, reference: float, clock: float):
     """(module, clock, locked) of an EHXPLLL. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked, loop = Module(), Signal(), Signal(), Signal()
+    m, out, locked, loop = Module(), Signal(name="clock"), Signal(name="locked"), Signal(name="loop")
     chosen = ecp5_divisors(reference, clock)
     loop_divide = ecp5_loop(reference / chosen.reference * chosen.feedback)
     m.submodules.pll = Instance(
@@ -125,22 +125,21 @@ def ecp5(pin, reference: float, clock: float):
     return m, out, locked
 
 
-def ice40(pad, reference: float, clock: float):
-    """(module, clock, locked) of an SB_PLL40_PAD. pad: the oscillator's own pin, which nothing else may use.
-    Raises SynflipError."""
-    m, out, locked = Module(), Signal(), Signal()
+def ice40(pin, reference: float, clock: float):
+    """(module, clock, locked) of an SB_PLL40_CORE. pin: the buffered oscillator. Raises SynflipError."""
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
     chosen = ice40_divisors(reference, clock)
     detector = reference / chosen.reference
     limits = (17e6, 26e6, 44e6, 66e6, 101e6)
     m.submodules.pll = Instance(
-        "SB_PLL40_PAD",
+        "SB_PLL40_CORE",
         p_FEEDBACK_PATH="SIMPLE",
         p_PLLOUT_SELECT="GENCLK",
         p_DIVR=Const(chosen.reference - 1, 4),
         p_DIVF=Const(chosen.feedback - 1, 7),
         p_DIVQ=Const(chosen.output, 3),
         p_FILTER_RANGE=Const(1 + sum(detector >= limit for limit in limits), 3),
-        i_PACKAGEPIN=pad,
+        i_REFERENCECLK=pin,
         i_RESETB=Const(1),
         i_BYPASS=Const(0),
         o_PLLOUTGLOBAL=out,
@@ -151,7 +150,7 @@ def ice40(pad, reference: float, clock: float):
 
 def gowin(pin, reference: float, clock: float, device: str):
     """(module, clock, locked) of an rPLL. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked = Module(), Signal(), Signal()
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
     chosen = gowin_divisors(reference, clock)
     m.submodules.pll = Instance(
         "rPLL",
@@ -183,7 +182,8 @@ def gowin(pin, reference: float, clock: float, device: str):
 def xilinx(pin, reference: float, clock: float):
     """(module, clock, locked) of a PLLE2_BASE behind a BUFG. pin: the buffered oscillator. Raises
     SynflipError."""
-    m, raw, out, locked, loop = Module(), Signal(), Signal(), Signal(), Signal()
+    m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
+    raw, loop = Signal(name="raw"), Signal(name="loop")
     chosen = xilinx_divisors(reference, clock)
     m.submodules.pll = Instance(
         "PLLE2_BASE",

@@ -39,7 +39,7 @@ class Registers(wiring.Component):
         other way round, any write while a run is busy but CONTROL, keys that it takes from the host and
         images in slots that are not the run's, keys while no run takes them, reading keys while a run is
         busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
-        that are not there, or of no samples.
+        that are not there, of no samples, or of too many.
 
     Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
     key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
@@ -47,14 +47,15 @@ class Registers(wiring.Component):
     Members
     -------
     request, response: streams.
-    busy, cycles, logged: of the run. retest: strobe. start, abort, capture: strobes, a cycle after their
-        request; nothing is accepted in the cycle of a start or an abort.
+    busy, cycles, logged: of the run. abort, retest: strobes, with their request. start, capture: strobes, a
+        cycle later. Nothing is accepted in the cycle of a start, nor in that after an abort, when the blocks
+        are reset.
     alarm, captured, working: of the key source.
     settings: the RW registers, by name.
     offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
     key_ready: the key memory takes keys.
     results_free: no run reads the results in this cycle. results: of the readable regions, a cycle after
-        ``offset``.
+        ``offset``; keys two.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -102,6 +103,8 @@ class Registers(wiring.Component):
         read_region = Signal(4)
         read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
+        resetting = Signal()  # the blocks are
+        m.d.sync += resetting.eq(self.abort)
         free = Signal()
         accept = Signal()
         refused = Signal()
@@ -117,7 +120,7 @@ class Registers(wiring.Component):
             self.request.ready.eq(
                 free
                 & ~self.start
-                & ~self.abort
+                & ~resetting
                 & (~loading | self.load_ready)
                 & (~feeding | self.key_ready)
                 & (~reading_results | self.results_free)
@@ -141,7 +144,7 @@ class Registers(wiring.Component):
             with m.If(~request.write & in_region(item) & (~self.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
-        m.d.sync += [self.start.eq(0), self.abort.eq(0), self.capture.eq(0)]
+        m.d.sync += [self.start.eq(0), self.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
         for name, register in self.registers.items():
@@ -152,6 +155,7 @@ class Registers(wiring.Component):
                     & (settings["IMAGES"] != 0)
                     & (past_slot <= self.geometry.image_slots)
                     & (settings["SAMPLES"] != 0)
+                    & ~settings["SAMPLES"][self.geometry.sample_bits :].any()
                 )
                 with m.If(request.write & here):
                     start, abort, retest = (
@@ -159,12 +163,10 @@ class Registers(wiring.Component):
                     )
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
+                        self.abort.eq(accept & abort & ~refused),
                         self.retest.eq(accept & retest & ~refused),
                     ]
-                    m.d.sync += [
-                        self.start.eq(accept & start & ~refused),
-                        self.abort.eq(accept & abort & ~refused),
-                    ]
+                    m.d.sync += self.start.eq(accept & start & ~refused)
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)
@@ -193,7 +195,8 @@ class Registers(wiring.Component):
         values |= {name: value for name, value in live.items() if name in self.registers}
 
         # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
-        value, result = Signal(32), Signal(32)
+        value = Signal(32)
+        result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
         with m.Switch(read_offset):
             for name, item in values.items():
@@ -201,8 +204,9 @@ class Registers(wiring.Component):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                with m.Case(item):
-                    m.d.sync += result.eq(self.results[index])
+                if item != Region.KEYS:  # which come a cycle later than the others
+                    with m.Case(item):
+                        m.d.sync += result.eq(self.results[index])
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)
@@ -221,6 +225,7 @@ class Registers(wiring.Component):
             m.d.sync += reading.eq(0)
         with m.If(answering):
             answer = Mux(read_region == Region.REGISTERS, value, result)
+            answer = Mux(read_region == Region.KEYS, self.results[READABLE.index(Region.KEYS)], answer)
             m.d.sync += [
                 self.response.valid.eq(1),
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),

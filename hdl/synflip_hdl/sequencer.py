@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
-from synflip.spec.sizes import MAX_OUTPUTS, SAMPLE_BITS
+from synflip.spec.sizes import MAX_OUTPUTS
 
 from synflip_hdl.bundles import SLOT_BITS, address_layout, pass_layout, tile_layout
 from synflip_hdl.entries import EntryWriter
@@ -46,7 +46,7 @@ class Sequencer(wiring.Component):
                 "layers": In(4),
                 "first_slot": In(SLOT_BITS),
                 "images": In(SLOT_BITS + 1),
-                "samples": In(SAMPLE_BITS),
+                "samples": In(geometry.sample_bits),
                 "early": In(1),
                 "open": Out(1),
                 "hidden": Out(1),
@@ -66,7 +66,7 @@ class Sequencer(wiring.Component):
                 "tile": Out(tile_layout(geometry)),
                 "decided": In(1),
                 "leaves": In(1),
-                "decision": In(pass_layout()),
+                "decision": In(pass_layout(geometry)),
                 "layer_write": In(1),
                 "offset": In(OFFSET_BITS),
                 "data": In(32),
@@ -101,14 +101,17 @@ class Sequencer(wiring.Component):
         # The queue of images: (slot, lowest bit of the sample that it waits for).
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
         m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots)
-        head, back = Signal(waiting), Signal(waiting)
+        head = Signal(waiting)
+        back = Signal(waiting)
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
-        fresh, retired = Signal(SLOT_BITS + 1), Signal(SLOT_BITS + 1)
+        fresh = Signal(SLOT_BITS + 1)
+        retired = Signal(SLOT_BITS + 1)
         past_slot = Signal(SLOT_BITS + 1)
         m.d.comb += past_slot.eq(self.first_slot + self.images)
-        sample = Signal(SAMPLE_BITS)
+        sample = Signal(geometry.sample_bits)
 
-        place, tile = Signal(address_layout(geometry)), Signal(tile_layout(geometry))
+        place = Signal(address_layout(geometry))
+        tile = Signal(tile_layout(geometry))
         tiles = Signal(range(MAX_OUTPUTS // 16))
         final = layer == self.layers
         m.d.comb += [
@@ -155,7 +158,7 @@ class Sequencer(wiring.Component):
 
             with m.State("pick"):
                 m.d.comb += self.busy.eq(1)
-                following = Signal(SAMPLE_BITS)
+                following = Signal(geometry.sample_bits)
                 m.d.comb += following.eq(sample + (head.parity != sample[0]))
                 with m.If(fresh != past_slot):
                     begin(fresh[:SLOT_BITS], sample)
@@ -198,7 +201,8 @@ class Sequencer(wiring.Component):
 
             with m.State("stream"):
                 m.d.comb += self.busy.eq(1)
-                last_event, last_tile = Signal(), Signal()
+                last_event = Signal()
+                last_tile = Signal()
                 steps = Signal(range(max(tile_steps, 2)))
                 m.d.comb += [
                     last_event.eq(Mux(opened, self.short, ending)),

@@ -40,7 +40,8 @@ MODULES = _CLOCKED + _UNCLOCKED
 
 
 class MemoryModules:
-    """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules above."""
+    """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules
+    above."""
 
     def get_memory(self, memory):
         """A module with an instance, for Amaranth's ``Memory``."""

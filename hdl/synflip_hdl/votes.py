@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
-from synflip.spec.sizes import LOGIT_BITS, SAMPLE_BITS
+from synflip.spec.sizes import LOGIT_BITS
 
 from synflip_hdl.bundles import CLASS_BITS, log2, logit_layout, pass_layout
 
@@ -36,21 +36,21 @@ class Votes(wiring.Component):
             {
                 "start": In(1),
                 "class_shift": In(4),
-                "samples": In(SAMPLE_BITS),
+                "samples": In(geometry.sample_bits),
                 "early": In(1),
                 "log": In(1),
                 "logit_valid": In(1),
-                "logit": In(logit_layout()),
+                "logit": In(logit_layout(geometry)),
                 "decided": Out(1),
                 "leaves": Out(1),
-                "decision": Out(pass_layout()),
+                "decision": Out(pass_layout(geometry)),
                 "margin_write": In(1),
                 "offset": In(OFFSET_BITS),
                 "data": In(32),
                 "free": Out(1),
-                "vote": Out(SAMPLE_BITS),
+                "vote": Out(geometry.sample_bits),
                 "logit_sum": Out(32),
-                "used": Out(SAMPLE_BITS),
+                "used": Out(geometry.sample_bits),
                 "logged": Out(signed(LOGIT_BITS)),
                 "logged_count": Out(geometry.log_depth.bit_length()),
             }
@@ -59,17 +59,18 @@ class Votes(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         geometry = self.geometry
+        sample_bits = geometry.sample_bits
 
         def memory(name, shape, depth):
             m.submodules[name] = item = Memory(shape=shape, depth=depth, init=[])
             return item.write_port(), item.read_port()
 
-        standing = data.StructLayout({"leader": CLASS_BITS, "lead": SAMPLE_BITS, "second": SAMPLE_BITS})
-        votes_write, votes_read = memory("votes", unsigned(SAMPLE_BITS), geometry.result_depth)
+        standing = data.StructLayout({"leader": CLASS_BITS, "lead": sample_bits, "second": sample_bits})
+        votes_write, votes_read = memory("votes", unsigned(sample_bits), geometry.result_depth)
         sums_write, sums_read = memory("sums", signed(SUM_BITS), geometry.result_depth)
-        used_write, used_read = memory("used_samples", unsigned(SAMPLE_BITS), geometry.image_slots)
+        used_write, used_read = memory("used_samples", unsigned(sample_bits), geometry.image_slots)
         standing_write, standing_read = memory("standings", standing, geometry.image_slots)
-        margins_write, margins_read = memory("margins", unsigned(SAMPLE_BITS), geometry.margin_depth)
+        margins_write, margins_read = memory("margins", unsigned(sample_bits), geometry.margin_depth)
         log_write, log_read = memory("logits", signed(LOGIT_BITS), geometry.log_depth)
 
         def result(slot, class_):
@@ -78,7 +79,8 @@ class Votes(wiring.Component):
         # Logit: argmax, and the address of its sum.
         logit = self.logit
         place = Signal(log2(geometry.result_depth))
-        best, winner = Signal(signed(LOGIT_BITS)), Signal(CLASS_BITS)
+        best = Signal(signed(LOGIT_BITS))
+        winner = Signal(CLASS_BITS)
         m.d.comb += [
             place.eq(result(logit.current.slot, logit.class_)),
             log_write.addr.eq(self.logged_count),
@@ -93,7 +95,7 @@ class Votes(wiring.Component):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
 
         # A cycle later its sum is there, in the next one it is updated.
-        summed = Signal(logit_layout(), reset_less=True)
+        summed = Signal(logit_layout(geometry), reset_less=True)
         summed_valid = Signal()
         summed_place = Signal(place.shape(), reset_less=True)
         m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
@@ -120,7 +122,7 @@ class Votes(wiring.Component):
         counting = Signal()
         ranking = Signal()
         deciding = Signal()
-        current = Signal(pass_layout(), reset_less=True)
+        current = Signal(pass_layout(geometry), reset_less=True)
         first = current.sample == 0
         winner_place = Signal(place.shape(), reset_less=True)
         m.d.comb += [
@@ -135,10 +137,10 @@ class Votes(wiring.Component):
             winner_place.eq(result(summed.current.slot, winner)),
         ]
         before = Signal(standing, reset_less=True)
-        counted = Signal(SAMPLE_BITS, reset_less=True)
-        margin = Signal(SAMPLE_BITS, reset_less=True)
+        counted = Signal(sample_bits, reset_less=True)
+        margin = Signal(sample_bits, reset_less=True)
         counted_place = Signal(place.shape(), reset_less=True)
-        ranked_pass = Signal(pass_layout(), reset_less=True)
+        ranked_pass = Signal(pass_layout(geometry), reset_less=True)
         m.d.sync += [
             ranking.eq(counting),
             counted.eq(Mux(first, 0, votes_read.data) + 1),
@@ -158,7 +160,7 @@ class Votes(wiring.Component):
         # ... put it where it belongs, ...
         after = Signal(standing)
         kept = Signal(standing, reset_less=True)
-        decided_pass = Signal(pass_layout(), reset_less=True)
+        decided_pass = Signal(pass_layout(geometry), reset_less=True)
         m.d.comb += after.eq(before)
         with m.If(before.leader == winner):
             m.d.comb += after.lead.eq(counted)
@@ -166,8 +168,8 @@ class Votes(wiring.Component):
             m.d.comb += [after.leader.eq(winner), after.lead.eq(counted), after.second.eq(before.lead)]
         with m.Elif(counted > before.second):
             m.d.comb += after.second.eq(counted)
-        sample_count = Signal(SAMPLE_BITS, reset_less=True)
-        least = Signal(SAMPLE_BITS, reset_less=True)
+        sample_count = Signal(sample_bits, reset_less=True)
+        least = Signal(sample_bits, reset_less=True)
         m.d.sync += [
             deciding.eq(ranking),
             kept.eq(after),

@@ -41,8 +41,8 @@ PLACED_AS = {
 SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check -dff",
-    "gowin": "synth_gowin",
+    "ice40": "synth_ice40 -no-rw-check",
+    "gowin": "synth_gowin -nolutram",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
 
@@ -77,27 +77,20 @@ class Build:
         """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
         from synflip_hdl.board_top import BoardTop
         from synflip_hdl.constraints import read_constraints
-        from synflip_hdl.spram import WeightsInSpram
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        spram = self.board.family == "ice40"
-        platform.get_memory = (WeightsInSpram(self.geometry) if spram else MemoryModules()).get_memory
+        platform.get_memory = MemoryModules().get_memory
         platform.add_file("memories.v", MODULES)
-        extra = read_constraints(self.board.constraints)
-        overrides = {"ecp5": "add_preferences", "xilinx": "add_constraints", "ice40": "add_constraints"}
-        overrides["gowin"] = "add_constraints"
-        plan = platform.build(
-            BoardTop(self.board, self.geometry, self.clock),
-            NAME,
-            do_build=False,
-            **{overrides[self.board.family]: extra},
-        )
-        wanted = {".il", ".lpf", ".pcf", ".cst", ".v", ".tcl", ".xdc"}
+        plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
+        wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
         for name, content in plan.files.items():
             if Path(name).suffix in wanted and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
+        if self.board.constraints is not None:
+            with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
+                file.write("\n" + read_constraints(self.board.constraints))
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """The netlist, as NETLIST; its cells, counted."""
@@ -112,12 +105,22 @@ class Build:
 
     def place_and_route(self, advance: Advance) -> dict[str, Any]:
         """nextpnr's report."""
+        from synflip_hdl.board_top import MARGIN
+
         options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
-        options += ["--report", "nextpnr.json", "--detailed-timing-report", "--json", NETLIST]
+        options += [
+            "--freq",
+            f"{self.clock * MARGIN / 1e6:g}",
+            "--report",
+            "nextpnr.json",
+            "--detailed-timing-report",
+            "--json",
+            NETLIST,
+        ]
         outputs = {
-            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
+            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config", "--router", "router2"],
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
-            "gowin": ["--vopt", f"cst={NAME}.cst", "--freq", f"{self.clock / 1e6:g}"],
+            "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
         self.watch.time(
@@ -186,16 +189,14 @@ def smaller(geometry: Geometry, scale: float) -> str:
     return f"{lanes}x{banks}"
 
 
-def reached_clock(report: dict[str, Any], text: str = "") -> float:
-    """Hz of the accelerator's clock in nextpnr's report: the one with the most logic, so the slowest that is
-    not the oscillator's pin. Raises SynflipError if there is none."""
-    clocks = {name: item for name, item in report.get("fmax", {}).items() if "reset" in name or "clk" in name}
-    inner = {
-        name: item for name, item in clocks.items() if not re.search(r"clk\d+_0__io|io\b", name)
-    } or clocks
+def reached_clock(report: dict[str, Any]) -> float:
+    """Hz of the accelerator's clock in nextpnr's report: the slowest that is not an oscillator's pin. Raises
+    SynflipError if there is none."""
+    clocks = {name: item["achieved"] for name, item in report.get("fmax", {}).items()}
+    inner = [speed for name, speed in clocks.items() if not re.search(r"clk\d+_0__io", name)]
     if not inner:
         raise SynflipError("nextpnr reports no clock: the design has none")
-    return min(item["achieved"] for item in inner.values()) * 1e6
+    return min(inner) * 1e6
 
 
 def build(

@@ -103,6 +103,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         margin_depth=int(rng.integers(1, 40)),
         layer_depth=int(rng.integers(1, MAX_LAYERS + 1)),
         key_halves=_pick(rng, 1, 2),
+        sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
     )
 
 

@@ -27,11 +27,33 @@ BoardName = Annotated[
 
 
 @app.command()
-def boards() -> None:
-    """List the boards: device, default accelerator, clock.
+def boards(
+    reports: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DIR ...]", help="Folders of builds, to make tables of their reports."),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="X.md", help="Put the tables into this page.", show_default=False),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", metavar="DIR", help="Draw each build's floorplan into DIR.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """List the boards: device, default accelerator, clock. With folders of builds: what became of them.
 
     Example: synflip boards
+
+    Example: synflip boards out/ulx3s out/tang --page docs/boards.md --pictures docs/images
     """
+    if reports:
+        _tables(reports, page, pictures)
+        return
+    if page is not None or pictures is not None:
+        raise SynflipError("--page and --pictures need the folders of builds to draw")
     from synflip_hdl.boards import BOARDS
 
     rows = []
@@ -84,7 +106,7 @@ def build(
     Takes minutes, for the largest board about an hour. What the tools print is in DIR too. Exit status 0 if
     the clock is met; a bitstream that misses it is written all the same, and says so.
 
-    Example: synflip build icebreaker --out out/icebreaker
+    Example: synflip build ice40-hx8k --out out/hx8k
 
     Example: synflip build ulx3s-85f --bits 3 --out out/ulx3s-3
     """
@@ -105,6 +127,26 @@ def build(
             f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
             "for: try another --seed or a lower --clock"
         )
+
+
+def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
+    from synflip.boards_page import markdown, read_report
+    from synflip.build import NAME, PLACED
+    from synflip.files import replace_section
+    from synflip.floorplan import draw
+
+    found = [read_report(folder) for folder in folders]
+    text = markdown(found)
+    if page is not None:
+        replace_section(page, "builds", text)
+    else:
+        typer.echo(text)
+    for folder, report in zip(folders, found, strict=True):
+        netlist = folder / PLACED
+        if pictures is not None and netlist.is_file():
+            title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
+            draw(netlist, pictures / f"{report['board']}-k{report['bits']}.png", title)
+            table(NAME, ("drawn", f"{report['board']}, k = {report['bits']}"))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -64,10 +64,14 @@ def coins(
 
     Example: synflip coins --out out/coins
     """
-    from synflip.files import make_folder, replace_section, replacing
+    from synflip.files import check_output, find_section, make_folder, replace_section, replacing
     from synflip.progress import bar, waiting
 
     make_folder(out)
+    if page is not None:
+        find_section(page, f"coins {data}")
+    if picture is not None:
+        check_output(picture)
     with waiting("Loading torch"):
         from synflip import coins_report
     dataset, model = _network(data)
@@ -107,10 +111,12 @@ def coin_cost(
 
     Example: synflip coin-cost --out coin-cost.md
     """
-    from synflip.files import check_output, replace_section, replacing
+    from synflip.files import check_output, find_section, replace_section, replacing
     from synflip.progress import bar, waiting
 
     check_output(out)
+    if page is not None:
+        find_section(page, "coin-cost")
     with waiting("Loading the gateware"):
         from synflip_sim import coin_cost as cost
     with bar("Synthesizing") as advance:
@@ -246,11 +252,13 @@ def rates(
 
     Example: synflip rates --geometry 16x2 --images 16 --rate 10 --measure --out rates.md
     """
-    from synflip.files import check_output, replace_section, replacing
+    from synflip.files import check_output, find_section, replace_section, replacing
     from synflip.progress import bar, waiting
     from synflip.spec.geometry import Geometry
 
     check_output(out)
+    if page is not None:
+        find_section(page, f"rates {data}")
     machines = [Geometry.parse(text, image_slots=256) for text in geometry]
     with waiting("Loading torch"):
         from synflip import rates as model_of_rates
@@ -304,20 +312,15 @@ def rates(
 
 def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerator":
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
-    from synflip.device import is_port
+    from synflip.device import is_port, open_device
     from synflip.junctions import require_junctions
     from synflip.mtj import Junctions
     from synflip.spec.geometry import Geometry
 
     if is_port(device):
-        from synflip.serial_port import BAUD, open_serial
-
         if geometry is not None:
             raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
-        path, _, baud = device.partition("@")
-        if baud and not baud.isdecimal():
-            raise SynflipError(f"{baud!r} in {device!r} is not a baud rate, such as 1000000")
-        accelerator = open_serial(path, int(baud) if baud else BAUD)
+        accelerator = cast("Accelerator", open_device(device))
         try:
             require_junctions(accelerator)
         except SynflipError:

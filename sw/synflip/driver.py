@@ -27,9 +27,7 @@ from synflip.spec.memory_map import (
     register,
 )
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets, padded_rows
-
-NEVER = (1 << SAMPLE_BITS) - 1  # a margin that no image reaches
+from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
 
 
 class BusError(SynflipError):
@@ -204,7 +202,8 @@ class Accelerator(Device):
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
         self._abort()
         if limits is not None:
-            self.transport.write(address(Region.MARGINS), np.minimum(limits, NEVER).astype(np.uint32))
+            never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
+            self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
         cycles = 0
         self._set_model(model, limits is not None, logits, keys is not None)
 

@@ -91,21 +91,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def replace_section(path: str | Path, name: str, text: str) -> None:
-    """Put ``text`` between a page's lines ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Raises
-    SynflipError if they are not there once each, in this order."""
-    path = Path(path)
+def find_section(path: str | Path, name: str) -> tuple[str, str]:
+    """What is before and after the text between a page's lines ``<!-- begin NAME -->`` and ``<!-- end NAME
+    -->``, these lines included. Raises SynflipError if they are not there once each, in this order."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     try:
-        page = path.read_text(encoding="utf-8")
+        page = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SynflipError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed) or begin in rest or end in before + after:
         raise SynflipError(f"{path} has no section between the lines {begin} and {end}")
+    return before + begin, end + after
+
+
+def replace_section(path: str | Path, name: str, text: str) -> None:
+    """Put ``text`` between the lines that ``find_section`` finds. Raises SynflipError."""
+    before, after = find_section(path, name)
     with replacing(path) as partial:
-        partial.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+        partial.write_text(f"{before}\n{text.strip()}\n{after}", encoding="utf-8")
 
 
 def make_folder(path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import SAMPLE_BITS, ceil_div, key_offsets
+from synflip.spec.sizes import ceil_div, key_offsets
 
 
 def log2_ceil(value: int) -> int:
@@ -102,7 +102,7 @@ def plan(
     )
     images = slots if count <= slots or keep_keys else max(slots // 2, 1)
     # The key memory holds as many samples as it has halves.
-    chunk = min(samples, geometry.key_halves if keep_keys else (1 << SAMPLE_BITS) - 1)
+    chunk = min(samples, geometry.key_halves if keep_keys else (1 << geometry.sample_bits) - 1)
     if logits:
         if geometry.log_depth < len(model.classes):
             raise SynflipError(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")

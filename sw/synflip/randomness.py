@@ -88,8 +88,8 @@ def word_findings(
     keys: NDArray[np.uint64], bits: int = 4, taps: Taps = word_taps, seed: int = 0
 ) -> Iterator[Finding]:
     """Words of ``bits`` bits: uniform; and pairs and triples of them independent, between lanes of a tile,
-    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Half of the pairs and triples are
-    neighbours, the others drawn."""
+    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Neighbours, and others that
+    are drawn."""
     rng = np.random.default_rng(seed)
     levels = 1 << bits
     others = np.setdiff1d(np.arange(64), NEAR_LANES)

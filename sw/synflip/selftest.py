@@ -19,6 +19,7 @@ votes, sums, margins and log. Nothing here says how near the clock is to its lim
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -285,6 +286,9 @@ class SelfTest:
             self._pattern({name: 1 + place for place, name in enumerate(names)})
         finally:
             self._write(kept)
+            if self.geometry.devices:  # which the patterns have failed; an alarm is the key source's
+                with suppress(junctions.SourceAlarm):
+                    junctions.prepare(self.device)
         return f"{len(names)} settings, {len(PATTERNS) + 1} patterns"
 
     def memories(self) -> str:

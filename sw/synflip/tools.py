@@ -62,7 +62,7 @@ def run(
     )
     assert process.stdout is not None
     try:
-        with log.open("w", buffering=1) as out:
+        with process.stdout, log.open("w", buffering=1) as out:
             for line in process.stdout:
                 lines.append(line)
                 out.write(line)

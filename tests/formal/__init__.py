@@ -1,6 +1,6 @@
 """Proofs of the gateware: harnesses for yosys-smtbmc, one file a block. ``make proof`` runs them all."""
 
-from . import array, coins, drain, entries, events, keys, lanes, lfsr, registers, sequencer, votes
+from . import array, coins, drain, entries, events, keys, lanes, lfsr, registers, sequencer, stage, votes
 
 PROOFS = [
     *coins.PROOFS,
@@ -10,6 +10,7 @@ PROOFS = [
     *drain.PROOFS,
     *events.PROOFS,
     *keys.PROOFS,
+    *stage.PROOFS,
     *registers.PROOFS,
     *sequencer.PROOFS,
     *votes.PROOFS,

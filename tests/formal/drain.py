@@ -2,34 +2,39 @@
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
 from amaranth.lib import data
-from synflip.spec.cycles import pipeline_depth
+from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
+from synflip.spec.sizes import MAX_OUTPUTS
 from synflip_hdl.bundles import log2, tile_layout
-from synflip_hdl.drain import Drain, hidden
+from synflip_hdl.drain import Drain, clamp, shift_right, tile_spacing
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof
 
 
 def geometry(lanes: int, banks: int) -> Geometry:
-    """Small memories: their depth plays no part in what is proved."""
-    return Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=64)
+    """Biases for as many outputs as a layer may have, so that row blocks are as wide as they can be."""
+    return Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=MAX_OUTPUTS // banks)
 
 
 class Hidden(Elaboratable):
     """min(max((z + round) >> r, 0), largest), where >> is: the greatest y with y * 2^r <= z + round."""
 
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
     def elaborate(self, platform):
         m = Module()
-        z, shift, largest = free(m, signed(32), "z"), free(m, 5, "shift"), free(m, 8, "largest")
+        z, shift, largest = free(m, signed(32), "z"), free(m, 5, "shift"), free(m, self.bits, "largest")
         # The driver adds the rounding to the bias; that both fit 32 bits is the contract's rule for models.
         rounding, biased = Signal(32), Signal(signed(34))
-        y = Signal(9)
+        y = Signal(self.bits + 1)
+        sum_ = biased[:32].as_signed()
         m.d.comb += [
             rounding.eq(Mux(shift == 0, 0, (1 << shift) >> 1)),
             biased.eq(z + rounding),
             Assume(biased < 1 << 31),
-            y.eq(hidden(biased[:32].as_signed(), shift, largest)),
+            y.eq(clamp(*shift_right(sum_, shift, self.bits), sum_[-1], largest)),
         ]
         floor, above = (y << shift) <= biased, biased < ((y + 1) << shift)
         with m.If(biased < 0):
@@ -63,6 +68,14 @@ class TilesInOrder(Elaboratable):
         m.d.sync += issued.eq(Cat(dut.tile_valid, issued))
         m.d.comb += dut.capture.eq(issued[-1])
 
+        # The sequencer keeps tiles apart.
+        recent = issued[: tile_spacing(self.geometry) - 1]
+        m.d.comb += Assume(~dut.tile_valid | ~recent.any())
+        # How many of the cycles so far can have had an issue: a sliding window of each spacing has one.
+        for first in range(depth - tile_spacing(self.geometry) + 1):
+            window = issued[first : first + tile_spacing(self.geometry)]
+            m.d.comb += Assert(sum(window[1:], window[0]) <= 1)
+
         level, produce, consume = (inside[f"tiles.{name}"] for name in ("level", "produce", "consume"))
         address, row = inside["tiles.storage.address"], inside["tiles.storage.row"]
         room = 1 << len(produce)
@@ -74,7 +87,7 @@ class TilesInOrder(Elaboratable):
             Assert(~dut.capture | (consume != address) | (arriving == tiles[-1])),  # the right one
             Assert(level == under_way),
             Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
-            Cover(dut.capture & dut.tile_valid & (level == depth)),
+            Cover(dut.capture & (level == depth // tile_spacing(self.geometry))),
         ]
         younger = 0
         for index in range(depth):
@@ -129,16 +142,16 @@ class EverySum(Elaboratable):
         here = (steps_gone == step) & (~tile.final | (gone[: banks.bit_length() - 1] == bank))
         m.d.sync += [z.eq(followed + bias), z_known.eq(active & here & (group_now == group))]
 
-        # Two cycles later: the outputs.
+        # Three cycles later: the outputs.
         def past(value, name):
-            return delayed(m, value, 2, name)
+            return delayed(m, value, 3, name)
 
         out, final, out_gone = past(active, "active"), past(tile.final, "final"), past(gone, "gone")
         block, begin = past(tile.block, "block"), past(tile.begin, "begin")
         hidden_set, shift = past(tile.hidden_set, "hidden_set"), past(tile.shift, "shift")
         current = past(tile.current.as_value(), "current")
         largest, classes = delayed(m, dut.largest, 1, "largest"), delayed(m, dut.classes, 1, "classes")
-        out_z, out_known = delayed(m, z, 1, "z"), delayed(m, z_known, 1, "z_known")
+        out_z, out_known = delayed(m, z, 2, "z"), delayed(m, z_known, 2, "z_known")
         appends, class_ = out & ~final, ((block << (banks.bit_length() - 1)) + out_gone)[:10]
         shifted = out_z >> shift
         activation = Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
@@ -169,7 +182,6 @@ class EverySum(Elaboratable):
         # The same of the inside.
         inner = inside.view("tile", layout)
         waiting, inner_z = inside["waiting"], inside["z"]
-        z_tile = inside.view("z_tile", layout)
         with m.If(active):
             for name in ("shift", "hidden_set", "begin", "final"):
                 m.d.comb += Assert(inner[name] == tile[name])
@@ -191,40 +203,70 @@ class EverySum(Elaboratable):
                 Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
                 Assert((group_now != group) | (inside["biases.hit_0"] & (inside["biases.kept_0"] == biases))),
             ]
-        z_active, z_gone = delayed(m, active, 1, "active"), delayed(m, gone, 1, "gone")
-        past_tile = data.View(layout, delayed(m, tile.as_value(), 1, "tile"))
-        z_steps = Mux(past_tile.final, z_gone >> (banks.bit_length() - 1), z_gone)
-        m.d.comb += [
-            Assert(inside["active"] == active),
-            Assert(inside["z_valid"] == z_active),
-            Assert(~z_known | (inner_z.word_select(bank, 32) == z.as_unsigned())),
-        ]
-        with m.If(z_active):
-            for name in ("shift", "hidden_set", "begin", "final"):
-                m.d.comb += Assert(z_tile[name] == past_tile[name])
-            m.d.comb += [
-                Assert(z_tile.current.as_value() == past_tile.current.as_value()),
-                Assert(z_tile.block == (past_tile.block + z_steps)[: len(z_tile.block)]),
-                Assert(inside["z_first"] == (z_steps == 0)),
-                Assert(inside["z_lane"] == Mux(past_tile.final, z_gone % banks, 0)),
-            ]
+        m.d.comb += Assert(inside["active"] == active)
+
+        def carried(stage, cycles):
+            """A tile's signals at ``stage``, ``cycles`` after the shift register."""
+            is_there, gone_then = (
+                delayed(m, value, cycles, f"{stage}_{name}")
+                for value, name in ((active, "active"), (gone, "gone"))
+            )
+            wanted = data.View(layout, delayed(m, tile.as_value(), cycles, f"{stage}_tile_wanted"))
+            found = inside.view(f"{stage}_tile", layout)
+            steps = Mux(wanted.final, gone_then >> (banks.bit_length() - 1), gone_then)
+            m.d.comb += Assert(inside[f"{stage}_valid"] == is_there)
+            with m.If(is_there):
+                for name in ("shift", "hidden_set", "begin", "final"):
+                    m.d.comb += Assert(found[name] == wanted[name])
+                m.d.comb += [
+                    Assert(found.current.as_value() == wanted.current.as_value()),
+                    Assert(found.block == (wanted.block + steps)[: len(found.block)]),
+                    Assert(inside[f"{stage}_first"] == (steps == 0)),
+                    Assert(inside[f"{stage}_lane"] == Mux(wanted.final, gone_then % banks, 0)),
+                ]
+            return is_there, wanted
+
+        carried("z", 1)
+        m.d.comb += Assert(~z_known | (inner_z.word_select(bank, 32) == z.as_unsigned()))
+
+        # Shifted: what a clamp must know of a row, or the logit that was chosen.
+        out_active, out_tile = carried("out", 2)
+        shifted_z, shifted_known = delayed(m, z, 1, "z"), delayed(m, z_known, 1, "z_known")
+        whole = shifted_z >> out_tile.shift
+        bits = self.geometry.activation_bits
+        with m.If(shifted_known & ~out_tile.final):
+            for b in range(banks):
+                with m.If(bank == b):
+                    m.d.comb += [
+                        Assert(inside[f"negative_{b}"] == (shifted_z < 0)),
+                        Assert((shifted_z < 0) | (inside[f"low_{b}"] == whole[:bits])),
+                        Assert((shifted_z < 0) | (inside[f"above_{b}"] == whole[bits:].any())),
+                    ]
+        with m.If(shifted_known & out_tile.final):
+            m.d.comb += Assert(inside["chosen"] == shifted_z)
+        m.d.comb += Assert(~shifted_known | out_active)
         return m
 
 
 PROOFS = [
-    Proof(
-        "drain.hidden",
-        "an activation is min(max((z + round) >> r, 0), largest), the rounding in the bias",
-        "all r, all 32-bit z whose z + round fits 32 bits, all largest activations up to 8 bits",
-        Hidden,
-        fast=True,
+    *(
+        Proof(
+            f"drain.hidden A={bits}",
+            "an activation is min(max((z + round) >> r, 0), largest), the rounding in the bias: shifted in "
+            "one cycle, clamped in the next",
+            f"A = {bits}, all r, all 32-bit z whose z + round fits 32 bits, all largest activations",
+            lambda bits=bits: Hidden(bits),
+            fast=True,
+        )
+        for bits in (1, 4, 8)
     ),
     *(
         Proof(
             f"drain.tiles Q={banks}",
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
-            f"Q = {banks}, any cycles of issue; capture follows the issue as in array",
+            f"Q = {banks}, P = 16; any cycles of issue that are as far apart as the sequencer keeps them; "
+            "capture follows the issue as in array",
             lambda banks=banks: TilesInOrder(banks),
             depth=2,
             induction=True,
@@ -236,8 +278,8 @@ PROOFS = [
     *(
         Proof(
             f"drain.sums P={lanes} Q={banks}",
-            "every captured sum leaves once, 3 cycles later for the first, with its bias, as the "
-            "activation of its row or the logit of its class; nothing else leaves",
+            f"every captured sum leaves once, {DRAIN_LATENCY} cycles later for the first, with its bias, as "
+            "the activation of its row or the logit of its class; nothing else leaves",
             f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "
             "the one before (sequencer)",
             lambda lanes=lanes, banks=banks: EverySum(lanes, banks),

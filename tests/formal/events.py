@@ -46,7 +46,13 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
             Assert(reading | ~event.value.any()),
             Assert(~was_opened | (index < past_length) | ~event.value.any()),
         ]
+    any_opened, past_longest = Signal(name="any_opened"), Signal.like(dut.longest, name="past_longest")
+    m.d.sync += [any_opened.eq(any_opened | dut.open), past_longest.eq(dut.longest)]
+    past_open = delayed(m, dut.open, 1, "open")
     m.d.comb += [
+        Assert(~any_opened | (dut.short == (dut.longest <= 1))),
+        # It stays until the next open, whatever comes in.
+        Assert(past_open | (dut.longest == past_longest)),
         Assert(~opened | Cat(dut.longest == length for length in lengths).any()),
         Cover(followed.any() & (rank == 1)),
     ]
@@ -150,6 +156,7 @@ class Images(Elaboratable):
             Assume(inside["tallies.address"] == slot),  # the one row of interest
             Assert(inside["busy"] == busy),
             Assert(~busy | (inside["word"] == Cat(last_slot, last_word, data))),
+            Assert(~busy | (inside["word_base"] == (last_slot << shift)[: len(inside["word_base"])])),
             Assert(~busy | any_word),
             Assert(inside["step"] == step),
             Assert(step < steps),
@@ -276,8 +283,8 @@ PROOFS = [
         Proof(
             f"events.images Q={banks}",
             "an opened image's lists hold exactly its activations that are not zero, in order, and are as "
-            "long; the longest is known; there is value 0 beyond a list's end and without read; every "
-            "accepted word is worked off once",
+            "long; the longest's length is known, and whether it is at most 1, until the next open; there is "
+            "value 0 beyond a list's end and without read; every accepted word is worked off once",
             f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; "
             "assumes words in order (driver), no word of an image in a run of it (registers), no read in the "
             "cycle of an open (sequencer)",

@@ -100,7 +100,7 @@ class Opened:
 
 class Followed:
     """A platform on which a memory has one row, at an ``address`` that may be any; other rows read as
-    anything.
+    anything. Like a real memory, it is not reset.
 
     It allows all that a real memory does and more, so what is proved on it holds for the real one. The
     state is one row instead of all. Inside are ``address``, ``row``, and for read port n what it was asked
@@ -112,17 +112,17 @@ class Followed:
         (write,) = memory.write_ports
         width = Shape.cast(memory.shape).width
         address = fixed(m, len(write.addr), "address")
-        row = Signal(width, name="row")
+        row = Signal(width, name="row", reset_less=True)
         with m.If(write.en.any() & (write.addr == address)):
             m.d.sync += row.eq(_value(write.data))
         for index, read in enumerate(memory.read_ports):
-            hit = Signal(name=f"hit_{index}")
+            hit = Signal(name=f"hit_{index}", reset_less=True)
             here = read.addr == address
             if read.domain == "comb":
                 m.d.comb += hit.eq(here)
                 kept = row
             else:
-                kept = Signal(width, name=f"kept_{index}")
+                kept = Signal(width, name=f"kept_{index}", reset_less=True)
                 m.d.sync += [hit.eq(here), kept.eq(row)]
             m.d.comb += _value(read.data).eq(AnySeq(width))
             with m.If(hit):
@@ -143,7 +143,7 @@ class Spread(Followed):
         m = Module()
         (write,) = memory.write_ports
         width = Shape.cast(memory.shape).width
-        rows = [Signal(width, name=f"row_{index}") for index in range(memory.depth)]
+        rows = [Signal(width, name=f"row_{index}", reset_less=True) for index in range(memory.depth)]
         for index, row in enumerate(rows):
             with m.If(write.en & (write.addr == index)):
                 m.d.sync += row.eq(_value(write.data))

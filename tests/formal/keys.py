@@ -1,8 +1,8 @@
 """The key memory: a key is read only after it was written, and not written over while it may be read."""
 
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.cycles import KEY_RELEASE
-from synflip.spec.sizes import SAMPLE_BITS
+from synflip.spec.sizes import MAX_SAMPLE_BITS as SAMPLE_BITS
 from synflip_hdl.keys import KeyMemory
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
@@ -19,12 +19,13 @@ class Halves(Elaboratable):
     release its sample and go on with the next; the key's address comes READ_DELAY cycles after the issue.
     """
 
-    def __init__(self, banks: int, depth: int) -> None:
-        self.banks, self.depth = banks, depth
+    def __init__(self, banks: int, depth: int, halves: int) -> None:
+        self.banks, self.depth, self.halves = banks, depth, halves
 
     def elaborate(self, platform):
         m = Module()
-        dut = KeyMemory(self.banks, self.depth)
+        halves = self.halves
+        dut = KeyMemory(self.banks, self.depth, halves)
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut, "start", "sample", "samples", "release", "address", "blocks", "end")
         blocks, samples = fixed(m, 24, "blocks"), fixed(m, SAMPLE_BITS, "samples")
@@ -80,6 +81,10 @@ class Halves(Elaboratable):
         for index in range(self.banks):
             m.d.comb += dut.address[index].eq(address)
 
+        def located(block, sample):
+            """Where a sample's key is in a bank's memory."""
+            return Cat(block[:-1], sample[0]) if halves == 2 else block[:-1]
+
         # The followed key: of sample ``owner``, if it was written since the start.
         followed, row = inside[f"bank_{bank}.address"], inside[f"bank_{bank}.row"]
         written = Signal()
@@ -91,12 +96,22 @@ class Halves(Elaboratable):
             m.d.sync += filled.eq(filled + 1)
             with m.If(filled + 1 == blocks):
                 m.d.sync += [filled.eq(0), filler.eq(filler + 1)]
-            with m.If(Cat(filled[:-1], filler[0]) == followed):
+            with m.If(located(filled, filler) == followed):
                 m.d.sync += [written.eq(1), owner.eq(filler), key.eq(dut.source.payload[bank])]
         with m.If(start):
             m.d.sync += [filler.eq(0), filled.eq(0), written.eq(0)]
-        hits = reads & (address == followed)
-        m.d.comb += [Assert(~hits | (written & (owner == readers[-1]))), Cover(hits & (reader == 2))]
+        # A key is written in the cycle after it was taken.
+        on_its_way = inside["write_enable"]
+        latest = Mux(filled == 0, blocks[: len(filled)] - 1, filled - 1)[: len(filled)]
+        latest_of = (filler - (filled == 0))[:COUNT]
+        landing = on_its_way & (inside["write_address"][: len(followed)] == followed)
+        landing_key = inside["written"].word_select(bank, 64)
+        hits = reads & (located(places[-1], readers[-1]) == followed)
+        m.d.comb += [
+            Assert(~hits | (written & (owner == readers[-1]))),
+            Assert(~hits | ~landing),
+            Cover(hits & (reader == 2)),
+        ]
         # What is read is what the source gave for it.
         past_hits, past_key = delayed(m, hits, 1, "hits"), delayed(m, key, 1, "key")
         m.d.comb += Assert(~past_hits | (dut.data[bank] == past_key))
@@ -106,29 +121,39 @@ class Halves(Elaboratable):
         released = sum(delay[1:], delay[0])
         oldest_kept = Signal(COUNT)
         m.d.comb += oldest_kept.eq(reader - released)
-        mine, place = followed[-1], followed[:-1]
+        place = followed[:-1] if halves == 2 else followed
+        # The followed key's half is that of the sample that is being filled.
+        mine = filler[0] == followed[-1] if halves == 2 else Const(1)
         with m.If(going):
             m.d.comb += [
                 Assert(inside["filling"] == filler),
                 Assert(inside["more"] == (filler != samples)),
+                Assert(inside["room"] == ((filler != samples) & (filler - oldest_kept < halves))),
                 Assert(filler <= samples),
                 Assert(inside["block"] == filled),
                 Assert(filled < blocks),
                 Assert(reader >= released),
                 Assert(oldest == oldest_kept[:2]),
-                Assert((filler >= reader) & (filler - oldest_kept <= 2)),
-                Assert((filler - oldest_kept < 2) | (filled == 0)),
+                Assert((filler >= reader) & (filler - oldest_kept <= halves)),
+                Assert((filler - oldest_kept < halves) | (filled == 0)),
                 Assert((granted <= filled) | (filler > reader)),
                 Assert(granted <= blocks),
-                Assert(~written | ((row == key) & (place < blocks))),
-                # Written: in the sample that is being filled, or in the one before, of the same half.
-                Assert(~written | (owner == filler) | (owner == filler - 1) | (owner == filler - 2)),
+                Assert(~written | (place < blocks)),
+                Assert(~written | (Mux(landing, landing_key, row) == key)),
+                # The key that is on its way into the memory is the last one taken, and nobody asks for it.
+                Assert(
+                    ~on_its_way | (inside["write_address"][: len(followed)] == located(latest, latest_of))
+                ),
+                Assert(~on_its_way | (filled != 0) | (filler != 0)),
+                Assert(~on_its_way | (latest_of != reader) | (granted <= latest)),
+                # Written: in the sample that is being filled, or in as many before it as there are halves.
+                Assert(~written | Cat(owner == filler - back for back in range(halves + 1)).any()),
             ]
             with m.If(place < blocks):
-                with m.If(filler[0] == mine):
+                with m.If(mine):
                     m.d.comb += [
                         Assert((place >= filled) | (written & (owner == filler))),
-                        Assert((place < filled) | (filler < 2) | (written & (owner == filler - 2))),
+                        Assert((place < filled) | (filler < halves) | (written & (owner == filler - halves))),
                     ]
                 with m.Else():
                     m.d.comb += Assert((filler == 0) | (written & (owner == filler - 1)))
@@ -148,19 +173,20 @@ class Halves(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"keys depth={depth} Q={banks}",
+        f"keys depth={depth} Q={banks} halves={halves}",
         "a key that is read is the one that the source gave for that row and sample: it was written "
         "before, and is not written over before the read, even if its sample is released in between",
-        f"Q = {banks}, {depth} keys a half, 1 to {depth} keys a sample, the last bank; reads come "
-        f"{READ_DELAY} cycles after the issue (array), none is issued with or after its sample's release "
-        f"(sequencer), which acts after {KEY_RELEASE} cycles, and only in a run; any pauses of the source; "
-        "assumes that a layer's keys end at KEY_END, "
-        "and the last layer's at KEY_BLOCKS (driver)",
-        lambda banks=banks, depth=depth: Halves(banks, depth),
+        f"Q = {banks}, {halves} {'half' if halves == 1 else 'halves'} of {depth} keys, 1 to {depth} keys a "
+        f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (array), none is issued with "
+        f"or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and only in a "
+        "run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last layer's at "
+        "KEY_BLOCKS (driver)",
+        lambda banks=banks, depth=depth, halves=halves: Halves(banks, depth, halves),
         depth=2,
         induction=True,
-        cover=16,
+        cover=16 if halves == 2 else 26,
         fast=depth == 4,
     )
+    for halves in (2, 1)
     for banks, depth in ((1, 4), (2, 16), (1, 512))
 ]

@@ -43,7 +43,9 @@ class Bus(Elaboratable):
         runnable = (settings["IMAGES"] != 0) & (past_slot <= self.geometry.image_slots)
         slot = offset[IMAGE_WORD_BITS:]
         others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
-        runnable &= (settings["SAMPLES"] != 0) & ~dut.busy
+        runnable &= (
+            (settings["SAMPLES"] != 0) & (settings["SAMPLES"] < 1 << self.geometry.sample_bits) & ~dut.busy
+        )
         start, abort, retest = data[0], data[1], data[2]
         host_keys = dut.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         allowed, control = Signal(), Signal()
@@ -80,14 +82,17 @@ class Bus(Elaboratable):
 
         # Effects: those of an allowed write, and no others.
         works = accepted & allowed & write
+        resetting = delayed(m, works & control & abort, 1, "aborted")
         for number in range(16):
             here = works & (region == number) if number in list(WRITABLE) else 0
             m.d.comb += Assert(dut.write[number] == here)
         m.d.comb += [
-            Assert(~works | (region == 0) | ((dut.offset == offset) & (dut.data == data))),
-            Assert(dut.start == (works & control & start)),
-            Assert(dut.abort == delayed(m, works & control & abort, 1, "abort")),
-            Assert(~dut.abort | ~accepted),
+            Assert(dut.offset == offset),
+            Assert(~works | (dut.data == data)),
+            Assert(dut.start == delayed(m, works & control & start, 1, "start")),
+            Assert(dut.abort == (works & control & abort)),
+            # Nothing is accepted in a start's cycle or the one after an abort: blocks are started or reset.
+            Assert(~(dut.start | resetting) | ~accepted),
             Assert(dut.retest == (works & control & retest)),
             Assert(~dut.write[Region.KEYS] | dut.key_ready),
             Assert(~dut.write[Region.IMAGES] | dut.load_ready),
@@ -107,34 +112,54 @@ class Bus(Elaboratable):
             m.d.sync += [age.eq(1), read.eq(~write), error.eq(~allowed), answer.eq(0)]
         with m.Elif(age != 3):
             m.d.sync += age.eq(age + 1)
-        ready_at = Mux(read, 2, 1)
+        ready_at = Mux(read, 3, 1)
+        waits_for = ((write & (region == Region.IMAGES)) & ~dut.load_ready) | (
+            (write & (region == Region.KEYS) & host_keys) & ~dut.key_ready
+        )
+        waits_for |= ~write & (region != Region.REGISTERS) & ~dut.results_free
         m.d.comb += [
             Assert(out <= 1),
             Assert(response.valid == ((out == 1) & (age >= ready_at))),
             Assert(~response.valid | (response.payload.error == error)),
             Assert(~response.valid | (response.payload.data == answer)),
             Assert(~accepted | (out == 0) | answered),
+            # No other pauses than these.
+            Assert(request.ready == (((out == 0) | answered) & ~dut.start & ~resetting & ~waits_for)),
         ]
-        # A read's answer is looked up in the cycle after it was accepted.
+        # A read's answer is looked up in the cycle after it was accepted: the memories were given its offset.
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
-        with m.If((out == 1) & read & (age == 1) & ~error):
-            m.d.comb += Assert(dut.offset == asked)
-            with m.Switch(asked_region):
-                for index, item in enumerate(READABLE):
+        past_region = delayed(m, asked_region, 1, "asked_region")
+        with m.If((out == 1) & read & (age == 2) & ~error & (past_region == Region.KEYS)):
+            # Keys come a cycle later than the others.
+            m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
+        with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
+            for index, item in enumerate(READABLE):
+                if item is not Region.KEYS:
                     with m.Case(item):
                         m.d.sync += answer.eq(dut.results[index])
-                with m.Case(Region.REGISTERS), m.Switch(asked):
-                    for name, register in dut.registers.items():
-                        with m.Case(register.offset):
-                            m.d.sync += answer.eq(self._value(dut, name))
+            with m.Case(Region.REGISTERS), m.Switch(asked):
+                for name, register in dut.registers.items():
+                    with m.Case(register.offset):
+                        m.d.sync += answer.eq(self._value(dut, name))
         # The same of the inside.
         m.d.comb += [
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
+            Assert(inside["answering"] == ((out == 1) & read & (age == 2))),
             Assert(
                 ~inside["reading"]
-                | (Cat(inside["read_offset"], inside["read_region"]) == Cat(asked, asked_region))
+                | error
+                | (inside["read_region"] == asked_region)
+                & ((asked_region != Region.REGISTERS) | (inside["read_offset"] == asked))
             ),
+            Assert(~inside["answering"] | (inside["read_error"] == error)),
             Assert(~inside["reading"] | (inside["read_error"] == error)),
+            Assert(~inside["answering"] | error | (inside["read_region"] == past_region)),
+            Assert(
+                ~inside["answering"]
+                | error
+                | (past_region == Region.KEYS)
+                | (answer == Mux(past_region == Region.REGISTERS, inside["value"], inside["result"]))
+            ),
             Assert((out == 0) | (age != 0)),
         ]
 
@@ -170,10 +195,12 @@ class Bus(Elaboratable):
 PROOFS = [
     Proof(
         f"registers {geometry.name}",
-        "every request is answered once, in order, a write in the next cycle, a read in two, with the "
-        "value that the map says; valid and payload stay until ready; a refused request moves no register "
-        "and no strobe, an allowed one exactly its own; a word for the event lists or the key memory is "
-        "taken only when they take it, and results are read only when their memories are free",
+        "every request is answered once, in order, a write in the next cycle, a read in three, with the "
+        "value that the map says; none waits but for the answer before it, a start, an abort, or the "
+        "blocks behind; valid and payload stay until ready; a refused request moves no register and no "
+        "strobe, an allowed one exactly its own; a start comes a cycle later, and nothing is accepted with "
+        "it, nor right after an abort; a word for the event lists or the key memory is taken only when they "
+        "take it, and results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,

@@ -4,6 +4,7 @@ from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signa
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip_hdl.bundles import tile_layout
+from synflip_hdl.drain import tile_spacing
 from synflip_hdl.sequencer import Sequencer
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
@@ -41,6 +42,9 @@ class Runs(Elaboratable):
             Assume(~dut.last | (tile.steps < tile_steps)),  # LAST_STEPS is as the driver writes it
         ]
 
+        started = Signal()
+        m.d.sync += started.eq(1)
+
         # Spacing: after a tile the drain is busy for ``busy_drain`` cycles more.
         drain = Signal(range(self.geometry.lanes + VOTE_GAP + 1))
         with m.If(dut.last):
@@ -52,9 +56,46 @@ class Runs(Elaboratable):
             Assume(~(dut.start & (state == IDLE)) | (drain == 0)),
             Assert(~dut.last | (drain == 0)),
             Assert(dut.tile_valid == dut.last),
-            Assert(~dut.last | dut.read | (dut.longest == 0)),
+            Assert(~dut.last | dut.read),
             Cover(dut.last & tile.final & (tile.steps == tile_steps - 1)),
         ]
+
+        # Lists are as long as the event lists say, from the cycle after an open to the next one.
+        listed, length = Signal(), Signal.like(dut.longest)
+        opened = delayed(m, dut.open, 1, "opened")
+        m.d.sync += length.eq(dut.longest)
+        with m.If(dut.open):
+            m.d.sync += listed.eq(1)
+        m.d.comb += [
+            Assume(~listed | (dut.short == (dut.longest <= 1))),
+            Assume(~listed | opened | (dut.longest == length)),
+            Assume(dut.longest <= 1 << len(dut.index)),
+        ]
+        # A tile reads each event once, in order, and one where there is none.
+        reads = Signal.like(dut.longest)
+        count = Mux(dut.longest == 0, 1, dut.longest)
+        with m.If(dut.last | dut.open):
+            m.d.sync += reads.eq(0)
+        with m.Elif(dut.read):
+            m.d.sync += reads.eq(reads + 1)
+        m.d.comb += [
+            Assert(~dut.read | ((dut.index == reads) & (reads < count))),
+            Assert(dut.last == (dut.read & (reads + 1 == count))),
+            # Nothing is read in the first cycle after a reset, nor between an open and the layer's end.
+            Assert(started | ~dut.read),
+            Assert(~dut.read | (state == STREAM)),
+            Cover(dut.last & (dut.longest == 0)),
+            Cover(dut.last & (dut.longest == 1)),
+            Cover(dut.last & (dut.longest == 3) & ~tile.begin),
+        ]
+
+        # Tiles are so far apart that the drain's queue has room.
+        gap = Signal(range(tile_spacing(self.geometry)))
+        with m.If(dut.last):
+            m.d.sync += gap.eq(tile_spacing(self.geometry) - 1)
+        with m.Elif(gap != 0):
+            m.d.sync += gap.eq(gap - 1)
+        m.d.comb += Assert(~dut.last | (gap == 0))
 
         # Turn: cycles until the outputs of all hidden tiles so far are in their lists.
         filling = Signal(range(depth + tile_steps + DRAIN_LATENCY + 1))
@@ -66,8 +107,6 @@ class Runs(Elaboratable):
         reading_hidden, reading_set = Signal(), Signal()
         with m.If(dut.open):
             m.d.sync += [reading_hidden.eq(dut.hidden), reading_set.eq(dut.hidden_set)]
-        started = Signal()
-        m.d.sync += started.eq(1)
         m.d.comb += [
             Assert(~dut.open | (filling == 0)),
             Assert(~(dut.open & dut.read)),
@@ -99,24 +138,30 @@ class Runs(Elaboratable):
 
         # The image queue: never fuller than the images, nor read empty. ``passes``: begun, not decided.
         queue_level, fresh = inside["queue.level"], inside["fresh"]
-        writes, reads = inside["w_en"], inside["r_en"]
+        enters, leaves = inside["w_en"], inside["r_en"]
         passes = Signal(16)
         begins = (state == PICK) & ((fresh != past_slot) | (queue_level != 0))
         m.d.comb += Assume(~decided | (passes != 0))  # one decision a pass: drain.sums, votes
         m.d.comb += Assume(passes != 0xFFFF)
         m.d.sync += passes.eq(passes + begins - decided)
         m.d.comb += [
-            Assert(~writes | (queue_level <= self.geometry.image_slots)),
-            Assert(~reads | (queue_level != 0)),
+            Assert(~enters | (queue_level < self.geometry.image_slots)),
+            Assert(~leaves | (queue_level != 0)),
             Assert((state == IDLE) | (queue_level <= dut.images)),
-            Cover(writes & reads),
         ]
+        if self.geometry.image_slots > 1:
+            m.d.comb += Cover(enters & leaves)
 
         # The same of the inside.
+        m.d.comb += [
+            Assert((state == LOAD) | (state == READY) | (gap <= drain)),
+            Assert((gap <= drain) | (gap <= filling)),
+        ]
         hold, turn = inside["hold"], inside["turn"]
         inner = inside.view("tile", layout)
         m.d.comb += [
             Assert(state <= STREAM),
+            Assert(layer <= dut.layers),
             Assert(hold == drain),
             Assert(filling <= depth + DRAIN_LATENCY + hold),
             Assert((state == STREAM) | (filling <= turn)),
@@ -130,31 +175,40 @@ class Runs(Elaboratable):
             Assert((state != STREAM) | (inner.block == Mux(first_tile, 0, next_block))),
             Assert((state == IDLE) | ((fresh >= dut.first_slot) & (fresh <= past_slot))),
             Assert((state != IDLE) | (queue_level == 0)),
+            Assert((state != STREAM) | ((dut.index == reads) & (reads < count) & listed)),
+            Assert((state == STREAM) | ~opened),
+            Assert((state != STREAM) | ~opened | (reads == 0)),
+            Assert((state != STREAM) | opened | (inside["ending"] == (reads + 1 == count))),
+            Assert(inside["opened"] == opened),
         ]
         retired, taken = inside["retired"], fresh - dut.first_slot
         with m.If(dut.early):
             m.d.comb += Assert((state == IDLE) | (taken == retired + queue_level + passes))
             m.d.comb += Assert((state != IDLE) | (passes == 0))
         with m.Else():
-            m.d.comb += Assert((state == IDLE) | (queue_level <= taken))
+            # A pass's image enters the queue a cycle after its choice.
+            chosen = (state == LOAD) & (layer == 0)
+            m.d.comb += Assert((state == IDLE) | (queue_level + chosen <= taken))
         return m
 
 
 PROOFS = [
     Proof(
-        f"sequencer P={lanes} Q={banks}",
-        "a tile's last event waits until the drain is done with the tile before (and, after logits, the "
-        "vote is counted); a list is opened when it is full, and filled while the other set is read, in "
-        "ascending blocks; a layer starts when its keys are there, and a sample is released between "
-        "passes; the image queue never holds more than the images, and is not read empty",
-        f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table; assumes drain steps of at most P "
-        "/ Q (driver), one decision a pass (drain.sums, votes), settings that stay (registers), and no "
-        "start before the drain is done with the run before (not proved: its last decision comes later)",
+        f"sequencer P={lanes} Q={banks} N={slots}",
+        "a tile reads each event of the fullest bank once, in order, and one if there is none; its last "
+        "event waits until the drain is done with the tile before (and, after logits, the vote is counted); "
+        "a list is opened when it is full, and filled while the other set is read, in ascending blocks; a "
+        "layer starts when its keys are there, and a sample is released between passes; the image queue "
+        "never holds more than the images, or the slots, and is not read empty",
+        f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table, lists of up to 16 events; assumes "
+        "lists that stay while they are open (events), drain steps of at most P / Q (driver), one decision a "
+        "pass (drain.sums, votes), settings that stay (registers), and no start before the drain is done "
+        "with the run before (not proved: its last decision comes later)",
         lambda lanes=lanes, banks=banks, slots=slots: Runs(lanes, banks, slots),
         depth=2,
         induction=True,
         cover=30,
         fast=banks == 1,
     )
-    for lanes, banks, slots in ((16, 8, 2), (16, 4, 3), (48, 4, 16), (16, 1, 256))
+    for lanes, banks, slots in ((16, 8, 1), (16, 8, 2), (16, 4, 3), (48, 4, 16), (16, 1, 256))
 ]

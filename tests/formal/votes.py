@@ -1,7 +1,7 @@
 """Votes: argmax with ties, counts, leader and runner-up, sums, and what the host reads."""
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
-from synflip.spec.cycles import VOTE_GAP
+from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
 from synflip_hdl.bundles import CLASS_BITS
 from synflip_hdl.votes import Votes
@@ -87,14 +87,19 @@ class Argmax(Elaboratable):
             Assert(~counting | (followed > passes.classes) | claim),
             Cover(counting & (winner == 2) & (followed == 3) & (best == z)),
         ]
-        # The same of the inside: a vote is counted two cycles after the last logit.
+        # The same of the inside: a vote's count is read two cycles after the last logit, and goes to the
+        # winner's place in the cycle after.
         past_ends = delayed(m, passes.ends, 1, "ends")
         summed = inside["summed_valid"] & inside["summed"][32 + CLASS_BITS]
+        ranking, past_winner = inside["ranking"], delayed(m, winner, 1, "winner")
         m.d.comb += [
             Assert(summed == past_ends),
             Assert(counting == delayed(m, past_ends, 1, "ended")),
+            Assert(ranking == delayed(m, counting, 1, "counting")),
+            Assert(~ranking | (winner == past_winner)),
             Assert(~past_ends | ((passes.quiet == VOTE_GAP) & (seen == passes.classes + 1))),
             Assert(~counting | (passes.quiet == VOTE_GAP - 1)),
+            Assert(~ranking | (passes.quiet == VOTE_GAP - 2)),
         ]
         return m
 
@@ -141,15 +146,22 @@ class Counts(Elaboratable):
             m.d.sync += chosen.eq(mine)
             with m.If(passes.opens | (logit.z > best)):
                 m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
-        ended = [delayed(m, passes.ends, cycles, f"ended_{cycles}") for cycles in (1, 2, 3)]
-        votes = ended[1] & chosen
+        # The cycles after a pass's last logit: its sum is read, the vote's count is read, it is ranked and
+        # written, it is decided on, and the decision is told.
+        ended = [delayed(m, passes.ends, 1, "ended_1")]
+        for cycles in range(2, VOTE_GAP + 1):
+            ended.append(delayed(m, ended[-1], 1, f"ended_{cycles}"))
+        summing, counting, ranking, deciding, telling = ended
+        votes = ranking & chosen
         with m.If(votes):
             m.d.sync += [count.eq(count + (winner == c)) for c, count in enumerate(counts)]
             m.d.sync += used.eq(used + 1)
-        added = delayed(m, dut.logit_valid & mine & (logit.class_ == followed), 1, "added")
+        adding = delayed(m, dut.logit_valid & mine & (logit.class_ == followed), 1, "adding")
+        added = delayed(m, adding, 1, "added")
         z = delayed(m, logit.z, 1, "z")
+        past_z = delayed(m, z, 1, "past_z")
         with m.If(added):
-            m.d.sync += total.eq(Mux(used == 0, 0, total) + z)
+            m.d.sync += total.eq(Mux(used == 0, 0, total) + past_z)
         with m.If(start):
             m.d.sync += [signal.eq(0) for signal in (*counts, used)]
 
@@ -167,17 +179,18 @@ class Counts(Elaboratable):
                 Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
             )
 
-        kept = dut.decided & (dut.decision.slot == slot)
+        told = dut.decided & (dut.decision.slot == slot)
         lead_class = inside["kept"][:CLASS_BITS]
-        lead, second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
+        new_lead, new_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
         m.d.comb += [
-            Assert(dut.decided == ended[2]),
+            Assert(dut.decided == telling),
             Assert(~dut.decided | (dut.decision.as_value() == Cat(passes.slot, passes.sample))),
+            Assert(~(deciding & chosen) | ranks(lead_class, new_lead, new_second)),
         ]
+        lead, second = delayed(m, new_lead, 1, "lead"), delayed(m, new_second, 1, "second")
         margin, margin_at = inside["margins.row"], inside["margins.address"]
-        with m.If(kept):
+        with m.If(told):
             m.d.comb += [
-                Assert(ranks(lead_class, lead, second)),
                 Assert(dut.decision.sample + 1 == used),
                 Assert(
                     ~early
@@ -187,8 +200,8 @@ class Counts(Elaboratable):
                 Assert(early | (dut.leaves == (used == samples))),
             ]
         m.d.comb += [
-            Cover(kept & (used == 2) & (second == 1) & (lead_class == 1)),
-            Cover(kept & early & dut.leaves & (used != samples)),
+            Cover(told & (used == 2) & (second == 1) & delayed(m, lead_class == 1, 1, "leads")),
+            Cover(told & early & dut.leaves & (used != samples)),
         ]
 
         # What the host reads, a cycle after the offset: any time but while a pass of this image is under way.
@@ -215,14 +228,29 @@ class Counts(Elaboratable):
         summed = inside["summed"]
         m.d.comb += Assume(inside["standings.address"] == slot)  # the one row of interest
         standing = inside["standings.row"]
-        settled = ~(chosen & (ended[0] | ended[1] | ended[2])) & (used != 0)
+        settled = ~(chosen & (summing | counting | ranking | deciding)) & (used != 0)
         leader, row_lead, row_second = (
             standing[:CLASS_BITS], standing[CLASS_BITS:][:24], standing[CLASS_BITS + 24 :]
         )  # fmt: skip
+        valid = delayed(m, dut.logit_valid, 1, "valid")
+        past_valid = delayed(m, valid, 1, "past_valid")
+        past_class = delayed(m, logit.class_, 1, "class")
+        added_class = delayed(m, past_class, 1, "added_class")
+        newest = Mux(passes.next_class == 0, classes, passes.next_class - 1)
         m.d.comb += [
-            Assert(inside["summed_valid"] == delayed(m, dut.logit_valid, 1, "valid")),
-            Assert(inside["counting"] == ended[1]),
-            *(Assert(ended[n] == (passes.quiet == VOTE_GAP - n)) for n in range(3)),
+            Assert(inside["summed_valid"] == valid),
+            Assert(inside["total_valid"] == past_valid),
+            Assert(~valid | (passes.next_class != 0) | summing),
+            Assert(~past_valid | (passes.next_class != 0) | summing | counting),
+            Assert(adding == (valid & chosen & (past_class == followed))),
+            Assert(added == (past_valid & chosen & (added_class == followed))),
+            # Classes come one after the other: none is added to while it is still read.
+            Assert(~valid | (past_class == newest)),
+            Assert(~past_valid | Mux(valid, added_class + 1 == past_class, added_class == newest)),
+            Assert(inside["counting"] == counting),
+            Assert(inside["ranking"] == ranking),
+            Assert(inside["deciding"] == deciding),
+            *(Assert(ended[n] == (passes.quiet == VOTE_GAP - n)) for n in range(VOTE_GAP)),
             Assert(~under_way | (inside["winner"][:CLASS_SHIFT] == winner)),
             Assert(~under_way | (inside["winner"] <= classes)),
             Assert(~under_way | (inside["best"] == best)),
@@ -238,7 +266,7 @@ class Counts(Elaboratable):
             Assert(used <= samples),
             Assert(~settled | ((leader <= classes) & ranks(leader, row_lead, row_second))),
         ]
-        now, past_class = Cat(passes.slot, passes.sample), delayed(m, logit.class_, 1, "class")
+        now = Cat(passes.slot, passes.sample)
         place = ((passes.slot << CLASS_SHIFT) + winner)[:CLASS_BITS]
         vote_read, sum_read = inside.local("votes_read").data, inside.local("sums_read").data
         margin_here = passes.sample[: len(margin_at)] == margin_at
@@ -252,9 +280,17 @@ class Counts(Elaboratable):
                 inside["summed_place"]
                 == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
             )
-        with m.If(added & (used != 0)):
+        with m.If(adding & (used != 0)):
             m.d.comb += Assert(sum_read == total)
-        with m.If(ended[1]):
+        total_place = inside["total_place"]
+        with m.If(past_valid):
+            m.d.comb += [
+                Assert(inside["addend"] == past_z),
+                Assert(total_place == ((passes.slot << CLASS_SHIFT) + added_class)[: len(total_place)]),
+            ]
+        with m.If(added):
+            m.d.comb += Assert(inside["total"] == Mux(used == 0, 0, total))
+        with m.If(counting):
             m.d.comb += [
                 Assert(inside["current"] == now),
                 Assert(inside["winner_place"] == place[: len(inside["winner_place"])]),
@@ -267,14 +303,29 @@ class Counts(Elaboratable):
                     Assert(inside["standings.kept_0"] == standing),
                     Assert((used == 0) | (vote_read == of_winner)),
                 ]
-        with m.If(ended[2]):
-            m.d.comb += Assert(~margin_here | (inside["margin"] == margin))
+        with m.If(ranking):
+            m.d.comb += [
+                Assert(inside["ranked_pass"] == now),
+                Assert(inside["counted_place"] == place[: len(inside["counted_place"])]),
+                Assert(~margin_here | (inside["margin"] == margin)),
+            ]
+            with m.If(chosen):
+                m.d.comb += [
+                    Assert(inside["counted"] == of_winner + 1),
+                    Assert(inside["before"] == Mux(used == 0, winner, standing)),
+                ]
+        with m.If(deciding):
+            m.d.comb += [
+                Assert(inside["decided_pass"] == now),
+                Assert(inside["sample_count"] == (passes.sample + 1)[:24]),
+                Assert(~margin_here | (inside["least"] == margin)),
+                Assert(~chosen | ((used == passes.sample + 1) & (lead_class <= classes))),
+            ]
+        with m.If(telling):
             m.d.comb += Assert(~chosen | (used == passes.sample + 1))
         # Between passes the standing is the counts'; while a vote is counted, that of the votes before it.
-        m.d.comb += Assert(
-            ~(chosen & (ended[0] | ended[1]) & (used != 0)) | ranks(leader, row_lead, row_second)
-        )
-        m.d.comb += Assert(~(chosen & (ended[0] | ended[1]) & (used != 0)) | (leader <= classes))
+        unchanged = chosen & (summing | counting | ranking) & (used != 0)
+        m.d.comb += Assert(~unchanged | ((leader <= classes) & ranks(leader, row_lead, row_second)))
         for c in range(most):
             row = rows("votes")[c]
             m.d.comb += [
@@ -291,6 +342,7 @@ class Counts(Elaboratable):
             m.d.comb += Assert(
                 (c != followed)
                 | (c > classes)
+                | adding
                 | added
                 | ((used == 0) & ~(chosen & under_way & cleared))
                 | (rows("sums")[c] == total.as_unsigned())
@@ -314,9 +366,9 @@ PROOFS = [
     ),
     Proof(
         "votes.counts",
-        "every pass is decided once, 3 cycles after its last logit; leader's and runner-up's votes are the "
-        "largest and second largest count, and decide who leaves; the host reads the model's votes, sums "
-        "and samples used",
+        f"every pass is decided once, {LOGIT_TO_DECISION} cycles after its last logit; leader's and "
+        "runner-up's votes are the largest and second largest count, and decide who leaves; the host reads "
+        "the model's votes, sums and samples used",
         f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any runs of fewer than 2^24 samples; "
         "assumes that an image's samples come in order, each once (not proved), margins written outside of "
         "runs (registers), logits as in votes.argmax; nothing is claimed of an image's results while a pass "

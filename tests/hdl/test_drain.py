@@ -81,7 +81,9 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
         # A tile is announced with its last event, pipeline_depth cycles before its sums.
         tile.issued = tile.captured - depth
         held = (tile.steps + 1) * banks + VOTE_GAP if tile.final else tile.steps + 1
-        if not tile.final and tile.steps + 1 < lanes // banks:  # its layer's last: the next layer waits for it
+        if (
+            not tile.final and tile.steps + 1 < lanes // banks
+        ):  # its layer's last: the next layer waits for it
             held = depth + tile.steps + DRAIN_LATENCY
         cycle = tile.captured + held
     appends, logits = {}, {}

@@ -1,4 +1,4 @@
-"""The key memory: two samples ahead, nothing lost, nothing overwritten early."""
+"""The key memory: as many samples ahead as it has halves, nothing lost, nothing overwritten early."""
 
 import random
 
@@ -59,17 +59,18 @@ class Host:
             assert ctx.get(dut.data[bank]) == key(bank, sample * self.blocks + block), (sample, bank, block)
 
 
+@pytest.mark.parametrize("halves", [1, 2])
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])
 @pytest.mark.parametrize(("depth", "blocks"), [(16, 16), (16, 7), (12, 12), (12, 1), (16, 2)])
-def test_fills_two_samples_and_waits_for_a_release(banks, depth, blocks):
+def test_fills_its_halves_and_waits_for_a_release(banks, depth, blocks, halves):
     chance = random.Random(banks * blocks)
-    dut = KeyMemory(banks, depth)
+    dut = KeyMemory(banks, depth, halves)
 
     async def bench(ctx):
         host = Host(ctx, dut, blocks)
         for _ in range(2):  # the second start finds a full memory and must forget it
             await host.start()
-            for number in range(2 * blocks):
+            for number in range(halves * blocks):
                 # A key a cycle, from the first cycle on.
                 for end in range(1, blocks + 1):
                     for sample in range(number // blocks + 1):
@@ -78,11 +79,11 @@ def test_fills_two_samples_and_waits_for_a_release(banks, depth, blocks):
             for _ in range(5):
                 assert not await host.tick()
             for oldest in range(5):
-                for sample in (oldest, oldest + 1):
+                for sample in range(oldest, oldest + halves):
                     assert host.ready(sample, blocks)
                     for _ in range(4):
                         await host.check_read(sample, [chance.randrange(blocks) for _ in range(banks)])
-                assert host.taken == (oldest + 2) * blocks
+                assert host.taken == (oldest + halves) * blocks
                 ctx.set(dut.release, 1)
                 for cycle in range(KEY_RELEASE + blocks + 4):
                     # Reads under way still see the old keys: nothing is taken before KEY_RELEASE.
@@ -91,18 +92,21 @@ def test_fills_two_samples_and_waits_for_a_release(banks, depth, blocks):
                     if cycle + 1 > KEY_RELEASE:
                         arrived = min(cycle + 1 - KEY_RELEASE, blocks)
                         for end in (1, blocks // 2 + 1, blocks):
-                            assert host.ready(oldest + 2, end) == (arrived >= end)
-                        assert host.ready(oldest + 1, blocks)
+                            assert host.ready(oldest + halves, end) == (arrived >= end)
+                        assert halves == 1 or host.ready(oldest + 1, blocks)
+                    elif halves == 1:
+                        assert not host.ready(oldest + 1, 1)
 
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("halves", [1, 2])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_sample_is_whole_until_its_release(seed):
+def test_a_sample_is_whole_until_its_release(seed, halves):
     """Random reads, releases and pauses: every key that is ready reads as it was written."""
     chance = random.Random(seed)
     banks, blocks = 4, 5
-    dut = KeyMemory(banks, 8)
+    dut = KeyMemory(banks, 8, halves)
     reads = []
 
     async def bench(ctx):
@@ -113,17 +117,19 @@ def test_a_sample_is_whole_until_its_release(seed):
                 end = chance.randint(1, blocks)
                 while not host.ready(sample, end):
                     await host.tick(valid=chance.random() < 0.7)
-                # A key that is ready can be asked for in that very cycle, the last of them included.
+                # A key that is ready can be asked for in the next cycle, the last of them included.
+                await host.tick(valid=chance.random() < 0.7)
                 read = [chance.choice((end - 1, chance.randrange(end))) for _ in range(banks)]
                 await host.check_read(sample, read, valid=chance.random() < 0.7)
                 reads.append(read)
             while not host.ready(sample, blocks):
                 await host.tick()
+            await host.tick()
             ctx.set(dut.release, 1)
             # The address given with the release still reads the old sample.
             await host.check_read(sample, [blocks - 1] * banks)
             ctx.set(dut.release, 0)
-            assert host.taken <= (sample + 2) * blocks
+            assert host.taken <= (sample + halves) * blocks
             for _ in range(KEY_RELEASE - 2):
                 await host.check_read(sample, [0] * banks)
 
@@ -148,17 +154,19 @@ def test_nothing_is_taken_without_run():
         for number in range(4):
             assert host.taken == number
             assert await host.tick()
+        await host.tick()
         await host.check_read(0, [0, 3])
 
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("halves", [1, 2])
 @pytest.mark.parametrize("banks", [1, 2, 8])
 @pytest.mark.parametrize("samples", [1, 2, 3, 6])
-def test_the_last_two_samples_stay_for_the_host(banks, samples):
-    """Filling ends with the run's last sample; then the host reads, a word a cycle."""
+def test_the_last_samples_stay_for_the_host(banks, samples, halves):
+    """Filling ends with the run's last sample; then the host reads, a word a cycle, two cycles later."""
     blocks = 5
-    dut = KeyMemory(banks, 6)
+    dut = KeyMemory(banks, 6, halves)
 
     async def bench(ctx):
         host = Host(ctx, dut, blocks, samples)
@@ -173,14 +181,18 @@ def test_the_last_two_samples_stay_for_the_host(banks, samples):
             await host.tick()
         assert host.taken == samples * blocks
         ctx.set(dut.run, 0)
-        for sample in range(max(samples - 2, 0), samples):
+        wanted = [None]
+        for sample in range(max(samples - halves, 0), samples):
             for number in range(blocks * banks):
                 for part in range(2):
                     block, bank = divmod(number, banks)
-                    half = (sample % 2) << dut.block_bits
+                    half = (sample % halves) << dut.block_bits
                     ctx.set(dut.offset, ((half | block) * banks + bank) * 2 | part)
                     await ctx.tick()
-                    want = key(bank, sample * blocks + block) >> 32 * part & 0xFFFFFFFF
-                    assert ctx.get(dut.word) == want, (sample, number, part)
+                    wanted.append(key(bank, sample * blocks + block) >> 32 * part & 0xFFFFFFFF)
+                    want = wanted.pop(0)
+                    assert want is None or ctx.get(dut.word) == want, (sample, number, part)
+        await ctx.tick()
+        assert ctx.get(dut.word) == wanted[0]
 
     simulate(dut, bench)

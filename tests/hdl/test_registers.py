@@ -35,6 +35,7 @@ GEOMETRY = Geometry(
     margin_depth=700,
     layer_depth=5,
     devices=9,
+    sample_bits=20,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -105,7 +106,7 @@ class Twin:
             not busy
             and self.settings["IMAGES"] > 0
             and self.settings["FIRST_SLOT"] + self.settings["IMAGES"] <= GEOMETRY.image_slots
-            and self.settings["SAMPLES"] > 0
+            and 0 < self.settings["SAMPLES"] < 1 << GEOMETRY.sample_bits
         )
         if data & CONTROL_START and (not startable or data & (CONTROL_ABORT | CONTROL_RETEST)):
             return 0, 1
@@ -116,7 +117,7 @@ class Twin:
         if data & CONTROL_START:
             self.starts.append(cycle + 1)
         if data & CONTROL_ABORT:
-            self.aborts.append(cycle + 1)
+            self.aborts.append(cycle)
         return 0, 0
 
     def read(self, name, later):
@@ -162,6 +163,7 @@ def check(
 
     async def bench(ctx):
         offset, was_free = 0, True
+        earlier, were_free = 0, True
         offered = held = False
         before = None
         for cycle in range(40 * len(requests) + 100):
@@ -188,8 +190,11 @@ def check(
             ctx.set(dut.busy, busy)
             ctx.set(dut.cycles, cycles)
             ctx.set(dut.logged, logged)
-            for number in range(len(READABLE)):
-                ctx.set(dut.results[number], result(number, offset) if was_free else WORD)
+            for number, region in enumerate(READABLE):
+                # Keys come a cycle later than the others.
+                seen, there = (earlier, were_free) if region == Region.KEYS else (offset, was_free)
+                ctx.set(dut.results[number], result(number, seen) if there else WORD)
+            earlier, were_free = offset, was_free
             offset, was_free = ctx.get(dut.offset), results_free
 
             response = None
@@ -222,7 +227,7 @@ def check(
                 captures.append(cycle)
 
             if offered and ctx.get(dut.request.ready):
-                assert cycle not in (*starts, *aborts)  # the blocks are not ready for it
+                assert cycle not in starts and cycle - 1 not in aborts  # the blocks are not ready for it
                 wanted.append(twin.answer(requests[len(accepted)], busy, live(cycle + 1), cycle))
                 accepted.append(cycle)
                 offered = False
@@ -295,6 +300,8 @@ def test_registers_that_say_what_the_hardware_is():
     assert values == {
         "MAGIC": 0x53594E46,
         "VERSION": memory_map.VERSION,
+        "SAMPLE_BITS": 20,
+        "KEY_HALVES": 2,
         "LANES": 48,
         "BANKS": 4,
         "BITS": 7,

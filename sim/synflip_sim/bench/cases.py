@@ -97,6 +97,7 @@ def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halv
         margin_depth=16,
         layer_depth=4,
         key_halves=key_halves,
+        sample_bits=24 if key_halves == 2 else 7,
     )
 
 

@@ -24,7 +24,7 @@ class DrainMonitor:
         self._append_valid, self._append, self._logit_valid, self._logit = (
             signal(scope, name) for name in names
         )
-        self._append_layout = append_layout(geometry)
+        self._append_layout, self._logit_layout = append_layout(geometry), logit_layout(geometry)
         classes = int(trace.logits["class_"].max())
         for row in trace.drains:
             value = {
@@ -47,7 +47,7 @@ class DrainMonitor:
         """See ``Monitor``."""
         append = unpack(self._append_layout, read(self._append)) if read(self._append_valid) else None
         self._scoreboard.check("hidden group", cycle, append)
-        logit = unpack(logit_layout(), read(self._logit)) if read(self._logit_valid) else None
+        logit = unpack(self._logit_layout, read(self._logit)) if read(self._logit_valid) else None
         self._scoreboard.check("logit", cycle, logit)
 
 

@@ -21,7 +21,8 @@ class EventMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._events, self._longest = signal(scope, "events"), signal(scope, "longest")
+        self._events = signal(scope, "events")
+        self._longest, self._short = signal(scope, "longest"), signal(scope, "short")
         self._layout = data.ArrayLayout(event_layout(geometry), geometry.banks)
         cycles: dict[int, list[tuple[int, int] | None]] = {}
         for row in trace.events:
@@ -30,7 +31,8 @@ class EventMonitor:
         for cycle, events in cycles.items():
             scoreboard.expect("events", cycle, events)
         for row in trace.opens:
-            scoreboard.expect("longest list", int(row["cycle"]) + 1, int(row["load"]))
+            load = int(row["load"])
+            scoreboard.expect("longest list", int(row["cycle"]) + 1, {"events": load, "short": load <= 1})
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
@@ -38,7 +40,8 @@ class EventMonitor:
         seen = [(item["block"], item["value"]) if item["value"] else None for item in events]
         self._scoreboard.check("events", cycle, seen if any(seen) else None)
         if self._scoreboard.expects("longest list", cycle):
-            self._scoreboard.check("longest list", cycle, read(self._longest))
+            longest = {"events": read(self._longest), "short": bool(read(self._short))}
+            self._scoreboard.check("longest list", cycle, longest)
 
 
 @cocotb.test()

@@ -22,12 +22,14 @@ from synflip_sim.bench.cases import CASES
 from synflip_sim.bench.runner import BENCHES, build
 
 CASE = "16x2-k4"  # has several of everything: tiles, banks, layers, images, samples, and early stopping
+PLAIN = "48x4-k3"  # no early stopping, and keys of one sample at a time
 HDL = Path(synflip_hdl.__file__).parent
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """In ``file`` of synflip_hdl, ``old`` becomes ``new``. bench: must find it. breaks: in words."""
+    """In ``file`` of synflip_hdl, ``old`` becomes ``new``. bench: must find it. breaks: in words. case: over
+    which."""
 
     name: str
     bench: str
@@ -35,6 +37,7 @@ class Mutant:
     old: str
     new: str
     breaks: str
+    case: str = CASE
 
 
 MUTANTS = [
@@ -84,8 +87,8 @@ MUTANTS = [
         "keys-half",
         "keys",
         "keys.py",
-        "write.addr.eq(Cat(block[: self.block_bits], filling[0]))",
-        "write.addr.eq(Cat(block[: self.block_bits], filling[1]))",
+        "write_address.eq(Cat(block[: self.block_bits], filling[0]))",
+        "write_address.eq(Cat(block[: self.block_bits], filling[1]))",
         "the half is not switched",
     ),
     Mutant(
@@ -111,6 +114,24 @@ MUTANTS = [
         "block >= self.end",
         "block + 1 >= self.end",
         "a layer's last keys are said to be there a cycle too early",
+    ),
+    Mutant(
+        "keys-one-half",
+        "keys",
+        "keys.py",
+        "(ahead < self.halves)",
+        "(ahead < 2)",
+        "the one half is filled anew while it is read",
+        PLAIN,
+    ),
+    Mutant(
+        "keys-one-half-last",
+        "keys",
+        "keys.py",
+        "Mux(filling[:2] == self.sample, block >= self.end[: len(block)], 1)",
+        "Mux(filling[:1] == self.sample[:1], block >= self.end[: len(block)], 1) & (filling != 1)",
+        "a sample that is there is not found to be there",
+        PLAIN,
     ),
     # The event lists.
     Mutant(
@@ -176,6 +197,23 @@ MUTANTS = [
         "base.eq(self.slot << self.load_shift)",
         "base.eq(0)",
         "every image reads the first one's events",
+    ),
+    Mutant(
+        "events-place",
+        "events",
+        "events.py",
+        "word_base.eq(self.load.payload.slot << self.load_shift)",
+        "word_base.eq(word.slot << self.load_shift)",
+        "an image's first word is written where the image before is",
+    ),
+    Mutant(
+        "events-short",
+        "events",
+        "events.py",
+        "self.short.eq(longest <= 1)",
+        "self.short.eq(longest == 1)",
+        "an empty list is taken for one with two events",
+        PLAIN,
     ),
     # The array.
     Mutant(
@@ -267,6 +305,14 @@ MUTANTS = [
         "sums are captured before the last event is added",
     ),
     Mutant(
+        "array-flush",
+        "array",
+        "array.py",
+        "clear.eq(nearly | (flush != 0))",
+        "clear.eq(nearly)",
+        "the first tile after a reset gets what was under way",
+    ),
+    Mutant(
         "entry-early",
         "array",
         "entries.py",
@@ -298,6 +344,15 @@ MUTANTS = [
         "accumulator.eq(self.total)",
         "a tile starts from the sums of the one before",
     ),
+    Mutant(
+        "array-clear",
+        "array",
+        "array.py",
+        "lane.last.eq(clears[index // LANES_A_CLEAR])",
+        "lane.last.eq(clears[0] & (index < LANES_A_CLEAR))",
+        "all lanes but the first 16 keep the sums of the tile before",
+        PLAIN,
+    ),
     # The drain.
     Mutant(
         "drain-late",
@@ -320,8 +375,16 @@ MUTANTS = [
         "drain",
         "drain.py",
         "Mux(shift[stage], value[1 << stage :], value)",
-        "Mux(shift[stage] & (stage != 2), value[1 << stage :], value)",
-        "one stage of the shift does nothing",
+        "Mux(shift[stage], value[2 << stage :], value)",
+        "every stage shifts twice as far",
+    ),
+    Mutant(
+        "drain-above",
+        "drain",
+        "drain.py",
+        "above.append(value[reach:].any())",
+        "above.append(value[reach:].any() & (stage == 0))",
+        "ones above what a stage of the shift leaves are not seen",
     ),
     Mutant(
         "drain-negative",
@@ -392,8 +455,8 @@ MUTANTS = [
         "votes-cleared",
         "votes",
         "votes.py",
-        "votes_write.en.eq(counting | (summed_valid & opening))",
-        "votes_write.en.eq(counting)",
+        "votes_write.en.eq(ranking | (summed_valid & opening))",
+        "votes_write.en.eq(ranking)",
         "classes without votes keep those of a run before",
     ),
     Mutant(
@@ -419,6 +482,14 @@ MUTANTS = [
         "after.second.eq(before.lead)]",
         "after.second.eq(counted)]",
         "who overtakes the leader is its own runner-up",
+    ),
+    Mutant(
+        "votes-sum-place",
+        "votes",
+        "votes.py",
+        "sums_write.addr.eq(total_place)",
+        "sums_write.addr.eq(summed_place)",
+        "a sum is written where the next class's is",
     ),
     Mutant(
         "votes-sum-halves",
@@ -460,6 +531,49 @@ MUTANTS = [
         "begin(fresh[:SLOT_BITS], sample)",
         "begin((self.images - 1 - fresh)[:SLOT_BITS], sample)",
         "images queue in reverse order",
+    ),
+    Mutant(
+        "sequencer-push",
+        "sequencer",
+        "sequencer.py",
+        "(layer == 0) & ~self.early & (sample + 1 != self.samples)",
+        "~self.early & (sample + 1 != self.samples)",
+        "an image enters the queue with each of its layers",
+        PLAIN,
+    ),
+    Mutant(
+        "sequencer-push-last",
+        "sequencer",
+        "sequencer.py",
+        "(layer == 0) & ~self.early & (sample + 1 != self.samples)",
+        "(layer == 0) & ~self.early",
+        "an image enters the queue in its last sample, too",
+        PLAIN,
+    ),
+    Mutant(
+        "sequencer-ending",
+        "sequencer",
+        "sequencer.py",
+        "self.index + 2 >= self.longest",
+        "self.index + 3 >= self.longest",
+        "a tile's last event is left out",
+    ),
+    Mutant(
+        "sequencer-opened",
+        "sequencer",
+        "sequencer.py",
+        "Mux(opened, self.short, ending)",
+        "ending",
+        "whether a layer's first event is the last is taken from the layer before",
+    ),
+    Mutant(
+        "sequencer-short",
+        "sequencer",
+        "sequencer.py",
+        "ending.eq(self.short),",
+        "ending.eq(0),",
+        "a list of one event is read twice for its second tile",
+        PLAIN,
     ),
     Mutant(
         "sequencer-bias",
@@ -538,9 +652,25 @@ MUTANTS = [
         "registers-overwritten",
         "registers",
         "registers.py",
-        "free.eq(~reading & (~self.response.valid | self.response.ready))",
-        "free.eq(~reading)",
+        "free.eq(~reading & ~answering & (~self.response.valid | self.response.ready))",
+        "free.eq(~reading & ~answering)",
         "an answer that waits is overwritten",
+    ),
+    Mutant(
+        "registers-answering",
+        "registers",
+        "registers.py",
+        "free.eq(~reading & ~answering & (",
+        "free.eq(~reading & (",
+        "a request is accepted while a read's answer is put together",
+    ),
+    Mutant(
+        "registers-start-cycle",
+        "registers",
+        "registers.py",
+        "                & ~self.start\n",
+        "",
+        "a request is accepted in the cycle of a start",
     ),
     Mutant(
         "registers-error",
@@ -573,6 +703,23 @@ MUTANTS = [
         '& (settings["SAMPLES"] != 0)',
         "",
         "a run of no samples can be started",
+    ),
+    # The stage before them.
+    Mutant(
+        "stage-overwritten",
+        "accelerator",
+        "stage.py",
+        "self.input.ready.eq(~self.output.valid | self.output.ready)",
+        "self.input.ready.eq(1)",
+        "a request that waits is overwritten by the next",
+    ),
+    Mutant(
+        "stage-repeated",
+        "accelerator",
+        "stage.py",
+        "self.output.valid.eq(self.input.valid)",
+        "self.output.valid.eq(self.input.valid | self.output.valid)",
+        "a request is made again until there is another",
     ),
 ]
 
@@ -641,11 +788,14 @@ def main() -> None:
     chosen = parser.parse_args()
     benches = chosen.bench
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
-        case = CASES[CASE].prepare(Path(folder))
-        known = [build(bench, CASES[CASE].geometry).name for bench in benches]
+        cases, known = {}, {}
+        for name in {mutant.case for mutant in MUTANTS}:
+            (Path(folder) / name).mkdir()
+            cases[name] = CASES[name].prepare(Path(folder) / name)
+            known[name] = [build(bench, CASES[name].geometry).name for bench in benches]
 
         def judge(mutant: Mutant) -> dict[str, str]:
-            differences = outcomes(mutant, benches, case, known)
+            differences = outcomes(mutant, benches, cases[mutant.case], known[mutant.case])
             print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
             return differences
 

@@ -66,7 +66,11 @@ class Map:
         name = NAMES[offset]
         if name == "CONTROL" and write and word & CONTROL_START:
             first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
-            fit = images > 0 and first + images <= self.geometry.image_slots and self.settings["SAMPLES"] > 0
+            fit = (
+                images > 0
+                and first + images <= self.geometry.image_slots
+                and 0 < self.settings["SAMPLES"] < 1 << self.geometry.sample_bits
+            )
             return bool(busy or not fit or word & (CONTROL_ABORT | CONTROL_RETEST))
         if name == "CONTROL" and write and word & CONTROL_RETEST:
             return bool(busy)
@@ -99,7 +103,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
         offset = chance.choice((chance.randrange(last), last - 1, last, chance.getrandbits(OFFSET_BITS)))
         word = chance.choice((0, 1, 2, 3, chance.getrandbits(32)))
         accesses.append((chance.getrandbits(1), region << OFFSET_BITS | offset, word))
-        if chance.random() < 0.1:  # what a start needs
+        if chance.random() < 0.3:  # what a start needs
             slots = chance.randrange(geometry.image_slots + 2)
             accesses.append((1, REGISTERS["FIRST_SLOT"].offset, chance.choice((0, 0, 1, slots))))
             accesses += [(1, REGISTERS["IMAGES"].offset, slots), (1, REGISTERS["SAMPLES"].offset, slots & 1)]
@@ -112,23 +116,27 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 class RegisterMonitor:
     """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
 
-    Driver, too, of the results that the memories would give, a cycle after their offset.
+    Driver, too, of the results that the memories would give, a cycle after their offset; keys two.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._dut, self._board = bench.dut, bench.scoreboard
         self._map = Map(bench.geometry)
         self._reading: tuple[int, bool] | None = None  # address and whether it was refused, a cycle ago
+        self._aborted = -2  # the cycle of the last abort
         self._looked_up = -2  # the cycle in which the last read's answer was looked up
         self._standing = False  # an answer was not taken a cycle ago
-        self._offset = 0
+        self._offset = self._earlier = 0
 
-    def _results(self) -> list[int]:
-        return [(self._offset * 2654435761 + index) & 0xFFFFFFFF for index in range(len(READABLE))]
+    def _results(self, offset: int) -> list[int]:
+        return [(offset * 2654435761 + index) & 0xFFFFFFFF for index in range(len(READABLE))]
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
-        self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), self._results())
+        results = self._results(self._offset)
+        keys = READABLE.index(Region.KEYS)  # which come a cycle later than the others
+        results[keys] = self._results(self._earlier)[keys]
+        self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), results)
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
@@ -151,7 +159,7 @@ class RegisterMonitor:
         taking = now["busy"] and self._map.settings["OPTIONS"] & OPTION_HOST_KEYS
         feeding = write and address >> OFFSET_BITS == Region.KEYS and taking
         waits = waits or (feeding and not now["key_ready"])
-        waits = waits or self._board.expects("start", cycle) or self._board.expects("abort", cycle)
+        waits = waits or self._board.expects("start", cycle) or cycle == self._aborted + 1
         if offered and free and not waits:
             board.expect("request taken", cycle, address)
             self._take(cycle, write, address, word, now["busy"])
@@ -164,7 +172,7 @@ class RegisterMonitor:
         for name in ("start", "abort", "retest"):
             board.check(name, cycle, read(getattr(dut, name)) or None)
         self._standing = bool(valid and not ready)
-        self._offset = read(dut.offset)
+        self._earlier, self._offset = self._offset, read(dut.offset)
 
     def _take(self, cycle: int, write: int, address: int, word: int, busy: int) -> None:
         region, offset = divmod(address, 1 << OFFSET_BITS)
@@ -181,7 +189,9 @@ class RegisterMonitor:
             strobes = {"start": CONTROL_START, "abort": CONTROL_ABORT, "retest": CONTROL_RETEST}
             for name, bit in strobes.items():
                 if word & bit:
-                    self._board.expect(name, cycle + (name != "retest"), 1)
+                    self._board.expect(name, cycle + (name == "start"), 1)
+            if word & CONTROL_ABORT:
+                self._aborted = cycle
         else:
             name = NAMES[offset]
             self._map.settings[name] = word & ((1 << REGISTERS[name].bits) - 1)
@@ -194,7 +204,7 @@ class RegisterMonitor:
         if not refused and region == Region.REGISTERS:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
-            value = self._results()[READABLE.index(Region(region))]
+            value = self._results(self._offset)[READABLE.index(Region(region))]
         self._board.expect("answer", cycle + 2, {"data": value, "error": int(refused)})
         self._reading, self._looked_up = None, cycle
 

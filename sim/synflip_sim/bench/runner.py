@@ -63,7 +63,7 @@ WATCHED = (
         "key_end",
     ),
     *("place", "last", "tile_valid", "tile", "cycles"),
-    *("source__ready", "source__payload", "events", "longest"),
+    *("source__ready", "source__payload", "events", "longest", "short"),
     *("keys", "capture", "sums", "word_*", "flipped", "coins", "signs", "x"),
     *("append_valid", "append", "logit_valid", "logit"),
     *("decided", "leaves", "decision", "winner", "counted"),
@@ -83,7 +83,7 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
     if bench == "source":
         return make(geometry.banks)
     if bench == "keys":
-        return make(geometry.banks, geometry.key_depth, geometry.key_halves)
+        return make(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
     if bench == "sequencer":
         return make(geometry, index_bits(geometry))
     return make(geometry)

@@ -110,7 +110,7 @@ async def sequencer(dut: Any) -> None:
         early=int(settings["OPTIONS"] & OPTION_EARLY != 0),
         decided=0,
         leaves=noise(chance, 1),
-        decision=noise(chance, pass_layout().size),
+        decision=noise(chance, pass_layout(bench.geometry).size),
         layer_write=0,
         offset=noise(chance, 24),
         data=noise(chance, 32),
@@ -118,7 +118,7 @@ async def sequencer(dut: Any) -> None:
     first = host_writes(player, chance, "layer_write", bench.script.of(Region.LAYERS))
     player.at(-1, start=1)
     for row in trace.votes:
-        decision = pack(pass_layout(), {"slot": int(row["slot"]), "sample": int(row["sample"])})
+        decision = pack(pass_layout(bench.geometry), {"slot": int(row["slot"]), "sample": int(row["sample"])})
         player.at(int(row["cycle"]), decided=1, leaves=int(row["leaves"]), decision=decision)
     monitor = SequencerMonitor(dut, bench.geometry, trace, bench.script, bench.scoreboard)
     await bench.run(first, [player, Neighbours(bench)], [monitor])

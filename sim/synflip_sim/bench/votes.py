@@ -19,6 +19,7 @@ class VoteMonitor:
 
     def __init__(self, scope: Any, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
+        self._pass = pass_layout(trace.geometry)
         names = ("decided", "leaves", "decision", "winner", "counted")
         self._decided, self._leaves, self._decision, self._winner, self._counted = (
             signal(scope, name) for name in names
@@ -37,7 +38,7 @@ class VoteMonitor:
             self._scoreboard.check("count", cycle, count)
         decision = None
         if read(self._decided):
-            decision = unpack(pass_layout(), read(self._decision)) | {"leaves": read(self._leaves)}
+            decision = unpack(self._pass, read(self._decision)) | {"leaves": read(self._leaves)}
         self._scoreboard.check("decision", cycle, decision)
 
 
@@ -84,7 +85,7 @@ async def votes(dut: Any) -> None:
         early=int(settings["OPTIONS"] & OPTION_EARLY != 0),
         log=int(settings["OPTIONS"] & OPTION_LOG != 0),
         logit_valid=0,
-        logit=noise(chance, logit_layout().size),
+        logit=noise(chance, logit_layout(bench.geometry).size),
         margin_write=0,
         offset=noise(chance, 24),
         data=noise(chance, 32),
@@ -99,7 +100,7 @@ async def votes(dut: Any) -> None:
             "last": int(row["cycle"]) in decided,
             "current": {"slot": int(row["slot"]), "sample": int(row["sample"])},
         }
-        player.at(int(row["cycle"]), logit_valid=1, logit=pack(logit_layout(), logit))
+        player.at(int(row["cycle"]), logit_valid=1, logit=pack(logit_layout(bench.geometry), logit))
     results = ResultMonitor(bench, player, trace.cycles)
     monitors: list[Monitor] = [VoteMonitor(dut, trace, bench.scoreboard), results]
     await bench.run(first, [player], monitors, last=results.last)

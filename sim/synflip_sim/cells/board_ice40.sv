@@ -17,26 +17,12 @@ module SB_IO #(
     end
 endmodule
 
-module SB_PLL40_PAD #(
+module SB_PLL40_CORE #(
     parameter [3:0] DIVR = 0, parameter [6:0] DIVF = 0, parameter [2:0] DIVQ = 0, FILTER_RANGE = 0,
     parameter FEEDBACK_PATH = "", PLLOUT_SELECT = ""
 ) (
-    input PACKAGEPIN, RESETB, BYPASS, output PLLOUTGLOBAL, LOCK
+    input REFERENCECLK, RESETB, BYPASS, output PLLOUTGLOBAL, LOCK
 );
-    assign PLLOUTGLOBAL = PACKAGEPIN;
-    board_lock lock(.clk(PACKAGEPIN), .locked(LOCK));
-endmodule
-
-// One port: a cycle writes or reads. What it gives after a write is nobody's to use: here the complement of the row.
-module SB_SPRAM256KA(
-    input [13:0] ADDRESS, input [15:0] DATAIN, input [3:0] MASKWREN,
-    input WREN, CHIPSELECT, CLOCK, STANDBY, SLEEP, POWEROFF, output reg [15:0] DATAOUT
-);
-    reg [15:0] rows [0:16383];
-    wire [15:0] mask = {{4{MASKWREN[3]}}, {4{MASKWREN[2]}}, {4{MASKWREN[1]}}, {4{MASKWREN[0]}}};
-    always @(posedge CLOCK)
-        if (CHIPSELECT && POWEROFF && !SLEEP && !STANDBY) begin
-            if (WREN) rows[ADDRESS] <= (DATAIN & mask) | (rows[ADDRESS] & ~mask);
-            DATAOUT <= WREN ? ~rows[ADDRESS] : rows[ADDRESS];
-        end
+    assign PLLOUTGLOBAL = REFERENCECLK;
+    board_lock lock(.clk(REFERENCECLK), .locked(LOCK));
 endmodule

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from synflip.errors import SynflipError
-from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
+from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS, MAX_SAMPLE_BITS
 
 BANKS = (1, 2, 4, 8)
 LANE_STEP = 16
@@ -27,6 +27,7 @@ class Geometry:
     image_slots: images of a batch. result_depth: (image, class) pairs. log_depth: logits kept of a run.
     margin_depth: network samples of a run that can stop early.
     devices: magnetic tunnel junctions that make the keys, up to 32; 0: an LFSR makes them.
+    sample_bits: k of a run's at most 2**k - 1 network samples.
     key_halves: 2: one network sample's keys are filled in while another's are read; 1: after it.
     """
 
@@ -45,6 +46,7 @@ class Geometry:
     layer_depth: int = MAX_LAYERS
     devices: int = 0
     key_halves: int = 2
+    sample_bits: int = MAX_SAMPLE_BITS
 
     def __post_init__(self) -> None:
         if self.lanes % LANE_STEP or not 16 <= self.lanes <= 128:
@@ -72,6 +74,8 @@ class Geometry:
             raise SynflipError(f"devices must be in 0..{MAX_DEVICES}, not {self.devices}")
         if self.key_halves > 2:
             raise SynflipError(f"key_halves must be 1 or 2, not {self.key_halves}")
+        if not 4 <= self.sample_bits <= MAX_SAMPLE_BITS:
+            raise SynflipError(f"sample_bits must be in 4..{MAX_SAMPLE_BITS}, not {self.sample_bits}")
         if self.image_slots > 256:
             raise SynflipError(f"image_slots must be at most 256, not {self.image_slots}")
 

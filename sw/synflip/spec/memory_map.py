@@ -157,6 +157,7 @@ REGISTERS: dict[str, Register] = {
     "LAYER_DEPTH": Register(14, "R", 5, "entries of the layer table"),
     "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
     "KEY_HALVES": Register(16, "R", 2, "network samples whose keys the key memory holds"),
+    "SAMPLE_BITS": Register(17, "R", 5, "a run has at most 2**SAMPLE_BITS - 1 network samples"),
     "CONTROL": Register(
         20,
         "W",

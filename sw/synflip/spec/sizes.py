@@ -11,7 +11,7 @@ MAX_SHIFT = 31
 ROW_ALIGN = 8  # rows of a layer are padded to a multiple of this; padding rows own keys but no weights
 ACCUMULATOR_BITS = 24  # two's complement sum of the coins of one output, without its bias
 LOGIT_BITS = 32  # two's complement z = bias + sum
-SAMPLE_BITS = 24  # a run counts fewer than 2**24 network samples
+MAX_SAMPLE_BITS = 24  # a run counts fewer than 2**24 network samples
 
 
 def ceil_div(a: int, b: int) -> int:

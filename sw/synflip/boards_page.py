@@ -1,0 +1,81 @@
+"""Tables of builds, for docs/boards.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from synflip.build import REPORT
+from synflip.errors import SynflipError
+
+MAX_BYTES = 1 << 20
+#: What a table needs of a report.
+KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "slots", "predictions", "seconds")
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of a build. Raises SynflipError if there is none, or it is none."""
+    path = folder / REPORT
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SynflipError(f"{path} is too large to be a report")
+        report = json.loads(path.read_text())
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}; synflip build writes it") from None
+    except ValueError:
+        raise SynflipError(f"{path} is not a report of synflip build") from None
+    if not isinstance(report, dict) or any(key not in report for key in KEYS):
+        raise SynflipError(f"{path} is not a report of synflip build")
+    return report
+
+
+def markdown(reports: list[dict[str, Any]]) -> str:
+    """Tables: resources and clock; network samples a second; what limits the clock."""
+    heads = (
+        *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs"),
+        *("LUTs a slot", "clock asked, reached", "Yosys, nextpnr"),
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for report in reports:
+        used = " | ".join(
+            f"{item['used']:,} of {item['available']:,}" for item in report["resources"].values()
+        )
+        asked, reached = report["clock_asked_hz"], report["clock_reached_hz"]
+        clock = f"{asked / 1e6:g}, {reached / 1e6:.1f} MHz" if reached else f"{asked / 1e6:g} MHz, not placed"
+        seconds = report["seconds"]
+        tools = [seconds.get("yosys"), next((s for t, s in seconds.items() if t.startswith("nextpnr")), None)]
+        lines.append(
+            f"| {report['board']} | {report['device']} | {report['lanes']}x{report['banks']}, "
+            f"k = {report['bits']} | {used} | {report['luts_per_slot']} | {clock} | "
+            f"{', '.join(f'{item:.0f} s' for item in tools if item is not None)} |"
+        )
+    networks = [item["network"] for item in reports[0]["predictions"]]
+    lines += [
+        "",
+        "Network samples a second (a pass of one image), one image at a time and in batches, as the cycle",
+        "model predicts them:",
+        "",
+        f"| board | synapses on chip | {' | '.join(networks)} |",
+        "|---" * (2 + len(networks)) + "|",
+    ]
+    for report in reports:
+        cells = [
+            f"{item['samples_per_second_1']:,}; {item['samples_per_second_batch']:,} (k = {item['bits']})"
+            if item["fits"]
+            else f"does not fit: {item['why']}"
+            for item in report["predictions"]
+        ]
+        lines.append(
+            f"| {report['board']}, k = {report['bits']} | {report['synapses_on_chip']:,} | "
+            + " | ".join(cells)
+            + " |"
+        )
+    lines += ["", "The longest path of each:", ""]
+    for report in reports:
+        path = report["critical_path"]
+        if path is not None:
+            lines.append(
+                f"- {report['board']}, k = {report['bits']}: from `{path['from']}` to `{path['to']}`, "
+                f"{path['nanoseconds']} ns: {path['logic']} ns of logic ({path['levels']} levels), "
+                f"{path['wires']} ns of wires."
+            )
+    return "\n".join(lines)

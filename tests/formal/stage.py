@@ -1,0 +1,55 @@
+"""Stage: a register in a stream loses nothing, repeats nothing, and keeps the order."""
+
+from amaranth.hdl import Assert, Cover, Elaboratable, Module, Signal
+from synflip_hdl.stage import Stage
+
+from .helpers import delayed, free_inputs
+from .runner import Proof
+
+BITS = 8
+
+
+class Transfers(Elaboratable):
+    """Any transfers and pauses of either side; at most one is inside, so what leaves is what entered last."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = Stage(BITS)
+        free_inputs(m, dut)
+        inside, payload = Signal(), Signal(BITS)
+        enters = dut.input.valid & dut.input.ready
+        leaves = dut.output.valid & dut.output.ready
+        with m.If(enters):
+            m.d.sync += [inside.eq(1), payload.eq(dut.input.payload)]
+        with m.Elif(leaves):
+            m.d.sync += inside.eq(0)
+        waits = delayed(m, dut.output.valid & ~dut.output.ready, 1, "waits")
+        before = delayed(m, dut.output.payload, 1, "payload")
+        m.d.comb += [
+            # Nothing is lost or repeated: it is offered from the cycle after it entered until it leaves.
+            Assert(dut.output.valid == inside),
+            Assert(~inside | (dut.output.payload == payload)),
+            Assert(~enters | ~inside | leaves),
+            # A transfer a cycle: it waits only for one that does not leave.
+            Assert(dut.input.ready == (~inside | leaves)),
+            # A stream's rule: valid stays, and the payload with it, until ready.
+            Assert(~waits | (dut.output.valid & (dut.output.payload == before))),
+            Cover(enters & leaves & (payload == 1) & (dut.input.payload == 2)),
+            Cover(inside & ~enters & ~leaves & dut.input.valid),
+        ]
+        return m
+
+
+PROOFS = [
+    Proof(
+        "stage",
+        "every transfer that enters leaves once, in order, from the next cycle on; valid and payload stay "
+        "until ready; one is taken in every cycle but those in which another waits inside",
+        f"a payload of {BITS} bits, any pauses of either side",
+        Transfers,
+        depth=2,
+        induction=True,
+        cover=5,
+        fast=True,
+    )
+]

@@ -1,0 +1,93 @@
+"""A small bitstream of each family with open tools, taken apart again by the family's own unpacker."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from synflip.build import NAME, PLACED, build
+from synflip.tools import run
+from synflip_hdl.boards import find_board
+
+SMALL = (
+    "16x1,bits=2,activation_bits=1,weight_depth=64,event_depth=16,key_depth=16,bias_depth=32,image_slots=1,"
+    "result_depth=16,log_depth=16,margin_depth=16,layer_depth=2,key_halves=1,sample_bits=4"
+)
+
+
+def ice40_tiles(path: Path) -> dict[str, list[str]]:
+    """Bits of every tile of an .asc file."""
+    tiles: dict[str, list[str]] = {}
+    bits: list[str] = []
+    for line in path.read_text().splitlines():
+        if line.startswith("."):
+            bits = []
+            if not line.startswith((".comment", ".sym")):
+                tiles[line] = bits
+        elif line:
+            bits.append(line)
+    return tiles
+
+
+#: Settings of an ECP5 that are no bits: fixed wires, and lookup tables that are all ones, as an empty chip's.
+NO_BITS = re.compile(r" arc: F\d F\d_SLICE$| arc: JDI[A-D] JPADDI[A-D]_PIO$|_JREFCLK\d_0$| word: \S+ 1+$")
+
+
+def ecp5_settings(path: Path) -> set[str]:
+    """Wires and lookup tables of every tile of a text configuration."""
+    settings = set()
+    tile = ""
+    for line in path.read_text().splitlines():
+        if line.startswith("."):
+            tile = line
+        elif re.match(r"arc: |word: SLICE\S+INIT ", line):
+            settings.add(f"{tile} {line}")
+    return settings
+
+
+def check_ice40(folder: Path, report: dict) -> None:
+    run("iceunpack", [f"{NAME}.bin", "unpacked.asc"], folder)
+    placed, unpacked = ice40_tiles(folder / f"{NAME}.asc"), ice40_tiles(folder / "unpacked.asc")
+    assert len(placed) > 1000 and any("1" in "".join(bits) for bits in placed.values())
+    differ = [tile for tile in placed if unpacked.get(tile) != placed[tile] and "1" in "".join(placed[tile])]
+    assert not differ
+
+
+def check_ecp5(folder: Path, report: dict) -> None:
+    run("ecpunpack", ["--input", f"{NAME}.bit", "--textcfg", "unpacked.config"], folder)
+    placed, unpacked = ecp5_settings(folder / f"{NAME}.config"), ecp5_settings(folder / "unpacked.config")
+    assert len(placed) > 10000
+    lost = {setting for setting in placed - unpacked if not NO_BITS.search(setting)}
+    assert not lost
+
+
+def check_gowin(folder: Path, report: dict) -> None:
+    run("gowin_unpack", ["-d", "GW1N-9C", "-o", "unpacked.v", f"{NAME}.fs"], folder)
+    cells = Counter(
+        re.findall(r"^\s*(LUT4|ALU|DFF\w*|BSRAM|rPLL) ", (folder / "unpacked.v").read_text(), re.M)
+    )
+    used = {
+        name: item["used"]
+        for name, item in json.loads((folder / "nextpnr.json").read_text())["utilization"].items()
+    }
+    assert cells["BSRAM"] == used["BSRAM"] > 0
+    assert cells["rPLL"] == used["rPLL"] == 1
+    assert cells["LUT4"] + cells["ALU"] >= 0.9 * (used["LUT4"])
+    assert sum(count for name, count in cells.items() if name.startswith("DFF")) >= used["DFF"]
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("ulx3s-85f", check_ecp5), ("ice40-hx8k", check_ice40), ("tang-nano-9k", check_gowin)],
+)
+def test_a_small_bitstream(name, check, tmp_path):
+    board = find_board(name)
+    geometry = board.sized(SMALL, None, 0)
+    report = build(board, geometry, tmp_path)
+    assert report["clock_reached_hz"] > 10e6
+    assert report["resources"]["LUTs"]["used"] > 1000
+    assert (tmp_path / PLACED).is_file() and (tmp_path / report["bitstream"]).stat().st_size > 10000
+    check(tmp_path, report)
+    # What is packed is what was placed: another bitstream is noticed.
+    assert json.loads((tmp_path / "report.json").read_text()) == report

