@@ -71,6 +71,7 @@ def test_every_bit_of_an_entry_is_seen(geometry):
 def test_probes_reach_the_ends_of_the_memories(geometry):
     probes = make_probes(geometry)
     assert probes[0].weight_base == probes[0].bias_base == 0
+    assert probes[0].model.outputs == (geometry.lanes,)
     size = ROW_ALIGN // geometry.banks
     assert geometry.weight_depth - probes[-1].weight_base - size < size
     groups = geometry.lanes // geometry.banks
