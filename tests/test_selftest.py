@@ -9,12 +9,14 @@ from synflip import cli, selftest
 from synflip.driver import BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.mtj import Junctions
 from synflip.plan import check_fit
 from synflip.selftest import deep_images, deep_model, edges, make_probes, probe_image, probe_slots
 from synflip.spec.coins import key_words, threshold
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ROW_ALIGN
 from synflip_hdl.boards import BOARDS
+from synflip_sim.verilator import open_verilator
 
 GEOMETRIES = [
     *(board.geometry for board in BOARDS.values()),
@@ -22,6 +24,7 @@ GEOMETRIES = [
     Geometry(128, 8, bits=8),
     Geometry(32, 4, bits=16, activation_bits=3),
 ]
+JUNCTIONS = Geometry(16, 2, bits=4, image_slots=4, devices=5)
 NAMES = [*BOARDS, "16x1-k1", "128x8-k8", "32x4-k16"]
 
 
@@ -68,6 +71,7 @@ def test_every_bit_of_an_entry_is_seen(geometry):
 def test_probes_reach_the_ends_of_the_memories(geometry):
     probes = make_probes(geometry)
     assert probes[0].weight_base == probes[0].bias_base == 0
+    assert probes[0].model.outputs == (geometry.lanes,)
     size = ROW_ALIGN // geometry.banks
     assert geometry.weight_depth - probes[-1].weight_base - size < size
     groups = geometry.lanes // geometry.banks
@@ -109,6 +113,20 @@ def test_a_device_that_cannot_be_opened(tmp_path, capsys):
     assert not json.loads(out.read_text())["passed"]
     assert cli.main(["selftest", "golden:16x1"]) == 1
     assert "compared with itself" in capsys.readouterr().out
+
+
+def test_junctions():
+    """Their keys are replayed; with too few of them the steps that need them fail, and say why."""
+    with open_verilator(JUNCTIONS, say=lambda text: None, junctions=Junctions(5, seed=3)) as device:
+        report = selftest.selftest(device)
+    assert not report.failed, report
+    assert any("5 of 5 tunnel junctions work" in step.found for step in report.steps)
+    broken = Junctions(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (0, 0)})
+    with open_verilator(JUNCTIONS, say=lambda text: None, junctions=broken) as device:
+        report = selftest.selftest(device)
+    assert report.failed == ["key source", "key memory"]
+    for step in report.steps:
+        assert step.passed or "2 of 5 tunnel junctions work, 3 must; stuck: 0, 1, 3" in step.found
 
 
 class Silent:

@@ -48,7 +48,7 @@ def selftest(
         from synflip.selftest import Report, Step, selftest
 
     def say(step: Step) -> None:
-        typer.echo(printable(f"{step.name:15}{'pass' if step.passed else 'FAIL'}  {step.found}"))
+        typer.echo(f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}")
 
     try:
         with waiting(f"Opening {port}"):
