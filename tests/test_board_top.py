@@ -269,7 +269,6 @@ def build_with_defects(folder: Path) -> tuple[Path, Path]:
     return sources / LIBRARY, chosen
 
 
-@pytest.mark.skip(reason="with all its switches off, the patched gateware is not the plain one: to be mended")
 def test_defects_are_found(tmp_path, capsys):
     """Each makes the self-test fail in the step that must see it first; without one all pass."""
     board = find_board(SMALL)
