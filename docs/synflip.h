@@ -26,7 +26,7 @@
 #define SYNFLIP_REGION_SUMS 0x8000000u  /* R: 64-bit sum of logits, low half first */
 #define SYNFLIP_REGION_USED 0x9000000u  /* R: samples that the image took part in */
 #define SYNFLIP_REGION_LOG 0xa000000u  /* R: logits in the order in which they were made */
-#define SYNFLIP_REGION_KEYS 0xb000000u  /* R/W: W: the next keys of a run with the option HOST_KEYS, ascending; R, when no run is busy: the last two samples' keys, sample s in half s mod 2 */
+#define SYNFLIP_REGION_KEYS 0xb000000u  /* R/W: W: the next keys of a run with the option HOST_KEYS, ascending; R, when no run is busy: the last KEY_HALVES samples' keys, sample s in half s mod KEY_HALVES */
 #define SYNFLIP_REGION_DEVICES 0xc000000u  /* R: bit 0: its bits are used; 1: failed its repetition test; 2: failed its proportion test */
 #define SYNFLIP_REGION_RAW 0xd000000u  /* R: captured raw bits, 32 a word, the earliest in bit 0 */
 
@@ -47,37 +47,38 @@
 #define SYNFLIP_REG_MARGIN_DEPTH 0xdu  /* R, 24 bits: entries of the margin table */
 #define SYNFLIP_REG_LAYER_DEPTH 0xeu  /* R, 5 bits: entries of the layer table */
 #define SYNFLIP_REG_DEVICES 0xfu  /* R, 7 bits: tunnel junctions that make the keys; 0: an LFSR makes them */
-#define SYNFLIP_REG_CONTROL 0x10u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
+#define SYNFLIP_REG_KEY_HALVES 0x10u  /* R, 2 bits: network samples whose keys the key memory holds */
+#define SYNFLIP_REG_CONTROL 0x14u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
 #define SYNFLIP_CONTROL_START 0x1u
 #define SYNFLIP_CONTROL_ABORT 0x2u
 #define SYNFLIP_CONTROL_RETEST 0x4u
-#define SYNFLIP_REG_STATUS 0x11u  /* R, 2 bits: bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued */
+#define SYNFLIP_REG_STATUS 0x15u  /* R, 2 bits: bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued */
 #define SYNFLIP_STATUS_BUSY 0x1u
 #define SYNFLIP_STATUS_ALARM 0x2u
-#define SYNFLIP_REG_CYCLES_LOW 0x12u  /* R, 32 bits: cycles of the run, low half */
-#define SYNFLIP_REG_CYCLES_HIGH 0x13u  /* R, 32 bits: cycles of the run, high half */
-#define SYNFLIP_REG_LOGGED 0x14u  /* R, 24 bits: logits in the log */
-#define SYNFLIP_REG_LAYERS 0x18u  /* R/W, 4 bits: layers - 1 */
-#define SYNFLIP_REG_CLASSES 0x19u  /* R/W, 10 bits: classes - 1 */
-#define SYNFLIP_REG_CLASS_SHIFT 0x1au  /* R/W, 4 bits: log2 of the results an image takes */
-#define SYNFLIP_REG_IMAGES 0x1bu  /* R/W, 9 bits: images of the batch */
-#define SYNFLIP_REG_SAMPLES 0x1cu  /* R/W, 24 bits: network samples of the run */
-#define SYNFLIP_REG_INPUT_SHIFT 0x1du  /* R/W, 5 bits: log2 of the events an image's list of a bank may hold */
-#define SYNFLIP_REG_OPTIONS 0x1eu  /* R/W, 3 bits: bit 0: stop early by the margin table; bit 1: log the logits; bit 2: keys from the host */
+#define SYNFLIP_REG_CYCLES_LOW 0x16u  /* R, 32 bits: cycles of the run, low half */
+#define SYNFLIP_REG_CYCLES_HIGH 0x17u  /* R, 32 bits: cycles of the run, high half */
+#define SYNFLIP_REG_LOGGED 0x18u  /* R, 24 bits: logits in the log */
+#define SYNFLIP_REG_LAYERS 0x20u  /* R/W, 4 bits: layers - 1 */
+#define SYNFLIP_REG_CLASSES 0x21u  /* R/W, 10 bits: classes - 1 */
+#define SYNFLIP_REG_CLASS_SHIFT 0x22u  /* R/W, 4 bits: log2 of the results an image takes */
+#define SYNFLIP_REG_IMAGES 0x23u  /* R/W, 9 bits: images of the batch */
+#define SYNFLIP_REG_SAMPLES 0x24u  /* R/W, 24 bits: network samples of the run */
+#define SYNFLIP_REG_INPUT_SHIFT 0x25u  /* R/W, 5 bits: log2 of the events an image's list of a bank may hold */
+#define SYNFLIP_REG_OPTIONS 0x26u  /* R/W, 3 bits: bit 0: stop early by the margin table; bit 1: log the logits; bit 2: keys from the host */
 #define SYNFLIP_OPTIONS_EARLY 0x1u
 #define SYNFLIP_OPTIONS_LOG 0x2u
 #define SYNFLIP_OPTIONS_HOST_KEYS 0x4u
-#define SYNFLIP_REG_ACTIVATION_MAX 0x1fu  /* R/W, 8 bits: largest activation, 2**A - 1 of the model */
-#define SYNFLIP_REG_KEY_BLOCKS 0x20u  /* R/W, 24 bits: keys of a bank in one network sample */
-#define SYNFLIP_REG_FIRST_SLOT 0x21u  /* R/W, 8 bits: slot of the batch's first image */
-#define SYNFLIP_REG_REPETITION_CUTOFF 0x28u  /* R/W, 10 bits: equal raw bits in a row with which a junction fails */
-#define SYNFLIP_REG_PROPORTION_CUTOFF 0x29u  /* R/W, 11 bits: bits of 1024 equal to the first with which it fails */
-#define SYNFLIP_REG_FOLD 0x2au  /* R/W, 4 bits: raw bits XORed into one, at least 1 */
-#define SYNFLIP_REG_VON_NEUMANN 0x2bu  /* R/W, 1 bits: bit 0: of pairs of folded bits keep the first of unequal ones */
-#define SYNFLIP_REG_LEAST_DEVICES 0x2cu  /* R/W, 7 bits: alarm below this many working junctions */
-#define SYNFLIP_REG_CAPTURE 0x2du  /* R/W, 6 bits: junction whose raw bits are captured; a write starts a new capture */
-#define SYNFLIP_REG_CAPTURED 0x2eu  /* R, 24 bits: raw bits captured so far */
-#define SYNFLIP_REG_WORKING 0x2fu  /* R, 7 bits: junctions whose bits are used */
+#define SYNFLIP_REG_ACTIVATION_MAX 0x27u  /* R/W, 8 bits: largest activation, 2**A - 1 of the model */
+#define SYNFLIP_REG_KEY_BLOCKS 0x28u  /* R/W, 24 bits: keys of a bank in one network sample */
+#define SYNFLIP_REG_FIRST_SLOT 0x29u  /* R/W, 8 bits: slot of the batch's first image */
+#define SYNFLIP_REG_REPETITION_CUTOFF 0x30u  /* R/W, 10 bits: equal raw bits in a row with which a junction fails */
+#define SYNFLIP_REG_PROPORTION_CUTOFF 0x31u  /* R/W, 11 bits: bits of 1024 equal to the first with which it fails */
+#define SYNFLIP_REG_FOLD 0x32u  /* R/W, 4 bits: raw bits XORed into one, at least 1 */
+#define SYNFLIP_REG_VON_NEUMANN 0x33u  /* R/W, 1 bits: bit 0: of pairs of folded bits keep the first of unequal ones */
+#define SYNFLIP_REG_LEAST_DEVICES 0x34u  /* R/W, 7 bits: alarm below this many working junctions */
+#define SYNFLIP_REG_CAPTURE 0x35u  /* R/W, 6 bits: junction whose raw bits are captured; a write starts a new capture */
+#define SYNFLIP_REG_CAPTURED 0x36u  /* R, 24 bits: raw bits captured so far */
+#define SYNFLIP_REG_WORKING 0x37u  /* R, 7 bits: junctions whose bits are used */
 
 /* Words of a layer's entry */
 #define SYNFLIP_LAYER_WEIGHT_BASE 0x0u  /* first entry of the layer in every bank's weight memory */
