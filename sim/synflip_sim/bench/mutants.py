@@ -211,9 +211,8 @@ MUTANTS = [
         "events",
         "events.py",
         "self.short.eq(longest <= 1)",
-        "self.short.eq(longest == 0)",
-        "a list of one event is taken for a longer one",
-        PLAIN,
+        "self.short.eq(longest == 1)",
+        "an empty list is taken for one of several events",
     ),
     # The array.
     Mutant(
@@ -379,12 +378,12 @@ MUTANTS = [
         "one stage of the shift does nothing",
     ),
     Mutant(
-        "drain-shift-late",
+        "drain-chosen",
         "drain",
         "drain.py",
-        "shift_right(z[bank], z_tile.shift, bits)",
-        "shift_right(z[bank], tile.shift, bits)",
-        "a tile's last outputs are shifted as the next tile's",
+        "z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)",
+        "z.as_value().bit_select(Cat(Const(0, 5), lane), LOGIT_BITS)",
+        "a class gets its neighbour's logit",
     ),
     Mutant(
         "drain-above",
@@ -580,7 +579,7 @@ MUTANTS = [
         "sequencer.py",
         "ending.eq(self.short),",
         "ending.eq(0),",
-        "a list of one event is read twice for its second tile",
+        "a list of one event or none is read twice from its second tile on",
         PLAIN,
     ),
     Mutant(

@@ -99,7 +99,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
         offset = chance.choice((chance.randrange(last), last - 1, last, chance.getrandbits(OFFSET_BITS)))
         word = chance.choice((0, 1, 2, 3, chance.getrandbits(32)))
         accesses.append((chance.getrandbits(1), region << OFFSET_BITS | offset, word))
-        if chance.random() < 0.1:  # what a start needs
+        if chance.random() < 0.3:  # what a start needs
             slots = chance.randrange(geometry.image_slots + 2)
             accesses.append((1, REGISTERS["FIRST_SLOT"].offset, chance.choice((0, 0, 1, slots))))
             accesses += [(1, REGISTERS["IMAGES"].offset, slots), (1, REGISTERS["SAMPLES"].offset, slots & 1)]
