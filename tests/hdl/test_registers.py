@@ -35,6 +35,7 @@ GEOMETRY = Geometry(
     margin_depth=700,
     layer_depth=5,
     devices=9,
+    key_halves=1,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -309,6 +310,7 @@ def test_registers_that_say_what_the_hardware_is():
         "MARGIN_DEPTH": 700,
         "LAYER_DEPTH": 5,
         "DEVICES": 9,
+        "KEY_HALVES": 1,
     }
 
 

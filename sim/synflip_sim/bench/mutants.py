@@ -374,8 +374,8 @@ MUTANTS = [
         "drain",
         "drain.py",
         "Mux(shift[stage], value[1 << stage :], value)",
-        "Mux(shift[stage] & (stage != 2), value[1 << stage :], value)",
-        "one stage of the shift does nothing",
+        "Mux(shift[stage] & (stage != 0), value[1 << stage :], value)",
+        "the last stage of the shift does nothing",
     ),
     Mutant(
         "drain-chosen",
