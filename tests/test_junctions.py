@@ -19,6 +19,7 @@ from synflip_sim.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
 LFSR = Geometry(16, 2, bits=4, image_slots=4)
+HALF = replace(LFSR, key_halves=1)
 
 
 def network(rng, sizes=(20, 24, 5)):
@@ -106,7 +107,7 @@ def test_random_hardware_is_verified_exactly():
             device.transport.write(2 << 24, np.zeros(1, np.uint32))  # seeds: there is no LFSR
 
 
-@pytest.mark.parametrize("geometry", [GEOMETRY, LFSR], ids=["mtj", "lfsr"])
+@pytest.mark.parametrize("geometry", [GEOMETRY, LFSR, HALF], ids=["mtj", "lfsr", "half"])
 def test_the_host_can_bring_the_keys(geometry):
     rng = np.random.default_rng(1)
     model, pixels = network(rng), images(rng, 11)
@@ -126,12 +127,13 @@ def test_the_host_can_bring_the_keys(geometry):
             device.infer(pixels, 6, 0, keys=keys)
 
 
-def test_kept_keys_of_the_lfsr_are_the_contract_s():
+@pytest.mark.parametrize("geometry", [LFSR, HALF], ids=["lfsr", "half"])
+def test_kept_keys_of_the_lfsr_are_the_contract_s(geometry):
     rng = np.random.default_rng(2)
     model, pixels = network(rng), images(rng, 3)
-    golden = Golden(LFSR)
+    golden = Golden(geometry)
     golden.load(model)
-    with open_verilator(LFSR, say=lambda text: None) as device:
+    with open_verilator(geometry, say=lambda text: None) as device:
         device.load(model)
         have = device.infer(pixels, 5, 99, logits=True, keep_keys=True)
         with pytest.raises(BusError, match="refused a read"):
@@ -141,6 +143,7 @@ def test_kept_keys_of_the_lfsr_are_the_contract_s():
     want = golden.infer(pixels, 5, 99, logits=True, keep_keys=True)
     np.testing.assert_array_equal(have.keys, want.keys)
     same(have, want)
+    assert have.cycles == want.cycles
 
 
 def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():

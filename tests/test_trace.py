@@ -124,10 +124,8 @@ def test_nothing_collides(case, trace):
             halves[int(fill["half"]), int(fill["block"])] = fill["keys"]
             fill = next(fills, None)
         block = offsets[event["layer"]] + event["row"] // case.geometry.banks
-        assert (
-            halves[int(event["sample"]) % trace.geometry.key_halves, int(block)][event["bank"]]
-            == event["key"]
-        )
+        half = int(event["sample"]) % case.geometry.key_halves
+        assert halves[half, int(block)][event["bank"]] == event["key"]
 
 
 def test_cases_reach_what_the_benches_are_for():

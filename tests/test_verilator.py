@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,9 +26,10 @@ GEOMETRIES = [
     Geometry(16, 1, bits=16, activation_bits=5, image_slots=3, log_depth=50, margin_depth=9),
     Geometry(48, 4, bits=3, image_slots=5, result_depth=1024, log_depth=1024),
     Geometry(32, 2, bits=1, image_slots=1),
+    Geometry(16, 2, bits=2, activation_bits=4, image_slots=4, key_halves=1),
     Geometry(64, 8, bits=4),
 ]
-NAMES = [f"{item.name}-k{item.bits}" for item in GEOMETRIES]
+NAMES = [f"{item.name}-k{item.bits}-{item.key_halves}" for item in GEOMETRIES]
 
 
 @pytest.fixture(scope="module", params=GEOMETRIES, ids=NAMES)
@@ -104,6 +106,20 @@ def test_full_batches_take_turns(device):
     model = network((20, 30, 5), 1, 4, rng)
     result = check(device, model, images(2 * device.geometry.image_slots, model, rng), 7, 1, logits=False)
     assert (result.votes.sum(1) == 7).all()
+
+
+def test_keys_of_one_half_are_waited_for():
+    """With two halves a sample's keys are filled in while another's are read, with one afterwards."""
+    rng = np.random.default_rng(11)
+    model = network((120, 4), 2, 4, rng)
+    pixels = images(2, model, rng)
+    cycles = {}
+    for halves in (1, 2):
+        with open_verilator(replace(GEOMETRIES[-2], key_halves=halves), say=lambda text: None) as device:
+            cycles[halves] = check(device, model, pixels, 6, 11).cycles
+    fill = 120 // GEOMETRIES[-2].banks
+    assert 6 * fill < cycles[2] < 8 * fill
+    assert 6 * (fill + 20) < cycles[1]
 
 
 def test_the_engine_hardly_waits_for_the_host(flagship):

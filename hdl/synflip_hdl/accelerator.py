@@ -4,7 +4,15 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import IMAGE_WORD_BITS, OPTION_EARLY, OPTION_HOST_KEYS, OPTION_LOG, Region
+from synflip.spec.memory_map import (
+    CONTROL_START,
+    IMAGE_WORD_BITS,
+    OPTION_EARLY,
+    OPTION_HOST_KEYS,
+    OPTION_LOG,
+    Region,
+    register,
+)
 
 from synflip_hdl.array import Array
 from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
@@ -26,7 +34,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     request, response: streams of bus requests and their answers, see ``registers.Registers``.
-    busy: a run is under way. run_slots: its images' slots, the first and one past the last.
+    busy: a run is under way. run_slots: its images' slots, the first and one past the last. starting: a start
+        is, from the cycle after its request was taken until it is refused or the run is busy.
     logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
     raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
@@ -37,6 +46,7 @@ class Accelerator(wiring.Component):
             "request": In(stream.Signature(REQUEST)),
             "response": Out(stream.Signature(RESPONSE)),
             "busy": Out(1),
+            "starting": Out(1),
             "run_slots": Out(RUN_SLOTS),
             "logit_valid": Out(1),
             "logit": Out(WATCHED_LOGIT),
@@ -72,6 +82,14 @@ class Accelerator(wiring.Component):
         m.submodules.stage = stage = Stage(REQUEST)
         wiring.connect(m, wiring.flipped(self.request), stage.input)
         wiring.connect(m, stage.output, registers.request)
+        # Told apart in front of the stage: behind it comes the registers' own decoder.
+        request = self.request.payload
+        asked = request.write & (request.address == register("CONTROL"))
+        asked &= (request.data & CONTROL_START) != 0
+        staged = Signal()
+        with m.If(stage.input.ready):
+            m.d.sync += staged.eq(self.request.valid & asked)
+        m.d.comb += self.starting.eq(staged | registers.start)
         wiring.connect(m, registers.response, wiring.flipped(self.response))
         self._connect_source(m, registers, keys)
 

@@ -115,7 +115,7 @@ class AxiTop(wiring.Component):
             sink.words.payload.last.eq(self.s_axis_tlast),
             sink.words.valid.eq(self.s_axis_tvalid),
             self.s_axis_tready.eq(sink.words.ready),
-            sink.run.eq(accelerator.busy),
+            sink.run.eq(accelerator.busy | accelerator.starting),
             sink.run_slots.eq(accelerator.run_slots),
             source.logit_valid.eq(accelerator.logit_valid),
             source.logit.eq(accelerator.logit),

@@ -28,8 +28,8 @@ class AxiLite(wiring.Component):
     an answer's turn. A request goes out only when there is a place for its answer. No output depends on an
     input of the same cycle.
 
-    Latency from the request's handshake (both, for a write) to its answer, if nobody else asks: 3 cycles for
-    a write, 4 for a read. Throughput a write a cycle, a read every two.
+    Latency from the request's handshake (both, for a write) to its answer, if nobody else asks: 4 cycles for
+    a write, 6 for a read. Throughput a write a cycle, a read every three.
 
     Members
     -------

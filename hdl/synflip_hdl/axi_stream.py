@@ -27,6 +27,7 @@ class StreamSink(wiring.Component):
     Members
     -------
     words: the stream. bus: to the arbiter. run, run_slots: a run is busy, with images in these slots.
+        A start counts from the cycle after its request was taken: what comes behind must not be early.
     busy: a packet was begun, or a word was not answered yet. refused: strobe, a word was.
     """
 

@@ -175,7 +175,9 @@ class Golden(Device):
             return lfsr.keys(seed, first * self._rows, (past - first) * self._rows).reshape(-1, self._rows)
 
         try:
-            runs: Plan | None = plan(model, self.geometry, len(x), samples, limits is not None, logits)
+            runs: Plan | None = plan(
+                model, self.geometry, len(x), samples, limits is not None, logits, keep_keys
+            )
         except SynflipError:
             runs = None
         count, classes = len(x), len(model.classes)

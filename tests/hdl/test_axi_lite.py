@@ -7,7 +7,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import MAGIC, register
 from synflip_hdl.arbiter import Arbiter
 from synflip_hdl.axi_lite import AxiLite
-from synflip_hdl.registers import Registers
+from synflip_hdl.registers import REQUEST, Registers
+from synflip_hdl.stage import Stage
 
 from .helpers import simulate
 
@@ -15,7 +16,7 @@ PLACE = 4 * register("KEY_BLOCKS")
 
 
 class Dut(wiring.Elaboratable):
-    """AXI4-Lite, arbiter and registers, with every master's side tied off but one's."""
+    """AXI4-Lite, arbiter, stage and registers, with every master's side tied off but one's."""
 
     def __init__(self):
         self.lite, self.registers = AxiLite(), Registers(Geometry(16, 1))
@@ -26,7 +27,9 @@ class Dut(wiring.Elaboratable):
         m.submodules.arbiter = arbiter = Arbiter(2)
         wiring.connect(m, self.lite.writes, arbiter.masters[0])
         wiring.connect(m, self.lite.reads, arbiter.masters[1])
-        wiring.connect(m, arbiter.request, self.registers.request)
+        m.submodules.stage = stage = Stage(REQUEST)  # as in the accelerator
+        wiring.connect(m, arbiter.request, stage.input)
+        wiring.connect(m, stage.output, self.registers.request)
         wiring.connect(m, self.registers.response, arbiter.response)
         return m
 
@@ -37,7 +40,7 @@ def taken(ctx, port):
 
 @pytest.mark.parametrize("late", [-7, -1, 0, 1, 7])
 def test_write_latency(late):
-    """The answer comes 3 cycles after the later of address and data, whichever that is."""
+    """The answer comes 4 cycles after the later of address and data, whichever that is."""
     dut = Dut()
     lite = dut.lite
 
@@ -56,7 +59,7 @@ def test_write_latency(late):
                 at.setdefault("b", cycle)
             ctx.set(lite.b.ready, cycle > 18)
             await ctx.tick()
-        assert at["b"] == max(at["aw"], at["w"]) + 3
+        assert at["b"] == max(at["aw"], at["w"]) + 4
         assert ctx.get(dut.registers.settings["KEY_BLOCKS"]) == 77
 
     simulate(dut, bench)
@@ -71,7 +74,7 @@ def test_read_latency():
         ctx.set(lite.ar.payload, 4 * register("MAGIC"))
         await ctx.tick()
         ctx.set(lite.ar.valid, 0)
-        for _ in range(4):
+        for _ in range(5):  # the answer comes 6 cycles after the request
             assert not ctx.get(lite.r.valid)
             await ctx.tick()
         for _ in range(3):
@@ -104,10 +107,10 @@ def count_answers(dut, cycles, read=True, write=True, read_ready=True, write_rea
 
 
 def test_rates():
-    """A write a cycle, a read every three; together as many of each."""
-    assert count_answers(Dut(), 103, read=False) == (0, 100)
-    assert count_answers(Dut(), 155, write=False) == (50, 0)
-    reads, writes = count_answers(Dut(), 404)
+    """A write a cycle, a read every three; together one of each every four."""
+    assert count_answers(Dut(), 104, read=False) == (0, 100)
+    assert count_answers(Dut(), 156, write=False) == (50, 0)
+    reads, writes = count_answers(Dut(), 405)
     assert abs(reads - writes) <= 1 and reads >= 99
 
 

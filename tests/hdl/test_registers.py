@@ -36,6 +36,7 @@ GEOMETRY = Geometry(
     layer_depth=5,
     devices=9,
     sample_bits=20,
+    key_halves=1,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (

@@ -212,8 +212,7 @@ MUTANTS = [
         "events.py",
         "self.short.eq(longest <= 1)",
         "self.short.eq(longest == 1)",
-        "an empty list is taken for one with two events",
-        PLAIN,
+        "an empty list is taken for one of several events",
     ),
     # The array.
     Mutant(
@@ -375,8 +374,16 @@ MUTANTS = [
         "drain",
         "drain.py",
         "Mux(shift[stage], value[1 << stage :], value)",
-        "Mux(shift[stage], value[2 << stage :], value)",
-        "every stage shifts twice as far",
+        "Mux(shift[stage] & (stage != 0), value[1 << stage :], value)",
+        "the last stage of the shift does nothing",
+    ),
+    Mutant(
+        "drain-chosen",
+        "drain",
+        "drain.py",
+        "z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)",
+        "z.as_value().bit_select(Cat(Const(0, 5), lane), LOGIT_BITS)",
+        "a class gets its neighbour's logit",
     ),
     Mutant(
         "drain-above",
@@ -572,7 +579,7 @@ MUTANTS = [
         "sequencer.py",
         "ending.eq(self.short),",
         "ending.eq(0),",
-        "a list of one event is read twice for its second tile",
+        "a list of one event or none is read twice from its second tile on",
         PLAIN,
     ),
     Mutant(
