@@ -8,17 +8,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.coins import probability_word
+from synflip.spec.features import Features
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 
 if TYPE_CHECKING:
+    from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
 
 _INT32 = np.iinfo(np.int32)
 
 
 def compile_network(
-    network: "SynapticNetwork",
+    network: "SynapticNetwork | FeatureNetwork",
     classes: Sequence[str],
     input_max: int,
     source: Mapping[str, Any] | None = None,
@@ -28,6 +30,12 @@ def compile_network(
     classes: a name for each logit. input_max: the largest pixel. source: where the network came from, JSON
     values; ``logit_scale``, the divisor of the logits in the softmax, is added to it. Raises SynflipError.
     """
+    from synflip.features import FeatureNetwork
+
+    features = None
+    if isinstance(network, FeatureNetwork):
+        features, network = network.features(), network.head
+        input_max = (1 << network.activation_bits) - 1
     weights, biases = [], []
     for layer in network.linear:
         weights.append(layer.weight.detach().numpy())
@@ -41,6 +49,7 @@ def compile_network(
         classes,
         input_max,
         {**(source or {}), "logit_scale": network.temperature.item()},
+        features,
     )
 
 
@@ -53,13 +62,14 @@ def compile_layers(
     classes: Sequence[str],
     input_max: int,
     source: Mapping[str, Any] | None = None,
+    features: Features | None = None,
 ) -> CompiledModel:
     """The compiled model of plain arrays.
 
     weights: a float [J, I] for each layer, in [-1, 1], made the nearest value that ``bits`` can write (see
     ``synflip.spec.coins.probability_word``). biases: [J] for each layer, rounded to the nearest integer.
-    shifts: r of each hidden layer. Raises SynflipError, with the layer and the number, for what cannot be run
-    exactly.
+    shifts: r of each hidden layer. features: what makes the images of pixels, if they are not pixels. Raises
+    SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")
@@ -77,6 +87,7 @@ def compile_layers(
         classes=tuple(classes),
         input_max=input_max,
         source=dict(source or {}),
+        features=features,
     )
 
 

@@ -1,7 +1,11 @@
-"""Reading and writing compiled models (``*.safetensors``). Files are not trusted: no pickle, sizes first."""
+"""Reading and writing compiled models (``*.safetensors``). Files are not trusted: no pickle, sizes first.
+
+A model of features has the network that makes them beside it: ``m.features.pt2`` beside ``m.safetensors``.
+"""
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +21,50 @@ _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``; the same model gives the same bytes. A half-written file replaces nothing."""
+    """Write ``model``, and its extractor of features beside it if it has one; the same model gives the same
+    bytes. A half-written file replaces nothing. Raises SynflipError."""
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors().items()}
-    partial = path.with_name(path.name + ".partial")
+    files = {path: to_bytes(tensors, metadata=model.metadata())}
+    if model.features is not None and model.features.extractor is not None:
+        files = {features_path(path): model.features.extractor.content, **files}
+    partials = {file.with_name(file.name + ".partial"): file for file in files}
     try:
-        partial.write_bytes(to_bytes(tensors, metadata=model.metadata()))
-        partial.replace(path)
+        for partial, file in partials.items():
+            partial.write_bytes(files[file])
+        for partial, file in partials.items():
+            partial.replace(file)
     except OSError as error:
         raise SynflipError(f"cannot write {path}: {error.strerror}") from None
 
 
+def features_path(path: str | Path) -> Path:
+    """Where the extractor of the model at ``path`` lies: ``m.features.pt2`` beside ``m.safetensors``."""
+    return Path(path).with_suffix(".features.pt2")
+
+
 def load(path: str | Path) -> CompiledModel:
-    """Read a compiled model. Raises SynflipError, naming the file and what is wrong with it."""
+    """Read a compiled model, and its extractor of features if it is there. Raises SynflipError, naming the
+    file and what is wrong with it."""
     path = Path(path)
     try:
         _check_header(path)
-        return _read(path)
+        model = _read(path)
+        if model.features is None or not features_path(path).exists():
+            return model
+        from synflip.features import load_extractor
+
+        extractor = load_extractor(features_path(path), model.features.sha256)
+        return replace(model, features=replace(model.features, extractor=extractor))
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror}") from None
     except SynflipError as error:
-        raise SynflipError(f"{path}: {_one_line(str(error))}") from None
+        raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Names in a file that is not trusted may break lines, move the cursor or go on for a megabyte."""
     text = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
     return "".join(

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from synflip.data import Dataset
 from synflip.errors import SynflipError
+from synflip.features import FeatureNetwork
 from synflip.nn import SynapticNetwork
 
 BATCH = 128
@@ -21,6 +22,7 @@ RATE = 0.02
 FLOAT_RATE = 0.002  # weights of an ordinary network are a tenth as large
 SMALL_BATCH = 32
 SMALL = 10_000  # images; below it, smaller batches and more epochs
+TEST_BATCH = 1000
 WARM_UP = 0.3  # share of the steps in which the rate rises
 
 
@@ -58,19 +60,41 @@ def train(
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
     hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: shift every training image by up to one pixel each way. The same seed gives the same network on
-    the same kind of machine. Raises SynflipError for sizes that no accelerator runs.
+    augment: see ``augmented``. The same seed gives the same network on the same kind of machine. Raises
+    SynflipError for sizes that no accelerator runs.
     """
-    epochs = _epochs(dataset, epochs)
+    epochs = checked_epochs(dataset, epochs)
     network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed)
     generator = torch.Generator().manual_seed(seed)
+
+    images = activations(dataset.train_images, dataset.input_max, activation_bits)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress)
+    return network
+
+
+def fit_coins(
+    network: SynapticNetwork | FeatureNetwork,
+    dataset: Dataset,
+    images: NDArray[np.uint8],
+    epochs: int,
+    rate: float,
+    generator: torch.Generator,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Train a network in place, on ``images`` [N, I] in place of the training images; leaves it in evaluation
+    mode. rate: the highest of the coins; an extractor of features has FLOAT_RATE."""
 
     def loss(x: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(network(x, generator) / network.temperature, labels)
 
-    images = activations(dataset.train_images, dataset.input_max, activation_bits)
-    _fit(network, loss, dataset, images, epochs, RATE, generator, augment, progress, after_step=network.clamp)
-    return network.eval()
+    if isinstance(network, SynapticNetwork):
+        groups = [(list(network.parameters()), rate)]
+    else:
+        groups = [(list(network.head.parameters()), rate), (list(network.extractor.parameters()), FLOAT_RATE)]
+    network.train()
+    _fit(groups, loss, dataset, images, epochs, generator, augment, progress, after_step=network.clamp)
+    network.eval()
 
 
 def float_baseline(
@@ -82,7 +106,6 @@ def float_baseline(
     progress: Progress | None = None,
 ) -> float:
     """Test accuracy, 0..1, of an ordinary ReLU network of the same shape, trained the same way."""
-    epochs = _epochs(dataset, epochs)
     sizes = _sizes(dataset, hidden)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,15 +113,40 @@ def float_baseline(
         for inputs, outputs in pairwise(sizes):
             modules += [nn.Linear(inputs, outputs), nn.ReLU()]
     network = nn.Sequential(*modules[:-1])
+    fit_float(network, dataset, epochs, seed, augment, progress)
+    return float_accuracy(network, dataset)
+
+
+def fit_float(
+    network: nn.Module,
+    dataset: Dataset,
+    epochs: int | None = None,
+    seed: int = 0,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Train an ordinary network in place; it takes float32 [N, I] in 0..1. Leaves it in evaluation mode."""
+    epochs = checked_epochs(dataset, epochs)
     generator = torch.Generator().manual_seed(seed)
 
     def loss(x: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(network(x / dataset.input_max), labels)
 
-    _fit(network, loss, dataset, dataset.train_images, epochs, FLOAT_RATE, generator, augment, progress)
-    with torch.no_grad():
-        logits = network(torch.from_numpy(dataset.test_images).float() / dataset.input_max)
-    return float((logits.argmax(1).numpy() == dataset.test_labels).mean())
+    network.train()
+    groups = [(list(network.parameters()), FLOAT_RATE)]
+    _fit(groups, loss, dataset, dataset.train_images, epochs, generator, augment, progress)
+    network.eval()
+
+
+def float_accuracy(network: nn.Module, dataset: Dataset) -> float:
+    """Test accuracy, 0..1, of an ordinary network in evaluation mode that takes float32 [N, I] in 0..1."""
+    right = 0
+    with torch.no_grad(), one_thread():
+        for start in range(0, len(dataset.test_labels), TEST_BATCH):
+            part = slice(start, start + TEST_BATCH)
+            logits = network(torch.from_numpy(dataset.test_images[part]).float() / dataset.input_max)
+            right += int((logits.argmax(1).numpy() == dataset.test_labels[part]).sum())
+    return right / len(dataset.test_labels)
 
 
 def activations(pixels: NDArray[np.uint8], input_max: int, activation_bits: int) -> NDArray[np.uint8]:
@@ -119,29 +167,30 @@ def one_cycle(fraction: float) -> float:
 
 
 def _fit(
-    network: nn.Module,
+    groups: Sequence[tuple[list[nn.Parameter], float]],
     loss: Callable[[Tensor, Tensor], Tensor],
     dataset: Dataset,
     images: NDArray[np.uint8],
     epochs: int,
-    rate: float,
     generator: torch.Generator,
     augment: bool,
     progress: Progress | None,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    """Minimise ``loss(activations, labels)`` over shuffled batches."""
+    """Minimise ``loss(images, labels)`` over shuffled batches. groups: parameters and their highest rates."""
     count = len(images)
     batch = BATCH if count >= SMALL else SMALL_BATCH
     steps = epochs * math.ceil(count / batch)
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
-    network.train()
+    optimiser = torch.optim.Adam(
+        [{"params": parameters, "lr": rate} for parameters, rate in groups], fused=True
+    )
     step = 0
-    with _one_thread():
+    with one_thread():
         for epoch in range(epochs):
             for x, labels in _batches(dataset, images, batch, generator, augment):
-                now = rate * one_cycle(step / steps)
-                optimiser.param_groups[0]["lr"] = now
+                share = one_cycle(step / steps)
+                for group, (_, rate) in zip(optimiser.param_groups, groups, strict=True):
+                    group["lr"] = rate * share
                 optimiser.zero_grad()
                 value = loss(x, labels)
                 value.backward()
@@ -150,11 +199,11 @@ def _fit(
                     after_step()
                 step += 1
                 if progress:
-                    progress(Step(step, steps, epoch + 1, epochs, value.item(), now))
+                    progress(Step(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Train on one torch thread, so that the bytes do not depend on how many there are.
 
     Two are at best 1.6 times as fast, but on a busy machine their barriers make a step 40 times as slow.
@@ -174,20 +223,32 @@ def _batches(
     x, labels = torch.from_numpy(images), torch.from_numpy(dataset.train_labels)
     for chosen in torch.randperm(len(x), generator=generator).split(batch):
         part = x[chosen]
-        yield (_shifted(part, dataset.shape, generator) if augment else part).float(), labels[chosen]
+        yield (augmented(part, dataset.shape, generator) if augment else part).float(), labels[chosen]
 
 
-def _shifted(images: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Images [N, I], each moved by -1, 0 or 1 pixels down and right; what moves in is 0."""
-    height, width = shape
-    padded = torch.zeros(len(images), height + 2, width + 2, dtype=images.dtype)
-    padded[:, 1:-1, 1:-1] = images.view(-1, height, width)
-    down, right = torch.randint(3, (2, len(images), 1, 1), generator=generator)
+def augmented(images: Tensor, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Images [N, I] of ``shape`` [H, W], each moved by up to one pixel down and right; or of [C, H, W], half
+    of them mirrored left to right, then moved by up to four. What moves in is 0."""
+    if len(shape) == 2:
+        return _shifted(images, shape, generator, reach=1)
+    mirrored = torch.randint(2, (len(images), 1, 1, 1), generator=generator, dtype=torch.bool)
+    pictures = images.view(-1, *shape)
+    pictures = torch.where(mirrored, pictures.flip(-1), pictures)
+    return _shifted(pictures.reshape(len(images), -1), shape, generator, reach=4)
+
+
+def _shifted(images: Tensor, shape: Sequence[int], generator: torch.Generator, reach: int = 1) -> Tensor:
+    """Images [N, I], each moved by -reach..reach pixels down and right; what moves in is 0."""
+    height, width = shape[-2:]
+    padded = nn.functional.pad(images.view(len(images), -1, height, width), (reach,) * 4)
+    down, right = torch.randint(2 * reach + 1, (2, len(images), 1, 1), generator=generator)
     rows, columns = torch.arange(height).view(1, -1, 1) + down, torch.arange(width).view(1, 1, -1) + right
-    return padded[torch.arange(len(images)).view(-1, 1, 1), rows, columns].reshape(len(images), -1)
+    picked = padded[torch.arange(len(images)).view(-1, 1, 1), :, rows, columns]  # [N, H, W, C]
+    return picked.movedim(3, 1).reshape(len(images), -1)
 
 
-def _epochs(dataset: Dataset, epochs: int | None) -> int:
+def checked_epochs(dataset: Dataset, epochs: int | None) -> int:
+    """``epochs``, or as many as are worth it. Raises SynflipError if there are none."""
     epochs = default_epochs(dataset) if epochs is None else epochs
     if epochs < 1:
         raise SynflipError(f"epochs must be at least 1, not {epochs}")

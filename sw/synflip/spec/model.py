@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.coins import threshold
+from synflip.spec.features import Features
 from synflip.spec.sizes import (
     ACCUMULATOR_BITS,
     LOGIT_BITS,
@@ -58,7 +59,7 @@ class CompiledModel:
 
     bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
     input_max: the pixel value that becomes the largest activation (see ``activations``). source: where it
-        came from.
+        came from. features: what makes the images of pixels; None if they are the pixels.
     """
 
     layers: tuple[Layer, ...]
@@ -68,6 +69,7 @@ class CompiledModel:
     classes: tuple[str, ...]
     input_max: int
     source: Mapping[str, Any] = field(default_factory=dict)
+    features: Features | None = None
 
     def __post_init__(self) -> None:
         check(self)
@@ -102,20 +104,23 @@ class CompiledModel:
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,
-        rounded."""
-        if pixels.ndim != 2 or pixels.shape[1] != self.layers[0].rows:
-            raise SynflipError(
-                f"images have shape {list(pixels.shape)}; "
-                f"this model ({self.shape}) wants [N, {self.layers[0].rows}]"
+        rounded.
+
+        A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
+        are taken for features. Raises SynflipError.
+        """
+        rows, features = self.layers[0].rows, self.features
+        if features is not None and pixels.ndim == 2 and pixels.shape[1] == features.pixels:
+            _check_pixels(pixels, features.input_max)
+            return features.rows(pixels, rows, self.activation_max)
+        if pixels.ndim != 2 or pixels.shape[1] != rows:
+            wanted = (
+                f"[N, {rows}]" if features is None else f"[N, {features.pixels}], or features [N, {rows}]"
             )
-        if not np.issubdtype(pixels.dtype, np.integer):
-            raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
-        if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > self.input_max):
-            where = np.argwhere((pixels < 0) | (pixels > self.input_max))[0]
             raise SynflipError(
-                f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; "
-                f"this model takes 0..{self.input_max}"
+                f"images have shape {list(pixels.shape)}; this model ({self.shape}) wants {wanted}"
             )
+        _check_pixels(pixels, self.input_max)
         scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (
             2 * self.input_max
         )
@@ -133,6 +138,7 @@ class CompiledModel:
                     "classes": list(self.classes),
                     "input": {"max": self.input_max},
                     "source": dict(self.source),
+                    **({} if self.features is None else {"features": self.features.metadata()}),
                 },
                 sort_keys=True,
             )
@@ -146,12 +152,26 @@ class CompiledModel:
         return out
 
 
+def _check_pixels(pixels: NDArray[np.integer], largest: int) -> None:
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
+    if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > largest):
+        where = np.argwhere((pixels < 0) | (pixels > largest))[0]
+        raise SynflipError(
+            f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; this model takes 0..{largest}"
+        )
+
+
 def check(model: CompiledModel) -> None:
     """Refuse a model that cannot be run exactly, naming the layer and the number. Raises SynflipError."""
     _in_range("k, the probability bits,", model.bits, 1, MAX_BITS)
     _in_range("a, the activation bits,", model.activation_bits, 1, MAX_ACTIVATION_BITS)
     _in_range("the number of layers", len(model.layers), 1, MAX_LAYERS)
     _in_range("the largest pixel of `input`", model.input_max, 1, 65535)
+    if model.features is not None and model.input_max != model.activation_max:
+        raise SynflipError(
+            f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
+        )
     if len(model.shifts) != len(model.layers) - 1:
         raise SynflipError(
             f"{len(model.shifts)} shifts for {len(model.layers)} layers; every hidden layer needs one"
@@ -269,4 +289,5 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         classes=tuple(str(name) for name in classes),
         input_max=image.get("max", (1 << activation_bits) - 1),
         source=source if isinstance(source, dict) else {"text": str(source)},
+        features=Features.from_metadata(header["features"]) if "features" in header else None,
     )

@@ -1,0 +1,199 @@
+"""Features: a network in front of the coins that is not sampled. It makes the accelerator's rows."""
+
+import copy
+import hashlib
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from synflip import pt2
+from synflip.errors import SynflipError
+from synflip.nn import SynapticNetwork
+from synflip.spec.features import BLOCK, MAX_LOG2_STEP, Features
+
+_PERCENTILE = 99.9  # of the features above 0: fewer than one in a thousand of them is cut off
+_FOR_PEOPLE = ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack", "from_node")
+
+
+class Extractor:
+    """An extractor's file, run in float64: on another machine that adds in another order, a feature is hardly
+    ever close enough to the edge of a step to fall on the other side.
+
+    content: the bytes of a ``.pt2`` file, parsed when it is first called.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self._program: pt2.Program | None = None
+
+    def __call__(self, images: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Features [N, F] of images [N, C, H, W]. Raises SynflipError for a file that does not make them."""
+        if self._program is None:
+            program = pt2.parse(self.content)
+            pt2.output_shape(program, images.shape)  # nothing too large is computed
+            self._program = program.double().eval()
+        with torch.no_grad():
+            result: NDArray[np.float64] = self._program(torch.from_numpy(images.astype(np.float64))).numpy()
+        return result
+
+
+def load_extractor(path: str | Path, sha256: str) -> Extractor:
+    """The extractor at ``path``. Raises SynflipError if its SHA-256 is another one."""
+    content = pt2.read(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise SynflipError(
+            f"{path} is not this model's: its SHA-256 is {digest}, not {sha256}; "
+            "get the one that came with the model, or take it away to give features"
+        )
+    return Extractor(content)
+
+
+class Normalise(nn.Module):
+    """Pixels [N, C, H, W] to (pixel * scale - mean) / std; mean, std: one number, or one for each channel."""
+
+    def __init__(
+        self, scale: float, mean: float | Sequence[float], std: float | Sequence[float], channels: int
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        for name, value in (("mean", mean), ("std", std)):
+            self.register_buffer(
+                name, torch.from_numpy(per_channel(name, value, channels)).float().view(-1, 1, 1)
+            )
+
+    mean: Tensor
+    std: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return (x * self.scale - self.mean) / self.std
+
+
+def per_channel(name: str, value: float | Sequence[float], channels: int) -> NDArray[np.float64]:
+    """``mean`` or ``std`` as float64 [channels]. Raises SynflipError."""
+    try:
+        values = np.array(value, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise SynflipError(f"{name} is {value!r}, not a number or one for each channel") from None
+    if len(values) not in (1, channels):
+        raise SynflipError(f"{name} has {len(values)} numbers; the images have {channels} channels")
+    if not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+        raise SynflipError(f"{name} is {value!r}, not {'positive' if name == 'std' else 'finite'}")
+    return np.broadcast_to(values, (channels,)).copy()
+
+
+class FeatureNetwork(nn.Module):
+    """An extractor and a network of coins that takes its features: pixels [N, I] in 0..input_max to logits.
+
+    extractor: float32 [N, C, H, W], pixels as they are, to [N, F] or what flattens to it; normalisation is
+    part of it. shape: of an image, [H, W] or [C, H, W]. log2_step: of the steps that features are counted in.
+    """
+
+    def __init__(
+        self,
+        extractor: nn.Module,
+        head: SynapticNetwork,
+        shape: Sequence[int],
+        input_max: int,
+        log2_step: int,
+    ) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.head = head
+        self.shape = image_shape(shape)
+        self.input_max = input_max
+        self.log2_step = log2_step
+
+    @property
+    def temperature(self) -> Tensor:
+        """That of the head."""
+        return self.head.temperature
+
+    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Logits [N, C] of pixels [N, I], as the head's in training and evaluation. Rounding to steps is
+        passed through in the backward pass."""
+        features = self.extractor(x.view(-1, *self.shape)).flatten(1) * 2.0**-self.log2_step
+        steps = features + ((features + 0.5).floor() - features).detach()
+        return self.head(steps.clamp(0, (1 << self.head.activation_bits) - 1), generator)
+
+    def clamp(self) -> None:
+        """Bring the coins' weights back into [-1, 1]; to be called after each step."""
+        self.head.clamp()
+
+    def features(self) -> Features:
+        """The extractor as a file, and how its features are counted. Raises SynflipError."""
+        content = export(self.extractor, self.shape)
+        digest = hashlib.sha256(content).hexdigest()
+        return Features(digest, self.shape, self.input_max, self.log2_step, Extractor(content))
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """[H, W] or [C, H, W] as C, H, W."""
+    channels, height, width = shape if len(shape) == 3 else (1, *shape)
+    return channels, height, width
+
+
+def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
+    """The ``.pt2`` file of an extractor of images of ``shape``: the same module, the same bytes.
+
+    Raises SynflipError for a module that torch.export cannot follow, or with an operation that ``pt2`` does
+    not have.
+    """
+    network = nn.Sequential(copy.deepcopy(extractor).cpu().float(), nn.Flatten()).eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of torch, about torch
+            program = torch.export.export(
+                network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)
+            )
+            for node in program.graph.nodes:  # file names of this machine
+                for key in _FOR_PEOPLE:
+                    node.meta.pop(key, None)
+            program._example_inputs = None  # would be pickled
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+    except Exception as error:  # whatever the module raises
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SynflipError(
+            f"the features cannot be exported for images [N, {', '.join(map(str, shape))}]: {line}"
+        ) from None
+    content = buffer.getvalue()
+    if len(content) > pt2.MAX_FILE_BYTES:
+        raise SynflipError(f"the features take {len(content)} bytes; at most {pt2.MAX_FILE_BYTES}")
+    try:
+        pt2.output_shape(pt2.parse(content), (BLOCK, *shape))
+    except SynflipError as error:
+        raise SynflipError(f"the features cannot be written: {error}") from None
+    return content
+
+
+def log2_step(features: NDArray[np.floating], activation_bits: int) -> int:
+    """The smallest power of two in whose steps nearly all ``features`` [N, F] are at most 2**A - 1.
+
+    Raises SynflipError for features below 0, and if all are 0: rows are counts.
+    """
+    if not np.isfinite(features).all():
+        raise SynflipError("the features are not finite: look at mean, std and the extractor's weights")
+    above = features[features > 0]
+    if not len(above):
+        raise SynflipError(
+            "all features of the training images are 0: the extractor ends in nothing to count"
+        )
+    largest = (1 << activation_bits) - 1
+    exponent = math.ceil(math.log2(float(np.percentile(above, _PERCENTILE)) / largest))
+    if abs(exponent) > MAX_LOG2_STEP:
+        raise SynflipError(f"the features go up to {above.max():g}: scale them to about 1")
+    if features.min() < -(2.0**exponent) / 2:
+        raise SynflipError(
+            f"the features go down to {features.min():g}; rows are counts, 0..{largest}: end the extractor "
+            "with a ReLU"
+        )
+    return exponent

@@ -1,0 +1,333 @@
+"""Networks that torch.export.save wrote (``*.pt2``), read without believing what the file says.
+
+torch.export.load unpickles parts of a file and evaluates text in it, so that a file can run anything. But the
+archive is a zip with the graph in JSON and the plain bytes of each tensor, and only these are read here. The
+graph's operations are looked up in a list of ones that give a tensor for tensors, and do nothing else.
+"""
+
+import io
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from synflip.errors import SynflipError
+from synflip.modelfile import one_line
+
+MAX_FILE_BYTES = 256 << 20
+MAX_ENTRIES = 4096  # of the archive
+MAX_GRAPH_BYTES = 16 << 20
+MAX_RESULT = 1 << 22  # numbers in any result, for one image
+SCHEMA_MAJOR = 8  # of the graph, as torch 2.13 writes it
+_DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64}
+HOW_TO_SAVE = "torch.export.save(torch.export.export(network.eval(), (images,)), path)"
+
+_NAMES = """
+    abs.default adaptive_avg_pool2d.default add.Tensor add_.Tensor avg_pool2d.default batch_norm.default
+    cat.default clamp.default clamp_min.default clone.default contiguous.default conv1d.default
+    conv2d.default conv2d.padding div.Tensor dropout.default elu.default elu_.default exp.default
+    flatten.using_ints gelu.default hardsigmoid.default hardsigmoid_.default hardswish.default
+    hardswish_.default hardtanh.default hardtanh_.default leaky_relu.default leaky_relu_.default
+    linear.default max_pool2d.default mean.default mean.dim mul.Tensor mul_.Tensor pad.default
+    permute.default pow.Tensor_Scalar relu.default relu6.default relu6_.default relu_.default
+    reshape.default select.int sigmoid.default silu.default silu_.default slice.Tensor softmax.int
+    sqrt.default squeeze.dim sub.Tensor sum.dim_IntList sym_size.int tanh.default transpose.int
+    unsqueeze.default view.default
+"""
+#: Overloads of torch.ops.aten that a graph may use.
+OPERATIONS = frozenset(_NAMES.split())
+
+
+@dataclass(frozen=True)
+class Value:
+    """The name of a tensor or size in a graph."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its name in OPERATIONS, its arguments (Values, numbers, lists of them), its result."""
+
+    operation: str
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    result: str
+
+
+class Program(nn.Module):
+    """A graph with one input and one output, run node by node.
+
+    nodes: in the order of execution. source, result: names of input and output. tensors: float tensors that
+    nodes use, by name.
+    """
+
+    def __init__(self, nodes: tuple[Node, ...], source: str, result: str, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.source, self.result = source, result
+        self._places = {name: f"tensor_{index}" for index, name in enumerate(tensors)}
+        for name, place in self._places.items():
+            self.register_buffer(place, tensors[name])
+
+    def tensor(self, name: str) -> Tensor | None:
+        """The stored tensor of that name; None if it is a result."""
+        place = self._places.get(name)
+        return None if place is None else getattr(self, place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The graph's output for its input. Raises SynflipError, naming the operation that fails."""
+        values: dict[str, Any] = {name: getattr(self, place) for name, place in self._places.items()}
+        values[self.source] = x
+
+        def at(argument: Any) -> Any:
+            if isinstance(argument, Value):
+                return values[argument.name]
+            return [at(item) for item in argument] if isinstance(argument, list) else argument
+
+        for index, node in enumerate(self.nodes):
+            packet, overload = node.operation.split(".")
+            operation = getattr(getattr(torch.ops.aten, packet), overload)
+            try:
+                arguments = [at(argument) for argument in node.arguments]
+                keywords = {name: at(argument) for name, argument in node.keywords.items()}
+                value = operation(*arguments, **keywords)
+            except KeyError as error:
+                raise SynflipError(f"{describe(index, node)}: there is no {error} before it") from None
+            except Exception as error:  # torch has no common class for arguments that make no sense
+                raise SynflipError(f"{describe(index, node)}: {_first_line(error)}") from None
+            values[node.result] = value
+        if not isinstance(values.get(self.result), Tensor):
+            raise SynflipError("the graph's output is none of its results")
+        return values[self.result]
+
+
+def describe(index: int, node: Node) -> str:
+    """For people: ``operation 3 (conv2d)``."""
+    return f"operation {index} ({node.operation.split('.')[0]})"
+
+
+def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The output's shape for inputs of ``shape``, found without computing or allocating anything.
+
+    Raises SynflipError for a graph that does not take such inputs, or with a result that is too large.
+    """
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, Tensor) and result.numel() > MAX_RESULT * shape[0]:
+                raise SynflipError(f"a result of shape {list(result.shape)} is too large")
+            return result
+
+    nothing = Program(
+        program.nodes,
+        program.source,
+        program.result,
+        {name: getattr(program, place).to("meta") for name, place in program._places.items()},
+    )
+    with torch.no_grad(), Sizes():
+        return tuple(nothing(torch.empty(shape, device="meta")).shape)
+
+
+def load(path: str | Path) -> Program:
+    """The network in a ``.pt2`` file. Raises SynflipError, naming the file and what is wrong with it."""
+    content = read(path)
+    try:
+        return parse(content)
+    except SynflipError as error:
+        raise SynflipError(f"{path}: {one_line(str(error))}") from None
+
+
+def read(path: str | Path) -> bytes:
+    """The bytes of a file that is not too large. Raises SynflipError."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise SynflipError(f"{path} has {size} bytes; a network may have {MAX_FILE_BYTES}")
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parse(content: bytes) -> Program:
+    """The network in the bytes of a ``.pt2`` file. Raises SynflipError."""
+    archive = _open(content)
+    try:
+        return _program(archive)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        # The JSON has other keys or types than torch writes.
+        raise SynflipError(f"its graph is not what torch 2.13 writes ({_first_line(error)})") from None
+
+
+class _Archive:
+    """The zip archive: the names below its one top folder, and their bytes."""
+
+    def __init__(self, file: zipfile.ZipFile) -> None:
+        self.file = file
+        self.entries = {entry.filename.partition("/")[2]: entry for entry in file.infolist()}
+
+    def bytes(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+        entry = self.entries.get(name)
+        if entry is None:
+            raise SynflipError(f"not a network of torch.export.save: no {name} in it")
+        # Only what is stored as it is: nothing that is read can be larger than the file.
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size > most:
+            raise SynflipError(f"{name} in it is compressed, encrypted or too large")
+        try:
+            return self.file.read(entry)
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+            raise SynflipError(f"{name} in it cannot be read: {_first_line(error)}") from None
+
+    def json(self, name: str) -> Any:
+        try:
+            return json.loads(self.bytes(name, MAX_GRAPH_BYTES))
+        except (ValueError, RecursionError):
+            raise SynflipError(f"{name} in it is not JSON") from None
+
+
+def _open(content: bytes) -> _Archive:
+    pickle = f"a pickle, as torch.save writes it, which could run anything when it is read; use {HOW_TO_SAVE}"
+    if content[:1] == b"\x80":
+        raise SynflipError(pickle)
+    if content[:4] != b"PK\x03\x04" or content.count(b"PK\x01\x02") > MAX_ENTRIES:
+        raise SynflipError(f"not a network of torch.export.save; use {HOW_TO_SAVE}")
+    try:
+        archive = _Archive(zipfile.ZipFile(io.BytesIO(content)))
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise SynflipError(f"not a whole zip archive: {_first_line(error)}") from None
+    if "data.pkl" in archive.entries:
+        raise SynflipError(pickle)
+    return archive
+
+
+def _program(archive: _Archive) -> Program:
+    names = [name for name in archive.entries if name.startswith("models/") and name.endswith(".json")]
+    if len(names) != 1:
+        raise SynflipError(f"not one network of torch.export.save, but {len(names)}; use {HOW_TO_SAVE}")
+    name = names[0].removeprefix("models/").removesuffix(".json")
+    model = archive.json(names[0])
+    version = model["schema_version"]["major"]
+    if version != SCHEMA_MAJOR:
+        raise SynflipError(f"graph version {version!r}; this synflip reads {SCHEMA_MAJOR}: save it again")
+    graph = model["graph_module"]["graph"]
+    nodes = tuple(_node(index, node) for index, node in enumerate(graph["nodes"]))
+    inputs: list[str] = []
+    kept: dict[str, tuple[str, str]] = {}  # name in the graph -> kind and name in the archive
+    for spec in model["graph_module"]["signature"]["input_specs"]:
+        ((kind, entry),) = spec.items()
+        if kind == "user_input":
+            inputs.append(str(entry["arg"]["as_tensor"]["name"]))
+        elif kind in ("parameter", "buffer", "tensor_constant"):
+            folder = (
+                "constants" if kind == "tensor_constant" or entry.get("persistent") is False else "weights"
+            )
+            kept[str(entry["arg"]["name"])] = folder, str(entry[f"{kind}_name"])
+        else:
+            raise SynflipError(f"its graph has an input of kind {kind}; a network takes one tensor")
+    outputs = model["graph_module"]["signature"]["output_specs"]
+    if len(inputs) != 1 or len(outputs) != 1 or "user_output" not in outputs[0]:
+        raise SynflipError(
+            "its graph does not give one tensor for one tensor; call network.eval() before exporting it"
+        )
+    used = {value.name for node in nodes for value in _values([*node.arguments, *node.keywords.values()])}
+    configs = {
+        folder: archive.json(f"data/{folder}/{name}_{folder}_config.json")["config"]
+        for folder in ("weights", "constants")
+    }
+    tensors = {
+        value: _tensor(archive, folder, stored, configs[folder][stored])
+        for value, (folder, stored) in kept.items()
+        if value in used
+    }
+    result = str(outputs[0]["user_output"]["arg"]["as_tensor"]["name"])
+    return Program(nodes, inputs[0], result, tensors)
+
+
+def _values(arguments: list[Any]) -> list[Value]:
+    found: list[Value] = []
+    for argument in arguments:
+        if isinstance(argument, list):
+            found += _values(argument)
+        elif isinstance(argument, Value):
+            found.append(argument)
+    return found
+
+
+def _node(index: int, node: dict[str, Any]) -> Node:
+    target = str(node["target"])
+    operation = target.removeprefix("torch.ops.aten.")
+    if target == operation or operation not in OPERATIONS:
+        allowed = ", ".join(sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item}))
+        raise SynflipError(f"operation {index} is {target}; there are {allowed}")
+    arguments, keywords = [], {}
+    for entry in node["inputs"]:
+        argument = _argument(entry["arg"])
+        if entry["kind"] == 2:
+            keywords[str(entry["name"])] = argument
+        else:
+            arguments.append(argument)
+    (output,) = node["outputs"]
+    result = output["as_sym_int"]["as_name"] if "as_sym_int" in output else output["as_tensor"]["name"]
+    return Node(operation, tuple(arguments), keywords, str(result))
+
+
+def _argument(entry: dict[str, Any]) -> Any:
+    ((kind, value),) = entry.items()
+    if kind == "as_none":
+        return None
+    if kind == "as_tensor":
+        return Value(str(value["name"]))
+    if kind == "as_tensors":
+        return [Value(str(item["name"])) for item in value]
+    if kind == "as_sym_int":
+        return _size(value)
+    if kind == "as_sym_ints":
+        return [_size(item) for item in value]
+    one = {"as_int": int, "as_float": float, "as_bool": bool, "as_string": str}
+    if kind in one:
+        return one[kind](value)
+    many = {"as_ints": int, "as_floats": float, "as_bools": bool}
+    if kind in many:
+        return [many[kind](item) for item in value]
+    raise SynflipError(f"its graph has an argument of kind {kind}, which is not read here")
+
+
+def _size(entry: dict[str, Any]) -> int | Value:
+    return Value(str(entry["as_name"])) if "as_name" in entry else int(entry["as_int"])
+
+
+def _tensor(archive: _Archive, folder: str, name: str, entry: dict[str, Any]) -> Tensor:
+    """A stored tensor, contiguous. No size in the file makes it larger than its bytes."""
+    meta = entry["tensor_meta"]
+    if entry["use_pickle"] or meta is None:
+        raise SynflipError(f"tensor {name} is pickled, which could run anything when it is read")
+    dtype = _DTYPES.get(meta["dtype"])
+    if dtype is None or meta["layout"] != 7:
+        raise SynflipError(f"tensor {name} is not one of floats")
+    content = archive.bytes(f"data/{folder}/{entry['path_name']}")
+    sizes = [int(size["as_int"]) for size in meta["sizes"]]
+    strides = [int(stride["as_int"]) for stride in meta["strides"]]
+    offset = int(meta["storage_offset"]["as_int"])
+    there = len(content) // dtype.itemsize
+    if min([*sizes, *strides, offset, len(sizes)]) < 0 or len(strides) != len(sizes) or len(sizes) > 8:
+        raise SynflipError(f"tensor {name} has sizes {sizes} and strides {strides}")
+    if 0 in sizes:
+        return torch.empty(sizes, dtype=torch.float32)
+    last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    if last >= there or math.prod(sizes) > there:
+        raise SynflipError(f"tensor {name} of sizes {sizes} is beyond its {len(content)} bytes")
+    flat = torch.frombuffer(bytearray(content), dtype=dtype, count=there)
+    return flat.as_strided(sizes, strides, offset).float().contiguous()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
