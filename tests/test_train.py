@@ -12,7 +12,7 @@ from synflip.compiler import compile_network
 from synflip.data import Dataset, load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, _thresholds
+from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel
 from synflip.train import Step, activations, float_baseline, one_cycle, train
@@ -126,7 +126,7 @@ def test_training_uses_the_probabilities_that_are_compiled(bits: int) -> None:
     heads = threshold(probability_word(np.abs(w), bits), bits)
     weight, bias = layer.quantised()
     assert np.array_equal(np.abs(weight.numpy()), heads / (1 << bits))
-    assert np.array_equal(_thresholds(layer.weight.detach(), bits).numpy(), heads)
+    assert np.array_equal(thresholds(layer.weight.detach(), bits).numpy(), heads)
     assert torch.equal(bias, bias.round()) and bias.abs().max() > 100
 
 

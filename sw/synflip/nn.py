@@ -49,7 +49,7 @@ class SynapticLinear(nn.Module):
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weights T / 2**k with their signs [J, I] and integer biases [J], as the compiled model has them."""
         with torch.no_grad():
-            probability = _thresholds(self.weight, self.bits).mul_(1.0 / (1 << self.bits))
+            probability = thresholds(self.weight, self.bits).mul_(1.0 / (1 << self.bits))
             bias = (self.bias * self.bias_unit).round_().clamp_(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)
             return probability.copysign_(self.weight), bias
 
@@ -168,7 +168,7 @@ class _NoisySums(torch.autograd.Function):
         return of_x, of_weight, None, None
 
 
-def _thresholds(weight: Tensor, bits: int) -> Tensor:
+def thresholds(weight: Tensor, bits: int) -> Tensor:
     """T in 0..2**k of weights in [-1, 1], as ``synflip.spec.coins.probability_word`` chooses it."""
     scaled = weight.abs().mul_(1 << bits)
     half = 1 << (bits - 1)
