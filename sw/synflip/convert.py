@@ -25,7 +25,7 @@ from synflip.train import RATE as NEW_RATE
 from synflip.train import Progress, activations, fit_coins, one_thread
 
 EPOCHS = 10
-RATE = 0.005  # a quarter of training's: most is known
+RATE = 0.01  # half of training's: much is known
 MEASURED = 1000  # training images that scales are measured on
 _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
 _SCALES = 25  # tried for each layer's weights, 2**(1/4) apart
@@ -81,9 +81,9 @@ def convert(
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins that computes what a trained network computes, as far as coins can, then fine-tuned.
 
-    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d that takes (pixel / data.input_max -
+    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d that takes (pixel / input_max -
         mean) / std, [N, I]; all its weights become coins. With a head, any module that takes the same as
-        [N, C, H, W] and gives [N, F], none below 0; it stays as it is, and only the head's weights become coins.
+        [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. augment: as in ``synflip.train``; features are made once, of images as they are.
@@ -127,7 +127,7 @@ def convert(
 
 
 def dense_layers(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Weights [J, I] and biases [J] of each Linear, float64, its BatchNorm1d folded in. Raises SynflipError."""
+    """Weights [J, I] and biases [J], float64, of each Linear with its BatchNorm1d. Raises SynflipError."""
     if type(network) is not nn.Sequential:
         raise SynflipError(f"the network is a {type(network).__name__}, not a Sequential of {ALLOWED}")
     layers: list[tuple[Tensor, Tensor]] = []
@@ -149,12 +149,12 @@ def dense_layers(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
             layers.append((_double(module.weight), _double(bias)))
             if len(layers) > 1 and len(layers[-2][1]) != module.in_features:
                 raise SynflipError(
-                    f"{name} takes {module.in_features} inputs; the Linear before gives {len(layers[-2][1])}"
+                    f"{name} takes {module.in_features} inputs; the one before gives {len(layers[-2][1])}"
                 )
         elif type(module) is nn.BatchNorm1d:
             if before != "Linear":
                 raise SynflipError(
-                    f"{name} comes after {before or 'nothing'}; it is folded into a Linear only"
+                    f"{name} comes after {before or 'nothing'}; only after a Linear it is folded"
                 )
             layers[-1] = _folded(name, module, *layers[-1])
         elif type(module) is nn.ReLU:
@@ -178,8 +178,8 @@ def initialise(
     """Make the mean over the coins, as near as it can be, that of ordinary layers on inputs rows * unit.
 
     layers: weights and biases, float64. rows: [N, I], activations of training images. A weight w of a layer
-    becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean, the larger, the
-    fewer weights are cut off; it is chosen for the least square error of one network sample. Shifts are the
+    becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the larger, the
+    fewer weights are cut off. It is chosen for the least square error of one network sample. Shifts are the
     smallest with which nearly all activations are in range.
     """
     x = torch.from_numpy(rows).double() * unit
@@ -203,7 +203,7 @@ def initialise(
 
 
 def _largest_weight(weight: Tensor, x: Tensor, bits: int) -> float:
-    """The weight [J, I] that becomes 1, so that one sample's sums of inputs [N, I] have the least square error."""
+    """Which weight becomes 1, of weights [J, I], for the least square error of a sample on inputs [N, I]."""
     top = float(weight.abs().max())
     if top == 0:
         return 1.0
@@ -266,9 +266,7 @@ def _coins(
     if sizes[0] != inputs:
         raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {data.name} gives {inputs}")
     if sizes[-1] != len(data.classes):
-        raise SynflipError(
-            f"the last Linear gives {sizes[-1]} logits; {data.name} has {len(data.classes)} classes"
-        )
+        raise SynflipError(f"the last Linear gives {sizes[-1]} logits; {data.name} has {len(data.classes)}")
     return SynapticNetwork(sizes, bits, activation_bits, seed)
 
 

@@ -1,4 +1,4 @@
-"""Data sets: scikit-learn's handwritten digits; MNIST and Fashion-MNIST from a folder, or fetched."""
+"""Data sets: scikit-learn's handwritten digits; MNIST, Fashion-MNIST, CIFAR-10 from a folder, or fetched."""
 
 import gzip
 import hashlib
@@ -27,7 +27,8 @@ class Dataset:
     """Images and their labels.
 
     train_images, test_images: uint8 [N, I], pixels in 0..input_max. train_labels, test_labels: int64 [N].
-    classes: a name for each label. shape: height and width, I = height * width.
+    classes: a name for each label. shape: of an image, [H, W], or [C, H, W] in colour; I is its product.
+    note: what figures from these data must say beside them, if they are not the original ones.
     """
 
     name: str
@@ -37,7 +38,13 @@ class Dataset:
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     input_max: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people: ``cifar10 (JPEG quality 75)``."""
+        return f"{self.name} ({self.note})" if self.note else self.name
 
 
 @dataclass(frozen=True)
@@ -93,19 +100,23 @@ _MNIST_LIKE: dict[str, tuple[str, tuple[str, ...], tuple[_Idx, _Idx, _Idx, _Idx]
     ),
 }
 
-NAMES = ("digits", *_MNIST_LIKE)
+NAMES = ("digits", *_MNIST_LIKE, "cifar10")
 
 
 def load(name: str) -> Dataset:
-    """The data set called ``name``: digits, mnist or fashion-mnist.
+    """The data set called ``name``: digits, mnist, fashion-mnist or cifar10.
 
-    The latter two are read from the folder in the environment variable SYNFLIP_DATA (``<name>/<file>`` or
-    ``<file>``, each as it is or with ``.gz``); if it is not set, they are fetched once. Either way their
-    SHA-256 must be the original's. Raises SynflipError for another name, and for files that are missing or
-    not the original ones.
+    mnist and fashion-mnist are read from the folder in the environment variable SYNFLIP_DATA
+    (``<name>/<file>`` or ``<file>``, each as it is or with ``.gz``); if it is not set, they are fetched once.
+    Either way their SHA-256 must be the original's. cifar10 is read from that folder: see ``synflip.cifar``.
+    Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name == "digits":
         return _digits()
+    if name == "cifar10":
+        from synflip import cifar
+
+        return cifar.load(os.environ.get(FOLDER_VARIABLE))
     if name not in _MNIST_LIKE:
         raise SynflipError(f"no data set {name!r}; there are {', '.join(NAMES)}")
     _, classes, files = _MNIST_LIKE[name]

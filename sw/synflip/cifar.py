@@ -1,0 +1,166 @@
+"""CIFAR-10 from a folder: the standard binary batches, or the same images once more through JPEG."""
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from synflip.data import FOLDER_VARIABLE, Dataset
+from synflip.errors import SynflipError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SHAPE = (3, 32, 32)
+BATCH_IMAGES = 10_000  # of a file
+BATCHES = "cifar-10-batches-bin"
+TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+TEST_FILES = ("test_batch.bin",)
+PACKED = "cifar10-jpeg75"
+JPEG_NOTE = "JPEG quality 75"
+MAX_JPEG_BYTES = 256 << 20
+#: Of images that JPEG made at quality 75, 0.99 of the high frequencies lie on its steps; of others, half.
+JPEG_SHARE = 0.95
+_PIXELS = math.prod(SHAPE)
+_Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def load(folder: str | None) -> Dataset:
+    """CIFAR-10 from ``folder``: ``cifar-10-batches-bin/*.bin``, or else ``cifar10-jpeg75/*.npz``.
+
+    Pixels are [N, 3072]: red, green, blue, row by row. Images that went through JPEG at quality 75 have a
+    note that says so, in either layout. Raises SynflipError for files that are missing or not these.
+    """
+    if not folder:
+        raise SynflipError(
+            f"cifar10 is not fetched: set {FOLDER_VARIABLE} to a folder that holds {BATCHES}, "
+            "the standard binary version"
+        )
+    binary, packed = Path(folder, BATCHES), Path(folder, PACKED)
+    if binary.is_dir():
+        train, test = _batches(binary, TRAIN_FILES), _batches(binary, TEST_FILES)
+        note = JPEG_NOTE if on_jpeg_steps(test[0]) > JPEG_SHARE else ""
+    elif packed.is_dir():
+        count = BATCH_IMAGES * len(TRAIN_FILES)
+        train, test = _unpacked(packed / "train.npz", count), _unpacked(packed / "test.npz", BATCH_IMAGES)
+        note = JPEG_NOTE
+    else:
+        raise SynflipError(f"cifar10: no {BATCHES} in {folder} ({FOLDER_VARIABLE}); put it there")
+    return Dataset("cifar10", *train, *test, classes=CLASSES, input_max=255, shape=SHAPE, note=note)
+
+
+def on_jpeg_steps(images: NDArray[np.uint8]) -> float:
+    """Share of the high frequencies of luma that are near a multiple of JPEG's step at quality 75, 0..1.
+
+    images: [N, 3072], of which 1000 are looked at. JPEG rounds the frequencies of each 8x8 block to steps
+    (ITU-T T.81, table K.1, halved at quality 75). Only steps of at least 24 count: others are too near noise.
+    """
+    from scipy.fft import dctn
+
+    red, green, blue = images[:1000].reshape(-1, *SHAPE).astype(np.float64).swapaxes(0, 1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    blocks = luma.reshape(-1, 4, 8, 4, 8).transpose(0, 1, 3, 2, 4)
+    frequencies = dctn(blocks, axes=(3, 4), norm="ortho")
+    steps = (np.array(_LUMA) + 1) // 2
+    distance = np.abs(frequencies - steps * np.round(frequencies / steps))
+    return float((distance < steps / 12)[..., steps >= 24].mean())
+
+
+#: Steps of luma at quality 50, ITU-T T.81, table K.1.
+_LUMA = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+def _batches(folder: Path, names: tuple[str, ...]) -> _Part:
+    """Records of a label and 3072 pixels."""
+    size = BATCH_IMAGES * (1 + _PIXELS)
+    parts = []
+    for path in (folder / name for name in names):
+        try:
+            there = path.stat().st_size
+            if there != size:
+                raise SynflipError(f"{path} has {there} bytes, not {size}; delete it and get it again")
+            parts.append(np.fromfile(path, dtype=np.uint8, count=size).reshape(BATCH_IMAGES, 1 + _PIXELS))
+        except OSError as error:
+            raise SynflipError(f"cannot read {path}: {error.strerror}; get {BATCHES} again") from None
+        _check_labels(path, parts[-1][:, 0])
+    records = np.concatenate(parts)
+    return np.ascontiguousarray(records[:, 1:]), records[:, 0].astype(np.int64)
+
+
+def _unpacked(path: Path, count: int) -> _Part:
+    """Images from ``jpeg`` (uint8, all files one after the other), ``end`` (int64, of each) and ``label``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            ends = _array(archive, path, "end", np.dtype(np.int64), count, count)
+            labels = _array(archive, path, "label", np.dtype(np.uint8), count, count)
+            jpeg = _array(archive, path, "jpeg", np.dtype(np.uint8), count, MAX_JPEG_BYTES)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise SynflipError(f"{path} is not a whole .npz file ({error}); get it again") from None
+    starts = np.concatenate([[0], ends[:-1]])
+    if (ends <= starts).any() or ends[-1] != len(jpeg):
+        raise SynflipError(f"{path}: `end` does not part `jpeg` into {count} images; get it again")
+    _check_labels(path, labels)
+    images = np.empty((count, _PIXELS), dtype=np.uint8)
+    content = jpeg.tobytes()
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        try:
+            images[index] = _decoded(content[start:end])
+        except Exception as error:  # Pillow has no common class for files that make no sense
+            raise SynflipError(f"{path}: image {index} is no 32x32 JPEG: {error}; get it again") from None
+    return images, labels.astype(np.int64)
+
+
+def _decoded(content: bytes) -> NDArray[np.uint8]:
+    """A JPEG to [3072]."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
+        if picture.size != SHAPE[1:]:  # known before anything is decoded
+            raise ValueError(f"it has {picture.size[0]}x{picture.size[1]} pixels")
+        return np.asarray(picture.convert("RGB")).transpose(2, 0, 1).reshape(-1)
+
+
+def _array(
+    archive: zipfile.ZipFile, path: Path, name: str, dtype: np.dtype[Any], least: int, most: int
+) -> NDArray[Any]:
+    """An array [N] of a .npz file, ``least`` <= N <= ``most``: its header, then no more than it says."""
+    try:
+        member: IO[bytes] = archive.open(f"{name}.npy")
+    except KeyError:
+        raise SynflipError(f"{path} has no array {name}; get it again") from None
+    with member:
+        try:
+            if npy.read_magic(member) != (1, 0):  # type: ignore[arg-type]
+                raise ValueError("not format 1.0")
+            shape, _, found = npy.read_array_header_1_0(member)  # type: ignore[arg-type]
+        except (OSError, zipfile.BadZipFile):
+            raise
+        except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
+            raise SynflipError(f"{path}: {name} is no array of numpy's; get it again") from None
+        if found != dtype or len(shape) != 1 or not least <= shape[0] <= most:
+            raise SynflipError(f"{path}: {name} is {found} {list(shape)}; get it again")
+        content = member.read(shape[0] * dtype.itemsize)
+    if len(content) != shape[0] * dtype.itemsize:
+        raise SynflipError(f"{path}: {name} ends early; get it again")
+    return np.frombuffer(content, dtype=dtype)
+
+
+def _check_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+    if labels.max() >= len(CLASSES):
+        at = int((labels >= len(CLASSES)).argmax())
+        raise SynflipError(f"{path}: label {at} is {labels[at]}, not in 0..{len(CLASSES) - 1}; get it again")
