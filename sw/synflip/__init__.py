@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synflip.conversion import convert as convert
     from synflip.device import open_device as open_device
     from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
@@ -32,6 +33,7 @@ _LAZY = {
     "Geometry": "synflip.spec.geometry",
     "Result": "synflip.result",
     "SynflipError": "synflip.errors",
+    "convert": "synflip.conversion",
     "load": "synflip.modelfile",
     "open_device": "synflip.device",
     "save": "synflip.modelfile",
@@ -44,6 +46,7 @@ __all__ = [
     "Result",
     "SynflipError",
     "__version__",
+    "convert",
     "load",
     "open_device",
     "save",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_boards, cli_coins, cli_selftest
+from synflip import __version__, cli_boards, cli_coins, cli_convert, cli_selftest
+from synflip.cli_convert import ActivationBits, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synflip.features import FeatureNetwork
+    from synflip.nn import SynapticNetwork
     from synflip.result import Result
+    from synflip.spec.features import Features
     from synflip.spec.geometry import Geometry
     from synflip.spec.model import CompiledModel
+    from synflip.train import Step
 
 INTERRUPTED = 130
 
@@ -61,12 +66,11 @@ class FrontName(StrEnum):
     axi = "axi"
 
 
-class DataName(StrEnum):
-    """Data sets to train on."""
+class FeaturesName(StrEnum):
+    """What is trained in front of the coins."""
 
-    digits = "digits"
-    mnist = "mnist"
-    fashion = "fashion-mnist"
+    none = "none"
+    conv = "conv"
 
 
 ModelFile = Annotated[
@@ -138,10 +142,6 @@ Margin = Annotated[
         help="Stop early: an image is done once its leader is N votes ahead of the next.",
     ),
 ]
-Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
-ActivationBits = Annotated[
-    int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -179,21 +179,31 @@ def demo(
 
 @app.command()
 def train(
-    out: Annotated[
-        Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
-    ],
+    out: ModelOut,
     data: Annotated[
         DataName,
         typer.Option(
             "--data", help="digits needs no files; the others are read from the folder in SYNFLIP_DATA."
         ),
     ] = DataName.digits,
-    hidden: Annotated[
-        str,
+    features: Annotated[
+        FeaturesName,
         typer.Option(
-            "--hidden", metavar="J,J,..", help="Outputs of each hidden layer; none for no hidden layer."
+            "--features",
+            help="conv: convolutions, trained with the coins behind them: 32 filters, or of images in colour "
+            "32, 64 and 128.",
         ),
-    ] = "512,512",
+    ] = FeaturesName.none,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            "--hidden",
+            metavar="J,J,..",
+            help="Outputs of each hidden layer; none for no hidden layer. Without it: 512,512, and behind "
+            "convolutions 100, or 256,128 for images in colour.",
+            show_default=False,
+        ),
+    ] = None,
     bits: Bits = 4,
     activation_bits: ActivationBits = 8,
     epochs: Annotated[
@@ -202,16 +212,15 @@ def train(
             "--epochs", metavar="N", min=1, help="Passes over the data. Without it: as many as are worth it."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")] = 0,
+    seed: TrainingSeed = 0,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Shift training images by up to one pixel.")
-    ] = False,
-    samples: Annotated[
-        int,
+        bool,
         typer.Option(
-            "--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."
+            "--augment",
+            help="Shift training images by up to one pixel; those in colour by up to four, and mirror them.",
         ),
-    ] = 8,
+    ] = False,
+    samples: Votes = 8,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
@@ -220,20 +229,19 @@ def train(
     Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
+
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
-    from synflip.compare import accuracies, check_logits
+    from synflip.compare import check_logits
     from synflip.files import check_output
     from synflip.progress import bar, waiting
 
-    sizes = _hidden(hidden)
-    if seed >> 63:
-        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")
+    sizes = None if hidden is None else _hidden(hidden)
+    cli_convert.check_seed(seed)
     check_output(out)
     with waiting("Loading torch"):
-        from synflip.compiler import compile_network
+        from synflip import convnets
         from synflip.data import load
-        from synflip.golden import Golden
-        from synflip.modelfile import save
         from synflip.train import default_epochs
         from synflip.train import train as fit
 
@@ -242,38 +250,19 @@ def train(
     epochs = default_epochs(dataset) if epochs is None else epochs
     began = time.perf_counter()
     with bar(f"Training on {dataset.name}") as advance:
-        network = fit(
-            dataset,
-            sizes,
-            bits,
-            activation_bits,
-            epochs,
-            seed,
-            augment,
-            lambda s: advance(s.step, s.steps, f"epoch {s.epoch} of {s.epochs}, loss {s.loss:.3f}"),
-        )
+
+        def show(step: "Step") -> None:
+            advance(step.step, step.steps, cli_convert.words(step))
+
+        network: SynapticNetwork | FeatureNetwork
+        if features == FeaturesName.conv:
+            network = convnets.train(dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show)
+        else:
+            sizes = [512, 512] if sizes is None else sizes
+            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show)
     seconds = time.perf_counter() - began
-    source = {
-        "data": dataset.name,
-        "seed": seed,
-        "epochs": epochs,
-        "augment": augment,
-        "synflip": __version__,
-    }
-    model = compile_network(network, dataset.classes, dataset.input_max, source)
-    save(model, out)
-    with Golden(_geometry(None, model)) as device, bar("Counting votes") as advance:
-        device.load(model)
-        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=advance)
-    one, vote = accuracies(result, dataset.test_labels)
-    _table(
-        f"{dataset.name}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",
-        ("training", f"{seconds:.1f} s"),
-        ("test images", str(len(dataset.test_labels))),
-        ("accuracy of one sample (mean)", f"{one:.2%}"),
-        (f"accuracy of the vote of {samples}", f"{vote:.2%}"),
-        ("wrote", str(out)),
-    )
+    source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
+    cli_convert.write(network, dataset, source, out, samples, ("training", f"{seconds:.1f} s"))
 
 
 @app.command()
@@ -543,7 +532,7 @@ def images(
     if labels is not None:
         write_array(labels, dataset.test_labels[:count])
     _table(
-        f"{dataset.name}, test images",
+        f"{dataset.title}, test images",
         ("images", f"uint8 {list(dataset.test_images[:count].shape)}, pixels 0..{dataset.input_max}"),
         ("wrote", str(out) if labels is None else f"{out}, {labels}"),
     )
@@ -612,6 +601,7 @@ def simulate(
             time.sleep(1)
 
 
+app.add_typer(cli_convert.app)
 app.add_typer(cli_coins.app)
 app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
@@ -626,6 +616,7 @@ def info(model: ModelFile) -> None:
     from synflip.modelfile import load
 
     network = load(model)
+    features = network.features
     synapses = sum(layer.q.size for layer in network.layers)
     silent = sum(int((layer.q == 0).sum()) for layer in network.layers)
     _table(
@@ -635,10 +626,18 @@ def info(model: ModelFile) -> None:
         ("probability bits k", str(network.bits)),
         ("activation bits A", str(network.activation_bits)),
         ("shifts", ", ".join(str(shift) for shift in network.shifts) or "none"),
-        ("pixels", f"0..{network.input_max}"),
+        ("pixels", f"0..{network.input_max}" if features is None else f"0..{features.input_max}"),
+        *(() if features is None else (("features", _features(features)),)),
         ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
         *((f"source: {key}", str(value)) for key, value in network.source.items()),
     )
+
+
+def _features(features: "Features") -> str:
+    """For people."""
+    channels, height, width = features.shape
+    there = "" if features.extractor else "; the file that makes them is not there"
+    return f"of {channels}x{height}x{width} pixels, in steps of 2^{features.log2_step}{there}"
 
 
 def _hidden(text: str) -> list[int]:

@@ -9,6 +9,8 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ _NAMES = """
     permute.default pow.Tensor_Scalar relu.default relu6.default relu6_.default relu_.default
     reshape.default select.int sigmoid.default silu.default silu_.default slice.Tensor softmax.int
     sqrt.default squeeze.dim sub.Tensor sum.dim_IntList sym_size.int tanh.default transpose.int
-    unsqueeze.default view.default
+    unflatten.int unsqueeze.default view.default
 """
 #: Overloads of torch.ops.aten that a graph may use.
 OPERATIONS = frozenset(_NAMES.split())
@@ -136,11 +138,93 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(nothing(torch.empty(shape, device="meta")).shape)
 
 
+def as_sequential(program: Program) -> nn.Sequential:
+    """The modules of a graph that is a chain of linear, relu, flatten (or a view), dropout and batch_norm.
+
+    Raises SynflipError, naming the operation, for another graph.
+    """
+    modules: list[nn.Module] = []
+    before = program.source
+    for index, node in enumerate(program.nodes):
+        kind = node.operation.split(".")[0]
+        if kind == "sym_size":  # of a view
+            continue
+        if not node.arguments or node.arguments[0] != Value(before):
+            raise SynflipError(f"{describe(index, node)} does not take the result before it")
+        tensors = [
+            program.tensor(argument.name) if isinstance(argument, Value) else None
+            for argument in node.arguments[1:]
+        ]
+        if kind == "linear":
+            modules.append(_linear(index, node, tensors))
+        elif kind == "batch_norm":
+            modules.append(_batch_norm(index, node, tensors))
+        elif kind in ("relu", "relu_"):
+            modules.append(nn.ReLU())
+        elif kind == "dropout":
+            modules.append(nn.Dropout())
+        elif kind in ("flatten", "view", "reshape"):
+            modules.append(nn.Flatten())
+        else:
+            raise SynflipError(
+                f"{describe(index, node)} cannot be coins; allowed are linear, relu, flatten, dropout and "
+                "batch_norm: what comes before them can be an extractor of features"
+            )
+        before = node.result
+    if before != program.result:
+        raise SynflipError("the graph's output is not its last result: no chain of layers")
+    return nn.Sequential(*modules)
+
+
+def _linear(index: int, node: Node, tensors: list[Tensor | None]) -> nn.Linear:
+    weight, bias = (*tensors, None, None)[:2]
+    if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+        raise SynflipError(f"{describe(index, node)} has no weights [outputs, inputs] of its own")
+    module = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    module.weight, module.bias = nn.Parameter(weight), nn.Parameter(weight.new_zeros(len(weight)))
+    if bias is not None:
+        module.bias = nn.Parameter(bias)
+    return module
+
+
+def _batch_norm(index: int, node: Node, tensors: list[Tensor | None]) -> nn.BatchNorm1d:
+    weight, bias, mean, variance = (*tensors, *[None] * 4)[:4]
+    training, _, eps = (*node.arguments, *[None] * 8)[5:8]
+    sizes = {tuple(tensor.shape) for tensor in (weight, bias, mean, variance) if tensor is not None}
+    if (
+        mean is None
+        or variance is None
+        or mean.ndim != 1
+        or len(sizes) != 1
+        or training is not False
+        or not isinstance(eps, float)
+    ):
+        raise SynflipError(f"{describe(index, node)} is not as in evaluation; call network.eval() first")
+    module = nn.BatchNorm1d(len(mean), eps=eps)
+    module.running_mean, module.running_var = mean, variance
+    module.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight)
+    module.bias = nn.Parameter(torch.zeros_like(mean) if bias is None else bias)
+    return module
+
+
 def load(path: str | Path) -> Program:
     """The network in a ``.pt2`` file. Raises SynflipError, naming the file and what is wrong with it."""
     content = read(path)
-    try:
+    with _naming(path):
         return parse(content)
+
+
+def load_sequential(path: str | Path) -> nn.Sequential:
+    """The same ``as_sequential``."""
+    program = load(path)
+    with _naming(path):
+        return as_sequential(program)
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except SynflipError as error:
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
@@ -267,7 +351,7 @@ def _node(index: int, node: dict[str, Any]) -> Node:
     operation = target.removeprefix("torch.ops.aten.")
     if target == operation or operation not in OPERATIONS:
         allowed = ", ".join(sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item}))
-        raise SynflipError(f"operation {index} is {target}; there are {allowed}")
+        raise SynflipError(f"operation {index} is {target}; allowed are {allowed}")
     arguments, keywords = [], {}
     for entry in node["inputs"]:
         argument = _argument(entry["arg"])

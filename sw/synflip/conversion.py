@@ -178,9 +178,9 @@ def initialise(
     """Make the mean over the coins, as near as it can be, that of ordinary layers on inputs rows * unit.
 
     layers: weights and biases, float64. rows: [N, I], activations of training images. A weight w of a layer
-    becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the larger, the
-    fewer weights are cut off. It is chosen for the least square error of one network sample. Shifts are the
-    smallest with which nearly all activations are in range.
+    becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the larger,
+    the fewer weights are cut off. It is chosen for the least square error of one network sample. Shifts are
+    the smallest with which nearly all activations are in range.
     """
     x = torch.from_numpy(rows).double() * unit
     gain = 1 / unit  # a layer's input, in integers, is this times the ordinary network's

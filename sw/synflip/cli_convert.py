@@ -1,0 +1,199 @@
+"""The command convert, and what it shares with train."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from synflip import __version__
+from synflip.console import table
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.data import Dataset
+    from synflip.features import FeatureNetwork
+    from synflip.nn import SynapticNetwork
+    from synflip.train import Step
+
+app = typer.Typer()
+
+
+class DataName(StrEnum):
+    """Data sets to train on."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion-mnist"
+    cifar10 = "cifar10"
+
+
+Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
+ActivationBits = Annotated[
+    int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
+]
+TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
+ModelOut = Annotated[
+    Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+]
+Votes = Annotated[
+    int,
+    typer.Option("--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."),
+]
+
+
+@app.command()
+def convert(
+    network: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL.pt2",
+            help="A trained network of Linear, ReLU, Flatten, Dropout, BatchNorm1d, from torch.export.save.",
+        ),
+    ],
+    out: ModelOut,
+    data: Annotated[
+        DataName,
+        typer.Option("--data", help="What it was trained on: activations are measured, weights fine-tuned."),
+    ] = DataName.digits,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            metavar="F.pt2",
+            help="A network in front of MODEL that is not sampled, such as convolutions.",
+            show_default=False,
+        ),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option("--mean", metavar="X,X,..", help="The network takes (share of white - mean) / std.")
+    ] = "0",
+    std: Annotated[
+        str, typer.Option("--std", metavar="X,X,..", help="One number, or one for each channel.")
+    ] = "1",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", min=0, help="Passes of fine-tuning over the data.")
+    ] = 10,
+    seed: TrainingSeed = 0,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Shift images while fine-tuning; not with --features.")
+    ] = False,
+    samples: Votes = 8,
+) -> None:
+    """Make a trained network one of coins, fine-tune it, compile it to integers, and write it.
+
+    MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
+    read without unpickling; files of torch.save are refused. With --features a model travels as two files,
+    M.safetensors and M.features.pt2.
+
+    Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
+    """
+    from synflip.files import check_output
+    from synflip.progress import bar, waiting
+
+    check_seed(seed)
+    check_output(out)
+    with waiting("Loading torch"):
+        from torch import nn
+
+        from synflip import pt2
+        from synflip.compare import check_logits
+        from synflip.conversion import convert as to_coins
+        from synflip.data import load
+        from synflip.features import Normalise, image_shape
+        from synflip.train import float_accuracy
+
+    head = pt2.load_sequential(network)
+    extractor = None if features is None else pt2.load(features)
+    dataset = load(data.value)
+    check_logits(samples, len(dataset.test_labels), len(dataset.classes))
+    shape = image_shape(dataset.shape)
+    means, stds = floats("--mean", mean), floats("--std", std)
+    with bar(f"Fine-tuning on {dataset.name}") as advance:
+        coins: SynapticNetwork | FeatureNetwork
+        settings: dict[str, Any] = {
+            "data": dataset,
+            "bits": bits,
+            "activation_bits": activation_bits,
+            "epochs": epochs,
+            "seed": seed,
+            "augment": augment,
+            "mean": means,
+            "std": stds,
+            "progress": lambda s: advance(s.step, s.steps, words(s)),
+        }
+        coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+    front = [nn.Unflatten(1, shape), Normalise(1.0, means, stds, shape[0])]
+    ordinary = nn.Sequential(*front, *([] if extractor is None else [extractor]), nn.Flatten(), head).eval()
+    source = {
+        "data": dataset.title,
+        "seed": seed,
+        "epochs": epochs,
+        "augment": augment,
+        "network": network.name,
+    }
+    write(
+        coins,
+        dataset,
+        source,
+        out,
+        samples,
+        ("accuracy of the network as it was", f"{float_accuracy(ordinary, dataset):.2%}"),
+    )
+
+
+def write(
+    network: "SynapticNetwork | FeatureNetwork",
+    dataset: "Dataset",
+    source: dict[str, Any],
+    out: Path,
+    samples: int,
+    *rows: tuple[str, str],
+) -> None:
+    """Compile a network, write it, count its votes on the test images, and say all that after ``rows``."""
+    from synflip.compare import accuracies
+    from synflip.compiler import compile_network
+    from synflip.golden import Golden
+    from synflip.modelfile import features_path, save
+    from synflip.progress import bar
+    from synflip.spec.geometry import Geometry
+
+    source = {**source, "synflip": __version__}
+    model = compile_network(network, dataset.classes, dataset.input_max, source)
+    save(model, out)
+    machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
+    with Golden(machine) as device, bar("Counting votes") as advance:
+        device.load(model)
+        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=advance)
+    one, vote = accuracies(result, dataset.test_labels)
+    wrote = str(out) if model.features is None else f"{out}, {features_path(out)}"
+    table(
+        f"{dataset.title}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",
+        *rows,
+        ("test images", str(len(dataset.test_labels))),
+        ("accuracy of one sample (mean)", f"{one:.2%}"),
+        (f"accuracy of the vote of {samples}", f"{vote:.2%}"),
+        ("wrote", wrote),
+    )
+
+
+def words(step: "Step") -> str:
+    """Beside a bar: ``epoch 1 of 3, loss 0.123``."""
+    return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
+
+
+def check_seed(seed: int) -> None:
+    """Raises SynflipError for a seed that torch does not take."""
+    if seed >> 63:
+        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")
+
+
+def floats(name: str, text: str) -> list[float]:
+    """``0.5,0.5`` to numbers. Raises SynflipError."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SynflipError(f"{name} {text!r} is not a number, nor a list such as 0.49,0.48,0.45") from None
