@@ -15,12 +15,13 @@ from synflip.features import (
     Extractor,
     FeatureNetwork,
     Normalise,
+    copied,
     export,
     image_shape,
     log2_step,
     per_channel,
 )
-from synflip.nn import MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
+from synflip.nn import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
 from synflip.train import RATE as NEW_RATE
 from synflip.train import Progress, activations, fit_coins, one_thread
 
@@ -93,6 +94,7 @@ def convert(
     """
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
+    check_bits(bits, activation_bits)
     generator = torch.Generator().manual_seed(seed)
     largest = (1 << activation_bits) - 1
     if head is None:
@@ -106,23 +108,28 @@ def convert(
         raise SynflipError(
             "augment needs features that are made anew for every image; here they are made once"
         )
-    given = dense_layers(head) if isinstance(head, nn.Module) else None
+    given: list[tuple[Tensor, Tensor]] = []
+    hidden: Sequence[int] = ()
+    if isinstance(head, nn.Module):
+        given = dense_layers(head)
+    elif isinstance(head, Sequence) and all(isinstance(size, int) for size in head):
+        hidden = head
+    else:
+        raise SynflipError(f"the head is {head!r}, neither a Sequential nor the outputs of hidden layers")
     shape = image_shape(data.shape)
-    extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), network)
+    extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), copied(network))
     with one_thread():
         seen = Extractor(export(extractor, shape))(_some(data.train_images).reshape(-1, *shape))
         step, count = log2_step(seen, activation_bits), seen.shape[1]
-        if given is None:
-            assert not isinstance(head, nn.Module)
-            sizes = [count, *head, len(data.classes)]
-            coins = SynapticNetwork(sizes, bits, activation_bits, seed)
-        else:
+        if given:
             coins = _coins(given, count, data, bits, activation_bits, seed)
+        else:
+            coins = SynapticNetwork([count, *hidden, len(data.classes)], bits, activation_bits, seed)
         both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
         rows = both.features().rows(data.train_images, count, largest)
-        if given is not None:
+        if given:
             initialise(coins, given, _some(rows), 2.0**step)
-    fit_coins(coins, data, rows, epochs, NEW_RATE if given is None else RATE, generator, False, progress)
+    fit_coins(coins, data, rows, epochs, RATE if given else NEW_RATE, generator, False, progress)
     return both.eval()
 
 

@@ -141,13 +141,21 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def copied(module: nn.Module) -> nn.Module:
+    """The module again, its parameters float32 on the CPU, in evaluation mode. Raises SynflipError."""
+    try:
+        return copy.deepcopy(module).cpu().float().eval()
+    except Exception as error:  # whatever the module raises
+        raise SynflipError(f"the {type(module).__name__} cannot be copied: {pt2.first_line(error)}") from None
+
+
 def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """The ``.pt2`` file of an extractor of images of ``shape``: the same module, the same bytes.
 
     Raises SynflipError for a module that torch.export cannot follow, or with an operation that ``pt2`` does
     not have.
     """
-    network = nn.Sequential(copy.deepcopy(extractor).cpu().float(), nn.Flatten()).eval()
+    network = nn.Sequential(copied(extractor), nn.Flatten()).eval()
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of torch, about torch
@@ -161,9 +169,9 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
             buffer = io.BytesIO()
             torch.export.save(program, buffer)
     except Exception as error:  # whatever the module raises
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        sizes = ", ".join(map(str, shape))
         raise SynflipError(
-            f"the features cannot be exported for images [N, {', '.join(map(str, shape))}]: {line}"
+            f"the features cannot be exported for images [N, {sizes}]: {pt2.first_line(error)}"
         ) from None
     content = buffer.getvalue()
     if len(content) > pt2.MAX_FILE_BYTES:

@@ -183,6 +183,11 @@ def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
         if size < 1 or (index and size > MAX_OUTPUTS):
             what = f"layer {index - 1}: {size} outputs" if index else f"{size} inputs"
             raise SynflipError(f"{what}; a layer has 1..{MAX_OUTPUTS} outputs and at least 1 input")
+    check_bits(bits, activation_bits)
+
+
+def check_bits(bits: int, activation_bits: int) -> None:
+    """Raises SynflipError for k or A that no accelerator has."""
     if not 1 <= bits <= MAX_BITS:
         raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits}")
     if not 1 <= activation_bits <= MAX_ACTIVATION_BITS:

@@ -103,7 +103,7 @@ class Program(nn.Module):
             except KeyError as error:
                 raise SynflipError(f"{describe(index, node)}: there is no {error} before it") from None
             except Exception as error:  # torch has no common class for arguments that make no sense
-                raise SynflipError(f"{describe(index, node)}: {_first_line(error)}") from None
+                raise SynflipError(f"{describe(index, node)}: {first_line(error)}") from None
             values[node.result] = value
         if not isinstance(values.get(self.result), Tensor):
             raise SynflipError("the graph's output is none of its results")
@@ -249,7 +249,7 @@ def parse(content: bytes) -> Program:
         return _program(archive)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         # The JSON has other keys or types than torch writes.
-        raise SynflipError(f"its graph is not what torch 2.13 writes ({_first_line(error)})") from None
+        raise SynflipError(f"its graph is not what torch 2.13 writes ({first_line(error)})") from None
 
 
 class _Archive:
@@ -269,7 +269,7 @@ class _Archive:
         try:
             return self.file.read(entry)
         except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-            raise SynflipError(f"{name} in it cannot be read: {_first_line(error)}") from None
+            raise SynflipError(f"{name} in it cannot be read: {first_line(error)}") from None
 
     def json(self, name: str) -> Any:
         try:
@@ -287,7 +287,7 @@ def _open(content: bytes) -> _Archive:
     try:
         archive = _Archive(zipfile.ZipFile(io.BytesIO(content)))
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise SynflipError(f"not a whole zip archive: {_first_line(error)}") from None
+        raise SynflipError(f"not a whole zip archive: {first_line(error)}") from None
     if "data.pkl" in archive.entries:
         raise SynflipError(pickle)
     return archive
@@ -413,5 +413,6 @@ def _tensor(archive: _Archive, folder: str, name: str, entry: dict[str, Any]) ->
     return flat.as_strided(sizes, strides, offset).float().contiguous()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What torch says, without its traceback."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
