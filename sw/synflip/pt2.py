@@ -282,6 +282,8 @@ def _open(content: bytes) -> _Archive:
     pickle = f"a pickle, as torch.save writes it, which could run anything when it is read; use {HOW_TO_SAVE}"
     if content[:1] == b"\x80":
         raise SynflipError(pickle)
+    if content[:4] == b"PK\x03\x04" and content[-22:-18] != b"PK\x05\x06":
+        raise SynflipError("not a whole zip archive; save or copy it again")
     if content[:4] != b"PK\x03\x04" or content.count(b"PK\x01\x02") > MAX_ENTRIES:
         raise SynflipError(f"not a network of torch.export.save; use {HOW_TO_SAVE}")
     try:
@@ -396,7 +398,7 @@ def _tensor(archive: _Archive, folder: str, name: str, entry: dict[str, Any]) ->
         raise SynflipError(f"tensor {name} is pickled, which could run anything when it is read")
     dtype = _DTYPES.get(meta["dtype"])
     if dtype is None or meta["layout"] != 7:
-        raise SynflipError(f"tensor {name} is not one of floats")
+        raise SynflipError(f"tensor {name} is not one of floats; was network.eval() called?")
     content = archive.bytes(f"data/{folder}/{entry['path_name']}")
     sizes = [int(size["as_int"]) for size in meta["sizes"]]
     strides = [int(stride["as_int"]) for stride in meta["strides"]]

@@ -1,0 +1,279 @@
+"""Networks of torch.export.save: read as they are, and nothing in a file is run."""
+
+import io
+import json
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from synflip import pt2
+from synflip.errors import SynflipError
+from torch import nn
+
+
+class Mixed(nn.Module):
+    """A bit of everything: a buffer that is not saved with the rest, sizes, branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.Conv2d(1, 3, 3, padding="same"), nn.BatchNorm2d(3), nn.ReLU(inplace=True)
+        )
+        self.register_buffer("shift", torch.tensor([0.5]), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x) + self.shift
+        z = torch.cat([y, nn.functional.max_pool2d(y, 3, stride=1, padding=1)], 1).transpose(2, 3)
+        return torch.relu(z.reshape(x.size(0), -1)[:, 4:] * 0.25)
+
+
+def exported(network: nn.Module, *shape: int) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sizes = ({0: torch.export.Dim("n")},)
+        program = torch.export.export(network.eval(), (torch.zeros(2, *shape),), dynamic_shapes=sizes)
+        torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[nn.Module, bytes]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Mixed()
+        network.first[1].running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+    return network, exported(network, 1, 6, 5)
+
+
+@pytest.fixture(scope="module")
+def layers() -> tuple[nn.Sequential, bytes]:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(12, 8, bias=False),
+            nn.BatchNorm1d(8, eps=0.25, affine=False),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(8, 6),
+            nn.BatchNorm1d(6),
+            nn.ReLU(),
+            nn.Linear(6, 4),
+        )
+        for norm in (network[2], network[6]):
+            norm.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+            norm.running_var.uniform_(0.1, 2)  # type: ignore[union-attr]
+        nn.init.uniform_(network[6].weight, 0.5, 2)
+        nn.init.uniform_(network[6].bias)
+    return network, exported(network, 3, 4)
+
+
+def changed(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """The archive with other entries, stored as they are."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, value in entries.items():
+            archive.writestr(name, value)
+    return out.getvalue()
+
+
+def with_json(part: str, change: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
+    def apply(entries: dict[str, bytes]) -> None:
+        (name,) = [name for name in entries if part in name]
+        value = json.loads(entries[name])
+        change(value)
+        entries[name] = json.dumps(value).encode()
+
+    return apply
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(SynflipError) as caught:
+        pt2.output_shape(pt2.parse(content), (2, 1, 6, 5))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_graph_gives_what_the_network_gives(mixed: tuple[nn.Module, bytes]) -> None:
+    network, content = mixed
+    x = torch.rand(7, 1, 6, 5, generator=torch.Generator().manual_seed(2))
+    program = pt2.parse(content)
+    with torch.no_grad():
+        assert torch.equal(program(x), network(x))
+    assert pt2.output_shape(program, (7, 1, 6, 5)) == tuple(network(x).shape) == (7, 176)
+
+
+def test_layers_are_found_again(layers: tuple[nn.Sequential, bytes], tmp_path: Path) -> None:
+    network, content = layers
+    (tmp_path / "m.pt2").write_bytes(content)
+    again = pt2.load_sequential(tmp_path / "m.pt2").eval()
+    assert [type(module) for module in again] == [type(module) for module in network]
+    x = torch.rand(5, 3, 4, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert torch.allclose(again(x), network(x), atol=1e-6)
+
+
+def test_other_graphs_are_no_layers(mixed: tuple[nn.Module, bytes], tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(mixed[1])
+    with pytest.raises(SynflipError, match=r"m\.pt2: operation \d \(conv2d\) cannot be coins; allowed are"):
+        pt2.load_sequential(tmp_path / "m.pt2")
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) + x
+
+    with pytest.raises(SynflipError, match=r"operation 1 \(add\) cannot be coins"):
+        pt2.as_sequential(pt2.parse(exported(Around(), 4)))
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_nothing_is_unpickled(layers: tuple[nn.Sequential, bytes], tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    trap = pickle.dumps(Trap(sprung))
+
+    def sample_inputs(entries: dict[str, bytes]) -> None:
+        entries["archive/data/sample_inputs/model.pt"] = trap
+
+    assert pt2.parse(changed(layers[1], sample_inputs)).nodes  # not looked at
+
+    def weights(entries: dict[str, bytes]) -> None:
+        with_json("weights_config", lambda value: value["config"]["1.weight"].update(use_pickle=True))(
+            entries
+        )
+        entries["archive/data/weights/weight_0"] = trap
+
+    assert "tensor 1.weight is pickled" in refusal(changed(layers[1], weights))
+    saved = io.BytesIO()
+    torch.save(nn.Linear(2, 2), saved)
+    for content in (trap, saved.getvalue()):
+        assert "a pickle, as torch.save writes it, which could run anything" in refusal(content)
+    assert not sprung.exists()
+
+
+def node(index: int, **values: Any) -> Callable[[dict[str, bytes]], None]:
+    return with_json("models/", lambda model: model["graph_module"]["graph"]["nodes"][index].update(values))
+
+
+def weight(**values: Any) -> Callable[[dict[str, bytes]], None]:
+    def change(value: Any) -> None:
+        value["config"]["first.0.weight"]["tensor_meta"].update(values)
+
+    return with_json("weights_config", change)
+
+
+def sizes(*values: int) -> list[dict[str, int]]:
+    return [{"as_int": value} for value in values]
+
+
+def padding(amount: int) -> Callable[[dict[str, bytes]], None]:
+    def change(model: Any) -> None:
+        for item in model["graph_module"]["graph"]["nodes"]:
+            if "max_pool2d" in item["target"]:
+                item["target"] = "torch.ops.aten.pad.default"
+                pads = {"name": "pad", "arg": {"as_ints": [0, amount, 0, amount]}, "kind": 1}
+                item["inputs"] = [item["inputs"][0], pads]
+
+    return with_json("models/", change)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            node(1, target="torch.ops.aten.from_file.default"),
+            "operation 1 is torch.ops.aten.from_file.default; ",
+        ),
+        (node(1, target="os.system"), "operation 1 is os.system; allowed are abs, "),
+        (node(1, inputs=[]), "operation 1 (conv2d): "),
+        (node(1, outputs=[]), "not what torch 2.13 writes"),
+        (node(1, inputs=7), "not what torch 2.13 writes"),
+        (
+            node(1, inputs=[{"name": "self", "arg": {"as_tensor": {"name": "later"}}, "kind": 1}]),
+            "there is no 'later' before it",
+        ),
+        (
+            node(1, inputs=[{"name": "self", "arg": {"as_custom_obj": {}}, "kind": 1}]),
+            "an argument of kind as_custom_obj",
+        ),
+        (padding(1 << 16), "is too large"),
+        (
+            with_json("models/", lambda model: model["schema_version"].update(major=7)),
+            "graph version 7; this",
+        ),
+        (with_json("models/", lambda model: model.clear()), "not what torch 2.13 writes ('schema_version')"),
+        (weight(sizes=sizes(1 << 40, 1, 3, 3)), "is beyond its 108 bytes"),
+        (weight(sizes=sizes(3, 1, 3, 3), strides=sizes(9, 9, 3, 2)), "is beyond its 108 bytes"),
+        (weight(sizes=sizes(1 << 40, 1, 1, 1), strides=sizes(0, 0, 0, 0)), "is beyond its 108 bytes"),
+        (weight(storage_offset={"as_int": -1}), "has sizes [3, 1, 3, 3] and strides"),
+        (weight(dtype=4), "tensor first.0.weight is not one of floats"),
+        (lambda entries: entries.pop("archive/data/weights/weight_0"), "no data/weights/weight_0 in it"),
+        (
+            lambda entries: [entries.pop(name) for name in list(entries) if "/models/" in name],
+            "not one network of torch.export.save, but 0",
+        ),
+        (lambda entries: entries.update({"archive/models/model.json": b"{"}), "model.json in it is not JSON"),
+        (
+            lambda entries: entries.update({"archive/models/model.json": b"[" * 100_000}),
+            "model.json in it is not JSON",
+        ),
+    ],
+)
+def test_hostile_archives(
+    mixed: tuple[nn.Module, bytes], change: Callable[[dict[str, bytes]], None], expected: str
+) -> None:
+    assert expected in refusal(changed(mixed[1], change))
+
+
+def test_what_is_no_archive(mixed: tuple[nn.Module, bytes], tmp_path: Path) -> None:
+    for content in (b"", b"hello", mixed[1][:100], mixed[1][:-30]):
+        assert "not a" in refusal(content)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/models/model.json", b"0" * 1000)
+    assert "compressed" in refusal(packed.getvalue())
+    many = io.BytesIO()
+    with zipfile.ZipFile(many, "w") as archive:
+        for index in range(pt2.MAX_ENTRIES + 1):
+            archive.writestr(f"a/{index}", b"")
+    assert "not a network of torch.export.save" in refusal(many.getvalue())
+    with pytest.raises(SynflipError, match=r"cannot read .*none\.pt2"):
+        pt2.load(tmp_path / "none.pt2")
+
+
+def test_size_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.pt2").write_bytes(bytes(1001))
+    monkeypatch.setattr(pt2, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(SynflipError, match=r"m\.pt2 has 1001 bytes; a network may have 1000"):
+        pt2.load(tmp_path / "m.pt2")
+
+
+def test_networks_in_training_are_refused() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(network.train(), (torch.rand(2, 4),)), buffer)
+    with pytest.raises(SynflipError, match=r"network\.eval\(\)"):
+        pt2.as_sequential(pt2.parse(buffer.getvalue()))
