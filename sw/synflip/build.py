@@ -118,8 +118,9 @@ class Build:
             NETLIST,
         ]
         outputs = {
+            # Router 1 may rip up the same few arcs for ever.
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config", "--router", "router2"],
-            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
+            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
