@@ -192,7 +192,7 @@ BOARDS = {
             device="iCE40HX8K",
             family=Family.ice40,
             platform="amaranth_boards.ice40_hx8k_b_evn.ICE40HX8KBEVNPlatform",
-            clock=24e6,
+            clock=48e6,
             geometry=Geometry(
                 16,
                 1,
