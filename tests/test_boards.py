@@ -111,7 +111,7 @@ def test_what_does_not_fit_says_what_would():
     fits = {"LUT4": 20000, "CCU2C": 4000, "TRELLIS_FF": 20000, "DP16KD": 190}
     job().check_fit(fits)
     with pytest.raises(
-        SynflipError, match=r"it needs 240 block RAMs of 208; --geometry 64x8,weight_depth=512 "
+        SynflipError, match=r"it needs 240 block RAMs of 208; --geometry 64x8,weight_depth=\d+"
     ):
         job().check_fit(fits | {"DP16KD": 240})
     with pytest.raises(

@@ -1,8 +1,6 @@
 """Verilog text of the accelerator."""
 
 import os
-from collections.abc import Callable, Sequence
-from itertools import accumulate, pairwise
 
 from amaranth.back import verilog
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
@@ -42,16 +40,11 @@ MODULES = _CLOCKED + _UNCLOCKED
 
 
 class MemoryModules:
-    """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by modules above.
-
-    columns: of a width and a depth, the widths of the modules that the memory is made of; None: one module.
-    """
-
-    def __init__(self, columns: Callable[[int, int], Sequence[int]] | None = None) -> None:
-        self._columns = columns
+    """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules
+    above."""
 
     def get_memory(self, memory):
-        """A module with instances, for Amaranth's ``Memory``."""
+        """A module with an instance, for Amaranth's ``Memory``."""
         (write,), (read,) = memory.write_ports, memory.read_ports
         if read.transparent_for or len(write.en) != 1:
             raise NotImplementedError(
@@ -60,24 +53,19 @@ class MemoryModules:
         m = Module()
         # A memory of one row has an address of no bits, which Amaranth would leave unconnected.
         missing = Const(0, 1 if memory.depth == 1 else 0)
-        width = Shape.cast(memory.shape).width
-        clocked = read.domain != "comb"
-        widths = self._columns(width, memory.depth) if self._columns and clocked else (width,)
-        written, answered = Value.cast(write.data), Value.cast(read.data)
-        for column, (first, past) in enumerate(pairwise(accumulate(widths, initial=0))):
-            m.submodules[f"rows_{column}" if column else "rows"] = Instance(
-                "synflip_memory" if clocked else "synflip_memory_unclocked",
-                p_WIDTH=past - first,
-                p_DEPTH=memory.depth,
-                p_ADDRESS=len(write.addr) + len(missing),
-                i_clk=ClockSignal(),
-                i_write=write.en,
-                i_write_address=Cat(write.addr, missing),
-                i_write_data=written[first:past],
-                i_read=read.en,
-                i_read_address=Cat(read.addr, missing),
-                o_read_data=answered[first:past],
-            )
+        m.submodules.rows = Instance(
+            "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",
+            p_WIDTH=Shape.cast(memory.shape).width,
+            p_DEPTH=memory.depth,
+            p_ADDRESS=len(write.addr) + len(missing),
+            i_clk=ClockSignal(),
+            i_write=write.en,
+            i_write_address=Cat(write.addr, missing),
+            i_write_data=write.data,
+            i_read=read.en,
+            i_read_address=Cat(read.addr, missing),
+            o_read_data=read.data,
+        )
         return m
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
-from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
 
 if TYPE_CHECKING:
@@ -76,13 +75,12 @@ class Build:
 
     def write_gateware(self) -> None:
         """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
-        from synflip_hdl.block_ram import columns
         from synflip_hdl.board_top import BoardTop
         from synflip_hdl.constraints import read_constraints
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        platform.get_memory = MemoryModules(columns if self.board.family == "ecp5" else None).get_memory
+        platform.get_memory = MemoryModules().get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
         wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
@@ -169,30 +167,14 @@ class Build:
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
         if set(short) == {"block RAMs"}:
-            entries = self._fewer_entries(short["block RAMs"])
-            advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
+            entries = int(self.geometry.weight_depth * (1 - 1.3 * (1 - scale))) // 64 * 64
+            advice = f"--geometry {self.geometry.name},weight_depth={max(entries, 64)} should fit"
         else:
             advice = f"--geometry {smaller(self.geometry, 0.9 * scale)} should fit"
         raise SynflipError(
             f"{self.geometry.name}, k = {self.geometry.bits}, does not fit the {self.board.device} of "
             f"{self.board.name}: it needs {needs}; {advice}"
         )
-
-    def _fewer_entries(self, blocks: Resource) -> int:
-        """A depth of the weight memory that needs no more block RAMs than there are, as far as one can tell
-        beforehand."""
-        from synflip_hdl import block_ram
-
-        bits, depth, banks = weight_bits(self.geometry), self.geometry.weight_depth, self.geometry.banks
-
-        def all_blocks(entries: int) -> float:
-            if self.board.family == "ecp5":
-                return banks * block_ram.blocks(bits, entries)
-            return 1.3 * blocks.used * entries / depth
-
-        most = all_blocks(depth) - (blocks.used - blocks.available)
-        step = 64
-        return next((n for n in range(depth // step * step, step, -step) if all_blocks(n) <= most), step)
 
 
 def smaller(geometry: Geometry, scale: float) -> str:
