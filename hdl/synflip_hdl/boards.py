@@ -147,7 +147,7 @@ BOARDS = {
                 log_depth=512,
                 margin_depth=512,
             ),
-            weight_depths=((1, 3072), (2, 2048), (3, 1536)),
+            weight_depths=((1, 2560), (2, 1536)),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",

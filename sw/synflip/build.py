@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synflip.block_ram import blocks
 from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
+from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
 
 if TYPE_CHECKING:
@@ -167,14 +169,28 @@ class Build:
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
         if set(short) == {"block RAMs"}:
-            entries = int(self.geometry.weight_depth * (1 - 1.3 * (1 - scale))) // 64 * 64
-            advice = f"--geometry {self.geometry.name},weight_depth={max(entries, 64)} should fit"
+            entries = self._fewer_entries(short["block RAMs"])
+            advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
         else:
             advice = f"--geometry {smaller(self.geometry, 0.9 * scale)} should fit"
         raise SynflipError(
             f"{self.geometry.name}, k = {self.geometry.bits}, does not fit the {self.board.device} of "
             f"{self.board.name}: it needs {needs}; {advice}"
         )
+
+    def _fewer_entries(self, found: Resource) -> int:
+        """A depth of the weight memory that needs no more block RAMs than there are, as far as one can tell
+        beforehand."""
+        bits, depth, banks = weight_bits(self.geometry), self.geometry.weight_depth, self.geometry.banks
+
+        def all_blocks(entries: int) -> float:
+            if self.board.family == "ecp5":
+                return banks * blocks(bits, entries)
+            return 1.3 * found.used * entries / depth
+
+        most = all_blocks(depth) - (found.used - found.available)
+        step = 64
+        return next((n for n in range(depth // step * step, step, -step) if all_blocks(n) <= most), step)
 
 
 def smaller(geometry: Geometry, scale: float) -> str:
