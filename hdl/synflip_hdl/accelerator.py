@@ -24,7 +24,7 @@ from synflip_hdl.lfsr import LfsrSource
 from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.sequencer import Sequencer
-from synflip_hdl.stage import Stage
+from synflip_hdl.stage import Skid, Stage
 from synflip_hdl.votes import Votes
 
 
@@ -90,7 +90,9 @@ class Accelerator(wiring.Component):
         with m.If(stage.input.ready):
             m.d.sync += staged.eq(self.request.valid & asked)
         m.d.comb += self.starting.eq(staged | registers.start)
-        wiring.connect(m, registers.response, wiring.flipped(self.response))
+        m.submodules.skid = skid = Skid(RESPONSE)
+        wiring.connect(m, registers.response, skid.input)
+        wiring.connect(m, skid.output, wiring.flipped(self.response))
         self._connect_source(m, registers, keys)
 
         m.d.comb += [
@@ -212,7 +214,7 @@ class Accelerator(wiring.Component):
             ]
         else:
             m.submodules.source = source = LfsrSource(banks)
-            m.d.comb += [
+            m.d.sync += [  # a cycle later: long before a run can ask for keys
                 source.load.eq(registers.write[Region.SEEDS]),
                 source.load_bank.eq(registers.offset[2:]),
                 source.load_component.eq(registers.offset[:2]),

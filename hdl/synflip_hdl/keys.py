@@ -1,6 +1,6 @@
 """Key memory: one sample's keys are read while the next sample's are filled in."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -113,13 +113,15 @@ class KeyMemory(wiring.Component):
             write_enable.eq(taken & ~self.start),
         ]
 
-        # The host reads one word of one bank.
+        # The host reads one word of one bank: the half of all banks' keys, a cycle later the bank.
         bank_bits = (self.banks - 1).bit_length()
         part = Signal(1 + bank_bits)
-        m.d.sync += [
-            part.eq(self.offset),
-            self.word.eq(self.data.as_value().bit_select(Cat(Const(0, 5), part), 32)),
-        ]
+        bank_read = Signal(bank_bits)
+        halves = Signal(data.ArrayLayout(32, self.banks), reset_less=True)
+        m.d.sync += [part.eq(self.offset), bank_read.eq(part[1:])]
+        for half, key in zip(halves, self.data, strict=True):
+            m.d.sync += half.eq(Mux(part[0], key[32:], key[:32]))
+        m.d.comb += self.word.eq(halves[bank_read] if bank_bits else halves[0])
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(

@@ -120,15 +120,17 @@ class Build:
             NETLIST,
         ]
         outputs = {
-            # Router 1 may rip up the same few arcs for ever.
-            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config", "--router", "router2"],
+            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
+            # Router 1 may rip up the same few arcs for ever here; on ECP5 that is router 2.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
-        self.watch.time(
+        log = self.watch.time(
             tool, lambda: run(tool, [*options, *outputs, "--write", PLACED], self.folder, advance)
         )
+        if unread := re.search(r"net '(.*)' does not exist in design, ignoring clock", log):
+            raise SynflipError(f"{tool} knows no clock {unread[1]}: its constraint was not read")
         return json.loads((self.folder / "nextpnr.json").read_text())
 
     def pack(self, advance: Advance) -> Path:
