@@ -1,6 +1,6 @@
 """Key memory: one sample's keys are read while the next sample's are filled in."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -121,7 +121,7 @@ class KeyMemory(wiring.Component):
         m.d.sync += [part.eq(self.offset), bank_read.eq(part[1:])]
         for half, key in zip(halves, self.data, strict=True):
             m.d.sync += half.eq(Mux(part[0], key[32:], key[:32]))
-        m.d.comb += self.word.eq(halves[bank_read] if bank_bits else halves[0])
+        m.d.comb += self.word.eq(halves.as_value().bit_select(Cat(Const(0, 5), bank_read), 32))
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(

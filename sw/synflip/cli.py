@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_boards, cli_coins, cli_margins, cli_selftest
+from synflip import __version__, cli_boards, cli_coins, cli_evaluate, cli_margins, cli_selftest
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -620,6 +620,7 @@ app.add_typer(cli_coins.app)
 app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
 app.add_typer(cli_margins.app)
+app.add_typer(cli_evaluate.app)
 
 
 @app.command()
