@@ -61,7 +61,9 @@ def test_measures_by_hand():
 
 def test_all_right_leaves_nothing_to_find():
     found = measure(np.eye(3), np.arange(3))
-    assert (found.accuracy, found.nll, found.brier, found.ece, found.aurc) == pytest.approx((1, 0, 0, 0, 0), abs=1e-9)
+    assert (found.accuracy, found.nll, found.brier, found.ece, found.aurc) == pytest.approx(
+        (1, 0, 0, 0, 0), abs=1e-9
+    )
     assert np.isnan(found.auroc) and np.isnan(found.aupr)
 
 
