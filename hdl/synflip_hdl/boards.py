@@ -162,7 +162,7 @@ BOARDS = {
             device="LFE5UM5G-45F",
             family=Family.ecp5,
             platform="amaranth_boards.ecpix5.ECPIX545Platform",
-            clock=100e6,
+            clock=125e6,
             geometry=Geometry(
                 32,
                 4,
