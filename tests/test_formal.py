@@ -51,6 +51,8 @@ BROKEN = [
     ("keys depth=4 Q=1 halves=1", keys, "(ahead < self.halves)", "(ahead < 2)"),
     ("keys depth=4 Q=1 halves=1", keys, "delay = Signal(KEY_RELEASE - 1)", "delay = Signal(KEY_RELEASE - 4)"),
     ("stage", stage, "self.input.ready.eq(~self.output.valid | self.output.ready)", "self.input.ready.eq(1)"),
+    ("skid", stage, "self.input.ready.eq(~full)", "self.input.ready.eq(1)"),
+    ("skid", stage, "full.eq(self.output.valid & ~self.output.ready)", "full.eq(~self.output.ready)"),
     ("stage", stage, "with m.If(self.input.ready):", "with m.If(self.input.valid & self.input.ready):"),
     ("registers 16x1", registers, "with m.If(self.response.ready):", "with m.If(1):"),
     ("registers 16x1", registers, "request.write & here & ~self.busy", "request.write & here"),

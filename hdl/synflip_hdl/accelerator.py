@@ -7,6 +7,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     CONTROL_START,
     IMAGE_WORD_BITS,
+    OFFSET_BITS,
     OPTION_EARLY,
     OPTION_HOST_KEYS,
     OPTION_LOG,
@@ -24,7 +25,7 @@ from synflip_hdl.lfsr import LfsrSource
 from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.sequencer import Sequencer
-from synflip_hdl.stage import Stage
+from synflip_hdl.stage import Skid, Stage
 from synflip_hdl.votes import Votes
 
 
@@ -90,8 +91,21 @@ class Accelerator(wiring.Component):
         with m.If(stage.input.ready):
             m.d.sync += staged.eq(self.request.valid & asked)
         m.d.comb += self.starting.eq(staged | registers.start)
-        wiring.connect(m, registers.response, wiring.flipped(self.response))
-        self._connect_source(m, registers, keys)
+        m.submodules.skid = skid = Skid(RESPONSE)
+        wiring.connect(m, registers.response, skid.input)
+        wiring.connect(m, skid.output, wiring.flipped(self.response))
+        # Writes to far blocks are a cycle later: long before a run can need them.
+        late_write, late_offset, late_data = (
+            Signal(len(registers.write), name="late_write"),
+            Signal(OFFSET_BITS, name="late_offset", reset_less=True),
+            Signal(32, name="late_data", reset_less=True),
+        )
+        m.d.sync += [
+            late_write.eq(registers.write),
+            late_offset.eq(registers.offset),
+            late_data.eq(registers.data),
+        ]
+        self._connect_source(m, registers, keys, late_write, late_offset, late_data)
 
         m.d.comb += [
             # The host's side.
@@ -109,12 +123,14 @@ class Accelerator(wiring.Component):
             events.load.payload.data.eq(registers.data),
             events.load_shift.eq(settings["INPUT_SHIFT"]),
             votes.margin_write.eq(registers.write[Region.MARGINS]),
-            sequencer.layer_write.eq(registers.write[Region.LAYERS]),
-            array.weight_write.eq(registers.write[Region.WEIGHTS]),
-            drain.bias_write.eq(registers.write[Region.BIASES]),
+            votes.offset.eq(registers.offset),
+            votes.data.eq(registers.data),
+            sequencer.layer_write.eq(late_write[Region.LAYERS]),
+            array.weight_write.eq(late_write[Region.WEIGHTS]),
+            drain.bias_write.eq(late_write[Region.BIASES]),
         ]
-        for block in (votes, sequencer, array, drain):
-            m.d.comb += [block.offset.eq(registers.offset), block.data.eq(registers.data)]
+        for block in (sequencer, array, drain):
+            m.d.comb += [block.offset.eq(late_offset), block.data.eq(late_data)]
         results = {
             Region.VOTES: votes.vote,
             Region.SUMS: votes.logit_sum,
@@ -186,7 +202,7 @@ class Accelerator(wiring.Component):
         ]
         return m
 
-    def _connect_source(self, m, registers, keys):
+    def _connect_source(self, m, registers, keys, write, offset, word):
         """The built-in source or the host fills the key memory."""
         banks, devices = self.geometry.banks, self.geometry.devices
         settings = registers.settings
@@ -213,17 +229,18 @@ class Accelerator(wiring.Component):
         else:
             m.submodules.source = source = LfsrSource(banks)
             m.d.comb += [
-                source.load.eq(registers.write[Region.SEEDS]),
-                source.load_bank.eq(registers.offset[2:]),
-                source.load_component.eq(registers.offset[:2]),
-                source.load_data.eq(registers.data),
+                source.load.eq(write[Region.SEEDS]),
+                source.load_bank.eq(offset[2:]),
+                source.load_component.eq(offset[:2]),
+                source.load_data.eq(word),
             ]
         m.submodules.host_keys = host = EntryWriter(64 * banks)
         from_host = (settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
         m.d.comb += [
-            host.valid.eq(registers.write[Region.KEYS]),
-            host.offset.eq(registers.offset),
-            host.data.eq(registers.data),
+            # There is room for keys then too: a transfer takes two words at least, so none is under way.
+            host.valid.eq(write[Region.KEYS]),
+            host.offset.eq(offset),
+            host.data.eq(word),
             registers.key_ready.eq(keys.source.ready),
             keys.source.valid.eq(Mux(from_host, host.commit, source.keys.valid)),
             keys.source.payload.eq(Mux(from_host, host.value, source.keys.payload.as_value())),

@@ -29,12 +29,12 @@ class BoardTop(Elaboratable):
         m = Module()
         m.submodules.serial = serial = self.serial
         m.submodules.clocks, clock, locked = self._clock(m, platform)
-        m.domains.sync = domain = ClockDomain("sync")
+        m.domains.sync = ClockDomain("sync")
         m.d.comb += ClockSignal("sync").eq(clock)
         pressed = self._input(m, platform, self.board.reset, "reset") if self.board.reset else Const(0)
         m.submodules.reset = ResetSynchronizer(pressed | ~locked, domain="sync")
         # Where a constraint is met, the tools stop trying: ask for a little more than is needed.
-        platform.add_clock_constraint(domain.clk, self.clock * MARGIN)
+        platform.add_clock_constraint(clock, self.clock * MARGIN)
 
         uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
         m.submodules.rx = rx = io.Buffer("i", uart.rx)

@@ -113,13 +113,15 @@ class KeyMemory(wiring.Component):
             write_enable.eq(taken & ~self.start),
         ]
 
-        # The host reads one word of one bank.
+        # The host reads one word of one bank: the half of all banks' keys, a cycle later the bank.
         bank_bits = (self.banks - 1).bit_length()
         part = Signal(1 + bank_bits)
-        m.d.sync += [
-            part.eq(self.offset),
-            self.word.eq(self.data.as_value().bit_select(Cat(Const(0, 5), part), 32)),
-        ]
+        bank_read = Signal(bank_bits)
+        halves = Signal(data.ArrayLayout(32, self.banks), reset_less=True)
+        m.d.sync += [part.eq(self.offset), bank_read.eq(part[1:])]
+        for half, key in zip(halves, self.data, strict=True):
+            m.d.sync += half.eq(Mux(part[0], key[32:], key[:32]))
+        m.d.comb += self.word.eq(halves.as_value().bit_select(Cat(Const(0, 5), bank_read), 32))
 
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(

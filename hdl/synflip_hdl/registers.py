@@ -106,6 +106,7 @@ class Registers(wiring.Component):
         resetting = Signal()  # the blocks are
         m.d.sync += resetting.eq(self.abort)
         free = Signal()
+        taken = Signal()  # if nothing of its own holds the request up
         accept = Signal()
         refused = Signal()
         loading = request.write & (region == Region.IMAGES)
@@ -125,6 +126,7 @@ class Registers(wiring.Component):
                 & (~feeding | self.key_ready)
                 & (~reading_results | self.results_free)
             ),
+            taken.eq(self.request.valid & free & ~self.start & ~resetting),
             accept.eq(self.request.valid & self.request.ready),
             self.offset.eq(offset),
             self.data.eq(request.data),
@@ -132,6 +134,8 @@ class Registers(wiring.Component):
             past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
         ]
 
+        # What a write waits for is only in its own strobe: no path leads from there to all the others.
+        waits_for = {Region.IMAGES: self.load_ready, Region.KEYS: self.key_ready}
         for item in WRITABLE:
             allowed = ~self.busy
             if item == Region.IMAGES:
@@ -139,7 +143,7 @@ class Registers(wiring.Component):
             if item == Region.KEYS:
                 allowed = host_keys
             with m.If(request.write & in_region(item) & allowed):
-                m.d.comb += [refused.eq(0), self.write[item].eq(accept)]
+                m.d.comb += [refused.eq(0), self.write[item].eq(taken & waits_for.get(item, 1))]
         for item in READABLE:
             with m.If(~request.write & in_region(item) & (~self.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
@@ -163,18 +167,18 @@ class Registers(wiring.Component):
                     )
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
-                        self.abort.eq(accept & abort & ~refused),
-                        self.retest.eq(accept & retest & ~refused),
+                        self.abort.eq(taken & abort & ~refused),
+                        self.retest.eq(taken & retest & ~refused),
                     ]
-                    m.d.sync += self.start.eq(accept & start & ~refused)
+                    m.d.sync += self.start.eq(taken & start & ~refused)
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)
                 with m.If(request.write & here & ~self.busy):
                     m.d.comb += refused.eq(0)
                     if name == "CAPTURE":  # a cycle later, with the new setting
-                        m.d.sync += self.capture.eq(accept)
-                    with m.If(accept):
+                        m.d.sync += self.capture.eq(taken)
+                    with m.If(taken):
                         m.d.sync += setting.eq(request.data)
                 values[name] = setting
             elif name in identity:

@@ -1,6 +1,6 @@
-"""A register in a stream, so that no path of logic goes through it from payload to payload."""
+"""Registers in a stream, so that no path of logic goes through it: forwards, or backwards."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,4 +22,32 @@ class Stage(wiring.Component):
         m.d.comb += self.input.ready.eq(~self.output.valid | self.output.ready)
         with m.If(self.input.ready):
             m.d.sync += [self.output.valid.eq(self.input.valid), self.output.payload.eq(self.input.payload)]
+        return m
+
+
+class Skid(wiring.Component):
+    """Takes a transfer that the output is not ready for, so that ``input.ready`` comes from a register.
+
+    Latency none; throughput a transfer a cycle.
+
+    Members
+    -------
+    input, output: streams of ``shape``.
+    """
+
+    def __init__(self, shape) -> None:
+        super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal.like(self.input.payload)
+        full = Signal()
+        m.d.comb += [
+            self.input.ready.eq(~full),
+            self.output.valid.eq(full | self.input.valid),
+            self.output.payload.eq(Mux(full, kept, self.input.payload)),
+        ]
+        m.d.sync += full.eq(self.output.valid & ~self.output.ready)
+        with m.If(~full):
+            m.d.sync += kept.eq(self.input.payload)
         return m

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synflip.block_ram import blocks
 from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
+from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
 
 if TYPE_CHECKING:
@@ -118,14 +120,17 @@ class Build:
             NETLIST,
         ]
         outputs = {
-            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config", "--router", "router2"],
-            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"],
+            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
+            # Router 1 may rip up the same few arcs for ever here; on ECP5 that is router 2.
+            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
         tool = f"nextpnr-{self.board.family}"
-        self.watch.time(
+        log = self.watch.time(
             tool, lambda: run(tool, [*options, *outputs, "--write", PLACED], self.folder, advance)
         )
+        if unread := re.search(r"net '(.*)' does not exist in design, ignoring clock", log):
+            raise SynflipError(f"{tool} knows no clock {unread[1]}: its constraint was not read")
         return json.loads((self.folder / "nextpnr.json").read_text())
 
     def pack(self, advance: Advance) -> Path:
@@ -166,14 +171,28 @@ class Build:
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
         if set(short) == {"block RAMs"}:
-            entries = int(self.geometry.weight_depth * (1 - 1.3 * (1 - scale))) // 64 * 64
-            advice = f"--geometry {self.geometry.name},weight_depth={max(entries, 64)} should fit"
+            entries = self._fewer_entries(short["block RAMs"])
+            advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
         else:
             advice = f"--geometry {smaller(self.geometry, 0.9 * scale)} should fit"
         raise SynflipError(
             f"{self.geometry.name}, k = {self.geometry.bits}, does not fit the {self.board.device} of "
             f"{self.board.name}: it needs {needs}; {advice}"
         )
+
+    def _fewer_entries(self, found: Resource) -> int:
+        """A depth of the weight memory that needs no more block RAMs than there are, as far as one can tell
+        beforehand."""
+        bits, depth, banks = weight_bits(self.geometry), self.geometry.weight_depth, self.geometry.banks
+
+        def all_blocks(entries: int) -> float:
+            if self.board.family == "ecp5":
+                return banks * blocks(bits, entries)
+            return 1.3 * found.used * entries / depth
+
+        most = all_blocks(depth) - (found.used - found.available)
+        step = 64
+        return next((n for n in range(depth // step * step, step, -step) if all_blocks(n) <= most), step)
 
 
 def smaller(geometry: Geometry, scale: float) -> str:

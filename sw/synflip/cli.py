@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__, cli_boards, cli_coins, cli_convert, cli_selftest
+from synflip import (
+    __version__,
+    cli_boards,
+    cli_coins,
+    cli_convert,
+    cli_evaluate,
+    cli_margins,
+    cli_selftest,
+)
 from synflip.cli_convert import ActivationBits, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.console import console as _console
 from synflip.console import printable as _printable
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from synflip.train import Step
 
 INTERRUPTED = 130
+MAX_MARGINS_BYTES = 1 << 20
 
 app = typer.Typer(
     name="synflip",
@@ -140,6 +149,12 @@ Margin = Annotated[
         metavar="N",
         min=1,
         help="Stop early: an image is done once its leader is N votes ahead of the next.",
+    ),
+]
+Margins = Annotated[
+    str | None,
+    typer.Option(
+        "--margins", metavar="N,N,..|FILE", help="Instead of --margin: one a sample, or a file of margins."
     ),
 ]
 
@@ -275,6 +290,7 @@ def run(
     device: DeviceOption = "golden",
     geometry: DeviceGeometryOption = None,
     margin: Margin = None,
+    margins: Margins = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
 ) -> None:
     """Run a compiled model on images and write the votes.
@@ -288,9 +304,10 @@ def run(
     from synflip.files import check_output, replacing
 
     check_output(out)
+    stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images)
     machine = _geometry(geometry, network, device)
-    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, margin, logits)
+    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, stop, logits)
     with replacing(out) as partial:
         result.save(partial)
     rows = [
@@ -301,7 +318,7 @@ def run(
             "cycles",
             f"{result.cycles:,}"
             if result.cycles >= 0
-            else _why_no_cycles(network, machine, len(pixels), samples, margin, logits),
+            else _why_no_cycles(network, machine, len(pixels), samples, stop, logits),
         ),
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
@@ -321,10 +338,7 @@ def verify(
     device: DeviceOption = "verilator",
     geometry: DeviceGeometryOption = None,
     margin: Margin = None,
-    margins: Annotated[
-        str | None,
-        typer.Option("--margins", metavar="N,N,..", help="Instead of --margin: one margin a sample."),
-    ] = None,
+    margins: Margins = None,
     logits: Annotated[
         bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
     ] = True,
@@ -339,9 +353,7 @@ def verify(
     """
     from synflip.compare import compare
 
-    if margin is not None and margins is not None:
-        raise typer.BadParameter("--margin and --margins exclude each other")
-    stop = margin if margins is None else _numbers("--margins", margins)
+    stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
     machine = _geometry(geometry, network, device)
     golden, *_ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
@@ -605,6 +617,8 @@ app.add_typer(cli_convert.app)
 app.add_typer(cli_coins.app)
 app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
+app.add_typer(cli_margins.app)
+app.add_typer(cli_evaluate.app)
 
 
 @app.command()
@@ -656,6 +670,19 @@ def _numbers(name: str, text: str) -> list[int]:
     if not all(part.strip().isdecimal() and len(part) <= 18 for part in parts):
         raise SynflipError(f"{name} {text!r} is not a list of numbers, such as 0,3,3")
     return [int(part) for part in parts]
+
+
+def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[int] | None:
+    """What --margin and --margins say; of a file's margins, as many as there are samples."""
+    if margins is None:
+        return margin
+    if margin is not None:
+        raise typer.BadParameter("--margin and --margins exclude each other")
+    if Path(margins).is_file():
+        with Path(margins).open("rb") as file:
+            text = file.read(MAX_MARGINS_BYTES).decode(errors="replace").strip()
+        return _numbers(f"--margins {margins}:", text)[:samples]
+    return _numbers("--margins", margins)
 
 
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, NDArray[np.uint8]]":
@@ -729,7 +756,12 @@ def _infer(
 
 
 def _why_no_cycles(
-    model: "CompiledModel", geometry: "Geometry", images: int, samples: int, margin: int | None, logits: bool
+    model: "CompiledModel",
+    geometry: "Geometry",
+    images: int,
+    samples: int,
+    margin: int | list[int] | None,
+    logits: bool,
 ) -> str:
     from synflip.plan import plan
 

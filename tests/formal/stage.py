@@ -1,7 +1,7 @@
-"""Stage: a register in a stream loses nothing, repeats nothing, and keeps the order."""
+"""Stage and Skid: registers in a stream lose nothing, repeat nothing, and keep the order."""
 
-from amaranth.hdl import Assert, Cover, Elaboratable, Module, Signal
-from synflip_hdl.stage import Stage
+from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
+from synflip_hdl.stage import Skid, Stage
 
 from .helpers import delayed, free_inputs
 from .runner import Proof
@@ -40,6 +40,39 @@ class Transfers(Elaboratable):
         return m
 
 
+class Skidding(Elaboratable):
+    """The same of Skid: one is inside only if it was not taken in the cycle in which it came."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = Skid(BITS)
+        free_inputs(m, dut)
+        inside, payload = Signal(), Signal(BITS)
+        enters = dut.input.valid & dut.input.ready
+        leaves = dut.output.valid & dut.output.ready
+        with m.If(enters & ~leaves):
+            m.d.sync += [inside.eq(1), payload.eq(dut.input.payload)]
+        with m.Elif(leaves):
+            m.d.sync += inside.eq(0)
+        waits = delayed(m, dut.output.valid & ~dut.output.ready, 1, "waits")
+        before = delayed(m, dut.output.payload, 1, "payload")
+        refused = delayed(m, dut.input.valid & ~dut.input.ready, 1, "refused")
+        asked = delayed(m, dut.input.payload, 1, "asked")
+        m.d.comb += [
+            # The input keeps a stream's rule.
+            Assume(~refused | (dut.input.valid & (dut.input.payload == asked))),
+            # Nothing is lost or repeated: it is offered at once, and until it leaves.
+            Assert(dut.output.valid == (inside | dut.input.valid)),
+            Assert(~dut.output.valid | (dut.output.payload == Mux(inside, payload, dut.input.payload))),
+            # Whether it is ready was known in the cycle before.
+            Assert(dut.input.ready == ~inside),
+            Assert(~waits | (dut.output.valid & (dut.output.payload == before))),
+            Cover(inside & leaves & (payload == 1) & dut.input.valid & (dut.input.payload == 2)),
+            Cover(enters & leaves),
+        ]
+        return m
+
+
 PROOFS = [
     Proof(
         "stage",
@@ -51,5 +84,16 @@ PROOFS = [
         induction=True,
         cover=5,
         fast=True,
-    )
+    ),
+    Proof(
+        "skid",
+        "every transfer that enters leaves once, in order, at once or when it can; valid and payload stay "
+        "until ready; the input is ready unless one waits inside",
+        f"a payload of {BITS} bits, any pauses of either side",
+        Skidding,
+        depth=2,
+        induction=True,
+        cover=5,
+        fast=True,
+    ),
 ]

@@ -302,7 +302,7 @@ def test_registers_that_say_what_the_hardware_is():
         "MAGIC": 0x53594E46,
         "VERSION": memory_map.VERSION,
         "SAMPLE_BITS": 20,
-        "KEY_HALVES": 2,
+        "KEY_HALVES": 1,
         "LANES": 48,
         "BANKS": 4,
         "BITS": 7,

@@ -1,0 +1,12 @@
+"""How many block RAMs of an ECP5 a memory takes."""
+
+#: Width and rows that one DP16KD can have (Lattice FPGA-TN-02204, table 1).
+SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
+
+
+def blocks(width: int, depth: int) -> int:
+    """The fewest block RAMs that hold ``depth`` rows of ``width`` bits, each in any of the shapes."""
+    best = [0]
+    for bits in range(1, width + 1):
+        best.append(min(best[max(bits - wide, 0)] - (-depth // rows) for wide, rows in SHAPES))
+    return best[width]

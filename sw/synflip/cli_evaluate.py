@@ -1,0 +1,70 @@
+"""The command evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="M.safetensors", help="A compiled model.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the numbers and the picture.")
+    ],
+    data: Annotated[str, typer.Option("--data", metavar="NAME", help="Its data set.")] = "digits",
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            "--outside",
+            metavar="NAME",
+            help="Another data set, that it knows nothing of.",
+            show_default=False,
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", metavar="S", min=1, help="Network samples.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")] = 0,
+) -> None:
+    """Measure a compiled model on all test images: accuracy, and what its uncertainty is worth.
+
+    Runs the golden model, so it is what every device gives. For 1, 2, 4, ... samples and five ways to make
+    one answer of them: accuracy, likelihood, Brier score, calibration error, and how well entropy finds wrong
+    answers; with --outside, how well it finds foreign images. DIR gets evaluation.json and evaluation.png.
+
+    Example: synflip evaluate mnist.safetensors --data mnist --outside fashion-mnist --out out/mnist
+    """
+    import json
+
+    from synflip.files import replacing
+    from synflip.modelfile import load
+    from synflip.progress import bar, waiting
+
+    network = load(model)
+    out.mkdir(parents=True, exist_ok=True)
+    with waiting("Loading torch"):
+        from synflip import evaluate as work
+        from synflip.data import load as load_data
+        from synflip.evaluate_figures import draw
+    dataset = load_data(data)
+    foreign = None if outside is None else load_data(outside)
+    with bar("Flipping coins") as advance:
+        found = work.evaluate(network, dataset, samples, seed, foreign, advance)
+    with replacing(out / "evaluation.json") as partial:
+        partial.write_text(json.dumps(found.numbers, indent=1) + "\n")
+    with replacing(out / "evaluation.png") as partial:
+        draw(found, partial)
+    typer.echo(f"{network.shape} on {data}, k = {network.bits}, {samples} samples, seed {seed}")
+    heads = ("accuracy", "nll", "brier", "ece", "auroc", "aupr", "aurc")
+    typer.echo(f"{'':22}" + "".join(f"{head:>10}" for head in heads) + ("   outside" if outside else ""))
+    for name, by_count in found.numbers["aggregates"].items():
+        for count in dict.fromkeys(("1", str(samples))):
+            row = "".join(f"{by_count[count][head]:10.4f}" for head in heads)
+            if outside and count == str(samples):
+                row += f"{found.numbers['outside']['auroc'][name]:10.4f}"
+            typer.echo(f"{name} {count:<{21 - len(name)}}{row}")
+    for name, share in found.numbers["second choice"].items():
+        typer.echo(f"second choice right, first wrong, {name}: {share:.1%}")
+    typer.echo(f"wrote {out / 'evaluation.json'} and evaluation.png")

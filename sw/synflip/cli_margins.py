@@ -1,0 +1,89 @@
+"""The command margins."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+
+
+@app.command()
+def margins(
+    model: Annotated[Path, typer.Argument(metavar="M.safetensors", help="A compiled model.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME", help="Test images of this data set.", show_default=False),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="X.npy", help="Or these images; no labels.", show_default=False),
+    ] = None,
+    error: Annotated[
+        float,
+        typer.Option(
+            "--error", metavar="E", help="Most probable share of images that leave with the wrong class."
+        ),
+    ] = 0.001,
+    samples: Annotated[int, typer.Option("--samples", metavar="S", min=2, help="Samples at most.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Write them here, for --margins of run.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Compute after which lead of votes an image may leave, for each sample, and try it.
+
+    Of the images' votes every other image's fit the rule, no labels needed; the rest are for the trial. The
+    rule (a symmetric beta distribution of the two leading classes' shares) is told in docs/uncertainty.md.
+
+    Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
+    """
+    from synflip.files import check_output, read_images, replacing
+    from synflip.modelfile import load
+    from synflip.progress import bar, waiting
+
+    if (data is None) == (images is None):
+        raise typer.BadParameter("give --data or --images, one of them")
+    if out is not None:
+        check_output(out)
+    network = load(model)
+    with waiting("Loading torch"):
+        from synflip import margins as rule
+        from synflip.golden import Golden
+    labels = None
+    if data is not None:
+        from synflip.data import load as load_data
+
+        dataset = load_data(data)
+        pixels, labels = dataset.test_images, dataset.test_labels
+    else:
+        assert images is not None
+        pixels = read_images(images, 2)
+    if len(pixels) < 2:
+        raise SynflipError("margins need at least 2 images: one half to fit them, one to try them")
+    with Golden() as golden, bar("Flipping coins") as advance:
+        golden.load(network)
+        winners = rule.winners(golden, pixels, samples, seed, advance)
+    classes = len(network.classes)
+    shape = rule.fit_shape(rule.count(winners[:, ::2], classes))
+    table = rule.margins(shape, samples, error)
+    trial = rule.try_margins(winners[:, 1::2], table, classes, None if labels is None else labels[1::2])
+    text = ",".join(map(str, table))
+    typer.echo(f"shape a of the beta distribution  {shape:.4g}")
+    typer.echo(f"margins                           {text if samples <= 32 else text[:64] + '...'}")
+    typer.echo(f"samples an image, mean            {trial.samples:.3f} of {samples}")
+    typer.echo(f"class of the full vote            {trial.agrees:.4%} of {trial.images} other images")
+    if trial.accuracy is not None:
+        typer.echo(
+            f"accuracy                          {trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"
+        )
+    if out is not None:
+        with replacing(out) as partial:
+            partial.write_text(text + "\n")
+        typer.echo(f"wrote                             {out}")

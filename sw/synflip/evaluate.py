@@ -1,0 +1,136 @@
+"""A compiled network on a data set: accuracy by samples, uncertainty of right, wrong and foreign images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.aggregate import AGGREGATES, powers
+from synflip.compare import check_logits
+from synflip.data import Dataset
+from synflip.device import Progress
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.measures import measure, outside_auroc
+from synflip.spec.model import CompiledModel
+from synflip.uncertainty import entropy
+
+IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Numbers and what pictures need.
+
+    numbers: plain, as JSON holds them. shares: of each aggregate after all samples, [N, C]. outside: the same
+    of the foreign images, or empty. labels: [N].
+    """
+
+    numbers: dict[str, Any]
+    shares: dict[str, NDArray[np.float64]]
+    outside: dict[str, NDArray[np.float64]]
+    labels: NDArray[np.int64]
+
+
+def evaluate(
+    model: CompiledModel,
+    dataset: Dataset,
+    samples: int,
+    seed: int = 0,
+    outside: Dataset | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """All test images, on the golden model: what any device gives, bit for bit.
+
+    outside: a data set of images of the same size that the network knows nothing of. progress: over the
+    images of both. Raises SynflipError.
+    """
+    scale = model.logit_scale
+    if scale is None:
+        raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
+    if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
+        raise SynflipError(f"the images of {outside.name} are not of the size of {dataset.name}'s")
+    sets = [dataset] + ([] if outside is None else [outside])
+    total = sum(len(item.test_images) for item in sets) * samples
+    done = 0
+    answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
+    with Golden() as golden:
+        golden.load(model)
+        for item in sets:
+            check_logits(samples, len(item.test_images), len(model.classes))
+            report: Progress | None = None if progress is None else _offset(progress, done, total)
+            logits = golden.infer(item.test_images, samples, seed, logits=True, progress=report).logits
+            assert logits is not None
+            done += len(item.test_images) * samples
+            answers.append(_aggregate(logits, scale, [samples] if answers else list(powers(samples))))
+    inside = answers[0]
+    labels = dataset.test_labels
+    numbers: dict[str, Any] = {
+        "network": model.shape,
+        "data": dataset.name,
+        "images": len(labels),
+        "samples": samples,
+        "seed": seed,
+        "k": model.bits,
+        "aggregates": {
+            name: {str(count): measure(shares, labels).as_dict() for count, shares in by_count.items()}
+            for name, by_count in inside.items()
+        },
+        "second choice": {name: _second(by_count[samples], labels) for name, by_count in inside.items()},
+        "entropy": {name: _entropies(by_count[samples], labels) for name, by_count in inside.items()},
+    }
+    foreign: dict[str, NDArray[np.float64]] = {}
+    if outside is not None:
+        foreign = {name: by_count[samples] for name, by_count in answers[1].items()}
+        numbers["outside"] = {
+            "data": outside.name,
+            "auroc": {
+                name: outside_auroc(entropy(inside[name][samples]), entropy(shares))
+                for name, shares in foreign.items()
+            },
+        }
+    return Evaluation(
+        numbers, {name: by_count[samples] for name, by_count in inside.items()}, foreign, labels
+    )
+
+
+def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:
+    return lambda now, _: progress(done + now, total)
+
+
+def _aggregate(
+    logits: NDArray[np.int32], scale: float, counts: list[int]
+) -> dict[str, dict[int, NDArray[np.float64]]]:
+    """Shares [N, C] by aggregate and by samples."""
+    images = logits.shape[1]
+    return {
+        name: {
+            count: np.concatenate(
+                [
+                    make(logits[:count, first : first + IMAGES_AT_ONCE], scale)
+                    for first in range(0, images, IMAGES_AT_ONCE)
+                ]
+            )
+            for count in counts
+        }
+        for name, make in AGGREGATES.items()
+    }
+
+
+def _second(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Share of wrong answers whose second choice is right; NaN if none is wrong."""
+    order = np.argsort(-shares, axis=1, kind="stable")
+    wrong = order[:, 0] != labels
+    return float((order[wrong, 1] == labels[wrong]).mean()) if wrong.any() else float("nan")
+
+
+def _entropies(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Mean entropy, in bits, of right and of wrong answers; NaN of none."""
+    bits = entropy(shares)
+    right = shares.argmax(1) == labels
+    return {
+        name: float(bits[chosen].mean()) if chosen.any() else float("nan")
+        for name, chosen in (("right", right), ("wrong", ~right))
+    }

@@ -1,0 +1,106 @@
+"""Pictures of an evaluation: accuracy, entropies, risk against coverage, reliability, second choices."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synflip.evaluate import Evaluation
+from synflip.figures import FAINT, INK, RIGHT, WRONG
+from synflip.measures import BINS, risk_coverage
+from synflip.uncertainty import entropy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FOREIGN = "#009E73"
+#: What the pictures of one answer are of.
+SHOWN = ("vote", "mean softmax")
+COLOURS = (RIGHT, WRONG, FOREIGN, FAINT, INK)
+
+
+def draw(evaluation: Evaluation, path: Path) -> None:
+    """Write a PNG of six panels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.6), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid: Any = figure.subplots(2, 3)
+    _accuracy(grid[0, 0], evaluation)
+    _risk(grid[0, 1], evaluation)
+    _reliability(grid[0, 2], evaluation)
+    for axes, name in zip(grid[1, :2], SHOWN, strict=True):
+        _entropies(axes, evaluation, name)
+    _second(grid[1, 2], evaluation)
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _accuracy(axes: "Axes", evaluation: Evaluation) -> None:
+    for (name, by_count), colour in zip(evaluation.numbers["aggregates"].items(), COLOURS, strict=True):
+        counts = [int(count) for count in by_count]
+        axes.plot(counts, [100 * item["accuracy"] for item in by_count.values()], "o-", ms=3,
+                  label=name, color=colour)  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set(title="Accuracy", xlabel="samples", ylabel="% right")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _risk(axes: "Axes", evaluation: Evaluation) -> None:
+    for name, colour in zip(SHOWN, COLOURS, strict=False):
+        shares = evaluation.shares[name]
+        coverage, risk = risk_coverage(entropy(shares), shares.argmax(1) != evaluation.labels)
+        axes.plot(100 * coverage, 100 * risk, label=name, color=colour)
+    axes.set(title="Risk and coverage", xlabel="% answered, the surest first", ylabel="% of them wrong")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _reliability(axes: "Axes", evaluation: Evaluation) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
+    for name, colour in zip(SHOWN, COLOURS, strict=False):
+        shares = evaluation.shares[name]
+        sure, right = shares.max(1), shares.argmax(1) == evaluation.labels
+        place = np.minimum((sure * BINS).astype(int), BINS - 1)
+        used = np.unique(place)
+        axes.plot(
+            [sure[place == b].mean() for b in used], [right[place == b].mean() for b in used], "o-",
+            ms=3, label=name, color=colour,
+        )  # fmt: skip
+    axes.set(title="Reliability", xlabel="largest share", ylabel="share right")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _entropies(axes: "Axes", evaluation: Evaluation, name: str) -> None:
+    shares = evaluation.shares[name]
+    right = shares.argmax(1) == evaluation.labels
+    bits = entropy(shares)
+    edges = np.linspace(0, np.log2(shares.shape[1]), 31).tolist()
+    groups = [("right", bits[right], RIGHT), ("wrong", bits[~right], WRONG)]
+    if name in evaluation.outside:
+        groups.append((evaluation.numbers["outside"]["data"], entropy(evaluation.outside[name]), FOREIGN))
+    for label, values, colour in groups:
+        if len(values):
+            weights = np.full(len(values), 100 / len(values))
+            axes.hist(values, edges, weights=weights, histtype="step", label=label, color=colour)
+    axes.set_yscale("log")
+    axes.set(title=f"Entropy of the {name}", xlabel="bits", ylabel="% of the group")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _second(axes: "Axes", evaluation: Evaluation) -> None:
+    """Of the wrong answers: rows the label, columns the second choice."""
+    shares = evaluation.shares["vote"]
+    order = np.argsort(-shares, axis=1, kind="stable")
+    wrong = order[:, 0] != evaluation.labels
+    classes = shares.shape[1]
+    table = np.zeros((classes, classes), dtype=int)
+    np.add.at(table, (evaluation.labels[wrong], order[wrong, 1]), 1)
+    axes.imshow(table, cmap="Blues")
+    for row, column in np.argwhere(table):
+        axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7,
+                  color="white" if table[row, column] > table.max() / 2 else INK)  # fmt: skip
+    axes.set(title="Second choices of wrong answers", xlabel="second choice", ylabel="label")
+    axes.set_xticks(range(classes))
+    axes.set_yticks(range(classes))

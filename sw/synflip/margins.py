@@ -1,0 +1,143 @@
+"""Early stopping: how far the leader must be ahead, after each sample, for an image to leave.
+
+The rule. Let p be the share of votes that the better of an image's two leading classes would have of the
+votes for these two if there were no end of samples, and let p over images follow a symmetric beta
+distribution, Beta(a, a): small a where most images are clear, large a where most are close. After s votes
+for the two, d of them ahead, p of the leader follows Beta(a + (s + d) / 2, a + (s - d) / 2), and the leader
+is the wrong one of the two with the probability that this is below one half. The margin of sample s is the
+least d for which that is at most the error asked for. ``a`` is fitted to votes by maximum likelihood: they
+need no labels. Votes for other classes than the two make the leader surer than the rule takes it to be: it
+counts all s.
+
+The number of votes at which a decision is looked at does not matter to a posterior probability, so there is
+no correction for looking often (Berger, Statistical Decision Theory and Bayesian Analysis, 1985, 7.7).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import betainc, betaln, gammaln
+
+from synflip.device import Progress
+from synflip.errors import SynflipError
+from synflip.golden import IMAGES_AT_ONCE, Golden, assert_loaded
+from synflip.request import check_request
+
+LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What margins do to votes, counted on images.
+
+    images. samples: mean that an image took. agrees: share of images whose winner is that of the full vote.
+    accuracy, full_accuracy: shares that are right, 0..1, or None without labels.
+    """
+
+    images: int
+    samples: float
+    agrees: float
+    accuracy: float | None
+    full_accuracy: float | None
+
+
+def fit_shape(votes: NDArray[np.integer]) -> float:
+    """``a`` of votes [N, C], by maximum likelihood; 0 < a. Raises SynflipError without votes for it.
+
+    The likelihood of k of n votes for the two leading classes is the beta-binomial one with both shapes a.
+    """
+    if votes.ndim != 2 or votes.shape[1] < 2 or not len(votes) or votes.sum(1).min() < 2:
+        raise SynflipError("margins need images with at least 2 votes each, for at least 2 classes")
+    top = np.sort(votes.astype(np.int64), axis=1)[:, -2:]
+    pairs, counts = np.unique(top, axis=0, return_counts=True)
+    second, first = pairs.T.astype(np.float64)
+    both = first + second
+
+    def cost(log_shape: float) -> float:
+        a = np.exp(log_shape)
+        choose = gammaln(both + 1) - gammaln(first + 1) - gammaln(second + 1)
+        return -float((counts * (choose + betaln(first + a, second + a) - betaln(a, a))).sum())
+
+    found = minimize_scalar(cost, bounds=(np.log(LEAST_SHAPE), np.log(MOST_SHAPE)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def wrong(shape: float, votes: NDArray[np.integer], lead: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Probability that the leader is the wrong one of two after ``votes`` for them, ``lead`` ahead."""
+    ahead, behind = (votes + lead) / 2, (votes - lead) / 2
+    return betainc(shape + ahead, shape + behind, 0.5)
+
+
+def margins(shape: float, samples: int, error: float) -> NDArray[np.int64]:
+    """The margin of each sample, int64 [S]: s + 1 where even a unanimous vote of s is not sure enough.
+
+    error: 0 to 1/2, both excluded. Raises SynflipError.
+    """
+    if not 0 < error < 0.5:
+        raise SynflipError(f"the error must be above 0 and below 0.5, not {error}")
+    table = np.empty(samples, dtype=np.int64)
+    for index in range(samples):
+        votes = index + 1
+        lead = np.arange(1, votes + 1)
+        enough = wrong(shape, np.array(votes), lead) <= error
+        # A lead has the parity of the votes, unless other classes have some.
+        table[index] = lead[enough.argmax()] if enough.any() else votes + 1
+    return table
+
+
+def winners(
+    golden: Golden, pixels: NDArray[np.uint8], samples: int, seed: int, progress: Progress | None = None
+) -> NDArray[np.int64]:
+    """The class of each sample, [S, N], by the golden model's loaded network; memory does not hold logits."""
+    check_request(samples, seed, None)
+    x = torch.from_numpy(assert_loaded(golden.model).activations(pixels))
+    found = np.empty((samples, len(x)), dtype=np.int64)
+    for sample in range(samples):
+        coins = golden.coins(seed, sample)
+        for first in range(0, len(x), IMAGES_AT_ONCE):
+            part = slice(first, first + IMAGES_AT_ONCE)
+            found[sample, part] = golden.forward(x[part], coins)[0].argmax(1)
+        if progress is not None:
+            progress((sample + 1) * len(x), samples * len(x))
+    return found
+
+
+def count(winners: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Votes [N, C] of winners [S, N]."""
+    images = winners.shape[1]
+    places = winners + classes * np.arange(images)
+    return np.bincount(places.ravel(), minlength=images * classes).reshape(images, classes)
+
+
+def try_margins(
+    winners: NDArray[np.integer],
+    table: NDArray[np.integer],
+    classes: int,
+    labels: NDArray[np.integer] | None = None,
+) -> Trial:
+    """What ``table`` [S] does to votes of S samples: ``winners`` [S, N], each sample's class."""
+    samples, images = winners.shape
+    votes = np.zeros((images, classes), dtype=np.int64)
+    used = np.full(images, samples)
+    decided = np.zeros(images, dtype=np.int64)
+    active = np.ones(images, dtype=bool)
+    every = np.arange(images)
+    for sample in range(samples):
+        votes[every, winners[sample]] += 1
+        top = np.sort(votes, axis=1)
+        leaves = active & (top[:, -1] - top[:, -2] >= table[sample])
+        decided[leaves] = votes[leaves].argmax(1)
+        used[leaves] = sample + 1
+        active &= ~leaves
+    full = votes.argmax(1)
+    decided[active] = full[active]
+    return Trial(
+        images,
+        float(used.mean()),
+        float((decided == full).mean()),
+        None if labels is None else float((decided == labels).mean()),
+        None if labels is None else float((full == labels).mean()),
+    )
