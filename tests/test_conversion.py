@@ -13,6 +13,7 @@ from synflip.conversion import dense_layers
 from synflip.data import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.spec.features import quantised
 from torch import nn
 
 DATA = load("digits")
@@ -249,3 +250,15 @@ def test_pickles_are_refused(dense, tmp_path, capsys):
     line = capsys.readouterr().err
     assert line.startswith("error: ") and line.count("\n") == 1 and "trap.pt2" in line
     assert not (tmp_path / "sprung").exists() and not (tmp_path / "m.safetensors").exists()
+
+
+def test_steps_are_rounded_and_cut_off():
+    features = np.array([-3.0, 0.249, 0.25, 0.749, 0.75, 1e30])
+    assert quantised(features, -1, 15).tolist() == [0, 0, 1, 1, 2, 15]
+
+
+def test_features_in_training_stay_so(features):
+    features.train()
+    synflip.convert(features, [16], data=DATA, epochs=0)
+    assert features.training and all(module.training for module in features)
+    features.eval()
