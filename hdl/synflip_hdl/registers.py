@@ -117,16 +117,20 @@ class Registers(wiring.Component):
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         slot = offset[IMAGE_WORD_BITS:]
         m.d.comb += [
-            free.eq(~reading & ~answering & (~self.response.valid | self.response.ready)),
-            self.request.ready.eq(
-                free
+            free.eq(
+                ~reading
+                & ~answering
                 & ~self.start
                 & ~resetting
+                & (~self.response.valid | self.response.ready)
+            ),
+            self.request.ready.eq(
+                free
                 & (~loading | self.load_ready)
                 & (~feeding | self.key_ready)
                 & (~reading_results | self.results_free)
             ),
-            taken.eq(self.request.valid & free & ~self.start & ~resetting),
+            taken.eq(self.request.valid & free),
             accept.eq(self.request.valid & self.request.ready),
             self.offset.eq(offset),
             self.data.eq(request.data),

@@ -46,9 +46,6 @@ class SerialTop(wiring.Component):
         wiring.connect(m, link.request, accelerator.request)
         wiring.connect(m, accelerator.response, link.response)
 
-        if self.geometry.devices:
-            m.d.comb += [accelerator.raw.eq(self.raw), accelerator.strobe.eq(self.strobe)]
-
         glow = Signal(range(self.glow + 1))
         with m.If(link.error):
             m.d.sync += glow.eq(self.glow)

@@ -5,7 +5,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
-class Stage(wiring.Component):
+class Step(wiring.Component):
+    """What has a stream in and the same stream out."""
+
+    def __init__(self, shape) -> None:
+        super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
+
+
+class Stage(Step):
     """Holds one transfer. Latency a cycle; throughput a transfer a cycle: it takes one while it hands on the
     one before.
 
@@ -13,9 +20,6 @@ class Stage(wiring.Component):
     -------
     input, output: streams of ``shape``.
     """
-
-    def __init__(self, shape) -> None:
-        super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
@@ -25,7 +29,7 @@ class Stage(wiring.Component):
         return m
 
 
-class Skid(wiring.Component):
+class Skid(Step):
     """Takes a transfer that the output is not ready for, so that ``input.ready`` comes from a register.
 
     Latency none; throughput a transfer a cycle.
@@ -34,9 +38,6 @@ class Skid(wiring.Component):
     -------
     input, output: streams of ``shape``.
     """
-
-    def __init__(self, shape) -> None:
-        super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
