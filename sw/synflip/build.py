@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from synflip.block_ram import blocks
 from synflip.errors import SynflipError
+from synflip.files import make_folder
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
@@ -94,11 +95,16 @@ class Build:
             with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
                 file.write("\n" + read_constraints(self.board.constraints))
 
+    @property
+    def read_script(self) -> str:
+        """Commands of Yosys that read the gateware."""
+        source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
+        return f"{source}; read_verilog memories.v"
+
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """The netlist, as NETLIST; its cells, counted."""
-        source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
         script = (
-            f"{source}; read_verilog memories.v; {SYNTH[self.board.family]} -top {NAME}; "
+            f"{self.read_script}; {SYNTH[self.board.family]} -top {NAME}; "
             f"write_json {NETLIST}; tee -q -o cells.json stat -json"
         )
         self.watch.time("yosys", lambda: run("yosys", ["-p", script], self.folder, advance))
@@ -237,7 +243,7 @@ def build(
     from synflip.build_report import make_report
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     job = Build(board, geometry, clock or board.clock, folder, seed)
     with show("Gateware"):
         job.write_gateware()

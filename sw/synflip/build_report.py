@@ -11,7 +11,7 @@ import numpy as np
 from synflip import __version__
 from synflip.build import PLACED_AS, Build, Resource, reached_clock
 from synflip.errors import SynflipError
-from synflip.plan import check_fit, class_shift, input_shift
+from synflip.plan import check_fit, most_images
 from synflip.spec.cycles import CycleModel
 from synflip.spec.model import CompiledModel, Layer
 
@@ -133,11 +133,7 @@ def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
         except SynflipError as error:
             predictions.append(entry | {"fits": False, "why": str(error).partition(": ")[2]})
             continue
-        slots = min(
-            geometry.image_slots,
-            geometry.event_depth >> input_shift(model, geometry),
-            geometry.result_depth >> class_shift(model),
-        )
+        slots = most_images(model, geometry)
         entry |= {"fits": True, "batch": slots}
         for name, batch in (("samples_per_second_1", 1), ("samples_per_second_batch", slots)):
             cycles = pass_cycles(geometry, item, batch)

@@ -108,7 +108,7 @@ def build(
 
     Example: synflip build ice40-hx8k --out out/hx8k
 
-    Example: synflip build ulx3s-85f --bits 3 --out out/ulx3s-3
+    Example: synflip build ulx3s-85f --bits 2 --out out/ulx3s-2
     """
     from synflip_hdl.boards import find_board
 
@@ -116,10 +116,6 @@ def build(
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
     report = make(chosen, size, out, clock * 1e6 if clock else None, seed, _step)
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:

@@ -38,12 +38,12 @@ def evaluate(
     """
     import json
 
-    from synflip.files import replacing
+    from synflip.files import make_folder, replacing
     from synflip.modelfile import load
     from synflip.progress import bar, waiting
 
     network = load(model)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with waiting("Loading torch"):
         from synflip import evaluate as work
         from synflip.data import load as load_data

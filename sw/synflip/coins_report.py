@@ -14,8 +14,9 @@ from synflip import coin_effect, sp800_22, sp800_90b
 from synflip.files import replacing
 from synflip.golden import CoinPlanes, Golden
 from synflip.mtj import Junctions
+from synflip.pictures import FAINT, RIGHT, new_figure, save
 from synflip.progress import bar
-from synflip.randomness import ALPHA, Finding, Taps, key_findings, verdict, word_findings
+from synflip.randomness import ALPHA, Finding, Taps, key_bits, key_findings, verdict, word_findings
 from synflip.spec import lfsr
 from synflip.spec.coins import word_taps
 from synflip.spec.lfsr import keys as lfsr_keys
@@ -203,11 +204,6 @@ def key_and_word_findings(keys: NDArray[np.uint64], bits: int, taps: Taps) -> li
     return [*key_findings(keys), *sp800_22.findings(key_bits(keys)), *word_findings(keys, bits, taps)]
 
 
-def key_bits(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """The keys as one sequence of bits, bit 0 of each first."""
-    return np.unpackbits(keys.astype("<u8").view(np.uint8), bitorder="little")
-
-
 def gather(
     model: CompiledModel, pixels: NDArray[np.uint8], samples: int, keys: int, seed: int
 ) -> tuple[list[Evidence], NDArray[np.int32]]:
@@ -351,11 +347,7 @@ def _size(finding: Finding) -> str:
 def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None:
     """A PNG: by source of the coins, every logit's mean, spread, and correlation with the next class's,
     against those with ideal coins."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2.7 * len(evidence), 7.6), dpi=100, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.7 * len(evidence), 7.6)
     axes = figure.subplots(3, len(evidence), squeeze=False)
     wanted = _moments(ideal)
     for column, item in enumerate(evidence):
@@ -363,14 +355,14 @@ def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None
             want = wanted[name]
             panel: Axes = axes[row, column]
             low, high = float(min(want.min(), have.min())), float(max(want.max(), have.max()))
-            panel.plot([low, high], [low, high], color="#8C8C8C", linewidth=1)
-            panel.plot(want, have, ".", color="#0072B2", markersize=3)
+            panel.plot([low, high], [low, high], color=FAINT, linewidth=1)
+            panel.plot(want, have, ".", color=RIGHT, markersize=3)
             panel.set_xlabel(f"{name}, ideal coins", fontsize=8)
             panel.tick_params(labelsize=7)
             if row == 0:
                 panel.set_title(f"{item.source.name}: {'fair' if item.fair else 'not fair'}", fontsize=10)
     with replacing(path) as partial:
-        figure.savefig(partial, format="png")
+        save(figure, partial)
 
 
 def _moments(logits: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synflip.evaluate import Evaluation
-from synflip.figures import FAINT, INK, RIGHT, WRONG
 from synflip.measures import BINS, risk_coverage
+from synflip.pictures import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
 from synflip.uncertainty import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FOREIGN = "#009E73"
 #: What the pictures of one answer are of.
 SHOWN = ("vote", "mean softmax")
 COLOURS = (RIGHT, WRONG, FOREIGN, FAINT, INK)
@@ -21,11 +20,7 @@ COLOURS = (RIGHT, WRONG, FOREIGN, FAINT, INK)
 
 def draw(evaluation: Evaluation, path: Path) -> None:
     """Write a PNG of six panels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6.6), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 6.6)
     grid: Any = figure.subplots(2, 3)
     _accuracy(grid[0, 0], evaluation)
     _risk(grid[0, 1], evaluation)
@@ -35,7 +30,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
     _second(grid[1, 2], evaluation)
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    save(figure, path)
 
 
 def _accuracy(axes: "Axes", evaluation: Evaluation) -> None:

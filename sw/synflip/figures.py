@@ -7,13 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data import Dataset
+from synflip.pictures import FAINT, INK, RIGHT, WRONG, new_figure, save
 from synflip.result import Result
-
-# Of the colour-blind safe palette of Okabe and Ito. They differ in lightness too.
-RIGHT = "#0072B2"
-WRONG = "#E69F00"
-INK = "#222222"
-FAINT = "#8C8C8C"
 
 
 def by_certainty(result: Result) -> NDArray[np.int64]:
@@ -43,13 +38,10 @@ def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None
 
     result: the votes of ``data.test_images``, in the same order.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     rows = chosen(result, each)
-    figure = Figure(figsize=(2.3 * each, 6.1), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.3 * each, 6.1, layout=None)
     bands: Any = figure.subfigures(2, 1)  # an array of two
     for band, title, images in zip(bands, ("Most certain", "Least certain"), rows, strict=True):
         band.suptitle(title, x=0.02, y=0.97, ha="left", fontsize=13, fontweight="bold", color=INK)
@@ -78,7 +70,7 @@ def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None
         fontsize=9,
         labelcolor=INK,
     )
-    figure.savefig(path, format="png", metadata={"Software": None})
+    save(figure, path)
 
 
 def _draw_image(axes, result: Result, data: Dataset, image: int) -> None:  # type: ignore[no-untyped-def]

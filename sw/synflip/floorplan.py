@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synflip.errors import SynflipError
+from synflip.pictures import new_figure, save
 
 #: Parts, by the names of cells: the first pattern that fits.
 PARTS = (
@@ -44,16 +45,14 @@ def placed_cells(path: Path) -> Iterator[tuple[str, int, int]]:
 
 def draw(netlist: Path, picture: Path, title: str) -> None:
     """Draw every cell of ``netlist`` as a dot in the colour of its part. Raises SynflipError."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib import colormaps
 
     cells: dict[str, list[tuple[int, int]]] = {}
     for part, x, y in placed_cells(netlist):
         cells.setdefault(part, []).append((x, y))
-    figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
-    colours = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    figure = new_figure(8, 7)
+    axes = figure.subplots()
+    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, part in enumerate([*(name for name, _ in PARTS), OTHER]):
         if part in cells:
             places = cells[part]
@@ -63,5 +62,4 @@ def draw(netlist: Path, picture: Path, title: str) -> None:
     axes.set(title=title, xlabel="column", ylabel="row", aspect="equal")
     axes.invert_yaxis()
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=4, fontsize=8)
-    figure.savefig(picture, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    save(figure, picture)

@@ -24,6 +24,7 @@ from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import key_offsets
+from synflip.uncertainty import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_AT_ONCE = 16384  # bounds the memory that activations take
@@ -225,9 +226,7 @@ class Golden(Device):
             if kept is not None:
                 kept[sample, active] = z
             if limits is not None:
-                top = np.sort(votes[active].astype(np.int64), axis=1)
-                lead = top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
-                active = active[lead < limits[sample]]
+                active = active[lead(votes[active]) < limits[sample]]
                 batch = x[torch.from_numpy(active)]
             if progress is not None:
                 progress((sample + 1) * len(x))

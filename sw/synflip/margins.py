@@ -25,6 +25,7 @@ from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import IMAGES_AT_ONCE, Golden, assert_loaded
 from synflip.request import check_request
+from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
 
@@ -65,10 +66,10 @@ def fit_shape(votes: NDArray[np.integer]) -> float:
     return float(np.exp(found.x))
 
 
-def wrong(shape: float, votes: NDArray[np.integer], lead: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Probability that the leader is the wrong one of two after ``votes`` for them, ``lead`` ahead."""
-    ahead, behind = (votes + lead) / 2, (votes - lead) / 2
-    return betainc(shape + ahead, shape + behind, 0.5)
+def wrong(shape: float, votes: NDArray[np.integer], ahead: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Probability that the leader is the wrong one of two after ``votes`` for them, by which it is
+    ``ahead``."""
+    return betainc(shape + (votes + ahead) / 2, shape + (votes - ahead) / 2, 0.5)
 
 
 def margins(shape: float, samples: int, error: float) -> NDArray[np.int64]:
@@ -81,10 +82,10 @@ def margins(shape: float, samples: int, error: float) -> NDArray[np.int64]:
     table = np.empty(samples, dtype=np.int64)
     for index in range(samples):
         votes = index + 1
-        lead = np.arange(1, votes + 1)
-        enough = wrong(shape, np.array(votes), lead) <= error
+        leads = np.arange(1, votes + 1)
+        enough = wrong(shape, np.array(votes), leads) <= error
         # A lead has the parity of the votes, unless other classes have some.
-        table[index] = lead[enough.argmax()] if enough.any() else votes + 1
+        table[index] = leads[enough.argmax()] if enough.any() else votes + 1
     return table
 
 
@@ -127,8 +128,7 @@ def try_margins(
     every = np.arange(images)
     for sample in range(samples):
         votes[every, winners[sample]] += 1
-        top = np.sort(votes, axis=1)
-        leaves = active & (top[:, -1] - top[:, -2] >= table[sample])
+        leaves = active & (lead(votes) >= table[sample])
         decided[leaves] = votes[leaves].argmax(1)
         used[leaves] = sample + 1
         active &= ~leaves

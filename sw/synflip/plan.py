@@ -57,6 +57,15 @@ def class_shift(model: CompiledModel) -> int:
     return log2_ceil(len(model.classes))
 
 
+def most_images(model: CompiledModel, geometry: Geometry) -> int:
+    """Images that there is room for at once."""
+    return min(
+        geometry.image_slots,
+        geometry.event_depth >> input_shift(model, geometry),
+        geometry.result_depth >> class_shift(model),
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """images: largest batch of a run. samples: most network samples of a run. Runs go batch by batch, chunk
@@ -95,11 +104,7 @@ def plan(
     """The runs for ``count`` images that the accelerator's memories allow. Raises SynflipError if there are
     none."""
     check_fit(model, geometry)
-    slots = min(
-        geometry.image_slots,
-        geometry.event_depth >> input_shift(model, geometry),
-        geometry.result_depth >> class_shift(model),
-    )
+    slots = most_images(model, geometry)
     images = slots if count <= slots or keep_keys else max(slots // 2, 1)
     # The key memory holds as many samples as it has halves.
     chunk = min(samples, geometry.key_halves if keep_keys else (1 << geometry.sample_bits) - 1)

@@ -57,9 +57,14 @@ def words(
     return result
 
 
+def key_bits(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The keys as one sequence of bits, bit 0 of each first."""
+    return np.unpackbits(keys.astype("<u8").view(np.uint8), bitorder="little")
+
+
 def key_findings(keys: NDArray[np.uint64]) -> Iterator[Finding]:
     """Bits of the keys as one stream: share of ones, runs, serial correlation, bytes."""
-    bits = np.unpackbits(keys.astype("<u8").view(np.uint8), bitorder="little")
+    bits = key_bits(keys)
     n = bits.size
     share = float(bits.mean())
     yield Finding("ones", "share of ones - 1/2", share - 0.5, _two_sided((share - 0.5) * 2 * np.sqrt(n)))

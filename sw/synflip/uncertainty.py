@@ -1,4 +1,4 @@
-"""How sure to be: entropies of votes and of softmaxes, all in bits."""
+"""How sure to be: softmaxes, the lead of votes, and entropies, all in bits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,21 @@ def entropy(shares: NDArray[np.floating]) -> NDArray[np.float64]:
     """Entropy over the last axis, in bits. Shares are 0..1 and add up to 1 (or all are 0: entropy 0)."""
     safe = np.where(shares > 0, shares, 1.0)
     return -(shares * np.log2(safe)).sum(-1) + 0.0
+
+
+def softmax(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
+    """Over the last axis, of logits / scale."""
+    x = logits / scale
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(-1, keepdims=True)
+    return x
+
+
+def lead(votes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """By how many votes [..., C] the leader is ahead: all of them, if there is but one class."""
+    top = np.sort(votes.astype(np.int64), axis=-1)
+    return top[..., -1] - (top[..., -2] if top.shape[-1] > 1 else 0)
 
 
 def softmax_moments(
@@ -27,10 +42,7 @@ def softmax_moments(
     mean, expected = np.zeros((images, classes)), np.zeros(images)
     for sample, z in enumerate(logits):
         here = sample < used
-        x = z[here] / scale
-        x -= x.max(1, keepdims=True)
-        shares = np.exp(x)
-        shares /= shares.sum(1, keepdims=True)
+        shares = softmax(z[here], scale)
         mean[here] += shares
         expected[here] += entropy(shares)
     counts = np.maximum(used, 1)
