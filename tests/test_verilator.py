@@ -201,7 +201,8 @@ def test_flagship_is_close_to_ideal(flagship):
         ideal = 0
         for sample in range(samples):
             _, loads = golden.forward(golden_activations(pixels), golden.coins(6, sample), True)
-            np.testing.assert_array_equal(loads[:, 0], bank_load(pixels != 0, flagship.geometry.banks))
+            size = flagship.geometry
+            np.testing.assert_array_equal(loads[:, 0], bank_load(pixels != 0, size.banks, size.lanes))
             ideal += ideal_cycles(loads, model.outputs, flagship.geometry.lanes)
         assert ideal < result.cycles <= 1.25 * ideal + 40 * len(model.layers) * count * samples
 

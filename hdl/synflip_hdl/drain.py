@@ -178,6 +178,7 @@ class Drain(wiring.Component):
             self.append_valid.eq(out_valid & ~out_tile.final),
             self.append.hidden_set.eq(out_tile.hidden_set),
             self.append.begin.eq(out_tile.begin & out_first),
+            self.append.first.eq(out_first),
             self.append.block.eq(out_tile.block),
             self.logit_valid.eq(out_valid & out_tile.final & (class_ <= self.classes)),
             self.logit.z.eq(chosen),

@@ -20,7 +20,7 @@ from synflip.request import check_keys, check_request
 from synflip.result import Result
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
-from synflip.spec.cycles import CycleModel
+from synflip.spec.cycles import LOADS, CycleModel, rest_row
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import key_offsets
@@ -237,14 +237,13 @@ class Golden(Device):
     def forward(
         self, x: torch.Tensor, coins: list[torch.Tensor], with_loads: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers]
-        events of
-        the fullest bank of each layer (zeros unless ``with_loads``)."""
+        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers, 3]
+        loads (zeros unless ``with_loads``)."""
         model = assert_loaded(self.model)
-        loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
+        loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
         for index, (inputs, sums) in enumerate(self.layers(x, coins)):
             if with_loads:
-                loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
+                loads[:, index] = bank_loads(inputs, self.geometry).numpy()
             z = sums
         return z.numpy(), loads
 
@@ -265,13 +264,15 @@ class Golden(Device):
                 x = z.clamp_(0, model.activation_max).to(torch.uint8)
 
 
-def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
-    """[N] non-zero activations of the fullest bank, int64, for activations uint8 [N, rows]."""
-    rows = x.shape[1]
-    mine = (torch.arange(rows) % banks == torch.arange(BANKS[-1])[:, None]).to(
-        torch.int8
-    )  # [most banks, rows]
-    return products((x != 0).view(torch.int8), mine).amax(1).to(torch.int64)
+def bank_loads(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
+    rows, most = x.shape[1], BANKS[-1]
+    places = torch.arange(rows)
+    mine = places % geometry.banks == torch.arange(most)[:, None]  # [most banks, rows]
+    rest = places >= rest_row(rows, geometry.lanes)
+    counted = torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
+    found = products((x != 0).view(torch.int8), counted)
+    return found.view(len(x), len(LOADS), most).amax(2).to(torch.int64)
 
 
 class RunClock:
@@ -288,15 +289,14 @@ class RunClock:
         self.total = 0
         self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
         self._model = self._fresh()
-        self._layers = len(model.layers)
 
     def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
-        """One network sample: ``loads`` [len(active), layers] of the images that are still in."""
+        """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in."""
         if self.sample and self.sample % self.chunk == 0:
             self.total += int(self._model.cycles().sum())
             self._model = self._fresh()
         run, slot = active // self.images, active % self.images
-        spread = np.zeros((self.images, self.batches, self._layers), dtype=np.int64)
+        spread = np.zeros((self.images, self.batches, *loads.shape[1:]), dtype=np.int64)
         spread[slot, run] = loads
         mask = np.zeros((self.images, self.batches), dtype=bool)
         mask[slot, run] = True

@@ -30,6 +30,7 @@ class DrainMonitor:
             value = {
                 "hidden_set": int(row["set"]),
                 "begin": int(row["block"] == 0),
+                "first": int(row["block"] % (geometry.lanes // geometry.banks) == 0),
                 "block": int(row["block"]),
                 "values": row["values"].tolist(),
             }
