@@ -163,6 +163,7 @@ class EverySum(Elaboratable):
             m.d.comb += [
                 Assert(dut.append.block == (block + out_gone)[: len(block)]),
                 Assert(dut.append.begin == (begin & (out_gone == 0))),
+                Assert(dut.append.first == (out_gone == 0)),
                 Assert(dut.append.hidden_set == hidden_set),
             ]
         with m.If(dut.logit_valid):
