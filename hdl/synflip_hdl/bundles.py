@@ -64,7 +64,7 @@ def event_layout(geometry: Geometry) -> data.StructLayout:
 
 def append_layout(geometry: Geometry) -> data.StructLayout:
     """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next layer.
-    begin: they are its first. first: they are their tile's first."""
+    begin: they are its first. first: they are their tile's first. some: which are not zero."""
     return data.StructLayout(
         {
             "hidden_set": 1,
@@ -72,6 +72,7 @@ def append_layout(geometry: Geometry) -> data.StructLayout:
             "first": 1,
             "block": log2(geometry.hidden_depth),
             "values": data.ArrayLayout(geometry.activation_bits, geometry.banks),
+            "some": geometry.banks,
         }
     )
 

@@ -170,6 +170,7 @@ class Drain(wiring.Component):
                 Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
                 negative.eq(z[bank][-1]),
                 self.append["values"][bank].eq(clamp(low, above, negative, self.largest)),
+                self.append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
             ]
 
         # Out: Q activations, or one logit.

@@ -200,7 +200,7 @@ class EventLists(wiring.Component):
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
         sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
         current = Signal(tally.layout)
-        appended = [self.append_valid & value.any() for value in self.append["values"]]
+        appended = [self.append_valid & some for some in self.append["some"]]
         m.d.comb += current.eq(Mux(self.append.hidden_set, sets[1].as_value(), sets[0].as_value()))
         before, after = tally.after(m, current, self.append.begin, appended)
         for index, kept in enumerate(sets):

@@ -142,6 +142,8 @@ class Sequencer(wiring.Component):
         for counter in (hold, turn, head_turn, window):
             with m.If(counter != 0):
                 m.d.sync += counter.eq(counter - 1)
+        drained = Signal(init=1)  # hold is 0
+        m.d.sync += drained.eq(hold <= 1)
         from_rest = Signal()  # the tile reads the rest, after the head
         with m.If(self.busy):
             m.d.sync += self.cycles.eq(self.cycles + 1)
@@ -164,6 +166,7 @@ class Sequencer(wiring.Component):
                     retired.eq(0),
                     sample.eq(0),
                     hold.eq(0),
+                    drained.eq(1),
                     self.cycles.eq(0),
                 ]
                 m.next = "pick"
@@ -234,8 +237,8 @@ class Sequencer(wiring.Component):
                 steps = Signal(range(max(tile_steps, 2)))
                 m.d.comb += [
                     last_tile.eq(tiles == 0),
-                    self.read.eq(~last_event | (hold == 0)),
-                    self.last.eq(last_event & (hold == 0)),
+                    self.read.eq(~last_event | drained),
+                    self.last.eq(last_event & drained),
                     self.tile_valid.eq(self.last),
                     steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
                     self.tile.eq(tile),
@@ -255,11 +258,12 @@ class Sequencer(wiring.Component):
                         tile.begin.eq(0),
                         # A final tile leaves one logit a cycle: (steps + 1) * Q of them, and then VOTE_GAP.
                         hold.eq(Mux(final, (steps << bank_bits) + banks + VOTE_GAP - 1, steps)),
+                        drained.eq(~final & (steps == 0)),
                     ]
                     with m.If(last_tile):
                         several = field[LayerField.TILES] != 0
                         m.d.sync += [
-                            turn.eq(arrival + steps),
+                            turn.eq(arrival + field[LayerField.LAST_STEPS]),
                             window.eq(Mux(several & ~final, arrival, 0)),
                         ]
                         with m.If(final):

@@ -156,6 +156,7 @@ class EverySum(Elaboratable):
         shifted = out_z >> shift
         activation = Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
         m.d.comb += [
+            Assume(dut.largest != 0),  # as the driver writes it
             Assert(dut.append_valid == appends),
             Assert(dut.logit_valid == (out & final & (class_ <= classes))),
         ]
@@ -176,6 +177,7 @@ class EverySum(Elaboratable):
         with m.If(out_known):
             m.d.comb += [
                 Assert(~appends | (value == activation)),
+                Assert(~appends | (dut.append["some"].bit_select(bank, 1) == (activation != 0))),
                 Assert(~dut.logit_valid | (dut.logit.z == out_z)),
             ]
         m.d.comb += [Cover(dut.append_valid & out_known), Cover(dut.logit_valid & out_known & dut.logit.last)]

@@ -227,6 +227,8 @@ class Hidden(Elaboratable):
         m.d.comb += [dut.open.eq(opens), Assume(bank < banks)]
 
         # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
+        for some, each in zip(append["some"], append["values"], strict=True):
+            m.d.comb += Assume(some == each.any())  # drain.sums
         mine = dut.append_valid & (append.hidden_set == chosen)
         known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
         width = len(inside["hidden_tally_0"]) // (banks + 1)

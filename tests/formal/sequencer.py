@@ -207,7 +207,7 @@ class Runs(Elaboratable):
             Assert((state != STREAM) | (from_rest == of_rest)),
             Assert(~((state == LOAD) | (state == READY) | early) | (filling == turn)),
             Assert(layer <= dut.layers),
-            Assert(hold == drain),
+            Assert((hold == drain) & (inside["drained"] == (hold == 0))),
             Assert(filling <= depth + DRAIN_LATENCY + hold),
             Assert((state == STREAM) | (filling <= turn)),
             Assert((state == READY) | (state == LOAD) | (state == STREAM) | early | (filling == 0)),

@@ -33,6 +33,7 @@ class DrainMonitor:
                 "first": int(row["block"] % (geometry.lanes // geometry.banks) == 0),
                 "block": int(row["block"]),
                 "values": row["values"].tolist(),
+                "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
             }
             scoreboard.expect("hidden group", int(row["cycle"]), value)
         for row in trace.logits:

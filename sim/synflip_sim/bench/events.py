@@ -79,6 +79,7 @@ async def events(dut: Any) -> None:
             "first": row["block"] % (geometry.lanes // geometry.banks) == 0,
             "block": row["block"],
             "values": row["values"],
+            "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
         }
         player.at(int(row["cycle"]), append_valid=1, append=pack(append, group))
     words = []

@@ -146,8 +146,8 @@ MUTANTS = [
         "events-hidden-zeros",
         "events",
         "events.py",
-        "[self.append_valid & value.any() for value in",
-        "[self.append_valid for value in",
+        "[self.append_valid & some for some in",
+        "[self.append_valid for some in",
         "zeros of hidden layers are not dropped",
     ),
     Mutant(
