@@ -3,7 +3,7 @@
 from amaranth.hdl import signed
 from amaranth.lib import data
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS
+from synflip.spec.sizes import LOGIT_BITS, MAX_OUTPUTS
 
 SLOT_BITS = 8  # image slots
 CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
@@ -53,7 +53,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
 
 def sums_layout(geometry: Geometry) -> data.ArrayLayout:
     """A tile's sums, one a lane."""
-    return data.ArrayLayout(signed(ACCUMULATOR_BITS), geometry.lanes)
+    return data.ArrayLayout(signed(geometry.accumulator_bits), geometry.lanes)
 
 
 def event_layout(geometry: Geometry) -> data.StructLayout:

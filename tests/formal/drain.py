@@ -120,7 +120,7 @@ class EverySum(Elaboratable):
         bank, step = lane[: banks.bit_length() - 1], lane[banks.bit_length() - 1 :]
 
         # The tile that was captured, its followed sum, and how many outputs (final) or steps have gone.
-        active, tile, followed = Signal(), Signal(layout), Signal(signed(24))
+        active, tile, followed = Signal(), Signal(layout), Signal(signed(self.geometry.accumulator_bits))
         gone = Signal(range(lanes))
         steps_gone = Mux(tile.final, gone >> (banks.bit_length() - 1), gone)
         count = Mux(tile.final, (tile.steps + 1) * banks, tile.steps + 1)
@@ -131,7 +131,7 @@ class EverySum(Elaboratable):
         ]
         with m.If(dut.capture):
             m.d.sync += [active.eq(1), tile.eq(arriving), gone.eq(0)]
-            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, 24))
+            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, self.geometry.accumulator_bits))
         with m.Elif(active):
             m.d.sync += [gone.eq(gone + 1), active.eq(~last)]
 
@@ -199,7 +199,9 @@ class EverySum(Elaboratable):
                 Assert(
                     (steps_gone > step)
                     | (
-                        waiting.word_select((lane - steps_gone * banks)[: len(lane)], 24)
+                        waiting.word_select(
+                            (lane - steps_gone * banks)[: len(lane)], self.geometry.accumulator_bits
+                        )
                         == followed.as_unsigned()
                     )
                 ),

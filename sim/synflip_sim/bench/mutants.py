@@ -347,8 +347,8 @@ MUTANTS = [
         "lane-carry",
         "array",
         "lanes.py",
-        "add_with_carry(accumulator, tree, carry, ACCUMULATOR_BITS)",
-        "add_with_carry(accumulator, tree, carry & 0, ACCUMULATOR_BITS)",
+        "add_with_carry(accumulator, tree, carry, self.accumulator_bits)",
+        "add_with_carry(accumulator, tree, carry & 0, self.accumulator_bits)",
         "the accumulator drops a carry",
     ),
     Mutant(

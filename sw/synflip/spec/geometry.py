@@ -4,7 +4,14 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from synflip.errors import SynflipError
-from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS, MAX_SAMPLE_BITS
+from synflip.spec.sizes import (
+    ACCUMULATOR_BITS,
+    MAX_ACTIVATION_BITS,
+    MAX_BITS,
+    MAX_LAYERS,
+    MAX_OUTPUTS,
+    MAX_SAMPLE_BITS,
+)
 
 BANKS = (1, 2, 4, 8)
 LANE_STEP, MAX_LANES = 16, 128
@@ -86,6 +93,13 @@ class Geometry:
         """Events of a bank in one of the two hidden lists: enough for any hidden layer, as each of its
         outputs has a bias."""
         return min(MAX_OUTPUTS // self.banks, self.bias_depth)
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Bits of a sum, at most ACCUMULATOR_BITS: enough for as many rows as a sample has keys, all at the
+        largest activation and of one sign."""
+        largest = self.key_depth * self.banks * ((1 << self.activation_bits) - 1)
+        return min(largest.bit_length() + 1, ACCUMULATOR_BITS)
 
     @property
     def name(self) -> str:
