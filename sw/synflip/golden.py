@@ -28,6 +28,7 @@ from synflip.uncertainty import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_AT_ONCE = 16384  # bounds the memory that activations take
+IMAGES_IN_CACHE = 512  # activations of so many go through all layers before the next
 
 
 def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -97,13 +98,24 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     return torch._int_mm(x, coins.t())
 
 
-def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact.
+def centred(x: torch.Tensor) -> torch.Tensor:
+    """Activations uint8, less 128: int8, what the products take."""
+    return (x ^ 128).view(torch.int8)
 
-    x - 128 fits int8, so the product is x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1).
+
+def offsets(coins: torch.Tensor) -> torch.Tensor:
+    """What the products of centred activations lack: int32 [J], for coins int8 [J, I] in -1..1.
+
+    x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1). A sum on the way may wrap around: all is right modulo
+    2**32, and what comes out fits int32.
     """
-    product = products((x ^ 128).view(torch.int8), coins)
-    product += 128 * coins.sum(1, dtype=torch.int32)
+    return 128 * coins.sum(1, dtype=torch.int32)
+
+
+def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
+    product = products(centred(x), coins)
+    product += offsets(coins)
     return product
 
 
@@ -212,11 +224,13 @@ class Golden(Device):
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
         batch = x
+        first_loads = fullest_bank(x != 0, self.geometry.banks).numpy()
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
             if sample % at_once == 0:
                 block_keys = sample_keys(sample, min(sample + at_once, samples))
-            z, loads = self.forward(batch, self.flip(block_keys[sample % at_once]), clock is not None)
+            coins = self.flip(block_keys[sample % at_once])
+            z, loads = self.forward(batch, coins, clock is not None, first_loads[active])
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)
@@ -235,43 +249,68 @@ class Golden(Device):
         return clock.cycles() if clock is not None else 0
 
     def forward(
-        self, x: torch.Tensor, coins: list[torch.Tensor], with_loads: bool = False
+        self,
+        x: torch.Tensor,
+        coins: list[torch.Tensor],
+        with_loads: bool = False,
+        first_loads: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers]
-        events of
-        the fullest bank of each layer (zeros unless ``with_loads``)."""
+        events of the fullest bank of each layer (zeros unless ``with_loads``).
+
+        first_loads: int64 [N], those of the first layer, if they are known.
+        """
         model = assert_loaded(self.model)
+        logits = np.empty((len(x), len(model.classes)), dtype=np.int32)
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
-        for index, (inputs, sums) in enumerate(self.layers(x, coins)):
-            if with_loads:
-                loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
-            z = sums
-        return z.numpy(), loads
+        if with_loads and first_loads is not None:
+            loads[:, 0] = first_loads
+        added = self._added(coins)
+        for first in range(0, len(x), IMAGES_IN_CACHE):
+            part = slice(first, first + IMAGES_IN_CACHE)
+            for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
+                if with_loads and (index or first_loads is None):
+                    loads[part, index] = fullest_bank(inputs != -128, self.geometry.banks).numpy()
+                z = sums
+            logits[part] = z.numpy()
+        return logits, loads
 
     def layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each layer's activations, uint8 [N, I], and z, int32 [N, J], which going on to the next layer
         overwrites."""
+        for inputs, z in self._layers(centred(x), coins, self._added(coins)):
+            yield inputs.view(torch.uint8) ^ 128, z
+
+    def _added(self, coins: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What each layer adds to the products of centred activations: int32 [J]."""
+        return [bias + offsets(flipped) for flipped, bias in zip(coins, self._biases, strict=True)]
+
+    def _layers(
+        self, x: torch.Tensor, coins: list[torch.Tensor], added: list[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """``layers``, with centred activations."""
         model = assert_loaded(self.model)
-        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
-            z = matmul(x, flipped)
-            z += bias
+        for index, (flipped, offset) in enumerate(zip(coins, added, strict=True)):
+            z = products(x, flipped)
+            z += offset
             yield x, z
             if index < len(model.shifts):
                 shift = model.shifts[index]
                 z += (1 << shift) >> 1
                 z >>= shift
-                x = z.clamp_(0, model.activation_max).to(torch.uint8)
+                x = centred(z.clamp_(0, model.activation_max).to(torch.uint8))
 
 
-def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
-    """[N] non-zero activations of the fullest bank, int64, for activations uint8 [N, rows]."""
-    rows = x.shape[1]
+def fullest_bank(nonzero: torch.Tensor, banks: int) -> torch.Tensor:
+    """[N] events of the fullest bank, int64, for activations that are not zero where bool [N, rows] says
+    so."""
+    rows = nonzero.shape[1]
     mine = (torch.arange(rows) % banks == torch.arange(BANKS[-1])[:, None]).to(
         torch.int8
     )  # [most banks, rows]
-    return products((x != 0).view(torch.int8), mine).amax(1).to(torch.int64)
+    return products(nonzero.view(torch.int8), mine).amax(1).to(torch.int64)
 
 
 class RunClock:
