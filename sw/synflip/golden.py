@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
-from synflip.request import check_keys, check_request
+from synflip.request import check_first, check_keys, check_request
 from synflip.result import Result
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import BANKS, Geometry
-from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images, Layer
 from synflip.spec.sizes import key_offsets
 from synflip.uncertainty import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
-IMAGES_AT_ONCE = 16384  # bounds the memory that activations take
 IMAGES_IN_CACHE = 512  # activations of so many go through all layers before the next
 
 
@@ -106,8 +105,8 @@ def centred(x: torch.Tensor) -> torch.Tensor:
 def offsets(coins: torch.Tensor) -> torch.Tensor:
     """What the products of centred activations lack: int32 [J], for coins int8 [J, I] in -1..1.
 
-    x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1). A sum on the way may wrap around: all is right modulo
-    2**32, and what comes out fits int32.
+    x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1). A sum on the way may wrap around: all is right
+    modulo 2**32, and what comes out fits int32.
     """
     return 128 * coins.sum(1, dtype=torch.int32)
 
@@ -167,7 +166,7 @@ class Golden(Device):
 
     def infer(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Images,
         samples: int,
         seed: int,
         margin: Margin | None = None,
@@ -175,35 +174,38 @@ class Golden(Device):
         progress: Progress | None = None,
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
+        first: int = 0,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
-        x = torch.from_numpy(model.activations(pixels))
+        model.check_images(pixels)
         limits = check_request(samples, seed, margin)
+        check_first(first, samples, margin, keys)
         check_keys(keys, samples, self._rows)
 
-        def sample_keys(first: int, past: int) -> NDArray[np.uint64]:
+        def sample_keys(start: int, past: int) -> NDArray[np.uint64]:
             if keys is not None:
-                return keys[first:past]
-            return lfsr.keys(seed, first * self._rows, (past - first) * self._rows).reshape(-1, self._rows)
+                return keys[start:past]
+            number = (first + start) * self._rows
+            return lfsr.keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
 
         try:
             runs: Plan | None = plan(
-                model, self.geometry, len(x), samples, limits is not None, logits, keep_keys
+                model, self.geometry, len(pixels), samples, limits is not None, logits, keep_keys
             )
         except SynflipError:
             runs = None
-        count, classes = len(x), len(model.classes)
+        count, classes = len(pixels), len(model.classes)
         votes = np.zeros((count, classes), dtype=np.int32)
         sums = np.zeros((count, classes), dtype=np.int64)
         used = np.zeros(count, dtype=np.int32)
         kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
         block = IMAGES_AT_ONCE if runs is None else max(IMAGES_AT_ONCE // runs.images, 1) * runs.images
         cycles = 0
-        for first in range(0, count, block):
-            part = slice(first, min(first + block, count))
+        for start in range(0, count, block):
+            part = slice(start, min(start + block, count))
             cycles += self._infer_block(
-                x[part],
+                torch.from_numpy(model.activations(pixels[part])),
                 samples,
                 sample_keys,
                 limits,
@@ -214,7 +216,7 @@ class Golden(Device):
                 None if kept is None else kept[:, part],
                 None
                 if progress is None
-                else (lambda done, at=first: progress(at * samples + done, count * samples)),
+                else (lambda done, at=start: progress(at * samples + done, count * samples)),
             )
         used_keys = sample_keys(0, samples) if keep_keys else None
         return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
