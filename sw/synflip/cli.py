@@ -12,6 +12,7 @@ import typer
 
 from synflip import (
     __version__,
+    cli_bench,
     cli_boards,
     cli_coins,
     cli_convert,
@@ -642,6 +643,7 @@ app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
 app.add_typer(cli_margins.app)
 app.add_typer(cli_merge.app)
+app.add_typer(cli_bench.app)
 app.add_typer(cli_evaluate.app)
 
 
