@@ -7,6 +7,8 @@ int32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -267,14 +269,23 @@ class Golden(Device):
         loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
         if with_loads and first_loads is not None:
             loads[:, 0] = first_loads
-        added = self._added(coins)
-        for first in range(0, len(x), IMAGES_IN_CACHE):
-            part = slice(first, first + IMAGES_IN_CACHE)
+        parts = [slice(first, first + IMAGES_IN_CACHE) for first in range(0, len(x), IMAGES_IN_CACHE)]
+
+        def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
                 if with_loads and (index or first_loads is None):
                     loads[part, index] = fullest_bank(inputs != -128, self.geometry.banks).numpy()
                 z = sums
             logits[part] = z.numpy()
+
+        with single_threaded() as cores:
+            added = self._added(coins)
+            if cores == 1 or len(parts) == 1:
+                for part in parts:
+                    work(part)
+            else:
+                with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    list(pool.map(work, parts))
         return logits, loads
 
     def layers(
@@ -303,6 +314,21 @@ class Golden(Device):
                 z += (1 << shift) >> 1
                 z >>= shift
                 x = centred(z.clamp_(0, model.activation_max).to(torch.uint8))
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """torch with one thread while the block lasts; gives the number of threads before.
+
+    Blocks of images share nothing, so a thread for each is all it takes. torch's own threads wait for each
+    other after every operation: on a busy machine for a time slice, and small batches gain nothing by them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 def fullest_bank(nonzero: torch.Tensor, banks: int) -> torch.Tensor:
