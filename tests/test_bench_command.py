@@ -70,7 +70,7 @@ def test_the_plain_loop_is_the_same_network() -> None:
         for rows, outputs in pairwise((30, 40, 20, 6))
     )
     model = CompiledModel(layers, 4, 8, (3, 2), tuple("abcdef"), 255)
-    pixels = sparse_images(50, 30)
+    pixels = sparse_images(3000, 30)
     golden = Golden()
     golden.load(model)
     votes = golden.infer(pixels, 3, 1).votes
