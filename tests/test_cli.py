@@ -35,6 +35,8 @@ COMMANDS = (
     "calibrate",
     "rates",
     "info",
+    "merge",
+    "bench",
 )
 
 
