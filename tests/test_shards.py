@@ -44,11 +44,11 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return error
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 11])
-@pytest.mark.parametrize("device", ["golden", "verilator"])
-def test_parts_are_the_whole(count: int, device: str) -> None:
-    if device == "verilator" and count not in (2, 5):
-        pytest.skip("the simulator takes its time")
+@pytest.mark.parametrize(
+    ("device", "count"),
+    [("golden", 1), ("golden", 2), ("golden", 5), ("golden", 11), ("verilator", 2), ("verilator", 5)],
+)
+def test_parts_are_the_whole(device: str, count: int) -> None:
     more = ("--logits", "--device", device, "--geometry", "16x2")
     run("--samples", "11", "--out", "whole.npz", *more)
     names = parts(count, 11, *more)
