@@ -21,7 +21,7 @@ from synflip import (
     cli_merge,
     cli_selftest,
 )
-from synflip.cli_convert import ActivationBits, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli_convert import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -235,6 +235,7 @@ def train(
         ),
     ] = False,
     samples: Votes = 8,
+    balance: Balance = False,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
@@ -276,7 +277,8 @@ def train(
             network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show)
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
-    cli_convert.write(network, dataset, source, out, samples, ("training", f"{seconds:.1f} s"))
+    took = ("training", f"{seconds:.1f} s")
+    cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The golden model's speed, beside the plain loop and the bare products, in turns."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,8 +38,8 @@ def measure(models: Models) -> dict[str, Any]:
 
         seconds = race(
             {
-                "golden": lambda p=pixels, s=samples: golden.infer(p, s, SEED),  # type: ignore[misc]
-                "plain": lambda p=pixels, s=samples: plain.votes(p, s),  # type: ignore[misc]
+                "golden": partial(golden.infer, pixels, samples, SEED),
+                "plain": partial(plain.votes, pixels, samples),
                 "products": products,
             },
             QUICK_TURNS if models.quick else TURNS,
