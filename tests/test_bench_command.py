@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from synflip import cli, modelfile
-from synflip.bench import engine, headline, memory, parts, scale, simulator, tables
+from synflip.bench import dealing, engine, headline, memory, parts, scale, simulator, tables
 from synflip.bench.models import Models
 from synflip.bench.plain import PlainLoop
 from synflip.bench.plots import PLOTS
@@ -135,7 +135,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
     monkeypatch.setattr("synflip.bench.models.NETWORKS", {"digits": ("digits", (64, 128))})
-    monkeypatch.setattr(engine, "NETWORKS", {"digits": None})
+    for module in (engine, dealing):
+        monkeypatch.setattr(module, "NETWORKS", {"digits": None})
     monkeypatch.setattr(headline, "NETWORKS", {"digits": "digits 64-64-128-10"})
     monkeypatch.setattr(tables, "NETWORKS", {"digits": "digits 64-64-128-10"})
     for module in (memory, scale, parts.reference):
@@ -167,6 +168,9 @@ def test_the_command_fills_file_page_and_pictures(
     assert all(len(item["load"]) == 2 for item in found["parts"].values())
     assert {item["images"] for item in found["parts"]["golden"]["rows"]} == {1, 3}
     assert all(item["bytes"] > 1 << 20 for item in found["parts"]["memory"]["rows"])
+    for item in found["parts"]["balance"]["rows"]:
+        assert item["passes"] == 64
+        assert 0.8 < item["after"] / item["before"] < 1.1
     assert len(found["parts"]["scale"]["lines"]) == 7
     assert sorted(path.name for path in Path("p").iterdir()) == [
         f"performance-{name}.png" for name in sorted(PLOTS)
@@ -187,7 +191,7 @@ def test_the_command_fills_file_page_and_pictures(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--only", "engine,nothing"), "no part 'nothing' in the bench; there are engine, golden"),
+        (("--only", "engine,nothing"), "no part 'nothing' in the bench; there are engine, balance, golden"),
         (("--model", "digits"), "--model 'digits' is not NAME=M.safetensors"),
         (("--model", "a=b"), "no network 'a' in the bench; there are digits"),
         (("--only", "engine", "--page", "page.md"), "page.md has no section between the lines"),

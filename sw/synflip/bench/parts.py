@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from synflip.bench import engine, headline, machine, memory, reference, scale, simulator
+from synflip.bench import dealing, engine, headline, machine, memory, reference, scale, simulator
 from synflip.bench.models import Models
 from synflip.bench.store import Store
 from synflip.errors import SynflipError
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "engine": engine.measure,
+    "balance": dealing.measure,
     "golden": reference.measure,
     "simulator": simulator.measure,
     "scale": scale.measure,

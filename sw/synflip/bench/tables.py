@@ -49,6 +49,23 @@ def engine(part: dict[str, Any]) -> list[Table]:
     ]
 
 
+def balance(part: dict[str, Any]) -> list[Table]:
+    """Cycles of a pass before and after."""
+    rows = [
+        (
+            f"{item['network']} {item['shape']}",
+            item["geometry"],
+            f"{item['before'] / item['passes']:.1f}",
+            f"{item['after'] / item['passes']:.1f}",
+            f"{1 - item['after'] / item['before']:.1%}",
+        )
+        for item in part["rows"]
+    ]
+    what = f"mean over {part['images']} test images and {part['samples']} network samples, in batches"
+    heads = ("network", "lanes x banks", "as trained", "balanced", "saved")
+    return [Table(f"Cycles of a pass, {what}", heads, rows)]
+
+
 def golden(part: dict[str, Any]) -> list[Table]:
     """Seconds a network sample, and ratios."""
     rows = [
@@ -150,6 +167,7 @@ def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
 
 TABLES: Mapping[str, Callable[..., list[Table]]] = {
     "engine": engine,
+    "balance": balance,
     "golden": golden,
     "simulator": simulator,
     "scale": scale,
