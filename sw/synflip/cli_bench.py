@@ -50,7 +50,7 @@ def bench(
 
     engine: cycles over the ideal, and where each lost one goes. balance: what train --balance saves. golden:
     the golden model beside a plain torch loop. simulator: Verilator. scale: straight lines. memory: of many
-    images. headline: boards beside published accelerators. Parts that F.json has already are not measured again.
+    images. headline: boards beside published accelerators. Parts that F.json has are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 

@@ -33,7 +33,7 @@ class Published:
 PUBLISHED = (
     Published(
         "VIBNN", "Cyclone V", "784-200-200-10", "321,543",
-        "the same network, one Gaussian sample of 8-bit weights an image",
+        "yes: the same network, Gaussian samples of its weights",
         "Cai et al., ASPLOS 2018, doi 10.1145/3173162.3173212",
     ),
     Published(
@@ -43,13 +43,13 @@ PUBLISHED = (
     ),
     Published(
         "FINN SFC-max", "ZC706", "784-256-256-256-10, binary", "12,300,000",
-        "no: no sampling and no uncertainty; weights fixed in the logic",
+        "no: no sampling, no uncertainty; an engine built for one network",
         "Umuroglu et al., FPGA 2017, arXiv 1612.07119",
     ),
     Published(
         "B2N2", "ZCU104", "its own", "not given here; 81,661 LUTs, 465 DSPs",
         "by area only: Bernoulli numbers added up to Gaussian weights",
-        "Awano and Hashimoto, Integration 89, 2023, doi 10.1016/j.vlsi.2022.11.005",
+        "Awano and Hashimoto, Integration, 2023, doi 10.1016/j.vlsi.2022.11.005",
     ),
 )  # fmt: skip
 

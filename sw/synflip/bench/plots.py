@@ -37,18 +37,23 @@ def engine(part: dict[str, Any], path: Path) -> None:
 
 def golden(part: dict[str, Any], path: Path) -> None:
     """Time of a network sample against images."""
-    figure = new_figure(5.5, 3.8)
-    axes = figure.subplots()
-    counts = [item["images"] for item in part["rows"]]
-    for name, label, colour in (
-        ("plain", "plain torch loop", WRONG),
-        ("golden", "golden model", RIGHT),
-        ("products", "its products alone", FAINT),
-    ):
-        axes.plot(counts, [1000 * item[name] for item in part["rows"]], "o-", ms=3, color=colour, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="images", ylabel="ms a network sample", title=part["shape"])
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    threads = list(dict.fromkeys(item["threads"] for item in part["rows"]))
+    figure = new_figure(4.5 * len(threads), 3.8)
+    grid = np.atleast_1d(np.asarray(figure.subplots(1, len(threads), sharey=True)))
+    for axes, count in zip(grid, threads, strict=True):
+        rows = [item for item in part["rows"] if item["threads"] == count]
+        for name, label, colour in (
+            ("plain", "plain torch loop", WRONG),
+            ("golden", "golden model", RIGHT),
+            ("products", "its products alone", FAINT),
+        ):
+            times = [1000 * item[name] for item in rows]
+            axes.plot([item["images"] for item in rows], times, "o-", ms=3, color=colour, label=label)
+        title = f"{part['shape']}, {count} thread{'s' if count > 1 else ''}"
+        axes.set(xscale="log", yscale="log", xlabel="images", title=title)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0].set_ylabel("ms a network sample")
+    grid[0].legend(frameon=False, fontsize=8)
     save(figure, path)
 
 

@@ -18,31 +18,38 @@ TURNS, QUICK_TURNS = 7, 2
 
 
 def measure(models: Models) -> dict[str, Any]:
-    """Seconds a network sample of all images: ``golden`` (``infer``, cycles and all), ``plain``, and
-    ``products``, the int8 products of the golden model by themselves."""
+    """Seconds a network sample of all images, with one thread and with all: ``golden`` (``infer``, cycles and
+    all), ``plain``, and ``products``, the int8 products of the golden model by themselves."""
     model = models.model(NETWORK)
     golden, plain = Golden(), PlainLoop(model, SEED)
     golden.load(model)
     coins = golden.coins(SEED, 0)
+    most = torch.get_num_threads()
     rows = []
-    for count in QUICK_IMAGES if models.quick else IMAGES:
-        models.say(f"golden model: {count} images")
-        pixels = models.images(NETWORK, count)
-        samples = SAMPLES if count <= FEW else 1
-        inputs = [torch.ones(count, rows, dtype=torch.int8) for rows in model.rows]
+    try:
+        for threads in sorted({1, most}):
+            torch.set_num_threads(threads)
+            for count in QUICK_IMAGES if models.quick else IMAGES:
+                models.say(f"golden model: {count} images, {threads} threads")
+                pixels = models.images(NETWORK, count)
+                samples = SAMPLES if count <= FEW else 1
+                inputs = [torch.ones(count, width, dtype=torch.int8) for width in model.rows]
+                seconds = race(
+                    {
+                        "golden": partial(golden.infer, pixels, samples, SEED),
+                        "plain": partial(plain.votes, pixels, samples),
+                        "products": partial(_multiply, inputs, coins, samples),
+                    },
+                    QUICK_TURNS if models.quick else TURNS,
+                )
+                each = {name: value / samples for name, value in seconds.items()}
+                rows.append({"images": count, "threads": threads} | each)
+    finally:
+        torch.set_num_threads(most)
+    return {"network": NETWORK, "shape": model.shape, "rows": rows}
 
-        def products(inputs: list[torch.Tensor] = inputs, samples: int = samples) -> None:
-            for _ in range(samples):
-                for x, flipped in zip(inputs, coins, strict=True):
-                    torch._int_mm(x, flipped.t())
 
-        seconds = race(
-            {
-                "golden": partial(golden.infer, pixels, samples, SEED),
-                "plain": partial(plain.votes, pixels, samples),
-                "products": products,
-            },
-            QUICK_TURNS if models.quick else TURNS,
-        )
-        rows.append({"images": count} | {name: value / samples for name, value in seconds.items()})
-    return {"network": NETWORK, "shape": model.shape, "threads": torch.get_num_threads(), "rows": rows}
+def _multiply(inputs: list[torch.Tensor], coins: list[torch.Tensor], samples: int) -> None:
+    for _ in range(samples):
+        for x, flipped in zip(inputs, coins, strict=True):
+            torch._int_mm(x, flipped.t())
