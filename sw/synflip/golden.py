@@ -76,9 +76,9 @@ class CoinPlanes:
         planes = pack_rows(np.ascontiguousarray(key_bits.T).astype(bool))
         below = np.zeros_like(self.always)
         for (a, b, c), level in zip(self.taps[::-1], self.thresholds[::-1], strict=True):
-            word = planes[a]
-            word ^= planes[b]
-            word ^= planes[c]
+            word = planes.take(a, axis=0)
+            word ^= planes.take(b, axis=0)
+            word ^= planes.take(c, axis=0)
             same = word ^ level
             np.invert(same, out=same)
             below &= same

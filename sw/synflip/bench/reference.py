@@ -13,8 +13,8 @@ from synflip.golden import Golden
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
 FEW = 256  # images, up to which a run is of SAMPLES network samples
-SAMPLES = 8
-TURNS, QUICK_TURNS = 7, 2
+SAMPLES = 32
+TURNS, QUICK_TURNS = 6, 2
 
 
 def measure(models: Models) -> dict[str, Any]:
