@@ -47,9 +47,8 @@ class ImageFile:
 
 
 def open_images(path: str | Path, least: int = 1) -> Images:
-    """Images uint8 [N, I] of a ``.npy`` file, N at least ``least``, I at least 1; left in the file if they are
-    more than SMALL_BYTES, and not in Fortran order. The file is not trusted: see ``read_images``. Raises
-    SynflipError."""
+    """Images uint8 [N, I] of a ``.npy`` file, N at least ``least``, I at least 1; more than SMALL_BYTES are left
+    in the file, unless in Fortran order. The file is not trusted: see ``read_images``. Raises SynflipError."""
     shape, fortran, start = image_header(path, least)
     if fortran or math.prod(shape) <= SMALL_BYTES:
         return read_images(path, least)
