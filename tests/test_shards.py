@@ -169,7 +169,16 @@ def read_array(name: str) -> np.ndarray:
         return file[name]
 
 
-def test_images_stay_in_their_file() -> None:
+@pytest.fixture
+def left_in_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synflip.image_file.SMALL_BYTES", 7 * 12 - 1)
+
+
+def test_few_images_are_an_array() -> None:
+    assert isinstance(open_images("x.npy"), np.ndarray)
+
+
+def test_images_stay_in_their_file(left_in_file: None) -> None:
     pixels = np.load("x.npy")
     images = open_images("x.npy")
     assert isinstance(images, ImageFile)
@@ -181,13 +190,13 @@ def test_images_stay_in_their_file() -> None:
         images[6:7]
 
 
-def test_images_in_fortran_order_are_the_same() -> None:
+def test_images_in_fortran_order_are_the_same(left_in_file: None) -> None:
     pixels = np.load("x.npy")
     np.save("f.npy", np.asfortranarray(pixels))
     assert np.array_equal(open_images("f.npy")[0:7], pixels)
 
 
-def test_many_images_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_are_read_block_by_block(left_in_file: None, monkeypatch: pytest.MonkeyPatch) -> None:
     run("--out", "whole.npz")
     sizes = []
     read = ImageFile.__getitem__
@@ -206,7 +215,7 @@ def test_many_images_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_pixel_out_of_range_is_named_whatever_its_block(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    left_in_file: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_model()
     object.__setattr__(model, "input_max", 15)
