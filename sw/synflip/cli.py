@@ -235,6 +235,16 @@ def train(
             help="Shift training images by up to one pixel; those in colour by up to four, and mirror them.",
         ),
     ] = False,
+    mean_of: Annotated[
+        int,
+        typer.Option(
+            "--mean-of",
+            metavar="M",
+            min=1,
+            help="Make the mean softmax of M samples likely, not each: samples differ where they are not "
+            "sure. Takes up to M times as long.",
+        ),
+    ] = 1,
     samples: Votes = 8,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
@@ -271,12 +281,16 @@ def train(
 
         network: SynapticNetwork | FeatureNetwork
         if features == FeaturesName.conv:
-            network = convnets.train(dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show)
+            network = convnets.train(
+                dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show, mean_of
+            )
         else:
             sizes = [512, 512] if sizes is None else sizes
-            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show)
+            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show, mean_of)
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
+    if mean_of > 1:
+        source["mean_of"] = mean_of
     cli_convert.write(network, dataset, source, out, samples, ("training", f"{seconds:.1f} s"))
 
 
