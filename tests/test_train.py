@@ -187,7 +187,7 @@ def test_the_loss_is_that_of_the_mean_softmax(digits: Dataset) -> None:
 
 def test_weights_without_signs(digits: Dataset) -> None:
     network = train(digits, (64,), epochs=15, seed=0, signed=False)
-    assert all(0 <= layer.weight.min() and layer.weight.max() <= 1 for layer in network.linear)
+    assert all(layer.weight.min() >= 0 and layer.weight.max() <= 1 for layer in network.linear)
     model = compile_network(network, digits.classes, digits.input_max)
     assert not any(layer.sign.any() for layer in model.layers)
     with Golden() as golden:
