@@ -17,6 +17,7 @@ from synflip import (
     cli_convert,
     cli_evaluate,
     cli_margins,
+    cli_paper,
     cli_selftest,
 )
 from synflip.cli_convert import ActivationBits, Bits, DataName, ModelOut, TrainingSeed, Votes
@@ -633,6 +634,7 @@ app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
 app.add_typer(cli_margins.app)
 app.add_typer(cli_evaluate.app)
+app.add_typer(cli_paper.app)
 
 
 @app.command()
