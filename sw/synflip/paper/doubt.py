@@ -56,7 +56,12 @@ def rivals(context: Context, data: str) -> Parts:
     }
     rows = []
     for name, answer in answers.items():
-        settings = {**main_coins(context, data).settings, "rival": name, "samples": budget.samples}
+        settings = {
+            **main_coins(context, data).settings,
+            "rival": name,
+            "samples": budget.samples,
+            "dropout": budget.dropout,
+        }
         found = context.store.row("rivals", settings, answer.numbers)
         rows.append(measured_row(name, found))
     shown = {name: answers[name] for name in (*list(answers)[:5], list(answers)[-1])}

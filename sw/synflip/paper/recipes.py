@@ -69,7 +69,7 @@ class Budget:
     hidden: tuple[int, ...] = (512, 512)
     others: tuple[tuple[int, ...], ...] = ((1024, 512), (400,))
     epochs: int = 30
-    sweep: int = 8
+    sweep: int = 5
     conv: int = 15
     colour: int = 12
     samples: int = 64
@@ -89,8 +89,8 @@ class Budget:
 QUICK = Budget(
     hidden=(24,),
     others=((16, 16),),
-    epochs=4,
-    sweep=2,
+    epochs=10,
+    sweep=4,
     conv=2,
     samples=8,
     most=16,
