@@ -18,6 +18,7 @@ from synflip import cli, modelfile, train
 from synflip.data import Dataset, load
 from synflip.golden import Golden
 from synflip.paper import experiments, sets, targets
+from synflip.paper.answers import float_logits
 from synflip.paper.coins import ARRANGEMENTS, noisy, requantised
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
@@ -117,6 +118,21 @@ def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -
     assert len({item["nll"] for item in (dropped, one, found)}) == 3
 
 
+def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
+    context = Context(QUICK, Store(folder, "", ""))
+    context.store.making = False
+    network = context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, dropout=QUICK.dropout))
+    state = torch.get_rng_state()
+    three = float_logits(context, [network], digits.test_images, "digits", 3)
+    assert three.shape == (3, len(digits.test_labels), 10) and (three[0] != three[1]).mean() > 0.9
+    assert np.array_equal(three, float_logits(context, [network], digits.test_images, "digits", 3))
+    assert torch.equal(torch.get_rng_state(), state) and not network.training
+    (one,) = float_logits(context, [network], digits.test_images, "digits")
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(digits.test_images).float() / 16).numpy()
+    assert one == pytest.approx(wanted, abs=1e-5)
+
+
 def test_every_number_has_its_command_and_commit(folder: Path) -> None:
     found = json.loads((folder / "numbers.json").read_text())
     assert {row["command"] for row in found} == {"synflip report paper --quick --data digits"}
@@ -163,6 +179,8 @@ def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pyte
     assert [path.exists() for path in lost] == [True, False]
     assert not list(copied.rglob("*.partial"))
     kept = lost[0].stat().st_mtime_ns
+    for path in (*copied.glob("tensors/answers-*"), *copied.glob("rows/networks-*")):
+        path.unlink()
     assert quick(copied, "--only", "signs") == 0
     assert lost[0].stat().st_mtime_ns == kept
     assert [path.read_bytes() for path in lost] == [
