@@ -100,7 +100,7 @@ def test_numbers_are_what_the_golden_model_counts(
     assert list(curve["vote"]) == ["1", "2", "4", "8", "16"]
     (soft,) = rows(folder, "soft-votes", **MAIN.settings)
     assert soft["mean softmax"]["distance"] == 0
-    assert soft["soft votes, F = 8, 256 entries"]["distance"] < 0.02 < soft["votes"]["distance"]
+    assert soft["soft votes, F = 8, 256 entries, P = 4"]["distance"] < 0.02 < soft["votes"]["distance"]
 
 
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:

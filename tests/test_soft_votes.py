@@ -41,6 +41,9 @@ def test_every_integer(scale: float, settings: dict[str, int]) -> None:
     assert table.exponential[0] == 1 << table.fraction and table.exponential[-1] == 0
     assert (np.diff(table.exponential) <= 0).all() and (np.diff(table.logarithm) >= 0).all()
     assert table.votes(np.array([2**31 - 1, -(2**31)], np.int32)).tolist() == [1 << table.fraction, 0]
+    assert table.bits == len(table.exponential) * (table.fraction + 1) + sum(
+        int(table.logarithm[-1]).bit_length() for _ in table.logarithm
+    )
     assert table.plain(np.array([5, 5], np.int32)).tolist() == [1 << table.fraction] * 2
 
 

@@ -66,7 +66,7 @@ class SoftTable:
     @property
     def bits(self) -> int:
         """Of memory that both tables take."""
-        return sum(len(table) * int(table.max()).bit_length() for table in (self.exponential, self.logarithm))
+        return memory(self.exponential) + memory(self.logarithm)
 
     def plain(self, logits: NDArray[np.integer]) -> NDArray[np.int64]:
         """Exponentials [..., C] of logits [..., C], as they are: not shares, but against the winner."""
@@ -82,6 +82,11 @@ class SoftTable:
     def _look_up(self, behind: NDArray[np.int64]) -> NDArray[np.int64]:
         place = (behind + ((1 << self.shift) >> 1)) >> self.shift
         return self.exponential[np.minimum(place, len(self.exponential) - 1)]
+
+
+def memory(table: NDArray[np.int64]) -> int:
+    """Bits that a table takes: all of its words as wide as the widest."""
+    return len(table) * int(table.max()).bit_length()
 
 
 def posterior(soft: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -22,12 +22,12 @@ from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers
-from synflip.soft_votes import SoftTable, posterior
+from synflip.soft_votes import SoftTable, memory, posterior
 from synflip.temperature import fit_scale
 from synflip.uncertainty import entropy, softmax
 
-#: Bits F of a soft vote, and entries of its table.
-SOFT = ((4, 16), (6, 32), (8, 64), (8, 256))
+#: Bits F of a soft vote, entries of its table, and bits P of the second one.
+SOFT = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
 KINDS = ("vote", "logit sum", "mean softmax")
 
 
@@ -304,14 +304,16 @@ def soft_votes(context: Context, data: str) -> Parts:
             "votes": (0, aggregate("vote", z, scale)),
             "logit sums": (0, aggregate("logit sum", z, scale)),
         }
-        for fraction, entries in SOFT:
-            table = SoftTable.of(scale, classes, fraction, entries)
-            made[f"soft votes, F = {fraction}, {entries} entries"] = (
-                table.bits, posterior(_added(table.votes, z))
-            )  # fmt: skip
-            if (fraction, entries) == SOFT[-2]:
-                plain = posterior(_added(table.plain, z))
-                made[f"without the second table, F = {fraction}, {entries} entries"] = (table.bits, plain)
+        for fraction, entries, precision in SOFT:
+            table = SoftTable.of(scale, classes, fraction, entries, precision)
+            made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
+                table.bits,
+                posterior(_added(table.votes, z)),
+            )
+            made[f"the first table only, F = {fraction}, {entries} entries"] = (
+                memory(table.exponential),
+                posterior(_added(table.plain, z)),
+            )
         made["mean softmax"] = (0, wanted)
         return {
             name: {
@@ -322,7 +324,8 @@ def soft_votes(context: Context, data: str) -> Parts:
             for name, (bits, shares) in made.items()
         }
 
-    found = context.store.row("soft-votes", answer_settings(recipe, budget.samples), make)
+    settings = {**answer_settings(recipe, budget.samples), "tables": SOFT}
+    found = context.store.row("soft-votes", settings, make)
     rows = [
         {
             "added up": name,
