@@ -215,6 +215,16 @@ def test_tables_into_a_page(copied: Path, tmp_path: Path, monkeypatch: pytest.Mo
 # What is refused
 
 
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "paper", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Example: synflip report paper --quick" in text and "--only" in text
+    assert cli.main(["--help"]) == 0
+    assert " report " in capsys.readouterr().out
+    assert cli.main(["report"]) == 0
+    assert " paper " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,14 +9,16 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
-report = typer.Typer(help="Reports: many experiments, one page.", no_args_is_help=True)
+report = typer.Typer()
 app.add_typer(report, name="report")
 DATA = "mnist,fashion-mnist,cifar10"
 
 
-@report.callback()
-def group() -> None:
-    """Reports: many experiments, one page."""
+@report.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Run many experiments and write one page about them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @report.command()
