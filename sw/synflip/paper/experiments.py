@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synflip.errors import SynflipError
-from synflip.paper import accuracy, doubt, precision, targets
+from synflip.paper import accuracy, doubt, precision, rivals, soft, targets, training
 from synflip.paper.accuracy import Parts, is_colour
 from synflip.paper.networks import Context
 from synflip.paper.parts import Section, Table
@@ -42,7 +42,7 @@ EXPERIMENTS = (
         "rivals", "Uncertainty, and what people would use instead",
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
         "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
-        doubt.rivals,
+        rivals.rivals,
     ),
     Experiment(
         "networks", "Other networks",
@@ -58,7 +58,7 @@ EXPERIMENTS = (
         "soft-votes", "Soft votes",
         "What a chip could add up in place of one vote, with two small tables and no multiplier, against the "
         "mean softmax that a host makes of all logits. Distance: total variation, mean over images.",
-        doubt.soft_votes,
+        soft.soft_votes,
     ),
     Experiment(
         "samples", "How many samples",
@@ -95,12 +95,12 @@ EXPERIMENTS = (
     Experiment(
         "front", "Training for uncertainty",
         "Training makes the mean softmax of M samples likely (--mean-of M). M = 1 makes every sample right.",
-        doubt.front,
+        training.front,
     ),
     Experiment(
         "temperature", "The scale of the logits",
         "The divisor of the logits in the softmax: as trained, and fitted to training images held out.",
-        doubt.temperature,
+        training.temperature,
     ),
     Experiment(
         "removal", "A class that was hardly seen",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synflip.measures import measure
 from synflip.paper import figures
@@ -121,23 +122,7 @@ def related(context: Context, data: str) -> Parts:
             groups = z.reshape(-1, MOST_RELATED, *z.shape[1:])
             return {
                 kind: {
-                    str(n): {
-                        measured: float(
-                            np.mean(
-                                [
-                                    getattr(
-                                        measure(
-                                            aggregate(kind, group[:n], scale_of(model)), dataset.test_labels
-                                        ),
-                                        measured,
-                                    )
-                                    for group in groups
-                                ]
-                            )
-                        )
-                        for measured in ("accuracy", "nll")
-                    }
-                    for n in counts
+                    str(n): _mean(kind, groups[:, :n], scale_of(model), dataset.test_labels) for n in counts
                 }
                 for kind in ("vote", "mean softmax")
             }
@@ -161,6 +146,15 @@ def related(context: Context, data: str) -> Parts:
             figures.lines(curves, "samples", "NLL, nats", log=True, percent=False),
         ),
     ]  # fmt: skip
+
+
+def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np.int64]) -> dict[str, float]:
+    """Accuracy and NLL of groups of samples [G, S, N, C], the mean over the groups."""
+    found = [measure(aggregate(kind, group, scale), labels) for group in groups]
+    return {
+        "accuracy": float(np.mean([each.accuracy for each in found])),
+        "nll": float(np.mean([each.nll for each in found])),
+    }
 
 
 def _changed(

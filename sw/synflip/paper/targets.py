@@ -17,9 +17,9 @@ from synflip.paper.accuracy import (
     main_float,
 )
 from synflip.paper.answers import float_answer
-from synflip.paper.doubt import mean_coins
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
+from synflip.paper.rivals import mean_coins
 from synflip.paper.store import Missing
 
 #: A context and a data set to a number; raises Missing where nothing was run for it.
