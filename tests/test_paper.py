@@ -113,6 +113,8 @@ def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -
     (found,) = rows(folder, "rivals", rival="ensemble of 2")
     assert found["accuracy"] == pytest.approx((shares.argmax(1) == digits.test_labels).mean())
     assert found["brier"] == pytest.approx(((shares - np.eye(10)[digits.test_labels]) ** 2).sum(1).mean())
+    together = [row for row in rows(folder, "together") if row["accuracy"] == found["accuracy"]]
+    assert found in together and len(rows(folder, "together")) == 2  # as many seeds as members
     (dropped,) = rows(folder, "rivals", rival="MC dropout, 8 passes")
     (one,) = rows(folder, "rivals", rival="softmax")
     assert len({item["nll"] for item in (dropped, one, found)}) == 3

@@ -14,6 +14,8 @@ from synflip.paper.answers import (
     coin_answers,
     float_answer,
     logits,
+    mean_answer,
+    measured_row,
     scale_of,
 )
 from synflip.paper.networks import Context
@@ -90,7 +92,31 @@ def headline(context: Context, data: str) -> Parts:
     if len(rows) > 1:
         names = [name for name in rows[0] if name.endswith("%")]
         rows.append({"": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in names}})
-    return [Table("headline", f"The network and its votes, {context.budget.samples} samples", rows)]
+    parts: Parts = [Table("headline", f"The network and its votes, {context.budget.samples} samples", rows)]
+    if len(seeds) > 1:
+        parts.append(_together(context, [coins for coins, _ in pairs], [ordinary for _, ordinary in pairs]))
+    return parts
+
+
+def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Table:
+    """All seeds as one answer: an ensemble of coins beside one of ordinary networks."""
+    samples = context.budget.samples
+
+    def make() -> Numbers:
+        answers = [coin_answers(context, recipe, samples).kinds["mean softmax"] for recipe in coins]
+        return mean_answer(answers).numbers()
+
+    settings = {"coins": [answer_settings(recipe, samples) for recipe in coins]}
+    found = {
+        "coins, mean softmax": context.store.row("together", settings, make),
+        "ordinary networks": context.store.row(
+            "together",
+            {"ordinary": [recipe.settings for recipe in ordinary]},
+            lambda: float_answer(context, ordinary).numbers(),
+        ),
+    }
+    rows = [measured_row(name, numbers) for name, numbers in found.items()]
+    return Table("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
 
 
 def networks(context: Context, data: str) -> Parts:

@@ -51,6 +51,34 @@ class Answer:
         return {key: None if value != value else value for key, value in found.items()}  # no NaN in JSON
 
 
+def measured_row(name: str, found: Numbers) -> dict[str, object]:
+    """A row of a table of measures."""
+    return {
+        "": name,
+        "accuracy %": found["accuracy"],
+        "NLL": found["nll"],
+        "Brier": found["brier"],
+        "ECE": found["ece"],
+        "AUROC wrong": found["auroc"],
+        "AUPR wrong": found["aupr"],
+        "AURC": found["aurc"],
+        **{
+            f"AUROC {key.removeprefix('auroc ')}": value
+            for key, value in found.items()
+            if key[:6] == "auroc "
+        },
+    }
+
+
+def mean_answer(answers: list[Answer]) -> Answer:
+    """The mean of several networks' shares."""
+    return Answer(
+        np.mean([answer.shares for answer in answers], axis=0),
+        answers[0].labels,
+        {name: np.mean([each.outside[name] for each in answers], axis=0) for name in answers[0].outside},
+    )
+
+
 def logits(
     context: Context, model: CompiledModel, images: NDArray[np.uint8], samples: int, seed: int = SEED
 ) -> NDArray[np.int32]:

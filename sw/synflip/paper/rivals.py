@@ -2,14 +2,10 @@
 
 from synflip.paper import figures
 from synflip.paper.accuracy import Parts, main_coins, main_float
-from synflip.paper.answers import (
-    coin_answers,
-    float_answer,
-)
+from synflip.paper.answers import coin_answers, float_answer, measured_row
 from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins
-from synflip.paper.store import Numbers
 
 
 def mean_coins(context: Context, data: str) -> Coins:
@@ -57,22 +53,3 @@ def rivals(context: Context, data: str) -> Parts:
             figures.reliability(shown),
         ),
     ]  # fmt: skip
-
-
-def measured_row(name: str, found: Numbers) -> dict[str, object]:
-    """A row of a table of measures."""
-    return {
-        "": name,
-        "accuracy %": found["accuracy"],
-        "NLL": found["nll"],
-        "Brier": found["brier"],
-        "ECE": found["ece"],
-        "AUROC wrong": found["auroc"],
-        "AUPR wrong": found["aupr"],
-        "AURC": found["aurc"],
-        **{
-            f"AUROC {key.removeprefix('auroc ')}": value
-            for key, value in found.items()
-            if key[:6] == "auroc "
-        },
-    }
