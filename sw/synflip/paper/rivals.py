@@ -1,7 +1,7 @@
 """Coins, and what people would use instead: the same data, shape, augmentation and epochs."""
 
 from synflip.paper import figures
-from synflip.paper.accuracy import Parts, main_coins, main_float
+from synflip.paper.accuracy import Parts, accuracies, main_coins, main_float
 from synflip.paper.answers import coin_answers, float_answer, measured_row
 from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
@@ -20,6 +20,7 @@ def rivals(context: Context, data: str) -> Parts:
     members = [main_float(context, data, seed) for seed in range(budget.members)]
     coins = coin_answers(context, main_coins(context, data), budget.samples)
     mean = coin_answers(context, mean_coins(context, data), budget.samples)
+    accuracies(context, mean_coins(context, data))  # for the targets
     answers = {
         "softmax": float_answer(context, members[:1]),
         f"MC dropout, {budget.samples} passes": float_answer(
