@@ -199,7 +199,7 @@ def test_a_predicted_pass_is_what_the_golden_model_counts():
     golden.load(model)
     pixels = np.full((3, 24), 200, np.uint8)
     counted = golden.infer(pixels, build_report.SAMPLES, 1).cycles
-    activity = {"rows": rows, "outputs": outputs, "loads": {"4": [6, 10]}}
+    activity = {"rows": rows, "outputs": outputs, "loads": {"32x4": [[6, 0, 6], [10, 8, 2]]}}
     assert build_report.pass_cycles(geometry, activity, 3) * 3 * build_report.SAMPLES == counted
 
 

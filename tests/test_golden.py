@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip import golden
@@ -547,3 +548,18 @@ def test_a_stream_of_blocks() -> None:
         blocks = iter((PIXELS[:3], PIXELS[3:4], PIXELS[4:4], PIXELS[4:]))
         parts = list(device.stream(blocks, 10, 2))
     np.testing.assert_array_equal(np.concatenate([part.votes for part in parts]), whole.votes)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Each thread takes blocks of images; torch has as many threads afterwards as before."""
+    monkeypatch.setattr(golden, "IMAGES_IN_CACHE", 4)
+    model = network([20, 40, 17, 7])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        check(model, images(model, 19), 3, 1)
+        check(model, images(model, 19), 6, 1, [2] * 6)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -31,7 +31,7 @@ def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
     assert 0 <= found.predicted - found.counted <= found.within
     assert found.agrees
     # The prediction means something: without waiting for keys the run would be a good deal shorter.
-    loads = rates.network_loads(one_layer(outputs), GEOMETRY.banks, pixels, SAMPLES)
+    loads = rates.network_loads(one_layer(outputs), GEOMETRY, pixels, SAMPLES)
     least = rates.cycles(one_layer(outputs), GEOMETRY, loads)
     assert (found.predicted > 1.2 * least) == ((outputs, fold, period) != (256, 1, 4))
 
@@ -46,10 +46,10 @@ def test_with_keys_at_once_it_is_the_golden_model():
     model, pixels = network(np.random.default_rng(4)), images(np.random.default_rng(5), 3)
     golden = Golden(GEOMETRY)
     golden.load(model)
-    loads = rates.network_loads(model, GEOMETRY.banks, pixels, 9)
+    loads = rates.network_loads(model, GEOMETRY, pixels, 9)
     assert rates.cycles(model, GEOMETRY, loads) == golden.infer(pixels, 9, 0).cycles
     keys = np.random.default_rng(6).integers(0, 2**64, (9, 48), dtype=np.uint64)
-    loads = rates.network_loads(model, GEOMETRY.banks, pixels, 9, keys)
+    loads = rates.network_loads(model, GEOMETRY, pixels, 9, keys)
     assert rates.cycles(model, GEOMETRY, loads) == golden.infer(pixels, 9, 0, keys=keys).cycles
 
 
@@ -58,7 +58,7 @@ def test_junctions_that_are_needed():
     pixels = images(np.random.default_rng(8), 32)
     need = rates.needed(model, geometry, pixels, (5e6, 25e6), 100e6, 3)
     assert need.key_bits == 48 * 64 and list(need.devices) == [5e6, 25e6]
-    loads = rates.network_loads(model, 2, pixels, rates.WARM + rates.SAMPLES)
+    loads = rates.network_loads(model, geometry, pixels, rates.WARM + rates.SAMPLES)
     for rate, count in need.devices.items():
         # In the long run a sample takes as long as its computing or as its keys.
         by_hand = 48 * 64 * 3 / (rate * float(need.busy) / 0.95 / 100e6)

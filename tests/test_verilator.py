@@ -201,9 +201,24 @@ def test_flagship_is_close_to_ideal(flagship):
         ideal = 0
         for sample in range(samples):
             _, loads = golden.forward(golden_activations(pixels), golden.coins(6, sample), True)
-            np.testing.assert_array_equal(loads[:, 0], bank_load(pixels != 0, flagship.geometry.banks))
+            size = flagship.geometry
+            np.testing.assert_array_equal(loads[:, 0], bank_load(pixels != 0, size.banks, size.lanes))
             ideal += ideal_cycles(loads, model.outputs, flagship.geometry.lanes)
         assert ideal < result.cycles <= 1.25 * ideal + 40 * len(model.layers) * count * samples
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+def test_sums_fill_the_narrowest_accumulator(sign):
+    """As many rows as there are keys, every pixel at its largest, every coin heads: 56 or -56 in 7 bits."""
+    geometry = Geometry(16, 2, bits=1, activation_bits=3, key_depth=4)
+    assert geometry.accumulator_bits == 7
+    layer = Layer(
+        np.ones((10, 8), np.uint16), np.full((10, 8), sign, np.uint8), np.arange(10, dtype=np.int32)
+    )
+    model = CompiledModel((layer,), 1, 3, (), tuple("0123456789"), 7)
+    with open_verilator(geometry, say=lambda text: None) as device:
+        result = check(device, model, np.full((1, 8), 7, np.uint8), 2, 1)
+    assert result.logits[0, 0].tolist() == [(-56 if sign else 56) + bias for bias in range(10)]
 
 
 def golden_activations(pixels):

@@ -168,6 +168,7 @@ class Accelerator(wiring.Component):
             sequencer.decision.eq(votes.decision),
             # Events.
             events.open.eq(sequencer.open),
+            events.rest.eq(sequencer.rest),
             events.hidden.eq(sequencer.hidden),
             events.hidden_set.eq(sequencer.hidden_set),
             events.slot.eq(sequencer.slot),

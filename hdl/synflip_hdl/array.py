@@ -124,7 +124,9 @@ class Array(wiring.Component):
             banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
 
         for index in range(geometry.lanes):
-            m.submodules[f"lane_{index}"] = lane = Lane(geometry.banks, geometry.activation_bits)
+            m.submodules[f"lane_{index}"] = lane = Lane(
+                geometry.banks, geometry.activation_bits, geometry.accumulator_bits
+            )
             m.d.comb += [lane.last.eq(clears[index // LANES_A_CLEAR]), self.sums[index].eq(lane.total)]
             position = lane_position(index, geometry.lanes)
             for bank, (coins, x) in enumerate(banks):

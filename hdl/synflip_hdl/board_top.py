@@ -23,6 +23,7 @@ class BoardTop(Elaboratable):
         """clock: Hz instead of the board's. Raises SynflipError if the PLL or the UART cannot make it."""
         self.board, self.geometry = board, geometry
         self.clock = clock or board.clock
+        pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
         self.serial = SerialTop(geometry, self.clock, BAUD)
 
     def elaborate(self, platform):

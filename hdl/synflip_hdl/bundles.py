@@ -3,7 +3,7 @@
 from amaranth.hdl import signed
 from amaranth.lib import data
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import ACCUMULATOR_BITS, LOGIT_BITS, MAX_OUTPUTS
+from synflip.spec.sizes import LOGIT_BITS, MAX_OUTPUTS
 
 SLOT_BITS = 8  # image slots
 CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
@@ -53,7 +53,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
 
 def sums_layout(geometry: Geometry) -> data.ArrayLayout:
     """A tile's sums, one a lane."""
-    return data.ArrayLayout(signed(ACCUMULATOR_BITS), geometry.lanes)
+    return data.ArrayLayout(signed(geometry.accumulator_bits), geometry.lanes)
 
 
 def event_layout(geometry: Geometry) -> data.StructLayout:
@@ -63,14 +63,16 @@ def event_layout(geometry: Geometry) -> data.StructLayout:
 
 
 def append_layout(geometry: Geometry) -> data.StructLayout:
-    """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next
-    layer."""
+    """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next layer.
+    begin: they are its first. first: they are their tile's first. some: which are not zero."""
     return data.StructLayout(
         {
             "hidden_set": 1,
             "begin": 1,
+            "first": 1,
             "block": log2(geometry.hidden_depth),
             "values": data.ArrayLayout(geometry.activation_bits, geometry.banks),
+            "some": geometry.banks,
         }
     )
 

@@ -170,6 +170,7 @@ class Drain(wiring.Component):
                 Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
                 negative.eq(z[bank][-1]),
                 self.append["values"][bank].eq(clamp(low, above, negative, self.largest)),
+                self.append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
             ]
 
         # Out: Q activations, or one logit.
@@ -178,6 +179,7 @@ class Drain(wiring.Component):
             self.append_valid.eq(out_valid & ~out_tile.final),
             self.append.hidden_set.eq(out_tile.hidden_set),
             self.append.begin.eq(out_tile.begin & out_first),
+            self.append.first.eq(out_first),
             self.append.block.eq(out_tile.block),
             self.logit_valid.eq(out_valid & out_tile.final & (class_ <= self.classes)),
             self.logit.z.eq(chosen),

@@ -50,6 +50,7 @@ class EventLists(wiring.Component):
     append: Q outputs of a hidden layer (``append_valid``); ``begin`` empties the set first.
     open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle
         before.
+    rest: open only what the tile that was appended last added to its set.
     longest: events of the longest list, from the cycle after ``open``. short: it has one at most.
     read, index, events: one event of every bank.
     """
@@ -69,6 +70,7 @@ class EventLists(wiring.Component):
                 "append_valid": In(1),
                 "append": In(append_layout(geometry)),
                 "open": In(1),
+                "rest": In(1),
                 "hidden": In(1),
                 "hidden_set": In(1),
                 "slot": In(SLOT_BITS),
@@ -84,14 +86,16 @@ class EventLists(wiring.Component):
         m = Module()
         banks = self.geometry.banks
         loaded, load_write = self._load(m)
-        hidden, hidden_write = self._append(m)
+        hidden, added, starts, hidden_write = self._append(m)
 
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
         from_hidden = Signal()
         from_set = Signal()
         base = Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
-        longest = Mux(self.hidden, source.longest, loaded.longest)
+        longest = Mux(self.rest, added.longest, Mux(self.hidden, source.longest, loaded.longest))
+        # Where a bank's list begins to be read.
+        start = Signal(starts.shape())
         m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
         with m.If(self.open):
             m.d.sync += [
@@ -102,7 +106,11 @@ class EventLists(wiring.Component):
                 self.short.eq(longest <= 1),
             ]
             for bank in range(banks):
-                m.d.sync += lengths[bank].eq(Mux(self.hidden, source.lengths[bank], loaded.lengths[bank]))
+                whole = Mux(self.hidden, source.lengths[bank], loaded.lengths[bank])
+                m.d.sync += [
+                    lengths[bank].eq(Mux(self.rest, added.lengths[bank], whole)),
+                    start[bank].eq(Mux(self.rest, starts[bank], 0)),
+                ]
 
         for bank in range(banks):
             m.submodules[f"images_{bank}"] = images = Memory(
@@ -119,7 +127,7 @@ class EventLists(wiring.Component):
             m.d.sync += inside.eq(self.read & (self.index < lengths[bank]))
             m.d.comb += [
                 image_read.addr.eq(base | self.index),
-                layer_read.addr.eq(Cat(self.index[: log2(self.geometry.hidden_depth)], from_set)),
+                layer_read.addr.eq(Cat((self.index + start[bank])[: start[bank].shape().width], from_set)),
                 event.eq(Mux(from_hidden, layer_read.data.as_value(), image_read.data.as_value())),
                 self.events[bank].block.eq(event.block),
                 self.events[bank].value.eq(Mux(inside, event.value, 0)),
@@ -187,20 +195,29 @@ class EventLists(wiring.Component):
         return tally_read.data, drive
 
     def _append(self, m):
-        """Lists of the hidden layers. Returns the tallies of both sets, and what drives a bank's write
-        port."""
+        """Lists of the hidden layers. Returns the tallies of both sets, that of the last tile alone, where
+        its events begin in each bank, and what drives a bank's write port."""
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
         sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
         current = Signal(tally.layout)
-        appended = [self.append_valid & value.any() for value in self.append["values"]]
+        appended = [self.append_valid & some for some in self.append["some"]]
         m.d.comb += current.eq(Mux(self.append.hidden_set, sets[1].as_value(), sets[0].as_value()))
         before, after = tally.after(m, current, self.append.begin, appended)
         for index, kept in enumerate(sets):
             with m.If(self.append_valid & (self.append.hidden_set == index)):
                 m.d.sync += kept.eq(after)
+        address_bits = log2(self.geometry.hidden_depth)
+        of_tile = _Tally(self.geometry.banks, self.geometry.lanes // self.geometry.banks)
+        added = Signal(of_tile.layout)
+        starts = Signal(data.ArrayLayout(address_bits, self.geometry.banks))
+        _, grown = of_tile.after(m, added, self.append.first, appended)
+        with m.If(self.append_valid):
+            m.d.sync += added.eq(grown)
+            with m.If(self.append.first):
+                for bank, length in enumerate(before.lengths):
+                    m.d.sync += starts[bank].eq(length)
 
         def drive(m, bank, write):
-            address_bits = log2(self.geometry.hidden_depth)
             m.d.comb += [
                 write.addr.eq(Cat(before.lengths[bank][:address_bits], self.append.hidden_set)),
                 write.data.block.eq(self.append.block),
@@ -208,4 +225,4 @@ class EventLists(wiring.Component):
                 write.en.eq(appended[bank]),
             ]
 
-        return sets, drive
+        return sets, added, starts, drive

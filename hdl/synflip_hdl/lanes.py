@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from synflip.spec.sizes import ACCUMULATOR_BITS
 
 
 def add_with_carry(a, b, carry, width: int):
@@ -27,15 +26,16 @@ class Lane(wiring.Component):
     total: accumulator plus tree.
     """
 
-    def __init__(self, banks: int, activation_bits: int) -> None:
+    def __init__(self, banks: int, activation_bits: int, accumulator_bits: int) -> None:
         self.banks, self.activation_bits = banks, activation_bits
+        self.accumulator_bits = accumulator_bits
         super().__init__(
             {
                 "coins": In(banks),
                 "signs": In(banks),
                 "x": In(data.ArrayLayout(activation_bits, banks)),
                 "last": In(1),
-                "total": Out(signed(ACCUMULATOR_BITS)),
+                "total": Out(signed(accumulator_bits)),
             }
         )
 
@@ -59,8 +59,8 @@ class Lane(wiring.Component):
                 level.append((total, kept))
             nodes = level
         ((tree, carry),) = nodes
-        accumulator = Signal(signed(ACCUMULATOR_BITS), reset_less=True)
-        m.d.comb += self.total.eq(add_with_carry(accumulator, tree, carry, ACCUMULATOR_BITS))
+        accumulator = Signal(signed(self.accumulator_bits), reset_less=True)
+        m.d.comb += self.total.eq(add_with_carry(accumulator, tree, carry, self.accumulator_bits))
         m.d.sync += accumulator.eq(self.total)
         with m.If(self.last):
             m.d.sync += accumulator.eq(0)

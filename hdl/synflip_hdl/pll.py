@@ -85,6 +85,17 @@ def xilinx_divisors(reference: float, clock: float) -> Divisors:
     return _nearest(clock, choices)
 
 
+def frequency(family: str, reference: float, clock: float) -> float:
+    """Hz that a family's PLL makes for ``clock``. Raises SynflipError if it cannot come close enough."""
+    divisors = {
+        "ecp5": ecp5_divisors,
+        "ice40": ice40_divisors,
+        "gowin": gowin_divisors,
+        "xilinx": xilinx_divisors,
+    }
+    return divisors[family](reference, clock).frequency
+
+
 def ecp5(pin, reference: float, clock: float):
     """(module, clock, locked) of an EHXPLLL. pin: the buffered oscillator. Raises SynflipError."""
     m, out, locked, loop = Module(), Signal(name="clock"), Signal(name="locked"), Signal(name="loop")

@@ -17,7 +17,8 @@ class Sequencer(wiring.Component):
     """Issues the events of one pass after the other, and keeps what follows the issue from colliding.
 
     A tile's last event waits until the drain will be free when its sums arrive; a layer waits until the last
-    events of the one before are in their lists, and until its keys are there. All waiting happens here:
+    events of the one before are in their lists, and until its keys are there. Meanwhile its first tile reads
+    what all tiles but the last have left there, the head, and only the rest later. All waiting happens here:
     nothing downstream stalls.
 
     Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave early,
@@ -28,7 +29,7 @@ class Sequencer(wiring.Component):
     -------
     start: begin a run. busy: it runs. cycles: clock cycles that it took so far.
     layers: layers - 1. first_slot, images, samples: of the run. early: images may leave early.
-    open, hidden, hidden_set, slot, longest, short, read, index: the event lists.
+    open, rest, hidden, hidden_set, slot, longest, short, read, index: the event lists.
     key_sample, key_end, key_ready, key_release: the key memory.
     place, last: to the array, with ``read``. tile_valid, tile: to the drain.
     decided, leaves, decision: from the votes.
@@ -49,6 +50,7 @@ class Sequencer(wiring.Component):
                 "samples": In(geometry.sample_bits),
                 "early": In(1),
                 "open": Out(1),
+                "rest": Out(1),
                 "hidden": Out(1),
                 "hidden_set": Out(1),
                 "slot": Out(SLOT_BITS),
@@ -124,13 +126,25 @@ class Sequencer(wiring.Component):
 
         opened = Signal()  # a list was opened in the cycle before
         ending = Signal()  # the event at ``index`` is its list's last, from the second cycle on
-        m.d.sync += opened.eq(self.open)
+        last_event = Signal()
+        m.d.comb += last_event.eq(Mux(opened, self.short, ending))
+        m.d.sync += [opened.eq(self.open), ending.eq(last_event)]
+        with m.If(self.read):
+            m.d.sync += [self.index.eq(self.index + 1), ending.eq(self.index + 2 >= self.longest)]
+
+        # Cycles until the drain takes a tile, until all the layer's outputs are in their lists, until those
+        # of all tiles but the last are, and as long as the last one's are not.
+        arrival = pipeline_depth(banks) + DRAIN_LATENCY
         hold = Signal(range(lanes + VOTE_GAP + 1))
-        turn = Signal(range(pipeline_depth(banks) + tile_steps + DRAIN_LATENCY + 1))
-        with m.If(hold != 0):
-            m.d.sync += hold.eq(hold - 1)
-        with m.If(turn != 0):
-            m.d.sync += turn.eq(turn - 1)
+        turn = Signal(range(arrival + tile_steps + 1))
+        head_turn = Signal(range(arrival + tile_steps + 1))
+        window = Signal(range(arrival + 1))
+        for counter in (hold, turn, head_turn, window):
+            with m.If(counter != 0):
+                m.d.sync += counter.eq(counter - 1)
+        drained = Signal(init=1)  # hold is 0
+        m.d.sync += drained.eq(hold <= 1)
+        from_rest = Signal()  # the tile reads the rest, after the head
         with m.If(self.busy):
             m.d.sync += self.cycles.eq(self.cycles + 1)
         with m.If(self.decided & self.leaves):
@@ -152,6 +166,7 @@ class Sequencer(wiring.Component):
                     retired.eq(0),
                     sample.eq(0),
                     hold.eq(0),
+                    drained.eq(1),
                     self.cycles.eq(0),
                 ]
                 m.next = "pick"
@@ -179,7 +194,8 @@ class Sequencer(wiring.Component):
 
             with m.State("ready"):
                 m.d.comb += self.busy.eq(1)
-                with m.If((turn == 0) & self.key_ready):
+                whole = turn == 0
+                with m.If((whole | ((window != 0) & (head_turn == 0))) & self.key_ready):
                     m.d.comb += self.open.eq(1)
                     m.d.sync += [
                         self.index.eq(0),
@@ -197,28 +213,41 @@ class Sequencer(wiring.Component):
                         tile.current.slot.eq(self.slot),
                         tile.current.sample.eq(sample),
                     ]
+                    with m.If(whole):
+                        m.next = "stream"
+                    with m.Else():
+                        m.next = "head"
+
+            with m.State("head"):
+                m.d.comb += [self.busy.eq(1), self.read.eq(1)]
+                with m.If(last_event):
+                    m.d.sync += self.index.eq(0)
+                    m.next = "rest"
+
+            with m.State("rest"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(turn == 0):
+                    m.d.comb += [self.open.eq(1), self.rest.eq(1)]
+                    m.d.sync += from_rest.eq(1)
                     m.next = "stream"
 
             with m.State("stream"):
                 m.d.comb += self.busy.eq(1)
-                last_event = Signal()
                 last_tile = Signal()
                 steps = Signal(range(max(tile_steps, 2)))
                 m.d.comb += [
-                    last_event.eq(Mux(opened, self.short, ending)),
                     last_tile.eq(tiles == 0),
-                    self.read.eq(~last_event | (hold == 0)),
-                    self.last.eq(last_event & (hold == 0)),
+                    self.read.eq(~last_event | drained),
+                    self.last.eq(last_event & drained),
                     self.tile_valid.eq(self.last),
                     steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
                     self.tile.eq(tile),
                     self.tile.steps.eq(steps),
                 ]
-                m.d.sync += ending.eq(last_event)
-                with m.If(self.read):
-                    m.d.sync += [self.index.eq(self.index + 1), ending.eq(self.index + 2 >= self.longest)]
                 with m.If(self.last):
+                    m.d.comb += self.open.eq(from_rest & ~last_tile)  # the tiles to come read all
                     m.d.sync += [
+                        from_rest.eq(0),
                         self.index.eq(0),
                         ending.eq(self.short),
                         tiles.eq(tiles - 1),
@@ -229,12 +258,19 @@ class Sequencer(wiring.Component):
                         tile.begin.eq(0),
                         # A final tile leaves one logit a cycle: (steps + 1) * Q of them, and then VOTE_GAP.
                         hold.eq(Mux(final, (steps << bank_bits) + banks + VOTE_GAP - 1, steps)),
+                        drained.eq(~final & (steps == 0)),
                     ]
                     with m.If(last_tile):
-                        m.d.sync += turn.eq(pipeline_depth(banks) + steps + DRAIN_LATENCY)
+                        several = field[LayerField.TILES] != 0
+                        m.d.sync += [
+                            turn.eq(arrival + field[LayerField.LAST_STEPS]),
+                            window.eq(Mux(several & ~final, arrival, 0)),
+                        ]
                         with m.If(final):
                             m.next = "pick"
                         with m.Else():
                             m.d.sync += layer.eq(layer + 1)
                             m.next = "load"
+                    with m.Else():
+                        m.d.sync += head_turn.eq(arrival + tile_steps - 1)
         return m

@@ -47,7 +47,9 @@ class SerialTop(wiring.Component):
         wiring.connect(m, accelerator.response, link.response)
 
         glow = Signal(range(self.glow + 1))
-        with m.If(link.error):
+        failed = Signal()  # a cycle later: the lamp's counter may be far away
+        m.d.sync += failed.eq(link.error)
+        with m.If(failed):
             m.d.sync += glow.eq(self.glow)
         with m.Elif(glow != 0):
             m.d.sync += glow.eq(glow - 1)

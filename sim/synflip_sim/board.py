@@ -15,7 +15,7 @@ from synflip.mtj import Junctions
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip_hdl import pll
-from synflip_hdl.boards import Board, Family
+from synflip_hdl.boards import Board
 
 from synflip_sim import pty_device
 from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, device_flags, run_yosys
@@ -36,14 +36,8 @@ SLOW = 300
 
 def frequency(board: Board, clock: float | None = None) -> float:
     """Hz that the board's PLL makes for ``clock``, or else for the board's own."""
-    reference, wanted = board.make_platform().default_clk_frequency, clock or board.clock
-    divisors = {
-        Family.ecp5: pll.ecp5_divisors,
-        Family.ice40: pll.ice40_divisors,
-        Family.gowin: pll.gowin_divisors,
-        Family.xilinx: pll.xilinx_divisors,
-    }
-    return divisors[board.family](reference, wanted).frequency
+    reference = board.make_platform().default_clk_frequency
+    return pll.frequency(board.family, reference, clock or board.clock)
 
 
 def board_line(board: Board, clock: float | None = None) -> SerialLine:

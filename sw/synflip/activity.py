@@ -14,8 +14,8 @@ import numpy as np
 
 from synflip.build_report import ACTIVITY
 from synflip.progress import bar
-from synflip.spec.cycles import bank_load
-from synflip.spec.geometry import BANKS
+from synflip.spec.cycles import LOADS, bank_load
+from synflip.spec.geometry import BANKS, LANE_STEP, MAX_LANES
 
 #: Data set and hidden layers, k = 4 and A = 8.
 NETWORKS = (("digits", (64, 128)), ("mnist", (200, 200)), ("mnist", (512, 512)))
@@ -24,8 +24,8 @@ IMAGES, SAMPLES = 200, 8
 
 
 def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
-    """Train a network, and count the events of the fullest bank in each layer, mean over IMAGES test images
-    and SAMPLES network samples, for each number of banks."""
+    """Train a network, and count the loads of each layer that the cycle model asks for, mean over IMAGES test
+    images and SAMPLES network samples, for each number of lanes and banks."""
     import torch
 
     from synflip.compiler import compile_network
@@ -44,20 +44,21 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     golden.load(model)
     pixels = data.test_images[:: len(data.test_images) // IMAGES][:IMAGES]
     inputs = torch.from_numpy(model.activations(pixels))
-    loads: dict[int, list[Any]] = {banks: [] for banks in BANKS}
+    sizes = [(lanes, banks) for lanes in range(LANE_STEP, MAX_LANES + 1, LANE_STEP) for banks in BANKS]
+    loads: dict[tuple[int, int], list[Any]] = {size: [] for size in sizes}
     for sample in range(SAMPLES):
         for x, _ in golden.layers(inputs, golden.coins(SEED, sample)):
-            for banks in BANKS:
-                loads[banks].append(bank_load(x.numpy() != 0, banks).mean())
-    layers = len(model.layers)
+            for size, found in loads.items():
+                found.append(bank_load(x.numpy() != 0, size[1], size[0]).mean(0))
+    shape = (SAMPLES, len(model.layers), len(LOADS))
     return {
         "network": f"{name} {model.shape}",
         "rows": list(model.rows),
         "outputs": list(model.outputs),
         "bits": BITS,
         "loads": {
-            str(banks): np.reshape(values, (SAMPLES, layers)).mean(0).round(2).tolist()
-            for banks, values in loads.items()
+            f"{lanes}x{banks}": np.reshape(values, shape).mean(0).round(2).tolist()
+            for (lanes, banks), values in loads.items()
         },
     }
 
@@ -65,7 +66,7 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
 def main() -> None:
     """Write the file."""
     found = [measure(name, hidden) for name, hidden in NETWORKS]
-    Path(__file__).with_name(ACTIVITY).write_text(json.dumps(found, indent=1) + "\n")
+    Path(__file__).with_name(ACTIVITY).write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.block_ram import blocks
+from synflip.carry_chains import open_ends
 from synflip.errors import SynflipError
 from synflip.files import make_folder
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
@@ -108,6 +109,10 @@ class Build:
             f"write_json {NETLIST}; tee -q -o cells.json stat -json"
         )
         self.watch.time("yosys", lambda: run("yosys", ["-p", script], self.folder, advance))
+        if self.board.family == "ecp5":
+            netlist = json.loads((self.folder / NETLIST).read_text())
+            open_ends(netlist)
+            (self.folder / NETLIST).write_text(json.dumps(netlist))
         counts = json.loads((self.folder / "cells.json").read_text())["design"]["num_cells_by_type"]
         return {name: count for name, count in sorted(counts.items()) if not name.startswith("$")}
 

@@ -105,8 +105,8 @@ def _cell(name: str) -> str:
 
 
 def activities() -> list[dict[str, Any]]:
-    """The README's networks: name, rows, outputs, bits, and for each number of banks the mean events of the
-    fullest bank in each layer (made by ``python -m synflip.activity``)."""
+    """The README's networks: name, rows, outputs, bits, and for each number of lanes and banks the mean loads
+    of each layer (made by ``python -m synflip.activity``)."""
     return json.loads(resources.files("synflip").joinpath(ACTIVITY).read_text())
 
 
@@ -146,8 +146,8 @@ def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
 def pass_cycles(geometry: "Geometry", activity: dict[str, Any], batch: int) -> float:
     """Cycles of one pass in a run of SAMPLES network samples of ``batch`` images."""
     model = CycleModel(geometry, activity["rows"], activity["outputs"], 1, early=False)
-    loads = np.array(activity["loads"][str(geometry.banks)])
-    steps = np.broadcast_to(np.rint(loads).astype(np.int64), (batch, 1, len(loads)))
+    loads = np.array(activity["loads"][f"{geometry.lanes}x{geometry.banks}"])
+    steps = np.broadcast_to(np.rint(loads).astype(np.int64), (batch, 1, *loads.shape))
     for _ in range(SAMPLES):
         model.advance(steps, np.ones((batch, 1), dtype=bool))
     return float(model.cycles()[0]) / (SAMPLES * batch)

@@ -12,15 +12,17 @@ import typer
 
 from synflip import (
     __version__,
+    cli_bench,
     cli_boards,
     cli_coins,
     cli_convert,
     cli_evaluate,
     cli_margins,
+    cli_merge,
     cli_paper,
     cli_selftest,
 )
-from synflip.cli_convert import ActivationBits, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli_convert import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.console import console as _console
 from synflip.console import printable as _printable
 from synflip.console import table as _table
@@ -28,15 +30,12 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
     from synflip.result import Result
     from synflip.spec.features import Features
     from synflip.spec.geometry import Geometry
-    from synflip.spec.model import CompiledModel
+    from synflip.spec.model import CompiledModel, Images
     from synflip.train import Step
 
 INTERRUPTED = 130
@@ -247,6 +246,7 @@ def train(
         ),
     ] = 1,
     samples: Votes = 8,
+    balance: Balance = False,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
@@ -292,7 +292,8 @@ def train(
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
     if mean_of > 1:
         source["mean_of"] = mean_of
-    cli_convert.write(network, dataset, source, out, samples, ("training", f"{seconds:.1f} s"))
+    took = ("training", f"{seconds:.1f} s")
+    cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
 
 
 @app.command()
@@ -307,25 +308,50 @@ def run(
     margin: Margin = None,
     margins: Margins = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards",
+            metavar="I/N",
+            help="Only part I of N of the samples; synflip merge puts the parts together.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a compiled model on images and write the votes.
 
     R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
     in), cycles int64 (of the accelerator; the golden model predicts them, -1 if the model does not fit), and
-    with --logits logits int32 [S, N, C].
+    with --logits logits int32 [S, N, C]. Images are read block by block: memory grows with their number only
+    by their votes.
 
     Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
+
+    Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
     from synflip.files import check_output, replacing
+    from synflip.shards import Part, file_digest, parse_shards, save_part
 
     check_output(out)
     stop = _stop(margin, margins, samples)
+    part, first = None, 0
+    if shards is not None:
+        if stop is not None:
+            raise SynflipError(
+                "--shards goes without --margin: whether an image stays depends on all samples"
+            )
+        part = Part(*parse_shards(shards, samples), samples, seed, file_digest(model), file_digest(images))
+        first, samples = part.first, part.past - part.first
     network, pixels = _open(model, images)
     machine = _geometry(geometry, network, device)
-    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, stop, logits)
+    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, stop, logits, first)
     with replacing(out) as partial:
-        result.save(partial)
+        if part is None:
+            result.save(partial)
+        else:
+            save_part(result, part, partial)
     rows = [
+        *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
         ("images x samples", f"{len(pixels)} x {samples}"),
         ("samples used", f"{int(result.used.sum())} (mean {result.used.mean():.2f} an image)"),
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
@@ -633,6 +659,8 @@ app.add_typer(cli_coins.app)
 app.add_typer(cli_boards.app)
 app.add_typer(cli_selftest.app)
 app.add_typer(cli_margins.app)
+app.add_typer(cli_merge.app)
+app.add_typer(cli_bench.app)
 app.add_typer(cli_evaluate.app)
 app.add_typer(cli_paper.app)
 
@@ -701,13 +729,13 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
     return _numbers("--margins", margins)
 
 
-def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, NDArray[np.uint8]]":
+def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
     """Both files, checked against each other; at least ``least`` images."""
-    from synflip.files import read_images
+    from synflip.image_file import open_images
     from synflip.modelfile import load
 
-    network, pixels = load(model), read_images(images, least)
-    network.activations(pixels[:1])  # the shape, before a simulator is built
+    network, pixels = load(model), open_images(images, least)
+    network.check_images(pixels)  # before a simulator is built
     return network, pixels
 
 
@@ -735,14 +763,17 @@ def _infer(
     name: str,
     geometry: "Geometry",
     model: "CompiledModel",
-    pixels: "NDArray[np.uint8]",
+    pixels: "Images",
     samples: int,
     seed: int,
     margin: int | list[int] | None,
     logits: bool,
+    first: int = 0,
 ) -> "tuple[Result, float, int]":
-    """The result, the seconds that inference took, and the cycles of the simulated clock, 0 if there is none.
-    margin: of every sample, or one for each."""
+    """The result of samples from ``first`` on, the seconds that inference took, and the cycles of the
+    simulated clock, 0 if there is none. margin: of every sample, or one for each."""
+    from functools import partial
+
     import numpy as np
 
     from synflip.compare import check_logits
@@ -766,7 +797,8 @@ def _infer(
         with bar(f"Flipping coins: {name}") as advance:
             transport = getattr(device, "transport", None)
             start, began = time.perf_counter(), getattr(transport, "cycles", 0)
-            result = device.infer(pixels, samples, seed, limits, logits, advance)
+            infer = partial(device.infer, first=first) if first else device.infer
+            result = infer(pixels, samples, seed, limits, logits, advance)
             clock = getattr(transport, "cycles", 0) - began
             return result, time.perf_counter() - start, clock
 

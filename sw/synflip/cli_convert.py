@@ -37,6 +37,14 @@ TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="S
 ModelOut = Annotated[
     Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
 ]
+Balance = Annotated[
+    bool,
+    typer.Option(
+        "--balance",
+        help="Order hidden outputs so that an accelerator's banks have equally much to do, by the training "
+        "images: the same network, faster.",
+    ),
+]
 Votes = Annotated[
     int,
     typer.Option("--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."),
@@ -82,6 +90,7 @@ def convert(
         bool, typer.Option("--augment", help="Shift images while fine-tuning; not with --features.")
     ] = False,
     samples: Votes = 8,
+    balance: Balance = False,
 ) -> None:
     """Make a trained network one of coins, fine-tune it, compile it to integers, and write it.
 
@@ -142,6 +151,7 @@ def convert(
         out,
         samples,
         ("accuracy of the network as it was", f"{float_accuracy(ordinary, dataset):.2%}"),
+        balanced=balance,
     )
 
 
@@ -152,8 +162,11 @@ def write(
     out: Path,
     samples: int,
     *rows: tuple[str, str],
+    balanced: bool = False,
 ) -> None:
-    """Compile a network, write it, count its votes on the test images, and say all that after ``rows``."""
+    """Compile a network, write it, count its votes on the test images, and say all that after ``rows``.
+    balanced: with hidden outputs in the order of ``synflip.balance``."""
+    from synflip.balance import balance
     from synflip.compare import accuracies
     from synflip.compiler import compile_network
     from synflip.golden import Golden
@@ -163,6 +176,8 @@ def write(
 
     source = {**source, "synflip": __version__}
     model = compile_network(network, dataset.classes, dataset.input_max, source)
+    if balanced:
+        model = balance(model, dataset.train_images)
     save(model, out)
     machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
     with Golden(machine) as device, bar("Counting votes") as advance:

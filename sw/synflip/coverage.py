@@ -14,7 +14,16 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.plan import plan
 from synflip.result import Result
-from synflip.spec.cycles import PICK_TO_READY, CycleModel, LayerTimes
+from synflip.spec.cycles import (
+    DRAIN_LATENCY,
+    HEAD,
+    LOADS,
+    PICK_TO_READY,
+    REST,
+    CycleModel,
+    LayerTimes,
+    bank_load,
+)
 from synflip.spec.geometry import BANKS
 from synflip.spec.lfsr import MASK64
 from synflip.spec.sizes import (
@@ -87,6 +96,11 @@ BINS = (
     "wait: for keys",
     "wait: for the drain",
     "wait: for the layer before",
+    "head: read while the layer before drains",
+    "head: longer than the drain",
+    "head: no events in it",
+    "head: no events in the rest",
+    "head: too late for it",
     "wait: for a decision (queue)",
     "wait: for keys of the next sample",
     "refused: no room",
@@ -185,13 +199,13 @@ def _layers(
     coins: list[NDArray[np.int64]],
     seen: Counter[str],
 ) -> NDArray[np.int64]:
-    """One network sample of all images: int64 [N, layers] events of the fullest bank."""
-    model, banks = case.model, case.geometry.banks
+    """One network sample of all images: int64 [N, layers, 3] loads."""
+    model, banks, lanes = case.model, case.geometry.banks, case.geometry.lanes
     limit, ends = 1 << (ACCUMULATOR_BITS - 1), 1 << (LOGIT_BITS - 1)
-    loads = np.zeros((len(x), len(coins)), dtype=np.int64)
+    loads = np.zeros((len(x), len(coins), len(LOADS)), dtype=np.int64)
     for index, flipped in enumerate(coins):
         events = np.stack([(x[:, bank::banks] != 0).sum(1) for bank in range(banks)])  # [banks, N]
-        loads[:, index] = events.max(0)
+        loads[:, index] = bank_load(x != 0, banks, lanes)
         here = events[:, active]
         none = here.max(0) == 0
         seen["events: none in a hidden layer" if index else "events: none in an image"] += int(none.sum())
@@ -237,17 +251,30 @@ class Waits(CycleModel):
         if self.early and pick[0] > self.free[0]:
             self.seen["wait: for a decision (queue)"] += 1
         ready, hold = int(pick[0]) + PICK_TO_READY, int(self.hold[0])
+        end = before = int(pick[0])
         for layer, tiles in enumerate(self.tiles):
             keys = int(self.fill[0]) + self.key_end[layer]
             if keys > ready:
                 self.seen["wait: for keys of the next sample" if self.sample else "wait: for keys"] += 1
             elif layer:
                 self.seen["wait: for the layer before"] += 1
-            stream = max(int(loads[0, layer]), 1)
-            ready = max(ready, keys)
-            if hold > ready + stream or (tiles > 1 and self.full_hold[layer] > stream):
+            whole, of_head, stream = (max(int(load), 1) for load in loads[0, layer])
+            several = layer and self.tiles[layer - 1] > 1
+            head = max(end + PICK_TO_READY, before + self.head_turn, keys) if several else 0
+            if several and head <= end + self.depth + DRAIN_LATENCY:
+                self.seen["head: read while the layer before drains"] += 1
+                self.seen["head: longer than the drain"] += int(head + of_head + 1 > ready)
+                self.seen["head: no events in it"] += int(loads[0, layer, HEAD] == 0)
+                self.seen["head: no events in the rest"] += int(loads[0, layer, REST] == 0)
+                ready = max(ready, head + of_head + 1)
+            else:
+                self.seen["head: too late for it"] += int(several)
+                stream, ready = whole, max(ready, keys)
+            period = max(whole, self.full_hold[layer])
+            if hold > ready + stream or (tiles > 1 and self.full_hold[layer] > whole):
                 self.seen["wait: for the drain"] += 1
-            end = max(ready + stream, hold) + (tiles - 1) * max(stream, self.full_hold[layer])
+            end = max(ready + stream, hold) + (tiles - 1) * period
+            before = end - period
             hold, ready = end + self.last_hold[layer], end + self.turn[layer]
         result = super()._pass(pick, loads)
         if (end, hold) != (int(result[0][0]), int(result[1][0])):

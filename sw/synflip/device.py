@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.result import Result
 from synflip.spec.geometry import Geometry
-from synflip.spec.model import CompiledModel
+from synflip.spec.model import CompiledModel, Images
 
 #: Called with (done, total), in network samples times images.
 Progress = Callable[[int, int], None]
@@ -32,7 +32,7 @@ class Device(Protocol):
 
     def infer(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Images,
         samples: int,
         seed: int,
         margin: Margin | None = None,
@@ -40,14 +40,16 @@ class Device(Protocol):
         progress: Progress | None = None,
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
+        first: int = 0,
     ) -> Result:
-        """Votes of network samples 0..samples-1 for pixels [N, I].
+        """Votes of network samples first..first+samples-1 for pixels [N, I], which are read block by block.
 
         margin: early stopping: an image leaves after the first sample s in which its leader is at least
             margin (margin[s]) votes ahead of its runner-up. logits: keep the logits of every sample.
         keys: [samples, R], the contract's keys of each network sample, to be used instead of the source's, so
             that a run can be replayed. keep_keys: keep the keys that were used; for at most one batch of
             images. seed: of the LFSR; tunnel junctions have none.
+        first: not 0 for a part of an inference; then images cannot stop early, nor keys be given.
         Raises SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
         """
         ...

@@ -12,7 +12,7 @@ from synflip import junctions
 from synflip.device import Device, Margin, Progress, open_device
 from synflip.errors import SynflipError
 from synflip.plan import check_fit, class_shift, input_shift, plan
-from synflip.request import check_keys, check_request
+from synflip.request import check_first, check_keys, check_request
 from synflip.result import Result
 from synflip.spec import lfsr, memory_map
 from synflip.spec.coins import widen
@@ -26,7 +26,7 @@ from synflip.spec.memory_map import (
     address,
     register,
 )
-from synflip.spec.model import CompiledModel
+from synflip.spec.model import CompiledModel, Images
 from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
 
 
@@ -175,7 +175,7 @@ class Accelerator(Device):
 
     def infer(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Images,
         samples: int,
         seed: int,
         margin: Margin | None = None,
@@ -183,14 +183,18 @@ class Accelerator(Device):
         progress: Progress | None = None,
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
+        first: int = 0,
     ) -> Result:
         """See ``Device.infer``. Ctrl-C leaves the device idle and usable."""
         model = self.model
         if model is None:
             raise SynflipError("no model loaded; call load(model) first")
-        x = model.activations(pixels)
+        model.check_images(pixels)
         limits = check_request(samples, seed, margin)
-        count, classes = len(x), len(model.classes)
+        check_first(first, samples, margin, keys)
+        if first and self.geometry.devices:
+            raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {first}")
+        count, classes = len(pixels), len(model.classes)
         rows = key_offsets(model.rows)[1]
         check_keys(keys, samples, rows)
         runs = plan(model, self.geometry, count, samples, limits is not None, logits, keep_keys)
@@ -209,37 +213,37 @@ class Accelerator(Device):
 
         def write_images(batch: int) -> None:
             if batch < len(batches):
-                first, past = batches[batch]
-                self._write_images(runs.slot(batch), x[first:past], model)
+                part = slice(*batches[batch])
+                self._write_images(runs.slot(batch), model.activations(pixels[part]), model)
 
         def collect(batch: int, start: int, end: int) -> None:
             """Read what a run left, and add it to what the runs before left."""
-            first, past = batches[batch]
-            slot, images = runs.slot(batch), past - first
+            image, past = batches[batch]
+            slot, images = runs.slot(batch), past - image
             batch_used = self._read(Region.USED, slot, images).astype(np.int32)
-            used[first:past] += batch_used
-            votes[first:past] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
+            used[image:past] += batch_used
+            votes[image:past] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
             halves = self._results(Region.SUMS, slot, images, model).astype(np.uint64)
-            sums[first:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+            sums[image:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
             if kept is not None:
                 takes_part = np.arange(end - start)[:, None] < batch_used
                 log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
-                kept[start:end, first:past][takes_part] = log.view(np.int32).reshape(-1, classes)
+                kept[start:end, image:past][takes_part] = log.view(np.int32).reshape(-1, classes)
             if used_keys is not None:
                 for sample in range(start, end):
                     half = (sample - start) % self.geometry.key_halves
                     offset = memory_map.key_offset(self.geometry, half, 0)
                     used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
             if progress is not None:
-                progress(first * samples + end * images, count * samples)
+                progress(image * samples + end * images, count * samples)
 
         # With two sides, the next batch is written and the last one's results are read while a batch runs.
         write_images(0)
         uncollected: tuple[int, int, int] | None = None
-        for batch, (first, past) in enumerate(batches):
+        for batch, (image, past) in enumerate(batches):
             for start, end in chunks:
-                slot, images = runs.slot(batch), past - first
-                with self._run(slot, images, start, end - start, seed, model, keys is not None):
+                slot, images = runs.slot(batch), past - image
+                with self._run(slot, images, first + start, end - start, seed, model, keys is not None):
                     if keys is not None:
                         self._feed(keys[start:end])
                     if runs.sides == 2 and start == 0:

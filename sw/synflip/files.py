@@ -20,6 +20,26 @@ def read_images(path: str | Path, least: int = 1) -> NDArray[np.uint8]:
 
     The file is not trusted: nothing is unpickled, and no more is read than its own size. Raises SynflipError.
     """
+    shape, fortran, start = image_header(path, least)
+    if math.prod(shape) > MAX_IMAGE_BYTES:
+        raise SynflipError(
+            f"{path} has {math.prod(shape)} bytes of pixels; at most {MAX_IMAGE_BYTES} are read at once: "
+            "split them over several files"
+        )
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(start)
+            pixels = np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    if pixels.size != math.prod(shape):
+        raise SynflipError(f"{path} was cut while it was read")
+    return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran else "C"))
+
+
+def image_header(path: str | Path, least: int) -> tuple[tuple[int, int], bool, int]:
+    """Of a ``.npy`` file of images: N and I, whether it is in Fortran order, and where the pixels begin; all
+    checked against the size of the file. Raises SynflipError."""
     path = Path(path)
     try:
         if not path.is_file():
@@ -27,20 +47,14 @@ def read_images(path: str | Path, least: int = 1) -> NDArray[np.uint8]:
                 f"{path} is {'not a file' if path.exists() else 'missing'}; images are a .npy file"
             )
         with path.open("rb") as file:
-            shape, fortran = _header(file, path, least)
-            pixels = np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8)
+            return *_header(file, path, least), file.tell()
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror}") from None
-    return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran else "C"))
 
 
 def _header(file: BinaryIO, path: Path, least: int) -> tuple[tuple[int, int], bool]:
     """Shape and order of the array in ``file``, checked against its size; leaves it at the first pixel."""
     size = path.stat().st_size
-    if size > MAX_IMAGE_BYTES:
-        raise SynflipError(
-            f"{path} has {size} bytes; images may have {MAX_IMAGE_BYTES}: split them over several files"
-        )
     try:
         version = npy.read_magic(file)
         if version != (1, 0):  # what np.save writes for any array of numbers; its header is at most 64 KiB

@@ -7,6 +7,8 @@ int32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +18,18 @@ from numpy.typing import NDArray
 from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
 from synflip.plan import Plan, plan
-from synflip.request import check_keys, check_request
+from synflip.request import check_first, check_keys, check_request
 from synflip.result import Result
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
-from synflip.spec.cycles import CycleModel
+from synflip.spec.cycles import LOADS, CycleModel, rest_row
 from synflip.spec.geometry import BANKS, Geometry
-from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images, Layer
 from synflip.spec.sizes import key_offsets
 from synflip.uncertainty import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
-IMAGES_AT_ONCE = 16384  # bounds the memory that activations take
+IMAGES_IN_CACHE = 512  # activations of so many go through all layers before the next
 
 
 def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -74,9 +76,9 @@ class CoinPlanes:
         planes = pack_rows(np.ascontiguousarray(key_bits.T).astype(bool))
         below = np.zeros_like(self.always)
         for (a, b, c), level in zip(self.taps[::-1], self.thresholds[::-1], strict=True):
-            word = planes[a]
-            word ^= planes[b]
-            word ^= planes[c]
+            word = planes.take(a, axis=0)
+            word ^= planes.take(b, axis=0)
+            word ^= planes.take(c, axis=0)
             same = word ^ level
             np.invert(same, out=same)
             below &= same
@@ -97,13 +99,24 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     return torch._int_mm(x, coins.t())
 
 
-def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact.
+def centred(x: torch.Tensor) -> torch.Tensor:
+    """Activations uint8, less 128: int8, what the products take."""
+    return (x ^ 128).view(torch.int8)
 
-    x - 128 fits int8, so the product is x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1).
+
+def offsets(coins: torch.Tensor) -> torch.Tensor:
+    """What the products of centred activations lack: int32 [J], for coins int8 [J, I] in -1..1.
+
+    x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1). A sum on the way may wrap around: all is right
+    modulo 2**32, and what comes out fits int32.
     """
-    product = products((x ^ 128).view(torch.int8), coins)
-    product += 128 * coins.sum(1, dtype=torch.int32)
+    return 128 * coins.sum(1, dtype=torch.int32)
+
+
+def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
+    product = products(centred(x), coins)
+    product += offsets(coins)
     return product
 
 
@@ -155,7 +168,7 @@ class Golden(Device):
 
     def infer(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Images,
         samples: int,
         seed: int,
         margin: Margin | None = None,
@@ -163,35 +176,38 @@ class Golden(Device):
         progress: Progress | None = None,
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
+        first: int = 0,
     ) -> Result:
         """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
         model = assert_loaded(self.model)
-        x = torch.from_numpy(model.activations(pixels))
+        model.check_images(pixels)
         limits = check_request(samples, seed, margin)
+        check_first(first, samples, margin, keys)
         check_keys(keys, samples, self._rows)
 
-        def sample_keys(first: int, past: int) -> NDArray[np.uint64]:
+        def sample_keys(start: int, past: int) -> NDArray[np.uint64]:
             if keys is not None:
-                return keys[first:past]
-            return lfsr.keys(seed, first * self._rows, (past - first) * self._rows).reshape(-1, self._rows)
+                return keys[start:past]
+            number = (first + start) * self._rows
+            return lfsr.keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
 
         try:
             runs: Plan | None = plan(
-                model, self.geometry, len(x), samples, limits is not None, logits, keep_keys
+                model, self.geometry, len(pixels), samples, limits is not None, logits, keep_keys
             )
         except SynflipError:
             runs = None
-        count, classes = len(x), len(model.classes)
+        count, classes = len(pixels), len(model.classes)
         votes = np.zeros((count, classes), dtype=np.int32)
         sums = np.zeros((count, classes), dtype=np.int64)
         used = np.zeros(count, dtype=np.int32)
         kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
         block = IMAGES_AT_ONCE if runs is None else max(IMAGES_AT_ONCE // runs.images, 1) * runs.images
         cycles = 0
-        for first in range(0, count, block):
-            part = slice(first, min(first + block, count))
+        for start in range(0, count, block):
+            part = slice(start, min(start + block, count))
             cycles += self._infer_block(
-                x[part],
+                torch.from_numpy(model.activations(pixels[part])),
                 samples,
                 sample_keys,
                 limits,
@@ -202,7 +218,7 @@ class Golden(Device):
                 None if kept is None else kept[:, part],
                 None
                 if progress is None
-                else (lambda done, at=first: progress(at * samples + done, count * samples)),
+                else (lambda done, at=start: progress(at * samples + done, count * samples)),
             )
         used_keys = sample_keys(0, samples) if keep_keys else None
         return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
@@ -212,11 +228,13 @@ class Golden(Device):
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
         batch = x
+        first_loads = bank_loads(x != 0, self.geometry).numpy()
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
             if sample % at_once == 0:
                 block_keys = sample_keys(sample, min(sample + at_once, samples))
-            z, loads = self.forward(batch, self.flip(block_keys[sample % at_once]), clock is not None)
+            coins = self.flip(block_keys[sample % at_once])
+            z, loads = self.forward(batch, coins, clock is not None, first_loads[active])
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)
@@ -235,43 +253,94 @@ class Golden(Device):
         return clock.cycles() if clock is not None else 0
 
     def forward(
-        self, x: torch.Tensor, coins: list[torch.Tensor], with_loads: bool = False
+        self,
+        x: torch.Tensor,
+        coins: list[torch.Tensor],
+        with_loads: bool = False,
+        first_loads: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and int64 [N, layers]
-        events of
-        the fullest bank of each layer (zeros unless ``with_loads``)."""
+        """Activations uint8 [N, I] through one flipped network: logits int32 [N, C], and the cycle
+        model's loads, int64 [N, layers, 3] (zeros unless ``with_loads``).
+
+        first_loads: int64 [N, 3], those of the first layer, if they are known.
+        """
         model = assert_loaded(self.model)
-        loads = np.zeros((len(x), len(model.layers)), dtype=np.int64)
-        for index, (inputs, sums) in enumerate(self.layers(x, coins)):
-            if with_loads:
-                loads[:, index] = bank_loads(inputs, self.geometry.banks).numpy()
-            z = sums
-        return z.numpy(), loads
+        logits = np.empty((len(x), len(model.classes)), dtype=np.int32)
+        loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
+        if with_loads and first_loads is not None:
+            loads[:, 0] = first_loads
+        parts = [slice(first, first + IMAGES_IN_CACHE) for first in range(0, len(x), IMAGES_IN_CACHE)]
+
+        def work(part: slice) -> None:
+            for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
+                if with_loads and (index or first_loads is None):
+                    loads[part, index] = bank_loads(inputs != -128, self.geometry).numpy()
+                z = sums
+            logits[part] = z.numpy()
+
+        with single_threaded() as cores:
+            added = self._added(coins)
+            if cores == 1 or len(parts) == 1:
+                for part in parts:
+                    work(part)
+            else:
+                with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    list(pool.map(work, parts))
+        return logits, loads
 
     def layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each layer's activations, uint8 [N, I], and z, int32 [N, J], which going on to the next layer
         overwrites."""
+        for inputs, z in self._layers(centred(x), coins, self._added(coins)):
+            yield inputs.view(torch.uint8) ^ 128, z
+
+    def _added(self, coins: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What each layer adds to the products of centred activations: int32 [J]."""
+        return [bias + offsets(flipped) for flipped, bias in zip(coins, self._biases, strict=True)]
+
+    def _layers(
+        self, x: torch.Tensor, coins: list[torch.Tensor], added: list[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """``layers``, with centred activations."""
         model = assert_loaded(self.model)
-        for index, (flipped, bias) in enumerate(zip(coins, self._biases, strict=True)):
-            z = matmul(x, flipped)
-            z += bias
+        for index, (flipped, offset) in enumerate(zip(coins, added, strict=True)):
+            z = products(x, flipped)
+            z += offset
             yield x, z
             if index < len(model.shifts):
                 shift = model.shifts[index]
                 z += (1 << shift) >> 1
                 z >>= shift
-                x = z.clamp_(0, model.activation_max).to(torch.uint8)
+                x = centred(z.clamp_(0, model.activation_max).to(torch.uint8))
 
 
-def bank_loads(x: torch.Tensor, banks: int) -> torch.Tensor:
-    """[N] non-zero activations of the fullest bank, int64, for activations uint8 [N, rows]."""
-    rows = x.shape[1]
-    mine = (torch.arange(rows) % banks == torch.arange(BANKS[-1])[:, None]).to(
-        torch.int8
-    )  # [most banks, rows]
-    return products((x != 0).view(torch.int8), mine).amax(1).to(torch.int64)
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """torch with one thread while the block lasts; gives the number of threads before.
+
+    Blocks of images share nothing, so a thread for each is all it takes. torch's own threads wait for each
+    other after every operation: on a busy machine for a time slice, and small batches gain nothing by them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def bank_loads(nonzero: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """The cycle model's loads, int64 [N, 3], of activations that are not zero where bool [N, rows] says
+    so."""
+    rows, most = nonzero.shape[1], BANKS[-1]
+    places = torch.arange(rows)
+    mine = places % geometry.banks == torch.arange(most)[:, None]  # [most banks, rows]
+    rest = places >= rest_row(rows, geometry.lanes)
+    counted = torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
+    found = products(nonzero.view(torch.int8), counted)
+    return found.view(len(nonzero), len(LOADS), most).amax(2).to(torch.int64)
 
 
 class RunClock:
@@ -288,15 +357,14 @@ class RunClock:
         self.total = 0
         self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
         self._model = self._fresh()
-        self._layers = len(model.layers)
 
     def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
-        """One network sample: ``loads`` [len(active), layers] of the images that are still in."""
+        """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in."""
         if self.sample and self.sample % self.chunk == 0:
             self.total += int(self._model.cycles().sum())
             self._model = self._fresh()
         run, slot = active // self.images, active % self.images
-        spread = np.zeros((self.images, self.batches, self._layers), dtype=np.int64)
+        spread = np.zeros((self.images, self.batches, *loads.shape[1:]), dtype=np.int64)
         spread[slot, run] = loads
         mask = np.zeros((self.images, self.batches), dtype=bool)
         mask[slot, run] = True

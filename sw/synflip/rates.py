@@ -44,13 +44,14 @@ def transfer_cycles(banks: int, devices: int, fold: int, period: int, von_neuman
 
 def network_loads(
     model: CompiledModel,
-    banks: int,
+    geometry: Geometry,
     pixels: NDArray[np.uint8],
     samples: int,
     keys: NDArray[np.uint64] | None = None,
 ) -> NDArray[np.int64]:
-    """[samples, N, layers] events of the fullest bank. keys: [samples, R], else those of seed 0."""
-    golden = Golden(Geometry(banks=banks))
+    """[samples, N, layers, 3] loads, as the cycle model has them. keys: [samples, R], else those of seed
+    0."""
+    golden = Golden(geometry)
     golden.load(model)
     rows = golden.key_rows
     used = lfsr.keys(0, 0, samples * rows).reshape(samples, rows) if keys is None else keys
@@ -68,7 +69,7 @@ def cycles(
     clock.key_end = [ceil(end * transfer) for end in clock.key_end]
     active = np.ones((loads.shape[1], 1), dtype=bool)
     for sample in loads:
-        clock.advance(sample[:, None, :], active)
+        clock.advance(sample[:, None], active)
     return int(clock.cycles()[0])
 
 
@@ -94,7 +95,7 @@ def needed(
 ) -> Need:
     """How many junctions of each rate (bits a second) keep this accelerator busy with this batch: with fewer,
     more than WAITING of its cycles are spent waiting for keys. clock: Hz."""
-    loads = network_loads(model, geometry.banks, pixels, WARM + SAMPLES)
+    loads = network_loads(model, geometry, pixels, WARM + SAMPLES)
 
     def steady(transfer: Fraction | int) -> int:
         return cycles(model, geometry, loads, transfer) - cycles(model, geometry, loads[:WARM], transfer)
@@ -158,7 +159,7 @@ def measure(
     from synflip.mtj import Junctions
 
     transfer = transfer_cycles(geometry.banks, geometry.devices, fold, period)
-    loads = network_loads(model, geometry.banks, pixels, samples)
+    loads = network_loads(model, geometry, pixels, samples)
     predicted = cycles(model, geometry, loads, transfer)
     ends = [cycles(model, geometry, loads[:count], 1) for count in range(1, samples + 1)]
     deviation = np.diff(ends).std() * np.sqrt(2 * samples)  # of the difference of two such runs

@@ -33,6 +33,20 @@ def check_request(
     return np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)  # no lead is as large
 
 
+def check_first(
+    first: int, samples: int, margin: int | NDArray[np.integer] | None, keys: NDArray[np.uint64] | None
+) -> None:
+    """Raises SynflipError unless an inference may begin with network sample ``first``."""
+    if not 0 <= first < SAMPLE_LIMIT or first + samples > SAMPLE_LIMIT:
+        raise SynflipError(f"samples {first}..{first + samples - 1} are not in 0..2**31-1")
+    if first and margin is not None:
+        raise SynflipError(
+            f"samples from {first} on cannot stop early: whether an image stays depends on the samples before"
+        )
+    if first and keys is not None:
+        raise SynflipError("keys are of the samples wanted, from the first on: leave out first")
+
+
 def check_keys(keys: NDArray[np.uint64] | None, samples: int, rows: int) -> None:
     """Raises SynflipError unless ``keys`` are None or uint64 [samples, rows]."""
     if keys is not None and (keys.dtype != np.uint64 or keys.shape != (samples, rows)):

@@ -74,6 +74,11 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``."""
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, **self.arrays())
+
+    def arrays(self) -> dict[str, Any]:
+        """What ``save`` writes."""
         arrays: dict[str, Any] = {
             "votes": self.votes,
             "logit_sums": self.logit_sums,
@@ -82,5 +87,4 @@ class Result:
         }
         if self.logits is not None:
             arrays["logits"] = self.logits
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        return arrays

@@ -17,11 +17,13 @@ from synflip.request import check_request
 from synflip.spec.coins import key_words
 from synflip.spec.cycles import (
     DRAIN_LATENCY,
+    LOADS,
     LOGIT_TO_DECISION,
     CycleModel,
     LayerTimes,
     bank_load,
     pipeline_depth,
+    rest_row,
 )
 from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import keys
@@ -44,7 +46,8 @@ def table_types(geometry: Geometry) -> dict[str, np.dtype[Any]]:
     lanes, banks = geometry.lanes, geometry.banks
     origin = [("slot", "u1"), ("sample", "i4"), ("layer", "u1")]
     tables: dict[str, list[Any]] = {
-        "opens": [*origin, ("load", "i4")],
+        "opens": [*origin, ("load", "i4"), ("rest", "u1")],
+        "issues": [*origin, ("tile", "u1"), ("index", "i4")],
         "events": [
             ("bank", "u1"),
             *origin,
@@ -71,7 +74,9 @@ class Trace:
     """One run. Tables are structured arrays in the order of their cycles; cycle 0 is the first busy one.
 
     geometry: the accelerator. cycles: for which it is busy.
-    opens: a layer's event lists are opened; ``load``: events of the fullest bank.
+    opens: a layer's event lists are opened, or, ``rest``, only what its last tile added; ``load``: events of
+        the fullest bank.
+    issues: the sequencer issues event ``index`` of the open lists.
     events: issued to the array, one non-zero activation ``x`` of ``row``, with its key, and, for each lane,
         word, coin and sign. Later stages have them EVENT, ADDRESS, KEY, WORDS and COINS cycles later.
     tiles: sums of each lane, without bias, in the cycle of their capture, ``pipeline_depth`` cycles after the
@@ -85,6 +90,7 @@ class Trace:
     geometry: Geometry
     cycles: int
     opens: NDArray[Any]
+    issues: NDArray[Any]
     events: NDArray[Any]
     tiles: NDArray[Any]
     drains: NDArray[Any]
@@ -167,9 +173,10 @@ class _Tracer:
         active = list(range(len(self.x)))
         for sample in range(samples):
             passes = self._forward(sample, active)
-            loads = np.zeros((len(self.x), 1, len(self.model.layers)), dtype=np.int64)
+            loads = np.zeros((len(self.x), 1, len(self.model.layers), len(LOADS)), dtype=np.int64)
+            lanes, banks = self.geometry.lanes, self.geometry.banks
             for slot, layers in passes.items():
-                loads[slot, 0] = [bank_load(x[None] != 0, self.geometry.banks)[0] for x, _ in layers]
+                loads[slot, 0] = [bank_load(x[None] != 0, banks, lanes)[0] for x, _ in layers]
             taking_part = np.isin(np.arange(len(self.x)), active)[:, None]
             clock.advance(loads, taking_part)
             self._fills(sample, int(clock.filled[0]))
@@ -248,17 +255,27 @@ class _Tracer:
         cycle = 0
         for index, (layer, time, (x, z)) in enumerate(zip(self.model.layers, times, values, strict=True)):
             origin = {"slot": slot, "sample": sample, "layer": index}
-            opened, end, period = (int(item[0]) for item in time)
-            self._add("opens", opened, **origin, load=loads[index])
-            start = opened + 1
+            head, opened, end, period = (int(item[0]) for item in time)
             tiles = ceil_div(layer.outputs, lanes)
+            whole, of_head, of_rest = loads[index].tolist()
+            if head < 0:
+                reads = [(opened, whole, x != 0)]
+            else:
+                late = np.arange(len(x)) >= rest_row(len(x), lanes)
+                reads = [(head, of_head, (x != 0) & ~late), (opened, of_rest, (x != 0) & late)]
+            for cycle, load, _ in reads:
+                self._add("opens", cycle, **origin, load=load, rest=head >= 0 and cycle == opened)
+            if head >= 0 and tiles > 1:
+                self._add("opens", end, **origin, load=whole, rest=0)
             sums = np.pad(z - layer.bias, (0, tiles * lanes - layer.outputs))
             final = index == len(times) - 1
             outgoing = np.zeros(tiles * lanes, dtype=np.uint8)
             if not final:
                 outgoing[: layer.outputs] = values[index + 1][0]
             for tile in range(tiles):
-                self._events(index, tile, origin, x, start, end, int(loads[index]))
+                for cycle, load, there in reads:
+                    last = end if cycle == reads[-1][0] else cycle + max(load, 1)
+                    self._events(index, tile, origin, x, there, cycle + 1, last, load)
                 outputs = slice(tile * lanes, (tile + 1) * lanes)
                 capture = end + pipeline_depth(banks)
                 self._add("tiles", capture, **origin, tile=tile, sums=sums[None, outputs])
@@ -283,7 +300,8 @@ class _Tracer:
                         block=tile * lanes // banks + steps,
                         values=outgoing[outputs].reshape(-1, banks)[: len(steps)],
                     )
-                start, end = end + 1, end + period
+                reads = [(end, whole, x != 0)]
+                end += period
         return cycle
 
     def _events(
@@ -292,20 +310,24 @@ class _Tracer:
         tile: int,
         origin: dict[str, int],
         x: NDArray[np.uint8],
+        there: NDArray[np.bool_],
         start: int,
         end: int,
         load: int,
     ) -> None:
-        """A tile's events: one a cycle from ``start`` on, but for the fullest bank's last, at ``end``."""
+        """A tile's events of the rows ``there``: one a cycle from ``start`` on, but for the fullest bank's
+        last, at ``end``."""
         row_keys, words, coins, signs = self.layer_words[layer]
         lanes, banks = self.geometry.lanes, self.geometry.banks
         outputs = slice(tile * lanes, (tile + 1) * lanes)
+        index = np.arange(max(load, 1))
+        cycles = np.where(index == len(index) - 1, end, start + index)
+        self._add("issues", cycles, **origin, tile=tile, index=index)
         for bank in range(banks):
-            rows = np.flatnonzero(x[bank::banks]) * banks + bank
-            order = np.arange(len(rows))
+            rows = np.flatnonzero(there[bank::banks]) * banks + bank
             self._add(
                 "events",
-                np.where(order == load - 1, end, start + order),
+                cycles[: len(rows)],
                 bank=bank,
                 **origin,
                 tile=tile,

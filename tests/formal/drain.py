@@ -120,7 +120,7 @@ class EverySum(Elaboratable):
         bank, step = lane[: banks.bit_length() - 1], lane[banks.bit_length() - 1 :]
 
         # The tile that was captured, its followed sum, and how many outputs (final) or steps have gone.
-        active, tile, followed = Signal(), Signal(layout), Signal(signed(24))
+        active, tile, followed = Signal(), Signal(layout), Signal(signed(self.geometry.accumulator_bits))
         gone = Signal(range(lanes))
         steps_gone = Mux(tile.final, gone >> (banks.bit_length() - 1), gone)
         count = Mux(tile.final, (tile.steps + 1) * banks, tile.steps + 1)
@@ -131,7 +131,7 @@ class EverySum(Elaboratable):
         ]
         with m.If(dut.capture):
             m.d.sync += [active.eq(1), tile.eq(arriving), gone.eq(0)]
-            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, 24))
+            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, self.geometry.accumulator_bits))
         with m.Elif(active):
             m.d.sync += [gone.eq(gone + 1), active.eq(~last)]
 
@@ -156,6 +156,7 @@ class EverySum(Elaboratable):
         shifted = out_z >> shift
         activation = Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
         m.d.comb += [
+            Assume(dut.largest != 0),  # as the driver writes it
             Assert(dut.append_valid == appends),
             Assert(dut.logit_valid == (out & final & (class_ <= classes))),
         ]
@@ -163,6 +164,7 @@ class EverySum(Elaboratable):
             m.d.comb += [
                 Assert(dut.append.block == (block + out_gone)[: len(block)]),
                 Assert(dut.append.begin == (begin & (out_gone == 0))),
+                Assert(dut.append.first == (out_gone == 0)),
                 Assert(dut.append.hidden_set == hidden_set),
             ]
         with m.If(dut.logit_valid):
@@ -175,6 +177,7 @@ class EverySum(Elaboratable):
         with m.If(out_known):
             m.d.comb += [
                 Assert(~appends | (value == activation)),
+                Assert(~appends | (dut.append["some"].bit_select(bank, 1) == (activation != 0))),
                 Assert(~dut.logit_valid | (dut.logit.z == out_z)),
             ]
         m.d.comb += [Cover(dut.append_valid & out_known), Cover(dut.logit_valid & out_known & dut.logit.last)]
@@ -196,7 +199,9 @@ class EverySum(Elaboratable):
                 Assert(
                     (steps_gone > step)
                     | (
-                        waiting.word_select((lane - steps_gone * banks)[: len(lane)], 24)
+                        waiting.word_select(
+                            (lane - steps_gone * banks)[: len(lane)], self.geometry.accumulator_bits
+                        )
                         == followed.as_unsigned()
                     )
                 ),

@@ -17,7 +17,8 @@ SLOTS, DEPTH = 4, 16
 def check_reading(m, dut, inside, counts, opens, spoils, row):
     """Asserts what is read of the list: its lengths while it is open, and nothing beyond its ends.
 
-    counts: of every bank's list. opens: it is opened now. spoils: it may change now, or another is opened.
+    counts: of every bank's list. opens: it is opened now, as long as it is: what comes later does not matter.
+    spoils: it is begun anew now, or another is opened.
     row: (it is in the list, its bank, its rank, its value). Returns whether the list is open, and for
     each bank whether the events are now the followed row's.
     """
@@ -37,12 +38,12 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
     for b, length in enumerate(lengths):
         past_length, event = delayed(m, length, 1, f"length_{b}"), dut.events[b]
         m.d.sync += followed[b].eq(
-            opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank)
+            opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank) & (rank < length)
         )
         m.d.comb += [
             Assert(~opened | (dut.longest >= length)),
             Assert(~opened | (inside["lengths"].word_select(b, width) == length)),
-            Assert(~opened | (length == counts[b])),
+            Assert(~opened | (length <= counts[b])),
             Assert(reading | ~event.value.any()),
             Assert(~was_opened | (index < past_length) | ~event.value.any()),
         ]
@@ -139,8 +140,9 @@ class Images(Elaboratable):
         m.d.sync += [started.eq(1), past_slot.eq(dut.slot)]
         clash = busy & (last_slot == dut.slot)
         past_clash, past_mine = delayed(m, clash, 1, "clash"), delayed(m, mine, 1, "mine")
-        m.d.comb += Assume(~opens | (started & ~clash & ~past_clash & ~dut.read & (dut.slot == past_slot)))
-        image_opens = opens & ~dut.hidden & (dut.slot == slot) & known
+        m.d.comb += Assume(~opens | (started & ~clash & ~past_clash & (dut.slot == past_slot)))
+        m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
+        image_opens = opens & ~dut.rest & ~dut.hidden & (dut.slot == slot) & known
         opened, followed = check_reading(
             m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
         )
@@ -225,6 +227,8 @@ class Hidden(Elaboratable):
         m.d.comb += [dut.open.eq(opens), Assume(bank < banks)]
 
         # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
+        for some, each in zip(append["some"], append["values"], strict=True):
+            m.d.comb += Assume(some == each.any())  # drain.sums
         mine = dut.append_valid & (append.hidden_set == chosen)
         known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
         width = len(inside["hidden_tally_0"]) // (banks + 1)
@@ -241,17 +245,69 @@ class Hidden(Elaboratable):
                 with m.If((bank == b) & (append.block == block)):
                     m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
 
-        # A set is not opened or read while it is filled (sequencer).
-        m.d.comb += Assume(~opens | (~mine & ~dut.read))
+        # Only a hidden layer's list that is read is opened again at once, to be read further (sequencer).
+        m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
+        begun = mine & append.begin
         opened, followed = check_reading(
             m,
             dut,
             inside,
             counts,
-            opens & dut.hidden & (dut.hidden_set == chosen) & known,
-            mine | opens,
+            opens & ~dut.rest & dut.hidden & (dut.hidden_set == chosen) & known & ~begun,
+            begun | opens,
             (there, bank, rank, value),
         )
+
+        # What the tile that was appended last added, if it is one of the chosen set.
+        added_steps = self.geometry.lanes // banks
+        steps, in_rest, of_chosen = Signal(range(added_steps + 1)), Signal(), Signal()
+        rest_width = len(inside["added"]) // (banks + 1)
+        rest_rank = Signal(rest_width)
+        rest_counts = [Signal(rest_width, name=f"rest_count_{b}") for b in range(banks)]
+        goes_on = (
+            (steps != 0) & (steps < added_steps) & (append.hidden_set == Mux(of_chosen, chosen, ~chosen))
+        )
+        m.d.comb += Assume(~dut.append_valid | append.first | (~append.begin & goes_on))
+        m.d.comb += Assume(~dut.append_valid | ~append.begin | append.first)
+        with m.If(dut.append_valid):
+            m.d.sync += [steps.eq(Mux(append.first, 0, steps) + 1), of_chosen.eq(mine)]
+            with m.If(append.first):
+                m.d.sync += in_rest.eq(0)
+        for b in range(banks):
+            before = Mux(append.first, 0, rest_counts[b])
+            with m.If(dut.append_valid):
+                m.d.sync += rest_counts[b].eq(before + append["values"][b].any())
+                with m.If(mine & (bank == b) & (append.block == block)):
+                    m.d.sync += [in_rest.eq(1), rest_rank.eq(before)]
+        rest_opened, rest_followed = check_reading(
+            m,
+            dut,
+            inside,
+            rest_counts,
+            opens & dut.rest & dut.hidden & (dut.hidden_set == chosen) & of_chosen & ~dut.append_valid,
+            dut.append_valid | opens,
+            (there & in_rest, bank, rest_rank, value),
+        )
+        start_bits = len(inside["starts"]) // banks
+        for b in range(banks):
+            start = inside["starts"].word_select(b, start_bits)
+            m.d.comb += [
+                Assert(inside["added"].word_select(b, rest_width) == rest_counts[b]),
+                Assert(inside["added"].word_select(banks, rest_width) >= rest_counts[b]),
+                Assert(rest_counts[b] <= steps),
+                Assert(~of_chosen | (start + rest_counts[b] == counts[b])),
+                Assert(~(of_chosen & in_rest & (bank == b)) | (rank == start + rest_rank)),
+                Assert(~rest_opened | (inside["start"].word_select(b, start_bits) == start)),
+                Assert(~opened | (inside["start"].word_select(b, start_bits) == 0)),
+            ]
+        m.d.comb += [
+            Assert(
+                Cat(inside["added"].word_select(banks, rest_width) == count for count in rest_counts).any()
+            ),
+            Assert(~of_chosen | known),
+            Assert(~in_rest | there),
+            Assert(~rest_opened | (of_chosen & inside["from_hidden"] & (inside["from_set"] == chosen))),
+        ]
 
         # The same of the inside.
         tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
@@ -273,7 +329,7 @@ class Hidden(Elaboratable):
             with m.If(there & (bank == b) & value.any()):
                 m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
             past = delayed(m, Cat(place, event), 1, f"followed_{b}")
-            with m.If(followed[b] & (address == past[: len(place)])):
+            with m.If((followed[b] | rest_followed[b]) & (address == past[: len(place)])):
                 m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
         return m
 
@@ -286,8 +342,8 @@ PROOFS = [
             "long; the longest's length is known, and whether it is at most 1, until the next open; there is "
             "value 0 beyond a list's end and without read; every accepted word is worked off once",
             f"Q = {banks}, {SLOTS} slots, {DEPTH} events a bank, all shifts and activations of 8 bits; "
-            "assumes words in order (driver), no word of an image in a run of it (registers), no read in the "
-            "cycle of an open (sequencer)",
+            "assumes words in order (driver), no word of an image in a run of it (registers), and that "
+            "only a hidden layer's list that is read is opened again at once (sequencer)",
             lambda banks=banks: Images(banks),
             depth=2,
             induction=True,
@@ -299,9 +355,11 @@ PROOFS = [
     *(
         Proof(
             f"events.hidden Q={banks}",
-            "the same of a hidden layer's lists: exactly its outputs that are not zero, in order",
-            f"Q = {banks}, 1024 outputs; assumes ascending row blocks (drain.sums), and that a set is not "
-            "opened or read while it is filled (sequencer)",
+            "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
+            "more are added; and of what its last tile added, where only that is opened",
+            f"Q = {banks}, 1024 outputs; assumes ascending row blocks and tiles of up to P / Q steps that "
+            "are not mixed (drain.sums), and that a set that is begun anew, or a rest that is added to, is "
+            "not read any more (sequencer)",
             lambda banks=banks: Hidden(banks),
             depth=2,
             induction=True,

@@ -15,7 +15,7 @@ class Sums(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Lane(self.banks, self.activation_bits)
+        dut = Lane(self.banks, self.activation_bits, 24)
         inside = Opened(m, dut)
         free_inputs(m, dut)
         terms = []

@@ -10,7 +10,7 @@ from synflip_hdl.sequencer import Sequencer
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof
 
-IDLE, PICK, LOAD, READY, STREAM = range(5)  # the FSM's states, in the order of the source
+IDLE, PICK, LOAD, READY, STREAM, HEAD, REST = range(7)  # the FSM's states, in the order of the source
 
 
 class Runs(Elaboratable):
@@ -71,19 +71,25 @@ class Runs(Elaboratable):
             Assume(~listed | opened | (dut.longest == length)),
             Assume(dut.longest <= 1 << len(dut.index)),
         ]
-        # A tile reads each event once, in order, and one where there is none.
+        # A tile reads each event once, in order, and one where there is none; what was opened early is read
+        # once, and then the rest.
         reads = Signal.like(dut.longest)
         count = Mux(dut.longest == 0, 1, dut.longest)
-        with m.If(dut.last | dut.open):
+        ends = dut.read & (reads + 1 == count)
+        with m.If(ends | dut.open):
             m.d.sync += reads.eq(0)
         with m.Elif(dut.read):
             m.d.sync += reads.eq(reads + 1)
+        ahead, head_read, of_rest = Signal(), Signal(), Signal()
         m.d.comb += [
             Assert(~dut.read | ((dut.index == reads) & (reads < count))),
-            Assert(dut.last == (dut.read & (reads + 1 == count))),
+            Assert(dut.last == (ends & ~ahead)),
+            Assert(~dut.read | ~head_read),
+            Assert(~dut.rest | (dut.open & ahead & head_read)),
+            Assert(~dut.open | ~ahead | dut.rest),
             # Nothing is read in the first cycle after a reset, nor between an open and the layer's end.
             Assert(started | ~dut.read),
-            Assert(~dut.read | (state == STREAM)),
+            Assert(~dut.read | (state == STREAM) | (state == HEAD)),
             Cover(dut.last & (dut.longest == 0)),
             Cover(dut.last & (dut.longest == 1)),
             Cover(dut.last & (dut.longest == 3) & ~tile.begin),
@@ -107,18 +113,40 @@ class Runs(Elaboratable):
         reading_hidden, reading_set = Signal(), Signal()
         with m.If(dut.open):
             m.d.sync += [reading_hidden.eq(dut.hidden), reading_set.eq(dut.hidden_set)]
+        # Until those of all tiles but a layer's last are, and until the last one's first are.
+        but_last, begins_in = Signal.like(filling), Signal(range(depth + DRAIN_LATENCY + 1))
+        last_tile = inside["last_tile"]
+        m.d.sync += [
+            but_last.eq(but_last - (but_last != 0)),
+            begins_in.eq(begins_in - (begins_in != 0)),
+        ]
+        with m.If(dut.last & ~tile.final):
+            with m.If(last_tile):
+                m.d.sync += begins_in.eq(depth + DRAIN_LATENCY)
+            with m.Else():
+                m.d.sync += but_last.eq(arrives)
+        with m.If(dut.open):
+            m.d.sync += [ahead.eq(filling != 0), head_read.eq(0), of_rest.eq(dut.rest)]
+        with m.If(ends & ahead):
+            m.d.sync += head_read.eq(1)
         m.d.comb += [
-            Assert(~dut.open | (filling == 0)),
-            Assert(~(dut.open & dut.read)),
+            Assert(~dut.open | (filling == 0) | ((but_last == 0) & (begins_in != 0) & dut.hidden)),
+            # What is open is opened again only to read all of what was read last.
+            Assert(~(dut.open & dut.read) | (dut.last & of_rest & reading_hidden & dut.hidden)),
+            Assert(~(dut.open & dut.read) | ((dut.hidden_set == reading_set) & ~dut.rest)),
+            Assert(~dut.last | ~of_rest | dut.open | last_tile),
+            Cover(dut.open & (filling != 0)),
             Assert(~dut.open | (dut.slot == delayed(m, dut.slot, 1, "slot"))),
             Assert(~dut.last | tile.final | ~reading_hidden | (tile.hidden_set != reading_set)),
             Cover(dut.open & dut.hidden),
         ]
+        if self.geometry.image_slots == 1:  # these take long to find: once
+            m.d.comb += [Cover(dut.open & dut.rest), Cover(dut.open & dut.read)]
         # A layer's tiles fill its set in ascending order, from its first tile on.
         first_tile, next_block = Signal(), Signal.like(tile.block)
         with m.If(dut.last):
             m.d.sync += [first_tile.eq(0), next_block.eq(tile.block + tile_steps)]
-        with m.If(dut.open):
+        with m.If(dut.open & ~dut.rest & ~dut.last):
             m.d.sync += first_tile.eq(1)
         with m.If(dut.last):
             m.d.comb += [
@@ -130,7 +158,7 @@ class Runs(Elaboratable):
         past_sample, past_release = delayed(m, sample, 1, "sample"), delayed(m, dut.key_release, 1, "release")
         past_start = delayed(m, state == IDLE, 1, "idle")
         m.d.comb += [
-            Assert(~dut.open | dut.key_ready),
+            Assert(~dut.open | dut.key_ready | dut.rest | dut.read),  # again, with the keys of before
             Assert(~dut.key_release | ~(dut.read | dut.last | dut.open)),
             Assert(~started | past_start | (sample == (past_sample + past_release)[: len(sample)])),
             Assert(dut.key_sample == sample[:2]),
@@ -149,36 +177,53 @@ class Runs(Elaboratable):
             Assert(~leaves | (queue_level != 0)),
             Assert((state == IDLE) | (queue_level <= dut.images)),
         ]
-        if self.geometry.image_slots > 1:
+        if self.geometry.image_slots == 2:
             m.d.comb += Cover(enters & leaves)
 
-        # The same of the inside.
+        # The same of the inside. early: of a layer that was opened while the one before drains; reading: an
+        # open list.
+        early, reading = Signal(), Signal()
         m.d.comb += [
-            Assert((state == LOAD) | (state == READY) | (gap <= drain)),
+            early.eq((state == HEAD) | (state == REST)),
+            reading.eq((state == STREAM) | (state == HEAD)),
+            Assert((state == LOAD) | (state == READY) | early | (gap <= drain)),
             Assert((gap <= drain) | (gap <= filling)),
         ]
         hold, turn = inside["hold"], inside["turn"]
+        head_turn, window, from_rest = inside["head_turn"], inside["window"], inside["from_rest"]
         inner = inside.view("tile", layout)
         m.d.comb += [
-            Assert(state <= STREAM),
+            Assert(state <= REST),
+            Assert(early == ahead),
+            Assert(head_read == (state == REST)),
+            Assert(~early | (layer != 0)),
+            Assert((but_last <= head_turn) & (but_last < depth + DRAIN_LATENCY + tile_steps)),
+            Assert((state != REST) | (dut.index == 0)),
+            Assert(window <= begins_in),
+            Assert((window == 0) | (layer != 0)),
+            Assert((window == 0) | ((state != IDLE) & (state != PICK))),
+            Assert(~from_rest | ((filling == 0) & (layer != 0))),
+            Assert((state == STREAM) | ~from_rest),
+            Assert((state != STREAM) | (from_rest == of_rest)),
+            Assert(~((state == LOAD) | (state == READY) | early) | (filling == turn)),
             Assert(layer <= dut.layers),
-            Assert(hold == drain),
+            Assert((hold == drain) & (inside["drained"] == (hold == 0))),
             Assert(filling <= depth + DRAIN_LATENCY + hold),
             Assert((state == STREAM) | (filling <= turn)),
-            Assert((state == READY) | (state == LOAD) | (state == STREAM) | (filling == 0)),
+            Assert((state == READY) | (state == LOAD) | (state == STREAM) | early | (filling == 0)),
             Assert((state != STREAM) | ~inner.final | (filling == 0)),
-            Assert((state != STREAM) | (inner.final == (layer == dut.layers))),
-            Assert((state != STREAM) | (inner.hidden_set == layer[0])),
-            Assert((state != STREAM) | (reading_hidden == (layer != 0))),
-            Assert((state != STREAM) | (reading_set == ~layer[0])),
-            Assert((state != STREAM) | (inner.begin == first_tile)),
-            Assert((state != STREAM) | (inner.block == Mux(first_tile, 0, next_block))),
+            Assert(~(reading | early) | (inner.final == (layer == dut.layers))),
+            Assert(~(reading | early) | (inner.hidden_set == layer[0])),
+            Assert(~(reading | early) | (reading_hidden == (layer != 0))),
+            Assert(~(reading | early) | (reading_set == ~layer[0])),
+            Assert(~(reading | early) | (inner.begin == first_tile)),
+            Assert(~(reading | early) | (inner.block == Mux(first_tile, 0, next_block))),
             Assert((state == IDLE) | ((fresh >= dut.first_slot) & (fresh <= past_slot))),
             Assert((state != IDLE) | (queue_level == 0)),
-            Assert((state != STREAM) | ((dut.index == reads) & (reads < count) & listed)),
-            Assert((state == STREAM) | ~opened),
-            Assert((state != STREAM) | ~opened | (reads == 0)),
-            Assert((state != STREAM) | opened | (inside["ending"] == (reads + 1 == count))),
+            Assert(~reading | ((dut.index == reads) & (reads < count) & listed)),
+            Assert(reading | ~opened),
+            Assert(~reading | ~opened | (reads == 0)),
+            Assert(~reading | opened | (inside["ending"] == (reads + 1 == count))),
             Assert(inside["opened"] == opened),
         ]
         retired, taken = inside["retired"], fresh - dut.first_slot
@@ -197,7 +242,9 @@ PROOFS = [
         f"sequencer P={lanes} Q={banks} N={slots}",
         "a tile reads each event of the fullest bank once, in order, and one if there is none; its last "
         "event waits until the drain is done with the tile before (and, after logits, the vote is counted); "
-        "a list is opened when it is full, and filled while the other set is read, in ascending blocks; a "
+        "a list is opened when it is full, or, to be read once, when all of it is there but what the last "
+        "tile of the layer before gives, and then that rest, and then all; it is filled while the other set "
+        "is read, in ascending blocks; a "
         "layer starts when its keys are there, and a sample is released between passes; the image queue "
         "never holds more than the images, or the slots, and is not read empty",
         f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table, lists of up to 16 events; assumes "

@@ -59,8 +59,10 @@ def expected(tile, geometry, biases, largest):
             appends[tile.captured + DRAIN_LATENCY + step] = (
                 tile.hidden_set,
                 int(tile.begin and step == 0),
+                int(step == 0),
                 tile.block + step,
                 values,
+                [int(value > 0) for value in values],
             )
     return appends, logits
 
@@ -68,7 +70,10 @@ def expected(tile, geometry, biases, largest):
 def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
     """``gaps``: cycles between captures beyond the least that the sequencer keeps."""
     chance = random.Random(seed)
-    geometry = Geometry(lanes=lanes, banks=banks, activation_bits=activation_bits, bias_depth=GROUPS)
+    geometry = Geometry(
+        lanes=lanes, banks=banks, activation_bits=activation_bits, bias_depth=GROUPS, key_depth=1 << 23
+    )
+    assert geometry.accumulator_bits == 24
     largest = (1 << activation_bits) - 1 if largest is None else largest
     biases = [
         chance.choice((0, chance.randint(-300, 300), chance.randint(-(2**30), 2**30)))
@@ -123,8 +128,10 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
                 got_appends[now] = (
                     ctx.get(dut.append.hidden_set),
                     ctx.get(dut.append.begin),
+                    ctx.get(dut.append.first),
                     ctx.get(dut.append.block),
                     [ctx.get(dut.append["values"][bank]) for bank in range(banks)],
+                    [ctx.get(dut.append.some[bank]) for bank in range(banks)],
                 )
             if ctx.get(dut.logit_valid):
                 logit = dut.logit
@@ -168,7 +175,7 @@ def test_hidden_tiles_back_to_back(banks):
     tiles = [random_tile(chance, banks, 0, number % 4) for number in range(12)]
     appends, _ = check(banks, tiles, [0] * 12, banks)
     assert len(appends) == 12 * 16 // banks
-    seen = {value for _, _, _, values in appends.values() for value in values}
+    seen = {value for *_, values, _ in appends.values() for value in values}
     assert {0, 255} < seen  # both clamps, and something between them
 
 
@@ -208,7 +215,7 @@ def test_clamp_at_the_models_largest_activation(activation_bits, largest):
     chance = random.Random(largest)
     tiles = [random_tile(chance, 4, 0, number % 4) for number in range(8)]
     appends, _ = check(4, tiles, [0] * 8, largest, activation_bits=activation_bits, largest=largest)
-    assert max(max(values) for _, _, _, values in appends.values()) == largest
+    assert max(max(values) for *_, values, _ in appends.values()) == largest
 
 
 def test_48_lanes():

@@ -8,6 +8,7 @@ from synflip_hdl.events import EventLists
 
 from .helpers import simulate
 
+LANES = 16
 SLOTS = 6
 SHIFT = 4  # log2 of the places an image has in a bank
 
@@ -18,6 +19,12 @@ def lists(banks, values):
         [(row // banks, values[row]) for row in range(bank, len(values), banks) if values[row]]
         for bank in range(banks)
     ]
+
+
+def last_tile(banks, values):
+    """The same of the last tile's activations alone."""
+    begin = (len(values) - 1) // LANES * LANES
+    return lists(banks, [0] * begin + values[begin:])
 
 
 class Host:
@@ -66,25 +73,34 @@ class Host:
                 ctx.set(dut.append_valid, 0)
                 ctx.set(dut.append.begin, 1)
                 await ctx.tick()
-            ctx.set(dut.append_valid, 1)
-            ctx.set(dut.append.hidden_set, hidden_set)
-            ctx.set(dut.append.begin, block == 0)
-            ctx.set(dut.append.block, block)
-            for bank, value in enumerate(step):
-                ctx.set(dut.append["values"][bank], value)
+            self.step(hidden_set, block, step)
             await ctx.tick()
         ctx.set(dut.append_valid, 0)
 
-    async def open(self, hidden, which):
+    def step(self, hidden_set, block, values):
+        """Q outputs, of a tile that has P."""
+        ctx, append = self.ctx, self.dut.append
+        ctx.set(self.dut.append_valid, 1)
+        ctx.set(append.hidden_set, hidden_set)
+        ctx.set(append.begin, block == 0)
+        ctx.set(append.first, block % (LANES // len(values)) == 0)
+        ctx.set(append.block, block)
+        for bank, value in enumerate(values):
+            ctx.set(append["values"][bank], value)
+            ctx.set(append.some[bank], value != 0)
+
+    async def open(self, hidden, which, rest=0):
         ctx, dut = self.ctx, self.dut
         if not hidden:
             ctx.set(dut.slot, which)
             await ctx.tick()
         ctx.set(dut.hidden, hidden)
         ctx.set(dut.hidden_set, which if hidden else self.chance.getrandbits(1))
+        ctx.set(dut.rest, rest)
         ctx.set(dut.open, 1)
         await ctx.tick()
         ctx.set(dut.open, 0)
+        ctx.set(dut.rest, self.chance.getrandbits(1))
         # The lists that were opened stay open whatever these say afterwards.
         ctx.set(dut.hidden, self.chance.getrandbits(1))
         ctx.set(dut.hidden_set, self.chance.getrandbits(1))
@@ -116,7 +132,11 @@ class Host:
 
 def geometry(banks, activation_bits=8):
     return Geometry(
-        lanes=16, banks=banks, activation_bits=activation_bits, event_depth=SLOTS << SHIFT, image_slots=SLOTS
+        lanes=LANES,
+        banks=banks,
+        activation_bits=activation_bits,
+        event_depth=SLOTS << SHIFT,
+        image_slots=SLOTS,
     )
 
 
@@ -213,6 +233,8 @@ def test_hidden_sets_take_turns(banks):
             for which in [hidden_set] + [other for other in kept if other != hidden_set]:
                 await host.open(1, which)
                 await host.check(lists(banks, kept[which]), dut.geometry.hidden_depth)
+            await host.open(1, hidden_set, rest=1)
+            await host.check(last_tile(banks, values), LANES // banks)
             if number % 4 == 0:
                 await host.open(0, 0)
                 await host.check(lists(banks, pixels), 1 << SHIFT)
@@ -248,12 +270,7 @@ def test_reading_one_set_while_the_other_grows():
         await host.open(1, 0)
         wanted = lists(banks, first)
         for block in range(50):
-            ctx.set(dut.append_valid, 1)
-            ctx.set(dut.append.hidden_set, 1)
-            ctx.set(dut.append.begin, block == 0)
-            ctx.set(dut.append.block, block)
-            for bank in range(banks):
-                ctx.set(dut.append["values"][bank], second[block * banks + bank])
+            host.step(1, block, second[block * banks : (block + 1) * banks])
             ctx.set(dut.read, 1)
             ctx.set(dut.index, block)
             if block:
@@ -264,5 +281,36 @@ def test_reading_one_set_while_the_other_grows():
         await host.check(lists(banks, second), dut.geometry.hidden_depth)
         await host.open(1, 0)
         await host.check(wanted, dut.geometry.hidden_depth)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("banks", [1, 2, 4, 8])
+def test_a_head_is_read_while_the_rest_comes(banks):
+    """Opened when all but the last tile is there; then the rest alone; then all."""
+    chance = random.Random(banks + 80)
+    dut = EventLists(geometry(banks))
+    head, rest = image(chance, 5 * LANES, 0.4), image(chance, LANES, 0.4)
+
+    async def bench(ctx):
+        host = Host(ctx, dut, chance)
+        await host.append(0, head)
+        await host.open(1, 0)
+        wanted = lists(banks, head)
+        steps, longest = LANES // banks, max(map(len, wanted))
+        for index in range(max(longest, steps) + 1):
+            ctx.set(dut.append_valid, 0)
+            if index < steps:
+                host.step(0, 5 * steps + index, rest[index * banks : (index + 1) * banks])
+            ctx.set(dut.read, 1)
+            ctx.set(dut.index, index)
+            if index:
+                host.compare(wanted, index - 1, read=True)
+            await ctx.tick()
+        ctx.set(dut.append_valid, 0)
+        await host.open(1, 0, rest=1)
+        await host.check(last_tile(banks, head + rest), steps)
+        await host.open(1, 0)
+        await host.check(lists(banks, head + rest), dut.geometry.hidden_depth)
 
     simulate(dut, bench)

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from synflip.spec.sizes import ACCUMULATOR_BITS
 from synflip_hdl.lanes import Lane
 
 from .helpers import simulate
@@ -10,7 +11,7 @@ from .helpers import simulate
 
 def check(banks, activation_bits, rows, lasts):
     """``rows``: [(coin, sign, x)] a bank, one row a cycle. ``lasts``: whether the row ends its tile."""
-    dut = Lane(banks, activation_bits)
+    dut = Lane(banks, activation_bits, ACCUMULATOR_BITS)
     latency = banks.bit_length() - 1
 
     async def bench(ctx):

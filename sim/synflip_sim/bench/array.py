@@ -127,13 +127,13 @@ async def array(dut: Any) -> None:
     )
     first = host_writes(player, chance, "weight_write", bench.script.of(Region.WEIGHTS))
     for tile in tiles(trace, bench.script):
-        for cycle in tile.issues:
+        for cycle, _ in tile.issues:
             events = [{"block": chance.getrandbits(16), "value": 0} for _ in range(geometry.banks)]
             for row in tile.events[tile.events["cycle"] == cycle]:
                 events[row["bank"]] = {"block": int(row["row"]) // geometry.banks, "value": int(row["x"])}
             player.at(cycle, issue=pack(place, tile.place))
             player.at(cycle + EVENT, events=pack(group, events))
-        player.at(tile.issues[-1], last=1)
+        player.at(tile.end, last=1)
     answers = KeyAnswers(bench)
     monitors: list[Monitor] = [
         answers,

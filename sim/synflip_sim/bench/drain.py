@@ -30,8 +30,10 @@ class DrainMonitor:
             value = {
                 "hidden_set": int(row["set"]),
                 "begin": int(row["block"] == 0),
+                "first": int(row["block"] % (geometry.lanes // geometry.banks) == 0),
                 "block": int(row["block"]),
                 "values": row["values"].tolist(),
+                "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
             }
             scoreboard.expect("hidden group", int(row["cycle"]), value)
         for row in trace.logits:

@@ -56,6 +56,7 @@ async def events(dut: Any) -> None:
         append_valid=0,
         append=noise(chance, append.size),
         open=0,
+        rest=0,
         hidden=noise(chance, 1),
         hidden_set=noise(chance, 1),
         slot=noise(chance, 8),
@@ -66,16 +67,19 @@ async def events(dut: Any) -> None:
         cycle, layer = int(row["cycle"]), int(row["layer"])
         if layer == 0:
             player.at(cycle - 1, slot=int(row["slot"]))
-        player.at(cycle, open=1, hidden=int(layer > 0), hidden_set=(layer - 1) % 2, slot=int(row["slot"]))
+        player.at(cycle, open=1, rest=int(row["rest"]), hidden=int(layer > 0), hidden_set=(layer - 1) % 2)
+        player.at(cycle, slot=int(row["slot"]))
     for tile in tiles(trace, bench.script):
-        for index, cycle in enumerate(tile.issues):
+        for cycle, index in tile.issues:
             player.at(cycle, read=1, index=index)
     for row in trace.drains:
         group = {
             "hidden_set": row["set"],
             "begin": row["block"] == 0,
+            "first": row["block"] % (geometry.lanes // geometry.banks) == 0,
             "block": row["block"],
             "values": row["values"],
+            "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
         }
         player.at(int(row["cycle"]), append_valid=1, append=pack(append, group))
     words = []

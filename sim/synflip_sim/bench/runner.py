@@ -53,6 +53,7 @@ WATCHED = (
     *(
         "busy",
         "open",
+        "rest",
         "hidden",
         "hidden_set",
         "slot",

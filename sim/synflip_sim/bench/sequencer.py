@@ -24,22 +24,22 @@ class SequencerMonitor:
     ) -> None:
         self._scoreboard, self._cycles = scoreboard, trace.cycles
         self._place, self._tile = address_layout(geometry), tile_layout(geometry)
-        names = ["busy", "open", "hidden", "hidden_set", "slot", "read", "index", "key_release", "key_sample"]
-        names += ["key_end", "place", "last", "tile_valid", "tile", "cycles"]
+        names = ["busy", "open", "rest", "hidden", "hidden_set", "slot", "read", "index", "key_release"]
+        names += ["key_sample", "key_end", "place", "last", "tile_valid", "tile", "cycles"]
         self._signals = {name: signal(scope, name) for name in names}
         table = layer_table(script)
         for row in trace.opens:
             layer = int(row["layer"])
-            opened: dict[str, int] = {"hidden": int(layer > 0)}
+            opened: dict[str, int] = {"hidden": int(layer > 0), "rest": int(row["rest"])}
             opened |= {"hidden_set": (layer - 1) % 2} if layer else {"slot": int(row["slot"])}
             opened["key_sample"] = int(row["sample"]) % 4
             opened["key_end"] = int(table[layer][LayerField.KEY_END])
             scoreboard.expect("opened lists", int(row["cycle"]), opened)
         for tile in tiles(trace, script):
-            for index, cycle in enumerate(tile.issues):
-                last = cycle == tile.issues[-1]
+            for cycle, index in tile.issues:
+                last = cycle == tile.end
                 scoreboard.expect("issue", cycle, {"index": index, "last": int(last), "place": tile.place})
-            scoreboard.expect("tile", tile.issues[-1], tile.tile)
+            scoreboard.expect("tile", tile.end, tile.tile)
         for row in trace.picks[trace.picks["release"] == 1]:
             scoreboard.expect("release of keys", int(row["cycle"]), 1)
         for cycle in range(trace.cycles):
@@ -57,7 +57,7 @@ class SequencerMonitor:
             board.check("cycles at the end", cycle, now("cycles"))
         opened = None
         if now("open"):
-            opened = {"hidden": now("hidden")}
+            opened = {"hidden": now("hidden"), "rest": now("rest")}
             opened |= {"hidden_set": now("hidden_set")} if opened["hidden"] else {"slot": now("slot")}
             opened |= {"key_sample": now("key_sample") % 4, "key_end": now("key_end")}
         board.check("opened lists", cycle, opened)

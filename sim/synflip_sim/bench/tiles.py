@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from synflip.spec.cycles import pipeline_depth
 from synflip.spec.memory_map import LAYER_WORDS, LayerField, Region
 from synflip.trace import Trace
 
@@ -21,15 +20,25 @@ def layer_table(script: Script) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Tile:
-    """issues: cycles in which event 0, 1, ... is issued. capture: of its sums. place, tile: what the
-    sequencer says of it to the array and to the drain, by field. row, events: the trace's."""
+    """issues: (cycle, index of the open lists) of each event. end: cycle of the last. capture: of its sums.
+    place, tile: what the sequencer says of it to the array and to the drain, by field. row, events: the
+    trace's."""
 
-    issues: list[int]
+    issues: list[tuple[int, int]]
+    end: int
     capture: int
     place: dict[str, int]
     tile: dict[str, Any]
     row: Any
     events: NDArray[Any]
+
+
+def _by_tile(rows: NDArray[Any]) -> dict[tuple[int, ...], list[int]]:
+    """Places of the rows that are equal, by what they are."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, where in enumerate(rows.tolist()):
+        groups.setdefault(where, []).append(index)
+    return groups
 
 
 def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
@@ -38,17 +47,16 @@ def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
     table = layer_table(script)
     steps = geometry.lanes // geometry.banks
     names = ["slot", "sample", "layer", "tile"]
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, where in enumerate(trace.events[names].tolist()):
-        groups.setdefault(where, []).append(index)
+    groups, issued = (_by_tile(table[names]) for table in (trace.events, trace.issues))
     for row in trace.tiles:
         slot, sample, layer, number = (int(row[name]) for name in names)
         field = table[layer]
         final, last = layer == len(table) - 1, number == field[LayerField.TILES]
         events = trace.events[groups.get((slot, sample, layer, number), [])]
-        end = int(row["cycle"]) - pipeline_depth(geometry.banks)
+        issues = trace.issues[issued[slot, sample, layer, number]]
         yield Tile(
-            issues=sorted(set(events["cycle"].tolist())) or [end],
+            issues=list(zip(issues["cycle"].tolist(), issues["index"].tolist(), strict=True)),
+            end=int(issues["cycle"][-1]),
             capture=int(row["cycle"]),
             place={
                 "half": sample % 2,

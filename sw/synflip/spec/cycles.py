@@ -1,8 +1,7 @@
 """The cycle model: when the accelerator issues, drains and votes, counted from the first cycle of a run.
 
 The gateware is a state machine and a pipeline; this is arithmetic on the times of a few events. They share
-the
-constants below and nothing else. docs/architecture.md draws the pipeline that the constants come from.
+the constants below and nothing else. docs/architecture.md draws the pipeline that the constants come from.
 """
 
 from collections.abc import Sequence
@@ -38,22 +37,38 @@ def pipeline_depth(banks: int) -> int:
     return ISSUE_TO_LEAF + banks.bit_length() - 1
 
 
-def bank_load(nonzero: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
-    """[N] events of the fullest bank for activations that are non-zero where ``nonzero`` [N, rows] says
-    so."""
-    return np.stack([nonzero[:, bank::banks].sum(1) for bank in range(banks)]).max(0)
+#: What a layer's time depends on: events of the fullest bank, of all rows (WHOLE), of those that all tiles
+#: but the last of the layer before give (HEAD), and of that tile's (REST).
+WHOLE, HEAD, REST = LOADS = range(3)
+
+
+def rest_row(rows: int, lanes: int) -> int:
+    """The first row that the last tile of the layer before gives."""
+    return (ceil_div(rows, lanes) - 1) * lanes
+
+
+def bank_load(nonzero: NDArray[np.bool_], banks: int, lanes: int) -> NDArray[np.int64]:
+    """[N, 3] loads, by LOADS, of activations that are non-zero where ``nonzero`` [N, rows] says so."""
+    rest = np.arange(nonzero.shape[1]) >= rest_row(nonzero.shape[1], lanes)
+    parts = [nonzero, nonzero & ~rest, nonzero & rest]
+    return np.stack(
+        [np.stack([part[:, bank::banks].sum(1) for bank in range(banks)]).max(0) for part in parts], axis=1
+    )
 
 
 def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int) -> int:
-    """Sum over layers of tiles times the fullest bank's events, over all passes. ``loads``: [..., layers]."""
+    """Sum over layers of tiles times the fullest bank's events, over all passes. ``loads``: [..., layers,
+    3]."""
     tiles = np.array([ceil_div(count, lanes) for count in outputs])
-    return int((loads.astype(np.int64) * tiles).sum())
+    return int((loads[..., WHOLE].astype(np.int64) * tiles).sum())
 
 
 class LayerTimes(NamedTuple):
-    """Of one layer of a pass, [runs] each: the cycle that opens its lists, the issue of its first tile's last
-    event, and the cycles from there to the next tile's last event, and so on."""
+    """Of one layer of a pass, [runs] each: the cycle that opens the head of its lists, or -1 if that is not
+    read by itself; the cycle that opens the rest or the whole; the issue of its first tile's last event, and
+    the cycles from there to the next tile's last event, and so on."""
 
+    head: NDArray[np.int64]
     opened: NDArray[np.int64]
     first_end: NDArray[np.int64]
     period: NDArray[np.int64]
@@ -95,6 +110,7 @@ class CycleModel:
         self.last_hold = [*self.steps[:-1], self.steps[-1] * banks + VOTE_GAP]
         self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
         last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
+        self.head_turn = self.depth + lanes // banks + DRAIN_LATENCY
         self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
 
         self.sample = 0
@@ -107,8 +123,7 @@ class CycleModel:
         self.passes: list[PassTimes] = []
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
-        """One network sample. loads: [slots, runs, layers] events of the fullest bank; active: [slots,
-        runs]."""
+        """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
         first = np.ones(len(self.free), dtype=bool)
         next_fill = self.fill + self.key_blocks
         self.passes = []
@@ -139,15 +154,22 @@ class CycleModel:
         """Issue time of a pass's last event, when the drain is free after it, and the times of its layers."""
         ready = pick + PICK_TO_READY
         hold = self.hold
-        end = pick
+        end = before = pick  # last events of the layer before's last two tiles
         times = []
         for layer, tiles in enumerate(self.tiles):
-            ready = np.maximum(ready, self.fill + self.key_end[layer])
-            stream = np.maximum(loads[:, layer].astype(np.int64), 1)
-            times.append(
-                LayerTimes(ready, np.maximum(ready + stream, hold), np.maximum(stream, self.full_hold[layer]))
-            )
-            end = times[-1].first_end + (tiles - 1) * times[-1].period
+            keys = self.fill + self.key_end[layer]
+            streams = np.maximum(loads[:, layer].astype(np.int64), 1)
+            stream, opened, head = streams[:, WHOLE], np.maximum(ready, keys), np.full_like(ready, -1)
+            period = np.maximum(stream, self.full_hold[layer])
+            if layer and self.tiles[layer - 1] > 1:
+                early = np.maximum(np.maximum(end + PICK_TO_READY, before + self.head_turn), keys)
+                alone = early <= end + self.depth + DRAIN_LATENCY
+                head = np.where(alone, early, -1)
+                opened = np.where(alone, np.maximum(ready, early + streams[:, HEAD] + 1), opened)
+                stream = np.where(alone, streams[:, REST], stream)
+            times.append(LayerTimes(head, opened, np.maximum(opened + stream, hold), period))
+            end = times[-1].first_end + (tiles - 1) * period
+            before = end - period
             hold = end + self.last_hold[layer]
             ready = end + self.turn[layer]
         return end, hold, times

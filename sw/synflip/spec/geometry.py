@@ -4,10 +4,17 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from synflip.errors import SynflipError
-from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS, MAX_SAMPLE_BITS
+from synflip.spec.sizes import (
+    ACCUMULATOR_BITS,
+    MAX_ACTIVATION_BITS,
+    MAX_BITS,
+    MAX_LAYERS,
+    MAX_OUTPUTS,
+    MAX_SAMPLE_BITS,
+)
 
 BANKS = (1, 2, 4, 8)
-LANE_STEP = 16
+LANE_STEP, MAX_LANES = 16, 128
 MAX_DEVICES = 32
 DEFAULT_SYNAPSES = 1 << 21
 DEFAULT_ROWS = 4096  # padded rows of one network sample, over all layers
@@ -49,8 +56,10 @@ class Geometry:
     sample_bits: int = MAX_SAMPLE_BITS
 
     def __post_init__(self) -> None:
-        if self.lanes % LANE_STEP or not 16 <= self.lanes <= 128:
-            raise SynflipError(f"lanes must be a multiple of {LANE_STEP} in 16..128, not {self.lanes}")
+        if self.lanes % LANE_STEP or not LANE_STEP <= self.lanes <= MAX_LANES:
+            raise SynflipError(
+                f"lanes must be a multiple of {LANE_STEP} in {LANE_STEP}..{MAX_LANES}, not {self.lanes}"
+            )
         if self.banks not in BANKS:
             raise SynflipError(f"banks must be 1, 2, 4 or 8, not {self.banks}")
         if not 1 <= self.bits <= MAX_BITS:
@@ -84,6 +93,13 @@ class Geometry:
         """Events of a bank in one of the two hidden lists: enough for any hidden layer, as each of its
         outputs has a bias."""
         return min(MAX_OUTPUTS // self.banks, self.bias_depth)
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Bits of a sum, at most ACCUMULATOR_BITS: enough for as many rows as a sample has keys, all at the
+        largest activation and of one sign."""
+        largest = self.key_depth * self.banks * ((1 << self.activation_bits) - 1)
+        return min(largest.bit_length() + 1, ACCUMULATOR_BITS)
 
     @property
     def name(self) -> str:

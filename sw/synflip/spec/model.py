@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,30 @@ from synflip.spec.sizes import (
 
 FORMAT_VERSION = 1
 METADATA_KEY = "synflip"
+IMAGES_AT_ONCE = 16384  # bounds the memory that looking at images takes
+
+
+class Images(Protocol):
+    """Images [N, I], integers: an array, or what reads them block by block."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, I."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a pixel."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +126,12 @@ class CompiledModel:
             return float(scale)
         return None
 
+    def check_images(self, pixels: Images) -> None:
+        """Raises SynflipError unless ``pixels`` are images of this model; they are read block by block."""
+        _, largest = self._images_of(pixels)
+        for first in range(0, len(pixels), IMAGES_AT_ONCE):
+            _check_pixels(pixels[first : first + IMAGES_AT_ONCE], largest, first)
+
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,
         rounded.
@@ -109,10 +139,22 @@ class CompiledModel:
         A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
         are taken for features. Raises SynflipError.
         """
+        features, largest = self._images_of(pixels)
+        _check_pixels(pixels, largest)
+        if features is not None:
+            return features.rows(pixels, self.layers[0].rows, self.activation_max)
+        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (
+            2 * self.input_max
+        )
+        return scaled.astype(np.uint8)[pixels]
+
+    def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
+        """What makes features of them, if they are images in front of features, and their largest pixel."""
         rows, features = self.layers[0].rows, self.features
+        if not np.issubdtype(pixels.dtype, np.integer):
+            raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
         if features is not None and pixels.ndim == 2 and pixels.shape[1] == features.pixels:
-            _check_pixels(pixels, features.input_max)
-            return features.rows(pixels, rows, self.activation_max)
+            return features, features.input_max
         if pixels.ndim != 2 or pixels.shape[1] != rows:
             wanted = (
                 f"[N, {rows}]" if features is None else f"[N, {features.pixels}], or features [N, {rows}]"
@@ -120,11 +162,7 @@ class CompiledModel:
             raise SynflipError(
                 f"images have shape {list(pixels.shape)}; this model ({self.shape}) wants {wanted}"
             )
-        _check_pixels(pixels, self.input_max)
-        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (
-            2 * self.input_max
-        )
-        return scaled.astype(np.uint8)[pixels]
+        return None, self.input_max
 
     def metadata(self) -> dict[str, str]:
         """Metadata of the model file."""
@@ -152,13 +190,13 @@ class CompiledModel:
         return out
 
 
-def _check_pixels(pixels: NDArray[np.integer], largest: int) -> None:
-    if not np.issubdtype(pixels.dtype, np.integer):
-        raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
+def _check_pixels(pixels: NDArray[np.integer], largest: int, first: int = 0) -> None:
+    """first: number of the first image."""
     if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > largest):
         where = np.argwhere((pixels < 0) | (pixels > largest))[0]
         raise SynflipError(
-            f"pixel {where[1]} of image {where[0]} is {pixels[tuple(where)]}; this model takes 0..{largest}"
+            f"pixel {where[1]} of image {first + where[0]} is {pixels[tuple(where)]}; "
+            f"this model takes 0..{largest}"
         )
 
 

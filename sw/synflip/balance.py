@@ -1,0 +1,78 @@
+"""Rows dealt to banks by measured activity: an order of hidden outputs that suits the fullest bank.
+
+Row i lives in bank i mod Q, and a layer takes the time of its fullest bank. The outputs of a hidden layer may
+be in any order, as long as the next layer's rows are in the same one: no sum changes but by which keys its
+coins come from. The first layer's rows are pixels, whose order is the contract's.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip.golden import Golden
+from synflip.spec.geometry import BANKS
+from synflip.spec.model import CompiledModel, Layer
+
+IMAGES, IMAGES_A_SAMPLE = 2000, 250
+STEPS = 40_000
+
+
+def balance(
+    model: CompiledModel, pixels: NDArray[np.integer], banks: int = BANKS[-1], seed: int = 0
+) -> CompiledModel:
+    """The same network with the outputs of its hidden layers in an order that suits ``banks``.
+
+    pixels: images [N, I] to measure activity on, not those of a test. The same seed gives the same order.
+    Raises SynflipError for images that are not the model's.
+    """
+    generator = np.random.default_rng(seed)
+    layers = list(model.layers)
+    for index, active in enumerate(_activity(model, pixels, seed)):
+        order = deal(active, banks, generator)
+        before, after = layers[index], layers[index + 1]
+        layers[index] = Layer(before.q[order], before.sign[order], before.bias[order])
+        layers[index + 1] = Layer(after.q[:, order], after.sign[:, order], after.bias)
+    return replace(model, layers=tuple(layers), source={**model.source, "balanced": f"for {banks} banks"})
+
+
+def _activity(model: CompiledModel, pixels: NDArray[np.integer], seed: int) -> list[NDArray[np.bool_]]:
+    """Of each hidden layer [M, J], whether an output was not zero, for images and network samples."""
+    golden = Golden()
+    golden.load(model)
+    step = max(len(pixels) // IMAGES, 1)
+    x = torch.from_numpy(model.activations(pixels[::step][:IMAGES]))
+    found = []
+    for sample, part in enumerate(x.split(IMAGES_A_SAMPLE)):
+        inputs = [values for values, _ in golden.layers(part, golden.coins(seed, sample))]
+        found.append([(values != 0).numpy() for values in inputs[1:]])
+    return [np.concatenate(layer) for layer in zip(*found, strict=True)]
+
+
+def deal(active: NDArray[np.bool_], banks: int, generator: np.random.Generator) -> NDArray[np.intp]:
+    """An order [J] of outputs, new to old, in which the fullest bank has fewer events, over all ``active``
+    [M, J].
+
+    Two outputs of different banks change places as long as the sum does not grow; it begins with the order as
+    it is, so it never ends worse.
+    """
+    order = np.arange(active.shape[1])
+    events = np.ascontiguousarray(active.T).astype(np.int16)
+    loads = np.stack([events[bank::banks].sum(0, dtype=np.int16) for bank in range(banks)])
+    least = int(loads.max(0).sum())
+    for i, j in generator.integers(0, len(order), (STEPS, 2)).tolist():
+        a, b = i % banks, j % banks
+        if a == b:
+            continue
+        moved = events[order[j]] - events[order[i]]
+        loads[a] += moved
+        loads[b] -= moved
+        total = int(loads.max(0).sum())
+        if total <= least:
+            least = total
+            order[i], order[j] = order[j], order[i]
+        else:
+            loads[a] -= moved
+            loads[b] += moved
+    return order

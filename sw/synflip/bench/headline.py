@@ -1,0 +1,111 @@
+"""Network samples a second on each board, as the cycle model predicts them, and what others published."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synflip.bench.models import SEED, Models
+from synflip.build_report import predict
+from synflip.files import find_section
+from synflip.golden import Golden
+from synflip.spec.geometry import Geometry
+
+#: Names of the bench and of the predictions.
+NETWORKS = {"mnist-200": "mnist 784-200-200-10", "mnist-512": "mnist 784-512-512-10"}
+ERROR = 0.003  # share of images that may leave with another class than the full vote's
+SAMPLES, QUICK_SAMPLES, QUICK_IMAGES = 64, 8, 200
+FEWER_BITS = 2  # of probability words, where a network does not fit with the board's own
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of another accelerator. like: how far it can be compared."""
+
+    name: str
+    device: str
+    network: str
+    images: str
+    like: str
+    source: str
+
+
+PUBLISHED = (
+    Published(
+        "VIBNN", "Cyclone V", "784-200-200-10", "321,543",
+        "yes: the same network, Gaussian samples of its weights",
+        "Cai et al., ASPLOS 2018, doi 10.1145/3173162.3173212",
+    ),
+    Published(
+        "BYNQNet", "PYNQ-Z1", "its own, MNIST", "131,000",
+        "no: uncertainty without sampling, moments in one pass",
+        "Awano and Hashimoto, DATE 2020",
+    ),
+    Published(
+        "FINN SFC-max", "ZC706", "784-256-256-256-10, binary", "12,300,000",
+        "no: no sampling, no uncertainty; an engine built for one network",
+        "Umuroglu et al., FPGA 2017, arXiv 1612.07119",
+    ),
+    Published(
+        "B2N2", "ZCU104", "its own", "not given here; 81,661 LUTs, 465 DSPs",
+        "by area only: Bernoulli numbers added up to Gaussian weights",
+        "Awano and Hashimoto, Integration, 2023, doi 10.1016/j.vlsi.2022.11.005",
+    ),
+)  # fmt: skip
+
+
+def measure(models: Models) -> dict[str, Any]:
+    """Samples a second by board and network, and the mean samples of an image that stops early."""
+    from synflip_hdl.boards import BOARDS
+
+    rows = []
+    for board in BOARDS.values():
+        for name in NETWORKS.values():
+            geometry = board.geometry
+            entry = _predicted(geometry, board.clock, name) | {"own": True}
+            if not entry["fits"] and geometry.bits > FEWER_BITS:
+                fewer = _predicted(board.sized(None, FEWER_BITS, 0), board.clock, name)
+                entry = fewer | {"own": False} if fewer["fits"] else entry
+            rows.append(
+                {"board": board.name, "device": board.device, "geometry": geometry.name}
+                | {"clock": board.clock}
+                | entry
+            )
+    return {"rows": rows, "early": {name: early(models, name) for name in NETWORKS}}
+
+
+def _predicted(geometry: Geometry, clock: float, network: str) -> dict[str, Any]:
+    return next(item for item in predict(geometry, clock) if item["network"] == network)
+
+
+def early(models: Models, name: str) -> dict[str, float]:
+    """Early stopping with margins for ERROR: mean samples an image, and how many classes are the full
+    vote's."""
+    from synflip import margins as rule
+
+    models.say(f"early stopping: {name}")
+    model, pixels = models.model(name), models.data(name).test_images
+    samples = QUICK_SAMPLES if models.quick else SAMPLES
+    if models.quick:
+        pixels = pixels[:QUICK_IMAGES]
+    golden = Golden()
+    golden.load(model)
+    winners = rule.winners(golden, pixels, samples, SEED)
+    classes = len(model.classes)
+    table = rule.margins(rule.fit_shape(rule.count(winners[:, ::2], classes)), samples, ERROR)
+    trial = rule.try_margins(winners[:, 1::2], table, classes, None)
+    return {"samples": trial.samples, "agrees": trial.agrees, "most": samples, "error": ERROR}
+
+
+def reached(page: Path) -> dict[str, tuple[float, float | None]]:
+    """By board: the clock asked for and the one reached, in MHz, as the table of builds in ``page`` says."""
+    if not page.exists():
+        return {}
+    before, after = find_section(page, "builds")
+    text = page.read_text(encoding="utf-8")[len(before) : -len(after)]
+    found: dict[str, tuple[float, float | None]] = {}
+    for line in text.splitlines():
+        clocks = re.search(r"\| ([\d.]+)(?:, ([\d.]+))? MHz", line)
+        if clocks:
+            found[line.split("|")[1].strip()] = (float(clocks[1]), float(clocks[2]) if clocks[2] else None)
+    return found

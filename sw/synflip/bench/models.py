@@ -1,0 +1,73 @@
+"""The networks of the bench: trained once, and kept in the folder of its findings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip import modelfile
+from synflip.data import Dataset, load
+from synflip.errors import SynflipError
+from synflip.files import make_folder, replacing
+from synflip.spec.model import CompiledModel
+
+BITS, ACTIVATION_BITS, SEED = 4, 8, 0
+#: Name -> data set, hidden layers.
+NETWORKS = {
+    "mnist-512": ("mnist", (512, 512)),
+    "mnist-200": ("mnist", (200, 200)),
+    "fashion-512": ("fashion-mnist", (512, 512)),
+    "digits": ("digits", (64, 128)),
+}
+EPOCHS = {"digits": 10}
+QUICK_EPOCHS, FULL_EPOCHS = 1, 5
+
+
+@dataclass
+class Models:
+    """Networks by name. folder: where they are kept. given: files to take instead of training."""
+
+    folder: Path
+    quick: bool
+    given: dict[str, Path] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda text: None
+    _data: dict[str, Dataset] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.given:
+            if name not in NETWORKS:
+                raise SynflipError(f"no network {name!r} in the bench; there are {', '.join(NETWORKS)}")
+
+    def data(self, name: str) -> Dataset:
+        """The data set of a network. Raises SynflipError if it is not there."""
+        source = NETWORKS[name][0]
+        if source not in self._data:
+            self._data[source] = load(source)
+        return self._data[source]
+
+    def images(self, name: str, count: int) -> NDArray[np.uint8]:
+        """``count`` of its test images, from all over the set; again from the first if there are too few."""
+        pixels = self.data(name).test_images
+        return pixels[np.arange(count) * max(len(pixels) // count, 1) % len(pixels)]
+
+    def model(self, name: str) -> CompiledModel:
+        """The network, trained if it is not in the folder. Raises SynflipError."""
+        if name in self.given:
+            return modelfile.load(self.given[name])
+        source, hidden = NETWORKS[name]
+        epochs = EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
+        path = self.folder / f"{name}-{epochs}.safetensors"
+        if not path.exists():
+            from synflip.compiler import compile_network
+            from synflip.train import train
+
+            data = self.data(name)
+            self.say(f"training {name}")
+            network = train(data, hidden, BITS, ACTIVATION_BITS, epochs, SEED)
+            found = {"data": data.title, "seed": SEED, "epochs": epochs}
+            make_folder(self.folder)
+            with replacing(path) as partial:
+                modelfile.save(compile_network(network, data.classes, data.input_max, found), partial)
+        return modelfile.load(path)

@@ -1,0 +1,43 @@
+"""The parts of a bench: what each measures, and the run through them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from synflip.bench import dealing, engine, headline, machine, memory, reference, scale, simulator
+from synflip.bench.models import Models
+from synflip.bench.store import Store
+from synflip.errors import SynflipError
+
+PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
+    "engine": engine.measure,
+    "balance": dealing.measure,
+    "golden": reference.measure,
+    "simulator": simulator.measure,
+    "scale": scale.measure,
+    "memory": memory.measure,
+    "headline": headline.measure,
+}
+
+
+def chosen(only: str | None) -> list[str]:
+    """``engine,golden`` to names; all if None. Raises SynflipError."""
+    if only is None:
+        return list(PARTS)
+    names = [name.strip() for name in only.split(",")]
+    for name in names:
+        if name not in PARTS:
+            raise SynflipError(f"no part {name!r} in the bench; there are {', '.join(PARTS)}")
+    return names
+
+
+def measure(
+    store: Store, names: Sequence[str], models: Models, advance: Callable[..., None] = lambda *_: None
+) -> list[str]:
+    """Measure those of the parts that are not in the store yet, keep each once it is done; their names."""
+    fresh = [name for name in names if name not in store.parts]
+    for done, name in enumerate(fresh):
+        advance(done, len(fresh), name)
+        before = machine.load()
+        found = PARTS[name](models)
+        store.keep(name, found | {"load": [before, machine.load()]})
+    return fresh

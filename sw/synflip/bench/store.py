@@ -1,0 +1,54 @@
+"""What a bench has found so far: one JSON file, written after each part, so that it can be taken up again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from synflip.errors import SynflipError
+from synflip.files import check_output, replacing
+
+MAX_BYTES = 1 << 22
+VERSION = 1
+
+
+class Store:
+    """The findings in ``path``: machine, whether quick, and the parts that are done, by name.
+
+    Raises SynflipError if the file is not one of a bench, or is of another machine or kind: figures of two
+    machines are not put side by side.
+    """
+
+    def __init__(self, path: str | Path, machine: dict[str, Any], quick: bool) -> None:
+        self.path = check_output(path)
+        self.head = {"version": VERSION, "machine": machine, "quick": quick}
+        self.parts: dict[str, Any] = {}
+        if self.path.exists():
+            found = read(self.path)
+            for key, value in self.head.items():
+                if found.get(key) != value:
+                    raise SynflipError(
+                        f"{path} is of another bench (its {key} differs): give another file with --out"
+                    )
+            self.parts = found["parts"]
+
+    def keep(self, name: str, findings: dict[str, Any]) -> None:
+        """Add a part, and write the file. Raises SynflipError."""
+        self.parts[name] = findings
+        with replacing(self.path) as partial:
+            partial.write_text(json.dumps({**self.head, "parts": self.parts}, indent=1) + "\n")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The findings in a file. Raises SynflipError."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SynflipError(f"{path} is too large to be of a bench")
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}; synflip bench writes it") from None
+    except (ValueError, RecursionError):
+        raise SynflipError(f"{path} is not of synflip bench") from None
+    if not isinstance(found, dict) or not isinstance(found.get("parts"), dict):
+        raise SynflipError(f"{path} is not of synflip bench")
+    return found

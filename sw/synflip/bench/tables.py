@@ -1,0 +1,184 @@
+"""Tables of what a bench has found: for the terminal and for pages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synflip.bench.engine import CAUSES, IMBALANCE
+from synflip.bench.headline import NETWORKS, PUBLISHED, reached
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the heads of its columns, and rows of text."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def text(self) -> str:
+        """For a terminal, however narrow: nothing is cut."""
+        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (self.heads, *self.rows)
+        ]
+        return "\n".join((self.title, *lines, ""))
+
+    def markdown(self) -> str:
+        """For a page, the title above it."""
+        lines = [f"| {' | '.join(row)} |" for row in (self.heads, *self.rows)]
+        return "\n".join((f"{self.title}:", "", lines[0], "|---" * len(self.heads) + "|", *lines[1:]))
+
+
+def engine(part: dict[str, Any]) -> list[Table]:
+    """Cycles of a pass over the ideal, and the lost ones by cause."""
+    over, lost = [], []
+    for item in part["rows"]:
+        each = {name: item[name] / item["passes"] for name in ("cycles", "ideal")}
+        case = (f"{item['network']} {item['shape']}", item["geometry"], str(item["batch"]))
+        ratio = f"{item['cycles'] / item['ideal']:.3f}"
+        over.append((*case, f"{each['cycles']:.1f}", f"{each['ideal']:.1f}", ratio))
+        lost.append((*case, *(f"{item['causes'][cause] / item['passes']:.1f}" for cause in CAUSES[1:])))
+    heads = ("network", "lanes x banks", "batch")
+    what = f"mean over {part['images']} test images and {part['samples']} network samples"
+    return [
+        Table(f"Cycles of a pass, {what}", (*heads, "cycles", "ideal", "over ideal"), over),
+        Table(f"Where they go, {what}; {IMBALANCE} is part of the ideal", (*heads, *CAUSES[1:]), lost),
+    ]
+
+
+def balance(part: dict[str, Any]) -> list[Table]:
+    """Cycles of a pass before and after."""
+    rows = [
+        (
+            f"{item['network']} {item['shape']}",
+            item["geometry"],
+            f"{item['before'] / item['passes']:.1f}",
+            f"{item['after'] / item['passes']:.1f}",
+            f"{1 - item['after'] / item['before']:.1%}",
+        )
+        for item in part["rows"]
+    ]
+    what = f"mean over {part['images']} test images and {part['samples']} network samples, in batches"
+    heads = ("network", "lanes x banks", "as trained", "balanced", "saved")
+    return [Table(f"Cycles of a pass, {what}", heads, rows)]
+
+
+def golden(part: dict[str, Any]) -> list[Table]:
+    """Seconds a network sample, and ratios."""
+    rows = [
+        (
+            f"{item['images']:,}",
+            str(item["threads"]),
+            f"{1000 * item['golden']:.2f}",
+            f"{1000 * item['plain']:.2f}",
+            f"{1000 * item['products']:.2f}",
+            f"{item['plain'] / item['golden']:.1f}",
+        )
+        for item in part["rows"]
+    ]
+    heads = (
+        "images",
+        "threads",
+        "golden model, ms",
+        "plain loop, ms",
+        "its products alone, ms",
+        "times as fast",
+    )
+    return [Table(f"A network sample of {part['shape']}", heads, rows)]
+
+
+def simulator(part: dict[str, Any]) -> list[Table]:
+    """Compile times and cycles a second."""
+    rows = [
+        (
+            item["geometry"],
+            f"{item['cold']:.0f} s",
+            f"{item['cached']:.2f} s",
+            f"{item['engine']:,}",
+            f"{item['clock']:,}",
+        )
+        for item in part["rows"]
+    ]
+    heads = ("lanes x banks", "first opened", "cached", "engine cycles a second", "clock cycles a second")
+    return [Table(f"{part['shape']} in Verilator", heads, rows)]
+
+
+def scale(part: dict[str, Any]) -> list[Table]:
+    """Straight lines."""
+    rows = [
+        (
+            name,
+            f"{line['y']} = {line['slope']:.4g} x {line['x']} + {line['intercept']:.4g}",
+            f"{line['points'][0][0]:.4g} .. {line['points'][-1][0]:.4g}",
+            f"{line['residual']:.2%}",
+        )
+        for name, line in part["lines"].items()
+    ]
+    return [Table("Cost", ("against", "line", "range", "farthest point, of the largest"), rows)]
+
+
+def memory(part: dict[str, Any]) -> list[Table]:
+    """Bytes against images."""
+    rows = [
+        (f"{item['images']:,}", f"{item['bytes'] / 1e6:,.0f} MB", f"{item['seconds']:.1f} s")
+        for item in part["rows"]
+    ]
+    heads = ("images", "memory at most", "time, start of Python included")
+    return [Table(f"`synflip run` of one sample of {part['shape']}", heads, rows)]
+
+
+def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
+    """Boards beside published accelerators. boards: the page that says which clocks were reached."""
+    clocks = reached(boards) if boards is not None else {}
+    short = {title: name for name, title in NETWORKS.items()}
+    rows = []
+    for item in part["rows"]:
+        asked, got = clocks.get(item["board"], (None, None))
+        clock = f"{item['clock'] / 1e6:g} MHz"
+        if item["own"] and got is not None and asked == item["clock"] / 1e6 <= got:
+            clock += ", reached"
+        network = item["network"].split()[-1]
+        head = (item["board"], item["device"], f"{item['geometry']}, k = {item['bits']}", clock, network)
+        if item["fits"]:
+            per_image = part["early"][short[item["network"]]]["samples"]
+            rate = item["samples_per_second_batch"]
+            rows.append((*head, f"{rate:,}", f"{rate / per_image:,.0f}"))
+        else:
+            rows.append((*head, "does not fit", "-"))
+    heads = ("board", "device", "accelerator", "clock", "network", "samples/s", "images/s, stopping early")
+    stops = "; ".join(
+        f"{name}: {item['samples']:.2f} samples an image, class of {item['most']} samples for "
+        f"{item['agrees']:.2%}"
+        for name, item in part["early"].items()
+    )
+    error = next(iter(part["early"].values()))["error"]
+    others = [(p.name, p.device, p.network, p.images, p.like, p.source) for p in PUBLISHED]
+    return [
+        Table(f"Predicted; stopping early with margins for an error of {error:g} ({stops})", heads, rows),
+        Table(
+            "Published",
+            (
+                "accelerator",
+                "device",
+                "network",
+                "images/s",
+                "like for like with one sample an image",
+                "source",
+            ),
+            others,
+        ),
+    ]
+
+
+TABLES: Mapping[str, Callable[..., list[Table]]] = {
+    "engine": engine,
+    "balance": balance,
+    "golden": golden,
+    "simulator": simulator,
+    "scale": scale,
+    "memory": memory,
+    "headline": headline,
+}

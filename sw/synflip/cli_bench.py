@@ -1,0 +1,122 @@
+"""The command bench."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+
+
+@app.command()
+def bench(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="F.json", help="Findings; pictures and networks beside it.")
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller cases: a minute or two.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="PART,..",
+            help="Of engine, balance, golden, simulator, scale, memory, headline.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME=M.safetensors",
+            help="A network instead of one trained for this: mnist-512, mnist-200, fashion-512, digits.",
+            show_default=False,
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="X.md", help="Put the tables into this page.", show_default=False),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", metavar="DIR", help="Pictures here, not beside F.json.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Measure how fast it all is, each thing beside what it should be compared with, in the same run.
+
+    engine: cycles over the ideal, and where each lost one goes. balance: what train --balance saves. golden:
+    the golden model beside a plain torch loop. simulator: Verilator. scale: straight lines. memory: of many
+    images. headline: boards beside published accelerators. Parts that F.json has are not measured again.
+
+    Example: synflip bench --quick --out out/bench.json
+
+    Example: synflip bench --out out/bench.json --page docs/performance.md --pictures docs/images
+    """
+    from synflip.console import table
+    from synflip.files import check_output, find_section, make_folder, replace_section, replacing
+    from synflip.progress import bar, waiting
+
+    with waiting("Loading torch"):
+        from synflip.bench import machine, parts
+        from synflip.bench.models import Models
+        from synflip.bench.plots import PLOTS
+        from synflip.bench.store import Store
+        from synflip.bench.tables import TABLES
+    names = parts.chosen(only)
+    check_output(out)
+    if page is not None:
+        for name in names:
+            find_section(page, name)
+    if pictures is not None:
+        make_folder(pictures)
+    store = Store(out, machine.describe(), quick)
+    with bar("Benching") as advance:
+        place = (0, 1)
+
+        def step(done: int, total: int, word: str) -> None:
+            nonlocal place
+            place = (done, total)
+            advance(done, total, word)
+
+        given = _given(model or [])
+        models = Models(out.with_suffix(""), quick, given, say=lambda word: advance(*place, word))
+        parts.measure(store, names, models, step)
+    said = machine.describe()
+    table("Machine", *((key, str(value)) for key, value in said.items()))
+    for name in names:
+        found = store.parts[name]
+        boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
+        tables = TABLES[name](found, *boards)
+        for item in tables:
+            typer.echo(item.text())
+        if page is not None:
+            text = "\n\n".join(item.markdown() for item in tables)
+            replace_section(page, name, f"{text}\n\n{_where(store.head['machine'], found['load'])}")
+        if name in PLOTS:
+            folder = out.parent if pictures is None else pictures
+            stem = out.stem if pictures is None else "performance"
+            with replacing(folder / f"{stem}-{name}.png") as partial:
+                PLOTS[name](found, partial)
+    table("Findings", ("wrote", str(out)))
+
+
+def _where(machine: object, load: list[float | None]) -> str:
+    assert isinstance(machine, dict)
+    return (
+        f"*{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}; processes that wanted "
+        f"a core at the beginning and at the end: {load[0]}, {load[1]}.*"
+    )
+
+
+def _given(options: list[str]) -> dict[str, Path]:
+    given = {}
+    for text in options:
+        name, equals, path = text.partition("=")
+        if not equals:
+            raise SynflipError(f"--model {text!r} is not NAME=M.safetensors")
+        given[name] = Path(path)
+    return given

@@ -1,0 +1,50 @@
+"""Images that stay in their file: read block by block, so that memory does not grow with their number."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+from synflip.files import image_header, read_images
+from synflip.spec.model import Images
+
+
+class ImageFile:
+    """Images uint8 [N, I] of a ``.npy`` file in C order; a slice of images is read when it is asked for.
+
+    shape: N, I. start: where the first pixel is, in bytes.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, path: Path, shape: tuple[int, int], start: int) -> None:
+        self.path, self.shape, self.start = path, shape, start
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> NDArray[np.uint8]:
+        """Images first:past, uint8 [n, I]. Raises SynflipError if the file is not what it was."""
+        first, past, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"images of a file are read one after the other, not in steps of {step}")
+        width, count = self.shape[1], max(past - first, 0)
+        pixels = np.empty((count, width), dtype=np.uint8)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start + first * width)
+                there = file.readinto(pixels.data)
+        except OSError as error:
+            raise SynflipError(f"cannot read {self.path}: {error.strerror}") from None
+        if there != pixels.size:
+            raise SynflipError(f"{self.path} was cut while it was read: images {first}..{past - 1} are gone")
+        return pixels
+
+
+def open_images(path: str | Path, least: int = 1) -> Images:
+    """Images uint8 [N, I] of a ``.npy`` file, N at least ``least``, I at least 1; left in the file unless in
+    Fortran order. The file is not trusted: see ``read_images``. Raises SynflipError."""
+    shape, fortran, start = image_header(path, least)
+    return read_images(path, least) if fortran else ImageFile(Path(path), shape, start)

@@ -1,0 +1,222 @@
+"""The bench: what it finds has the right shape, lost cycles add up, and what is done is not done again."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synflip import cli, modelfile
+from synflip.bench import dealing, engine, headline, memory, parts, scale, simulator, tables
+from synflip.bench.models import Models
+from synflip.bench.plain import PlainLoop
+from synflip.bench.plots import PLOTS
+from synflip.bench.store import Store
+from synflip.bench.timing import race
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel, Layer
+from test_cli import random_model
+
+MACHINE = {"processor": "a", "cores": 1, "torch": "0"}
+
+
+def sparse_images(count: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return (rng.integers(0, 256, (count, width)) * (rng.random((count, width)) < 0.3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", ["16x1", "16x8", "32x4"])
+@pytest.mark.parametrize("sizes", [(40, 48, 33, 7), (200, 5), (24, 100, 20)])
+def test_cycles_add_up(size: str, sizes: tuple[int, ...]) -> None:
+    """All causes to all cycles, and those of the ideal to the ideal; cycles are those of inferences."""
+    model, pixels, geometry = random_model(sizes), sparse_images(12, sizes[0]), Geometry.parse(size)
+    found = engine.account(model, geometry, pixels, 5, (1, 4, 12))
+    golden = Golden(geometry)
+    golden.load(model)
+    for batch, item in found.items():
+        causes = item["causes"]
+        assert tuple(causes) == engine.CAUSES
+        assert sum(causes.values()) == item["cycles"]
+        assert causes[engine.STREAMING] + causes[engine.IMBALANCE] == item["ideal"]
+        assert item["passes"] == 60
+        runs = [golden.infer(pixels[at : at + batch], 5, 0).cycles for at in range(0, 12, batch)]
+        assert item["cycles"] == sum(runs)
+        assert min(causes[name] for name in causes if name != engine.KEYS) >= 0
+        assert (causes[engine.IMBALANCE] > 0) == (geometry.banks > 1)
+
+
+def test_few_events_wait_for_keys() -> None:
+    """A network of no work waits for every key; one image after the other, nothing else is shared."""
+    model = random_model((256, 4))
+    found = engine.account(model, Geometry.parse("16x1"), np.zeros((2, 256), np.uint8), 6, (1,))[1]
+    assert found["ideal"] == 0
+    assert found["causes"][engine.KEYS] > found["cycles"] / 2
+    busy = engine.account(model, Geometry.parse("16x1"), np.full((2, 256), 255, np.uint8), 6, (1,))[1]
+    assert busy["causes"][engine.KEYS] < found["causes"][engine.KEYS]
+
+
+def test_the_plain_loop_is_the_same_network() -> None:
+    """With coins that are never or always heads, its votes are the golden model's."""
+    rng = np.random.default_rng(5)
+    layers = tuple(
+        Layer(
+            (15 * rng.integers(0, 2, (outputs, rows))).astype(np.uint16),
+            rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
+            rng.integers(-99, 99, outputs).astype(np.int32),
+        )
+        for rows, outputs in pairwise((30, 40, 20, 6))
+    )
+    model = CompiledModel(layers, 4, 8, (3, 2), tuple("abcdef"), 255)
+    pixels = sparse_images(3000, 30)
+    golden = Golden()
+    golden.load(model)
+    votes = golden.infer(pixels, 3, 1).votes
+    assert len(set(votes.argmax(1))) > 1
+    assert np.array_equal(PlainLoop(model, 1).votes(pixels, 3), votes)
+
+
+def test_lines() -> None:
+    line = scale.fit([1, 2, 3], [5, 7, 9])
+    assert line["slope"] == pytest.approx(2) and line["intercept"] == pytest.approx(3)
+    assert line["residual"] == pytest.approx(0, abs=1e-12)
+    assert scale.fit([0, 1, 2], [0, 3, 0])["residual"] == pytest.approx(2 / 3)
+
+
+def test_a_race_takes_turns() -> None:
+    order: list[str] = []
+    seconds = race({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
+    assert order == ["a", "b"] * 3
+    assert seconds.keys() == {"a", "b"} and max(seconds.values()) < 1
+
+
+def test_findings_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def part(name: str) -> Any:
+        def run(models: Models) -> dict[str, Any]:
+            if name == "broken" and "broken" not in done:
+                done.append(name)
+                raise KeyboardInterrupt
+            done.append(name)
+            return {"of": name}
+
+        return run
+
+    monkeypatch.setattr(parts, "PARTS", {name: part(name) for name in ("one", "broken", "two")})
+    path, models = tmp_path / "f.json", Models(tmp_path, quick=True)
+    with pytest.raises(KeyboardInterrupt):
+        parts.measure(Store(path, MACHINE, True), ["one", "broken", "two"], models)
+    store = Store(path, MACHINE, True)
+    assert list(store.parts) == ["one"]
+    assert parts.measure(store, ["one", "broken", "two"], models) == ["broken", "two"]
+    assert done == ["one", "broken", "broken", "two"]
+    found = json.loads(path.read_text())
+    assert found["machine"] == MACHINE and found["quick"] is True
+    assert [item["of"] for item in found["parts"].values()] == ["one", "broken", "two"]
+    for machine, quick in (({"processor": "b"}, True), (MACHINE, False)):
+        with pytest.raises(SynflipError, match="is of another bench"):
+            Store(path, machine, quick)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"parts": 1}', "[" * 100_000, "x" * (5 << 20)])
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "f.json"
+    path.write_text(content)
+    with pytest.raises(SynflipError, match=r"f\.json is (not|too large to be) of (synflip|a) bench"):
+        Store(path, MACHINE, True)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, which is the working one, with a small network in place of each of the bench's."""
+    monkeypatch.chdir(tmp_path)
+    modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
+    monkeypatch.setattr("synflip.bench.models.NETWORKS", {"digits": ("digits", (64, 128))})
+    for module in (engine, dealing):
+        monkeypatch.setattr(module, "NETWORKS", {"digits": None})
+    monkeypatch.setattr(headline, "NETWORKS", {"digits": "digits 64-64-128-10"})
+    monkeypatch.setattr(tables, "NETWORKS", {"digits": "digits 64-64-128-10"})
+    for module in (memory, scale, parts.reference):
+        monkeypatch.setattr(module, "NETWORK", "digits")
+    monkeypatch.setattr(scale, "TURNS", 1)
+    monkeypatch.setattr(parts.reference, "QUICK_IMAGES", (1, 3))
+    monkeypatch.setattr(memory, "QUICK_IMAGES", (10, 30))
+    monkeypatch.setattr(simulator, "QUICK_GEOMETRIES", ())
+    return tmp_path
+
+
+def bench(*more: str) -> int:
+    return cli.main(["bench", "--quick", "--model", "digits=m.safetensors", "--out", "f.json", *more])
+
+
+def test_the_command_fills_file_page_and_pictures(
+    command: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = list(parts.PARTS)
+    sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
+    Path("page.md").write_text(sections)
+    builds = "| board | x |\n| ulx3s-85f | 80, 81.7 MHz |\n| ecpix5-45f | 125, 99.0 MHz |"
+    Path("boards.md").write_text(f"<!-- begin builds -->\n{builds}\n<!-- end builds -->\n")
+    assert bench("--page", "page.md", "--pictures", "p") == 0
+    text = capsys.readouterr().out
+    assert "over ideal" in text and "times as fast" in text and "VIBNN" in text
+    found = json.loads(Path("f.json").read_text())
+    assert list(found["parts"]) == names
+    assert all(len(item["load"]) == 2 for item in found["parts"].values())
+    assert {item["images"] for item in found["parts"]["golden"]["rows"]} == {1, 3}
+    assert all(item["bytes"] > 1 << 20 for item in found["parts"]["memory"]["rows"])
+    for item in found["parts"]["balance"]["rows"]:
+        assert item["passes"] == 64
+        assert 0.8 < item["after"] / item["before"] < 1.1
+    assert len(found["parts"]["scale"]["lines"]) == 7
+    assert sorted(path.name for path in Path("p").iterdir()) == [
+        f"performance-{name}.png" for name in sorted(PLOTS)
+    ]
+    page = Path("page.md").read_text()
+    assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 80 MHz, reached |" in page
+    assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
+    assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
+
+    def again(models: Models) -> dict[str, Any]:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(parts, "PARTS", dict.fromkeys(names, again))
+    assert bench("--only", "engine") == 0
+    assert Path("f-engine.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--only", "engine,nothing"), "no part 'nothing' in the bench; there are engine, balance, golden"),
+        (("--model", "digits"), "--model 'digits' is not NAME=M.safetensors"),
+        (("--model", "a=b"), "no network 'a' in the bench; there are digits"),
+        (("--only", "engine", "--page", "page.md"), "page.md has no section between the lines"),
+    ],
+)
+def test_bad_requests(
+    command: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], words: str
+) -> None:
+    Path("page.md").write_text("nothing")
+    assert bench(*more) == 1
+    _, error = capsys.readouterr()
+    assert error.startswith("error: ") and error.count("\n") == 1 and words in error
+
+
+def test_images_over_and_over(tmp_path: Path) -> None:
+    pixels = sparse_images(4, 6)
+    memory.write_images(tmp_path / "x.npy", pixels, 10)
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pixels[np.arange(10) % 4])
+
+
+def test_the_simulator_is_timed_with_an_empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("SYNFLIP_CACHE", "mine")
+    with simulator._empty_cache():
+        inside = os.environ["SYNFLIP_CACHE"]
+        assert inside != "mine" and not list(Path(inside).iterdir())
+    assert os.environ["SYNFLIP_CACHE"] == "mine"
