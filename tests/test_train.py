@@ -146,13 +146,54 @@ def test_noise_has_the_mean_and_the_variance_of_the_coins() -> None:
     assert (deviation > 100).all()
 
 
-def test_gradients_of_the_noisy_sums() -> None:
+@pytest.mark.parametrize("draws", [1, 3])
+def test_gradients_of_the_noisy_sums(draws: int) -> None:
     x = torch.rand(4, 6, generator=generator(0), dtype=torch.float64) * 5
     w = torch.rand(3, 6, generator=generator(1), dtype=torch.float64) * 1.8 - 0.9
-    noise = torch.randn(4, 3, generator=generator(2), dtype=torch.float64)
+    noise = torch.randn(draws, 4, 3, generator=generator(2), dtype=torch.float64)
     x.requires_grad_()
     w.requires_grad_()
     assert torch.autograd.gradcheck(lambda x, w: _NoisySums.apply(x, w, w.detach(), noise), (x, w))
+
+
+def test_draws_share_the_images_and_nothing_else(digits: Dataset) -> None:
+    network = SynapticNetwork([64, 20, 10], 4, 8, seed=1)
+    x = torch.from_numpy(activations(digits.train_images[:7], digits.input_max, 8)).float()
+    with torch.no_grad():
+        logits = network(x, generator(3), 400).view(400, 7, 10)
+        single = torch.stack([network(x, generator(100 + n)) for n in range(400)])
+    assert (logits[0] != logits[1]).all()
+    spread = single.std(0)
+    assert ((logits.mean(0) - single.mean(0)).abs() < 5 * spread * (2 / 400) ** 0.5).all()
+    assert ((logits.std(0) / spread).log().abs() < 0.3).all()
+
+
+def test_the_loss_is_that_of_the_mean_softmax(digits: Dataset) -> None:
+    """By the first step's loss, with the same noise."""
+    data = few(digits, 30)
+    losses: list[float] = []
+    train(data, (12,), epochs=1, seed=5, mean_of=3, progress=lambda step: losses.append(step.loss))
+    network = SynapticNetwork([64, 12, 10], 4, 8, seed=5)
+    noise = generator(5)
+    order = torch.randperm(30, generator=noise)
+    x = torch.from_numpy(activations(data.train_images, data.input_max, 8))[order].float()
+    with torch.no_grad():
+        shares = (network(x, noise, 3) / network.temperature).softmax(1).view(3, 30, 10).mean(0)
+    picked = shares[torch.arange(30), torch.from_numpy(data.train_labels)[order]]
+    assert losses[0] == pytest.approx(float(-picked.log().mean()), rel=1e-5)
+    with pytest.raises(SynflipError, match="mean_of must be at least 1, not 0"):
+        train(data, (12,), epochs=1, mean_of=0)
+
+
+def test_weights_without_signs(digits: Dataset) -> None:
+    network = train(digits, (64,), epochs=15, seed=0, signed=False)
+    assert all(layer.weight.min() >= 0 and layer.weight.max() <= 1 for layer in network.linear)
+    model = compile_network(network, digits.classes, digits.input_max)
+    assert not any(layer.sign.any() for layer in model.layers)
+    with Golden() as golden:
+        golden.load(model)
+        result = golden.infer(digits.test_images, 8, 1)
+    assert (result.winner == digits.test_labels).mean() > 0.9
 
 
 @pytest.mark.parametrize("r", [0, 1, 4, 15])

@@ -19,6 +19,7 @@ from synflip import (
     cli_evaluate,
     cli_margins,
     cli_merge,
+    cli_paper,
     cli_selftest,
 )
 from synflip.cli_convert import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
@@ -234,6 +235,16 @@ def train(
             help="Shift training images by up to one pixel; those in colour by up to four, and mirror them.",
         ),
     ] = False,
+    mean_of: Annotated[
+        int,
+        typer.Option(
+            "--mean-of",
+            metavar="M",
+            min=1,
+            help="Make the mean softmax of M samples likely, not each: samples differ where they are not "
+            "sure. Takes up to M times as long.",
+        ),
+    ] = 1,
     samples: Votes = 8,
     balance: Balance = False,
 ) -> None:
@@ -271,12 +282,16 @@ def train(
 
         network: SynapticNetwork | FeatureNetwork
         if features == FeaturesName.conv:
-            network = convnets.train(dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show)
+            network = convnets.train(
+                dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show, mean_of
+            )
         else:
             sizes = [512, 512] if sizes is None else sizes
-            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show)
+            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show, mean_of)
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
+    if mean_of > 1:
+        source["mean_of"] = mean_of
     took = ("training", f"{seconds:.1f} s")
     cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
 
@@ -647,6 +662,7 @@ app.add_typer(cli_margins.app)
 app.add_typer(cli_merge.app)
 app.add_typer(cli_bench.app)
 app.add_typer(cli_evaluate.app)
+app.add_typer(cli_paper.app)
 
 
 @app.command()

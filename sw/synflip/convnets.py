@@ -49,6 +49,7 @@ def train(
     seed: int = 0,
     augment: bool = False,
     progress: Progress | None = None,
+    mean_of: int = 1,
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
 
@@ -66,7 +67,7 @@ def train(
         step = log2_step(extractor(images).numpy(), activation_bits)
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
-    fit_coins(network, dataset, dataset.train_images, epochs, RATE, generator, augment, progress)
+    fit_coins(network, dataset, dataset.train_images, epochs, RATE, generator, augment, progress, mean_of)
     return network
 
 
@@ -80,6 +81,18 @@ def float_baseline(
     progress: Progress | None = None,
 ) -> float:
     """Test accuracy, 0..1, of an ordinary network of the same shape, trained the same way."""
+    network = float_network(dataset, hidden, filters, seed)
+    fit_float(network, dataset, epochs, seed, augment, progress)
+    return float_accuracy(network, dataset)
+
+
+def float_network(
+    dataset: Dataset,
+    hidden: Sequence[int] | None = None,
+    filters: Sequence[int] | None = None,
+    seed: int = 0,
+) -> nn.Sequential:
+    """An ordinary network of the same shape, not trained."""
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     modules: list[nn.Module] = []
@@ -88,9 +101,7 @@ def float_baseline(
         for inputs, outputs in pairwise([count, *hidden, len(dataset.classes)]):
             modules += [nn.ReLU(), nn.Linear(inputs, outputs)]
     shape = image_shape(dataset.shape)
-    network = nn.Sequential(nn.Unflatten(1, shape), _normalise(dataset, 1.0), convolutions, *modules[1:])
-    fit_float(network, dataset, epochs, seed, augment, progress)
-    return float_accuracy(network, dataset)
+    return nn.Sequential(nn.Unflatten(1, shape), _normalise(dataset, 1.0), convolutions, *modules[1:])
 
 
 def _convolutions(dataset: Dataset, filters: Sequence[int] | None, seed: int) -> tuple[nn.Sequential, int]:

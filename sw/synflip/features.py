@@ -117,12 +117,12 @@ class FeatureNetwork(nn.Module):
         """That of the head."""
         return self.head.temperature
 
-    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Logits [N, C] of pixels [N, I], as the head's in training and evaluation. Rounding to steps is
-        passed through in the backward pass."""
+    def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """Logits [draws * N, C] of pixels [N, I], as the head's in training and evaluation. Rounding to steps
+        is passed through in the backward pass."""
         features = self.extractor(x.view(-1, *self.shape)).flatten(1) * 2.0**-self.log2_step
         steps = features + ((features + 0.5).floor() - features).detach()
-        return self.head(steps.clamp(0, (1 << self.head.activation_bits) - 1), generator)
+        return self.head(steps.clamp(0, (1 << self.head.activation_bits) - 1), generator, draws)
 
     def clamp(self) -> None:
         """Bring the coins' weights back into [-1, 1]; to be called after each step."""

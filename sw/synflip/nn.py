@@ -22,29 +22,40 @@ from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OU
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
 _LEAST_VARIANCE = 1e-2  # of a sum of integers: nothing, but the square root wants a slope
-_MEAN_SQUARE = (
-    1 / 10
-)  # of an activation as a share of the largest, for the initial scale: about that of ink on paper
+# Of an activation as a share of the largest, for the initial scale: about those of ink on paper.
+_MEAN_SQUARE = 1 / 10
+_MEAN = 1 / 8
 
 
 class SynapticLinear(nn.Module):
     """One layer of coins: activations [N, I] in 0..2**A-1 to sums z [N, J], both float32 that hold integers.
 
-    weight: [J, I] in [-1, 1], probability and sign. bias: [J], in units of ``bias_unit``. In training the
-    sums have Gaussian noise; in evaluation the coins are flipped once for the whole batch, and the sums are
-    exact.
+    weight: [J, I] in [-1, 1], probability and sign; in [0, 1] unless ``signed``. bias: [J], in units of
+    ``bias_unit``. In training the sums have Gaussian noise; in evaluation the coins are flipped once for the
+    whole batch, and the sums are exact.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, bits: int, activation_bits: int, generator: torch.Generator
+        self,
+        inputs: int,
+        outputs: int,
+        bits: int,
+        activation_bits: int,
+        generator: torch.Generator,
+        signed: bool = True,
     ) -> None:
         super().__init__()
         self.bits = bits
+        self.lowest = -1 if signed else 0
         # Standard deviation of z over coins and initial weights: the mean of |w| is one half. Biases are
         # measured in it, so that one learning rate serves weights and biases.
         self.bias_unit = ((1 << activation_bits) - 1) * math.sqrt(inputs * _MEAN_SQUARE / 2)
-        self.weight = nn.Parameter(torch.rand(outputs, inputs, generator=generator) * 2 - 1)
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        weight = torch.rand(outputs, inputs, generator=generator)
+        bias = torch.zeros(outputs)
+        if not signed:  # the sums start around 0, where the shifts expect them
+            bias -= inputs * _MEAN / 2 * ((1 << activation_bits) - 1) / self.bias_unit
+        self.weight = nn.Parameter(weight * 2 - 1 if signed else weight)
+        self.bias = nn.Parameter(bias)
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weights T / 2**k with their signs [J, I] and integer biases [J], as the compiled model has them."""
@@ -58,19 +69,20 @@ class SynapticLinear(nn.Module):
         weight, _ = self.quantised()
         return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
 
-    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Sums z [N, J] of activations [N, I]."""
+    def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """Sums z [N, J] of activations [N, I]; in training, of ``draws`` noises, [draws * N, J]."""
         weight, rounded = self.quantised()
         if not self.training:
             return nn.functional.linear(x, self.flip(generator), rounded)
-        noise = torch.randn(len(x), len(weight), generator=generator)
+        noise = torch.randn(draws, len(x), len(weight), generator=generator)
         bias = self.bias * self.bias_unit
-        return _NoisySums.apply(x, self.weight, weight, noise) + (bias + (rounded - bias).detach())
+        sums: Tensor = _NoisySums.apply(x, self.weight, weight, noise)
+        return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
 
     def clamp(self) -> None:
-        """Bring the weights back into [-1, 1]; to be called after each step."""
+        """Bring the weights back to where they may be; to be called after each step."""
         with torch.no_grad():
-            self.weight.clamp_(-1, 1)
+            self.weight.clamp_(self.lowest, 1)
 
 
 class Shift(nn.Module):
@@ -99,19 +111,22 @@ class Shift(nn.Module):
 class SynapticNetwork(nn.Module):
     """Layers of coins with shifts between them: activations [N, I] in 0..2**A-1 to logits [N, C].
 
-    sizes: inputs, hidden layers, classes. bits: k. activation_bits: A. seed: of the initial weights.
+    sizes: inputs, hidden layers, classes. bits: k. activation_bits: A. seed: of the initial weights. signed:
+    whether weights are in [-1, 1] or in [0, 1].
     ``temperature`` is the learned divisor of the logits in the softmax. Raises SynflipError for sizes that no
     accelerator runs.
     """
 
-    def __init__(self, sizes: Sequence[int], bits: int, activation_bits: int, seed: int = 0) -> None:
+    def __init__(
+        self, sizes: Sequence[int], bits: int, activation_bits: int, seed: int = 0, signed: bool = True
+    ) -> None:
         super().__init__()
         _check_sizes(sizes, bits, activation_bits)
         self.bits = bits
         self.activation_bits = activation_bits
         generator = torch.Generator().manual_seed(seed)
         self.linear = [
-            SynapticLinear(inputs, outputs, bits, activation_bits, generator)
+            SynapticLinear(inputs, outputs, bits, activation_bits, generator, signed)
             for inputs, outputs in pairwise(sizes)
         ]
         # Three standard deviations fill the range of an activation.
@@ -127,14 +142,18 @@ class SynapticNetwork(nn.Module):
         """Positive scalar: class probabilities are softmax(logits / temperature)."""
         return self.log_temperature.exp()
 
-    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Logits [N, C]: with Gaussian noise in training, exactly of one network sample in evaluation."""
+    def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """Logits [N, C]: with Gaussian noise in training, exactly of one network sample in evaluation.
+
+        draws: in training, of how many noises each: [draws * N, C].
+        """
         for layer, shift in zip(self.linear, self.hidden, strict=False):
-            x = shift(layer(x, generator))
-        return self.linear[-1](x, generator)
+            x = shift(layer(x, generator, draws))
+            draws = 1  # they are apart now
+        return self.linear[-1](x, generator, draws)
 
     def clamp(self) -> None:
-        """Bring all weights back into [-1, 1]; to be called after each step."""
+        """Bring all weights back to where they may be; to be called after each step."""
         for layer in self.linear:
             layer.clamp()
 
@@ -147,19 +166,20 @@ class _NoisySums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, _trained: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
-        """x: [N, I]. _trained, weight: [J, I], before and after quantising. noise: [N, J], normal."""
+        """x: [N, I]. _trained, weight: [J, I], before and after quantising. noise: [draws, N, J], normal, as
+        what is returned."""
         squared = x * x
         spread = weight.abs().addcmul_(weight, weight, value=-1)  # |w| (1 - |w|)
         deviation = (squared @ spread.T).add_(_LEAST_VARIANCE).sqrt_()
         ctx.save_for_backward(x, squared, weight, spread, noise / deviation)
-        return (x @ weight.T).addcmul_(deviation, noise)
+        return torch.addcmul(x @ weight.T, deviation, noise)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         """Gradients of x and, straight through the quantising, of the trained weights."""
         x, squared, weight, spread, noise_over_deviation = ctx.saved_tensors
-        of_mean = gradients[0]
-        of_variance = (of_mean * noise_over_deviation).mul_(0.5)
+        of_mean = gradients[0].sum(0)
+        of_variance = (gradients[0] * noise_over_deviation).sum(0).mul_(0.5)
         of_weight = of_variance.T @ squared
         of_weight.mul_(weight.sign().sub_(weight, alpha=2)).add_(of_mean.T @ x)  # d|w|(1-|w|)/dw = sign - 2w
         of_x = None

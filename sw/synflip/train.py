@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax, nll_loss
 
 from synflip.data import Dataset
 from synflip.errors import SynflipError
@@ -56,19 +56,22 @@ def train(
     seed: int = 0,
     augment: bool = False,
     progress: Progress | None = None,
+    mean_of: int = 1,
+    signed: bool = True,
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
     hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: see ``augmented``. The same seed gives the same network on the same kind of machine. Raises
+    augment: see ``augmented``. mean_of: see ``fit_coins``. signed: whether weights are in [-1, 1] or in
+    [0, 1]. The same seed gives the same network on the same kind of machine. Raises
     SynflipError for sizes that no accelerator runs.
     """
     epochs = checked_epochs(dataset, epochs)
-    network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed)
+    network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed, signed)
     generator = torch.Generator().manual_seed(seed)
 
     images = activations(dataset.train_images, dataset.input_max, activation_bits)
-    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of)
     return network
 
 
@@ -81,12 +84,24 @@ def fit_coins(
     generator: torch.Generator,
     augment: bool = False,
     progress: Progress | None = None,
+    mean_of: int = 1,
 ) -> None:
     """Train a network in place, on ``images`` [N, I] in place of the training images; leaves it in evaluation
-    mode. rate: the highest of the coins; an extractor of features has FLOAT_RATE."""
+    mode. rate: the highest of the coins; an extractor of features has FLOAT_RATE.
+
+    mean_of: what is made likely is the mean of this many sampled softmaxes: 1 makes each sample right, more
+    let samples differ where they are not sure. (As importance-weighted bounds do: Burda, Grosse,
+    Salakhutdinov, ICLR 2016, arXiv 1509.00519.) Raises SynflipError.
+    """
+    if mean_of < 1:
+        raise SynflipError(f"mean_of must be at least 1, not {mean_of}")
 
     def loss(x: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(network(x, generator) / network.temperature, labels)
+        logits = network(x, generator, mean_of) / network.temperature
+        if mean_of == 1:
+            return cross_entropy(logits, labels)
+        shares = log_softmax(logits, 1).view(mean_of, len(x), -1)
+        return nll_loss(shares.logsumexp(0) - math.log(mean_of), labels)
 
     if isinstance(network, SynapticNetwork):
         groups = [(list(network.parameters()), rate)]
@@ -106,15 +121,21 @@ def float_baseline(
     progress: Progress | None = None,
 ) -> float:
     """Test accuracy, 0..1, of an ordinary ReLU network of the same shape, trained the same way."""
-    sizes = _sizes(dataset, hidden)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        modules: list[nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
-            modules += [nn.Linear(inputs, outputs), nn.ReLU()]
-    network = nn.Sequential(*modules[:-1])
+    network = float_network(dataset, hidden, seed)
     fit_float(network, dataset, epochs, seed, augment, progress)
     return float_accuracy(network, dataset)
+
+
+def float_network(
+    dataset: Dataset, hidden: Sequence[int] = (512, 512), seed: int = 0, dropout: float = 0.0
+) -> nn.Sequential:
+    """An ordinary ReLU network, not trained. dropout: the share of each hidden layer's outputs left out."""
+    modules: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for inputs, outputs in pairwise(_sizes(dataset, hidden)):
+            modules += [nn.Linear(inputs, outputs), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    return nn.Sequential(*modules[: -2 if dropout else -1])
 
 
 def fit_float(
@@ -125,7 +146,10 @@ def fit_float(
     augment: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Train an ordinary network in place; it takes float32 [N, I] in 0..1. Leaves it in evaluation mode."""
+    """Train an ordinary network in place; it takes float32 [N, I] in 0..1. Leaves it in evaluation mode.
+
+    Dropout draws from torch's global generator.
+    """
     epochs = checked_epochs(dataset, epochs)
     generator = torch.Generator().manual_seed(seed)
 

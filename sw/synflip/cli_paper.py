@@ -1,0 +1,111 @@
+"""The command report paper."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+report = typer.Typer()
+app.add_typer(report, name="report")
+DATA = "mnist,fashion-mnist,cifar10"
+
+
+@report.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Run many experiments and write one page about them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@report.command()
+def paper(
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for the page, the numbers, and what was trained."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME,..", help=f"Data sets. Without it: {DATA}.", show_default=False),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="NAME,..",
+            help="Run only these; what others found before is shown too.",
+            show_default=False,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small networks on digits, in seconds, to see what there is.")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="X.md",
+            help="Put tables into this page too, between its lines begin paper NAME and end.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run the experiments of the synaptic sampling paper, and more, and write a page about them.
+
+    Takes hours. Whatever is done is kept in DIR: after Ctrl-C the same command goes on. DIR gets index.html,
+    which needs no network, and numbers.json and numbers.csv with the command and the commit of every number.
+
+    Example: synflip report paper --quick --out out/quick
+
+    Example: SYNFLIP_DATA=datasets synflip report paper --only headline,rivals --data mnist --out out/paper
+    """
+    from synflip.files import check_output
+    from synflip.progress import bar, waiting
+
+    if page is not None:
+        check_output(page)
+        if not page.is_file():
+            raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    with waiting("Loading torch"):
+        from synflip.paper import experiments
+        from synflip.paper.networks import Context
+        from synflip.paper.page import commit, into, write
+        from synflip.paper.recipes import QUICK, Budget
+        from synflip.paper.store import Store
+    names = _names("--data", ("digits" if quick else DATA) if data is None else data)
+    chosen = None if only is None else _names("--only", only)
+    experiments.chosen(chosen)
+    words = ["synflip report paper", *(["--quick"] if quick else [])]
+    words += [f"--data {','.join(names)}", *([f"--only {only}"] if only else [])]
+    command, at = " ".join(words), commit()
+    store = Store(out, command, at)
+    with bar("Report") as advance:
+        now = ("", 0, 1)
+
+        def watch(what: str, number: int, total: int) -> None:
+            nonlocal now
+            now = (what, number, total)
+            advance(number, total, what)
+
+        def say(what: str, done: int, total: int) -> None:
+            advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
+
+        context = Context(QUICK if quick else Budget(), store, say)
+        sections = experiments.run(context, names, chosen, watch)
+    write(out, sections, store.rows(), command, at)
+    for section in sections:
+        typer.echo(f"{section.data:14} {section.title}")
+    typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")
+    if page is not None:
+        done = into(page, sections)
+        typer.echo(f"wrote {', '.join(done) or 'no section'} into {page}")
+
+
+def _names(option: str, text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise SynflipError(f"{option} {text!r} is not a list of names, such as a,b")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,243 @@
+"""Experiments on accuracy: the networks, their votes, early stopping."""
+
+import numpy as np
+
+from synflip.aggregate import AGGREGATES, powers
+from synflip.compare import check_logits
+from synflip.margins import count, fit_shape, margins, try_margins
+from synflip.measures import measure
+from synflip.paper import figures
+from synflip.paper.answers import (
+    CoinAnswers,
+    aggregate,
+    answer_settings,
+    coin_answers,
+    float_answer,
+    logits,
+    mean_answer,
+    measured_row,
+    scale_of,
+)
+from synflip.paper.networks import Context
+from synflip.paper.parts import Picture, Table
+from synflip.paper.recipes import Coins, Float
+from synflip.paper.store import Numbers
+from synflip.uncertainty import entropy
+
+VOTES = (1, 8, 16)
+ERRORS = (0.003, 0.001)
+Parts = list[Table | Picture]
+
+
+def is_colour(context: Context, data: str) -> bool:
+    """Whether only convolutional networks are worth it."""
+    return len(context.data(data).shape) == 3
+
+
+def main_coins(context: Context, data: str, seed: int = 0) -> Coins:
+    """The network of coins that most experiments are about."""
+    if is_colour(context, data):
+        return conv_coins(context, data)
+    return Coins(data, context.budget.hidden, context.budget.epochs, seed=seed)
+
+
+def main_float(context: Context, data: str, seed: int = 0, dropout: float = 0.0) -> Float:
+    """The ordinary network that it is compared with."""
+    if is_colour(context, data):
+        return conv_float(context, data)
+    return Float(data, context.budget.hidden, context.budget.epochs, seed=seed, dropout=dropout)
+
+
+def conv_coins(context: Context, data: str) -> Coins:
+    """Convolutions with coins behind them."""
+    budget = context.budget
+    return Coins(data, (), budget.colour if is_colour(context, data) else budget.conv, conv=True)
+
+
+def conv_float(context: Context, data: str) -> Float:
+    """The same with ordinary weights."""
+    return Float(data, (), conv_coins(context, data).epochs, conv=True)
+
+
+def accuracies(context: Context, recipe: Coins) -> Numbers:
+    """Of one sample, of votes, of the mean softmax: a row of the store."""
+    samples = context.budget.samples
+
+    def make() -> Numbers:
+        found = coin_answers(context, recipe, samples)
+        votes = {f"vote of {n}": found.votes(n) for n in (*VOTES, samples) if n <= samples}
+        mean = found.kinds["mean softmax"].numbers()
+        return {
+            "network": context.coins(recipe).shape,
+            "one sample": found.one,
+            **votes,
+            **{f"mean softmax {name}": value for name, value in mean.items()},
+        }
+
+    return context.store.row("networks", answer_settings(recipe, samples), make)
+
+
+def float_accuracy(context: Context, recipe: Float) -> float:
+    """Of an ordinary network: a row of the store."""
+    row = context.store.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
+    accuracy: float = row["accuracy"]
+    return accuracy
+
+
+def headline(context: Context, data: str) -> Parts:
+    """The network and the ordinary one, for every seed."""
+    seeds = context.budget.seeds[:1] if is_colour(context, data) else context.budget.seeds
+    pairs = [(main_coins(context, data, seed), main_float(context, data, seed)) for seed in seeds]
+    rows = [_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
+    if len(rows) > 1:
+        names = [name for name in rows[0] if name.endswith("%")]
+        rows.append({"": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in names}})
+    parts: Parts = [Table("headline", f"The network and its votes, {context.budget.samples} samples", rows)]
+    if len(seeds) > 1:
+        parts.append(_together(context, [coins for coins, _ in pairs], [ordinary for _, ordinary in pairs]))
+    return parts
+
+
+def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Table:
+    """All seeds as one answer: an ensemble of coins beside one of ordinary networks."""
+    samples = context.budget.samples
+
+    def make() -> Numbers:
+        answers = [coin_answers(context, recipe, samples).kinds["mean softmax"] for recipe in coins]
+        return mean_answer(answers).numbers()
+
+    settings = {"coins": [answer_settings(recipe, samples) for recipe in coins]}
+    found = {
+        "coins, mean softmax": context.store.row("together", settings, make),
+        "ordinary networks": context.store.row(
+            "together",
+            {"ordinary": [recipe.settings for recipe in ordinary]},
+            lambda: float_answer(context, ordinary).numbers(),
+        ),
+    }
+    rows = [measured_row(name, numbers) for name, numbers in found.items()]
+    return Table("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
+
+
+def networks(context: Context, data: str) -> Parts:
+    """Other shapes."""
+    rows = []
+    if not is_colour(context, data):
+        for hidden in context.budget.others:
+            coins = Coins(data, hidden, context.budget.sweep)
+            rows.append(_row(context, coins, Float(data, hidden, coins.epochs), f"{coins.epochs} epochs"))
+    conv = conv_coins(context, data)
+    rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
+    return [Table("networks", f"Other networks, {context.budget.samples} samples", rows)]
+
+
+def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str, object]:
+    found = accuracies(context, coins)
+    samples = context.budget.samples
+    return {
+        "": name,
+        "coins": found["network"],
+        "float %": float_accuracy(context, ordinary),
+        "one sample %": found["one sample"],
+        **{f"vote of {n} %": found[f"vote of {n}"] for n in (8, 16, samples) if f"vote of {n}" in found},
+        "mean softmax %": found["mean softmax accuracy"],
+        "NLL": found["mean softmax nll"],
+        "ECE": found["mean softmax ece"],
+        "AUROC wrong": found["mean softmax auroc"],
+    }
+
+
+def samples(context: Context, data: str) -> Parts:
+    """Accuracy by samples and by aggregate, up to many."""
+    most = context.budget.most
+    recipe = main_coins(context, data)
+
+    def make() -> Numbers:
+        dataset = context.data(data)
+        check_logits(most, len(dataset.test_labels), len(dataset.classes))
+        model = context.coins(recipe)
+        z = logits(context, model, dataset.test_images, most)
+        found: Numbers = {}
+        for number, name in enumerate(AGGREGATES):
+            context.say(f"adding up: {name}", number, len(AGGREGATES))
+            found[name] = {
+                str(n): measure(aggregate(name, z[:n], scale_of(model)), dataset.test_labels).as_dict()
+                for n in powers(most)
+            }
+        return found
+
+    found = context.store.row("samples", answer_settings(recipe, most), make)
+    counts = list(found["vote"])
+    rows = [
+        {"samples": int(n), **{f"{name} %": found[name][n]["accuracy"] for name in found}} for n in counts
+    ]
+    likely = [{"samples": int(n), **{name: found[name][n]["nll"] for name in found}} for n in counts]
+    curves = [
+        (name, [int(n) for n in counts], [found[name][n]["accuracy"] for n in counts]) for name in found
+    ]
+    return [
+        Table("samples", "Accuracy, by samples and by what is made of them", rows),
+        Table("samples-nll", "The same, NLL in nats", likely),
+        Picture(
+            "samples", "Accuracy against samples",
+            f"Curves of accuracy against 1 to {most} samples, one for each way to add them up.",
+            figures.lines(curves, "samples", "% right", log=True),
+        ),
+    ]  # fmt: skip
+
+
+def early(context: Context, data: str) -> Parts:
+    """Margins fitted to half of the images' votes, tried on the other half: every network that is there."""
+    samples = context.budget.samples
+    recipes = dict.fromkeys((main_coins(context, data), conv_coins(context, data)))
+    rows = [
+        {
+            "coins": accuracies(context, recipe)["network"],
+            "--error": error,
+            **early_row(context, recipe, error),
+        }
+        for recipe in recipes
+        for error in ERRORS
+    ]
+    return [Table("early", f"Early stopping, at most {samples} samples; half of the test images", rows)]
+
+
+def early_row(context: Context, recipe: Coins, error: float) -> Numbers:
+    """Samples and accuracy with margins for this error: a row of the store."""
+    samples = context.budget.samples
+    settings = {**answer_settings(recipe, samples), "error": error}
+    return context.store.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
+
+
+def _early(found: CoinAnswers, error: float) -> Numbers:
+    fitted, tried = found.winners[:, ::2], found.winners[:, 1::2]
+    table = margins(fit_shape(count(fitted, found.classes)), len(fitted), error)
+    trial = try_margins(tried, table, found.classes, found.labels[1::2])
+    return {
+        "samples an image": trial.samples,
+        "class of the full vote %": trial.agrees,
+        "accuracy %": trial.accuracy,
+        "accuracy of the full vote %": trial.full_accuracy,
+    }
+
+
+def gallery(context: Context, data: str) -> Parts:
+    """The images that the votes are least sure of, and the wrong ones that they are surest of."""
+    found = coin_answers(context, main_coins(context, data), context.budget.samples)
+    votes = count(found.winners, found.classes)
+    doubt = entropy(found.kinds["mean softmax"].shares)
+    wrong = np.flatnonzero(votes.argmax(1) != found.labels)
+    shown = context.budget.gallery
+    groups = {
+        "least sure": np.argsort(-doubt, kind="stable")[:shown],
+        "wrong and sure": wrong[np.argsort(doubt[wrong], kind="stable")][:shown],
+    }
+    return [
+        Picture(
+            f"gallery-{name.replace(' ', '-')}", f"Images and their votes: {name}",
+            "Images with bars of their votes for each class; the bar of the label is blue.",
+            figures.gallery(context.data(data), chosen, votes),
+        )
+        for name, chosen in groups.items()
+        if len(chosen)
+    ]  # fmt: skip

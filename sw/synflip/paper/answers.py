@@ -1,0 +1,203 @@
+"""Answers: predicted shares of test images, and of foreign ones, by coins and by their rivals."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from synflip.aggregate import AGGREGATES
+from synflip.golden import Golden
+from synflip.margins import count
+from synflip.measures import measure, outside_auroc
+from synflip.paper.networks import Context
+from synflip.paper.recipes import Coins, Float
+from synflip.paper.store import Numbers
+from synflip.spec.model import CompiledModel
+from synflip.train import TEST_BATCH, one_thread
+from synflip.uncertainty import entropy, softmax
+
+SEED = 1  # of coins and of dropout in all answers
+AT_ONCE = 1000  # images whose softmaxes are in memory
+KEPT = ("vote", "logit sum", "mean softmax")
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """shares: [N, C] of the test images. labels: [N]. outside: [M, C] of foreign images, by what they are."""
+
+    shares: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    outside: dict[str, NDArray[np.float64]]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images [N] are answered right."""
+        return self.shares.argmax(1) == self.labels
+
+    def numbers(self) -> Numbers:
+        """All measures, what the second choice and entropy say, and how well foreign images are found."""
+        bits = entropy(self.shares)
+        order = np.argsort(-self.shares, axis=1, kind="stable")
+        wrong = ~self.right
+        found: Numbers = dict(measure(self.shares, self.labels).as_dict())
+        found["second right"] = float((order[wrong, 1] == self.labels[wrong]).mean()) if wrong.any() else None
+        for name, chosen in (("right", self.right), ("wrong", wrong)):
+            found[f"entropy {name}"] = float(bits[chosen].mean()) if chosen.any() else None
+        for name, shares in self.outside.items():
+            found[f"auroc {name}"] = outside_auroc(bits, entropy(shares))
+        return {key: None if value != value else value for key, value in found.items()}  # no NaN in JSON
+
+
+def measured_row(name: str, found: Numbers) -> dict[str, object]:
+    """A row of a table of measures."""
+    return {
+        "": name,
+        "accuracy %": found["accuracy"],
+        "NLL": found["nll"],
+        "Brier": found["brier"],
+        "ECE": found["ece"],
+        "AUROC wrong": found["auroc"],
+        "AUPR wrong": found["aupr"],
+        "AURC": found["aurc"],
+        **{
+            f"AUROC {key.removeprefix('auroc ')}": value
+            for key, value in found.items()
+            if key[:6] == "auroc "
+        },
+    }
+
+
+def mean_answer(answers: list[Answer]) -> Answer:
+    """The mean of several networks' shares."""
+    return Answer(
+        np.mean([answer.shares for answer in answers], axis=0),
+        answers[0].labels,
+        {name: np.mean([each.outside[name] for each in answers], axis=0) for name in answers[0].outside},
+    )
+
+
+def logits(
+    context: Context, model: CompiledModel, images: NDArray[np.uint8], samples: int, seed: int = SEED
+) -> NDArray[np.int32]:
+    """int32 [S, N, C] of the golden model: what any device gives."""
+    with Golden() as golden:
+        golden.load(model)
+        result = golden.infer(
+            images,
+            samples,
+            seed,
+            logits=True,
+            progress=lambda done, total: context.say("flipping coins", done, total),
+        )
+    assert result.logits is not None
+    return result.logits
+
+
+def aggregate(name: str, z: NDArray[np.int32], scale: float) -> NDArray[np.float64]:
+    """Shares [N, C] of logits [S, N, C]."""
+    parts = [AGGREGATES[name](z[:, at : at + AT_ONCE], scale) for at in range(0, z.shape[1], AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def scale_of(model: CompiledModel) -> float:
+    """Of the logits in the softmax; the networks of a report all have it."""
+    assert model.logit_scale is not None
+    return model.logit_scale
+
+
+@dataclass(frozen=True, eq=False)
+class CoinAnswers:
+    """kinds: an answer by aggregate. winners: int64 [S, N], the class of each sample. labels: [N]."""
+
+    kinds: dict[str, Answer]
+    winners: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    classes: int
+
+    @property
+    def one(self) -> float:
+        """Accuracy of one sample, 0..1: the mean of all."""
+        return float((self.winners == self.labels).mean())
+
+    def votes(self, samples: int) -> float:
+        """Accuracy of the vote of the first ``samples``, 0..1."""
+        return float((count(self.winners[:samples], self.classes).argmax(1) == self.labels).mean())
+
+
+def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
+    """What a network of coins answers."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        model = context.coins(recipe)
+        found: dict[str, NDArray[Any]] = {}
+        for name, images in _sets(context, recipe.data).items():
+            z = logits(context, model, images, samples)
+            found |= {f"{kind}/{name}": aggregate(kind, z, scale_of(model)) for kind in KEPT}
+            if name == "test":
+                found["winners"] = z.argmax(-1).astype(np.uint16)
+        return found
+
+    kept = context.store.tensors("answers", answer_settings(recipe, samples), make)
+    data = context.data(recipe.data)
+    winners = kept.pop("winners").astype(np.int64)
+    kinds = {
+        kind: _answer(
+            {key: value for key, value in kept.items() if key.startswith(f"{kind}/")}, data.test_labels
+        )
+        for kind in KEPT
+    }
+    return CoinAnswers(kinds, winners, data.test_labels, len(data.classes))
+
+
+def answer_settings(recipe: Coins, samples: int) -> dict[str, Any]:
+    """What an answer of coins depends on."""
+    return {**recipe.settings, "samples": samples, "seed of coins": SEED}
+
+
+def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Answer:
+    """Of one network, of the mean of several, or of passes with dropout."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        networks = [context.ordinary(recipe) for recipe in recipes]
+        found = {}
+        for name, images in _sets(context, recipes[0].data).items():
+            z = float_logits(context, networks, images, recipes[0].data, passes)
+            found[f"mean softmax/{name}"] = np.mean([softmax(one, 1.0) for one in z], axis=0)
+        return found
+
+    settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes, "seed": SEED}
+    kept = context.store.tensors("answers", settings, make)
+    return _answer(kept, context.data(recipes[0].data).test_labels)
+
+
+def float_logits(
+    context: Context, networks: list[nn.Module], images: NDArray[np.uint8], data: str, passes: int = 1
+) -> NDArray[np.float32]:
+    """float32 [networks * passes, N, C]. More than one pass: with dropout."""
+    largest = context.data(data).input_max
+    found = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), one_thread():
+        torch.manual_seed(SEED)
+        for network in networks:
+            network.train(passes > 1)
+            for number in range(passes):
+                context.say("passes of an ordinary network", number, passes)
+                parts = [
+                    network(torch.from_numpy(images[at : at + TEST_BATCH]).float() / largest)
+                    for at in range(0, len(images), TEST_BATCH)
+                ]
+                found.append(torch.cat(parts).numpy())
+            network.eval()
+    return np.stack(found)
+
+
+def _sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
+    return {"test": context.data(data).test_images, **context.foreign(data)}
+
+
+def _answer(kept: dict[str, NDArray[Any]], labels: NDArray[np.int64]) -> Answer:
+    by_name = {key.split("/", 1)[1]: shares for key, shares in kept.items()}
+    return Answer(by_name.pop("test"), labels, by_name)

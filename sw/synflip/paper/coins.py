@@ -1,0 +1,135 @@
+"""Coins that are not the contract's: of other bits, off by some noise, related from sample to sample."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip.compiler import compile_layers
+from synflip.golden import CoinPlanes, Golden
+from synflip.spec import lfsr
+from synflip.spec.coins import key_words, threshold, word_taps
+from synflip.spec.model import CompiledModel
+from synflip.spec.sizes import MAX_BITS
+
+#: Signed coins [J, I] of every layer, one network sample after the other.
+Coins = Iterator[list[torch.Tensor]]
+
+
+def requantised(model: CompiledModel, bits: int) -> CompiledModel:
+    """The same network with probabilities of ``bits`` bits."""
+    return _with(model, [_weights(model, index) for index in range(len(model.layers))], bits)
+
+
+def noisy(model: CompiledModel, spread: float, seed: int) -> CompiledModel:
+    """Every probability off by its own Gaussian number, the same in all samples, cut off at 0 and 1.
+
+    It is written with all bits that a probability may have: an error is not rounded away.
+    """
+    generator = np.random.default_rng(seed)
+    weights = []
+    for index in range(len(model.layers)):
+        weight = _weights(model, index)
+        off = np.clip(np.abs(weight) + generator.normal(0, spread, weight.shape), 0, 1)
+        weights.append(np.where(model.layers[index].sign > 0, -off, off))
+    return _with(model, weights, MAX_BITS)
+
+
+def _weights(model: CompiledModel, index: int) -> NDArray[np.float64]:
+    layer = model.layers[index]
+    share = threshold(layer.q, model.bits) / (1 << model.bits)
+    return np.where(layer.sign > 0, -share, share)
+
+
+def _with(model: CompiledModel, weights: list[NDArray[np.float64]], bits: int) -> CompiledModel:
+    return compile_layers(
+        weights, [layer.bias for layer in model.layers], model.shifts, bits, model.activation_bits,
+        model.classes, model.input_max, model.source, model.features,
+    )  # fmt: skip
+
+
+def independent(golden: Golden, seed: int) -> Coins:
+    """The contract's."""
+    sample = 0
+    while True:
+        yield golden.coins(seed, sample)
+        sample += 1
+
+
+def one_word(golden: Golden, seed: int) -> Coins:
+    """All outputs of a row share one word."""
+    assert golden.model is not None
+    planes = [
+        CoinPlanes.of(layer, golden.model.bits, lambda output, bit: word_taps(0, bit))
+        for layer in golden.model.layers
+    ]
+    for keys in _keys(golden, seed):
+        yield golden.flip(keys, planes)
+
+
+def antithetic(golden: Golden, seed: int) -> Coins:
+    """Every other sample has the complement of the keys before it: a word is the XOR of three key bits, so u
+    becomes 2^k - 1 - u."""
+    for keys in _keys(golden, seed):
+        yield golden.flip(keys)
+        yield golden.flip(~keys)
+
+
+def stratified(golden: Golden, seed: int) -> Coins:
+    """2^k samples share their keys, and sample n of them XORs n, its bits in reverse order, into all words.
+
+    So each of the 2^k values of u comes once, and a coin is heads exactly T times of 2^k; of 2, 4, 8, ...
+    samples, the words lie in as many equal parts of their range, one in each.
+    """
+    model = golden.model
+    assert model is not None
+    for keys in _keys(golden, seed):
+        words, first = [], 0
+        for layer in model.layers:
+            words.append(key_words(keys[first : first + layer.rows], layer.outputs, model.bits).T)
+            first += -(-layer.rows // 8) * 8
+        for sample in range(1 << model.bits):
+            mask = int(f"{sample:0{model.bits}b}"[::-1], 2)
+            yield [
+                torch.from_numpy(
+                    ((word ^ mask) < threshold(layer.q, model.bits)).astype(np.int8)
+                    * (1 - 2 * layer.sign.astype(np.int8))
+                )
+                for word, layer in zip(words, model.layers, strict=True)
+            ]
+
+
+#: By name.
+ARRANGEMENTS: dict[str, Callable[[Golden, int], Coins]] = {
+    "independent": independent,
+    "one word a row": one_word,
+    "antithetic": antithetic,
+    "stratified": stratified,
+}
+
+
+def arranged_logits(
+    model: CompiledModel,
+    images: NDArray[np.uint8],
+    arrangement: str,
+    samples: int,
+    seed: int,
+    report: Callable[[int, int], None],
+) -> NDArray[np.int32]:
+    """int32 [S, N, C] with coins of an arrangement."""
+    with Golden() as golden:
+        golden.load(model)
+        x = torch.from_numpy(model.activations(images))
+        found = np.empty((samples, len(x), len(model.classes)), dtype=np.int32)
+        for sample, coins in zip(range(samples), ARRANGEMENTS[arrangement](golden, seed), strict=False):
+            found[sample] = golden.forward(x, coins)[0]
+            report(sample + 1, samples)
+    return found
+
+
+def _keys(golden: Golden, seed: int) -> Iterator[NDArray[np.uint64]]:
+    rows, sample = golden.key_rows, 0
+    while True:
+        yield lfsr.keys(seed, sample * rows, rows)
+        sample += 1

@@ -1,0 +1,102 @@
+"""Experiments on entropy: of right and wrong answers, and of a class that was hardly seen."""
+
+from synflip.paper import figures, sets
+from synflip.paper.accuracy import Parts, main_coins
+from synflip.paper.answers import (
+    answer_settings,
+    coin_answers,
+)
+from synflip.paper.networks import Context
+from synflip.paper.parts import Picture, Table
+from synflip.paper.recipes import Coins
+from synflip.paper.store import Numbers
+from synflip.uncertainty import entropy
+
+KINDS = ("vote", "logit sum", "mean softmax")
+
+
+def entropies(context: Context, data: str) -> Parts:
+    """Entropy of right and wrong answers, and whether the second choice is right if the first is wrong."""
+    recipe = main_coins(context, data)
+    samples = context.budget.samples
+    found = coin_answers(context, recipe, samples)
+    rows = []
+    for kind in KINDS:
+        numbers = context.store.row(
+            "entropies", {**answer_settings(recipe, samples), "kind": kind}, found.kinds[kind].numbers
+        )
+        rows.append(
+            {
+                "": kind,
+                "entropy if right, bits": numbers["entropy right"],
+                "if wrong": numbers["entropy wrong"],
+                "second right, first wrong %": numbers["second right"],
+                "AUROC wrong": numbers["auroc"],
+            }
+        )
+    return [
+        Table("entropies", f"Right and wrong answers, {samples} samples", rows),
+        *(
+            Picture(
+                f"entropy-{kind.replace(' ', '-')}", f"Entropy of the {kind}",
+                "Histograms of the entropy of right, wrong and foreign images.",
+                figures.entropies(found.kinds[kind]),
+            )
+            for kind in ("vote", "mean softmax")
+        ),
+        Picture(
+            "second", "Second choices of wrong answers", "A matrix of labels and second choices, in images.",
+            figures.second_choices(found.kinds["mean softmax"], context.data(data).classes),
+        ),
+    ]  # fmt: skip
+
+
+def removal(context: Context, data: str) -> Parts:
+    """Training without most images of one class: does entropy say so?"""
+    budget = context.budget
+    rare = sets.RARE
+    rows = []
+    for kept in budget.kept:
+        recipe = Coins(data, budget.hidden, budget.sweep, kept=kept)
+
+        def make(recipe: Coins = recipe) -> Numbers:
+            answer = coin_answers(context, recipe, budget.samples).kinds["mean softmax"]
+            bits, its = entropy(answer.shares), answer.labels == rare
+            return {
+                "accuracy of the class": float(answer.right[its].mean()),
+                "accuracy of the others": float(answer.right[~its].mean()),
+                "entropy of the class": float(bits[its].mean()),
+                "entropy of the others": float(bits[~its].mean()),
+                "entropy of the class, wrong": (
+                    float(bits[its & ~answer.right].mean()) if (its & ~answer.right).any() else None
+                ),
+            }
+
+        found = context.store.row("removal", answer_settings(recipe, budget.samples), make)
+        rows.append(
+            {
+                "removed %": 1 - kept,
+                "accuracy, its images %": found["accuracy of the class"],
+                "others %": found["accuracy of the others"],
+                "entropy, its images, bits": found["entropy of the class"],
+                "its wrong ones": found["entropy of the class, wrong"],
+                "others": found["entropy of the others"],
+            }
+        )
+    name = context.data(data).classes[rare]
+    removed = [row["removed %"] for row in rows]
+    curves = [
+        (what, removed, [row[column] for row in rows])
+        for what, column in ((f"images of {name}", "entropy, its images, bits"), ("others", "others"))
+    ]
+    title = (
+        f"Training images of class {name} removed; mean softmax of {budget.samples}, {budget.sweep} epochs"
+    )
+    return [
+        Table("removal", title, rows),
+        Picture(
+            "removal", "Entropy against the share removed",
+            "Curves of the mean entropy of the class's images and of others against the share removed.",
+            figures.lines(curves, "share of the class's training images removed", "bits", percent=False),
+        ),
+    ]  # fmt: skip

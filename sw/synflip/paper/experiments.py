@@ -1,0 +1,157 @@
+"""All experiments, in the order in which they run: the headlines first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from synflip.errors import SynflipError
+from synflip.paper import accuracy, doubt, precision, rivals, soft, targets, training
+from synflip.paper.accuracy import Parts, is_colour
+from synflip.paper.networks import Context
+from synflip.paper.parts import Section, Table
+from synflip.paper.store import Missing
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """name: for --only. text: what it is about. colour: whether it is for data in colour too."""
+
+    name: str
+    title: str
+    text: str
+    run: Callable[[Context, str], Parts]
+    colour: bool = False
+
+    def section(self, context: Context, data: str) -> Section:
+        """What it finds. Raises Missing if the store must make nothing and something is missing."""
+        parts = self.run(context, data)
+        return Section(
+            self.name, self.title, self.text, data, context.data(data).note,
+            [part for part in parts if isinstance(part, Table)],
+            [part for part in parts if not isinstance(part, Table)],
+        )  # fmt: skip
+
+
+EXPERIMENTS = (
+    Experiment(
+        "headline", "Accuracy",
+        "A network of coins, one of its samples, and votes; an ordinary network of the same shape, trained "
+        "in the same way. The mean softmax is what the last three columns measure.",
+        accuracy.headline, colour=True,
+    ),
+    Experiment(
+        "rivals", "Uncertainty, and what people would use instead",
+        "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
+        "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
+        rivals.rivals,
+    ),
+    Experiment(
+        "networks", "Other networks",
+        "Other shapes, and coins behind convolutions that are the same in every sample.",
+        accuracy.networks, colour=True,
+    ),
+    Experiment(
+        "early", "Early stopping",
+        "An image leaves when its leader is far enough ahead (synflip margins).",
+        accuracy.early, colour=True,
+    ),
+    Experiment(
+        "soft-votes", "Soft votes",
+        "What a chip could add up in place of one vote, with two small tables and no multiplier, against the "
+        "mean softmax that a host makes of all logits. Distance: total variation, mean over images.",
+        soft.soft_votes,
+    ),
+    Experiment(
+        "samples", "How many samples",
+        "Five ways to make one answer of the same samples.",
+        accuracy.samples,
+    ),
+    Experiment(
+        "entropies", "Right and wrong answers",
+        "What entropy they have, and whether the second choice is right if the first is wrong.",
+        doubt.entropies,
+    ),
+    Experiment(
+        "gallery", "Images and their votes",
+        "The images that the network is least sure of, and the wrong ones that it is surest of.",
+        accuracy.gallery, colour=True,
+    ),
+    Experiment(
+        "related", "Related samples",
+        "Can fewer samples do if they are not independent? One word a row: all outputs of a row share their "
+        "random word. Antithetic: every other sample has complemented keys. Stratified: 16 samples share "
+        "keys, and each XORs its number into all words, so that every coin is heads exactly T times of 16.",
+        precision.related,
+    ),
+    Experiment(
+        "bits", "Bits of a probability",
+        "One trained network whose probabilities are rounded, and networks trained for so many bits.",
+        precision.bits,
+    ),
+    Experiment(
+        "noise", "Devices that are off",
+        "Every probability is off by its own Gaussian error, the same in all samples, cut off at 0 and 1.",
+        precision.noise,
+    ),
+    Experiment(
+        "front", "Training for uncertainty",
+        "Training makes the mean softmax of M samples likely (--mean-of M). M = 1 makes every sample right.",
+        training.front,
+    ),
+    Experiment(
+        "temperature", "The scale of the logits",
+        "The divisor of the logits in the softmax: as trained, and fitted to training images held out.",
+        training.temperature,
+    ),
+    Experiment(
+        "removal", "A class that was hardly seen",
+        "Most training images of one class are removed. Does entropy say so?",
+        doubt.removal,
+    ),
+    Experiment(
+        "signs", "Signs",
+        "Weights in [-1, 1] against weights in [0, 1], trained in the same way.",
+        precision.signs,
+    ),
+    Experiment(
+        "targets", "Targets",
+        "What was aimed at, and by how much it was missed.",
+        targets.targets, colour=True,
+    ),
+)  # fmt: skip
+NAMES = tuple(experiment.name for experiment in EXPERIMENTS)
+
+#: Called with what is being done, how far it is, and which of how many experiments it is: numbers from 0.
+Watch = Callable[[str, int, int], None]
+
+
+def chosen(only: list[str] | None) -> tuple[Experiment, ...]:
+    """Experiments by name. Raises SynflipError for a name that there is not."""
+    for name in only or ():
+        if name not in NAMES:
+            raise SynflipError(f"no experiment {name!r}; there are {', '.join(NAMES)}")
+    return tuple(item for item in EXPERIMENTS if only is None or item.name in only)
+
+
+def run(context: Context, names: list[str], only: list[str] | None, watch: Watch) -> list[Section]:
+    """Sections by data set and experiment: all that are chosen, and of the others those that are there.
+
+    names: of data sets. Raises SynflipError.
+    """
+    work = [(item, data) for item in chosen(only) for data in names if _applies(context, item, data)]
+    for number, (item, data) in enumerate(work):
+        watch(f"{item.name}, {data}", number, len(work))
+        item.run(context, data)
+    context.store.making = False
+    sections = []
+    for data in names:
+        for item in EXPERIMENTS:
+            if _applies(context, item, data):
+                try:
+                    sections.append(item.section(context, data))
+                except Missing:
+                    continue
+    return [section for section in sections if section.tables or section.pictures]
+
+
+def _applies(context: Context, item: Experiment, data: str) -> bool:
+    return item.colour or not is_colour(context, data)

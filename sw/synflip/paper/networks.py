@@ -1,0 +1,95 @@
+"""Networks of a report: trained when they are first asked for, then read from its folder."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from synflip import __version__, convnets, train
+from synflip.compiler import compile_network
+from synflip.data import Dataset, load
+from synflip.paper import sets
+from synflip.paper.recipes import Budget, Coins, Float
+from synflip.paper.store import Store, Tensors
+from synflip.spec.model import CompiledModel
+from synflip.train import Step
+
+#: Called with what is being done, and how far it is: done, total.
+Say = Callable[[str, int, int], None]
+
+
+class Context:
+    """What every experiment is given: the budget, the store, data sets, and whom to tell."""
+
+    def __init__(self, budget: Budget, store: Store, say: Say = lambda what, done, total: None) -> None:
+        self.budget, self.store, self.say = budget, store, say
+        self._data: dict[str, Dataset] = {}
+        self._foreign: dict[str, dict[str, NDArray[np.uint8]]] = {}
+
+    def data(self, name: str) -> Dataset:
+        """A data set, read once."""
+        if name not in self._data:
+            self._data[name] = load(name)
+        return self._data[name]
+
+    def foreign(self, name: str) -> dict[str, NDArray[np.uint8]]:
+        """Images that networks of this data set know nothing of: see ``sets.foreign``."""
+        if name not in self._foreign:
+            self._foreign[name] = sets.foreign(self.data(name))
+        return self._foreign[name]
+
+    def coins(self, recipe: Coins) -> CompiledModel:
+        """A compiled network of coins."""
+        return self.store.model(recipe.settings, lambda: self._train_coins(recipe))
+
+    def ordinary(self, recipe: Float) -> nn.Module:
+        """An ordinary network, in evaluation mode; it takes float32 [N, I] in 0..1."""
+        dataset = self.data(recipe.data)
+        network: nn.Module
+        if recipe.conv:
+            network = convnets.float_network(dataset, seed=recipe.seed)
+        else:
+            network = train.float_network(dataset, recipe.hidden, recipe.seed, recipe.dropout)
+        state = self.store.tensors("float", recipe.settings, lambda: self._train_float(network, recipe))
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+        return network.eval()
+
+    def _train_coins(self, recipe: Coins) -> CompiledModel:
+        dataset = self._training_data(recipe.data, recipe.held_out, recipe.kept)
+        settings: dict[str, Any] = {
+            "bits": recipe.bits,
+            "epochs": recipe.epochs,
+            "seed": recipe.seed,
+            "augment": recipe.augment,
+            "mean_of": recipe.mean_of,
+            "progress": self._show(f"k = {recipe.bits}, seed {recipe.seed}", recipe.data),
+        }
+        network = (
+            convnets.train(dataset, **settings)
+            if recipe.conv
+            else train.train(dataset, recipe.hidden, signed=recipe.signed, **settings)
+        )
+        source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
+        return compile_network(network, dataset.classes, dataset.input_max, source)
+
+    def _train_float(self, network: nn.Module, recipe: Float) -> Tensors:
+        dataset = self._training_data(recipe.data, recipe.held_out)
+        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+            torch.manual_seed(recipe.seed)
+            train.fit_float(
+                network, dataset, recipe.epochs, recipe.seed, recipe.augment,
+                self._show(f"float, seed {recipe.seed}", recipe.data),
+            )  # fmt: skip
+        return {name: value.numpy() for name, value in network.state_dict().items()}
+
+    def _training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:
+        dataset = self.data(name)
+        if held_out:
+            dataset, _, _ = sets.held_out(dataset, held_out)
+        return dataset if kept == 1 else sets.rarer(dataset, kept)
+
+    def _show(self, what: str, data: str) -> Callable[[Step], None]:
+        return lambda step: self.say(f"training {data}, {what}", step.step, step.steps)

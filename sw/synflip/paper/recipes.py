@@ -1,0 +1,106 @@
+"""What is trained, and how much of everything: settings, of which files have their names."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Coins:
+    """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults.
+
+    kept: share of the training images of class ``sets.RARE`` that are left. held_out: training images, the
+    last ones, that are not trained on.
+    """
+
+    data: str
+    hidden: tuple[int, ...]
+    epochs: int
+    bits: int = 4
+    seed: int = 0
+    augment: bool = True
+    conv: bool = False
+    mean_of: int = 1
+    signed: bool = True
+    kept: float = 1.0
+    held_out: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON holds them."""
+        return {"network": "coins", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Float:
+    """An ordinary network of the same shape. dropout: share of each hidden layer's outputs left out."""
+
+    data: str
+    hidden: tuple[int, ...]
+    epochs: int
+    seed: int = 0
+    augment: bool = True
+    conv: bool = False
+    dropout: float = 0.0
+    held_out: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON holds them."""
+        return {"network": "float", **asdict(self)}
+
+
+def digest(settings: dict[str, Any]) -> str:
+    """A short name for settings: the same settings, the same name."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of everything.
+
+    epochs: of the networks whose figures have targets and of what they are compared with. sweep: epochs of
+    networks that are compared with each other only. conv, colour: epochs of convolutional ones. samples: of
+    an answer. most: of the curve of accuracy. seeds: of the headline rows. members: of the ensemble. mean_of:
+    of the network trained on the mean. others: shapes beside ``hidden``. held_out: images for calibration.
+    """
+
+    hidden: tuple[int, ...] = (512, 512)
+    others: tuple[tuple[int, ...], ...] = ((1024, 512), (400,))
+    epochs: int = 30
+    sweep: int = 5
+    conv: int = 15
+    colour: int = 12
+    samples: int = 64
+    most: int = 1024
+    seeds: tuple[int, ...] = (0, 1, 2)
+    members: int = 5
+    mean_of: int = 4
+    front: tuple[int, ...] = (1, 2, 4, 8)
+    bits: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    noise: tuple[float, ...] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+    kept: tuple[float, ...] = (1.0, 0.5, 0.1, 0.01)
+    dropout: float = 0.2
+    held_out: int = 5000
+    gallery: int = 12
+
+
+QUICK = Budget(
+    hidden=(24,),
+    others=((16, 16),),
+    epochs=10,
+    sweep=4,
+    conv=2,
+    samples=8,
+    most=16,
+    seeds=(0, 1),
+    members=2,
+    mean_of=2,
+    front=(1, 2),
+    bits=(1, 4),
+    noise=(0.0, 0.1),
+    kept=(1.0, 0.1),
+    held_out=200,
+    gallery=4,
+)

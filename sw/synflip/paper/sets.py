@@ -1,0 +1,42 @@
+"""Data sets, changed: fewer images of one class, some held out, images that a network knows nothing of."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.data import Dataset, load
+from synflip.features import image_shape
+
+RARE = 3  # the class whose training images are removed
+_SEED = 7  # of noise
+#: Images of the same size from elsewhere.
+OTHERS = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}
+
+
+def rarer(dataset: Dataset, kept: float) -> Dataset:
+    """With only the first ``kept`` share of the training images of class RARE."""
+    rare = np.flatnonzero(dataset.train_labels == RARE)
+    left = np.ones(len(dataset.train_labels), dtype=bool)
+    left[rare[round(kept * len(rare)) :]] = False
+    return replace(dataset, train_images=dataset.train_images[left], train_labels=dataset.train_labels[left])
+
+
+def held_out(dataset: Dataset, count: int) -> tuple[Dataset, NDArray[np.uint8], NDArray[np.int64]]:
+    """Without the last ``count`` training images; and these, with their labels."""
+    images, labels = dataset.train_images, dataset.train_labels
+    past = len(labels) - count
+    left = replace(dataset, train_images=images[:past], train_labels=labels[:past])
+    return left, images[past:], labels[past:]
+
+
+def foreign(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
+    """Images [M, I] by what they are: of another data set, turned by a quarter, and of random pixels."""
+    images = dataset.test_images
+    channels, height, width = image_shape(dataset.shape)
+    turned = np.rot90(images.reshape(-1, channels, height, width), axes=(2, 3)).reshape(len(images), -1)
+    noise = np.random.default_rng(_SEED).integers(0, dataset.input_max + 1, images.shape, dtype=np.uint8)
+    found = {"turned": np.ascontiguousarray(turned), "noise": noise}
+    if dataset.name in OTHERS:
+        found = {OTHERS[dataset.name]: load(OTHERS[dataset.name]).test_images, **found}
+    return found

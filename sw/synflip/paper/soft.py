@@ -1,0 +1,82 @@
+"""The experiment on soft votes: what a chip could add up in place of bare votes."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.paper.accuracy import Parts, main_coins
+from synflip.paper.answers import (
+    Answer,
+    aggregate,
+    answer_settings,
+    logits,
+    scale_of,
+)
+from synflip.paper.networks import Context
+from synflip.paper.parts import Table
+from synflip.paper.store import Numbers
+from synflip.soft_votes import SoftTable, memory, posterior
+
+#: Bits F of a soft vote, entries of its table, and bits P of the second one.
+SOFT = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
+
+
+def soft_votes(context: Context, data: str) -> Parts:
+    """What a chip could add up in place of bare votes, against the host's mean softmax."""
+    recipe = main_coins(context, data)
+    budget = context.budget
+
+    def make() -> Numbers:
+        dataset = context.data(data)
+        model = context.coins(recipe)
+        scale, classes = scale_of(model), len(dataset.classes)
+        z = logits(context, model, dataset.test_images, budget.samples)
+        wanted = aggregate("mean softmax", z, scale)
+        made = {
+            "votes": (0, aggregate("vote", z, scale)),
+            "logit sums": (0, aggregate("logit sum", z, scale)),
+        }
+        for fraction, entries, precision in SOFT:
+            table = SoftTable.of(scale, classes, fraction, entries, precision)
+            made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
+                table.bits,
+                posterior(_added(table.votes, z)),
+            )
+            made[f"the first table only, F = {fraction}, {entries} entries"] = (
+                memory(table.exponential),
+                posterior(_added(table.plain, z)),
+            )
+        made["mean softmax"] = (0, wanted)
+        return {
+            name: {
+                "bits": bits,
+                "distance": float(np.abs(shares - wanted).sum(1).mean() / 2),
+                **Answer(shares, dataset.test_labels, {}).numbers(),
+            }
+            for name, (bits, shares) in made.items()
+        }
+
+    settings = {**answer_settings(recipe, budget.samples), "tables": SOFT}
+    found = context.store.row("soft-votes", settings, make)
+    rows = [
+        {
+            "added up": name,
+            "bits of tables": numbers["bits"] or None,
+            "distance from mean softmax": numbers["distance"],
+            "accuracy %": numbers["accuracy"],
+            "NLL": numbers["nll"],
+            "ECE": numbers["ece"],
+            "AUROC wrong": numbers["auroc"],
+        }
+        for name, numbers in found.items()
+    ]
+    return [Table("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
+
+
+def _added(soft: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Sums [N, C] over samples of logits [S, N, C]."""
+    total = np.zeros(z.shape[1:], dtype=np.int64)
+    for sample in z:
+        total += soft(sample)
+    return total

@@ -1,0 +1,102 @@
+"""What a report has found so far: rows as JSON, models and answers as safetensors, named by their settings.
+
+An interrupted report goes on where it was: each of these is written whole, or not at all.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from synflip import modelfile
+from synflip.errors import SynflipError
+from synflip.files import make_folder, replacing
+from synflip.paper.recipes import digest
+from synflip.spec.model import CompiledModel
+
+Numbers = dict[str, Any]
+Tensors = dict[str, NDArray[Any]]
+
+
+class Missing(Exception):
+    """Something is not in the store, and may not be made now."""
+
+
+class Store:
+    """A folder. command, commit: written beside each row that is made. making: whether what is missing is
+    made; else ``Missing`` is raised.
+    """
+
+    def __init__(self, folder: Path, command: str, commit: str) -> None:
+        self.folder = folder
+        self.command, self.commit = command, commit
+        self.making = True
+        for name in ("rows", "models", "tensors"):
+            make_folder(folder / name)
+
+    def row(self, experiment: str, settings: dict[str, Any], make: Callable[[], Numbers]) -> Numbers:
+        """The numbers of one row. Raises SynflipError for a file that is not such a row."""
+        path = self.folder / "rows" / f"{experiment}-{digest(settings)}.json"
+        if not path.exists():
+            self._check(path)
+            made = {
+                "experiment": experiment,
+                "settings": settings,
+                "numbers": make(),
+                "command": self.command,
+                "commit": self.commit,
+            }
+            with replacing(path) as partial:
+                partial.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        numbers: Numbers = read_row(path)["numbers"]
+        return numbers
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows, by experiment and settings."""
+        found = [read_row(path) for path in (self.folder / "rows").glob("*.json")]
+        return sorted(found, key=lambda row: (row["experiment"], json.dumps(row["settings"], sort_keys=True)))
+
+    def model(self, settings: dict[str, Any], make: Callable[[], CompiledModel]) -> CompiledModel:
+        """A compiled model. Raises SynflipError for a file that is none."""
+        path = self.folder / "models" / f"{settings['data']}-{digest(settings)}.safetensors"
+        if not path.exists():
+            self._check(path)
+            modelfile.save(make(), path)
+        return modelfile.load(path)
+
+    def tensors(self, name: str, settings: dict[str, Any], make: Callable[[], Tensors]) -> Tensors:
+        """Arrays by name. Raises SynflipError for a file that holds none."""
+        path = self.folder / "tensors" / f"{name}-{digest(settings)}.safetensors"
+        if not path.exists():
+            self._check(path)
+            content = save({key: np.ascontiguousarray(value) for key, value in make().items()})
+            with replacing(path) as partial:
+                partial.write_bytes(content)
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise SynflipError(f"{path} cannot be read ({error}); delete it to have it made again") from None
+
+    def _check(self, path: Path) -> None:
+        if not self.making:
+            raise Missing(path.name)
+
+
+def read_row(path: Path) -> dict[str, Any]:
+    """A row's file. Raises SynflipError."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(row[key], dict) for key in ("settings", "numbers")):
+            raise TypeError("settings and numbers are not objects")
+        if not all(isinstance(row[key], str) for key in ("experiment", "command", "commit")):
+            raise TypeError("experiment, command and commit are not text")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SynflipError(
+            f"{path} is no row of a report ({error}); delete it to have it made again"
+        ) from None
+    return dict(row)

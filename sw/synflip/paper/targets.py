@@ -1,0 +1,149 @@
+"""Figures that were aimed at, and by how much they were missed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from synflip.paper.accuracy import (
+    ERRORS,
+    Parts,
+    accuracies,
+    conv_coins,
+    conv_float,
+    early_row,
+    float_accuracy,
+    headline,
+    main_coins,
+    main_float,
+)
+from synflip.paper.answers import float_answer
+from synflip.paper.networks import Context
+from synflip.paper.parts import Table
+from synflip.paper.rivals import mean_coins
+from synflip.paper.store import Missing
+
+#: A context and a data set to a number; raises Missing where nothing was run for it.
+Find = Callable[[Context, str], float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """least: whether the number should be at least the target; else at most. A column with ``%`` is a share.
+    wanted: a number, or where it comes from."""
+
+    what: str
+    data: str
+    wanted: float | Find
+    found: Find
+    least: bool = True
+    share: bool = True
+
+
+def _main(key: str) -> Find:
+    return lambda context, data: float(accuracies(context, main_coins(context, data))[key])
+
+
+def _mean_trained(key: str) -> Find:
+    return lambda context, data: float(accuracies(context, mean_coins(context, data))[key])
+
+
+def _conv(key: str) -> Find:
+    return lambda context, data: float(accuracies(context, conv_coins(context, data))[key])
+
+
+def _seeds(column: str, less: float = 0.0) -> Find:
+    """Mean over the seeds of the headline's table."""
+
+    def find(context: Context, data: str) -> float:
+        table = headline(context, data)[0]
+        assert isinstance(table, Table)
+        return float(table.rows[-1][column]) - less
+
+    return find
+
+
+def _float(less: float) -> Find:
+    """The ordinary network of the first seed."""
+    return lambda context, data: float_accuracy(context, main_float(context, data)) - less
+
+
+def _ensemble(context: Context, data: str) -> float:
+    members = [main_float(context, data, seed) for seed in range(context.budget.members)]
+    return float(float_answer(context, members).numbers()["nll"])
+
+
+def _early(field: str) -> Find:
+    """At --error 0.003."""
+    return lambda context, data: float(early_row(context, main_coins(context, data), ERRORS[0])[field])
+
+
+def _lost(context: Context, data: str) -> float:
+    return _early("accuracy of the full vote %")(context, data) - _early("accuracy %")(context, data)
+
+
+MNIST, FASHION, CIFAR = "mnist", "fashion-mnist", "cifar10"
+_AUROC = "mean softmax auroc"
+TARGETS = (
+    Target("one sample", MNIST, 0.985, _seeds("one sample %")),
+    Target("vote of 8", MNIST, 0.988, _seeds("vote of 8 %")),
+    Target("vote of 8, 0.1 points below float", MNIST, _seeds("float %", 0.001), _seeds("vote of 8 %")),
+    Target("the same, trained on the mean, seed 0", MNIST, _float(0.001), _mean_trained("vote of 8")),
+    Target("the same, vote of 16", MNIST, _float(0.001), _mean_trained("vote of 16")),
+    Target("convolutions, vote of 8", MNIST, 0.991, _conv("vote of 8")),
+    Target("vote of 16", FASHION, 0.895, _seeds("vote of 16 %")),
+    Target("vote of 16, trained on the mean", FASHION, 0.895, _mean_trained("vote of 16")),
+    Target("convolutions, vote of 8", FASHION, 0.915, _conv("vote of 8")),
+    Target(
+        "convolutions, vote of 16, 1 point below float", CIFAR,
+        lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.01, _conv("vote of 16"),
+    ),
+    Target("early stopping, samples an image", MNIST, 2.5, _early("samples an image"), False, False),
+    Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
+    *(
+        target
+        for data, wrong, foreign, calibration, other in (
+            (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
+        )
+        for trained, find in (("", _main), (", trained on the mean", _mean_trained))
+        for target in (
+            Target(f"AUROC of wrong answers{trained}", data, wrong, find(_AUROC), True, False),
+            Target(f"AUROC of {other}{trained}", data, foreign, find(f"{_AUROC} {other}"), True, False),
+            Target(f"ECE{trained}", data, calibration, find("mean softmax ece"), False, False),
+            Target(f"NLL, the ensemble's{trained}", data, _ensemble, find("mean softmax nll"), False, False),
+        )
+    ),
+)  # fmt: skip
+
+
+def targets(context: Context, data: str) -> Parts:
+    """Every target of this data set whose numbers are there; nothing is trained for them."""
+    rows: list[dict[str, Any]] = []
+    making, context.store.making = context.store.making, False
+    try:
+        for target in TARGETS:
+            if target.data != data:
+                continue
+            try:
+                found = target.found(context, data)
+                wanted = target.wanted if isinstance(target.wanted, float) else target.wanted(context, data)
+            except Missing:
+                rows.append({"": target.what, "target": "", "found": "not run", "missed by": ""})
+                continue
+            missed = wanted - found if target.least else found - wanted
+            rows.append(
+                {
+                    "": target.what,
+                    "target": f"{'at least' if target.least else 'at most'} {_text(wanted, target.share)}",
+                    "found": _text(found, target.share),
+                    "missed by": _text(missed, target.share, points=True) if missed > 0 else "",
+                }
+            )
+    finally:
+        context.store.making = making
+    return [Table("targets", "Targets", rows)] if rows else []
+
+
+def _text(value: float, share: bool, points: bool = False) -> str:
+    if share:
+        return f"{100 * value:.2f} {'points' if points else '%'}"
+    return f"{value:.4f}"

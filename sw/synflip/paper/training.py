@@ -1,0 +1,127 @@
+"""Experiments on training for uncertainty: the mean of samples made likely, and a scale that is fitted."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.measures import measure
+from synflip.paper import figures, sets
+from synflip.paper.accuracy import Parts
+from synflip.paper.answers import (
+    aggregate,
+    answer_settings,
+    coin_answers,
+    float_logits,
+    logits,
+    scale_of,
+)
+from synflip.paper.networks import Context
+from synflip.paper.parts import Picture, Table
+from synflip.paper.recipes import Coins, Float
+from synflip.paper.store import Numbers
+from synflip.temperature import fit_scale
+from synflip.uncertainty import softmax
+
+
+def front(context: Context, data: str) -> Parts:
+    """Accuracy against calibration, by how many samples' mean is made likely."""
+    budget = context.budget
+    rows = []
+    for mean_of in budget.front:
+        recipe = Coins(data, budget.hidden, budget.sweep, mean_of=mean_of)
+
+        def make(recipe: Coins = recipe) -> Numbers:
+            found = coin_answers(context, recipe, budget.samples)
+            return {"one sample": found.one} | {
+                kind: found.kinds[kind].numbers() for kind in ("vote", "mean softmax")
+            }
+
+        found = context.store.row("front", answer_settings(recipe, budget.samples), make)
+        rows.append(
+            {
+                "--mean-of": mean_of,
+                "one sample %": found["one sample"],
+                "vote %": found["vote"]["accuracy"],
+                "mean softmax %": found["mean softmax"]["accuracy"],
+                **{
+                    f"{label} of {kind}": found[kind][key]
+                    for kind in ("vote", "mean softmax")
+                    for label, key in (("NLL", "nll"), ("ECE", "ece"))
+                },
+            }
+        )
+    curves = [
+        (name, [row[f"NLL of {kind}"] for row in rows], [row[f"{kind} %"] for row in rows])
+        for name, kind in (("vote", "vote"), ("mean softmax", "mean softmax"))
+    ]
+    title = f"Training on the likelihood of the mean of M; {budget.sweep} epochs, {budget.samples} samples"
+    return [
+        Table("front", title, rows),
+        Picture(
+            "front", "Accuracy against likelihood",
+            f"Points of accuracy against NLL for --mean-of {', '.join(map(str, budget.front))}, joined.",
+            figures.lines(curves, "NLL, nats", "% right"),
+        ),
+    ]  # fmt: skip
+
+
+def temperature(context: Context, data: str) -> Parts:
+    """The scale of the logits that training found, and one fitted to training images held out."""
+    budget = context.budget
+    recipe = Coins(data, budget.hidden, budget.sweep, held_out=budget.held_out)
+    ordinary = Float(data, budget.hidden, budget.sweep, held_out=budget.held_out)
+
+    def make_coins() -> Numbers:
+        dataset = context.data(data)
+        _, images, labels = sets.held_out(dataset, budget.held_out)
+        model = context.coins(recipe)
+        z = logits(context, model, images, budget.samples)
+        scale = scale_of(model)
+        fitted = fit_scale(z, labels, scale)
+        z = logits(context, model, dataset.test_images, budget.samples)
+        return _two_scales(
+            fitted / scale,
+            [aggregate("mean softmax", z, each) for each in (scale, fitted)],
+            dataset.test_labels,
+        )
+
+    def make_float() -> Numbers:
+        dataset = context.data(data)
+        _, images, labels = sets.held_out(dataset, budget.held_out)
+        network = context.ordinary(ordinary)
+        fitted = fit_scale(float_logits(context, [network], images, data), labels, 1.0)
+        z = float_logits(context, [network], dataset.test_images, data)[0]
+        return _two_scales(fitted, [softmax(z, each) for each in (1.0, fitted)], dataset.test_labels)
+
+    found = {
+        "coins, mean softmax": context.store.row(
+            "temperature", answer_settings(recipe, budget.samples), make_coins
+        ),
+        "softmax": context.store.row("temperature", ordinary.settings, make_float),
+    }
+    rows = [
+        {
+            "": name,
+            "scale": "trained" if which == "before" else "fitted",
+            "times the trained one": 1.0 if which == "before" else numbers["ratio"],
+            **{
+                column: numbers[which][key]
+                for column, key in (
+                    ("accuracy %", "accuracy"),
+                    ("NLL", "nll"),
+                    ("ECE", "ece"),
+                    ("Brier", "brier"),
+                )
+            },
+        }
+        for name, numbers in found.items()
+        for which in ("before", "after")
+    ]
+    title = (
+        f"Scale of the logits, fitted to {budget.held_out} training images held out; {budget.sweep} epochs"
+    )
+    return [Table("temperature", title, rows)]
+
+
+def _two_scales(ratio: float, shares: list[NDArray[np.float64]], labels: NDArray[np.int64]) -> Numbers:
+    before, after = (measure(each, labels).as_dict() for each in shares)
+    return {"ratio": ratio, "before": before, "after": after}

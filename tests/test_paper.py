@@ -1,0 +1,408 @@
+"""The report: numbers by other means, what is kept, what is refused, and what a browser shows."""
+
+import base64
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from synflip import cli, modelfile, train
+from synflip.data import Dataset, load
+from synflip.golden import Golden
+from synflip.paper import experiments, sets, targets
+from synflip.paper.answers import float_logits
+from synflip.paper.coins import ARRANGEMENTS, noisy, requantised
+from synflip.paper.networks import Context
+from synflip.paper.parts import Table
+from synflip.paper.recipes import QUICK, Coins, Float, digest
+from synflip.paper.store import Missing, Store
+from synflip.spec.coins import threshold
+from synflip.spec.model import CompiledModel
+from synflip.uncertainty import softmax
+
+REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"
+MAIN = Coins("digits", QUICK.hidden, QUICK.epochs)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quick report."""
+    out = tmp_path_factory.mktemp("paper") / "out"
+    assert cli.main(["report", "paper", "--quick", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> CompiledModel:
+    return modelfile.load(folder / "models" / f"digits-{digest(MAIN.settings)}.safetensors")
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "out"))
+
+
+def rows(folder: Path, experiment: str, **settings: object) -> list[dict[str, Any]]:
+    """Numbers of an experiment's rows with these settings."""
+    settings = json.loads(json.dumps(settings))
+    return [
+        row["numbers"]
+        for row in json.loads((folder / "numbers.json").read_text())
+        if row["experiment"] == experiment and row["settings"].items() >= settings.items()
+    ]
+
+
+def quick(folder: Path, *arguments: str) -> int:
+    return cli.main(["report", "paper", "--quick", "--out", str(folder), *arguments])
+
+
+def only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(train, "train", refuse)
+    monkeypatch.setattr(train, "fit_float", refuse)
+    monkeypatch.setattr(Golden, "infer", refuse)
+
+
+# What the numbers are
+
+
+def test_numbers_are_what_the_golden_model_counts(
+    folder: Path, model: CompiledModel, digits: Dataset
+) -> None:
+    with Golden() as golden:
+        golden.load(model)
+        result = golden.infer(digits.test_images, 8, 1, logits=True)
+    z = result.logits
+    assert z is not None and model.logit_scale is not None
+    (found,) = rows(folder, "networks", **MAIN.settings)
+    assert found["vote of 8"] == (result.winner == digits.test_labels).mean() > 0.7
+    assert found["one sample"] == pytest.approx((z.argmax(2) == digits.test_labels).mean())
+    shares = np.mean([softmax(one, model.logit_scale) for one in z], axis=0)
+    likely = shares[np.arange(len(shares)), digits.test_labels]
+    assert found["mean softmax nll"] == pytest.approx(-np.log(likely).mean())
+    (curve,) = rows(folder, "samples", **MAIN.settings)
+    assert curve["vote"]["8"]["accuracy"] == found["vote of 8"]
+    assert list(curve["vote"]) == ["1", "2", "4", "8", "16"]
+    (soft,) = rows(folder, "soft-votes", **MAIN.settings)
+    assert soft["mean softmax"]["distance"] == 0
+    assert soft["soft votes, F = 8, 256 entries, P = 4"]["distance"] < 0.02 < soft["votes"]["distance"]
+
+
+def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:
+    context = Context(QUICK, Store(folder, "", ""))
+    context.store.making = False
+    members = [context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, seed=seed)) for seed in (0, 1)]
+    x = torch.from_numpy(digits.test_images).float() / 16
+    with torch.no_grad():
+        shares = torch.stack([member(x).double().softmax(1) for member in members]).mean(0).numpy()
+    (found,) = rows(folder, "rivals", rival="ensemble of 2")
+    assert found["accuracy"] == pytest.approx((shares.argmax(1) == digits.test_labels).mean())
+    assert found["brier"] == pytest.approx(((shares - np.eye(10)[digits.test_labels]) ** 2).sum(1).mean())
+    together = [row for row in rows(folder, "together") if row["accuracy"] == found["accuracy"]]
+    assert found in together and len(rows(folder, "together")) == 2  # as many seeds as members
+    (dropped,) = rows(folder, "rivals", rival="MC dropout, 8 passes")
+    (one,) = rows(folder, "rivals", rival="softmax")
+    assert len({item["nll"] for item in (dropped, one, found)}) == 3
+
+
+def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
+    context = Context(QUICK, Store(folder, "", ""))
+    context.store.making = False
+    network = context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, dropout=QUICK.dropout))
+    state = torch.get_rng_state()
+    three = float_logits(context, [network], digits.test_images, "digits", 3)
+    assert three.shape == (3, len(digits.test_labels), 10) and (three[0] != three[1]).mean() > 0.9
+    assert np.array_equal(three, float_logits(context, [network], digits.test_images, "digits", 3))
+    assert torch.equal(torch.get_rng_state(), state) and not network.training
+    (one,) = float_logits(context, [network], digits.test_images, "digits")
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(digits.test_images).float() / 16).numpy()
+    assert one == pytest.approx(wanted, abs=1e-5)
+
+
+def test_every_number_has_its_command_and_commit(folder: Path) -> None:
+    found = json.loads((folder / "numbers.json").read_text())
+    assert {row["command"] for row in found} == {"synflip report paper --quick --data digits"}
+    assert all(re.fullmatch(r"[0-9a-f]{40}(-dirty)?|synflip .*", row["commit"]) for row in found)
+    with (folder / "numbers.csv").open() as file:
+        table = list(csv.DictReader(file))
+    wanted = {
+        (row["experiment"], row["numbers"]["vote of 8"]) for row in found if "vote of 8" in row["numbers"]
+    }
+    assert {
+        (row["experiment"], float(row["value"])) for row in table if row["number"] == "vote of 8"
+    } == wanted and wanted
+    assert not re.search("NaN|Infinity", (folder / "numbers.json").read_text())
+
+
+# What is kept
+
+
+def test_the_same_again_makes_nothing_and_the_same_bytes(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ("index.html", "numbers.json", "numbers.csv")
+    before = [(copied / name).read_bytes() for name in files]
+    only_read(monkeypatch)
+    assert quick(copied) == 0
+    assert [(copied / name).read_bytes() for name in files] == before
+
+
+def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = [replace(MAIN, epochs=QUICK.sweep, signed=signed) for signed in (True, False)]
+    lost = [copied / "models" / f"digits-{digest(recipe.settings)}.safetensors" for recipe in recipes]
+    for path in (*lost, *copied.glob("tensors/answers-*"), *copied.glob("rows/networks-*")):
+        path.unlink()
+    fit = train.train
+
+    def interrupt(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs["signed"]:
+            raise KeyboardInterrupt
+        return fit(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train", interrupt)
+        assert quick(copied, "--only", "signs") == cli.INTERRUPTED
+    assert [path.exists() for path in lost] == [True, False]
+    assert not list(copied.rglob("*.partial"))
+    kept = lost[0].stat().st_mtime_ns
+    for path in (*copied.glob("tensors/answers-*"), *copied.glob("rows/networks-*")):
+        path.unlink()
+    assert quick(copied, "--only", "signs") == 0
+    assert lost[0].stat().st_mtime_ns == kept
+    assert [path.read_bytes() for path in lost] == [
+        (folder / "models" / path.name).read_bytes() for path in lost
+    ]
+
+
+def test_others_are_shown_if_they_are_there(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in copied.glob("rows/early-*"):
+        path.unlink()
+    only_read(monkeypatch)
+    assert quick(copied, "--only", "bits") == 0
+    page = (copied / "index.html").read_text()
+    assert "table-digits-bits" in page and "table-digits-rivals" in page
+    assert "table-digits-early" not in page
+    assert "Early stopping" not in capsys.readouterr().out
+
+
+def test_tables_into_a_page(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_read(monkeypatch)
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- begin paper signs -->\nold\n<!-- end paper signs -->\nb\n")
+    assert quick(copied, "--only", "signs", "--page", str(page)) == 0
+    text = page.read_text()
+    assert text.startswith("a\n<!-- begin paper signs -->\n*digits.") and text.endswith("-->\nb\n")
+    (signed,) = rows(copied, "networks", **replace(MAIN, epochs=QUICK.sweep, signed=False).settings)
+    assert f"| [0, 1] | {100 * signed['one sample']:.2f} |" in text and "old" not in text
+
+
+# What is refused
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "paper", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Example: synflip report paper --quick" in text and "--only" in text
+    assert cli.main(["--help"]) == 0
+    assert " report " in capsys.readouterr().out
+    assert cli.main(["report"]) == 0
+    assert " paper " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "cats"], "no experiment 'cats'; there are headline, rivals"),
+        (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
+        (["--data", "cats"], "no data set 'cats'"),
+        (["--page", "none.md"], "none.md is missing"),
+        (["--page", "none/x.md"], "there is no folder none"),
+    ],
+)
+def test_senseless(
+    arguments: list[str], message: str, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quick(copied, *arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"numbers": 3}', '{"numbers": {}, "settings": {}}', "[" * 9999]
+)
+def test_a_row_that_is_none(content: str, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(copied.glob("rows/early-*"))
+    path.write_text(content)
+    assert quick(copied, "--only", "early") == 1
+    error = capsys.readouterr().err
+    assert f"{path.name} is no row of a report" in error and error.count("\n") == 1
+
+
+def test_tensors_that_are_none(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in copied.glob("tensors/*"):
+        path.write_bytes(b"\xff" * 100)
+    assert quick(copied, "--only", "rivals") == 1
+    assert "delete it to have it made again" in capsys.readouterr().err
+
+
+def test_nothing_is_made_unless_it_may_be(tmp_path: Path) -> None:
+    store = Store(tmp_path, "", "")
+    store.making = False
+    with pytest.raises(Missing):
+        store.row("x", {}, lambda: {"a": 1})
+    assert store.rows() == []
+
+
+# Data sets and coins, changed
+
+
+def test_data_sets(digits: Dataset) -> None:
+    rare = sets.rarer(digits, 0.1)
+    before, after = (np.bincount(data.train_labels) for data in (digits, rare))
+    assert after[sets.RARE] == round(0.1 * before[sets.RARE])
+    assert np.array_equal(np.delete(before, sets.RARE), np.delete(after, sets.RARE))
+    left, images, labels = sets.held_out(digits, 100)
+    assert np.array_equal(np.concatenate([left.train_images, images]), digits.train_images)
+    assert np.array_equal(np.concatenate([left.train_labels, labels]), digits.train_labels)
+    others = sets.foreign(digits)
+    first = digits.test_images[0].reshape(8, 8)
+    assert others["turned"][0].reshape(8, 8).tolist() == np.rot90(first).tolist()
+    assert others["noise"].shape == digits.test_images.shape and set(np.unique(others["noise"])) == set(
+        range(17)
+    )
+
+
+def test_bits_and_noise(model: CompiledModel, digits: Dataset) -> None:
+    with Golden() as golden:
+
+        def logits(changed: CompiledModel) -> list[Any]:
+            golden.load(changed)
+            return golden.infer(digits.test_images[:50], 3, 2, logits=True).logits.tolist()  # type: ignore[union-attr]
+
+        assert logits(noisy(model, 0.0, 5)) == logits(model) == logits(requantised(model, 4))
+        assert logits(noisy(model, 0.1, 5)) != logits(model)
+    share = [threshold(layer.q, 16) / 65536 for layer in noisy(model, 0.1, 5).layers]
+    off = share[0] - threshold(model.layers[0].q, 4) / 16
+    inside = np.abs(threshold(model.layers[0].q, 4) / 16 - 0.5) < 0.2
+    assert off[inside].std() == pytest.approx(0.1, rel=0.2) and abs(off[inside].mean()) < 0.03
+    assert {int(t) for t in np.unique(threshold(requantised(model, 2).layers[0].q, 2))} <= {0, 1, 3, 4}
+
+
+def test_related_samples(model: CompiledModel) -> None:
+    with Golden() as golden:
+        golden.load(model)
+        flips = {}
+        for name, arrange in ARRANGEMENTS.items():
+            flow = arrange(golden, 9)
+            flips[name] = [np.abs(next(flow)[0].numpy().astype(int)) for _ in range(32)]
+        assert np.array_equal(flips["independent"][3], np.abs(golden.coins(9, 3)[0].numpy()))
+    level = threshold(model.layers[0].q, 4)
+    for first in (0, 16):
+        assert np.array_equal(sum(flips["stratified"][first : first + 16]), level)
+        # Of two, four, eight samples as many are heads as the probability says, to within one.
+        for count in (2, 4, 8):
+            heads = sum(flips["stratified"][first : first + count])
+            assert (np.abs(heads - level * count / 16) < 1).all()
+    assert not np.array_equal(flips["stratified"][0], flips["stratified"][16])
+    pair = flips["antithetic"][0] + flips["antithetic"][1]
+    assert np.array_equal(pair == 0, (pair == 0) & (level <= 8)) and (pair[level <= 8] <= 1).all()
+    assert (pair[level >= 8] >= 1).all() and 0 < (pair == 1).mean() < 1
+    # One word for all outputs of a row: of two outputs, the one with the larger threshold is heads if the
+    # other is.
+    for flip in flips["one word a row"]:
+        ordered = np.take_along_axis(flip, np.argsort(level, axis=0, kind="stable"), axis=0)
+        assert (np.diff(ordered, axis=0) >= 0).all()
+    assert any((np.diff(np.take_along_axis(flip, np.argsort(level, 0, kind="stable"), 0), axis=0) < 0).any()
+               for flip in flips["independent"])  # fmt: skip
+
+
+def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(QUICK, Store(folder, "", ""))
+    found = experiments.EXPERIMENTS[0].section(context, "digits").tables[0].rows
+    assert found[2]["one sample %"] == pytest.approx(
+        (found[0]["one sample %"] + found[1]["one sample %"]) / 2
+    )
+    aims = (
+        targets.Target("a", "digits", 0.5, lambda context, data: 0.6),
+        targets.Target("b", "digits", 0.5, lambda context, data: 0.4),
+        targets.Target("c", "digits", lambda context, data: 0.01, lambda context, data: 0.012, False, False),
+        targets.Target("d", "digits", 0.5, lambda context, data: float(
+            context.store.row("x", {}, lambda: {"y": 1.0})["y"])),
+        targets.Target("e", "mnist", 0.5, lambda context, data: 0.6),
+    )  # fmt: skip
+    monkeypatch.setattr(targets, "TARGETS", aims)
+    (table,) = targets.targets(context, "digits")
+    assert isinstance(table, Table)
+    assert [list(row.values()) for row in table.rows] == [
+        ["a", "at least 50.00 %", "60.00 %", ""],
+        ["b", "at least 50.00 %", "40.00 %", "10.00 points"],
+        ["c", "at most 0.0100", "0.0120", "0.0020"],
+        ["d", "", "not run", ""],
+    ]
+    assert context.store.making
+
+
+# The page
+
+
+def test_the_page_needs_nothing_else(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    assert not re.search(r"<(script|link|iframe)|url\(|@import|https?:", page)
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)', page))
+    assert "default-src 'none'" in page
+    for content in re.findall(r"base64,([^\"]*)", page):
+        assert base64.b64decode(content).startswith(b"\x89PNG")
+
+
+FIGURES = (
+    "samples", "risk", "reliability", "entropy-vote", "entropy-mean-softmax", "second", "gallery-least-sure",
+    "gallery-wrong-and-sure", "related", "bits", "noise", "front", "removal",
+)  # fmt: skip
+PROBE = """<script>addEventListener("load", () => {
+const shown = [...document.querySelectorAll("figure")].map(f => {
+  const image = f.querySelector("img"), box = image.getBoundingClientRect();
+  return [f.id, image.naturalWidth, box.width, box.height]; });
+const text = JSON.stringify({shown, wide: document.documentElement.scrollWidth, inner: innerWidth});
+document.body.innerHTML = "<pre id=probe>" + text + "</pre>"; });</script></body>"""
+
+
+def test_a_browser_shows_every_figure(folder: Path, tmp_path: Path) -> None:
+    """On a page as wide as a phone, or as narrow as the browser makes it."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set, and there is no chromium")
+        pytest.skip("no chromium")
+    page = (folder / "index.html").read_text()
+    probed = re.sub(r"<meta http-equiv[^\n]*", "", page).replace("</body>", PROBE)
+    (tmp_path / "page.html").write_text(probed)
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,800",
+        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{tmp_path / 'page.html'}",
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    match = re.search(r'<pre id="probe">(.*?)</pre>', dom)
+    assert match, dom[:500]
+    probe = json.loads(match[1])
+    sizes = {name: size for name, *size in probe["shown"]}
+    assert set(sizes) == {f"figure-digits-{name}" for name in FIGURES}
+    assert all(natural > 300 and width > 250 and height > 150 for natural, width, height in sizes.values())
+    assert probe["wide"] <= probe["inner"] <= 600
