@@ -59,7 +59,12 @@ BROKEN = [
     ("registers 16x1", registers, "                & ~self.start\n", ""),
     ("registers 16x1", registers, "                & ~answering\n", ""),
     ("sequencer P=16 Q=8 N=2", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
-    ("sequencer P=16 Q=8 N=2", sequencer, "turn.eq(arrival + steps)", "turn.eq(arrival + steps - 1)"),
+    (
+        "sequencer P=16 Q=8 N=2",
+        sequencer,
+        "field[LayerField.LAST_STEPS][: len(steps)])",
+        "field[LayerField.LAST_STEPS][: len(steps)] - 1)",
+    ),
     ("sequencer P=16 Q=8 N=2", sequencer, "head_turn, window):", "head_turn):"),
     ("sequencer P=16 Q=8 N=2", sequencer, "from_rest & ~last_tile", "~last_tile"),
     ("events.hidden Q=2", events, "Mux(self.rest, starts[bank], 0)", "0"),

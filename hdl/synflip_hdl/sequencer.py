@@ -263,7 +263,7 @@ class Sequencer(wiring.Component):
                     with m.If(last_tile):
                         several = field[LayerField.TILES] != 0
                         m.d.sync += [
-                            turn.eq(arrival + field[LayerField.LAST_STEPS]),
+                            turn.eq(arrival + field[LayerField.LAST_STEPS][: len(steps)]),
                             window.eq(Mux(several & ~final, arrival, 0)),
                         ]
                         with m.If(final):

@@ -535,8 +535,8 @@ MUTANTS = [
         "sequencer-turn",
         "sequencer",
         "sequencer.py",
-        "turn.eq(arrival + steps)",
-        "turn.eq(arrival + steps - 1)",
+        "field[LayerField.LAST_STEPS][: len(steps)])",
+        "field[LayerField.LAST_STEPS][: len(steps)] - 1)",
         "a layer opens before its last events are in the lists",
     ),
     Mutant(
