@@ -91,21 +91,33 @@ def test_results_are_the_golden_models(case, trace):
 
 
 def test_hidden_values_are_the_next_layers_events(case, trace):
-    """What drains last before a layer opens is what its first tile streams, without the zeros."""
-    banks = case.geometry.banks
-    opens = trace.opens[trace.opens["layer"] > 0]
-    for opened in opens:
-        drained = trace.drains[trace.drains["cycle"] < opened["cycle"]]
-        begin = np.flatnonzero(drained["block"] == 0)[-1]
-        rows = drained[begin:]["values"].reshape(-1)
-        events = trace.events
-        for name in ("slot", "sample", "layer"):
-            events = events[events[name] == opened[name]]
-        events = events[events["tile"] == 0]
-        assert opened["load"] == max(np.count_nonzero(rows[bank::banks]) for bank in range(banks))
-        assert sorted(events["row"]) == np.flatnonzero(rows).tolist()
-        np.testing.assert_array_equal(events["x"][np.argsort(events["row"])], rows[rows != 0])
-        assert (events["cycle"] > opened["cycle"]).all()
+    """What a layer's tiles drain is what the next one's first tile streams, without the zeros: all of it once
+    it is there, or its head before the last tile's outputs and the rest after them."""
+    banks, lanes = case.geometry.banks, case.geometry.lanes
+    origin = ["slot", "sample", "layer"]
+    first = trace.events[trace.events["tile"] == 0]
+    for where in np.unique(trace.opens[trace.opens["layer"] > 0][origin]):
+        opens, events = (table[table[origin] == where] for table in (trace.opens, first))
+        complete = opens["cycle"][opens["rest"].argmax()]  # when the rest, or else the whole, is opened
+        drained = trace.drains[trace.drains["cycle"] < complete]
+        drained = drained[np.flatnonzero(drained["block"] == 0)[-1] :]
+        values, since = drained["values"].reshape(-1), drained["cycle"].repeat(banks)
+        assert sorted(events["row"].tolist()) == np.flatnonzero(values).tolist()
+        np.testing.assert_array_equal(events["x"][np.argsort(events["row"])], values[values != 0])
+        assert (events["cycle"] > since[events["row"]]).all()
+        assert (events["cycle"] > opens["cycle"][0]).all()
+
+        last_tile = (case.model().layers[where["layer"] - 1].outputs - 1) // lanes * lanes
+        late = np.arange(len(values)) >= last_tile
+        fullest = [
+            max(np.count_nonzero(part[bank::banks]) for bank in range(banks))
+            for part in (values * ~late, values * late, values)
+        ]
+        if opens["rest"].any():
+            assert opens["rest"].tolist() == [0, 1, 0][: len(opens)]
+            assert opens["load"].tolist() == fullest[: len(opens)]
+        else:
+            assert opens["load"].tolist() == fullest[2:]
 
 
 def test_nothing_collides(case, trace):

@@ -226,11 +226,7 @@ class Registers(wiring.Component):
                     self.response.payload.data.eq(0),
                     self.response.payload.error.eq(refused),
                 ]
-            with m.Else():
-                m.d.sync += reading.eq(1)
-        m.d.sync += answering.eq(reading)
-        with m.If(reading):
-            m.d.sync += reading.eq(0)
+        m.d.sync += [reading.eq(accept & ~request.write), answering.eq(reading)]
         with m.If(answering):
             answer = Mux(read_region == Region.REGISTERS, value, result)
             answer = Mux(read_region == Region.KEYS, self.results[READABLE.index(Region.KEYS)], answer)

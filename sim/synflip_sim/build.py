@@ -145,13 +145,21 @@ def compile_library(
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
 
 
-def run(words: list[str], folder: Path, environment: dict[str, str] | None = None, name: str = "") -> None:
-    """Run a tool in ``folder``. Raises SynflipError, naming the file that has its output, if it fails."""
+def run(
+    words: list[str],
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    name: str = "",
+    own_log: Path | None = None,
+) -> None:
+    """Run a tool in ``folder``. own_log: where it writes what happens itself. Raises SynflipError, naming the
+    file that has its output, if it fails."""
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         log = cache_root() / "verilator" / "failed.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout + done.stderr)
+        told = own_log.read_text() if own_log and own_log.exists() else ""
+        log.write_text(told + done.stdout + done.stderr)
         raise SynflipError(
             f"{name or Path(words[0]).name} failed with status {done.returncode}; its output is in {log}"
         )
@@ -159,4 +167,5 @@ def run(words: list[str], folder: Path, environment: dict[str, str] | None = Non
 
 def run_yosys(script: str, folder: Path) -> None:
     """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
-    run(command("yosys", ["-q", "-p", script]), folder, name=YOSYS)
+    log = folder / "yosys.log"  # its standard output loses what is written after ABC
+    run(command("yosys", ["-q", "-l", log.name, "-p", script]), folder, name=YOSYS, own_log=log)
