@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from synflip.build import NAME, PLACED, build
+from synflip.build import NAME, PLACED, Build, build
 from synflip.tools import run
 from synflip_hdl.boards import find_board
 
@@ -87,6 +87,13 @@ def test_a_small_bitstream(name, check, tmp_path):
     report = build(board, geometry, tmp_path)
     assert report["clock_reached_hz"] > 10e6
     assert report["resources"]["LUTs"]["used"] > 1000
+    of_cells = {
+        name: item.used
+        for name, item in Build(board, geometry, 1e6, tmp_path).resources(report["cells"]).items()
+    }
+    of_parts = {name: sum(part[name] for part in report["parts"].values()) for name in of_cells}
+    assert of_parts == of_cells
+    assert report["parts"]["other"]["LUTs"] < of_cells["LUTs"] / 4
     assert (tmp_path / PLACED).is_file() and (tmp_path / report["bitstream"]).stat().st_size > 10000
     check(tmp_path, report)
     # What is packed is what was placed: another bitstream is noticed.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from synflip import boards_page, build_report, cli, tools
-from synflip.build import Build, Resource, reached_clock, smaller
+from synflip.build import COSTS, Build, Resource, reached_clock, smaller
 from synflip.errors import SynflipError
+from synflip.parts import count_parts
 from synflip.plan import check_fit
 from synflip.program import loader_command
 from synflip.spec.geometry import Geometry
@@ -132,6 +133,31 @@ def test_resources_by_family():
     }
 
 
+def test_cells_are_counted_by_part():
+    kinds = {
+        "serial.accelerator.array.lane_3.accumulator_TRELLIS_FF_Q": "TRELLIS_FF",
+        "serial.accelerator.array.lane_3.accumulator_TRELLIS_FF_Q_1": "TRELLIS_FF",
+        "serial.accelerator.array.lane_0.sum_CCU2C_S0": "CCU2C",
+        "serial.accelerator.array.weights_0.rows.rows.0.1": "DP16KD",
+        "serial.accelerator.drain.biases.rows.rows.0.3": "TRELLIS_DPR16X4",
+        "serial.link.count_LUT4_A": "LUT4",
+        "clocks.pll": "EHXPLLL",
+        "reset_LUT4_Z": "LUT4",
+    }
+    cells = {name: {"type": kind} for name, kind in kinds.items()}
+    netlist = {"modules": {"box": {"cells": {}}, "synflip": {"cells": cells}}}
+    found = count_parts(netlist, COSTS["ecp5"])
+    used = {part: tuple(counts.values()) for part, counts in found.items() if any(counts.values())}
+    assert used == {
+        "weights": (0, 0, 1),
+        "lanes": (2, 2, 0),
+        "drain": (6, 0, 0),
+        "serial line": (1, 0, 0),
+        "other": (1, 0, 0),
+    }
+    assert list(found)[-1] == "other"
+
+
 def test_the_accelerators_clock_is_found():
     fmax = {"$glbnet$reset.clk": {"achieved": 81.5}, "clk25_0__io": {"achieved": 400.0}}
     assert reached_clock({"fmax": fmax}) == 81.5e6
@@ -207,6 +233,7 @@ def test_pages_of_reports(tmp_path):
     report = {
         "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
         "resources": {"LUTs": {"used": 1000, "available": 2000}},
+        "parts": {"lanes": {"LUTs": 400}, "other": {"LUTs": 600}},
         "luts_per_slot": 31.2, "slots": 32, "synapses_on_chip": 12345,
         "clock_asked_hz": 80e6, "clock_reached_hz": 81.25e6,
         "predictions": [{"network": "n", "bits": 4, "fits": True,
@@ -219,6 +246,7 @@ def test_pages_of_reports(tmp_path):
     text = boards_page.markdown([boards_page.read_report(tmp_path)])
     assert "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 31.2 | 80, 81.2 MHz | 61 s, 300 s |" in text
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
+    assert "| lanes | 400; 12.5 |\n| other | 600; 18.8 |" in text
     assert "from `a` to `z`, 9.5 ns" in text
     for content in ("", "[]", "{}", "{"):
         (tmp_path / "report.json").write_text(content)

@@ -14,7 +14,8 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from synflip.build import FLIP_FLOPS, LUTS
+from synflip.build import COSTS
+from synflip.parts import takes
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
@@ -153,8 +154,11 @@ def synthesize(component: wiring.Component) -> Cost:
         script = f"read_verilog synflip.v; synth_ecp5 -top synflip; tee -q -o {COUNTS} stat -json"
         run_yosys(script, folder)
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
-    luts = sum(found.get(cell, 0) * each for cell, each in LUTS["ecp5"].items())
-    return Cost(luts, found.get(FLIP_FLOPS["ecp5"], 0))
+    luts, flip_flops = (
+        sum(takes(COSTS["ecp5"][resource], cell) * count for cell, count in found.items())
+        for resource in ("LUTs", "flip-flops")
+    )
+    return Cost(luts, flip_flops)
 
 
 def measure(advance: Callable[[int, int, str], None]) -> list[tuple[Scheme, Cost, Cost | None]]:

@@ -9,7 +9,7 @@ from synflip.errors import SynflipError
 
 MAX_BYTES = 1 << 20
 #: What a table needs of a report.
-KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "slots", "predictions", "seconds")
+KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "parts", "slots", "predictions", "seconds")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def markdown(reports: list[dict[str, Any]]) -> str:
-    """Tables: resources and clock; network samples a second; what limits the clock."""
+    """Tables: resources and clock; network samples a second; what each part takes; what limits the clock."""
     heads = (
         *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs"),
         *("LUTs a slot", "clock asked, reached", "Yosys, nextpnr"),
@@ -64,18 +64,28 @@ def markdown(reports: list[dict[str, Any]]) -> str:
             else f"does not fit: {item['why']}"
             for item in report["predictions"]
         ]
+        lines.append(f"| {_name(report)} | {report['synapses_on_chip']:,} | " + " | ".join(cells) + " |")
+    lines += ["", "LUTs by part, and LUTs a slot, as Yosys names the cells:", ""]
+    lines += [
+        f"| part | {' | '.join(_name(report) for report in reports)} |",
+        "|---" * (1 + len(reports)) + "|",
+    ]
+    for part in reports[0]["parts"]:
+        counts = [(report["parts"][part]["LUTs"], report["slots"]) for report in reports]
         lines.append(
-            f"| {report['board']}, k = {report['bits']} | {report['synapses_on_chip']:,} | "
-            + " | ".join(cells)
-            + " |"
+            f"| {part} | " + " | ".join(f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts) + " |"
         )
     lines += ["", "The longest path of each:", ""]
     for report in reports:
         path = report["critical_path"]
         if path is not None:
             lines.append(
-                f"- {report['board']}, k = {report['bits']}: from `{path['from']}` to `{path['to']}`, "
+                f"- {_name(report)}: from `{path['from']}` to `{path['to']}`, "
                 f"{path['nanoseconds']} ns: {path['logic']} ns of logic ({path['levels']} levels), "
                 f"{path['wires']} ns of wires."
             )
     return "\n".join(lines)
+
+
+def _name(report: dict[str, Any]) -> str:
+    return f"{report['board']}, k = {report['bits']}"

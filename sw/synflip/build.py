@@ -11,6 +11,7 @@ from synflip.block_ram import blocks
 from synflip.carry_chains import open_ends
 from synflip.errors import SynflipError
 from synflip.files import make_folder
+from synflip.parts import count_parts, takes
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
@@ -22,19 +23,28 @@ NAME = "synflip"
 REPORT = "report.json"
 #: What is written into the folder of a build, beside the tools' logs.
 NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
-#: Of a family: cells of Yosys and how many of a resource each takes.
-LUTS = {
-    "ecp5": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
-    "ice40": {"SB_LUT4": 1},
-    "gowin": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP4": 6},
-    "xilinx": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "LUT5": 1, "LUT6": 1, "RAM32M": 4, "RAM64M": 4},
-}
-FLIP_FLOPS = {"ecp5": "TRELLIS_FF", "ice40": "SB_DFF", "gowin": "DFF", "xilinx": "FD"}
-BLOCKS = {
-    "ecp5": {"DP16KD": 1},
-    "ice40": {"SB_RAM40_4K": 1},
-    "gowin": {"DPB": 1, "DPX9B": 1, "SDPB": 1, "SDPX9B": 1, "SPX9": 1, "SP": 1},
-    "xilinx": {"RAMB36E1": 2, "RAMB18E1": 1},
+#: Of a family: how much of each resource a cell takes, by the beginning of its type's name in Yosys.
+COSTS = {
+    "ecp5": {
+        "LUTs": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        "flip-flops": {"TRELLIS_FF": 1},
+        "block RAMs": {"DP16KD": 1},
+    },
+    "ice40": {
+        "LUTs": {"SB_LUT4": 1},
+        "flip-flops": {"SB_DFF": 1},
+        "block RAMs": {"SB_RAM40_4K": 1},
+    },
+    "gowin": {
+        "LUTs": {"LUT": 1, "ALU": 1, "RAM16SDP4": 6},
+        "flip-flops": {"DFF": 1},
+        "block RAMs": {"DP": 1, "SDP": 1, "SP": 1},
+    },
+    "xilinx": {
+        "LUTs": {"LUT": 1, "RAM32M": 4, "RAM64M": 4},
+        "flip-flops": {"FD": 1},
+        "block RAMs": {"RAMB36E1": 2, "RAMB18E1": 1},
+    },
 }
 #: nextpnr's names of the same.
 PLACED_AS = {
@@ -66,7 +76,7 @@ class Resource:
 
 @dataclass
 class Build:
-    """A board's build in ``folder``. advance: shows progress, given a step's name."""
+    """A board's build in ``folder``. parts: what each part of the netlist takes, once there is one."""
 
     board: "Board"
     geometry: Geometry
@@ -74,6 +84,7 @@ class Build:
     folder: Path
     seed: int = 1
     watch: Stopwatch = field(default_factory=Stopwatch)
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     # Steps
 
@@ -109,8 +120,9 @@ class Build:
             f"write_json {NETLIST}; tee -q -o cells.json stat -json"
         )
         self.watch.time("yosys", lambda: run("yosys", ["-p", script], self.folder, advance))
+        netlist = json.loads((self.folder / NETLIST).read_text())
+        self.parts = count_parts(netlist, COSTS[self.board.family])
         if self.board.family == "ecp5":
-            netlist = json.loads((self.folder / NETLIST).read_text())
             open_ends(netlist)
             (self.folder / NETLIST).write_text(json.dumps(netlist))
         counts = json.loads((self.folder / "cells.json").read_text())["design"]["num_cells_by_type"]
@@ -167,11 +179,10 @@ class Build:
 
     def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
         """LUTs, flip-flops and block RAMs that the netlist takes, and how many the device has."""
-        family = self.board.family
-        luts = sum(cells.get(cell, 0) * each for cell, each in LUTS[family].items())
-        flip_flops = sum(count for cell, count in cells.items() if cell.startswith(FLIP_FLOPS[family]))
-        blocks = sum(cells.get(cell, 0) * each for cell, each in BLOCKS[family].items())
-        used = {"LUTs": luts, "flip-flops": flip_flops, "block RAMs": blocks}
+        used = {
+            name: sum(takes(kinds, cell) * count for cell, count in cells.items())
+            for name, kinds in COSTS[self.board.family].items()
+        }
         return {name: Resource(used[name], self.board.capacity[name]) for name in used}
 
     def check_fit(self, cells: dict[str, int]) -> None:

@@ -47,6 +47,7 @@ def make_report(
             name: {"used": item.used, "available": item.available} for name, item in counted.items()
         },
         "resources_from": "nextpnr" if placed is not None else "Yosys, before place and route",
+        "parts": job.parts,
         "slots": slots,
         "luts_per_slot": round(counted["LUTs"].used / slots, 1),
         "synapses_on_chip": slots * geometry.weight_depth,

@@ -6,28 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synflip.errors import SynflipError
+from synflip.parts import NAMES, part_of
 from synflip.pictures import new_figure, save
-
-#: Parts, by the names of cells: the first pattern that fits.
-PARTS = (
-    ("weights", r"\barray\.(weights|write)|\barray\.written"),
-    ("coins", r"\barray\.(coins|.*\bword_)|\bcoins_"),
-    ("lanes", r"\barray\.lane|\blane_\d+"),
-    ("array", r"\barray\b"),
-    ("keys and source", r"\b(keys|source|host_keys)\b"),
-    ("event lists", r"\bevents\b"),
-    ("drain", r"\bdrain\b"),
-    ("votes", r"\bvotes\b"),
-    ("sequencer", r"\bsequencer\b"),
-    ("registers", r"\b(registers|stage)\b"),
-    ("serial line", r"\b(link|receiver|transmitter)\b"),
-)
-OTHER = "other"
-
-
-def part_of(name: str) -> str:
-    """The part that a cell belongs to."""
-    return next((part for part, pattern in PARTS if re.search(pattern, name)), OTHER)
 
 
 def placed_cells(path: Path) -> Iterator[tuple[str, int, int]]:
@@ -53,7 +33,7 @@ def draw(netlist: Path, picture: Path, title: str) -> None:
     figure = new_figure(8, 7)
     axes = figure.subplots()
     colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    for number, part in enumerate([*(name for name, _ in PARTS), OTHER]):
+    for number, part in enumerate(NAMES):
         if part in cells:
             places = cells[part]
             columns, rows = zip(*places, strict=True)

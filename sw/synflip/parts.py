@@ -1,0 +1,47 @@
+"""Which part of the accelerator a cell belongs to, by the name that Yosys gives it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Parts, by the names of cells: the first pattern that fits.
+PARTS = (
+    ("weights", r"\barray\.(weights|write)|\barray\.written"),
+    ("coins", r"\barray\.(coins|.*\bword_)|\bcoins_"),
+    ("lanes", r"\barray\.lane|\blane_\d+"),
+    ("array", r"\barray\b"),
+    ("keys and source", r"\b(keys|source|host_keys)\b"),
+    ("event lists", r"\bevents\b"),
+    ("drain", r"\bdrain\b"),
+    ("votes", r"\bvotes\b"),
+    ("sequencer", r"\bsequencer\b"),
+    ("registers", r"\b(registers|stage)\b"),
+    ("serial line", r"\b(link|receiver|transmitter)\b"),
+)
+OTHER = "other"
+NAMES = (*(part for part, _ in PARTS), OTHER)
+
+
+def part_of(name: str) -> str:
+    """The part that a cell belongs to; OTHER if no pattern fits."""
+    return next((part for part, pattern in PARTS if re.search(pattern, name)), OTHER)
+
+
+def takes(kinds: Mapping[str, int], cell: str) -> int:
+    """How much of a resource a cell of that type takes, by the beginning of its name in ``kinds``; 0 if none
+    fits."""
+    return next((each for kind, each in kinds.items() if cell.startswith(kind)), 0)
+
+
+def count_parts(netlist: dict[str, Any], costs: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """For each part, in the order of NAMES, how much of each resource its cells take.
+
+    netlist: Yosys's JSON, flattened. costs: of each resource, what ``takes`` asks for. A LUT between two
+    parts is counted where its name says.
+    """
+    module = max(netlist["modules"].values(), key=lambda item: len(item["cells"]))
+    found = {part: dict.fromkeys(costs, 0) for part in NAMES}
+    for name, cell in module["cells"].items():
+        for resource, kinds in costs.items():
+            found[part_of(name)][resource] += takes(kinds, cell["type"])
+    return found
