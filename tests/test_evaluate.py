@@ -144,3 +144,18 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = (out / "evaluation.json").read_bytes(), (out / "evaluation.png").read_bytes()
     assert cli.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
     assert ((out / "evaluation.json").read_bytes(), (out / "evaluation.png").read_bytes()) == again
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin evaluation -->\nold\n<!-- end evaluation -->\nafter\n")
+    copy = tmp_path / "copy.png"
+    assert (
+        cli.main([*arguments, "--seed", "3", "--out", str(out), "--page", str(page), "--picture", str(copy)])
+        == 0
+    )
+    text = page.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| logit sum |"))
+    assert row.split(" | ")[1] == f"{accuracy:.2%}" and "0.5000" in row
+    assert text.startswith("before\n<!-- begin") and text.endswith("-->\nafter\n") and "old" not in text
+    assert f"*64-24-10, k = 3; {len(data.test_labels)} test images of digits, seed 3;" in text
+    assert copy.read_bytes() == (out / "evaluation.png").read_bytes()
+    page.write_text("no marks")
+    assert cli.main([*arguments, "--out", str(out), "--page", str(page)]) == 1

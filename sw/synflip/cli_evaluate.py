@@ -27,6 +27,19 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", metavar="S", min=1, help="Network samples.")] = 64,
     seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")] = 0,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Write the table between the evaluation marks of FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="A second copy of the picture.", show_default=False),
+    ] = None,
 ) -> None:
     """Measure a compiled model on all test images: accuracy, and what its uncertainty is worth.
 
@@ -38,12 +51,14 @@ def evaluate(
     """
     import json
 
-    from synflip.files import make_folder, replacing
+    from synflip.files import find_section, make_folder, replace_section, replacing
     from synflip.modelfile import load
     from synflip.progress import bar, waiting
 
     network = load(model)
     make_folder(out)
+    if page is not None:
+        find_section(page, "evaluation")
     with waiting("Loading torch"):
         from synflip import evaluate as work
         from synflip.data import load as load_data
@@ -54,8 +69,12 @@ def evaluate(
         found = work.evaluate(network, dataset, samples, seed, foreign, advance)
     with replacing(out / "evaluation.json") as partial:
         partial.write_text(json.dumps(found.numbers, indent=1) + "\n")
-    with replacing(out / "evaluation.png") as partial:
-        draw(found, partial)
+    for path in (out / "evaluation.png", picture):
+        if path is not None:
+            with replacing(path) as partial:
+                draw(found, partial)
+    if page is not None:
+        replace_section(page, "evaluation", work.markdown(found.numbers))
     typer.echo(f"{network.shape} on {data}, k = {network.bits}, {samples} samples, seed {seed}")
     heads = ("accuracy", "nll", "brier", "ece", "auroc", "aupr", "aurc")
     typer.echo(f"{'':22}" + "".join(f"{head:>10}" for head in heads) + ("   outside" if outside else ""))

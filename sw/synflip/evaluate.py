@@ -96,6 +96,32 @@ def evaluate(
     )
 
 
+#: Of ``markdown``: what is shown of each aggregate, and how.
+COLUMNS = (
+    ("accuracy", "accuracy", ".2%"),
+    ("NLL", "nll", ".4f"),
+    ("Brier", "brier", ".4f"),
+    ("ECE", "ece", ".4f"),
+    ("AUROC of wrong answers", "auroc", ".4f"),
+)
+
+
+def markdown(numbers: dict[str, Any]) -> str:
+    """A table of ``Evaluation.numbers`` after all samples, and what they are of."""
+    most, outside = str(numbers["samples"]), numbers.get("outside")
+    foreign = [] if outside is None else [f"AUROC of {outside['data']}"]
+    heads = [f"{most} samples", *(head for head, _, _ in COLUMNS), *foreign]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, by_count in numbers["aggregates"].items():
+        cells = [name, *(format(by_count[most][key], form) for _, key, form in COLUMNS)]
+        if outside is not None:
+            cells.append(f"{outside['auroc'][name]:.4f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    first = numbers["aggregates"]["vote"]["1"]["accuracy"]
+    what = f"{numbers['network']}, k = {numbers['k']}; {numbers['images']:,} test images of {numbers['data']}"
+    return "\n".join([*lines, "", f"*{what}, seed {numbers['seed']}; the first sample alone: {first:.2%}.*"])
+
+
 def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:
     return lambda now, _: progress(done + now, total)
 
