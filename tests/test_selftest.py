@@ -11,7 +11,14 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.mtj import Junctions
 from synflip.plan import check_fit
-from synflip.selftest import deep_images, deep_model, edges, make_probes, probe_image, probe_slots
+from synflip.selftest_probes import (
+    deep_images,
+    deep_model,
+    edges,
+    make_probes,
+    probe_image,
+    probe_slots,
+)
 from synflip.spec.coins import key_words, threshold
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ROW_ALIGN

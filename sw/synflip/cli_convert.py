@@ -1,12 +1,12 @@
-"""The command convert, and what it shares with train."""
+"""The command convert, and how train and it end."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from synflip import __version__
+from synflip.cli_options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.console import table
 from synflip.errors import SynflipError
 
@@ -18,37 +18,6 @@ if TYPE_CHECKING:
     from synflip.train import Step
 
 app = typer.Typer()
-
-
-class DataName(StrEnum):
-    """Data sets to train on."""
-
-    digits = "digits"
-    mnist = "mnist"
-    fashion = "fashion-mnist"
-    cifar10 = "cifar10"
-
-
-Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
-ActivationBits = Annotated[
-    int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
-]
-TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
-ModelOut = Annotated[
-    Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
-]
-Balance = Annotated[
-    bool,
-    typer.Option(
-        "--balance",
-        help="Order hidden outputs so that an accelerator's banks have equally much to do, by the training "
-        "images: the same network, faster.",
-    ),
-]
-Votes = Annotated[
-    int,
-    typer.Option("--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."),
-]
 
 
 @app.command()

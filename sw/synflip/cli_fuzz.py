@@ -1,0 +1,60 @@
+"""The command fuzz."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synflip.cli_options import DeviceOption
+from synflip.console import console, table
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+
+
+@app.command()
+def fuzz(
+    minutes: Annotated[
+        float, typer.Option("--minutes", metavar="N", min=0, help="How long; a case is never cut short.")
+    ] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="K", min=0, help="Seed of the cases: the same seed, the same cases."),
+    ] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for failures; made when there is one.")
+    ] = Path("synflip-fuzz"),
+    device: DeviceOption = "verilator",
+    first: Annotated[
+        int, typer.Option("--first", metavar="G", min=0, help="Start with accelerator G of this seed.")
+    ] = 0,
+) -> None:
+    """Look for a difference between a device and the golden model in random cases.
+
+    Draws an accelerator, runs 100 random models on it, draws the next. A failure is made as small as it can
+    be, and saved with the command that replays it. Exit status 0 if and only if there was none.
+
+    Example: synflip fuzz --minutes 10 --seed 1
+    """
+    from synflip.progress import bar, waiting
+
+    with waiting("Loading torch"):
+        from synflip.coverage import BINS
+        from synflip.fuzz import Session
+
+    session = Session(seed, device, out, first)
+    with bar(f"Fuzzing {device}") as advance:
+        session.run(minutes * 60, advance)
+    table(
+        f"fuzz: {device} against golden, seed {seed}",
+        ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
+        ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
+        ("not reached", "; ".join(session.missed) or "none"),
+        ("failures", str(len(session.findings))),
+        *((f"{finding.folder}", finding.difference) for finding in session.findings),
+    )
+    for finding in session.findings:
+        console().print(finding.command, soft_wrap=True)
+    if session.findings:
+        raise SynflipError(f"{len(session.findings)} failures, saved in {out}")

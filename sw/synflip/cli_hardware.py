@@ -1,0 +1,192 @@
+"""The commands that write the accelerator, its memory map and its netlist, and simulate it at a port."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synflip.cli_options import ActivationBits, Bits, GeometryOption
+from synflip.console import table
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+app = typer.Typer()
+
+
+class FamilyName(StrEnum):
+    """FPGA families that netlists are made for."""
+
+    ecp5 = "ecp5"
+    ice40 = "ice40"
+
+
+class MapFormat(StrEnum):
+    """What the memory map is written as."""
+
+    md = "md"
+    c = "c"
+    rdl = "rdl"
+
+
+class FrontName(StrEnum):
+    """What stands in front of the accelerator."""
+
+    bare = "bare"
+    axi = "axi"
+
+
+@app.command()
+def verilog(
+    out: Annotated[Path, typer.Option("--out", metavar="top.v", help="Where to write the Verilog.")],
+    geometry: GeometryOption = "64x8",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+    front: Annotated[
+        FrontName,
+        typer.Option(
+            "--front", help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream."
+        ),
+    ] = FrontName.bare,
+) -> None:
+    """Write the accelerator as one Verilog file, for any FPGA tool.
+
+    Nothing about a network is in it: any model that fits is loaded later, through the memory map. The top
+    module is synflip, with --front axi synflip_axi.
+
+    Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
+    """
+    from synflip.files import check_output, replacing
+    from synflip.progress import waiting
+    from synflip.spec.geometry import Geometry
+
+    machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
+    check_output(out)
+    with waiting(f"Elaborating {machine.name}"):
+        from synflip_hdl.verilog import convert, convert_axi
+
+        text = (convert_axi if front == FrontName.axi else convert)(machine)
+    with replacing(out) as partial:
+        partial.write_text(text)
+    table(
+        f"{machine.name}, k = {bits}, A = {activation_bits}",
+        ("lines", f"{text.count(chr(10)):,}"),
+        ("wrote", str(out)),
+    )
+
+
+@app.command(name="map")
+def memory_map(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    format: Annotated[
+        MapFormat, typer.Option("--format", help="md: tables. c: a C header. rdl: SystemRDL 2.0.")
+    ] = MapFormat.md,
+) -> None:
+    """Write the accelerator's memory map: for people, for C programs, or for register tools.
+
+    Example: synflip map --format c --out synflip.h
+    """
+    from synflip.files import check_output, replacing
+    from synflip.map_export import FORMATS
+
+    check_output(out)
+    with replacing(out) as partial:
+        partial.write_text(FORMATS[format.value]())
+    table("Memory map", ("format", format.value), ("wrote", str(out)))
+
+
+@app.command()
+def netlist(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")],
+    family: Annotated[FamilyName, typer.Option("--family", help="The FPGA family.")] = FamilyName.ecp5,
+    geometry: GeometryOption = "16x1",
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+) -> None:
+    """Synthesize the accelerator to the cells of an FPGA family, and count them.
+
+    Writes into DIR the Verilog (synflip.v), the netlist (netlist.v) and its cell counts (cells.json). The
+    memories are small ones, those of the netlist devices.
+
+    Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
+    """
+    from synflip.progress import waiting
+    from synflip.spec.geometry import Geometry
+
+    machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    with waiting(f"Synthesizing {machine.name} for {family}"):
+        from synflip_sim.netlist import Family, small, synthesize
+
+        counts = synthesize(small(machine), Family(family.value), out)
+    table(
+        f"{machine.name}, k = {bits}, A = {activation_bits}, {family}",
+        *((cell, f"{count:,}") for cell, count in counts.items()),
+        ("wrote", str(out)),
+    )
+
+
+@app.command()
+def simulate(
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry",
+            metavar="PxQ",
+            help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). Word sizes and memories "
+            "may follow: 16x2,bits=3,image_slots=4. Without it: 16x2, or the board's own.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits", metavar="K", help="Bits of a coin's probability: 4, or the board's.", show_default=False
+        ),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            metavar="BOARD",
+            help="A whole board, pin by pin, with its UART, PLL and reset: synflip boards lists them.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Give the simulated accelerator a serial port, to try hosts on that know nothing of simulators.
+
+    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
+    With a board, the name has a baud rate that makes hosts as patient as the simulation is slow.
+
+    Example: synflip simulate --geometry 16x2
+
+    Example: synflip simulate --board ulx3s-85f --geometry 16x2
+    """
+    import time
+
+    from synflip_sim.pty_device import PtyDevice, PtyServer
+    from synflip_sim.verilator import progress
+
+    from synflip.spec.geometry import Geometry
+
+    simulator: PtyServer
+    rate = ""
+    if board is None:
+        simulator = PtyDevice(
+            Geometry.parse(geometry or "16x2", bits=4 if bits is None else bits), say=progress()
+        )
+    else:
+        from synflip_hdl.boards import find_board
+        from synflip_sim.board import SLOW, BoardDevice
+
+        chosen = find_board(board)
+        simulator = BoardDevice(chosen, chosen.sized(geometry, bits, 0), say=progress())
+        rate = f"@{SLOW}"
+    with simulator:
+        print(f"{simulator.path}{rate}", flush=True)
+        while True:
+            time.sleep(1)

@@ -1,0 +1,116 @@
+"""Options that several commands have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+
+
+class DataName(StrEnum):
+    """Data sets to train on."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion-mnist"
+    cifar10 = "cifar10"
+
+
+Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
+ActivationBits = Annotated[
+    int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
+]
+TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
+ModelOut = Annotated[
+    Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+]
+Balance = Annotated[
+    bool,
+    typer.Option(
+        "--balance",
+        help="Order hidden outputs so that an accelerator's banks have equally much to do, by the training "
+        "images: the same network, faster.",
+    ),
+]
+Votes = Annotated[
+    int,
+    typer.Option("--samples", metavar="S", min=1, help="Votes in the accuracy that is printed at the end."),
+]
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="M.safetensors", help="A compiled model, as synflip train writes it.")
+]
+ImagesFile = Annotated[
+    Path,
+    typer.Option(
+        "--images", metavar="X.npy", help="Images: uint8 [N, I], one row an image, from numpy.save."
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", metavar="S", min=1, help="Network samples, so votes, of each image.")
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="K", min=0, help="Seed of the coins: the same seed, the same votes, anywhere."
+    ),
+]
+
+DEVICES = ("golden", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
+
+
+def _known(device: str) -> str:
+    from synflip.device import is_port
+
+    if device not in DEVICES and not is_port(device):
+        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEVICES)}, nor a serial port")
+    return device
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        callback=_known,
+        help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
+        "same in Icarus Verilog, slow, with unknown values. netlist:ecp5, netlist:ice40: its synthesized "
+        "netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 or COM3, with @BAUD after it if "
+        "it is not 3000000: the hardware at a serial port.",
+    ),
+]
+GeometryOption = Annotated[
+    str,
+    typer.Option(
+        "--geometry",
+        metavar="PxQ",
+        help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). Word sizes and memories may "
+        "follow: 16x2,bits=3,image_slots=4.",
+    ),
+]
+DeviceGeometryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry",
+        metavar="PxQ",
+        help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). "
+        "Without it: 64x8, and 16x1 of a netlist.",
+        show_default=False,
+    ),
+]
+Margin = Annotated[
+    int | None,
+    typer.Option(
+        "--margin",
+        metavar="N",
+        min=1,
+        help="Stop early: an image is done once its leader is N votes ahead of the next.",
+    ),
+]
+Margins = Annotated[
+    str | None,
+    typer.Option(
+        "--margins", metavar="N,N,..|FILE", help="Instead of --margin: one a sample, or a file of margins."
+    ),
+]

@@ -1,0 +1,298 @@
+"""The commands run and verify, and images for both."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip.cli_options import (
+    DataName,
+    DeviceGeometryOption,
+    DeviceOption,
+    ImagesFile,
+    Margin,
+    Margins,
+    ModelFile,
+    Samples,
+    Seed,
+)
+from synflip.console import table
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.result import Result
+    from synflip.spec.geometry import Geometry
+    from synflip.spec.model import CompiledModel, Images
+
+MAX_MARGINS_BYTES = 1 << 20
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    model: ModelFile,
+    images: ImagesFile,
+    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the counts.")],
+    samples: Samples = 16,
+    seed: Seed = 0,
+    device: DeviceOption = "golden",
+    geometry: DeviceGeometryOption = None,
+    margin: Margin = None,
+    margins: Margins = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards",
+            metavar="I/N",
+            help="Only part I of N of the samples; synflip merge puts the parts together.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run a compiled model on images and write the votes.
+
+    R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
+    in), cycles int64 (of the accelerator; the golden model predicts them, -1 if the model does not fit), and
+    with --logits logits int32 [S, N, C]. Images are read block by block: memory grows with their number only
+    by their votes.
+
+    Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
+
+    Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
+    """
+    from synflip.files import check_output, replacing
+    from synflip.shards import Part, file_digest, parse_shards, save_part
+
+    check_output(out)
+    stop = _stop(margin, margins, samples)
+    part, first = None, 0
+    if shards is not None:
+        if stop is not None:
+            raise SynflipError(
+                "--shards goes without --margin: whether an image stays depends on all samples"
+            )
+        part = Part(*parse_shards(shards, samples), samples, seed, file_digest(model), file_digest(images))
+        first, samples = part.first, part.past - part.first
+    network, pixels = _open(model, images)
+    machine = _geometry(geometry, network, device)
+    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, stop, logits, first)
+    with replacing(out) as partial:
+        if part is None:
+            result.save(partial)
+        else:
+            save_part(result, part, partial)
+    rows = [
+        *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
+        ("images x samples", f"{len(pixels)} x {samples}"),
+        ("samples used", f"{int(result.used.sum())} (mean {result.used.mean():.2f} an image)"),
+        ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
+        (
+            "cycles",
+            f"{result.cycles:,}"
+            if result.cycles >= 0
+            else _why_no_cycles(network, machine, len(pixels), samples, stop, logits),
+        ),
+        ("time", f"{seconds:.2f} s"),
+        ("wrote", str(out)),
+    ]
+    if clock:
+        share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
+        rows.insert(-2, ("engine busy", share))
+    table(f"{network.shape} on {device}, {machine.name}, seed {seed}", *rows)
+
+
+@app.command()
+def verify(
+    model: ModelFile,
+    images: ImagesFile,
+    samples: Samples = 16,
+    seed: Seed = 0,
+    device: DeviceOption = "verilator",
+    geometry: DeviceGeometryOption = None,
+    margin: Margin = None,
+    margins: Margins = None,
+    logits: Annotated[
+        bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
+    ] = True,
+) -> None:
+    """Check that a device gives exactly the golden model's numbers.
+
+    Compares the votes, the logits of every sample, their sums, the samples used and the cycle count. Exit
+    status 0 if and only if all are equal; otherwise 1, and the first difference is printed. Without logits a
+    run may take more samples, so the cycles may be others.
+
+    Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
+    """
+    from synflip.compare import compare
+
+    stop = _stop(margin, margins, samples)
+    network, pixels = _open(model, images, least=0)
+    machine = _geometry(geometry, network, device)
+    golden, *_ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
+    other, seconds, _ = _infer(device, machine, network, pixels, samples, seed, stop, logits)
+    comparison = compare(golden, other, device)
+    rows = [
+        (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
+        for quantity, different in comparison.different.items()
+        if quantity != "cycles"
+    ]
+    rows += [
+        ("cycles", f"{golden.cycles:,} predicted, {other.cycles:,} counted"),
+        (
+            "time",
+            f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
+        ),
+        ("verdict", "equal" if comparison.equal else "DIFFERENT"),
+    ]
+    work = f"{len(pixels)} images x {samples} samples"
+    table(f"{network.shape}: {device} against golden, {machine.name}, {work}", *rows)
+    if comparison.first:
+        raise SynflipError(f"first difference: {comparison.first}")
+
+
+@app.command()
+def images(
+    data: Annotated[DataName, typer.Argument(help="The data set.")],
+    out: Annotated[Path, typer.Option("--out", metavar="X.npy", help="Where to write the images.")],
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="Only the first N.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="Y.npy", help="Write their labels here.")
+    ] = None,
+) -> None:
+    """Write test images of a data set as the .npy file that run and verify read.
+
+    Example: synflip images digits --count 200 --out x.npy --labels y.npy
+    """
+    from synflip.data import load
+    from synflip.files import check_output, write_array
+
+    for path in (out, labels):
+        if path is not None:
+            check_output(path)
+    dataset = load(data.value)
+    write_array(out, dataset.test_images[:count])
+    if labels is not None:
+        write_array(labels, dataset.test_labels[:count])
+    table(
+        f"{dataset.title}, test images",
+        ("images", f"uint8 {list(dataset.test_images[:count].shape)}, pixels 0..{dataset.input_max}"),
+        ("wrote", str(out) if labels is None else f"{out}, {labels}"),
+    )
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    """``0,3,3`` to numbers."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) <= 18 for part in parts):
+        raise SynflipError(f"{name} {text!r} is not a list of numbers, such as 0,3,3")
+    return [int(part) for part in parts]
+
+
+def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[int] | None:
+    """What --margin and --margins say; of a file's margins, as many as there are samples."""
+    if margins is None:
+        return margin
+    if margin is not None:
+        raise typer.BadParameter("--margin and --margins exclude each other")
+    if Path(margins).is_file():
+        with Path(margins).open("rb") as file:
+            text = file.read(MAX_MARGINS_BYTES).decode(errors="replace").strip()
+        return _numbers(f"--margins {margins}:", text)[:samples]
+    return _numbers("--margins", margins)
+
+
+def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
+    """Both files, checked against each other; at least ``least`` images."""
+    from synflip.image_file import open_images
+    from synflip.modelfile import load
+
+    network, pixels = load(model), open_images(images, least)
+    network.check_images(pixels)  # before a simulator is built
+    return network, pixels
+
+
+def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
+    """An accelerator of the size asked for, or else of the device's own, with the bits that the model has; of
+    hardware the one that it is."""
+    from synflip.device import is_port, open_device
+    from synflip.spec.geometry import Geometry
+
+    if is_port(device):
+        if text is not None:
+            raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
+        with open_device(device) as accelerator:
+            return accelerator.geometry
+    text = text or ("16x1" if device.startswith("netlist:") else "64x8")
+    geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+    if device.startswith("netlist:"):
+        from synflip_sim.netlist import small
+
+        return small(geometry)
+    return geometry
+
+
+def _infer(
+    name: str,
+    geometry: "Geometry",
+    model: "CompiledModel",
+    pixels: "Images",
+    samples: int,
+    seed: int,
+    margin: int | list[int] | None,
+    logits: bool,
+    first: int = 0,
+) -> "tuple[Result, float, int]":
+    """The result of samples from ``first`` on, the seconds that inference took, and the cycles of the
+    simulated clock, 0 if there is none. margin: of every sample, or one for each."""
+    from functools import partial
+
+    import numpy as np
+
+    from synflip.compare import check_logits
+    from synflip.device import open_device
+    from synflip.plan import plan
+    from synflip.progress import bar, waiting
+    from synflip.request import check_request
+
+    limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
+    check_request(samples, seed, None)
+    if name != "golden":
+        # What does not fit is refused before a simulator is built.
+        plan(model, geometry, len(pixels), samples, margin is not None, logits)
+    if logits:
+        check_logits(samples, len(pixels), len(model.classes))
+    with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
+        device = open_device(name, geometry)
+    with device:
+        with waiting("Loading the model"):
+            device.load(model)
+        with bar(f"Flipping coins: {name}") as advance:
+            transport = getattr(device, "transport", None)
+            start, began = time.perf_counter(), getattr(transport, "cycles", 0)
+            infer = partial(device.infer, first=first) if first else device.infer
+            result = infer(pixels, samples, seed, limits, logits, advance)
+            clock = getattr(transport, "cycles", 0) - began
+            return result, time.perf_counter() - start, clock
+
+
+def _why_no_cycles(
+    model: "CompiledModel",
+    geometry: "Geometry",
+    images: int,
+    samples: int,
+    margin: int | list[int] | None,
+    logits: bool,
+) -> str:
+    from synflip.plan import plan
+
+    try:
+        plan(model, geometry, images, samples, margin is not None, logits)
+    except SynflipError as error:
+        return f"not predicted: {error}"
+    return "not predicted"

@@ -1,0 +1,140 @@
+"""The command train."""
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip import cli_convert
+from synflip.cli_options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.features import FeatureNetwork
+    from synflip.nn import SynapticNetwork
+    from synflip.train import Step
+
+app = typer.Typer()
+
+
+class FeaturesName(StrEnum):
+    """What is trained in front of the coins."""
+
+    none = "none"
+    conv = "conv"
+
+
+@app.command()
+def train(
+    out: ModelOut,
+    data: Annotated[
+        DataName,
+        typer.Option(
+            "--data", help="digits needs no files; the others are read from the folder in SYNFLIP_DATA."
+        ),
+    ] = DataName.digits,
+    features: Annotated[
+        FeaturesName,
+        typer.Option(
+            "--features",
+            help="conv: convolutions, trained with the coins behind them: 32 filters, or of images in colour "
+            "32, 64 and 128.",
+        ),
+    ] = FeaturesName.none,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            "--hidden",
+            metavar="J,J,..",
+            help="Outputs of each hidden layer; none for no hidden layer. Without it: 512,512, and behind "
+            "convolutions 100, or 256,128 for images in colour.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Bits = 4,
+    activation_bits: ActivationBits = 8,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", metavar="N", min=1, help="Passes over the data. Without it: as many as are worth it."
+        ),
+    ] = None,
+    seed: TrainingSeed = 0,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="Shift training images by up to one pixel; those in colour by up to four, and mirror them.",
+        ),
+    ] = False,
+    mean_of: Annotated[
+        int,
+        typer.Option(
+            "--mean-of",
+            metavar="M",
+            min=1,
+            help="Make the mean softmax of M samples likely, not each: samples differ where they are not "
+            "sure. Takes up to M times as long.",
+        ),
+    ] = 1,
+    samples: Votes = 8,
+    balance: Balance = False,
+) -> None:
+    """Train a network of coins, compile it to integers, and write it.
+
+    Prints the test accuracy of one sample and of the vote, counted by running the compiled model exactly.
+
+    Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
+
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
+
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
+    """
+    from synflip.compare import check_logits
+    from synflip.files import check_output
+    from synflip.progress import bar, waiting
+
+    sizes = None if hidden is None else _hidden(hidden)
+    cli_convert.check_seed(seed)
+    check_output(out)
+    with waiting("Loading torch"):
+        from synflip import convnets
+        from synflip.data import load
+        from synflip.train import default_epochs
+        from synflip.train import train as fit
+
+    dataset = load(data.value)
+    check_logits(samples, len(dataset.test_labels), len(dataset.classes))
+    epochs = default_epochs(dataset) if epochs is None else epochs
+    began = time.perf_counter()
+    with bar(f"Training on {dataset.name}") as advance:
+
+        def show(step: "Step") -> None:
+            advance(step.step, step.steps, cli_convert.words(step))
+
+        network: SynapticNetwork | FeatureNetwork
+        if features == FeaturesName.conv:
+            network = convnets.train(
+                dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show, mean_of
+            )
+        else:
+            sizes = [512, 512] if sizes is None else sizes
+            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show, mean_of)
+    seconds = time.perf_counter() - began
+    source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
+    if mean_of > 1:
+        source["mean_of"] = mean_of
+    took = ("training", f"{seconds:.1f} s")
+    cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
+
+
+def _hidden(text: str) -> list[int]:
+    """``512,512`` to numbers."""
+    if text.strip() in ("", "none"):
+        return []
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) < 8 for part in parts):
+        raise SynflipError(f"--hidden {text!r} is not a list of layer sizes, such as 512,512")
+    return [int(part) for part in parts]
