@@ -57,7 +57,7 @@ Seed = Annotated[
     ),
 ]
 
-DEVICES = ("golden", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
+DEVICES = ("golden", "cuda", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
 
 
 def _known(device: str) -> str:
@@ -74,10 +74,10 @@ DeviceOption = Annotated[
         "--device",
         metavar="NAME",
         callback=_known,
-        help="golden: the reference in torch. verilator: the hardware, simulated cycle by cycle. icarus: the "
-        "same in Icarus Verilog, slow, with unknown values. netlist:ecp5, netlist:ice40: its synthesized "
-        "netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 or COM3, with @BAUD after it if "
-        "it is not 3000000: the hardware at a serial port.",
+        help="golden: the reference in torch. cuda: the same on a GPU. verilator: the hardware, simulated "
+        "cycle by cycle. icarus: the same in Icarus Verilog, slow, with unknown values. netlist:ecp5, "
+        "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 "
+        "or COM3, with @BAUD after it if it is not 3000000: the hardware at a serial port.",
     ),
 ]
 GeometryOption = Annotated[

@@ -262,7 +262,7 @@ def _infer(
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
     check_request(samples, seed, None)
-    if name != "golden":
+    if name not in ("golden", "cuda"):
         # What does not fit is refused before a simulator is built.
         plan(model, geometry, len(pixels), samples, margin is not None, logits)
     if logits:

@@ -81,7 +81,7 @@ def is_port(name: str) -> bool:
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
+    """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
     ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port,
     perhaps with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``.
 
@@ -105,6 +105,10 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         from synflip.golden import Golden
 
         return Golden(geometry)
+    if kind == "cuda":
+        from synflip.golden_cuda import TorchGolden
+
+        return TorchGolden(geometry)
     if kind == "verilator":
         from synflip_sim.verilator import open_verilator
 
@@ -114,5 +118,5 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
 
         return open_icarus(geometry)
     raise SynflipError(
-        f"no device {name!r}; there are golden, verilator, icarus, netlist:ecp5 and netlist:ice40"
+        f"no device {name!r}; there are golden, cuda, verilator, icarus, netlist:ecp5 and netlist:ice40"
     )

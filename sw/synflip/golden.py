@@ -1,9 +1,8 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
-word
-for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8 into
-int32.
+word for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8
+into int32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +147,14 @@ class Golden(Device):
         assert_loaded(self.model)
         return self.flip(lfsr.keys(seed, sample * self._rows, self._rows))
 
+    def make_keys(self, seed: int, first: int, count: int) -> NDArray[np.uint64] | torch.Tensor:
+        """Keys ``first`` .. ``first + count - 1`` of the sequence, [count], as ``flip`` takes them."""
+        return lfsr.keys(seed, first, count)
+
+    def place(self, x: torch.Tensor) -> torch.Tensor:
+        """Activations where ``forward`` wants them."""
+        return x
+
     @property
     def key_rows(self) -> int:
         """R, the keys of one network sample of the loaded model."""
@@ -155,12 +162,13 @@ class Golden(Device):
         return self._rows
 
     def flip(
-        self, sample_keys: NDArray[np.uint64], planes: Sequence[CoinPlanes] | None = None
+        self, sample_keys: NDArray[np.uint64] | torch.Tensor, planes: Sequence[CoinPlanes] | None = None
     ) -> list[torch.Tensor]:
         """Every layer's signed coins from one network sample's keys [R]: int8 [J, I] each.
 
         planes: of each layer, if they are not to be the contract's.
         """
+        assert isinstance(sample_keys, np.ndarray)
         return [
             layer.flip(sample_keys[first : first + layer.signs.shape[1]])
             for layer, first in zip(planes or self._planes, self._offsets, strict=True)
@@ -185,11 +193,11 @@ class Golden(Device):
         check_first(first, samples, margin, keys)
         check_keys(keys, samples, self._rows)
 
-        def sample_keys(start: int, past: int) -> NDArray[np.uint64]:
+        def sample_keys(start: int, past: int) -> NDArray[np.uint64] | torch.Tensor:
             if keys is not None:
                 return keys[start:past]
             number = (first + start) * self._rows
-            return lfsr.keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
+            return self.make_keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
 
         try:
             runs: Plan | None = plan(
@@ -220,15 +228,18 @@ class Golden(Device):
                 if progress is None
                 else (lambda done, at=start: progress(at * samples + done, count * samples)),
             )
-        used_keys = sample_keys(0, samples) if keep_keys else None
+        used_keys = keys
+        if keep_keys and keys is None:
+            used_keys = lfsr.keys(seed, first * self._rows, samples * self._rows).reshape(-1, self._rows)
+        used_keys = used_keys if keep_keys else None
         return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
 
     def _infer_block(self, x, samples, sample_keys, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
-        batch = x
         first_loads = bank_loads(x != 0, self.geometry).numpy()
+        x = batch = self.place(x)
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
             if sample % at_once == 0:
@@ -245,7 +256,7 @@ class Golden(Device):
                 kept[sample, active] = z
             if limits is not None:
                 active = active[lead(votes[active]) < limits[sample]]
-                batch = x[torch.from_numpy(active)]
+                batch = x[torch.from_numpy(active).to(x.device)]
             if progress is not None:
                 progress((sample + 1) * len(x))
             if not len(active):

@@ -76,6 +76,7 @@ def golden(part: dict[str, Any]) -> list[Table]:
             f"{1000 * item['plain']:.2f}",
             f"{1000 * item['products']:.2f}",
             f"{item['plain'] / item['golden']:.1f}",
+            f"{1000 * item['cuda']:.2f}" if part["gpu"] else "-",
         )
         for item in part["rows"]
     ]
@@ -86,6 +87,7 @@ def golden(part: dict[str, Any]) -> list[Table]:
         "plain loop, ms",
         "its products alone, ms",
         "times as fast",
+        f"on a GPU ({part['gpu'] or 'none here'}), ms",
     )
     return [Table(f"A network sample of {part['shape']}", heads, rows)]
 

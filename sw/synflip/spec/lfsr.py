@@ -92,7 +92,7 @@ def jump(state: State, steps: int) -> State:
     return z1, z2, z3, z4
 
 
-def _tables(index: int, steps: int) -> NDArray[np.uint32]:
+def tables(index: int, steps: int) -> NDArray[np.uint32]:
     """``power`` as four tables of 256: a jump of many components is four look-ups. [4, 256] uint32."""
     columns = np.array(power(index, steps), dtype=np.uint32).reshape(4, 8)
     table = np.zeros((4, 256), dtype=np.uint32)
@@ -109,7 +109,7 @@ def keys(seed: int, first: int, count: int) -> NDArray[np.uint64]:
     for index in range(4):
         states = np.array([start[index]], dtype=np.uint32)
         while len(states) < 2 * count:
-            table = _tables(index, len(states))
+            table = tables(index, len(states))
             ahead = states[: 2 * count - len(states)]
             moved = table[0][ahead & 255]
             for byte in range(1, 4):

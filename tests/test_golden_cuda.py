@@ -1,0 +1,106 @@
+"""The golden model on one torch device, against the golden model and the slow reading.
+
+On a GPU where there is one; on the processor, with the same operations, always.
+"""
+
+import numpy as np
+import pytest
+import torch
+from synflip import cli
+from synflip.compare import compare
+from synflip.device import open_device
+from synflip.errors import SynflipError
+from synflip.golden import Golden
+from synflip.golden_cuda import MOST_ROWS, TorchGolden
+from synflip.spec import lfsr
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import CompiledModel
+from test_golden import GEOMETRY, SEEDS, equal, expected, network
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def place(request):
+    return request.param
+
+
+def pixels(model: CompiledModel, count: int = 9) -> np.ndarray:
+    numbers = np.random.default_rng(count)
+    values = numbers.integers(0, model.input_max + 1, (count, model.rows[0]))
+    return (values * (numbers.random(values.shape) < 0.6)).astype(np.uint8)
+
+
+def same(place: str, model: CompiledModel, geometry: Geometry, images: np.ndarray, *request, **more) -> None:
+    golden, other = Golden(geometry), TorchGolden(geometry, place)
+    for device in (golden, other):
+        device.load(model)
+    want, have = (device.infer(images, *request, logits=True, **more) for device in (golden, other))
+    comparison = compare(want, have, place)
+    assert comparison.equal, comparison.first
+    assert want.cycles == have.cycles
+    if more.get("keep_keys"):
+        np.testing.assert_array_equal(want.keys, have.keys)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_keys(place, seed):
+    other = TorchGolden(device=place)
+    for first, count in ((0, 1), (5, 300), (2**40, 7), (3, 0)):
+        made = other.make_keys(seed, first, count).cpu().numpy().view(np.uint64)
+        np.testing.assert_array_equal(made, lfsr.keys(seed, first, count))
+
+
+def test_the_slow_reading(place):
+    model = network([30, 20, 10], bits=4)
+    images, margins = pixels(model, 4), [1, 2, 3, 2, 1]
+    other = TorchGolden(GEOMETRY, place)
+    other.load(model)
+    have = other.infer(images, 5, 3, np.array(margins), logits=True)
+    equal(have, expected(model, images, 5, 3, margins))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "bits", "activation_bits", "size"),
+    [
+        ([784, 70, 33, 10], 4, 8, "64x8"),
+        ([1, 1024, 5], 16, 8, "16x1"),
+        ([63, 17, 2], 1, 1, "48x4"),
+        ([65, 129, 64, 3], 7, 5, "128x2"),
+    ],
+)
+def test_networks(place, sizes, bits, activation_bits, size):
+    model = network(sizes, bits, activation_bits)
+    geometry = Geometry.parse(size, bits=bits, activation_bits=activation_bits)
+    same(place, model, geometry, pixels(model), 6, 2**64 - 1)
+
+
+def test_margins_shards_and_keys(place):
+    model = network([40, 24, 10], bits=3)
+    geometry, images = Geometry(16, 2, 3), pixels(model, 40)
+    same(place, model, geometry, images, 16, 4, np.full(16, 2))
+    same(place, model, geometry, images, 8, 4, first=1000)
+    same(place, model, geometry, images, 8, 4, keep_keys=True)
+    rows = Golden(geometry)
+    rows.load(model)
+    given = np.random.default_rng(1).integers(0, 2**64, (5, rows.key_rows), dtype=np.uint64)
+    same(place, model, geometry, images, 5, 4, keys=given, keep_keys=True)
+
+
+def test_sums_at_the_edge_of_32_bits(place):
+    model = network([8, 4, 3], bias=2**31 - 1 - 8 * 255)
+    same(place, model, GEOMETRY, pixels(model), 4, 1)
+
+
+def test_what_would_not_be_exact_is_refused(place):
+    other = TorchGolden(device=place)
+    with pytest.raises(SynflipError, match=f"{MOST_ROWS + 1} rows: sums in float32 are exact up to"):
+        other.load(network([MOST_ROWS + 1, 1]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu(capsys):
+    with pytest.raises(SynflipError, match="no CUDA GPU here; --device golden runs on the processor"):
+        open_device("cuda:64x8")
+    assert cli.main(["run", "--help"]) == 0
+    assert "cuda: the same on a GPU" in " ".join(capsys.readouterr().out.replace("│", " ").split())
