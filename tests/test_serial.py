@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from collections import Counter
 
 import numpy as np
@@ -309,6 +310,23 @@ def test_ports_that_cannot_be_opened_and_devices_that_do_not_answer(port, tmp_pa
         SerialTransport(name, timeout=0.01, tries=3)
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_slow_device_is_not_given_more_than_it_answers():
+    """An answer takes four times the host's timeout. Without longer waits each request is sent again and
+    again, and all that is sent has to be answered before the next: the line only gets fuller."""
+
+    def slow(arriving: bytes) -> bytes:
+        time.sleep(0.002 * len(arriving))
+        return arriving
+
+    with PtyDevice(GEOMETRY, LINE, slow) as simulator:
+        transport = SerialTransport(simulator.path, BAUD, timeout=0.01, tries=20)
+        with Accelerator(transport) as device:
+            for _ in range(20):
+                device.read_register("STATUS")
+    assert transport.counters.silences > 20
+    assert transport.counters.repeats < 8 * transport.counters.requests
 
 
 def test_results_equal_golden_whatever_the_line_does(capsys):

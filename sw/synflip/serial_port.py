@@ -19,6 +19,7 @@ POLL = 0.005  # seconds that one read of the port waits
 PAUSE = 0.002  # seconds between two looks at the status
 WRITE_TIMEOUT = 10.0  # seconds until a port that takes no bytes is given up
 BITS_PER_BYTE = 10
+MOST_DOUBLINGS = 3
 NUMBERS = 1 << NUMBER_BITS
 
 
@@ -53,13 +54,13 @@ class SerialTransport:
         path: str,
         baud: int = BAUD,
         timeout: float = 0.25,
-        tries: int = 10,
+        tries: int = 8,
         burst: int = MAX_WORDS,
         session: int | None = None,
     ) -> None:
-        """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it.
-        tries: how often a request is sent. burst: largest number of words in one request. session: 1..65535,
-        by default random.
+        """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it;
+        each silence doubles it for the next try, MOST_DOUBLINGS times at most. tries: how often a request is
+        sent. burst: largest number of words in one request. session: 1..65535, by default random.
 
         Raises BusError if the port cannot be opened or nothing answers.
         """
@@ -164,12 +165,15 @@ class SerialTransport:
         longest = 8 * (REPLY_WORDS + count * (command == Command.READ))
         patience = self._timeout + self._byte_time * (len(frame) + longest)
         self.counters.requests += 1
+        before = self.counters.silences
         try:
             for attempt in range(self._tries):
                 self.counters.repeats += attempt > 0
                 self._port.write(frame)
                 self.counters.sent += len(frame)
-                reply = self._answer(tag, patience, longest)
+                # A device that is only slow must not be given more requests than it answers.
+                doublings = min(self.counters.silences - before, MOST_DOUBLINGS)
+                reply = self._answer(tag, patience * 2**doublings, longest)
                 if reply is not None:
                     return reply
         except OSError as error:
