@@ -10,11 +10,12 @@ import pytest
 from synflip import serial_port
 from synflip.cli import main
 from synflip.driver import Accelerator, BusError
+from synflip.framing import Replies, Reply, escape
 from synflip.golden import Golden
 from synflip.modelfile import save
 from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map
-from synflip.spec.frames import FLAG, MAX_WORDS
+from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.model import CompiledModel, Layer
@@ -310,6 +311,20 @@ def test_ports_that_cannot_be_opened_and_devices_that_do_not_answer(port, tmp_pa
         SerialTransport(name, timeout=0.01, tries=3)
     os.close(ours)
     os.close(theirs)
+
+
+def test_two_answers_do_not_make_one():
+    """The closing flag of one lost, and whatever of the next one's beginning."""
+
+    def frame(tag, status, done=0):
+        return escape(np.array([tag, status << CODE_SHIFT | done], dtype="<u4").tobytes())
+
+    answers = [(0x504D0438, Status.OK, 8), (NO_TAG, Status.DAMAGED), (NO_TAG, Status.OVERLONG)]
+    assert all(Reply.parse(frame(*answer)[1:-1]) for answer in answers)
+    for first, second in itertools.product(answers, repeat=2):
+        for cut in range(1, len(frame(*second)) - 1):
+            spliced = frame(*first)[:-1] + frame(*second)[cut:]
+            assert [*Replies().feed(spliced)] == [None], (first, second, cut)
 
 
 def test_a_slow_device_is_not_given_more_than_it_answers():

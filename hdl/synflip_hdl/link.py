@@ -8,6 +8,7 @@ from synflip.spec.frames import (
     CODE_SHIFT,
     DONE_BITS,
     MAX_WORDS,
+    NO_TAG,
     NUMBER_BITS,
     REQUEST_WORDS,
     SESSION_BITS,
@@ -100,9 +101,9 @@ class Link(wiring.Component):
                 m.next = "TAG"
                 expected = Mux(write, count + REQUEST_WORDS, REQUEST_WORDS)
                 with m.If(length == LONGEST + 1):
-                    m.d.sync += [tag.eq(0), outcome.status.eq(Status.OVERLONG)]
+                    m.d.sync += [tag.eq(NO_TAG), outcome.status.eq(Status.OVERLONG)]
                 with m.Elif(~good | (length < REQUEST_WORDS)):
-                    m.d.sync += [tag.eq(0), outcome.status.eq(Status.DAMAGED)]
+                    m.d.sync += [tag.eq(NO_TAG), outcome.status.eq(Status.DAMAGED)]
                 with m.Elif((head.command < min(Command)) | (head.command > max(Command))):
                     m.d.sync += outcome.status.eq(Status.UNKNOWN)
                 with m.Elif((count == 0) | (count > MAX_WORDS) | (length != expected)):

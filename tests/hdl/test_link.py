@@ -32,8 +32,8 @@ def answer(number, status=Status.OK, done=0, data=(), session=SESSION):
     return tag(number, session), status, done, list(data)
 
 
-UNREAD = 0, Status.DAMAGED, 0, []
-OVERLONG = 0, Status.OVERLONG, 0, []
+UNREAD = 0xFFFF, Status.DAMAGED, 0, []
+OVERLONG = 0xFFFF, Status.OVERLONG, 0, []
 OPENED = answer(0)
 
 

@@ -18,6 +18,10 @@ BAUD = 3_000_000  # unless told otherwise
 # TAG: number, session << NUMBER_BITS. Session 0 is none.
 NUMBER_BITS = 16
 SESSION_BITS = 16
+#: Of a reply to what could not be read. Not zero, nor is any other TAG: to a CRC-32 that has just passed a
+#: whole frame four zero bytes are where it stands, so that frame, its closing FLAG lost, and the rest of one
+#: that began with zeros would make a frame whose CRC is right.
+NO_TAG = 0xFFFF
 # HEAD: word address, Command << CODE_SHIFT. TAIL: words done, Status << CODE_SHIFT.
 CODE_SHIFT = 28
 DONE_BITS = 16
@@ -38,7 +42,7 @@ class Status(IntEnum):
     REFUSED = 1  # the bus refused word ``done`` of the request; the words before it are done, no later one
     UNKNOWN = 2  # no such command
     LENGTH = 3  # COUNT is not 1..MAX_WORDS, or not what the frame has
-    DAMAGED = 4  # wrong CRC, not whole words, or fewer than REQUEST_WORDS; the reply's TAG is 0
-    OVERLONG = 5  # more words than a frame can have; the reply's TAG is 0
+    DAMAGED = 4  # wrong CRC, not whole words, or fewer than REQUEST_WORDS; the reply's TAG is NO_TAG
+    OVERLONG = 5  # more words than a frame can have; the reply's TAG is NO_TAG
     NO_SESSION = 6  # the session of TAG is not the open one
     OUT_OF_ORDER = 7  # the number is neither the last one nor the next
