@@ -158,7 +158,13 @@ def test_the_command_fills_file_page_and_pictures(
     names = list(parts.PARTS)
     sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     Path("page.md").write_text(sections)
-    builds = "| board | x |\n| ulx3s-85f | 80, 81.7 MHz |\n| ecpix5-45f | 125, 99.0 MHz |"
+    builds = "\n".join(
+        [
+            "| board | x |",
+            "| ulx3s-85f | d | 64x8, k = 4 | 80, 81.7 MHz |",
+            "| ecpix5-45f | d | 32x4, k = 4 | 125, 99.0 MHz |",
+        ]
+    )
     Path("boards.md").write_text(f"<!-- begin builds -->\n{builds}\n<!-- end builds -->\n")
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out

@@ -81,8 +81,9 @@ def test_divisors_make_the_boards_clocks():
 def test_sizes():
     board = find_board("ulx3s-85f")
     assert board.sized(None, None, 0) == board.geometry
-    deeper = board.sized(None, 2, 0)
-    assert (deeper.bits, deeper.weight_depth) == (2, 1536)
+    wider = board.sized(None, 2, 0)
+    assert (wider.bits, wider.lanes, wider.weight_depth) == (2, 112, 1024)
+    assert board.sized("64x8", 2, 0).weight_depth == board.geometry.weight_depth
     small = board.sized("16x2,weight_depth=100", None, 0)
     assert (small.lanes, small.banks, small.weight_depth) == (16, 2, 100)
     assert small.key_depth * small.banks == board.geometry.key_depth * board.geometry.banks

@@ -33,10 +33,10 @@ class Board:
     """A board and what is built for it unless told otherwise.
 
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
-    geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
-    bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
-    the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the
-    board's name in openFPGALoader. capacity: what the device has.
+    geometry: its default. sizes: (k, geometry) where the default is another for words of k bits. leds, reset:
+    resources of the platform: busy and error; reset may be None. constraints: file beside the platform's own,
+    in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
+    openFPGALoader. capacity: what the device has.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Board:
     loader: str
     capacity: dict[str, int]
     junctions: Junctions | None = None
-    weight_depths: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[tuple[int, str], ...] = ()
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -91,12 +91,12 @@ class Board:
             )
         }
         lanes, banks = default.lanes, default.banks
+        text = dict(self.sizes).get(bits) if text is None else text
         if text is not None:
             asked = Geometry.parse(text)
             lanes, banks = asked.lanes, asked.banks
-        weight_depth = dict(self.weight_depths).get(bits, default.weight_depth)
         # The same memories, cut into entries and banks of another size.
-        entries = max(weight_depth * default.lanes * default.banks // (lanes * banks), 1)
+        entries = max(default.weight_depth * default.lanes * default.banks // (lanes * banks), 1)
         depths |= {
             "bits": bits,
             "weight_depth": entries,
@@ -147,7 +147,7 @@ BOARDS = {
                 log_depth=512,
                 margin_depth=512,
             ),
-            weight_depths=((1, 2560), (2, 1536)),
+            sizes=((1, "112x8,weight_depth=1024"), (2, "112x8,weight_depth=1024")),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",

@@ -60,17 +60,19 @@ def measure(models: Models) -> dict[str, Any]:
 
     rows = []
     for board in BOARDS.values():
+        sizes = [board.geometry]
+        if board.geometry.bits > FEWER_BITS:
+            sizes.append(board.sized(None, FEWER_BITS, 0))
+        other = len({(size.lanes, size.banks) for size in sizes}) > 1
         for name in NETWORKS.values():
-            geometry = board.geometry
-            entry = _predicted(geometry, board.clock, name) | {"own": True}
-            if not entry["fits"] and geometry.bits > FEWER_BITS:
-                fewer = _predicted(board.sized(None, FEWER_BITS, 0), board.clock, name)
-                entry = fewer | {"own": False} if fewer["fits"] else entry
-            rows.append(
-                {"board": board.name, "device": board.device, "geometry": geometry.name}
-                | {"clock": board.clock}
-                | entry
-            )
+            found = [
+                {"geometry": size.name, **_predicted(size, board.clock, name), "bits": size.bits}
+                for size in sizes
+            ]
+            fitting = [entry for entry in found if entry["fits"]]
+            # With fewer bits of probability where a network does not fit, or the accelerator is a larger one.
+            for entry in (fitting if other else fitting[:1]) or found[:1]:
+                rows.append({"board": board.name, "device": board.device, "clock": board.clock} | entry)
     return {"rows": rows, "early": {name: early(models, name) for name in NETWORKS}}
 
 
@@ -97,15 +99,17 @@ def early(models: Models, name: str) -> dict[str, float]:
     return {"samples": trial.samples, "agrees": trial.agrees, "most": samples, "error": ERROR}
 
 
-def reached(page: Path) -> dict[str, tuple[float, float | None]]:
-    """By board: the clock asked for and the one reached, in MHz, as the table of builds in ``page`` says."""
+def reached(page: Path) -> dict[tuple[str, str], tuple[float, float | None]]:
+    """By board and accelerator: the clock asked for and the one reached, in MHz, as the table of builds in
+    ``page`` says."""
     if not page.exists():
         return {}
     before, after = find_section(page, "builds")
     text = page.read_text(encoding="utf-8")[len(before) : -len(after)]
-    found: dict[str, tuple[float, float | None]] = {}
+    found: dict[tuple[str, str], tuple[float, float | None]] = {}
     for line in text.splitlines():
         clocks = re.search(r"\| ([\d.]+)(?:, ([\d.]+))? MHz", line)
         if clocks:
-            found[line.split("|")[1].strip()] = (float(clocks[1]), float(clocks[2]) if clocks[2] else None)
+            board, _, accelerator = (cell.strip() for cell in line.split("|")[1:4])
+            found[board, accelerator] = (float(clocks[1]), float(clocks[2]) if clocks[2] else None)
     return found

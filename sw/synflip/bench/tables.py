@@ -138,12 +138,13 @@ def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
     short = {title: name for name, title in NETWORKS.items()}
     rows = []
     for item in part["rows"]:
-        asked, got = clocks.get(item["board"], (None, None))
+        accelerator = f"{item['geometry']}, k = {item['bits']}"
+        asked, got = clocks.get((item["board"], accelerator), (None, None))
         clock = f"{item['clock'] / 1e6:g} MHz"
-        if item["own"] and got is not None and asked == item["clock"] / 1e6 <= got:
+        if got is not None and asked == item["clock"] / 1e6 <= got:
             clock += ", reached"
         network = item["network"].split()[-1]
-        head = (item["board"], item["device"], f"{item['geometry']}, k = {item['bits']}", clock, network)
+        head = (item["board"], item["device"], accelerator, clock, network)
         if item["fits"]:
             per_image = part["early"][short[item["network"]]]["samples"]
             rate = item["samples_per_second_batch"]
