@@ -45,7 +45,7 @@ PLACED_AS = {
 SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check",
+    "ice40": "synth_ice40 -no-rw-check -spram",
     "gowin": "synth_gowin -nolutram",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
@@ -84,7 +84,7 @@ class Build:
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        platform.get_memory = MemoryModules().get_memory
+        platform.get_memory = MemoryModules(self.board.compact).get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
         wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
