@@ -36,8 +36,8 @@ class Board:
     geometry: its default. weight_depths: (k, depth of the weight memory) where it is another for words of k
     bits. leds, reset: resources of the platform: busy and error; reset may be None. constraints: file beside
     the platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the
-    board's name in openFPGALoader. capacity: what the device has. compact: the design has fewer registers, see
-    ``accelerator.Accelerator``, and memories as ``verilog.MemoryModules`` says: for small devices.
+    board's name in openFPGALoader. capacity: what the device has. compact: fewer registers, see
+    ``accelerator.Accelerator``, and other memories, see ``verilog.MemoryModules``: for small devices.
     """
 
     name: str
@@ -231,7 +231,7 @@ BOARDS = {
                 1,
                 2,
                 activation_bits=2,
-                weight_depth=16384,
+                weight_depth=4096,
                 event_depth=64,
                 key_depth=256,
                 bias_depth=256,
@@ -241,7 +241,7 @@ BOARDS = {
                 margin_depth=16,
                 layer_depth=4,
                 key_halves=1,
-                sample_bits=8,
+                sample_bits=7,
             ),
             leds=(("led_g", 0), ("led_r", 0)),
             reset=("button", 0),
