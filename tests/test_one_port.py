@@ -12,7 +12,6 @@ from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards import find_board
 from synflip_hdl.verilog import MODULES
 from synflip_sim.build import MAKE
-
 from test_dp16kd import ENVIRONMENT, verilate
 
 BENCH = Path(__file__).parent / "cells" / "one_port_bench.sv"
