@@ -42,6 +42,8 @@ PLACED_AS = {
     "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
     "gowin": ("LUT4", "DFF", "BSRAM"),
 }
+#: iCE40UP5K's large memories of one port: how many there are.
+SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
@@ -176,12 +178,20 @@ class Build:
 
     def check_fit(self, cells: dict[str, int]) -> None:
         """Raises SynflipError if the netlist is too large: which resource is short, and what would fit."""
+        if cells.get(SPRAM, 0) > SPRAMS:
+            raise SynflipError(
+                f"weights of {self.geometry.name}, k = {self.geometry.bits}, {self.geometry.weight_depth} "
+                f"entries need {cells[SPRAM]} SPRAMs of 16 bits and 16,384 rows, and {self.board.name} has "
+                f"{SPRAMS}: take fewer bits, lanes, banks or entries"
+            )
         short = {name: item for name, item in self.resources(cells).items() if not item.fits}
         if not short:
             return
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
-        if set(short) == {"block RAMs"}:
+        if set(short) == {"block RAMs"} and self.board.compact:
+            advice = "smaller memories of keys, events or biases may fit"
+        elif set(short) == {"block RAMs"}:
             entries = self._fewer_entries(short["block RAMs"])
             advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
         else:
