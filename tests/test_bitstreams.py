@@ -49,7 +49,7 @@ def ecp5_settings(path: Path) -> set[str]:
 def check_ice40(folder: Path, report: dict) -> None:
     run("iceunpack", [f"{NAME}.bin", "unpacked.asc"], folder)
     placed, unpacked = ice40_tiles(folder / f"{NAME}.asc"), ice40_tiles(folder / "unpacked.asc")
-    assert len(placed) > 1000 and any("1" in "".join(bits) for bits in placed.values())
+    assert len(placed) > 800 and any("1" in "".join(bits) for bits in placed.values())
     differ = [tile for tile in placed if unpacked.get(tile) != placed[tile] and "1" in "".join(placed[tile])]
     assert not differ
 
@@ -79,7 +79,12 @@ def check_gowin(folder: Path, report: dict) -> None:
 
 @pytest.mark.parametrize(
     ("name", "check"),
-    [("ulx3s-85f", check_ecp5), ("ice40-hx8k", check_ice40), ("tang-nano-9k", check_gowin)],
+    [
+        ("ulx3s-85f", check_ecp5),
+        ("ice40-hx8k", check_ice40),
+        ("icebreaker", check_ice40),
+        ("tang-nano-9k", check_gowin),
+    ],
 )
 def test_a_small_bitstream(name, check, tmp_path):
     board = find_board(name)

@@ -26,7 +26,9 @@ SMALL = "tang-nano-9k"
 PATIENCE = 400_000  # cycles
 
 
-@pytest.mark.parametrize(("name", "size"), [("ulx3s-85f", "16x2"), ("ice40-hx8k", None), (SMALL, None)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("ulx3s-85f", "16x2"), ("ice40-hx8k", None), (SMALL, None), ("icebreaker", None)]
+)
 def test_selftest_passes(name, size, tmp_path, capsys):
     board = find_board(name)
     geometry = board.sized(size, None, 0)
@@ -156,7 +158,7 @@ DEFECTS = (
     ),
     Defect(  # a bit of their address, stuck
         "array.py",
-        'read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}")),',
+        'read.addr.eq(delayed(weight_address, 2 + late, f"weight_address_{bank}")),',
         "read.addr.eq((lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
         'delayed(weight_address, 2, f"weight_address_{bank}"))),',
         "memories",

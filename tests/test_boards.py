@@ -123,6 +123,12 @@ def test_what_does_not_fit_says_what_would():
     lanes, banks = re.search(r"--geometry (\d+)x(\d+)", str(said.value)).groups()
     assert int(lanes) * int(banks) <= 512 * 83640 / 128000
     assert smaller(Geometry(16, 1), 0.1) == "16x1"
+    with pytest.raises(
+        SynflipError, match=r"it needs 31 block RAMs of 30; smaller memories of keys, events or"
+    ):
+        job("icebreaker").check_fit({"SB_LUT4": 3500, "SB_RAM40_4K": 31, "SB_SPRAM256KA": 4})
+    with pytest.raises(SynflipError, match=r"need 5 SPRAMs of 16 bits and 16,384 rows, and icebreaker has 4"):
+        job("icebreaker").check_fit({"SB_LUT4": 3500, "SB_RAM40_4K": 30, "SB_SPRAM256KA": 5})
 
 
 def test_resources_by_family():

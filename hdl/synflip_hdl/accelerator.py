@@ -41,8 +41,11 @@ class Accelerator(wiring.Component):
     raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: without the registers that only bridge distance, for a small device and a slow clock: the
+        same cycles in a run, but the bus's paths go through."""
         self.geometry = geometry
+        self.compact = compact
         members = {
             "request": In(stream.Signature(REQUEST)),
             "response": Out(stream.Signature(RESPONSE)),
@@ -62,9 +65,9 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = Registers(geometry)
         events = EventLists(geometry)
         keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
-        array = Array(geometry)
-        drain = Drain(geometry)
-        votes = Votes(geometry)
+        array = Array(geometry, self.compact)
+        drain = Drain(geometry, self.compact)
+        votes = Votes(geometry, self.compact)
         sequencer = Sequencer(geometry, events.index_bits)
         for name, block in {
             "keys": keys,
@@ -80,27 +83,32 @@ class Accelerator(wiring.Component):
             m.submodules[name] = ResetInserter(abort)(block)
 
         settings = registers.settings
-        m.submodules.stage = stage = Stage(REQUEST)
-        wiring.connect(m, wiring.flipped(self.request), stage.input)
-        wiring.connect(m, stage.output, registers.request)
+        if self.compact:
+            wiring.connect(m, wiring.flipped(self.request), registers.request)
+            wiring.connect(m, registers.response, wiring.flipped(self.response))
+        else:
+            m.submodules.stage = stage = Stage(REQUEST)
+            wiring.connect(m, wiring.flipped(self.request), stage.input)
+            wiring.connect(m, stage.output, registers.request)
+            m.submodules.skid = skid = Skid(RESPONSE)
+            wiring.connect(m, registers.response, skid.input)
+            wiring.connect(m, skid.output, wiring.flipped(self.response))
         # Told apart in front of the stage: behind it comes the registers' own decoder.
         request = self.request.payload
         asked = request.write & (request.address == register("CONTROL"))
         asked &= (request.data & CONTROL_START) != 0
         staged = Signal()
-        with m.If(stage.input.ready):
+        with m.If(self.request.ready):
             m.d.sync += staged.eq(self.request.valid & asked)
         m.d.comb += self.starting.eq(staged | registers.start)
-        m.submodules.skid = skid = Skid(RESPONSE)
-        wiring.connect(m, registers.response, skid.input)
-        wiring.connect(m, skid.output, wiring.flipped(self.response))
         # Writes to far blocks are a cycle later: long before a run can need them.
         late_write, late_offset, late_data = (
             Signal(len(registers.write), name="late_write"),
             Signal(OFFSET_BITS, name="late_offset", reset_less=True),
             Signal(32, name="late_data", reset_less=True),
         )
-        m.d.sync += [
+        far = m.d.comb if self.compact else m.d.sync
+        far += [
             late_write.eq(registers.write),
             late_offset.eq(registers.offset),
             late_data.eq(registers.data),

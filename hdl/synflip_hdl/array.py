@@ -8,7 +8,7 @@ from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
-from synflip_hdl.bundles import address_layout, event_layout, log2, sums_layout
+from synflip_hdl.bundles import ONE_PORT, address_layout, event_layout, log2, sums_layout
 from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
@@ -33,8 +33,11 @@ class Array(wiring.Component):
     weight_write, offset, data: a word of a weight entry from the host.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: see ``accelerator.Accelerator``. Weights are written at once, and what the key and weight
+        memories answer goes on without a register: they are asked a cycle later."""
         self.geometry = geometry
+        self.compact = compact
         super().__init__(
             {
                 "issue": In(address_layout(geometry)),
@@ -57,12 +60,13 @@ class Array(wiring.Component):
         entry_bits = (geometry.weight_depth - 1).bit_length()
         # A whole entry is written a cycle later: from registers, as the memories are far apart.
         written = Signal(weight_bits(geometry), reset_less=True)
+        far = m.d.comb if self.compact else m.d.sync
         m.d.comb += [
             writer.valid.eq(self.weight_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
         ]
-        m.d.sync += written.eq(writer.value)
+        far += written.eq(writer.value)
 
         def delayed(value, cycles: int, name: str, reset_less: bool = True):
             for cycle in range(cycles):
@@ -86,6 +90,7 @@ class Array(wiring.Component):
             clear.attrs["keep"] = 1  # equal registers stay apart: each drives its lanes
             m.d.sync += clear.eq(nearly | (flush != 0))
 
+        late = int(self.compact)
         banks = []
         for bank in range(geometry.banks):
             event = delayed(self.events[bank], 1, f"event_{bank}")
@@ -98,25 +103,29 @@ class Array(wiring.Component):
                 weight_address.eq(place.weight + event.block),
             ]
             half = delayed(place.half, 1, f"half_{bank}")
-            m.d.comb += self.key_address[bank].eq(Cat(key_address, half))
+            asked = delayed(Cat(key_address, half), late, f"asked_{bank}")
+            m.d.comb += self.key_address[bank].eq(asked)
 
             m.submodules[f"weights_{bank}"] = weights = Memory(
-                shape=unsigned(weight_bits(geometry)), depth=geometry.weight_depth, init=[]
+                shape=unsigned(weight_bits(geometry)),
+                depth=geometry.weight_depth,
+                init=[],
+                attrs={ONE_PORT: 1},  # the host writes it while no run is busy
             )
             write, read = weights.write_port(), weights.read_port()
             write_address = Signal(log2(geometry.weight_depth), name=f"write_address_{bank}", reset_less=True)
             write_enable = Signal(name=f"write_enable_{bank}")
             write_address.attrs["keep"] = 1  # each bank has its own
-            m.d.sync += [
+            far += [
                 write_address.eq(writer.entry[:entry_bits]),
                 write_enable.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
             ]
-            m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
+            m.submodules[f"coins_{bank}"] = coins = Coins(geometry, not self.compact)
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(written),
                 write.en.eq(write_enable),
-                read.addr.eq(delayed(weight_address, 2, f"weight_address_{bank}")),
+                read.addr.eq(delayed(weight_address, 2 + late, f"weight_address_{bank}")),
                 coins.key.eq(self.keys[bank]),
                 coins.turn.eq(turn),
                 coins.entry.eq(read.data),

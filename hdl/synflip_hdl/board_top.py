@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
-from synflip.spec.frames import BAUD
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl import pll
@@ -24,7 +23,7 @@ class BoardTop(Elaboratable):
         self.board, self.geometry = board, geometry
         self.clock = clock or board.clock
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
-        self.serial = SerialTop(geometry, self.clock, BAUD)
+        self.serial = SerialTop(geometry, self.clock, compact=board.compact)
 
     def elaborate(self, platform):
         m = Module()

@@ -36,7 +36,8 @@ class Board:
     geometry: its default. sizes: (k, geometry) where the default is another for words of k bits. leds, reset:
     resources of the platform: busy and error; reset may be None. constraints: file beside the platform's own,
     in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
-    openFPGALoader. capacity: what the device has.
+    openFPGALoader. capacity: what the device has. compact: fewer registers, see ``accelerator.Accelerator``,
+    and other memories, see ``verilog.MemoryModules``: for small devices.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Board:
     capacity: dict[str, int]
     junctions: Junctions | None = None
     sizes: tuple[tuple[int, str], ...] = ()
+    compact: bool = False
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -216,6 +218,38 @@ BOARDS = {
             nextpnr=("--hx8k", "--package", "ct256"),
             capacity=_capacity(7680, 7680, 32),
             loader="ice40_generic",
+        ),
+        Board(
+            name="icebreaker",
+            title="1BitSquared iCEBreaker",
+            device="iCE40UP5K",
+            family=Family.ice40,
+            platform="amaranth_boards.icebreaker.ICEBreakerPlatform",
+            clock=12e6,
+            geometry=Geometry(
+                16,
+                1,
+                2,
+                activation_bits=2,
+                weight_depth=4096,
+                event_depth=64,
+                key_depth=256,
+                bias_depth=256,
+                image_slots=1,
+                result_depth=16,
+                log_depth=16,
+                margin_depth=16,
+                layer_depth=4,
+                key_halves=1,
+                sample_bits=7,
+            ),
+            leds=(("led_g", 0), ("led_r", 0)),
+            reset=("button", 0),
+            constraints=None,
+            nextpnr=("--up5k", "--package", "sg48"),
+            capacity=_capacity(5280, 5280, 30),
+            loader="ice40_generic",
+            compact=True,
         ),
         Board(
             name="tang-nano-9k",

@@ -3,10 +3,14 @@
 from amaranth.hdl import signed
 from amaranth.lib import data
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import LOGIT_BITS, MAX_OUTPUTS
+from synflip.spec.memory_map import LayerField
+from synflip.spec.sizes import LOGIT_BITS, MAX_OUTPUTS, MAX_SHIFT, ceil_div
 
 SLOT_BITS = 8  # image slots
+#: Attribute of a memory for which one port is enough: what is read in the cycle of a write is not used.
+ONE_PORT = "one_port"
 CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
+SHIFT_BITS = MAX_SHIFT.bit_length()
 
 #: Slots of a run's images: the first and one past the last.
 RUN_SLOTS = data.StructLayout({"first": SLOT_BITS, "past": SLOT_BITS + 2})
@@ -31,6 +35,27 @@ def address_layout(geometry: Geometry) -> data.StructLayout:
     )
 
 
+def most_tiles(geometry: Geometry) -> int:
+    """Tiles of a layer: no more than there are biases for."""
+    return ceil_div(min(geometry.bias_depth * geometry.banks, MAX_OUTPUTS), geometry.lanes)
+
+
+def layer_layout(geometry: Geometry) -> data.StructLayout:
+    """An entry of the layer table: of each field only the bits that are looked at."""
+    weight, group = log2(geometry.weight_depth), log2(geometry.bias_depth)
+    bits = {
+        LayerField.WEIGHT_BASE: weight,
+        LayerField.ROW_BLOCKS: min(weight, geometry.key_depth.bit_length()),
+        LayerField.KEY_BASE: log2(geometry.key_depth),
+        LayerField.KEY_END: log2(geometry.key_depth) + 1,
+        LayerField.TILES: log2(most_tiles(geometry)),
+        LayerField.BIAS_BASE: group,
+        LayerField.LAST_STEPS: log2(geometry.lanes // geometry.banks),
+        LayerField.SHIFT: SHIFT_BITS,
+    }
+    return data.StructLayout({field.name: bits[field] for field in LayerField})
+
+
 def tile_layout(geometry: Geometry) -> data.StructLayout:
     """A tile on its way to the drain.
 
@@ -42,7 +67,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
             "bias": log2(geometry.bias_depth),
             "block": log2(geometry.hidden_depth),
             "steps": log2(geometry.lanes // geometry.banks),
-            "shift": 5,
+            "shift": SHIFT_BITS,
             "hidden_set": 1,
             "begin": 1,
             "final": 1,

@@ -8,6 +8,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
 
+from synflip_hdl.bundles import most_tiles
+
 
 def below(word, q):
     """1 where ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word, with q's top bit carried in.
@@ -37,6 +39,7 @@ class Coins(wiring.Component):
     """A coin a lane, from a row's key and its weight entry. Latency 4 cycles from the key, one row a cycle.
 
     key register, rotation, words, coins: ``turn`` comes a cycle after ``key``, ``entry`` two cycles after it.
+    Unless they are ``registered`` here, key and entry come a cycle later.
 
     Members
     -------
@@ -44,8 +47,9 @@ class Coins(wiring.Component):
     coins, signs: P bits each, lane p at ``memory_map.lane_position``.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, registered: bool = True) -> None:
         self.geometry = geometry
+        self.registered = registered
         super().__init__(
             {
                 "key": In(KEY_BITS),
@@ -60,14 +64,13 @@ class Coins(wiring.Component):
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
         turn_step = lanes // TAP_LANES
+        turn = self.turn[: ((most_tiles(self.geometry) - 1) * turn_step).bit_length()]
         key = Signal(KEY_BITS, reset_less=True)
         rotated = Signal(KEY_BITS, reset_less=True)
         entry = Signal(self.entry.shape(), reset_less=True)
-        m.d.sync += [
-            key.eq(self.key),
-            rotated.eq(rotate_right(m, key, self.turn, turn_step & -turn_step)),
-            entry.eq(self.entry),
-        ]
+        taken = m.d.sync if self.registered else m.d.comb
+        taken += [key.eq(self.key), entry.eq(self.entry)]
+        m.d.sync += rotated.eq(rotate_right(m, key, turn, turn_step & -turn_step))
         # Lanes p, p + 16, ... share taps, the key turned by one each: their bits are a run of key bits.
         run = lanes // TAP_LANES
         around = Cat(rotated, rotated[:run])

@@ -60,8 +60,11 @@ class Drain(wiring.Component):
         too.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: see ``accelerator.Accelerator``. Biases are written at once, and the tiles
+        wait in a memory that may be block RAM."""
         self.geometry = geometry
+        self.compact = compact
         super().__init__(
             {
                 "tile_valid": In(1),
@@ -84,7 +87,8 @@ class Drain(wiring.Component):
         m = Module()
         lanes, banks = self.geometry.lanes, self.geometry.banks
         layout = tile_layout(self.geometry)
-        m.submodules.tiles = tiles = fifo.SyncFIFO(width=layout.size, depth=tiles_under_way(self.geometry))
+        queue = fifo.SyncFIFOBuffered if self.compact else fifo.SyncFIFO
+        m.submodules.tiles = tiles = queue(width=layout.size, depth=tiles_under_way(self.geometry))
         m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
         m.submodules.biases = biases = Memory(
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
@@ -94,7 +98,8 @@ class Drain(wiring.Component):
         write_enable = Signal()
         write_address = Signal(write.addr.shape(), reset_less=True)
         written = Signal(LOGIT_BITS * banks, reset_less=True)
-        m.d.sync += [
+        far = m.d.comb if self.compact else m.d.sync
+        far += [
             write_enable.eq(writer.commit),
             write_address.eq(writer.entry),
             written.eq(writer.value),

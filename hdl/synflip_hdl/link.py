@@ -60,7 +60,8 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.received), frame.bytes)
         wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
 
-        tag, head, count = Signal(TAG), Signal(HEAD), Signal(32)
+        tag, head = Signal(TAG), Signal(HEAD)
+        count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT, if it is 1..MAX_WORDS
         length, good = Signal.like(frame.length), Signal()
         session, last = Signal(SESSION_BITS), Signal(NUMBER_BITS)  # open session; last request carried out
         outcome, kept = Signal(OUTCOME), Signal(OUTCOME)  # of this request; of the last one, if a write
@@ -82,7 +83,10 @@ class Link(wiring.Component):
             with m.Case(1):
                 m.d.sync += head.eq(frame.word)
             with m.Case(2):
-                m.d.sync += count.eq(frame.word)
+                m.d.sync += [
+                    count.eq(frame.word),
+                    countable.eq((frame.word != 0) & (frame.word <= MAX_WORDS)),
+                ]
 
         m.d.comb += [
             read_port.addr.eq(outcome.done[: log2(MAX_WORDS)]),
@@ -106,7 +110,7 @@ class Link(wiring.Component):
                     m.d.sync += [tag.eq(NO_TAG), outcome.status.eq(Status.DAMAGED)]
                 with m.Elif((head.command < min(Command)) | (head.command > max(Command))):
                     m.d.sync += outcome.status.eq(Status.UNKNOWN)
-                with m.Elif((count == 0) | (count > MAX_WORDS) | (length != expected)):
+                with m.Elif(~countable | (length != expected)):
                     m.d.sync += outcome.status.eq(Status.LENGTH)
                 with m.Elif(
                     (tag.session == 0) | ((tag.session != session) & (head.command != Command.HELLO))

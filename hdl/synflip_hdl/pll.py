@@ -87,6 +87,8 @@ def xilinx_divisors(reference: float, clock: float) -> Divisors:
 
 def frequency(family: str, reference: float, clock: float) -> float:
     """Hz that a family's PLL makes for ``clock``. Raises SynflipError if it cannot come close enough."""
+    if family == "ice40" and clock == reference:
+        return reference
     divisors = {
         "ecp5": ecp5_divisors,
         "ice40": ice40_divisors,
@@ -137,7 +139,10 @@ def ecp5(pin, reference: float, clock: float):
 
 
 def ice40(pin, reference: float, clock: float):
-    """(module, clock, locked) of an SB_PLL40_CORE. pin: the buffered oscillator. Raises SynflipError."""
+    """(module, clock, locked) of an SB_PLL40_CORE, or of nothing if the oscillator has the frequency asked
+    for. pin: the buffered oscillator. Raises SynflipError."""
+    if clock == reference:
+        return Module(), pin, Const(1)
     m, out, locked = Module(), Signal(name="clock"), Signal(name="locked")
     chosen = ice40_divisors(reference, clock)
     detector = reference / chosen.reference

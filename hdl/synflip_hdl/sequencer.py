@@ -9,7 +9,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
 from synflip.spec.sizes import MAX_OUTPUTS
 
-from synflip_hdl.bundles import SLOT_BITS, address_layout, pass_layout, tile_layout
+from synflip_hdl.bundles import SLOT_BITS, address_layout, layer_layout, pass_layout, tile_layout
 from synflip_hdl.entries import EntryWriter
 
 
@@ -84,18 +84,17 @@ class Sequencer(wiring.Component):
 
         # The layer table.
         m.submodules.writer = writer = EntryWriter(32 * LAYER_WORDS)
-        m.submodules.table = table = Memory(
-            shape=data.ArrayLayout(32, LAYER_WORDS), depth=geometry.layer_depth, init=[]
-        )
+        m.submodules.table = table = Memory(shape=layer_layout(geometry), depth=geometry.layer_depth, init=[])
         table_write, table_read = table.write_port(), table.read_port()
         layer = Signal(range(max(geometry.layer_depth, 2)))
-        field = table_read.data
+        words = data.View(data.ArrayLayout(32, LAYER_WORDS), writer.value)
+        field = {item: table_read.data[item.name] for item in LayerField}
         m.d.comb += [
             writer.valid.eq(self.layer_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
             table_write.addr.eq(writer.entry),
-            table_write.data.eq(writer.value),
+            *(table_write.data[item.name].eq(words[item]) for item in LayerField),
             table_write.en.eq(writer.commit),
             table_read.addr.eq(layer),
         ]

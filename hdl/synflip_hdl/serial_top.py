@@ -22,11 +22,17 @@ class SerialTop(wiring.Component):
     """
 
     def __init__(
-        self, geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
+        self,
+        geometry: Geometry,
+        clock: float,
+        baud: float = BAUD,
+        silence_bits: int = SILENCE_BITS,
+        compact: bool = False,
     ) -> None:
-        """clock: Hz. silence_bits: bit times of silence that end a frame. Raises SynflipError if the baud
-        rate cannot be made from the clock."""
+        """clock: Hz. silence_bits: bit times of silence that end a frame. compact: see
+        ``accelerator.Accelerator``. Raises SynflipError if the baud rate cannot be made from the clock."""
         self.geometry = geometry
+        self.compact = compact
         self.step = phase_step(clock, baud)
         self.silence = round(silence_bits * clock / baud)
         self.glow = max(round(clock / 10), 1)
@@ -40,7 +46,7 @@ class SerialTop(wiring.Component):
         m.submodules.receiver = receiver = Receiver(self.step)
         m.submodules.transmitter = transmitter = Transmitter(self.step)
         m.submodules.link = link = Link(self.silence)
-        m.submodules.accelerator = accelerator = Accelerator(self.geometry)
+        m.submodules.accelerator = accelerator = Accelerator(self.geometry, self.compact)
         wiring.connect(m, receiver.bytes, link.received)
         wiring.connect(m, link.sent, transmitter.bytes)
         wiring.connect(m, link.request, accelerator.request)

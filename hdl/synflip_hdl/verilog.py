@@ -10,6 +10,7 @@ from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi import AxiTop
+from synflip_hdl.bundles import ONE_PORT
 from synflip_hdl.serial_top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"
@@ -17,31 +18,53 @@ TOP, AXI_TOP = "synflip", "synflip_axi"
 # Amaranth writes every row of a memory's initial contents; here nothing is ever read before it is written,
 # so the
 # contents may stay unknown, and a memory of a million rows is as short as one of eight.
+# STYLE: where it is to be, for Yosys.
 MEMORY = """
-module {name} #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1) (
+module {name} #(
+    parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1, parameter STYLE = "auto"
+) (
     input clk, input write, input [ADDRESS-1:0] write_address, input [WIDTH-1:0] write_data,
     input read, input [ADDRESS-1:0] read_address, output {kind} [WIDTH-1:0] read_data
 );
-    reg [WIDTH-1:0] rows [0:DEPTH-1];
-    always @(posedge clk) if (write) rows[write_address] <= write_data;
-    {read}
+    (* ram_style = STYLE *) reg [WIDTH-1:0] rows [0:DEPTH-1];
+    {access}
 endmodule
 """
+WRITE = "always @(posedge clk) if (write) rows[write_address] <= write_data;\n    "
 _CLOCKED = MEMORY.format(
     name="synflip_memory",
     kind="reg",
-    read="always @(posedge clk) if (read) read_data <= rows[read_address];",
+    access=WRITE + "always @(posedge clk) if (read) read_data <= rows[read_address];",
 )
 _UNCLOCKED = MEMORY.format(
-    name="synflip_memory_unclocked", kind="wire", read="assign read_data = rows[read_address];"
+    name="synflip_memory_unclocked", kind="wire", access=WRITE + "assign read_data = rows[read_address];"
 )
-#: Verilog of both.
-MODULES = _CLOCKED + _UNCLOCKED
+# One port: nothing is read in the cycle of a write.
+_ONE_PORT = MEMORY.format(
+    name="synflip_memory_one_port",
+    kind="reg",
+    access="""wire [ADDRESS-1:0] address = write ? write_address : read_address;
+    always @(posedge clk)
+        if (write) rows[address] <= write_data;
+        else if (read) read_data <= rows[address];""",
+)
+#: Verilog of all.
+MODULES = _CLOCKED + _UNCLOCKED + _ONE_PORT
+
+
+LEAST_BLOCK = 16
 
 
 class MemoryModules:
     """A platform that replaces ``lib.memory.Memory`` (one write port, one read port) by one of the modules
-    above."""
+    above.
+
+    compact: those with ``ONE_PORT`` have one port, and the other clocked ones are block RAM from LEAST_BLOCK
+        bits on.
+    """
+
+    def __init__(self, compact: bool = False) -> None:
+        self.compact = compact
 
     def get_memory(self, memory):
         """A module with an instance, for Amaranth's ``Memory``."""
@@ -53,8 +76,16 @@ class MemoryModules:
         m = Module()
         # A memory of one row has an address of no bits, which Amaranth would leave unconnected.
         missing = Const(0, 1 if memory.depth == 1 else 0)
+        kind, style = "synflip_memory", {}
+        if read.domain == "comb":
+            kind = "synflip_memory_unclocked"
+        elif self.compact and ONE_PORT in memory.attrs:
+            kind, style = "synflip_memory_one_port", {"p_STYLE": "huge"}
+        elif self.compact and memory.depth * Shape.cast(memory.shape).width >= LEAST_BLOCK:
+            style = {"p_STYLE": "block"}
         m.submodules.rows = Instance(
-            "synflip_memory_unclocked" if read.domain == "comb" else "synflip_memory",
+            kind,
+            **style,
             p_WIDTH=Shape.cast(memory.shape).width,
             p_DEPTH=memory.depth,
             p_ADDRESS=len(write.addr) + len(missing),

@@ -30,8 +30,10 @@ class Votes(wiring.Component):
         log.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: sums have only as many bits as they can have in a run, not SUM_BITS."""
         self.geometry = geometry
+        self.sum_bits = LOGIT_BITS + geometry.sample_bits if compact else SUM_BITS
         super().__init__(
             {
                 "start": In(1),
@@ -67,7 +69,7 @@ class Votes(wiring.Component):
 
         standing = data.StructLayout({"leader": CLASS_BITS, "lead": sample_bits, "second": sample_bits})
         votes_write, votes_read = memory("votes", unsigned(sample_bits), geometry.result_depth)
-        sums_write, sums_read = memory("sums", signed(SUM_BITS), geometry.result_depth)
+        sums_write, sums_read = memory("sums", signed(self.sum_bits), geometry.result_depth)
         used_write, used_read = memory("used_samples", unsigned(sample_bits), geometry.image_slots)
         standing_write, standing_read = memory("standings", standing, geometry.image_slots)
         margins_write, margins_read = memory("margins", unsigned(sample_bits), geometry.margin_depth)
@@ -100,7 +102,7 @@ class Votes(wiring.Component):
         summed_place = Signal(place.shape(), reset_less=True)
         m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
         opening = summed.current.sample == 0
-        total = Signal(signed(SUM_BITS), reset_less=True)
+        total = Signal(signed(self.sum_bits), reset_less=True)
         addend = Signal(signed(LOGIT_BITS), reset_less=True)
         total_valid = Signal()
         total_place = Signal(place.shape(), reset_less=True)
@@ -206,7 +208,7 @@ class Votes(wiring.Component):
             used_read.addr.eq(self.offset),
             log_read.addr.eq(self.offset),
             self.vote.eq(votes_read.data),
-            self.logit_sum.eq(Mux(half, sums_read.data[32:], sums_read.data[:32])),
+            self.logit_sum.eq(Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])),
             self.used.eq(used_read.data),
             self.logged.eq(log_read.data),
         ]

@@ -52,10 +52,12 @@ PLACED_AS = {
     "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
     "gowin": ("LUT4", "DFF", "BSRAM"),
 }
+#: iCE40UP5K's large memories of one port: how many there are.
+SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 SYNTH = {
     # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
     "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check",
+    "ice40": "synth_ice40 -no-rw-check -spram",
     "gowin": "synth_gowin -nolutram",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
@@ -95,7 +97,7 @@ class Build:
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        platform.get_memory = MemoryModules().get_memory
+        platform.get_memory = MemoryModules(self.board.compact).get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
         wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
@@ -187,12 +189,20 @@ class Build:
 
     def check_fit(self, cells: dict[str, int]) -> None:
         """Raises SynflipError if the netlist is too large: which resource is short, and what would fit."""
+        if cells.get(SPRAM, 0) > SPRAMS:
+            raise SynflipError(
+                f"weights of {self.geometry.name}, k = {self.geometry.bits}, {self.geometry.weight_depth} "
+                f"entries need {cells[SPRAM]} SPRAMs of 16 bits and 16,384 rows, and {self.board.name} has "
+                f"{SPRAMS}: take fewer bits, lanes, banks or entries"
+            )
         short = {name: item for name, item in self.resources(cells).items() if not item.fits}
         if not short:
             return
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
-        if set(short) == {"block RAMs"}:
+        if set(short) == {"block RAMs"} and self.board.compact:
+            advice = "smaller memories of keys, events or biases may fit"
+        elif set(short) == {"block RAMs"}:
             entries = self._fewer_entries(short["block RAMs"])
             advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
         else:

@@ -518,8 +518,8 @@ MUTANTS = [
         "votes-sum-halves",
         "votes",
         "votes.py",
-        "Mux(half, sums_read.data[32:], sums_read.data[:32])",
-        "Mux(half, sums_read.data[:32], sums_read.data[32:])",
+        "Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])",
+        "Mux(half, sums_read.data[:32], sums_read.data[32:].as_signed())",
         "high and low half of a sum are swapped",
     ),
     # The sequencer.
