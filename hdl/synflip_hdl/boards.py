@@ -37,7 +37,7 @@ class Board:
     resources of the platform: busy and error; reset may be None. constraints: file beside the platform's own,
     in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
     openFPGALoader. capacity: what the device has. compact: fewer registers, see ``accelerator.Accelerator``,
-    and other memories, see ``verilog.MemoryModules``: for small devices.
+    and on iCE40 other memories, see ``verilog.MemoryModules``: for small devices.
     """
 
     name: str
@@ -263,7 +263,7 @@ BOARDS = {
                 1,
                 2,
                 activation_bits=2,
-                weight_depth=3072,
+                weight_depth=2560,
                 event_depth=1024,
                 key_depth=1024,
                 bias_depth=64,
@@ -281,6 +281,7 @@ BOARDS = {
             nextpnr=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             capacity=_capacity(8640, 6480, 26),
             loader="tangnano9k",
+            compact=True,
         ),
         Board(
             name="arty-a7-35",

@@ -97,7 +97,7 @@ class Build:
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()
-        platform.get_memory = MemoryModules(self.board.compact).get_memory
+        platform.get_memory = MemoryModules(self.in_blocks).get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
         wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
@@ -108,6 +108,12 @@ class Build:
         if self.board.constraints is not None:
             with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
                 file.write("\n" + read_constraints(self.board.constraints))
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether tables are block RAM and weights SPRAM: on a compact iCE40 board. On others block RAM is
+        short first."""
+        return self.board.compact and self.board.family == "ice40"
 
     @property
     def read_script(self) -> str:
@@ -200,7 +206,7 @@ class Build:
             return
         needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
         scale = min(item.available / item.used for item in short.values())
-        if set(short) == {"block RAMs"} and self.board.compact:
+        if set(short) == {"block RAMs"} and self.in_blocks:
             advice = "smaller memories of keys, events or biases may fit"
         elif set(short) == {"block RAMs"}:
             entries = self._fewer_entries(short["block RAMs"])
