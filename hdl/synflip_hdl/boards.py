@@ -33,11 +33,11 @@ class Board:
     """A board and what is built for it unless told otherwise.
 
     platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
-    geometry: its default. sizes: (k, geometry) where the default is another for words of k bits. leds, reset:
-    resources of the platform: busy and error; reset may be None. constraints: file beside the platform's own,
-    in constraints/, if there is one. nextpnr: its options for the device. loader: the board's name in
-    openFPGALoader. capacity: what the device has. compact: fewer registers, see ``accelerator.Accelerator``,
-    and on iCE40 other memories, see ``verilog.MemoryModules``: for small devices.
+    geometry: its default. sizes: (k, geometry, clock) where the default is another for words of k bits. leds,
+    reset: resources of the platform: busy and error; reset may be None. constraints: file beside the
+    platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's
+    name in openFPGALoader. capacity: what the device has. compact: fewer registers, see
+    ``accelerator.Accelerator``, and on iCE40 other memories, see ``verilog.MemoryModules``: for small devices.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Board:
     loader: str
     capacity: dict[str, int]
     junctions: Junctions | None = None
-    sizes: tuple[tuple[int, str], ...] = ()
+    sizes: tuple[tuple[int, str, float], ...] = ()
     compact: bool = False
 
     def make_platform(self) -> Any:
@@ -73,6 +73,11 @@ class Board:
                 [Resource("junctions", 0, Subsignal("strobe", Pins(strobe, dir="i", conn=conn)), attributes)]
             )
         return platform
+
+    def clock_of(self, geometry: Geometry) -> float:
+        """Hz that is asked for unless told otherwise."""
+        clocks = {k: clock for k, size, clock in self.sizes if geometry.name == Geometry.parse(size).name}
+        return clocks.get(geometry.bits, self.clock)
 
     def sized(self, text: str | None, bits: int | None, devices: int) -> Geometry:
         """The geometry asked for, with the default's memories where nothing else is said. Raises
@@ -93,7 +98,7 @@ class Board:
             )
         }
         lanes, banks = default.lanes, default.banks
-        text = dict(self.sizes).get(bits) if text is None else text
+        text = {k: size for k, size, _ in self.sizes}.get(bits) if text is None else text
         if text is not None:
             asked = Geometry.parse(text)
             lanes, banks = asked.lanes, asked.banks
@@ -149,7 +154,7 @@ BOARDS = {
                 log_depth=512,
                 margin_depth=512,
             ),
-            sizes=((1, "112x8,weight_depth=1024"), (2, "112x8,weight_depth=1024")),
+            sizes=tuple((bits, "112x8,weight_depth=1024", 78.75e6) for bits in (1, 2)),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",

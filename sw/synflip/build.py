@@ -276,7 +276,7 @@ def build(
 
     show = step or (lambda name: nullcontext(lambda *args: None))
     make_folder(folder)
-    job = Build(board, geometry, clock or board.clock, folder, seed)
+    job = Build(board, geometry, clock or board.clock_of(geometry), folder, seed)
     with show("Gateware"):
         job.write_gateware()
     with show("Yosys") as advance:

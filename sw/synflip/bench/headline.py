@@ -66,13 +66,18 @@ def measure(models: Models) -> dict[str, Any]:
         other = len({(size.lanes, size.banks) for size in sizes}) > 1
         for name in NETWORKS.values():
             found = [
-                {"geometry": size.name, **_predicted(size, board.clock, name), "bits": size.bits}
+                {
+                    "geometry": size.name,
+                    "clock": board.clock_of(size),
+                    **_predicted(size, board.clock_of(size), name),
+                    "bits": size.bits,
+                }
                 for size in sizes
             ]
             fitting = [entry for entry in found if entry["fits"]]
             # With fewer bits of probability where a network does not fit, or the accelerator is a larger one.
             for entry in (fitting if other else fitting[:1]) or found[:1]:
-                rows.append({"board": board.name, "device": board.device, "clock": board.clock} | entry)
+                rows.append({"board": board.name, "device": board.device} | entry)
     return {"rows": rows, "early": {name: early(models, name) for name in NETWORKS}}
 
 
