@@ -37,7 +37,7 @@ class Board:
     reset: resources of the platform: busy and error; reset may be None. constraints: file beside the
     platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's
     name in openFPGALoader. capacity: what the device has. compact: fewer registers, see
-    ``accelerator.Accelerator``, and on iCE40 other memories, see ``verilog.MemoryModules``: for small devices.
+    ``accelerator.Accelerator``, and on iCE40 other memories, see ``verilog.MemoryModules``: small devices.
     """
 
     name: str
