@@ -8,7 +8,7 @@ import pytest
 from synflip import boards_page, build_report, cli, tools
 from synflip.build import COSTS, Build, Resource, reached_clock, smaller
 from synflip.errors import SynflipError
-from synflip.parts import count_parts
+from synflip.parts import NAMES, count_parts
 from synflip.plan import check_fit
 from synflip.program import loader_command
 from synflip.spec.geometry import Geometry
@@ -241,7 +241,7 @@ def test_pages_of_reports(tmp_path):
     report = {
         "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
         "resources": {"LUTs": {"used": 1000, "available": 2000}},
-        "parts": {"lanes": {"LUTs": 400}, "other": {"LUTs": 600}},
+        "parts": {part: {"LUTs": 0} for part in NAMES} | {"lanes": {"LUTs": 600}, "other": {"LUTs": 400}},
         "luts_per_slot": 31.2, "slots": 32, "synapses_on_chip": 12345,
         "clock_asked_hz": 80e6, "clock_reached_hz": 81.25e6,
         "predictions": [{"network": "n", "bits": 4, "fits": True,
@@ -254,7 +254,9 @@ def test_pages_of_reports(tmp_path):
     text = boards_page.markdown([boards_page.read_report(tmp_path)])
     assert "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 31.2 | 80, 81.2 MHz | 61 s, 300 s |" in text
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
-    assert "| lanes | 400; 12.5 |\n| other | 600; 18.8 |" in text
+    assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
+    report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names
+    assert "| part |  |" in boards_page.markdown([report])
     assert "from `a` to `z`, 9.5 ns" in text
     for content in ("", "[]", "{}", "{"):
         (tmp_path / "report.json").write_text(content)

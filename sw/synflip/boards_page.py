@@ -6,6 +6,7 @@ from typing import Any
 
 from synflip.build import REPORT
 from synflip.errors import SynflipError
+from synflip.parts import NAMES, OTHER
 
 MAX_BYTES = 1 << 20
 #: What a table needs of a report.
@@ -65,16 +66,17 @@ def markdown(reports: list[dict[str, Any]]) -> str:
             for item in report["predictions"]
         ]
         lines.append(f"| {_name(report)} | {report['synapses_on_chip']:,} | " + " | ".join(cells) + " |")
-    lines += ["", "LUTs by part, and LUTs a slot, as Yosys names the cells:", ""]
-    lines += [
-        f"| part | {' | '.join(_name(report) for report in reports)} |",
-        "|---" * (1 + len(reports)) + "|",
+    lines += ["", "LUTs by part, and LUTs a slot, by the names that Yosys gives the cells:", ""]
+    named = [
+        report
+        for report in reports
+        if report["parts"][OTHER]["LUTs"] < report["resources"]["LUTs"]["used"] / 2
     ]
-    for part in reports[0]["parts"]:
-        counts = [(report["parts"][part]["LUTs"], report["slots"]) for report in reports]
-        lines.append(
-            f"| {part} | " + " | ".join(f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts) + " |"
-        )
+    lines += [f"| part | {' | '.join(_name(report) for report in named)} |", "|---" * (1 + len(named)) + "|"]
+    for part in NAMES:
+        counts = [(report["parts"][part]["LUTs"], report["slots"]) for report in named]
+        cells = [f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
     lines += ["", "The longest path of each:", ""]
     for report in reports:
         path = report["critical_path"]
