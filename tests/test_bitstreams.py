@@ -79,12 +79,8 @@ def check_gowin(folder: Path, report: dict) -> None:
 
 @pytest.mark.parametrize(
     ("name", "check"),
-    [
-        ("ulx3s-85f", check_ecp5),
-        ("ice40-hx8k", check_ice40),
-        ("icebreaker", check_ice40),
-        ("tang-nano-9k", check_gowin),
-    ],
+    # Not the iCEBreaker: full to 97 %, it is routed in minutes.
+    [("ulx3s-85f", check_ecp5), ("ice40-hx8k", check_ice40), ("tang-nano-9k", check_gowin)],
 )
 def test_a_small_bitstream(name, check, tmp_path):
     board = find_board(name)
