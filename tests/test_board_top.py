@@ -160,7 +160,7 @@ DEFECTS = (
         "array.py",
         'read.addr.eq(delayed(weight_address, 2 + late, f"weight_address_{bank}")),',
         "read.addr.eq((lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
-        'delayed(weight_address, 2, f"weight_address_{bank}"))),',
+        'delayed(weight_address, 2 + late, f"weight_address_{bank}"))),',
         "memories",
         "weights at entry",
     ),
