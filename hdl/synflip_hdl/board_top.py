@@ -21,7 +21,7 @@ class BoardTop(Elaboratable):
     def __init__(self, board: Board, geometry: Geometry, clock: float | None = None) -> None:
         """clock: Hz instead of the board's. Raises SynflipError if the PLL or the UART cannot make it."""
         self.board, self.geometry = board, geometry
-        self.clock = clock or board.clock
+        self.clock = clock or board.clock_of(geometry)
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
         self.serial = SerialTop(geometry, self.clock, compact=board.compact)
 

@@ -51,8 +51,7 @@ _ONE_PORT = MEMORY.format(
 #: Verilog of all.
 MODULES = _CLOCKED + _UNCLOCKED + _ONE_PORT
 
-
-LEAST_BLOCK = 16
+LEAST_BLOCK = 16  # bits of a memory
 
 
 class MemoryModules:

@@ -139,6 +139,7 @@ class BoardDevice(PtyServer):
         """geometry: instead of the board's own. library: of ``build``, if it is not to be built here.
         junctions: see ``PtyDevice``. Raises SynflipError if the simulator cannot be built."""
         geometry = geometry or board.geometry
+        clock = clock or board.clock_of(geometry)
         if geometry.devices and junctions is None:
             junctions = Junctions(geometry.devices, seed=0)
         library = library or build(board, geometry, clock, say)

@@ -65,14 +65,14 @@ def markdown(reports: list[dict[str, Any]]) -> str:
             else f"does not fit: {item['why']}"
             for item in report["predictions"]
         ]
-        lines.append(f"| {_name(report)} | {report['synapses_on_chip']:,} | " + " | ".join(cells) + " |")
+        lines.append(f"| {label(report)} | {report['synapses_on_chip']:,} | " + " | ".join(cells) + " |")
     lines += ["", "LUTs by part, and LUTs a slot, by the names that Yosys gives the cells:", ""]
     named = [
         report
         for report in reports
         if report["parts"][OTHER]["LUTs"] < report["resources"]["LUTs"]["used"] / 2
     ]
-    lines += [f"| part | {' | '.join(_name(report) for report in named)} |", "|---" * (1 + len(named)) + "|"]
+    lines += [f"| part | {' | '.join(label(report) for report in named)} |", "|---" * (1 + len(named)) + "|"]
     for part in NAMES:
         counts = [(report["parts"][part]["LUTs"], report["slots"]) for report in named]
         cells = [f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts]
@@ -82,12 +82,13 @@ def markdown(reports: list[dict[str, Any]]) -> str:
         path = report["critical_path"]
         if path is not None:
             lines.append(
-                f"- {_name(report)}: from `{path['from']}` to `{path['to']}`, "
+                f"- {label(report)}: from `{path['from']}` to `{path['to']}`, "
                 f"{path['nanoseconds']} ns: {path['logic']} ns of logic ({path['levels']} levels), "
                 f"{path['wires']} ns of wires."
             )
     return "\n".join(lines)
 
 
-def _name(report: dict[str, Any]) -> str:
+def label(report: dict[str, Any]) -> str:
+    """A build's name in tables."""
     return f"{report['board']}, k = {report['bits']}"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli_options import Page
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -35,10 +36,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", metavar="X.md", help="Put the tables into this page.", show_default=False),
-    ] = None,
+    page: Page = None,
     pictures: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from synflip.cli_options import Page
 from synflip.console import table
 from synflip.errors import SynflipError
 
@@ -32,10 +33,7 @@ def boards(
         list[Path] | None,
         typer.Argument(metavar="[DIR ...]", help="Folders of builds, to make tables of their reports."),
     ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", metavar="X.md", help="Put the tables into this page.", show_default=False),
-    ] = None,
+    page: Page = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -126,7 +124,7 @@ def build(
 
 
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
-    from synflip.boards_page import markdown, read_report
+    from synflip.boards_page import label, markdown, read_report
     from synflip.build import NAME, PLACED
     from synflip.files import replace_section
     from synflip.floorplan import draw
@@ -142,7 +140,7 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> No
         if pictures is not None and netlist.is_file():
             title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
             draw(netlist, pictures / f"{report['board']}-k{report['bits']}.png", title)
-            table(NAME, ("drawn", f"{report['board']}, k = {report['bits']}"))
+            table(NAME, ("drawn", label(report)))
 
 
 @contextmanager

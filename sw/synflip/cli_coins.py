@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from synflip.cli_options import Page
 from synflip.console import columns, table
 from synflip.errors import SynflipError
 
@@ -26,12 +27,6 @@ class NetworkName(StrEnum):
     fashion = "fashion-mnist"
 
 
-Page = Annotated[
-    Path | None,
-    typer.Option(
-        "--page", metavar="X.md", help="Put the table into this page too, between its begin and end lines."
-    ),
-]
 Seed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")]
 
 

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli_options import ModelFile, Page
+
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="M.safetensors", help="A compiled model.")],
+    model: ModelFile,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the numbers and the picture.")
     ],
@@ -27,15 +29,7 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", metavar="S", min=1, help="Network samples.")] = 64,
     seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")] = 0,
-    page: Annotated[
-        Path | None,
-        typer.Option(
-            "--page",
-            metavar="FILE",
-            help="Write the table between the evaluation marks of FILE.",
-            show_default=False,
-        ),
-    ] = None,
+    page: Page = None,
     picture: Annotated[
         Path | None,
         typer.Option("--picture", metavar="FILE", help="A second copy of the picture.", show_default=False),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli_options import ModelFile
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -13,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def margins(
-    model: Annotated[Path, typer.Argument(metavar="M.safetensors", help="A compiled model.")],
+    model: ModelFile,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="NAME", help="Test images of this data set.", show_default=False),

@@ -47,6 +47,15 @@ ImagesFile = Annotated[
         "--images", metavar="X.npy", help="Images: uint8 [N, I], one row an image, from numpy.save."
     ),
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--page",
+        metavar="X.md",
+        help="Put the tables into this page too, between their begin and end lines.",
+        show_default=False,
+    ),
+]
 Samples = Annotated[
     int, typer.Option("--samples", metavar="S", min=1, help="Network samples, so votes, of each image.")
 ]

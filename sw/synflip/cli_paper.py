@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli_options import Page
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -43,15 +44,7 @@ def paper(
     quick: Annotated[
         bool, typer.Option("--quick", help="Small networks on digits, in seconds, to see what there is.")
     ] = False,
-    page: Annotated[
-        Path | None,
-        typer.Option(
-            "--page",
-            metavar="X.md",
-            help="Put tables into this page too, between its lines begin paper NAME and end.",
-            show_default=False,
-        ),
-    ] = None,
+    page: Page = None,
 ) -> None:
     """Run the experiments of the synaptic sampling paper, and more, and write a page about them.
 

@@ -138,9 +138,13 @@ class Golden(Device):
         """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the
         geometry."""
         self.model = model
+        self._offsets, self._rows = key_offsets(model.rows)
+        self._prepare(model)
+
+    def _prepare(self, model: CompiledModel) -> None:
+        """What ``flip`` and ``forward`` need of the model."""
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
         self._biases = [torch.from_numpy(layer.bias.copy()) for layer in model.layers]
-        self._offsets, self._rows = key_offsets(model.rows)
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
@@ -228,11 +232,11 @@ class Golden(Device):
                 if progress is None
                 else (lambda done, at=start: progress(at * samples + done, count * samples)),
             )
-        used_keys = keys
-        if keep_keys and keys is None:
-            used_keys = lfsr.keys(seed, first * self._rows, samples * self._rows).reshape(-1, self._rows)
-        used_keys = used_keys if keep_keys else None
-        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, used_keys)
+        if not keep_keys:
+            keys = None
+        elif keys is None:  # wherever this run's were made
+            keys = lfsr.keys(seed, first * self._rows, samples * self._rows).reshape(-1, self._rows)
+        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, keys)
 
     def _infer_block(self, x, samples, sample_keys, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
         model = assert_loaded(self.model)

@@ -40,6 +40,9 @@ class TorchGolden(Golden):
         if max(model.rows) > MOST_ROWS:
             raise SynflipError(f"{max(model.rows)} rows: sums in float32 are exact up to {MOST_ROWS}")
         super().load(model)
+
+    def _prepare(self, model: CompiledModel) -> None:
+        """See ``Golden._prepare``; on the device."""
         bits = range(model.bits)
         self._taps = [
             torch.tensor([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]).to(self.device)
