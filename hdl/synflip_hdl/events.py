@@ -143,31 +143,35 @@ class EventLists(wiring.Component):
         word = Signal(self.load.payload.shape())
         word_base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
         busy = Signal()
-        begin = Signal()
+        begin = Signal()  # the word's first step, and the image's
+        not_zero = Signal(ACTIVATIONS_PER_WORD)
         step = Signal(range(max(steps, 2)))
         done = step == steps - 1
         row = Cat(step, word.word)[1:] if steps == 1 else Cat(step, word.word)  # in units of at_once rows
         block = row[1:] if banks > at_once else row
 
-        m.d.comb += [self.load.ready.eq(~busy | done), begin.eq((word.word == 0) & (step == 0))]
+        m.d.comb += self.load.ready.eq(~busy | done)
         with m.If(busy):
-            m.d.sync += step.eq(Mux(done, 0, step + 1))
+            m.d.sync += [step.eq(Mux(done, 0, step + 1)), begin.eq(0)]
         with m.If(self.load.ready):
+            coming = self.load.payload
             m.d.sync += [
                 busy.eq(self.load.valid),
-                word.eq(self.load.payload),
-                word_base.eq(self.load.payload.slot << self.load_shift),
+                begin.eq(coming.word == 0),
+                word.eq(coming),
+                word_base.eq(coming.slot << self.load_shift),
             ]
+            m.d.sync += [bit.eq(coming.data.word_select(i, 8).any()) for i, bit in enumerate(not_zero)]
 
         values = []
         for bank in range(banks):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
             # Put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
             lane = Const(bank % at_once, (at_once - 1).bit_length())
-            offset = Cat(Const(0, 3), lane, step[: (steps - 1).bit_length()])
-            m.d.comb += value.eq(word.data.bit_select(offset, 8))
+            place = Cat(lane, step[: (steps - 1).bit_length()])
+            m.d.comb += value.eq(word.data.bit_select(Cat(Const(0, 3), place), 8))
             here = row[0] == bank // at_once if banks > at_once else 1
-            values.append((value, busy & here & value.any()))
+            values.append((value, busy & here & not_zero.bit_select(place, 1)))
 
         tally = _Tally(banks, self.geometry.event_depth)
         running = Signal(tally.layout)

@@ -159,6 +159,8 @@ class Images(Elaboratable):
             Assert(inside["busy"] == busy),
             Assert(~busy | (inside["word"] == Cat(last_slot, last_word, data))),
             Assert(~busy | (inside["word_base"] == (last_slot << shift)[: len(inside["word_base"])])),
+            Assert(~busy | (inside["begin"] == begins)),
+            Assert(~busy | (inside["not_zero"] == Cat(data.word_select(i, 8).any() for i in range(4)))),
             Assert(~busy | any_word),
             Assert(inside["step"] == step),
             Assert(step < steps),
