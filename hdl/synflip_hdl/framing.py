@@ -43,12 +43,13 @@ class Deframer(wiring.Component):
         m = Module()
         m.submodules.crc = crc = CRC32_ETHERNET(data_width=8).create()
         flag, inside = Signal(), Signal()  # a byte that ends the frame; one that is in it
-        silence = Signal(range(self.silence + 1))
+        silence = Signal(range(self.silence))
+        silent = Signal()  # for ``self.silence`` cycles: a register, for Yosys takes a reset for a path
         begun, escaped, missed = Signal(), Signal(), Signal()
         lower, position = Signal(24), Signal(2)  # the word's bytes so far, and how many
 
         m.d.comb += [
-            flag.eq((self.bytes.valid & (self.bytes.payload == FLAG)) | (silence == self.silence)),
+            flag.eq((self.bytes.valid & (self.bytes.payload == FLAG)) | silent),
             inside.eq(self.bytes.valid & (self.bytes.payload != FLAG)),
             crc.data.eq(Mux(escaped, self.bytes.payload ^ ESCAPE_XOR, self.bytes.payload)),
             crc.valid.eq(inside & (escaped | (self.bytes.payload != ESCAPE))),
@@ -58,10 +59,12 @@ class Deframer(wiring.Component):
             self.end.eq(flag & begun & self.listen & ~missed),
             self.good.eq(crc.match_detected & (position == 0) & ~escaped),
         ]
-        with m.If(self.bytes.valid | ~begun):
-            m.d.sync += silence.eq(0)
-        with m.Else():
+        still = begun & ~self.bytes.valid
+        m.d.sync += silent.eq(still & (silence == self.silence - 1))
+        with m.If(still):
             m.d.sync += silence.eq(silence + 1)
+        with m.Else():
+            m.d.sync += silence.eq(0)
         with m.If(flag):
             m.d.sync += [begun.eq(0), escaped.eq(0), missed.eq(0), position.eq(0), self.length.eq(0)]
         with m.Elif(inside):

@@ -74,7 +74,7 @@ class Receiver(wiring.Component):
 
 
 class Transmitter(wiring.Component):
-    """Bytes to bits, without a gap as long as there are bytes.
+    """Bytes to bits, without a gap as long as there are bytes. The first waits for the end of a bit time.
 
     Members
     -------
@@ -88,21 +88,24 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        left = Signal(range(FRAME_BITS + 1))  # bits whose end is still to come
-        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)
+        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)  # of the line's bits, busy or not
         tick = sum_[-1]
+        left = Signal(range(FRAME_BITS + 1))  # bits whose end is still to come
+        start = Signal()
         bits = Signal(FRAME_BITS, init=(1 << FRAME_BITS) - 1)
         m.d.comb += [
             sum_.eq(phase + self.step),
             self.tx.eq(bits[0]),
-            self.bytes.ready.eq((left == 0) | ((left == 1) & tick)),
+            self.bytes.ready.eq(tick & (left <= 1)),
+            start.eq(self.bytes.valid & self.bytes.ready),
         ]
-        with m.If(left == 0):
-            m.d.sync += phase.eq(0)
-        with m.Else():
-            m.d.sync += phase.eq(sum_)
-            with m.If(tick):
-                m.d.sync += [left.eq(left - 1), bits.eq(Cat(bits[1:], Const(1, 1)))]
-        with m.If(self.bytes.valid & self.bytes.ready):
-            m.d.sync += [left.eq(FRAME_BITS), bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1)))]
+        m.d.sync += phase.eq(sum_)
+        with m.If(tick):
+            # Not a reset that depends on itself: Yosys would take it for a combinational loop.
+            m.d.sync += [
+                left.eq((left - (left != 0)) | (start.replicate(len(left)) & FRAME_BITS)),
+                bits.eq(Cat(bits[1:], Const(1, 1))),
+            ]
+        with m.If(start):
+            m.d.sync += bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1)))
         return m
