@@ -203,15 +203,26 @@ def test_others_are_shown_if_they_are_there(
     assert "Early stopping" not in capsys.readouterr().out
 
 
+TITLES = ("mnist. Signs; 5 epochs", "mnist. More", "digits. Signs, old", "cifar10 (JPEG quality 75). Signs")
+
+
 def test_tables_into_a_page(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_read(monkeypatch)
     page = tmp_path / "page.md"
-    page.write_text("a\n<!-- begin paper signs -->\nold\n<!-- end paper signs -->\nb\n")
+    others = [f"*{title}.*\n\n| weights |\n| --- |\n| {title} |\n\n" for title in TITLES]
+    page.write_text(
+        f"a\n<!-- begin paper signs -->\n{''.join(others)}<!-- end paper signs -->\n"
+        "<!-- begin paper bits -->\nnot run\n<!-- end paper bits -->\nb\n"
+    )
     assert quick(copied, "--only", "signs", "--page", str(page)) == 0
     text = page.read_text()
-    assert text.startswith("a\n<!-- begin paper signs -->\n*digits.") and text.endswith("-->\nb\n")
+    assert text.startswith("a\n<!-- begin paper signs -->\n*mnist.") and text.endswith("-->\nb\n")
+    assert others[0] + others[1] in text and others[3].strip() in text  # of data sets that are not here
+    assert others[2] not in text and text.count("*digits. Signs") == 1
+    assert text.index("*mnist.") < text.index("*digits.") < text.index("*cifar10 (JPEG")
+    assert "-->\nnot run\n<!--" in text  # found before, but not asked for
     (signed,) = rows(copied, "networks", **replace(MAIN, epochs=QUICK.sweep, signed=False).settings)
-    assert f"| [0, 1] | {100 * signed['one sample']:.2f} |" in text and "old" not in text
+    assert f"| [0, 1] | {100 * signed['one sample']:.2f} |" in text
 
 
 # What is refused

@@ -70,7 +70,7 @@ def paper(
         from synflip.paper.store import Store
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
     chosen = None if only is None else _names("--only", only)
-    experiments.chosen(chosen)
+    run = {experiment.name for experiment in experiments.chosen(chosen)}
     words = ["synflip report paper", *(["--quick"] if quick else [])]
     words += [f"--data {','.join(names)}", *([f"--only {only}"] if only else [])]
     command, at = " ".join(words), commit()
@@ -93,7 +93,7 @@ def paper(
         typer.echo(f"{section.data:14} {section.title}")
     typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")
     if page is not None:
-        done = into(page, sections)
+        done = into(page, [section for section in sections if section.experiment in run])
         typer.echo(f"wrote {', '.join(done) or 'no section'} into {page}")
 
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from importlib.resources import files
@@ -79,27 +80,39 @@ def flat(numbers: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]
             yield before + name, value
 
 
-def markdown(sections: list[Section], experiment: str) -> str:
-    """Tables of one experiment on every data set."""
-    lines = []
-    for section in sections:
-        if section.experiment == experiment:
-            for table in section.tables:
-                note = f" ({section.note})" if section.note else ""
-                lines += [f"*{section.data}{note}. {table.title}.*", "", table.markdown(), ""]
-    return "\n".join(lines)
+def markdown(section: Section) -> str:
+    """Tables of one experiment on one data set."""
+    note = f" ({section.note})" if section.note else ""
+    tables = [f"*{section.data}{note}. {table.title}.*\n\n{table.markdown()}" for table in section.tables]
+    return "\n\n".join(tables)
 
 
 def into(page: Path, sections: list[Section]) -> list[str]:
     """Replace the page's sections ``paper NAME``, of those experiments that it has one for; their names.
 
-    Raises SynflipError.
+    Tables of data sets that ``sections`` has nothing of stay. Raises SynflipError.
     """
     text = page.read_text(encoding="utf-8")
     done = []
-    for name in dict.fromkeys(section.experiment for section in sections):
+    for name, items in groupby(sorted(sections, key=_experiment), key=_experiment):
         if f"<!-- begin paper {name} -->" in text:
-            find_section(page, f"paper {name}")
-            replace_section(page, f"paper {name}", markdown(sections, name))
+            before, after = find_section(page, f"paper {name}")
+            tables = _by_data(text[len(before) : -len(after)])
+            tables |= {section.data: markdown(section) for section in items}
+            replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
+            text = page.read_text(encoding="utf-8")
             done.append(name)
     return done
+
+
+def _experiment(section: Section) -> str:
+    return section.experiment
+
+
+def _by_data(text: str) -> dict[str, str]:
+    """What ``markdown`` wrote of each data set, in the order in which it is there."""
+    found: dict[str, str] = {}
+    for part in re.split(r"^(?=\*[^*|]+\*$)", text, flags=re.M):
+        if title := re.match(r"\*([^. (]+)( \([^)]*\))?\. ", part):
+            found[title[1]] = f"{found[title[1]]}\n\n{part.strip()}" if title[1] in found else part.strip()
+    return found
