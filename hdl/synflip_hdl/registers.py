@@ -115,7 +115,6 @@ class Registers(wiring.Component):
         host_keys = self.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         feeding = request.write & (region == Region.KEYS) & host_keys
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
-        past_run = Signal.like(past_slot)  # the same during a run, when settings stay
         slot = offset[IMAGE_WORD_BITS:]
         m.d.comb += [
             free.eq(
@@ -139,13 +138,12 @@ class Registers(wiring.Component):
             past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
         ]
 
-        m.d.sync += past_run.eq(past_slot)
         # What a write waits for is only in its own strobe: no path leads from there to all the others.
         waits_for = {Region.IMAGES: self.load_ready, Region.KEYS: self.key_ready}
         for item in WRITABLE:
             allowed = ~self.busy
             if item == Region.IMAGES:
-                allowed |= (slot < settings["FIRST_SLOT"]) | (slot >= past_run)
+                allowed |= (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)
             if item == Region.KEYS:
                 allowed = host_keys
             with m.If(request.write & in_region(item) & allowed):
@@ -171,13 +169,12 @@ class Registers(wiring.Component):
                     start, abort, retest = (
                         (request.data & bit) != 0 for bit in (CONTROL_START, CONTROL_ABORT, CONTROL_RETEST)
                     )
-                    unfit = (start & (~startable | abort)) | (retest & (self.busy | start))
                     m.d.comb += [
-                        refused.eq(unfit),
-                        self.abort.eq(taken & abort & ~unfit),
-                        self.retest.eq(taken & retest & ~unfit),
+                        refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
+                        self.abort.eq(taken & abort & ~refused),
+                        self.retest.eq(taken & retest & ~refused),
                     ]
-                    m.d.sync += self.start.eq(taken & start & ~unfit)
+                    m.d.sync += self.start.eq(taken & start & ~refused)
             elif register.access == "RW":
                 setting = Signal(register.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)

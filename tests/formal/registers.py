@@ -1,6 +1,6 @@
 """The bus's end: every request answered once and in order, and refused ones without effect."""
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     IMAGE_WORD_BITS,
@@ -36,9 +36,6 @@ class Bus(Elaboratable):
             accepted.eq(request.valid & request.ready),
             answered.eq(response.valid & response.ready),
         ]
-
-        runs_on = delayed(m, dut.busy | dut.start, 1, "runs_on")
-        m.d.comb += Assume(~dut.busy | runs_on)
 
         # What the memory map allows.
         settings = dut.settings
@@ -204,7 +201,7 @@ PROOFS = [
         "strobe, an allowed one exactly its own; a start comes a cycle later, and nothing is accepted with "
         "it, nor right after an abort; a word for the event lists or the key memory is taken only when they "
         "take it, and results are read only when their memories are free",
-        f"{geometry.name}, k = {geometry.bits}; assumes that a run begins right after a start (sequencer)",
+        f"{geometry.name}, k = {geometry.bits}",
         lambda geometry=geometry: Bus(geometry),
         depth=3,
         induction=True,
