@@ -309,3 +309,25 @@ def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch,
     (tmp_path / "x.bit").touch()
     assert cli.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path):
+    log, scripts = tmp_path / "yosys.log", []
+
+    def yosys(script):
+        scripts.append(script)
+        if "splitnets" not in script:
+            raise SynflipError("yosys failed")
+
+    log.write_text(f"ERROR: {tools.UNEQUAL_NETS} in rtlil.cc\n")
+    tools.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+    first, second = scripts
+    assert first == "read x; synth_ecp5 -top x; write y"
+    assert second.startswith(
+        "read x; synth_ecp5 -top x -run begin:map_luts; splitnets; synth_ecp5 -top x -run "
+    )
+    for other in ("ERROR: no module x\n", None):
+        log.unlink() if other is None else log.write_text(other)
+        with pytest.raises(SynflipError):
+            tools.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+    assert len(scripts) == 4

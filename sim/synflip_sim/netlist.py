@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from synflip import tools
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
@@ -80,11 +81,11 @@ def synthesize(
     the counts, by the cells' names. Raises SynflipError."""
     write_verilog(geometry, folder, say)
     say("Yosys")
-    script = (
-        f"read_verilog synflip.v; synth_{family} -top synflip; write_verilog -noattr {NETLIST}; "
-        f"tee -q -o {COUNTS} stat -json"
-    )
-    run_yosys(script, folder)
+    tools.synthesize(
+        "read_verilog synflip.v", f"synth_{family} -top synflip",
+        f"write_verilog -noattr {NETLIST}; tee -q -o {COUNTS} stat -json",
+        lambda script: run_yosys(script, folder), folder / "yosys.log",
+    )  # fmt: skip
     found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
     (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synflip import tools
 from synflip.block_ram import blocks
 from synflip.carry_chains import open_ends
 from synflip.errors import SynflipError
@@ -123,11 +124,14 @@ class Build:
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """The netlist, as NETLIST; its cells, counted."""
-        script = (
-            f"{self.read_script}; {SYNTH[self.board.family]} -top {NAME}; "
-            f"write_json {NETLIST}; tee -q -o cells.json stat -json"
-        )
-        self.watch.time("yosys", lambda: run("yosys", ["-p", script], self.folder, advance))
+        synth, log = f"{SYNTH[self.board.family]} -top {NAME}", self.folder / "yosys.full.log"
+
+        def yosys(script: str) -> str:  # what it says after ABC is only in its own log
+            arguments = ["-l", log.name, "-p", script]
+            return self.watch.time("yosys", lambda: run("yosys", arguments, self.folder, advance))
+
+        write = f"write_json {NETLIST}; tee -q -o cells.json stat -json"
+        tools.synthesize(self.read_script, synth, write, yosys, log)
         netlist = json.loads((self.folder / NETLIST).read_text())
         self.parts = count_parts(netlist, COSTS[self.board.family])
         if self.board.family == "ecp5":

@@ -25,6 +25,9 @@ TOOLS = {
 #: Python programs without such a function.
 SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_unpack"}
 
+#: How Yosys may fail after ABC.
+UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
+
 #: Called with (done, total, word); total 0: nobody knows how far it is.
 Advance = Callable[..., None]
 
@@ -81,6 +84,21 @@ def run(
             told = f"{tool} failed: {errors[0] if errors else f'status {status}'}; its output is in {log}"
         raise SynflipError(told)
     return text
+
+
+def synthesize(read: str, synth: str, write: str, yosys: Callable[[str], object], log: Path) -> None:
+    """Have Yosys read, map and write a design: ``read``; ``synth``, one of its ``synth_`` commands with
+    options; ``write``.
+
+    On some designs it fails an assertion when it puts LUTs in place of nets of several bits; then once more,
+    with nets of one bit each. yosys: runs a script. log: all that Yosys said. Raises SynflipError.
+    """
+    try:
+        yosys(f"{read}; {synth}; {write}")
+    except SynflipError:
+        if not log.is_file() or UNEQUAL_NETS not in log.read_text(errors="replace"):
+            raise
+        yosys(f"{read}; {synth} -run begin:map_luts; splitnets; {synth} -run map_luts:; {write}")
 
 
 def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
