@@ -14,6 +14,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from synflip import tools
 from synflip.build import COSTS
 from synflip.parts import takes
 from synflip.spec import lfsr
@@ -151,8 +152,10 @@ def synthesize(component: wiring.Component) -> Cost:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "synflip.v").write_text(to_verilog(component))
-        script = f"read_verilog synflip.v; synth_ecp5 -top synflip; tee -q -o {COUNTS} stat -json"
-        run_yosys(script, folder)
+        tools.synthesize(
+            "read_verilog synflip.v", "synth_ecp5 -top synflip", f"tee -q -o {COUNTS} stat -json",
+            lambda script: run_yosys(script, folder), folder / "yosys.log",
+        )  # fmt: skip
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     luts, flip_flops = (
         sum(takes(COSTS["ecp5"][resource], cell) * count for cell, count in found.items())
