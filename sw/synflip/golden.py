@@ -242,7 +242,7 @@ class Golden(Device):
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
-        first_loads = bank_loads(x != 0, self.geometry).numpy()
+        first_loads = bank_loads(x.clamp(max=1), self.geometry).numpy()
         x = batch = self.place(x)
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
@@ -289,7 +289,8 @@ class Golden(Device):
         def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
                 if with_loads and (index or first_loads is None):
-                    loads[part, index] = bank_loads(inputs != -128, self.geometry).numpy()
+                    active = (inputs.view(torch.uint8) ^ 128).clamp_(max=1)  # ten times as fast as !=
+                    loads[part, index] = bank_loads(active, self.geometry).numpy()
                 z = sums
             logits[part] = z.numpy()
 
@@ -347,8 +348,8 @@ def single_threaded() -> Iterator[int]:
 
 
 def bank_loads(nonzero: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-    """The cycle model's loads, int64 [N, 3], of activations that are not zero where bool [N, rows] says
-    so."""
+    """The cycle model's loads, int64 [N, 3], of activations that are not zero where uint8 [N, rows] is 1,
+    and zero where it is 0."""
     rows, most = nonzero.shape[1], BANKS[-1]
     places = torch.arange(rows)
     mine = places % geometry.banks == torch.arange(most)[:, None]  # [most banks, rows]

@@ -13,8 +13,8 @@ from synflip.golden_cuda import TorchGolden
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
-FEW = 256  # images, up to which a run is of SAMPLES network samples
-SAMPLES = 32
+FEW = 256  # images, up to which a run is of SAMPLES network samples, and of MANY_SAMPLES above
+SAMPLES, MANY_SAMPLES = 32, 8
 TURNS, QUICK_TURNS = 6, 2
 
 
@@ -38,7 +38,7 @@ def measure(models: Models) -> dict[str, Any]:
             for count in QUICK_IMAGES if models.quick else IMAGES:
                 models.say(f"golden model: {count} images, {threads} threads")
                 pixels = models.images(NETWORK, count)
-                samples = SAMPLES if count <= FEW else 1
+                samples = SAMPLES if count <= FEW else MANY_SAMPLES
                 inputs = [torch.ones(count, width, dtype=torch.int8) for width in model.rows]
                 seconds = race(
                     {
