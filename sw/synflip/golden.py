@@ -289,7 +289,7 @@ class Golden(Device):
         def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
                 if with_loads and (index or first_loads is None):
-                    active = (inputs.view(torch.uint8) ^ 128).clamp_(max=1)  # ten times as fast as !=
+                    active = (inputs.view(torch.uint8) ^ 128).clamp_(max=1)  # several times as fast as !=
                     loads[part, index] = bank_loads(active, self.geometry).numpy()
                 z = sums
             logits[part] = z.numpy()

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from importlib.resources import files
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ def into(page: Path, sections: list[Section]) -> list[str]:
     """
     text = page.read_text(encoding="utf-8")
     done = []
-    for name, items in groupby(sorted(sections, key=_experiment), key=_experiment):
+    by_name = attrgetter("experiment")
+    for name, items in groupby(sorted(sections, key=by_name), key=by_name):
         if f"<!-- begin paper {name} -->" in text:
             before, after = find_section(page, f"paper {name}")
             tables = _by_data(text[len(before) : -len(after)])
@@ -103,10 +105,6 @@ def into(page: Path, sections: list[Section]) -> list[str]:
             text = page.read_text(encoding="utf-8")
             done.append(name)
     return done
-
-
-def _experiment(section: Section) -> str:
-    return section.experiment
 
 
 def _by_data(text: str) -> dict[str, str]:
