@@ -5,6 +5,7 @@ Computed on the golden model's side, from coins, event loads and the cycle model
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from synflip.spec.cycles import (
     REST,
     CycleModel,
     LayerTimes,
+    Times,
     bank_load,
 )
 from synflip.spec.geometry import BANKS
@@ -245,27 +247,25 @@ class Waits(CycleModel):
         super().__init__(case.geometry, model.rows, model.outputs, 1, case.margins is not None)
         self.seen = seen
 
-    def _pass(
-        self, pick: NDArray[np.int64], loads: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[LayerTimes]]:
-        if self.early and pick[0] > self.free[0]:
+    def _pass(self, pick: Times, loads: Any) -> tuple[Times, Times, list[LayerTimes]]:
+        if self.early and pick > self.free:
             self.seen["wait: for a decision (queue)"] += 1
-        ready, hold = int(pick[0]) + PICK_TO_READY, int(self.hold[0])
-        end = before = int(pick[0])
+        ready, hold = pick + PICK_TO_READY, self.hold
+        end = before = pick
         for layer, tiles in enumerate(self.tiles):
-            keys = int(self.fill[0]) + self.key_end[layer]
+            keys = self.fill + self.key_end[layer]
             if keys > ready:
                 self.seen["wait: for keys of the next sample" if self.sample else "wait: for keys"] += 1
             elif layer:
                 self.seen["wait: for the layer before"] += 1
-            whole, of_head, stream = (max(int(load), 1) for load in loads[0, layer])
+            whole, of_head, stream = (max(load, 1) for load in loads[layer])
             several = layer and self.tiles[layer - 1] > 1
             head = max(end + PICK_TO_READY, before + self.head_turn, keys) if several else 0
             if several and head <= end + self.depth + DRAIN_LATENCY:
                 self.seen["head: read while the layer before drains"] += 1
                 self.seen["head: longer than the drain"] += int(head + of_head + 1 > ready)
-                self.seen["head: no events in it"] += int(loads[0, layer, HEAD] == 0)
-                self.seen["head: no events in the rest"] += int(loads[0, layer, REST] == 0)
+                self.seen["head: no events in it"] += int(loads[layer][HEAD] == 0)
+                self.seen["head: no events in the rest"] += int(loads[layer][REST] == 0)
                 ready = max(ready, head + of_head + 1)
             else:
                 self.seen["head: too late for it"] += int(several)
@@ -277,6 +277,6 @@ class Waits(CycleModel):
             before = end - period
             hold, ready = end + self.last_hold[layer], end + self.turn[layer]
         result = super()._pass(pick, loads)
-        if (end, hold) != (int(result[0][0]), int(result[1][0])):
+        if (end, hold) != result[:2]:
             raise SynflipError("the waits that coverage counts are not those of the cycle model")
         return result

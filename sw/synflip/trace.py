@@ -179,11 +179,11 @@ class _Tracer:
                 loads[slot, 0] = [bank_load(x[None] != 0, banks, lanes)[0] for x, _ in layers]
             taking_part = np.isin(np.arange(len(self.x)), active)[:, None]
             clock.advance(loads, taking_part)
-            self._fills(sample, int(clock.filled[0]))
+            self._fills(sample, clock.filled)
             self._layer_words(sample)
             release = sample > 0
             for slot, pick, times in clock.passes:
-                self._add("picks", int(pick[0]), slot=slot, sample=sample, release=release)
+                self._add("picks", pick, slot=slot, sample=sample, release=release)
                 release = False
                 decided = self._pass(slot, sample, loads[slot, 0], times, passes[slot])
                 limit = None if limits is None else limits[sample]
@@ -195,7 +195,7 @@ class _Tracer:
             if not active:
                 break
         if sample + 1 < samples and self.geometry.key_halves > 1:  # of a run that ended early
-            self._fills(sample + 1, int(clock.fill[0]))
+            self._fills(sample + 1, clock.fill)
         cycles = int(clock.cycles()[0])
         tables = {}
         for name, dtype in table_types(self.geometry).items():
@@ -255,7 +255,7 @@ class _Tracer:
         cycle = 0
         for index, (layer, time, (x, z)) in enumerate(zip(self.model.layers, times, values, strict=True)):
             origin = {"slot": slot, "sample": sample, "layer": index}
-            head, opened, end, period = (int(item[0]) for item in time)
+            head, opened, end, period = time
             tiles = ceil_div(layer.outputs, lanes)
             whole, of_head, of_rest = loads[index].tolist()
             if head < 0:

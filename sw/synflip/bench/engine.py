@@ -98,9 +98,9 @@ class _Clock:
                     mine[:, layer : layer + 1], self.model.outputs[layer : layer + 1], self.lanes
                 )
                 cause = LAYER if layer else (ENDS if begins else PASS)
-                self.gaps[cause] += int((times.first_end - self.end).sum()) - streaming // tiles
+                self.gaps[cause] += int(np.sum(times.first_end - self.end)) - streaming // tiles
                 others = (tiles - 1) * times.period
-                self.gaps[BUBBLE] += int(others.sum()) - streaming // tiles * (tiles - 1)
+                self.gaps[BUBBLE] += int(np.sum(others)) - streaming // tiles * (tiles - 1)
                 self.end = times.first_end + others
             begins = False
 
@@ -113,6 +113,6 @@ class _Clock:
         fed = int(self.fed.cycles().sum())
         return {
             cause: self.gaps.get(cause, 0)
-            + {KEYS: self.cycles() - fed, ENDS: fed - int(self.end.sum())}.get(cause, 0)
+            + {KEYS: self.cycles() - fed, ENDS: fed - int(np.sum(self.end))}.get(cause, 0)
             for cause in CAUSES[2:]
         }

@@ -5,7 +5,7 @@ the constants below and nothing else. docs/architecture.md draws the pipeline th
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,23 +63,32 @@ def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int)
     return int((loads[..., WHOLE].astype(np.int64) * tiles).sum())
 
 
-class LayerTimes(NamedTuple):
-    """Of one layer of a pass, [runs] each: the cycle that opens the head of its lists, or -1 if that is not
-    read by itself; the cycle that opens the rest or the whole; the issue of its first tile's last event, and
-    the cycles from there to the next tile's last event, and so on."""
+#: Cycles since the first busy cycle of a run: int64 [runs], or an int of the only run, which is many times
+#: as fast as an array of one.
+Times = Any
 
-    head: NDArray[np.int64]
-    opened: NDArray[np.int64]
-    first_end: NDArray[np.int64]
-    period: NDArray[np.int64]
+
+class LayerTimes(NamedTuple):
+    """Of one layer of a pass: the cycle that opens the head of its lists, or -1 if that is not read by
+    itself; the cycle that opens the rest or the whole; the issue of its first tile's last event, and the
+    cycles from there to the next tile's last event, and so on."""
+
+    head: Times
+    opened: Times
+    first_end: Times
+    period: Times
 
 
 class PassTimes(NamedTuple):
-    """Of one pass: its image's slot, the cycle that picks it, [runs], and its layers."""
+    """Of one pass: its image's slot, the cycle that picks it, and its layers."""
 
     slot: int
-    pick: NDArray[np.int64]
+    pick: Times
     layers: list[LayerTimes]
+
+
+def _choose_one(condition: bool, then: int, otherwise: int) -> int:
+    return then if condition else otherwise
 
 
 class CycleModel:
@@ -87,8 +96,7 @@ class CycleModel:
 
     rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop
         early.
-    All times are cycles since the first busy cycle of the run, which is 0. ``passes``: of the network sample
-    that was advanced last, in their order.
+    ``passes``: of the network sample that was advanced last, in their order.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class CycleModel:
         lanes, banks = geometry.lanes, geometry.banks
         offsets, total = key_offsets(rows)
         self.early = early
+        self.runs = runs
         self.depth = pipeline_depth(banks)
         self.key_blocks = total // banks
         self.key_halves = geometry.key_halves
@@ -112,63 +121,71 @@ class CycleModel:
         last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
         self.head_turn = self.depth + lanes // banks + DRAIN_LATENCY
         self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
+        self._later: Any = max if runs == 1 else np.maximum
+        self._choose: Any = _choose_one if runs == 1 else np.where
 
+        never: Times = 0 if runs == 1 else np.zeros(runs, dtype=np.int64)
         self.sample = 0
-        self.free = np.zeros(runs, dtype=np.int64)  # when the sequencer may choose its next pass
-        self.hold = np.zeros(runs, dtype=np.int64)  # when the drain can take the next tile
-        self.fill = np.zeros(runs, dtype=np.int64)  # when the next sample's first key can be written
-        self.filled = self.fill  # when that of the sample advanced last was
-        self.decided = np.zeros(runs, dtype=np.int64)  # when the latest vote was decided
-        self.available: dict[int, NDArray[np.int64]] = {}  # image slot -> when its next pass may be chosen
+        self.free = never  # when the sequencer may choose its next pass
+        self.hold = never  # when the drain can take the next tile
+        self.fill = never  # when the next sample's first key can be written
+        self.filled = never  # when that of the sample advanced last was
+        self.decided = never  # when the latest vote was decided
+        self.available: dict[int, Times] = {}  # image slot -> when its next pass may be chosen
         self.passes: list[PassTimes] = []
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
         """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
-        first = np.ones(len(self.free), dtype=bool)
+        first: Any = True
+        by_slot: Any = zip(loads[:, 0].tolist(), active[:, 0].tolist(), strict=True)
+        if self.runs > 1:
+            first = np.ones(self.runs, dtype=bool)
+            by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
         next_fill = self.fill + self.key_blocks
         self.passes = []
-        for slot in range(len(active)):
-            on = active[slot]
-            if not on.any():
+        anyone = active.any(1)
+        for slot, (mine, on) in enumerate(by_slot):
+            if not anyone[slot]:
                 continue
             pick = self.free
             if self.early and slot in self.available:
-                pick = np.maximum(pick, self.available[slot])
+                pick = self._later(pick, self.available[slot])
             if self.sample and self.key_halves == 1:
-                self.fill = np.where(on & first, pick + KEY_RELEASE, self.fill)
+                self.fill = self._choose(on & first, pick + KEY_RELEASE, self.fill)
             elif self.sample:
-                next_fill = np.where(on & first, np.maximum(next_fill, pick + KEY_RELEASE), next_fill)
-            first &= ~on
-            end, hold, layers = self._pass(pick, loads[slot])
+                next_fill = self._choose(on & first, self._later(next_fill, pick + KEY_RELEASE), next_fill)
+            first = self._choose(on, False, first)
+            end, hold, layers = self._pass(pick, mine)
             self.passes.append(PassTimes(slot, pick, layers))
-            self.free = np.where(on, end + 1, self.free)
-            self.hold = np.where(on, hold, self.hold)
-            self.decided = np.where(on, end + self.decision, self.decided)
-            self.available[slot] = np.where(on, end + self.decision + 1, 0)
+            self.free = self._choose(on, end + 1, self.free)
+            self.hold = self._choose(on, hold, self.hold)
+            self.decided = self._choose(on, end + self.decision, self.decided)
+            self.available[slot] = self._choose(on, end + self.decision + 1, 0)
         self.filled, self.fill = self.fill, next_fill
         self.sample += 1
 
-    def _pass(
-        self, pick: NDArray[np.int64], loads: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[LayerTimes]]:
-        """Issue time of a pass's last event, when the drain is free after it, and the times of its layers."""
+    def _pass(self, pick: Times, loads: Any) -> tuple[Times, Times, list[LayerTimes]]:
+        """Issue time of a pass's last event, when the drain is free after it, and the times of its layers.
+        loads: by layer and LOADS, each of an int or [runs]."""
+        later, choose = self._later, self._choose
         ready = pick + PICK_TO_READY
         hold = self.hold
         end = before = pick  # last events of the layer before's last two tiles
         times = []
         for layer, tiles in enumerate(self.tiles):
             keys = self.fill + self.key_end[layer]
-            streams = np.maximum(loads[:, layer].astype(np.int64), 1)
-            stream, opened, head = streams[:, WHOLE], np.maximum(ready, keys), np.full_like(ready, -1)
-            period = np.maximum(stream, self.full_hold[layer])
+            whole, of_head, of_rest = (later(load, 1) for load in loads[layer])
+            stream, opened, head = whole, later(ready, keys), -1
+            period = later(whole, self.full_hold[layer])
             if layer and self.tiles[layer - 1] > 1:
-                early = np.maximum(np.maximum(end + PICK_TO_READY, before + self.head_turn), keys)
+                early = later(later(end + PICK_TO_READY, before + self.head_turn), keys)
                 alone = early <= end + self.depth + DRAIN_LATENCY
-                head = np.where(alone, early, -1)
-                opened = np.where(alone, np.maximum(ready, early + streams[:, HEAD] + 1), opened)
-                stream = np.where(alone, streams[:, REST], stream)
-            times.append(LayerTimes(head, opened, np.maximum(opened + stream, hold), period))
-            end = times[-1].first_end + (tiles - 1) * period
+                head = choose(alone, early, -1)
+                opened = choose(alone, later(ready, early + of_head + 1), opened)
+                stream = choose(alone, of_rest, whole)
+            first_end = later(opened + stream, hold)
+            times.append(LayerTimes(head, opened, first_end, period))
+            end = first_end + (tiles - 1) * period
             before = end - period
             hold = end + self.last_hold[layer]
             ready = end + self.turn[layer]
@@ -176,4 +193,4 @@ class CycleModel:
 
     def cycles(self) -> NDArray[np.int64]:
         """[runs] length of each run, if it ended with the last sample that was advanced."""
-        return self.decided + DECISION_TO_DONE
+        return np.atleast_1d(np.asarray(self.decided, dtype=np.int64) + DECISION_TO_DONE)
