@@ -369,7 +369,7 @@ def test_random_margins(draw: int, margins: list[int]) -> None:
 
 MATMUL = """
 import itertools, numpy as np, torch
-from synflip.golden import matmul
+from synflip.golden import products
 numbers = np.random.default_rng(0)
 for n, i, j in itertools.product((1, 2, 5, 17, 64), (1, 2, 3, 8, 33, 65, 300), (1, 2, 3, 10, 33, 128)):
     for x, coins in (
@@ -378,7 +378,7 @@ for n, i, j in itertools.product((1, 2, 5, 17, 64), (1, 2, 3, 8, 33, 65, 300), (
         (np.full((n, i), 255), -np.ones((j, i))),
         (numbers.choice([0, 255], (n, i)), numbers.choice([-1, 1], (j, i))),
     ):
-        product = matmul(torch.from_numpy(x.astype(np.uint8)), torch.from_numpy(coins.astype(np.int8)))
+        product = products(torch.from_numpy(x.astype(np.uint8)), torch.from_numpy(coins.astype(np.int8)))
         if (product.numpy() != x.astype(np.int64) @ coins.T.astype(np.int64)).any():
             raise SystemExit(f"wrong for {n} images, {i} rows, {j} outputs")
 """

@@ -1,14 +1,15 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
-word for 64 rows, and u < T is decided from the least significant plane up. The products are int8 times int8
-into int32.
+word for 64 rows, and u < T is decided from the least significant plane up. The products are uint8 times int8
+into int32; where a processor adds pairs of them in 16 bits first, two are at most 510.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -92,31 +93,10 @@ class CoinPlanes:
 
 
 def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """int8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
+    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
     if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
         return x.to(torch.int32) @ coins.to(torch.int32).t()
     return torch._int_mm(x, coins.t())
-
-
-def centred(x: torch.Tensor) -> torch.Tensor:
-    """Activations uint8, less 128: int8, what the products take."""
-    return (x ^ 128).view(torch.int8)
-
-
-def offsets(coins: torch.Tensor) -> torch.Tensor:
-    """What the products of centred activations lack: int32 [J], for coins int8 [J, I] in -1..1.
-
-    x @ coins.T = (x - 128) @ coins.T + 128 * coins.sum(1). A sum on the way may wrap around: all is right
-    modulo 2**32, and what comes out fits int32.
-    """
-    return 128 * coins.sum(1, dtype=torch.int32)
-
-
-def matmul(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
-    product = products(centred(x), coins)
-    product += offsets(coins)
-    return product
 
 
 class Golden(Device):
@@ -127,6 +107,7 @@ class Golden(Device):
     def __init__(self, geometry: Geometry | None = None) -> None:
         self.geometry = geometry or Geometry()
         self.model: CompiledModel | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def __enter__(self) -> "Golden":
         return self
@@ -144,7 +125,11 @@ class Golden(Device):
     def _prepare(self, model: CompiledModel) -> None:
         """What ``flip`` and ``forward`` need of the model."""
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
-        self._biases = [torch.from_numpy(layer.bias.copy()) for layer in model.layers]
+        self._halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
+        self._added = [
+            torch.from_numpy(layer.bias + half)
+            for layer, half in zip(model.layers, self._halves, strict=True)
+        ]
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
@@ -242,7 +227,7 @@ class Golden(Device):
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
-        first_loads = bank_loads(x.clamp(max=1), self.geometry).numpy()
+        first_loads = bank_loads(x, self.geometry).numpy()
         x = batch = self.place(x)
         at_once = max(KEYS_AT_ONCE // self._rows, 1)
         for sample in range(samples):
@@ -287,49 +272,46 @@ class Golden(Device):
         parts = [slice(first, first + IMAGES_IN_CACHE) for first in range(0, len(x), IMAGES_IN_CACHE)]
 
         def work(part: slice) -> None:
-            for index, (inputs, sums) in enumerate(self._layers(centred(x[part]), coins, added)):
+            for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
                 if with_loads and (index or first_loads is None):
-                    active = (inputs.view(torch.uint8) ^ 128).clamp_(max=1)  # several times as fast as !=
-                    loads[part, index] = bank_loads(active, self.geometry).numpy()
+                    loads[part, index] = bank_loads(inputs, self.geometry).numpy()
                 z = sums
             logits[part] = z.numpy()
 
         with single_threaded() as cores:
-            added = self._added(coins)
             if cores == 1 or len(parts) == 1:
                 for part in parts:
                     work(part)
             else:
-                with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                    list(pool.map(work, parts))
+                list(self._threads(cores).map(work, parts))
         return logits, loads
+
+    def _threads(self, cores: int) -> ThreadPoolExecutor:
+        """As many threads as there are cores, for blocks of images; kept, for torch's are slow to begin."""
+        if self._pool is None or self._pool[0] != cores:
+            made = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = cores, made
+        return self._pool[1]
 
     def layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each layer's activations, uint8 [N, I], and z, int32 [N, J], which going on to the next layer
-        overwrites."""
-        for inputs, z in self._layers(centred(x), coins, self._added(coins)):
-            yield inputs.view(torch.uint8) ^ 128, z
-
-    def _added(self, coins: list[torch.Tensor]) -> list[torch.Tensor]:
-        """What each layer adds to the products of centred activations: int32 [J]."""
-        return [bias + offsets(flipped) for flipped, bias in zip(coins, self._biases, strict=True)]
+        """Each layer's activations, uint8 [N, I], and z, int32 [N, J]."""
+        for (inputs, z), half in zip(self._layers(x, coins), self._halves, strict=True):
+            yield inputs, z - half
 
     def _layers(
-        self, x: torch.Tensor, coins: list[torch.Tensor], added: list[torch.Tensor]
+        self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """``layers``, with centred activations."""
+        """``layers``, but z has what rounds its shift added, and going on to the next layer overwrites it."""
         model = assert_loaded(self.model)
-        for index, (flipped, offset) in enumerate(zip(coins, added, strict=True)):
+        for index, (flipped, added) in enumerate(zip(coins, self._added, strict=True)):
             z = products(x, flipped)
-            z += offset
+            z += added
             yield x, z
             if index < len(model.shifts):
-                shift = model.shifts[index]
-                z += (1 << shift) >> 1
-                z >>= shift
-                x = centred(z.clamp_(0, model.activation_max).to(torch.uint8))
+                z >>= model.shifts[index]
+                x = z.clamp_(0, model.activation_max).to(torch.uint8)
 
 
 @contextmanager
@@ -347,16 +329,20 @@ def single_threaded() -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def bank_loads(nonzero: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-    """The cycle model's loads, int64 [N, 3], of activations that are not zero where uint8 [N, rows] is 1,
-    and zero where it is 0."""
-    rows, most = nonzero.shape[1], BANKS[-1]
+@lru_cache(maxsize=64)
+def _counted(rows: int, geometry: Geometry) -> torch.Tensor:
+    """int8 [LOADS * most banks, rows]: 1 where a row belongs to a load of a bank."""
     places = torch.arange(rows)
-    mine = places % geometry.banks == torch.arange(most)[:, None]  # [most banks, rows]
+    mine = places % geometry.banks == torch.arange(BANKS[-1])[:, None]
     rest = places >= rest_row(rows, geometry.lanes)
-    counted = torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
-    found = products(nonzero.view(torch.int8), counted)
-    return found.view(len(nonzero), len(LOADS), most).amax(2).to(torch.int64)
+    return torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
+
+
+def bank_loads(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
+    events = x.clamp(max=1)  # several times as fast as x != 0
+    found = products(events, _counted(x.shape[1], geometry))
+    return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
 
 
 class RunClock:
