@@ -4,6 +4,8 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,9 @@ COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("CXX=g++", "AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
 OPTIMISE = ("OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+EFFORT = "-O2 -march=native"  # the vector unit computes several lanes at once: a fifth of the time
+#: The harness may change the clock once a cycle: a simulator looks at the whole design at each change.
+BOTH_EDGES = ("-CFLAGS", "-DSYNFLIP_BOTH_EDGES")
 Say = Callable[[str], None]
 
 
@@ -58,8 +63,8 @@ def cache_root() -> Path:
 
 def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[str] = ()) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    geometry; and more ``files`` and packages of ``tools``."""
-    digest = hashlib.sha256()
+    processor, geometry; and more ``files`` and packages of ``tools``."""
+    digest = hashlib.sha256(_processor())
     for package in (synflip_hdl, synflip.spec):
         assert package.__file__
         for path in sorted(Path(package.__file__).parent.glob("*")):
@@ -71,6 +76,15 @@ def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[
         digest.update(importlib.metadata.version(name).encode())
     digest.update(repr(geometry).encode())
     return digest.hexdigest()[:24]
+
+
+def _processor() -> bytes:
+    """What is known of the instructions that this processor has."""
+    try:
+        found = re.search(rb"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_bytes(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[0] if found else f"{platform.machine()} {platform.processor()}".encode()
 
 
 def build(geometry: Geometry, say: Say = lambda text: None, coverage: bool = False) -> Path:
@@ -98,7 +112,8 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
     write_verilog(geometry, folder, say)
-    sources = ["synflip.v", *device_flags(geometry)]
+    both_edges(folder / "synflip.v")
+    sources = ["synflip.v", *BOTH_EDGES, *device_flags(geometry)]
     if coverage:
         compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
@@ -118,8 +133,16 @@ def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:
     (folder / "synflip.v").write_text(convert(geometry))
 
 
+def both_edges(path: Path) -> None:
+    """Make every change of the clock of a Verilog file a rising edge, for a harness with BOTH_EDGES."""
+    text = path.read_text().replace("@(posedge clk)", "@(edge clk)")
+    if "posedge" in text:
+        raise SynflipError(f"{path.name} has registers with another clock than clk")
+    path.write_text(text)
+
+
 def compile_library(
-    folder: Path, sources: Sequence[str], say: Say, effort: str = "-O2", harness: Path = HARNESS
+    folder: Path, sources: Sequence[str], say: Say, effort: str = EFFORT, harness: Path = HARNESS
 ) -> None:
     """Make LIBRARY in ``folder`` of Verilog with top module ``synflip``. sources: files, and other arguments
     of Verilator. effort: of the C++ compiler. harness: what drives the top. Raises SynflipError."""

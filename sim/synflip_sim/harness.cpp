@@ -28,6 +28,7 @@ struct Bench {
         top->response___05Fready = 1;
         top->request___05Fvalid = 0;
         top->rst = 1;
+        top->clk = 0;
         settle();
         for (int i = 0; i < 2; i++) edge();
         top->rst = 0;
@@ -35,19 +36,19 @@ struct Bench {
     }
     ~Bench() { top->final(); }
 
-    void settle() {
-        top->clk = 0;
-        top->eval();
-    }
+    void settle() { top->eval(); }
     // One rising edge; the inputs have settled.
     void edge() {
 #ifdef SYNFLIP_DEVICES
         junctions.drive(*top, cycles);
         top->eval();
 #endif
-        top->clk = 1;
+        top->clk = !top->clk;
         top->eval();
-        settle();
+#ifndef SYNFLIP_BOTH_EDGES  // with it, every change of the clock is a rising edge
+        top->clk = 0;
+        top->eval();
+#endif
         cycles++;
     }
 };
