@@ -12,9 +12,11 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from torch import nn
+
     from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
-    from synflip.train import Step
+    from synflip.train import Progress, Step
 
 app = typer.Typer()
 
@@ -79,6 +81,16 @@ def train(
             "sure. Takes up to M times as long.",
         ),
     ] = 1,
+    teachers: Annotated[
+        int,
+        typer.Option(
+            "--teachers",
+            metavar="N",
+            min=0,
+            help="Train N ordinary networks of the same shape first; the coins learn the mean of their "
+            "softmaxes in place of the labels.",
+        ),
+    ] = 0,
     samples: Votes = 8,
     balance: Balance = False,
 ) -> None:
@@ -102,30 +114,50 @@ def train(
     with waiting("Loading torch"):
         from synflip import convnets
         from synflip.data import load
-        from synflip.train import default_epochs
+        from synflip.teachers import train_teachers
+        from synflip.train import default_epochs, float_network
         from synflip.train import train as fit
 
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     epochs = default_epochs(dataset) if epochs is None else epochs
+    conv = features == FeaturesName.conv
+    if sizes is None and not conv:
+        sizes = [512, 512]
+
+    def ordinary(seed: int) -> "nn.Module":
+        if conv:
+            return convnets.float_network(dataset, sizes, seed=seed)
+        return float_network(dataset, sizes or [], seed)
+
     began = time.perf_counter()
+    taught_by = []
+    if teachers:
+        with bar(f"Training {teachers} ordinary networks") as advance:
+
+            def of_teacher(number: int, count: int) -> "Progress":
+                return lambda step: advance(
+                    (number - 1) * step.steps + step.step, count * step.steps, cli_convert.words(step)
+                )
+
+            taught_by = train_teachers(ordinary, teachers, dataset, epochs, seed, augment, of_teacher)
     with bar(f"Training on {dataset.name}") as advance:
 
         def show(step: "Step") -> None:
             advance(step.step, step.steps, cli_convert.words(step))
 
+        how = (bits, activation_bits, epochs, seed, augment, show, mean_of)
         network: SynapticNetwork | FeatureNetwork
-        if features == FeaturesName.conv:
-            network = convnets.train(
-                dataset, sizes, None, bits, activation_bits, epochs, seed, augment, show, mean_of
-            )
+        if conv:
+            network = convnets.train(dataset, sizes, None, *how, teachers=taught_by)
         else:
-            sizes = [512, 512] if sizes is None else sizes
-            network = fit(dataset, sizes, bits, activation_bits, epochs, seed, augment, show, mean_of)
+            network = fit(dataset, sizes or [], *how, teachers=taught_by)
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
     if mean_of > 1:
         source["mean_of"] = mean_of
+    if teachers:
+        source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
     cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
 

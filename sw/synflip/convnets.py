@@ -50,6 +50,7 @@ def train(
     augment: bool = False,
     progress: Progress | None = None,
     mean_of: int = 1,
+    teachers: Sequence[nn.Module] = (),
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
 
@@ -63,11 +64,12 @@ def train(
     extractor = nn.Sequential(_normalise(dataset, 1 / dataset.input_max), convolutions)
     head = SynapticNetwork([count, *hidden, len(dataset.classes)], bits, activation_bits, seed)
     with torch.no_grad():
-        images = torch.from_numpy(dataset.train_images[:MEASURED]).float().view(-1, *shape)
-        step = log2_step(extractor(images).numpy(), activation_bits)
+        measured = torch.from_numpy(dataset.train_images[:MEASURED]).float().view(-1, *shape)
+        step = log2_step(extractor(measured).numpy(), activation_bits)
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
-    fit_coins(network, dataset, dataset.train_images, epochs, RATE, generator, augment, progress, mean_of)
+    images = dataset.train_images
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
     return network
 
 

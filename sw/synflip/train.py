@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax, nll_loss
+from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 
 from synflip.data import Dataset
 from synflip.errors import SynflipError
@@ -58,12 +58,13 @@ def train(
     progress: Progress | None = None,
     mean_of: int = 1,
     signed: bool = True,
+    teachers: Sequence[nn.Module] = (),
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
     hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: see ``augmented``. mean_of: see ``fit_coins``. signed: whether weights are in [-1, 1] or in
-    [0, 1]. The same seed gives the same network on the same kind of machine. Raises
+    augment: see ``augmented``. mean_of, teachers: see ``fit_coins``. signed: whether weights are in [-1, 1]
+    or in [0, 1]. The same seed gives the same network on the same kind of machine. Raises
     SynflipError for sizes that no accelerator runs.
     """
     epochs = checked_epochs(dataset, epochs)
@@ -71,7 +72,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
 
     images = activations(dataset.train_images, dataset.input_max, activation_bits)
-    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
     return network
 
 
@@ -85,28 +86,37 @@ def fit_coins(
     augment: bool = False,
     progress: Progress | None = None,
     mean_of: int = 1,
+    teachers: Sequence[nn.Module] = (),
 ) -> None:
     """Train a network in place, on ``images`` [N, I] in place of the training images; leaves it in evaluation
     mode. rate: the highest of the coins; an extractor of features has FLOAT_RATE.
 
     mean_of: what is made likely is the mean of this many sampled softmaxes: 1 makes each sample right, more
     let samples differ where they are not sure. (As importance-weighted bounds do: Burda, Grosse,
-    Salakhutdinov, ICLR 2016, arXiv 1509.00519.) Raises SynflipError.
+    Salakhutdinov, ICLR 2016, arXiv 1509.00519.) teachers: ordinary networks as ``float_accuracy`` takes them;
+    the mean of their softmaxes is learnt in place of the labels, see ``synflip.teachers``. Raises
+    SynflipError.
     """
     if mean_of < 1:
         raise SynflipError(f"mean_of must be at least 1, not {mean_of}")
+    if isinstance(network, SynapticNetwork):
+        groups = [(list(network.parameters()), rate)]
+        largest = (1 << network.activation_bits) - 1
+    else:
+        groups = [(list(network.head.parameters()), rate), (list(network.extractor.parameters()), FLOAT_RATE)]
+        largest = dataset.input_max
 
     def loss(x: Tensor, labels: Tensor) -> Tensor:
         logits = network(x, generator, mean_of) / network.temperature
-        if mean_of == 1:
+        if mean_of == 1 and not teachers:
             return cross_entropy(logits, labels)
-        shares = log_softmax(logits, 1).view(mean_of, len(x), -1)
-        return nll_loss(shares.logsumexp(0) - math.log(mean_of), labels)
+        shares = log_softmax(logits, 1).view(mean_of, len(x), -1).logsumexp(0) - math.log(mean_of)
+        if not teachers:
+            return nll_loss(shares, labels)
+        with torch.no_grad():
+            taught = torch.stack([softmax(teacher(x / largest), 1) for teacher in teachers]).mean(0)
+        return -(taught * shares).sum(1).mean()
 
-    if isinstance(network, SynapticNetwork):
-        groups = [(list(network.parameters()), rate)]
-    else:
-        groups = [(list(network.head.parameters()), rate), (list(network.extractor.parameters()), FLOAT_RATE)]
     network.train()
     _fit(groups, loss, dataset, images, epochs, generator, augment, progress, after_step=network.clamp)
     network.eval()

@@ -65,6 +65,7 @@ class Context:
             "seed": recipe.seed,
             "augment": recipe.augment,
             "mean_of": recipe.mean_of,
+            "teachers": [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)],
             "progress": self._show(f"k = {recipe.bits}, seed {recipe.seed}", recipe.data),
         }
         network = (

@@ -7,32 +7,6 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Coins:
-    """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults.
-
-    kept: share of the training images of class ``sets.RARE`` that are left. held_out: training images, the
-    last ones, that are not trained on.
-    """
-
-    data: str
-    hidden: tuple[int, ...]
-    epochs: int
-    bits: int = 4
-    seed: int = 0
-    augment: bool = True
-    conv: bool = False
-    mean_of: int = 1
-    signed: bool = True
-    kept: float = 1.0
-    held_out: int = 0
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """As JSON holds them."""
-        return {"network": "coins", **asdict(self)}
-
-
-@dataclass(frozen=True)
 class Float:
     """An ordinary network of the same shape. dropout: share of each hidden layer's outputs left out."""
 
@@ -49,6 +23,40 @@ class Float:
     def settings(self) -> dict[str, Any]:
         """As JSON holds them."""
         return {"network": "float", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Coins:
+    """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults.
+
+    kept: share of the training images of class ``sets.RARE`` that are left. held_out: training images, the
+    last ones, that are not trained on. teachers: ordinary networks of the same shape and epochs, of the seeds
+    0, 1, .., that it learns from.
+    """
+
+    data: str
+    hidden: tuple[int, ...]
+    epochs: int
+    bits: int = 4
+    seed: int = 0
+    augment: bool = True
+    conv: bool = False
+    mean_of: int = 1
+    signed: bool = True
+    kept: float = 1.0
+    held_out: int = 0
+    teachers: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON holds them."""
+        return {"network": "coins", **asdict(self)}
+
+    def teacher(self, seed: int) -> Float:
+        """One of the networks that it learns from."""
+        return Float(
+            self.data, self.hidden, self.epochs, seed, self.augment, self.conv, held_out=self.held_out
+        )
 
 
 def digest(settings: dict[str, Any]) -> str:

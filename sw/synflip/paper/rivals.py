@@ -1,5 +1,7 @@
 """Coins, and what people would use instead: the same data, shape, augmentation and epochs."""
 
+from dataclasses import replace
+
 from synflip.paper import figures
 from synflip.paper.accuracy import Parts, accuracies, main_coins, main_float
 from synflip.paper.answers import coin_answers, float_answer, measured_row
@@ -14,13 +16,20 @@ def mean_coins(context: Context, data: str) -> Coins:
     return Coins(data, budget.hidden, budget.epochs, mean_of=budget.mean_of)
 
 
+def taught_coins(context: Context, data: str) -> Coins:
+    """The same, which learns from the ensemble that it is compared with."""
+    return replace(mean_coins(context, data), teachers=context.budget.members)
+
+
 def rivals(context: Context, data: str) -> Parts:
     """Coins, and what people would use instead, all trained on the same data for as many epochs."""
     budget = context.budget
     members = [main_float(context, data, seed) for seed in range(budget.members)]
     coins = coin_answers(context, main_coins(context, data), budget.samples)
     mean = coin_answers(context, mean_coins(context, data), budget.samples)
-    accuracies(context, mean_coins(context, data))  # for the targets
+    taught = coin_answers(context, taught_coins(context, data), budget.samples)
+    for recipe in (mean_coins(context, data), taught_coins(context, data)):
+        accuracies(context, recipe)  # for the targets
     answers = {
         "softmax": float_answer(context, members[:1]),
         f"MC dropout, {budget.samples} passes": float_answer(
@@ -31,6 +40,8 @@ def rivals(context: Context, data: str) -> Parts:
         "coins, mean softmax": coins.kinds["mean softmax"],
         f"coins trained on the mean of {budget.mean_of}, votes": mean.kinds["vote"],
         f"coins trained on the mean of {budget.mean_of}, mean softmax": mean.kinds["mean softmax"],
+        "the same, taught by the ensemble, votes": taught.kinds["vote"],
+        "the same, taught by the ensemble, mean softmax": taught.kinds["mean softmax"],
     }
     rows = []
     for name, answer in answers.items():

@@ -19,7 +19,7 @@ from synflip.paper.accuracy import (
 from synflip.paper.answers import float_answer
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
-from synflip.paper.rivals import mean_coins
+from synflip.paper.rivals import mean_coins, taught_coins
 from synflip.paper.store import Missing
 
 #: A context and a data set to a number; raises Missing where nothing was run for it.
@@ -45,6 +45,10 @@ def _main(key: str) -> Find:
 
 def _mean_trained(key: str) -> Find:
     return lambda context, data: float(accuracies(context, mean_coins(context, data))[key])
+
+
+def _taught(key: str) -> Find:
+    return lambda context, data: float(accuracies(context, taught_coins(context, data))[key])
 
 
 def _conv(key: str) -> Find:
@@ -89,9 +93,11 @@ TARGETS = (
     Target("vote of 8, 0.1 points below float", MNIST, _seeds("float %", 0.001), _seeds("vote of 8 %")),
     Target("the same, trained on the mean, seed 0", MNIST, _float(0.001), _mean_trained("vote of 8")),
     Target("the same, vote of 16", MNIST, _float(0.001), _mean_trained("vote of 16")),
+    Target("vote of 8, taught by the ensemble", MNIST, _float(0.001), _taught("vote of 8")),
     Target("convolutions, vote of 8", MNIST, 0.991, _conv("vote of 8")),
     Target("vote of 16", FASHION, 0.895, _seeds("vote of 16 %")),
     Target("vote of 16, trained on the mean", FASHION, 0.895, _mean_trained("vote of 16")),
+    Target("vote of 16, taught by the ensemble", FASHION, 0.895, _taught("vote of 16")),
     Target("convolutions, vote of 8", FASHION, 0.915, _conv("vote of 8")),
     Target(
         "convolutions, vote of 16, 1 point below float", CIFAR,
@@ -104,7 +110,9 @@ TARGETS = (
         for data, wrong, foreign, calibration, other in (
             (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
         )
-        for trained, find in (("", _main), (", trained on the mean", _mean_trained))
+        for trained, find in (
+            ("", _main), (", trained on the mean", _mean_trained), (", taught", _taught)
+        )
         for target in (
             Target(f"AUROC of wrong answers{trained}", data, wrong, find(_AUROC), True, False),
             Target(f"AUROC of {other}{trained}", data, foreign, find(f"{_AUROC} {other}"), True, False),

@@ -143,7 +143,7 @@ class CycleModel:
             by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
         next_fill = self.fill + self.key_blocks
         self.passes = []
-        anyone = active.any(1)
+        anyone: Any = active.any(1)
         for slot, (mine, on) in enumerate(by_slot):
             if not anyone[slot]:
                 continue
