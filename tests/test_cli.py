@@ -524,6 +524,14 @@ def test_train_then_info_then_run(files: Path, capsys: pytest.CaptureFixture[str
         assert counts["votes"].sum() == 9 * 16
 
 
+@pytest.mark.parametrize("features", [[], ["--features", "conv"]])
+def test_train_with_teachers(files: Path, features: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", *features, "--hidden", "16", "--epochs", "1", "--teachers", "2"]
+    assert cli.main([*words, "--out", "t.safetensors"]) == 0
+    assert "digits" in capsys.readouterr().out
+    assert modelfile.load(Path("t.safetensors")).source["teachers"] == 2
+
+
 def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verilog", "--geometry", "16x1", "--bits", "1", "--out", "top.v"]) == 0
     text = Path("top.v").read_text()

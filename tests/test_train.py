@@ -1,12 +1,13 @@
 """Training: what is trained is what is compiled, the same seed gives the same bytes, and it learns."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from synflip import modelfile
+from synflip import convnets, modelfile
 from synflip import train as training
 from synflip.compiler import compile_network
 from synflip.data import Dataset, load
@@ -15,7 +16,16 @@ from synflip.golden import Golden
 from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel
-from synflip.train import Step, activations, float_baseline, one_cycle, train
+from synflip.teachers import train_teachers
+from synflip.train import (
+    Step,
+    activations,
+    float_accuracy,
+    float_baseline,
+    float_network,
+    one_cycle,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,42 @@ def test_the_loss_is_that_of_the_mean_softmax(digits: Dataset) -> None:
     assert losses[0] == pytest.approx(float(-picked.log().mean()), rel=1e-5)
     with pytest.raises(SynflipError, match="mean_of must be at least 1, not 0"):
         train(data, (12,), epochs=1, mean_of=0)
+
+
+def test_the_loss_is_that_of_what_teachers_answer(digits: Dataset) -> None:
+    """By the first step's loss, with the same noise: of the mean of their softmaxes, whatever the labels."""
+    data = few(digits, 30)
+    data = replace(data, train_labels=np.zeros_like(data.train_labels))
+    teachers = [float_network(data, (9,), seed) for seed in (1, 2)]
+    losses: list[float] = []
+    train(data, (12,), epochs=1, seed=5, progress=lambda step: losses.append(step.loss), teachers=teachers)
+    network = SynapticNetwork([64, 12, 10], 4, 8, seed=5)
+    noise = generator(5)
+    order = torch.randperm(30, generator=noise)
+    x = torch.from_numpy(activations(data.train_images, data.input_max, 8))[order].float()
+    pixels = torch.from_numpy(data.train_images)[order].float() / data.input_max
+    with torch.no_grad():
+        shares = (network(x, noise) / network.temperature).softmax(1)
+        wanted = sum(teacher(pixels).softmax(1) for teacher in teachers) / 2
+    assert losses[0] == pytest.approx(float(-(wanted * shares.log()).sum(1).mean()), rel=1e-3)
+
+
+def test_coins_learn_what_teachers_know(digits: Dataset) -> None:
+    """Through coins behind convolutions too, and though all labels are wrong."""
+    teachers = train_teachers(lambda seed: float_network(digits, (32,), seed), 2, digits, epochs=10)
+    assert min(float_accuracy(teacher, digits) for teacher in teachers) > 0.9
+    first, second = (next(teacher.parameters()) for teacher in teachers)
+    assert (first != second).any()
+    wrong = replace(digits, train_labels=(digits.train_labels + 1) % 10)
+    for network in (
+        train(wrong, (32,), epochs=10, teachers=teachers),
+        convnets.train(wrong, (16,), (4,), epochs=6, teachers=teachers),
+    ):
+        model = compile_network(network, digits.classes, digits.input_max)
+        with Golden() as golden:
+            golden.load(model)
+            result = golden.infer(digits.test_images, 8, 1)
+        assert (result.winner == digits.test_labels).mean() > 0.7
 
 
 def test_weights_without_signs(digits: Dataset) -> None:
