@@ -140,6 +140,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.mean([bits(p) for p in mean[wrong]])
     )
     assert numbers["outside"]["auroc"]["vote"] == pytest.approx(0.5)  # of itself it knows as much
+    assert numbers["outside"]["auroc by"] == pytest.approx({"mutual information": 0.5, "energy": 0.5})
     assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
     again = (out / "evaluation.json").read_bytes(), (out / "evaluation.png").read_bytes()
     assert cli.main([*arguments, "--seed", "3", "--out", str(out)]) == 0

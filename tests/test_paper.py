@@ -120,6 +120,29 @@ def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -
     assert len({item["nll"] for item in (dropped, one, found)}) == 3
 
 
+def test_foreign_images_are_found_by_what_the_names_say(
+    folder: Path, model: CompiledModel, digits: Dataset
+) -> None:
+    (found,) = rows(folder, "foreign", **MAIN.settings)
+    assert list(found) == ["turned", "noise"]
+    (rival,) = rows(folder, "rivals", rival="coins, mean softmax")
+    assert found["noise"]["entropy"] == pytest.approx(rival["auroc noise"])
+    assert model.logit_scale is not None
+    scores = []
+    for images in (digits.test_images, sets.foreign(digits)["noise"]):
+        with Golden() as golden:
+            golden.load(model)
+            result = golden.infer(images, 8, 1, logits=True)
+        scores.append((result.energy, result.mutual_information))
+    for score, (own, theirs) in zip(("energy", "mutual information"), zip(*scores, strict=True), strict=True):
+        above = (theirs[:, None] > own).mean() + (theirs[:, None] == own).mean() / 2
+        assert found["noise"][score] == pytest.approx(above)
+    ordinary = [row for row in rows(folder, "foreign") if row["noise"]["mutual information"] is None]
+    assert len(ordinary) == 1  # one sample knows nothing of others
+    (softmaxes,) = rows(folder, "rivals", rival="softmax")
+    assert ordinary[0]["noise"]["entropy"] == pytest.approx(softmaxes["auroc noise"], abs=1e-6)
+
+
 def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
     context = Context(QUICK, Store(folder, "", ""))
     context.store.making = False

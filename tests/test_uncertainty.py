@@ -41,6 +41,18 @@ def test_posterior_and_mutual_information_by_hand():
         assert have.mutual_information[image] == pytest.approx(information, abs=1e-12)
 
 
+def test_energy_by_hand():
+    logits = np.random.default_rng(1).integers(-6, 7, (5, 4, 3))
+    used = [5, 1, 3, 5]
+    have = result(logits, used, 2.5).energy
+    for image in range(4):
+        of_each = [-math.log(sum(math.exp(z / 2.5) for z in row)) for row in logits[: used[image], image]]
+        assert have[image] == pytest.approx(sum(of_each) / used[image], abs=1e-12)
+    assert result([[[2**31 - 1, -(2**31)]]], scale=0.01).energy[0] == pytest.approx(-(2**31 - 1) / 0.01)
+    with pytest.raises(SynflipError, match="above 0"):
+        _ = result([[[1, 2]]], scale=0.0).energy
+
+
 def test_samples_that_agree_tell_nothing_and_certain_ones_that_differ_tell_a_bit():
     agree = result(np.tile([[[3, -1]]], (8, 1, 1)))
     assert agree.mutual_information[0] == pytest.approx(0.0, abs=1e-12)

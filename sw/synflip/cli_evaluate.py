@@ -39,7 +39,8 @@ def evaluate(
 
     Runs the golden model, so it is what every device gives. For 1, 2, 4, ... samples and five ways to make
     one answer of them: accuracy, likelihood, Brier score, calibration error, and how well entropy finds wrong
-    answers; with --outside, how well it finds foreign images. DIR gets evaluation.json and evaluation.png.
+    answers; with --outside, how well it, mutual information and energy find foreign images. DIR gets
+    evaluation.json and evaluation.png.
 
     Example: synflip evaluate mnist.safetensors --data mnist --outside fashion-mnist --out out/mnist
     """
@@ -78,6 +79,8 @@ def evaluate(
             if outside and count == str(samples):
                 row += f"{found.numbers['outside']['auroc'][name]:10.4f}"
             typer.echo(f"{name} {count:<{21 - len(name)}}{row}")
+    for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
+        typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
     for name, share in found.numbers["second choice"].items():
         typer.echo(f"second choice right, first wrong, {name}: {share:.1%}")
     typer.echo(f"wrote {out / 'evaluation.json'} and evaluation.png")

@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.measures import measure, outside_auroc
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty import entropy
+from synflip.uncertainty import energy, entropy, softmax_moments
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -56,6 +56,7 @@ def evaluate(
     total = sum(len(item.test_images) for item in sets) * samples
     done = 0
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
+    doubts: list[dict[str, NDArray[np.float64]]] = []
     with Golden() as golden:
         golden.load(model)
         for item in sets:
@@ -65,6 +66,7 @@ def evaluate(
             assert logits is not None
             done += len(item.test_images) * samples
             answers.append(_aggregate(logits, scale, [samples] if answers else list(powers(samples))))
+            doubts.append(_doubts(logits, scale))
     inside = answers[0]
     labels = dataset.test_labels
     numbers: dict[str, Any] = {
@@ -90,6 +92,7 @@ def evaluate(
                 name: outside_auroc(entropy(inside[name][samples]), entropy(shares))
                 for name, shares in foreign.items()
             },
+            "auroc by": {name: outside_auroc(doubts[0][name], theirs) for name, theirs in doubts[1].items()},
         }
     return Evaluation(
         numbers, {name: by_count[samples] for name, by_count in inside.items()}, foreign, labels
@@ -119,7 +122,12 @@ def markdown(numbers: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     first = numbers["aggregates"]["vote"]["1"]["accuracy"]
     what = f"{numbers['network']}, k = {numbers['k']}; {numbers['images']:,} test images of {numbers['data']}"
-    return "\n".join([*lines, "", f"*{what}, seed {numbers['seed']}; the first sample alone: {first:.2%}.*"])
+    what += f", seed {numbers['seed']}; the first sample alone: {first:.2%}"
+    if outside is not None:
+        what += f"; AUROC of {outside['data']}" + "".join(
+            f" by {name} {auroc:.4f}," for name, auroc in outside["auroc by"].items()
+        ).rstrip(",")
+    return "\n".join([*lines, "", f"*{what}.*"])
 
 
 def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:
@@ -143,6 +151,13 @@ def _aggregate(
         }
         for name, make in AGGREGATES.items()
     }
+
+
+def _doubts(logits: NDArray[np.int32], scale: float) -> dict[str, NDArray[np.float64]]:
+    """What is not made of one image's shares alone, by name: [N] each."""
+    used = np.full(logits.shape[1], len(logits))
+    mean, expected = softmax_moments(logits, used, scale)
+    return {"mutual information": entropy(mean) - expected, "energy": energy(logits, used, scale)}
 
 
 def _second(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

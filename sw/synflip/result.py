@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.uncertainty import entropy, softmax_moments
+from synflip.uncertainty import energy, entropy, softmax_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +64,22 @@ class Result:
         mean, expected = self._moments
         return np.maximum(entropy(mean) - expected, 0.0)
 
+    @property
+    def energy(self) -> NDArray[np.float64]:
+        """[N] energy, in nats: high for images that are of no class. Raises SynflipError without logits."""
+        return energy(*self._scaled)
+
     @cached_property
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return softmax_moments(*self._scaled)
+
+    @property
+    def _scaled(self) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
         if self.logits is None:
             raise SynflipError("a softmax needs the logits: call infer with logits=True")
         if self.logit_scale is None:
             raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
-        return softmax_moments(self.logits, self.used, self.logit_scale)
+        return self.logits, self.used, self.logit_scale
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``."""

@@ -1,7 +1,10 @@
-"""How sure to be: softmaxes, the lead of votes, and entropies, all in bits."""
+"""How sure to be: softmaxes, the lead of votes, entropies in bits, energy in nats."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from synflip.errors import SynflipError
 
@@ -12,7 +15,7 @@ def entropy(shares: NDArray[np.floating]) -> NDArray[np.float64]:
     return -(shares * np.log2(safe)).sum(-1) + 0.0
 
 
-def softmax(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
+def softmax(logits: NDArray[Any], scale: float) -> NDArray[np.float64]:
     """Over the last axis, of logits / scale."""
     x = logits / scale
     x -= x.max(-1, keepdims=True)
@@ -28,7 +31,7 @@ def lead(votes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def softmax_moments(
-    logits: NDArray[np.integer], used: NDArray[np.integer], scale: float
+    logits: NDArray[Any], used: NDArray[np.integer], scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean over an image's network samples of softmax(logits / scale), and of that softmax's entropy.
 
@@ -47,3 +50,19 @@ def softmax_moments(
         expected[here] += entropy(shares)
     counts = np.maximum(used, 1)
     return mean / counts[:, None], expected / counts
+
+
+def energy(logits: NDArray[Any], used: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
+    """Energy [N] of images in nats: mean over an image's network samples of -log(sum of exp(logits / scale)).
+
+    A softmax forgets how large the logits are; the energy is high where all are small, as for images that
+    are of no class. (Liu, Wang, Owens, Li, NeurIPS 2020, arXiv 2010.03759.) logits, used, scale: as in
+    ``softmax_moments``.
+    """
+    if not scale > 0:
+        raise SynflipError(f"the scale of the logits must be above 0, not {scale}")
+    found = np.zeros(logits.shape[1])
+    for sample, z in enumerate(logits):
+        here = sample < used
+        found[here] -= logsumexp(z[here] / scale, axis=-1)
+    return found / np.maximum(used, 1)

@@ -133,7 +133,7 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
     def make() -> dict[str, NDArray[Any]]:
         model = context.coins(recipe)
         found: dict[str, NDArray[Any]] = {}
-        for name, images in _sets(context, recipe.data).items():
+        for name, images in image_sets(context, recipe.data).items():
             z = logits(context, model, images, samples)
             found |= {f"{kind}/{name}": aggregate(kind, z, scale_of(model)) for kind in KEPT}
             if name == "test":
@@ -163,7 +163,7 @@ def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Ans
     def make() -> dict[str, NDArray[Any]]:
         networks = [context.ordinary(recipe) for recipe in recipes]
         found = {}
-        for name, images in _sets(context, recipes[0].data).items():
+        for name, images in image_sets(context, recipes[0].data).items():
             z = float_logits(context, networks, images, recipes[0].data, passes)
             found[f"mean softmax/{name}"] = np.mean([softmax(one, 1.0) for one in z], axis=0)
         return found
@@ -194,7 +194,8 @@ def float_logits(
     return np.stack(found)
 
 
-def _sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
+def image_sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
+    """Test images, and those that a network of this data set knows nothing of, by name."""
     return {"test": context.data(data).test_images, **context.foreign(data)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synflip.errors import SynflipError
-from synflip.paper import accuracy, doubt, precision, rivals, soft, targets, training
+from synflip.paper import accuracy, doubt, foreign, precision, rivals, soft, targets, training
 from synflip.paper.accuracy import Parts, is_colour
 from synflip.paper.networks import Context
 from synflip.paper.parts import Section, Table
@@ -43,6 +43,12 @@ EXPERIMENTS = (
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
         "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
         rivals.rivals,
+    ),
+    Experiment(
+        "foreign", "Foreign images",
+        "How well each is found (AUROC) by the entropy of the mean softmax, by the mutual information of "
+        "class and sample, and by the energy of the logits, which a softmax forgets.",
+        foreign.foreign,
     ),
     Experiment(
         "networks", "Other networks",

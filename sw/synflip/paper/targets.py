@@ -17,8 +17,10 @@ from synflip.paper.accuracy import (
     main_float,
 )
 from synflip.paper.answers import float_answer
+from synflip.paper.foreign import of_coins
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
+from synflip.paper.recipes import Coins
 from synflip.paper.rivals import mean_coins, taught_coins
 from synflip.paper.store import Missing
 
@@ -71,6 +73,10 @@ def _float(less: float) -> Find:
     return lambda context, data: float_accuracy(context, main_float(context, data)) - less
 
 
+def _by_energy(recipe: Callable[[Context, str], Coins], other: str) -> Find:
+    return lambda context, data: float(of_coins(context, recipe(context, data))[other]["energy"])
+
+
 def _ensemble(context: Context, data: str) -> float:
     members = [main_float(context, data, seed) for seed in range(context.budget.members)]
     return float(float_answer(context, members).numbers()["nll"])
@@ -110,12 +116,15 @@ TARGETS = (
         for data, wrong, foreign, calibration, other in (
             (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
         )
-        for trained, find in (
-            ("", _main), (", trained on the mean", _mean_trained), (", taught", _taught)
+        for trained, recipe, find in (
+            ("", main_coins, _main),
+            (", trained on the mean", mean_coins, _mean_trained),
+            (", taught", taught_coins, _taught),
         )
         for target in (
             Target(f"AUROC of wrong answers{trained}", data, wrong, find(_AUROC), True, False),
             Target(f"AUROC of {other}{trained}", data, foreign, find(f"{_AUROC} {other}"), True, False),
+            Target(f"the same by energy{trained}", data, foreign, _by_energy(recipe, other), True, False),
             Target(f"ECE{trained}", data, calibration, find("mean softmax ece"), False, False),
             Target(f"NLL, the ensemble's{trained}", data, _ensemble, find("mean softmax nll"), False, False),
         )

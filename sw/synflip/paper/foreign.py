@@ -1,0 +1,81 @@
+"""Experiment on foreign images: are they found by entropy, by mutual information, or by energy?"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.measures import outside_auroc
+from synflip.paper.accuracy import Parts, main_coins, main_float
+from synflip.paper.answers import answer_settings, float_logits, image_sets, logits, scale_of
+from synflip.paper.networks import Context
+from synflip.paper.parts import Table
+from synflip.paper.recipes import Coins, Float
+from synflip.paper.rivals import mean_coins, taught_coins
+from synflip.paper.store import Numbers
+from synflip.uncertainty import energy, entropy, softmax_moments
+
+SCORES = ("entropy", "mutual information", "energy")
+
+
+def foreign(context: Context, data: str) -> Parts:
+    """Coins and their rivals, by each score."""
+    budget = context.budget
+    members = [main_float(context, data, seed) for seed in range(budget.members)]
+    dropout = main_float(context, data, dropout=budget.dropout)
+    found = {
+        "softmax": of_float(context, members[:1]),
+        f"MC dropout, {budget.samples} passes": of_float(context, [dropout], budget.samples),
+        f"ensemble of {budget.members}": of_float(context, members),
+        "coins": of_coins(context, main_coins(context, data)),
+        f"coins trained on the mean of {budget.mean_of}": of_coins(context, mean_coins(context, data)),
+        "the same, taught by the ensemble": of_coins(context, taught_coins(context, data)),
+    }
+    rows = [
+        {"": name}
+        | {f"{what}: {score}": aurocs[score] for what, aurocs in numbers.items() for score in SCORES}
+        for name, numbers in found.items()
+    ]
+    return [Table("foreign", f"AUROC of foreign images, {budget.samples} samples", rows)]
+
+
+def of_coins(context: Context, recipe: Coins) -> Numbers:
+    """AUROC by foreign images and score: a row of the store."""
+    samples = context.budget.samples
+
+    def make() -> Numbers:
+        model = context.coins(recipe)
+        return _aurocs(context, recipe.data, lambda x: logits(context, model, x, samples), scale_of(model))
+
+    return context.store.row("foreign", answer_settings(recipe, samples), make)
+
+
+def of_float(context: Context, recipes: list[Float], passes: int = 1) -> Numbers:
+    """The same of ordinary networks, or of passes with dropout."""
+    data = recipes[0].data
+
+    def make() -> Numbers:
+        networks = [context.ordinary(recipe) for recipe in recipes]
+        return _aurocs(context, data, lambda x: float_logits(context, networks, x, data, passes), 1.0)
+
+    settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes}
+    return context.store.row("foreign", settings, make)
+
+
+def _aurocs(
+    context: Context, data: str, answer: Callable[[NDArray[np.uint8]], NDArray[np.number]], scale: float
+) -> Numbers:
+    scores = {name: _scores(answer(images), scale) for name, images in image_sets(context, data).items()}
+    own = scores.pop("test")
+    return {
+        name: {score: outside_auroc(own[score], theirs[score]) if score in own else None for score in SCORES}
+        for name, theirs in scores.items()
+    }
+
+
+def _scores(z: NDArray[np.number], scale: float) -> dict[str, NDArray[np.float64]]:
+    """Of logits [S, N, C], by name, [N] each; one sample has no mutual information."""
+    used = np.full(z.shape[1], len(z))
+    mean, expected = softmax_moments(z, used, scale)
+    found = {"entropy": entropy(mean), "energy": energy(z, used, scale)}
+    return found | ({"mutual information": entropy(mean) - expected} if len(z) > 1 else {})
