@@ -248,6 +248,30 @@ def test_tables_into_a_page(copied: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert f"| [0, 1] | {100 * signed['one sample']:.2f} |" in text
 
 
+def test_rows_that_were_not_run_stay_on_a_page(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Targets whose numbers another report found; others are those of this one."""
+    only_read(monkeypatch)
+
+    def missing(context: Context, data: str) -> float:
+        raise Missing("nothing")
+
+    found = targets.Target("found", "digits", 0.1, lambda context, data: 0.7)
+    rest = [replace(found, what=what, found=missing) for what in ("before", "never")]
+    monkeypatch.setattr(targets, "TARGETS", (found, *rest))
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- begin paper targets -->\n*digits. Targets.*\n\n|  | target | found | missed by |\n"
+        "| --- | --- | --- | --- |\n| found | 1 | 1 |  |\n| before | 2 | 2 | 0 |\n"
+        "<!-- end paper targets -->\n"
+    )
+    assert quick(copied, "--only", "targets", "--page", str(page)) == 0
+    lines = page.read_text().splitlines()
+    assert "| before | 2 | 2 | 0 |" in lines and "| found | at least 10.00 % | 70.00 % |  |" in lines
+    assert "| never |  | not run |  |" in lines and "| found | 1 | 1 |  |" not in lines
+
+
 # What is refused
 
 

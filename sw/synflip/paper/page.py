@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 from synflip import __version__
 from synflip.files import find_section, replace_section, replacing
-from synflip.paper.parts import Section
+from synflip.paper.parts import NOT_RUN, Section
 
 LEAD = (
     "Networks whose weights are coin flips, as a synflip accelerator computes them: compiled integers, "
@@ -91,7 +91,8 @@ def markdown(section: Section) -> str:
 def into(page: Path, sections: list[Section]) -> list[str]:
     """Replace the page's sections ``paper NAME``, of those experiments that it has one for; their names.
 
-    Tables of data sets that ``sections`` has nothing of stay. Raises SynflipError.
+    Tables of data sets that ``sections`` has nothing of stay, and so do rows where a new one is NOT_RUN.
+    Raises SynflipError.
     """
     text = page.read_text(encoding="utf-8")
     done = []
@@ -100,11 +101,21 @@ def into(page: Path, sections: list[Section]) -> list[str]:
         if f"<!-- begin paper {name} -->" in text:
             before, after = find_section(page, f"paper {name}")
             tables = _by_data(text[len(before) : -len(after)])
-            tables |= {section.data: markdown(section) for section in items}
+            for section in items:
+                tables[section.data] = _kept(tables.get(section.data, ""), markdown(section))
             replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
             text = page.read_text(encoding="utf-8")
             done.append(name)
     return done
+
+
+def _kept(before: str, after: str) -> str:
+    """Tables ``after`` in place of ``before``."""
+    rows = {line.split("|")[1]: line for line in before.splitlines() if line.startswith("|")}
+    lines = after.splitlines()
+    return "\n".join(
+        rows.get(line.split("|")[1], line) if f"| {NOT_RUN} |" in line else line for line in lines
+    )
 
 
 def _by_data(text: str) -> dict[str, str]:

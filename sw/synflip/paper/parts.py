@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+NOT_RUN = "not run"  # in a row for which something is missing
+
 
 @dataclass(frozen=True)
 class Table:

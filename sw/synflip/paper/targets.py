@@ -19,7 +19,7 @@ from synflip.paper.accuracy import (
 from synflip.paper.answers import float_answer
 from synflip.paper.foreign import of_coins
 from synflip.paper.networks import Context
-from synflip.paper.parts import Table
+from synflip.paper.parts import NOT_RUN, Table
 from synflip.paper.recipes import Coins
 from synflip.paper.rivals import mean_coins, taught_coins
 from synflip.paper.store import Missing
@@ -144,7 +144,7 @@ def targets(context: Context, data: str) -> Parts:
                 found = target.found(context, data)
                 wanted = target.wanted if isinstance(target.wanted, float) else target.wanted(context, data)
             except Missing:
-                rows.append({"": target.what, "target": "", "found": "not run", "missed by": ""})
+                rows.append({"": target.what, "target": "", "found": NOT_RUN, "missed by": ""})
                 continue
             missed = wanted - found if target.least else found - wanted
             rows.append(
