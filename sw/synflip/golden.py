@@ -114,6 +114,9 @@ class Golden(Device):
 
     def __exit__(self, *exc: object) -> None:
         self.model = None
+        if self._pool is not None:
+            self._pool[1].shutdown(cancel_futures=True)
+            self._pool = None
 
     def load(self, model: CompiledModel) -> None:
         """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the
