@@ -25,11 +25,12 @@ from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS, CycleModel, rest_row
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images, Layer
-from synflip.spec.sizes import key_offsets
+from synflip.spec.sizes import ceil_div, key_offsets
 from synflip.uncertainty import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
-IMAGES_IN_CACHE = 512  # activations of so many go through all layers before the next
+IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next
+LEAST_IMAGES = 256  # that are worth a thread
 
 
 def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -272,7 +273,9 @@ class Golden(Device):
         loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
         if with_loads and first_loads is not None:
             loads[:, 0] = first_loads
-        parts = [slice(first, first + IMAGES_IN_CACHE) for first in range(0, len(x), IMAGES_IN_CACHE)]
+        share = max(ceil_div(len(x), torch.get_num_threads()), LEAST_IMAGES)
+        at_once = min(share, IMAGES_IN_CACHE)
+        parts = [slice(first, first + at_once) for first in range(0, len(x), at_once)]
 
         def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
