@@ -3,7 +3,7 @@
 import os
 
 from amaranth.back import verilog
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
@@ -99,21 +99,30 @@ class MemoryModules:
         return m
 
 
-def to_verilog(top: wiring.Component, name: str = TOP) -> str:
+def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> str:
     """Verilog-2005 of any component, module ``name``, and of the memories that it may have. The same
-    component gives the same text."""
+    component gives the same text.
+
+    reset: whether there is one; without it, registers only start with their initial values.
+    """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     members = [Value.cast(value) for _, _, value in top.signature.flatten(top)]
     ports = [value for value in members if isinstance(value, Signal)]  # no constants
+    design = top
+    if not reset:
+        design = Module()
+        design.submodules.top = top
+        design.domains.sync = sync = ClockDomain(reset_less=True)
+        ports.append(sync.clk)
     text = verilog.convert(
-        top, name=name, platform=MemoryModules(), ports=ports, strip_internal_attrs=True, emit_src=False
+        design, name=name, platform=MemoryModules(), ports=ports, strip_internal_attrs=True, emit_src=False
     )
     return text + MODULES
 
 
-def convert(geometry: Geometry) -> str:
-    """An accelerator: the bus's two streams are its ports."""
-    return to_verilog(Accelerator(geometry))
+def convert(geometry: Geometry, reset: bool = True) -> str:
+    """An accelerator: the bus's two streams are its ports. reset: see ``to_verilog``."""
+    return to_verilog(Accelerator(geometry), reset=reset)
 
 
 def convert_axi(geometry: Geometry) -> str:
