@@ -111,12 +111,13 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
-    write_quick(geometry, folder, say)
-    sources = ["synflip.v", *QUICK, *device_flags(geometry)]
+    sources = ["synflip.v", *device_flags(geometry)]
     if coverage:
+        write_verilog(geometry, folder, say)
         compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
-        compile_library(folder, sources, say)
+        write_quick(geometry, folder, say)
+        compile_library(folder, [*QUICK, *sources], say)
 
 
 def device_flags(geometry: Geometry) -> tuple[str, ...]:
