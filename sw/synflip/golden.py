@@ -115,9 +115,7 @@ class Golden(Device):
 
     def __exit__(self, *exc: object) -> None:
         self.model = None
-        if self._pool is not None:
-            self._pool[1].shutdown(cancel_futures=True)
-            self._pool = None
+        self._end_threads()
 
     def load(self, model: CompiledModel) -> None:
         """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the
@@ -295,9 +293,15 @@ class Golden(Device):
     def _threads(self, cores: int) -> ThreadPoolExecutor:
         """As many threads as there are cores, for blocks of images; kept, for torch's are slow to begin."""
         if self._pool is None or self._pool[0] != cores:
+            self._end_threads()
             made = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
             self._pool = cores, made
         return self._pool[1]
+
+    def _end_threads(self) -> None:
+        if self._pool is not None:
+            self._pool[1].shutdown(cancel_futures=True)
+            self._pool = None
 
     def layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
