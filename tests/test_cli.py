@@ -498,6 +498,7 @@ from synflip import cli, progress
 def interrupting(what):
     yield lambda done, total: os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 progress.bar = interrupting
 sys.exit(cli.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"]))
 """

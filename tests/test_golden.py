@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip import golden
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden import Golden, products
 from synflip.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
@@ -392,6 +392,17 @@ def test_products_are_exact_whatever_the_vector_unit(unit: str) -> None:
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": unit, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", MATMUL], env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("outputs", [2, 8, 16, 100])
+def test_products_of_one_row_with_a_stride_of_zero(outputs: int) -> None:
+    """``x[None]`` in numpy."""
+    x = np.arange(200, 208).astype(np.uint8)
+    assert torch.from_numpy(x[None]).stride(0) == 0
+    coins = np.random.default_rng(2).integers(-1, 2, (outputs, 8)).astype(np.int8)
+    for _ in range(20):
+        product = products(torch.from_numpy(x[None]), torch.from_numpy(coins))
+        assert product.numpy().tolist() == [(coins.astype(int) @ x).tolist()]
 
 
 # A network sample is a pure function of (model, seed, sample number).

@@ -97,6 +97,7 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
     if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
         return x.to(torch.int32) @ coins.to(torch.int32).t()
+    x = x.reshape(-1).view(x.shape)  # one row may come with any stride, which the product would believe
     return torch._int_mm(x, coins.t())
 
 
