@@ -136,9 +136,11 @@ class CycleModel:
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
         """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
-        first: Any = True
-        by_slot: Any = zip(loads[:, 0].tolist(), active[:, 0].tolist(), strict=True)
-        if self.runs > 1:
+        first: Any
+        by_slot: Any
+        if self.runs == 1:
+            first, by_slot = True, zip(loads[:, 0].tolist(), active[:, 0].tolist(), strict=True)
+        else:
             first = np.ones(self.runs, dtype=bool)
             by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
         next_fill = self.fill + self.key_blocks

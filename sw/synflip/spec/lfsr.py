@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip.spec.sizes import ceil_div
+
 MASK32 = 0xFFFFFFFF
 MASK64 = 0xFFFFFFFFFFFFFFFF
 
@@ -110,7 +112,7 @@ def tables(index: int, steps: int) -> NDArray[np.uint32]:
 def keys(seed: int, first: int, count: int) -> NDArray[np.uint64]:
     """Keys ``first`` .. ``first + count - 1`` of the sequence: [count] uint64. Memory: some 30 bytes a
     key."""
-    lanes = -(-2 * count // STRIDE)
+    lanes = ceil_div(2 * count, STRIDE)
     outputs = np.zeros((STRIDE, lanes), dtype=np.uint32)
     start = jump(seed_state(seed), 2 * first + 1)
     for index in range(4):
