@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.measures import measure, outside_auroc
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty import energy, entropy, softmax_moments
+from synflip.uncertainty import entropy
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -62,11 +62,11 @@ def evaluate(
         for item in sets:
             check_logits(samples, len(item.test_images), len(model.classes))
             report: Progress | None = None if progress is None else _offset(progress, done, total)
-            logits = golden.infer(item.test_images, samples, seed, logits=True, progress=report).logits
-            assert logits is not None
+            result = golden.infer(item.test_images, samples, seed, logits=True, progress=report)
+            assert result.logits is not None
             done += len(item.test_images) * samples
-            answers.append(_aggregate(logits, scale, [samples] if answers else list(powers(samples))))
-            doubts.append(_doubts(logits, scale))
+            answers.append(_aggregate(result.logits, scale, [samples] if answers else list(powers(samples))))
+            doubts.append({"mutual information": result.mutual_information, "energy": result.energy})
     inside = answers[0]
     labels = dataset.test_labels
     numbers: dict[str, Any] = {
@@ -124,9 +124,8 @@ def markdown(numbers: dict[str, Any]) -> str:
     what = f"{numbers['network']}, k = {numbers['k']}; {numbers['images']:,} test images of {numbers['data']}"
     what += f", seed {numbers['seed']}; the first sample alone: {first:.2%}"
     if outside is not None:
-        what += f"; AUROC of {outside['data']}" + "".join(
-            f" by {name} {auroc:.4f}," for name, auroc in outside["auroc by"].items()
-        ).rstrip(",")
+        scores = ", ".join(f"by {name} {auroc:.4f}" for name, auroc in outside["auroc by"].items())
+        what += f"; AUROC of {outside['data']} {scores}"
     return "\n".join([*lines, "", f"*{what}.*"])
 
 
@@ -151,13 +150,6 @@ def _aggregate(
         }
         for name, make in AGGREGATES.items()
     }
-
-
-def _doubts(logits: NDArray[np.int32], scale: float) -> dict[str, NDArray[np.float64]]:
-    """What is not made of one image's shares alone, by name: [N] each."""
-    used = np.full(logits.shape[1], len(logits))
-    mean, expected = softmax_moments(logits, used, scale)
-    return {"mutual information": entropy(mean) - expected, "energy": energy(logits, used, scale)}
 
 
 def _second(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.uncertainty import energy, entropy, softmax_moments
+from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +61,7 @@ class Result:
     def mutual_information(self) -> NDArray[np.float64]:
         """[N] mutual information, in bits, of the class and the network sample: entropy of the posterior
         predictive less the mean entropy of the samples' softmaxes. Raises SynflipError without logits."""
-        mean, expected = self._moments
-        return np.maximum(entropy(mean) - expected, 0.0)
+        return mutual_information(*self._moments)
 
     @property
     def energy(self) -> NDArray[np.float64]:

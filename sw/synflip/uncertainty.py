@@ -52,6 +52,12 @@ def softmax_moments(
     return mean / counts[:, None], expected / counts
 
 
+def mutual_information(mean: NDArray[np.floating], expected: NDArray[np.floating]) -> NDArray[np.float64]:
+    """[N] mutual information, in bits, of the class and the network sample, of ``softmax_moments``: entropy
+    of the posterior predictive less the mean entropy of the samples' softmaxes."""
+    return np.maximum(entropy(mean) - expected, 0.0)
+
+
 def energy(logits: NDArray[Any], used: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
     """Energy [N] of images in nats: mean over an image's network samples of -log(sum of exp(logits / scale)).
 

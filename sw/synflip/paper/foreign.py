@@ -6,37 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.measures import outside_auroc
-from synflip.paper.accuracy import Parts, main_coins, main_float
+from synflip.paper.accuracy import Parts
 from synflip.paper.answers import answer_settings, float_logits, image_sets, logits, scale_of
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
 from synflip.paper.recipes import Coins, Float
-from synflip.paper.rivals import mean_coins, taught_coins
+from synflip.paper.rivals import networks_of_coins, ordinary_networks
 from synflip.paper.store import Numbers
-from synflip.uncertainty import energy, entropy, softmax_moments
+from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
 
 SCORES = ("entropy", "mutual information", "energy")
 
 
 def foreign(context: Context, data: str) -> Parts:
     """Coins and their rivals, by each score."""
-    budget = context.budget
-    members = [main_float(context, data, seed) for seed in range(budget.members)]
-    dropout = main_float(context, data, dropout=budget.dropout)
-    found = {
-        "softmax": of_float(context, members[:1]),
-        f"MC dropout, {budget.samples} passes": of_float(context, [dropout], budget.samples),
-        f"ensemble of {budget.members}": of_float(context, members),
-        "coins": of_coins(context, main_coins(context, data)),
-        f"coins trained on the mean of {budget.mean_of}": of_coins(context, mean_coins(context, data)),
-        "the same, taught by the ensemble": of_coins(context, taught_coins(context, data)),
-    }
+    ordinary, coins = ordinary_networks(context, data), networks_of_coins(context, data)
+    found = {name: of_float(context, *how) for name, how in ordinary.items()}
+    found |= {name: of_coins(context, recipe) for name, recipe in coins.items()}
     rows = [
         {"": name}
         | {f"{what}: {score}": aurocs[score] for what, aurocs in numbers.items() for score in SCORES}
         for name, numbers in found.items()
     ]
-    return [Table("foreign", f"AUROC of foreign images, {budget.samples} samples", rows)]
+    return [Table("foreign", f"AUROC of foreign images, {context.budget.samples} samples", rows)]
 
 
 def of_coins(context: Context, recipe: Coins) -> Numbers:
@@ -50,7 +42,7 @@ def of_coins(context: Context, recipe: Coins) -> Numbers:
     return context.store.row("foreign", answer_settings(recipe, samples), make)
 
 
-def of_float(context: Context, recipes: list[Float], passes: int = 1) -> Numbers:
+def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
     """The same of ordinary networks, or of passes with dropout."""
     data = recipes[0].data
 
@@ -78,4 +70,4 @@ def _scores(z: NDArray[np.number], scale: float) -> dict[str, NDArray[np.float64
     used = np.full(z.shape[1], len(z))
     mean, expected = softmax_moments(z, used, scale)
     found = {"entropy": entropy(mean), "energy": energy(z, used, scale)}
-    return found | ({"mutual information": entropy(mean) - expected} if len(z) > 1 else {})
+    return found | ({"mutual information": mutual_information(mean, expected)} if len(z) > 1 else {})

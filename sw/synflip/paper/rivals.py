@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from synflip.paper import figures
 from synflip.paper.accuracy import Parts, accuracies, main_coins, main_float
-from synflip.paper.answers import coin_answers, float_answer, measured_row
+from synflip.paper.answers import Answer, coin_answers, float_answer, measured_row
 from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins
+from synflip.paper.recipes import Coins, Float
 
 
 def mean_coins(context: Context, data: str) -> Coins:
@@ -21,28 +21,39 @@ def taught_coins(context: Context, data: str) -> Coins:
     return replace(mean_coins(context, data), teachers=context.budget.members)
 
 
+def networks_of_coins(context: Context, data: str) -> dict[str, Coins]:
+    """Those that are compared with rivals, by name."""
+    return {
+        "coins": main_coins(context, data),
+        f"coins trained on the mean of {context.budget.mean_of}": mean_coins(context, data),
+        "the same, taught by the ensemble": taught_coins(context, data),
+    }
+
+
+def ordinary_networks(context: Context, data: str) -> dict[str, tuple[list[Float], int]]:
+    """Those that people would use instead, by name, and how often each is passed through."""
+    budget = context.budget
+    members = [main_float(context, data, seed) for seed in range(budget.members)]
+    return {
+        "softmax": (members[:1], 1),
+        f"MC dropout, {budget.samples} passes": (
+            [main_float(context, data, dropout=budget.dropout)], budget.samples,
+        ),
+        f"ensemble of {budget.members}": (members, 1),
+    }  # fmt: skip
+
+
 def rivals(context: Context, data: str) -> Parts:
     """Coins, and what people would use instead, all trained on the same data for as many epochs."""
     budget = context.budget
-    members = [main_float(context, data, seed) for seed in range(budget.members)]
-    coins = coin_answers(context, main_coins(context, data), budget.samples)
-    mean = coin_answers(context, mean_coins(context, data), budget.samples)
-    taught = coin_answers(context, taught_coins(context, data), budget.samples)
+    answers: dict[str, Answer] = {}
+    for name, recipe in networks_of_coins(context, data).items():
+        kinds = coin_answers(context, recipe, budget.samples).kinds
+        answers |= {f"{name}, votes": kinds["vote"], f"{name}, mean softmax": kinds["mean softmax"]}
     for recipe in (mean_coins(context, data), taught_coins(context, data)):
         accuracies(context, recipe)  # for the targets
-    answers = {
-        "softmax": float_answer(context, members[:1]),
-        f"MC dropout, {budget.samples} passes": float_answer(
-            context, [main_float(context, data, dropout=budget.dropout)], budget.samples
-        ),
-        f"ensemble of {budget.members}": float_answer(context, members),
-        "coins, votes": coins.kinds["vote"],
-        "coins, mean softmax": coins.kinds["mean softmax"],
-        f"coins trained on the mean of {budget.mean_of}, votes": mean.kinds["vote"],
-        f"coins trained on the mean of {budget.mean_of}, mean softmax": mean.kinds["mean softmax"],
-        "the same, taught by the ensemble, votes": taught.kinds["vote"],
-        "the same, taught by the ensemble, mean softmax": taught.kinds["mean softmax"],
-    }
+    ordinary = ordinary_networks(context, data)
+    answers = {name: float_answer(context, *how) for name, how in ordinary.items()} | answers
     rows = []
     for name, answer in answers.items():
         settings = {

@@ -41,20 +41,8 @@ class Target:
     share: bool = True
 
 
-def _main(key: str) -> Find:
-    return lambda context, data: float(accuracies(context, main_coins(context, data))[key])
-
-
-def _mean_trained(key: str) -> Find:
-    return lambda context, data: float(accuracies(context, mean_coins(context, data))[key])
-
-
-def _taught(key: str) -> Find:
-    return lambda context, data: float(accuracies(context, taught_coins(context, data))[key])
-
-
-def _conv(key: str) -> Find:
-    return lambda context, data: float(accuracies(context, conv_coins(context, data))[key])
+def _of(recipe: Callable[[Context, str], Coins], key: str) -> Find:
+    return lambda context, data: float(accuracies(context, recipe(context, data))[key])
 
 
 def _seeds(column: str, less: float = 0.0) -> Find:
@@ -98,17 +86,18 @@ TARGETS = (
     Target("one sample", MNIST, 0.985, _seeds("one sample %")),
     Target("vote of 8", MNIST, 0.988, _seeds("vote of 8 %")),
     Target("vote of 8, 0.1 points below float", MNIST, _seeds("float %", 0.001), _seeds("vote of 8 %")),
-    Target("the same, trained on the mean, seed 0", MNIST, _float(0.001), _mean_trained("vote of 8")),
-    Target("the same, vote of 16", MNIST, _float(0.001), _mean_trained("vote of 16")),
-    Target("vote of 8, taught by the ensemble", MNIST, _float(0.001), _taught("vote of 8")),
-    Target("convolutions, vote of 8", MNIST, 0.991, _conv("vote of 8")),
+    Target("the same, trained on the mean, seed 0", MNIST, _float(0.001), _of(mean_coins, "vote of 8")),
+    Target("the same, vote of 16", MNIST, _float(0.001), _of(mean_coins, "vote of 16")),
+    Target("vote of 8, taught by the ensemble", MNIST, _float(0.001), _of(taught_coins, "vote of 8")),
+    Target("convolutions, vote of 8", MNIST, 0.991, _of(conv_coins, "vote of 8")),
     Target("vote of 16", FASHION, 0.895, _seeds("vote of 16 %")),
-    Target("vote of 16, trained on the mean", FASHION, 0.895, _mean_trained("vote of 16")),
-    Target("vote of 16, taught by the ensemble", FASHION, 0.895, _taught("vote of 16")),
-    Target("convolutions, vote of 8", FASHION, 0.915, _conv("vote of 8")),
+    Target("vote of 16, trained on the mean", FASHION, 0.895, _of(mean_coins, "vote of 16")),
+    Target("vote of 16, taught by the ensemble", FASHION, 0.895, _of(taught_coins, "vote of 16")),
+    Target("convolutions, vote of 8", FASHION, 0.915, _of(conv_coins, "vote of 8")),
     Target(
         "convolutions, vote of 16, 1 point below float", CIFAR,
-        lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.01, _conv("vote of 16"),
+        lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.01,
+        _of(conv_coins, "vote of 16"),
     ),
     Target("early stopping, samples an image", MNIST, 2.5, _early("samples an image"), False, False),
     Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
@@ -117,17 +106,20 @@ TARGETS = (
         for data, wrong, foreign, calibration, other in (
             (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
         )
-        for trained, recipe, find in (
-            ("", main_coins, _main),
-            (", trained on the mean", mean_coins, _mean_trained),
-            (", taught", taught_coins, _taught),
+        for trained, recipe in (
+            ("", main_coins), (", trained on the mean", mean_coins), (", taught", taught_coins),
         )
         for target in (
-            Target(f"AUROC of wrong answers{trained}", data, wrong, find(_AUROC), True, False),
-            Target(f"AUROC of {other}{trained}", data, foreign, find(f"{_AUROC} {other}"), True, False),
+            Target(f"AUROC of wrong answers{trained}", data, wrong, _of(recipe, _AUROC), True, False),
+            Target(
+                f"AUROC of {other}{trained}", data, foreign, _of(recipe, f"{_AUROC} {other}"), True, False
+            ),
             Target(f"the same by energy{trained}", data, foreign, _by_energy(recipe, other), True, False),
-            Target(f"ECE{trained}", data, calibration, find("mean softmax ece"), False, False),
-            Target(f"NLL, the ensemble's{trained}", data, _ensemble, find("mean softmax nll"), False, False),
+            Target(f"ECE{trained}", data, calibration, _of(recipe, "mean softmax ece"), False, False),
+            Target(
+                f"NLL, the ensemble's{trained}", data,
+                _ensemble, _of(recipe, "mean softmax nll"), False, False,
+            ),
         )
     ),
 )  # fmt: skip
