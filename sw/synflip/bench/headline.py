@@ -109,8 +109,7 @@ def reached(page: Path) -> dict[tuple[str, str], tuple[float, float | None]]:
     ``page`` says."""
     if not page.exists():
         return {}
-    before, after = find_section(page, "builds")
-    text = page.read_text(encoding="utf-8")[len(before) : -len(after)]
+    _, text, _ = find_section(page, "builds")
     found: dict[tuple[str, str], tuple[float, float | None]] = {}
     for line in text.splitlines():
         clocks = re.search(r"\| ([\d.]+)(?:, ([\d.]+))? MHz", line)

@@ -99,12 +99,11 @@ def into(page: Path, sections: list[Section]) -> list[str]:
     by_name = attrgetter("experiment")
     for name, items in groupby(sorted(sections, key=by_name), key=by_name):
         if f"<!-- begin paper {name} -->" in text:
-            before, after = find_section(page, f"paper {name}")
-            tables = _by_data(text[len(before) : -len(after)])
+            _, inside, _ = find_section(page, f"paper {name}")
+            tables = _by_data(inside)
             for section in items:
                 tables[section.data] = _kept(tables.get(section.data, ""), markdown(section))
             replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
-            text = page.read_text(encoding="utf-8")
             done.append(name)
     return done
 
