@@ -1,7 +1,9 @@
 """The command train."""
 
 import time
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -121,15 +123,14 @@ def train(
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     epochs = default_epochs(dataset) if epochs is None else epochs
-    conv = features == FeaturesName.conv
-    if sizes is None and not conv:
-        sizes = [512, 512]
-
-    def ordinary(seed: int) -> "nn.Module":
-        if conv:
-            return convnets.float_network(dataset, sizes, seed=seed)
-        return float_network(dataset, sizes or [], seed)
-
+    ordinary: Callable[[int], nn.Module]
+    coins: Callable[..., SynapticNetwork | FeatureNetwork]
+    if features == FeaturesName.conv:
+        ordinary = partial(convnets.float_network, dataset, sizes, None)
+        coins = partial(convnets.train, dataset, sizes, None)
+    else:
+        sizes = [512, 512] if sizes is None else sizes
+        ordinary, coins = partial(float_network, dataset, sizes), partial(fit, dataset, sizes)
     began = time.perf_counter()
     taught_by = []
     if teachers:
@@ -146,12 +147,7 @@ def train(
         def show(step: "Step") -> None:
             advance(step.step, step.steps, cli_convert.words(step))
 
-        how = (bits, activation_bits, epochs, seed, augment, show, mean_of)
-        network: SynapticNetwork | FeatureNetwork
-        if conv:
-            network = convnets.train(dataset, sizes, None, *how, teachers=taught_by)
-        else:
-            network = fit(dataset, sizes or [], *how, teachers=taught_by)
+        network = coins(bits, activation_bits, epochs, seed, augment, show, mean_of, teachers=taught_by)
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
     if mean_of > 1:
