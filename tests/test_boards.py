@@ -331,3 +331,17 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path):
         with pytest.raises(SynflipError):
             tools.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
     assert len(scripts) == 4
+
+
+def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 13.0])
+    monkeypatch.setattr(tools.time, "perf_counter", lambda: next(clock))
+    watch = tools.Stopwatch()
+
+    def fail():
+        raise SynflipError("yosys failed")
+
+    with pytest.raises(SynflipError):
+        watch.time("yosys", fail)
+    assert watch.time("yosys", lambda: "text") == "text"
+    assert watch.seconds == {"yosys": 5.0}
