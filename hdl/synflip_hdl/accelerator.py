@@ -192,6 +192,7 @@ class Accelerator(wiring.Component):
             # Drain.
             drain.tile_valid.eq(sequencer.tile_valid),
             drain.tile.eq(sequencer.tile),
+            drain.coming.eq(array.coming),
             drain.capture.eq(array.capture),
             drain.sums.eq(array.sums),
             drain.classes.eq(settings["CLASSES"]),

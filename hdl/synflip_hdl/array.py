@@ -29,7 +29,7 @@ class Array(wiring.Component):
         last event.
     events: of every bank, a cycle later.
     key_address, keys: of the key memory, which answers in a cycle.
-    capture, sums: the tile's sums, for one cycle.
+    capture, sums: the tile's sums, for one cycle. coming: there will be some in the next.
     weight_write, offset, data: a word of a weight entry from the host.
     """
 
@@ -45,6 +45,7 @@ class Array(wiring.Component):
                 "events": In(data.ArrayLayout(event_layout(geometry), geometry.banks)),
                 "key_address": Out(data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)),
                 "keys": In(data.ArrayLayout(64, geometry.banks)),
+                "coming": Out(1),
                 "capture": Out(1),
                 "sums": Out(sums_layout(geometry)),
                 "weight_write": In(1),
@@ -79,6 +80,7 @@ class Array(wiring.Component):
         place = delayed(self.issue, 2, "place")
         turn = delayed(place.turn, 3, "turn")
         nearly = delayed(self.last, depth - 1, "last", reset_less=False)
+        m.d.comb += self.coming.eq(nearly)
         m.d.sync += self.capture.eq(nearly)
         # No event is reset, only what it is added to: until the last one of before a reset has passed.
         flush = Signal(range(depth + 1), init=depth)

@@ -53,7 +53,7 @@ class Drain(wiring.Component):
     Members
     -------
     tile_valid, tile: what is known of a tile when its last event is issued; kept until its sums arrive.
-    capture, sums: from the array.
+    coming: a capture comes in the next cycle. capture, sums: from the array.
     classes, largest: classes - 1; largest activation.
     append_valid, append: to the event lists. logit_valid, logit: to the votes.
     bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding
@@ -69,6 +69,7 @@ class Drain(wiring.Component):
             {
                 "tile_valid": In(1),
                 "tile": In(tile_layout(geometry)),
+                "coming": In(1),
                 "capture": In(1),
                 "sums": In(sums_layout(geometry)),
                 "classes": In(10),
@@ -105,28 +106,38 @@ class Drain(wiring.Component):
             written.eq(writer.value),
         ]
         m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
-        arriving = Signal(layout)
+        arriving = Signal(layout, reset_less=True)
+        m.d.sync += arriving.eq(tiles.r_data)
         m.d.comb += [
             writer.valid.eq(self.bias_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
             tiles.w_data.eq(self.tile),
             tiles.w_en.eq(self.tile_valid),
-            tiles.r_en.eq(self.capture),
-            arriving.eq(tiles.r_data),
+            tiles.r_en.eq(self.coming),
         ]
 
-        # Step: the first Q of the shift register and their biases.
+        # Step: the first Q of the shift register and their biases, which are asked for two cycles before:
+        # block RAM answers late in its cycle.
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
         tile = Signal(layout, reset_less=True)
         active = Signal()
         first = Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
-        m.d.comb += [
-            advance.eq(active & (~tile.final | (lane == banks - 1))),
-            read.addr.eq(Mux(self.capture, arriving.bias, tile.bias + advance)),
-        ]
+        again = Signal()  # it will in the next cycle
+        bias = Signal.like(read.data, reset_less=True)
+        m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
+        with m.If(self.coming):
+            m.d.comb += read.addr.eq(data.View(layout, tiles.r_data).bias)
+        with m.Elif(self.capture):
+            m.d.comb += read.addr.eq(arriving.bias + (~arriving.final | (banks == 1)))
+        with m.Else():
+            m.d.comb += [
+                again.eq(~tile.final | (lane == (banks - 2) % banks)),
+                read.addr.eq(tile.bias + Cat(advance ^ again, advance & again)),
+            ]
+        m.d.sync += bias.eq(read.data)
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
@@ -151,7 +162,7 @@ class Drain(wiring.Component):
         z_lane = Signal.like(lane)
         m.d.sync += [z_tile.eq(tile), z_valid.eq(active), z_first.eq(first), z_lane.eq(lane)]
         for bank in range(banks):
-            m.d.sync += z[bank].eq(waiting[bank] + read.data[bank])
+            m.d.sync += z[bank].eq(waiting[bank] + bias[bank])
 
         # Shifted: Q activations that are not clamped yet, or the one logit that is asked for.
         bits = self.geometry.activation_bits

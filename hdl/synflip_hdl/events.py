@@ -13,25 +13,33 @@ from synflip_hdl.bundles import SLOT_BITS, append_layout, event_layout, log2
 class _Tally:
     """Lengths of Q lists and the greatest of them, kept up to date as events are appended.
 
-    The greatest grows by one when a list that is as long as it grows: no comparator tree.
+    The greatest grows by one when a list grows that is not behind it, which a bit a list tells: there is no
+    comparison in front of an addition. layout: of what changes. result: of its lower bits, for readers.
     """
 
     def __init__(self, banks: int, depth: int) -> None:
-        self.layout = data.StructLayout(
-            {"lengths": data.ArrayLayout(depth.bit_length(), banks), "longest": depth.bit_length()}
-        )
+        members = {"lengths": data.ArrayLayout(depth.bit_length(), banks), "longest": depth.bit_length()}
+        self.result = data.StructLayout(members)
+        self.layout = data.StructLayout(members | {"behind": banks})
 
     def after(self, m, old, begin, appended):
         """The tally once ``appended`` (Q bits) lists grew; ``begin``: from empty lists."""
         start = Signal(self.layout, name="tally_before")
         new = Signal(self.layout, name="tally_after")
         m.d.comb += start.eq(Mux(begin, 0, old.as_value()))
-        grows = [
-            grown & (length == start.longest) for grown, length in zip(appended, start.lengths, strict=True)
+        higher = Signal(name="tally_higher")
+        m.d.comb += [
+            higher.eq((Cat(appended) & ~start.behind).any()),
+            new.longest.eq(start.longest + higher),
         ]
-        m.d.comb += new.longest.eq(start.longest + Cat(grows).any())
         for bank, grown in enumerate(appended):
-            m.d.comb += new.lengths[bank].eq(start.lengths[bank] + grown)
+            is_behind = start.behind[bank]
+            m.d.comb += [
+                new.lengths[bank].eq(start.lengths[bank] + grown),
+                new.behind[bank].eq(
+                    Mux(higher, is_behind | ~grown, is_behind & (new.lengths[bank] != start.longest))
+                ),
+            ]
         return start, new
 
 
@@ -176,12 +184,16 @@ class EventLists(wiring.Component):
         tally = _Tally(banks, self.geometry.event_depth)
         running = Signal(tally.layout)
         before, after = tally.after(m, running, begin, [appended for _, appended in values])
-        m.submodules.tallies = tallies = Memory(shape=tally.layout, depth=self.geometry.image_slots, init=[])
+        m.submodules.tallies = tallies = Memory(shape=tally.result, depth=self.geometry.image_slots, init=[])
         tally_write, tally_read = tallies.write_port(), tallies.read_port()
+        # Kept a cycle later: long before keys of a run can be there.
+        counted = Signal()
+        counted_slot = Signal(SLOT_BITS, reset_less=True)
+        m.d.sync += [counted.eq(busy), counted_slot.eq(word.slot)]
         m.d.comb += [
-            tally_write.addr.eq(word.slot),
-            tally_write.data.eq(after),
-            tally_write.en.eq(busy),
+            tally_write.addr.eq(counted_slot),
+            tally_write.data.eq(running),
+            tally_write.en.eq(counted),
             tally_read.addr.eq(self.slot),
         ]
         with m.If(busy):

@@ -19,6 +19,7 @@ from synflip.spec.memory_map import (
     Region,
     extent,
     present,
+    register,
 )
 
 from synflip_hdl.bundles import SLOT_BITS
@@ -42,7 +43,8 @@ class Registers(wiring.Component):
         that are not there, of no samples, or of too many.
 
     Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
-    key for the key memory, a read of results for a cycle in which the vote unit does not use their memories.
+    key for the key memory, a write of CONTROL for a cycle after that of another register, a read of results
+    for a cycle in which the vote unit does not use their memories.
 
     Members
     -------
@@ -114,8 +116,12 @@ class Registers(wiring.Component):
         settings = self.settings
         host_keys = self.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         feeding = request.write & (region == Region.KEYS) & host_keys
+        # What the settings say of a run, a cycle late: a write of CONTROL waits for it.
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
+        runnable = Signal()
+        changed = Signal()  # a setting is new
         slot = offset[IMAGE_WORD_BITS:]
+        controlling = request.write & (request.address == register("CONTROL"))
         m.d.comb += [
             free.eq(
                 ~reading
@@ -129,13 +135,24 @@ class Registers(wiring.Component):
                 & (~loading | self.load_ready)
                 & (~feeding | self.key_ready)
                 & (~reading_results | self.results_free)
+                & (~controlling | ~changed)
             ),
             taken.eq(self.request.valid & free),
             accept.eq(self.request.valid & self.request.ready),
             self.offset.eq(offset),
             self.data.eq(request.data),
             refused.eq(1),
-            past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
+        ]
+        end = settings["FIRST_SLOT"] + settings["IMAGES"]
+        m.d.sync += [
+            past_slot.eq(end),
+            runnable.eq(
+                (settings["IMAGES"] != 0)
+                & (end <= self.geometry.image_slots)
+                & (settings["SAMPLES"] != 0)
+                & ~settings["SAMPLES"][self.geometry.sample_bits :].any()
+            ),
+            changed.eq(accept & request.write & (region == Region.REGISTERS)),
         ]
 
         # What a write waits for is only in its own strobe: no path leads from there to all the others.
@@ -155,28 +172,23 @@ class Registers(wiring.Component):
         m.d.sync += [self.start.eq(0), self.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
-        for name, register in self.registers.items():
-            here = (region == Region.REGISTERS) & (offset == register.offset)
+        for name, entry in self.registers.items():
+            here = (region == Region.REGISTERS) & (offset == entry.offset)
             if name == "CONTROL":
-                startable = (
-                    ~self.busy
-                    & (settings["IMAGES"] != 0)
-                    & (past_slot <= self.geometry.image_slots)
-                    & (settings["SAMPLES"] != 0)
-                    & ~settings["SAMPLES"][self.geometry.sample_bits :].any()
-                )
+                startable = ~self.busy & runnable
                 with m.If(request.write & here):
                     start, abort, retest = (
                         (request.data & bit) != 0 for bit in (CONTROL_START, CONTROL_ABORT, CONTROL_RETEST)
                     )
+                    now = taken & ~changed
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
-                        self.abort.eq(taken & abort & ~refused),
-                        self.retest.eq(taken & retest & ~refused),
+                        self.abort.eq(now & abort & ~refused),
+                        self.retest.eq(now & retest & ~refused),
                     ]
-                    m.d.sync += self.start.eq(taken & start & ~refused)
-            elif register.access == "RW":
-                setting = Signal(register.bits, name=name.lower())
+                    m.d.sync += self.start.eq(now & start & ~refused)
+            elif entry.access == "RW":
+                setting = Signal(entry.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)
                 with m.If(request.write & here & ~self.busy):
                     m.d.comb += refused.eq(0)
@@ -189,7 +201,7 @@ class Registers(wiring.Component):
                 values[name] = identity[name]
             elif name not in STATUS:
                 values[name] = getattr(self.geometry, name.lower())
-            if register.access != "W":
+            if entry.access != "W":
                 with m.If(~request.write & here):
                     m.d.comb += refused.eq(0)
         live = {

@@ -107,8 +107,8 @@ class Sequencer(wiring.Component):
         m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
         fresh = Signal(SLOT_BITS + 1)
         retired = Signal(SLOT_BITS + 1)
-        past_slot = Signal(SLOT_BITS + 1)
-        m.d.comb += past_slot.eq(self.first_slot + self.images)
+        past_slot = Signal(SLOT_BITS + 1, reset_less=True)  # the settings stay as they are for longer
+        m.d.sync += past_slot.eq(self.first_slot + self.images)
         sample = Signal(geometry.sample_bits)
 
         place = Signal(address_layout(geometry))
@@ -148,12 +148,14 @@ class Sequencer(wiring.Component):
             m.d.sync += self.cycles.eq(self.cycles + 1)
         with m.If(self.decided & self.leaves):
             m.d.sync += retired.eq(retired + 1)
-        with m.If(self.decided & self.early & ~self.leaves):
-            m.d.comb += [
-                queue.w_en.eq(1),
-                back.slot.eq(self.decision.slot),
-                back.parity.eq(~self.decision.sample[0]),
-            ]
+        # Back to the queue: in the cycle after a pass begins, or, with early stopping, when it was decided.
+        again = Signal()
+        m.d.sync += again.eq(0)
+        m.d.comb += queue.w_en.eq(again | (self.decided & self.early & ~self.leaves))
+        with m.If(self.early):
+            m.d.comb += [back.slot.eq(self.decision.slot), back.parity.eq(~self.decision.sample[0])]
+        with m.Else():
+            m.d.comb += [back.slot.eq(self.slot), back.parity.eq(~sample[0])]
 
         def begin(slot, pass_sample):
             m.d.sync += [self.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), turn.eq(0)]
@@ -187,8 +189,7 @@ class Sequencer(wiring.Component):
 
             with m.State("load"):
                 m.d.comb += self.busy.eq(1)
-                with m.If((layer == 0) & ~self.early & (sample + 1 != self.samples)):
-                    m.d.comb += [queue.w_en.eq(1), back.slot.eq(self.slot), back.parity.eq(~sample[0])]
+                m.d.sync += again.eq((layer == 0) & ~self.early & (sample + 1 != self.samples))
                 m.next = "ready"
 
             with m.State("ready"):

@@ -139,13 +139,14 @@ class Votes(wiring.Component):
             winner_place.eq(result(summed.current.slot, winner)),
         ]
         before = Signal(standing, reset_less=True)
-        counted = Signal(sample_bits, reset_less=True)
+        had = Signal(sample_bits, reset_less=True)  # votes before this one
+        counted = Signal(sample_bits)
         margin = Signal(sample_bits, reset_less=True)
         counted_place = Signal(place.shape(), reset_less=True)
         ranked_pass = Signal(pass_layout(geometry), reset_less=True)
         m.d.sync += [
             ranking.eq(counting),
-            counted.eq(Mux(first, 0, votes_read.data) + 1),
+            had.eq(Mux(first, 0, votes_read.data)),
             counted_place.eq(winner_place),
             before.eq(standing_read.data),
             margin.eq(margins_read.data),
@@ -154,6 +155,7 @@ class Votes(wiring.Component):
         with m.If(first):
             m.d.sync += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
         m.d.comb += [
+            counted.eq(had + 1),
             votes_write.addr.eq(Mux(ranking, counted_place, summed_place)),
             votes_write.data.eq(Mux(ranking, counted, 0)),
             votes_write.en.eq(ranking | (summed_valid & opening)),
@@ -166,9 +168,9 @@ class Votes(wiring.Component):
         m.d.comb += after.eq(before)
         with m.If(before.leader == winner):
             m.d.comb += after.lead.eq(counted)
-        with m.Elif(counted > before.lead):
+        with m.Elif(had >= before.lead):
             m.d.comb += [after.leader.eq(winner), after.lead.eq(counted), after.second.eq(before.lead)]
-        with m.Elif(counted > before.second):
+        with m.Elif(had >= before.second):
             m.d.comb += after.second.eq(counted)
         sample_count = Signal(sample_bits, reset_less=True)
         least = Signal(sample_bits, reset_less=True)

@@ -56,7 +56,7 @@ class TilesInOrder(Elaboratable):
         m = Module()
         dut = Drain(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "capture")
+        free_inputs(m, dut, "coming", "capture")
         depth = pipeline_depth(self.geometry.banks)
         # Bit i and tile i: what was issued i + 1 cycles ago.
         issued, tiles = Signal(depth), []
@@ -66,7 +66,7 @@ class TilesInOrder(Elaboratable):
             m.d.sync += kept.eq(tile)
             tile = kept
         m.d.sync += issued.eq(Cat(dut.tile_valid, issued))
-        m.d.comb += dut.capture.eq(issued[-1])
+        m.d.comb += [dut.coming.eq(issued[-2]), dut.capture.eq(issued[-1])]
 
         # The sequencer keeps tiles apart.
         recent = issued[: tile_spacing(self.geometry) - 1]
@@ -79,18 +79,19 @@ class TilesInOrder(Elaboratable):
         level, produce, consume = (inside[f"tiles.{name}"] for name in ("level", "produce", "consume"))
         address, row = inside["tiles.storage.address"], inside["tiles.storage.row"]
         room = 1 << len(produce)
-        arriving = inside["arriving"]
-        under_way = sum(issued[1:], issued[0])
+        arriving, taken = inside["arriving"], delayed(m, consume, 1, "taken")
+        under_way = sum(issued[1:-1], issued[0])
         m.d.comb += [
             Assert(~dut.tile_valid | (level < room)),  # no overflow
-            Assert(~dut.capture | (level != 0)),  # no underflow
-            Assert(~dut.capture | (consume != address) | (arriving == tiles[-1])),  # the right one
+            Assert(~dut.coming | (level != 0)),  # no underflow
+            # The right one: what comes out of the queue is what is captured in the next cycle.
+            Assert(~dut.capture | (taken != address) | (arriving == tiles[-1])),
             Assert(level == under_way),
             Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
-            Cover(dut.capture & (level == depth // tile_spacing(self.geometry))),
+            Cover(dut.coming & (level == (depth - 1) // tile_spacing(self.geometry))),
         ]
         younger = 0
-        for index in range(depth):
+        for index in range(depth - 1):
             place = (produce - 1 - younger)[: len(produce)]
             m.d.comb += Assert(~issued[index] | (place != address) | (row == tiles[index]))
             younger = younger + issued[index]
@@ -111,8 +112,12 @@ class EverySum(Elaboratable):
         lanes, banks = self.geometry.lanes, self.geometry.banks
         dut = Drain(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "bias_write")  # biases are not written in a run: the registers refuse it
+        # Biases are not written in a run: the registers refuse it.
+        free_inputs(m, dut, "coming", "capture", "bias_write")
         layout = tile_layout(self.geometry)
+        # A capture comes a cycle after it was said to.
+        coming = free(m, 1, "coming")
+        m.d.comb += [dut.coming.eq(coming), dut.capture.eq(delayed(m, coming, 1, "capture"))]
         arriving = inside.view("arriving", layout)
         lane = fixed(m, log2(lanes), "lane")
         group, biases = inside["biases.address"], inside["biases.row"]
@@ -206,8 +211,13 @@ class EverySum(Elaboratable):
                     )
                 ),
                 Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
-                Assert((group_now != group) | (inside["biases.hit_0"] & (inside["biases.kept_0"] == biases))),
+                Assert((group_now != group) | (inside["bias"] == biases)),
             ]
+        # The memory answers what the next cycle needs.
+        more = Mux(tile.final, (gone + 1) >> (banks.bit_length() - 1), gone + 1)
+        group_next = Mux(dut.capture, arriving.bias, tile.bias + more)[: len(tile.bias)]
+        answered = inside["biases.hit_0"] & (inside["biases.kept_0"] == biases)
+        m.d.comb += Assert(~(dut.capture | (active & ~last)) | (group_next != group) | answered)
         m.d.comb += Assert(inside["active"] == active)
 
         def carried(stage, cycles):

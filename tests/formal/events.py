@@ -134,13 +134,21 @@ class Images(Elaboratable):
             with m.If(mine):
                 m.d.sync += counts[b].eq(after)
 
-        # Lists are not opened while words of the same image come in or a list is read, and the slot is there
-        # a cycle before. Words of other images may come at any time.
+        # Lists are not opened while words of the same image come in or a cycle later, nor while a list is
+        # read; the slot is there a cycle before. Words of other images may come at any time.
+        followed_slot = known & (inside["tallies.address"] == slot)
         past_slot, started = Signal(8), Signal()
         m.d.sync += [started.eq(1), past_slot.eq(dut.slot)]
-        clash = busy & (last_slot == dut.slot)
-        past_clash, past_mine = delayed(m, clash, 1, "clash"), delayed(m, mine, 1, "mine")
-        m.d.comb += Assume(~opens | (started & ~clash & ~past_clash & (dut.slot == past_slot)))
+        past_busy, past_host = delayed(m, busy, 1, "busy"), delayed(m, last_slot, 1, "host_slot")
+        older_busy, older_host = delayed(m, past_busy, 1, "past_busy"), delayed(m, past_host, 1, "past_host")
+        clash = (
+            (busy & (last_slot == dut.slot))
+            | (past_busy & (past_host == dut.slot))
+            | (older_busy & (older_host == dut.slot))
+        )
+        past_mine, older_mine = past_busy & (past_host == slot), older_busy & (older_host == slot)
+        kept_now = followed_slot & ~past_mine  # the tally is written a cycle later
+        m.d.comb += Assume(~opens | (started & ~clash & (dut.slot == past_slot)))
         m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
         image_opens = opens & ~dut.rest & ~dut.hidden & (dut.slot == slot) & known
         opened, followed = check_reading(
@@ -152,8 +160,8 @@ class Images(Elaboratable):
 
         # The same of the inside.
         *lengths, longest = tally(inside["running"])
+        behind = inside["running"][-banks:]
         *kept, kept_longest = tally(inside["tallies.row"])
-        followed_slot = known & (inside["tallies.address"] == slot)
         m.d.comb += [
             Assume(inside["tallies.address"] == slot),  # the one row of interest
             Assert(inside["busy"] == busy),
@@ -167,8 +175,8 @@ class Images(Elaboratable):
             Assert(busy | (step == 0)),
             Assert(inside["tallies.hit_0"] == (started & (past_slot[:2] == slot[:2]))),
             Assert(
-                mine
-                | past_mine
+                past_mine
+                | older_mine
                 | (inside["tallies.kept_0"] == inside["tallies.row"])
                 | ~inside["tallies.hit_0"]
             ),
@@ -176,8 +184,10 @@ class Images(Elaboratable):
             Assert(~any_word | ((((last_word << 2) + 3) // banks) < (1 << shift))),
             Assert(~busy | begins | (gone == (last_word << 2) + step * at_once)),
             Assert(busy | ~any_word | (gone == (last_word << 2) + 4)),
+            Assert(inside["counted"] == past_busy),
+            Assert(~inside["counted"] | (inside["counted_slot"] == past_host)),
             Assert(Cat(longest == length for length in lengths).any()),
-            Assert(~followed_slot | Cat(kept_longest == length for length in kept).any()),
+            Assert(~kept_now | Cat(kept_longest == length for length in kept).any()),
             Assert(~there | known),
             Assert(~known | any_word),
             Assert(~opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
@@ -188,8 +198,9 @@ class Images(Elaboratable):
             m.d.comb += [
                 Assert(lengths[b] == coming[b]),
                 Assert(longest >= coming[b]),
-                Assert(~followed_slot | (kept[b] == counts[b])),
-                Assert(~followed_slot | (kept_longest >= counts[b])),
+                Assert(~kept_now | (kept[b] == counts[b])),
+                Assert(~kept_now | (kept_longest >= counts[b])),
+                Assert(behind[b] == (lengths[b] != longest)),
                 Assert(~any_word | begins | (coming[b] <= (gone + banks - 1 - b) // banks)),
                 Assert(~known | (last_slot != slot) | begins | (coming[b] == counts[b])),
                 Assert(~known | (counts[b] <= (1 << shift))),
@@ -314,6 +325,8 @@ class Hidden(Elaboratable):
         # The same of the inside.
         tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
         *lengths, longest = (tally.word_select(b, width) for b in range(banks + 1))
+        behind, rest_behind = tally[-banks:], inside["added"][-banks:]
+        rest_longest = inside["added"].word_select(banks, rest_width)
         m.d.comb += [
             Assert(~there | (known & (block <= last_block))),
             Assert(Cat(longest == length for length in lengths).any()),
@@ -323,6 +336,8 @@ class Hidden(Elaboratable):
             m.d.comb += [
                 Assert(lengths[b] == counts[b]),
                 Assert(longest >= counts[b]),
+                Assert(behind[b] == (lengths[b] != longest)),
+                Assert(rest_behind[b] == (rest_counts[b] != rest_longest)),
                 Assert(Mux(known, counts[b] <= last_block + 1, counts[b] == 0)),
             ]
             held, address = inside[f"hidden_{b}.row"], inside[f"hidden_{b}.address"]

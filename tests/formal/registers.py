@@ -1,6 +1,6 @@
 """The bus's end: every request answered once and in order, and refused ones without effect."""
 
-from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     IMAGE_WORD_BITS,
@@ -82,6 +82,7 @@ class Bus(Elaboratable):
 
         # Effects: those of an allowed write, and no others.
         works = accepted & allowed & write
+        new_setting = delayed(m, works & (region == Region.REGISTERS) & ~control, 1, "new_setting")
         resetting = delayed(m, works & control & abort, 1, "aborted")
         for number in range(16):
             here = works & (region == number) if number in list(WRITABLE) else 0
@@ -104,6 +105,13 @@ class Bus(Elaboratable):
                 m.d.sync += kept.eq(data)
             m.d.comb += Assert(setting == kept)
 
+        m.d.comb += [
+            Assume(~dut.busy | delayed(m, dut.busy | dut.start, 1, "runs")),  # a run begins with a start
+            Assert(~dut.busy | ~new_setting),
+            Assert(new_setting | (inside["past_slot"] == past_slot)),
+            Assert(new_setting | dut.busy | (inside["runnable"] == runnable)),
+        ]
+
         # Answers: one request is out at most, so they are in order; each is answered once.
         out, age = Signal(2), Signal(2)
         read, error, answer = Signal(), Signal(), Signal(32)
@@ -116,6 +124,9 @@ class Bus(Elaboratable):
         waits_for = ((write & (region == Region.IMAGES)) & ~dut.load_ready) | (
             (write & (region == Region.KEYS) & host_keys) & ~dut.key_ready
         )
+        changed = delayed(m, accepted & write & (region == Region.REGISTERS), 1, "changed")
+        controlling = write & (region == Region.REGISTERS) & (offset == REGISTERS["CONTROL"].offset)
+        waits_for |= controlling & changed
         waits_for |= ~write & (region != Region.REGISTERS) & ~dut.results_free
         m.d.comb += [
             Assert(out <= 1),
@@ -196,12 +207,13 @@ PROOFS = [
     Proof(
         f"registers {geometry.name}",
         "every request is answered once, in order, a write in the next cycle, a read in three, with the "
-        "value that the map says; none waits but for the answer before it, a start, an abort, or the "
-        "blocks behind; valid and payload stay until ready; a refused request moves no register and no "
-        "strobe, an allowed one exactly its own; a start comes a cycle later, and nothing is accepted with "
-        "it, nor right after an abort; a word for the event lists or the key memory is taken only when they "
-        "take it, and results are read only when their memories are free",
-        f"{geometry.name}, k = {geometry.bits}",
+        "value that the map says; none waits but for the answer before it, a start, an abort, or the blocks "
+        "behind, or, if it is one of CONTROL, a cycle for the register before it; valid and payload stay "
+        "until ready; a refused request moves no register and no strobe, an allowed one exactly its own; a "
+        "start comes a cycle later, and nothing is accepted with it, nor right after an abort; a word for "
+        "the event lists or the key memory is taken only when they take it, and results are read only when "
+        "their memories are free",
+        f"{geometry.name}, k = {geometry.bits}; assumes that a run begins with a start (sequencer)",
         lambda geometry=geometry: Bus(geometry),
         depth=3,
         induction=True,

@@ -207,6 +207,7 @@ class Runs(Elaboratable):
             Assert((state != STREAM) | (from_rest == of_rest)),
             Assert(~((state == LOAD) | (state == READY) | early) | (filling == turn)),
             Assert(layer <= dut.layers),
+            Assert(~started | (inside["past_slot"] == past_slot)),
             Assert((hold == drain) & (inside["drained"] == (hold == 0))),
             Assert(filling <= depth + DRAIN_LATENCY + hold),
             Assert((state == STREAM) | (filling <= turn)),
@@ -231,8 +232,9 @@ class Runs(Elaboratable):
             m.d.comb += Assert((state == IDLE) | (taken == retired + queue_level + passes))
             m.d.comb += Assert((state != IDLE) | (passes == 0))
         with m.Else():
-            # A pass's image enters the queue a cycle after its choice.
-            chosen = (state == LOAD) & (layer == 0)
+            # A pass's image enters the queue two cycles after its choice.
+            chosen = ((state == LOAD) & (layer == 0)) | inside["again"]
+            m.d.comb += Assert(~inside["again"] | (state == READY))
             m.d.comb += Assert((state == IDLE) | (queue_level + chosen <= taken))
         return m
 

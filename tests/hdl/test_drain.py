@@ -121,6 +121,7 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
                 ctx.set(dut.tile.current.sample, tile.sample)
             tile = captures.get(now)
             ctx.set(dut.capture, tile is not None)
+            ctx.set(dut.coming, now + 1 in captures)
             for lane in range(geometry.lanes):
                 # Sums are there for the cycle of the capture only.
                 ctx.set(dut.sums[lane], tile.sums[lane] if tile else chance.randint(-(2**23), 2**23 - 1))

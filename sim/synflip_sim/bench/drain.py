@@ -63,6 +63,7 @@ async def drain(dut: Any) -> None:
         dut,
         tile_valid=0,
         tile=noise(chance, tile.size),
+        coming=0,
         capture=0,
         sums=noise(chance, sums.size),
         classes=bench.script.settings["CLASSES"],
@@ -74,6 +75,7 @@ async def drain(dut: Any) -> None:
     first = host_writes(player, chance, "bias_write", bench.script.of(Region.BIASES))
     for item in tiles(bench.trace, bench.script):
         player.at(item.capture - pipeline_depth(geometry.banks), tile_valid=1, tile=pack(tile, item.tile))
+        player.at(item.capture - 1, coming=1)
         player.at(item.capture, capture=1, sums=pack(sums, item.row["sums"].tolist()))
     monitor = DrainMonitor(dut, geometry, bench.trace, bench.scoreboard)
     await bench.run(first, [player], [monitor])

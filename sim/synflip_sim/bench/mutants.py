@@ -186,8 +186,8 @@ MUTANTS = [
         "events-longest",
         "events",
         "events.py",
-        "start.longest + Cat(grows).any()",
-        "start.longest + Cat(appended).any()",
+        "higher.eq((Cat(appended) & ~start.behind).any()),",
+        "higher.eq(Cat(appended).any()),",
         "the longest list grows with every list",
     ),
     Mutant(
@@ -381,8 +381,8 @@ MUTANTS = [
         "drain-order",
         "drain",
         "drain.py",
-        "waiting[bank] + read.data[bank]",
-        "waiting[banks - 1 - bank] + read.data[bank]",
+        "waiting[bank] + bias[bank]",
+        "waiting[banks - 1 - bank] + bias[bank]",
         "the outputs of a group leave in reverse order",
     ),
     Mutant(
@@ -437,8 +437,8 @@ MUTANTS = [
         "drain-bias",
         "drain",
         "drain.py",
+        "tile.bias + Cat(advance ^ again, advance & again)",
         "tile.bias + advance",
-        "tile.bias",
         "a group gets the biases of the one before",
     ),
     Mutant(
@@ -666,8 +666,8 @@ MUTANTS = [
         "sequencer-early",
         "sequencer",
         "sequencer.py",
-        "with m.If(self.decided & self.early & ~self.leaves):",
-        "with m.If(self.decided & self.early):",
+        "again | (self.decided & self.early & ~self.leaves)",
+        "again | (self.decided & self.early)",
         "an image that left comes back",
     ),
     # The registers.

@@ -20,6 +20,7 @@ from synflip.spec.memory_map import (
     Region,
     extent,
     present,
+    register,
 )
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, WRITABLE
 
@@ -116,13 +117,17 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 class RegisterMonitor:
     """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
 
-    Driver, too, of the results that the memories would give, a cycle after their offset; keys two.
+    Driver, too, of the results that the memories would give, a cycle after their offset, keys two; and of
+    busy, which may fall at any time, and rise but in the cycle after a register was written.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._dut, self._board = bench.dut, bench.scoreboard
+        self._chance = bench.chance
+        self._busy = False
         self._map = Map(bench.geometry)
         self._reading: tuple[int, bool] | None = None  # address and whether it was refused, a cycle ago
+        self._changed = -2  # the cycle of the last write of a register
         self._aborted = -2  # the cycle of the last abort
         self._looked_up = -2  # the cycle in which the last read's answer was looked up
         self._standing = False  # an answer was not taken a cycle ago
@@ -136,6 +141,10 @@ class RegisterMonitor:
         results = self._results(self._offset)
         keys = READABLE.index(Region.KEYS)  # which come a cycle later than the others
         results[keys] = self._results(self._earlier)[keys]
+        rises = not self._busy
+        if self._chance.random() < 0.05 and not (rises and self._changed == cycle - 1):
+            self._busy = rises
+        self._dut.busy.value = int(self._busy)
         self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), results)
 
     def sample(self, cycle: int) -> None:
@@ -160,6 +169,8 @@ class RegisterMonitor:
         feeding = write and address >> OFFSET_BITS == Region.KEYS and taking
         waits = waits or (feeding and not now["key_ready"])
         waits = waits or self._board.expects("start", cycle) or cycle == self._aborted + 1
+        controlling = write and address == register("CONTROL")
+        waits = waits or (controlling and cycle == self._changed + 1)
         if offered and free and not waits:
             board.expect("request taken", cycle, address)
             self._take(cycle, write, address, word, now["busy"])
@@ -181,6 +192,8 @@ class RegisterMonitor:
             self._reading = address, refused
             return
         self._board.expect("answer", cycle + 1, {"data": 0, "error": int(refused)})
+        if region == Region.REGISTERS:
+            self._changed = cycle
         if refused:
             return
         if region != Region.REGISTERS:
@@ -218,7 +231,6 @@ async def registers(dut: Any) -> None:
     cycles = 5 * len(items)
     player = Player(
         dut,
-        busy=0,
         cycles=noise(chance, 64),
         logged=noise(chance, 24),
         load_ready=noise(chance, 1),
@@ -226,10 +238,6 @@ async def registers(dut: Any) -> None:
         results_free=noise(chance, 1),
         alarm=0,
     )
-    busy = 0
-    for cycle in range(cycles):
-        busy ^= chance.random() < 0.05
-        player.at(cycle, busy=int(busy))
     source = StreamSource(dut, "request", chance, items)
     sink = StreamSink(dut, "response", chance, bench.scoreboard, lambda cycle, payload: None)
     monitor = RegisterMonitor(bench)
