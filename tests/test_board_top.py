@@ -150,17 +150,18 @@ DEFECTS = (
     ),
     Defect(  # a bit of the weights, stuck
         "array.py",
-        "coins.entry.eq(read.data),",
-        "coins.entry.eq(Mux(DEFECT, read.data & ~(1 << 5), read.data)),",
+        "coins.entry.eq(read_late(m, read, asked, self.compact)),",
+        "coins.entry.eq((lambda entry: Mux(DEFECT, entry & ~(1 << 5), entry))("
+        "read_late(m, read, asked, self.compact))),",
         "memories",
         "weights at entry",
         RUNS,
     ),
     Defect(  # a bit of their address, stuck
         "array.py",
-        'read.addr.eq(delayed(weight_address, 2 + late, f"weight_address_{bank}")),',
-        "read.addr.eq((lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
-        'delayed(weight_address, 2 + late, f"weight_address_{bank}"))),',
+        'asked = delayed(weight_address, 2, f"weight_address_{bank}")',
+        "asked = (lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
+        'delayed(weight_address, 2, f"weight_address_{bank}"))',
         "memories",
         "weights at entry",
     ),

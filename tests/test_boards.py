@@ -153,7 +153,11 @@ def test_cells_are_counted_by_part():
         "reset_LUT4_Z": "LUT4",
     }
     cells = {name: {"type": kind} for name, kind in kinds.items()}
-    netlist = {"modules": {"box": {"cells": {}}, "synflip": {"cells": cells}}}
+    modules = {
+        "box": {"attributes": {}, "cells": {}},
+        "synflip": {"attributes": {"top": "1"}, "cells": cells},
+    }
+    netlist = {"modules": modules}
     found = count_parts(netlist, COSTS["ecp5"])
     used = {part: tuple(counts.values()) for part, counts in found.items() if any(counts.values())}
     assert used == {

@@ -28,19 +28,19 @@ def pins() -> str:
     """DP16KD with its pins gathered to vectors, index 0 for port A."""
     wires = []
     for index, side in enumerate("AB"):
-        wires += [f".CLK{side}(clk[{index}]), .CE{side}(ce[{index}]), .OCE{side}(1'b1)"]
+        wires += [f".CLK{side}(clk[{index}]), .CE{side}(ce[{index}]), .OCE{side}(oce[{index}])"]
         wires += [f".WE{side}(we[{index}]), .RST{side}(reset[{index}])"]
         wires += [f".CS{side}{bit}(1'b0)" for bit in range(3)]
         for pin, width, vector in (("DI", 18, "in"), ("AD", 14, "address"), ("DO", 18, "out")):
             wires += [f".{pin}{side}{bit}({vector}_{side}[{bit}])" for bit in range(width)]
-    settings = ("DATA_WIDTH_A", "DATA_WIDTH_B", "WRITEMODE_A", "WRITEMODE_B")
+    settings = ("DATA_WIDTH_A", "DATA_WIDTH_B", "WRITEMODE_A", "WRITEMODE_B", "REGMODE_A", "REGMODE_B")
     contents = [f"INITVAL_{number:02X}" for number in (0, 42, 63)]
     passed = ", ".join(f".{name}({name})" for name in (*settings, *contents))
     return (
         "module dp16kd_pins #(parameter DATA_WIDTH_A = 18, DATA_WIDTH_B = 18,"
-        ' WRITEMODE_A = "NORMAL", WRITEMODE_B = "NORMAL",'
+        ' WRITEMODE_A = "NORMAL", WRITEMODE_B = "NORMAL", REGMODE_A = "NOREG", REGMODE_B = "NOREG",'
         f" parameter [319:0] {', '.join(f'{name} = 0' for name in contents)})\n"
-        "(input [1:0] clk, ce, we, reset, input [17:0] in_A, in_B, input [13:0] address_A, address_B,"
+        "(input [1:0] clk, ce, oce, we, reset, input [17:0] in_A, in_B, input [13:0] address_A, address_B,"
         f" output [17:0] out_A, out_B);\nDP16KD #({passed}) block ({', '.join(wires)});\nendmodule\n"
     )
 
@@ -61,11 +61,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_reads_writes_and_clashes(bench: Path) -> None:
-    """Every width and mode, mixed widths, byte enables, clashes, and initial contents."""
+    """Every width and mode, mixed widths, byte enables, clashes, output registers, and initial contents."""
     done = subprocess.run([bench], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = re.findall(r"case (\d+): errors (\d+), clashes (\d+)", done.stdout)
-    assert [int(case) for case, _, _ in lines] == list(range(13))
+    assert [int(case) for case, _, _ in lines] == list(range(16))
     assert all(errors == "0" and int(clashes) > 10 for _, errors, clashes in lines), done.stdout
     assert "initial contents: errors 0" in done.stdout
 
@@ -88,7 +88,7 @@ def test_refused_when_run(bench: Path, misuse: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ('.REGMODE_B("OUTREG")', "output registers are not modelled"),
+        ('.REGMODE_B("TWICE")', "register modes NOREG, TWICE are not modelled"),
         (".DATA_WIDTH_A(12)", "a data width of 12 is not modelled"),
         ('.WRITEMODE_B("LAST")', "LAST is not modelled"),
         ('.CSDECODE_A("0b001")', "chip selects are not modelled"),

@@ -63,8 +63,10 @@ class Accelerator(wiring.Component):
         m = Module()
         geometry = self.geometry
         m.submodules.registers = registers = Registers(geometry)
-        events = EventLists(geometry)
-        keys = KeyMemory(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
+        events = EventLists(geometry, self.compact)
+        keys = KeyMemory(
+            geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits, self.compact
+        )
         array = Array(geometry, self.compact)
         drain = Drain(geometry, self.compact)
         votes = Votes(geometry, self.compact)

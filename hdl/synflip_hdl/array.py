@@ -12,6 +12,7 @@ from synflip_hdl.bundles import ONE_PORT, address_layout, event_layout, log2, su
 from synflip_hdl.coins import Coins
 from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
+from synflip_hdl.reads import read_late
 
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 
@@ -20,22 +21,21 @@ class Array(wiring.Component):
     """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
     ``capture``.
 
-    Cycle by cycle from the issue: 0 event memory, 1 row and value register, 2 addresses, 3 key memory, 4 key
-        register, 5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
+    Cycle by cycle from the issue: 0 event memory, 1 its register, 2 addresses, 3 key memory, 4 its register,
+        5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
 
     Members
     -------
     issue, last: with the event index that the lists were given: where the tile's keys and weights are; its
         last event.
-    events: of every bank, a cycle later.
-    key_address, keys: of the key memory, which answers in a cycle.
+    events: of every bank, two cycles later.
+    key_address, keys: of the key memory, which answers in two cycles.
     capture, sums: the tile's sums, for one cycle. coming: there will be some in the next.
     weight_write, offset, data: a word of a weight entry from the host.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
-        """compact: see ``accelerator.Accelerator``. Weights are written at once, and what the key and weight
-        memories answer goes on without a register: they are asked a cycle later."""
+        """compact: see ``accelerator.Accelerator``. Weights are written at once."""
         self.geometry = geometry
         self.compact = compact
         super().__init__(
@@ -92,10 +92,9 @@ class Array(wiring.Component):
             clear.attrs["keep"] = 1  # equal registers stay apart: each drives its lanes
             m.d.sync += clear.eq(nearly | (flush != 0))
 
-        late = int(self.compact)
         banks = []
         for bank in range(geometry.banks):
-            event = delayed(self.events[bank], 1, f"event_{bank}")
+            event = self.events[bank]
             key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
             weight_address = Signal(
                 log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True
@@ -104,9 +103,7 @@ class Array(wiring.Component):
                 key_address.eq(place.key + event.block),
                 weight_address.eq(place.weight + event.block),
             ]
-            half = delayed(place.half, 1, f"half_{bank}")
-            asked = delayed(Cat(key_address, half), late, f"asked_{bank}")
-            m.d.comb += self.key_address[bank].eq(asked)
+            m.d.comb += self.key_address[bank].eq(Cat(key_address, delayed(place.half, 1, f"half_{bank}")))
 
             m.submodules[f"weights_{bank}"] = weights = Memory(
                 shape=unsigned(weight_bits(geometry)),
@@ -122,15 +119,15 @@ class Array(wiring.Component):
                 write_address.eq(writer.entry[:entry_bits]),
                 write_enable.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
             ]
-            m.submodules[f"coins_{bank}"] = coins = Coins(geometry, not self.compact)
+            asked = delayed(weight_address, 2, f"weight_address_{bank}")
+            m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(written),
                 write.en.eq(write_enable),
-                read.addr.eq(delayed(weight_address, 2 + late, f"weight_address_{bank}")),
                 coins.key.eq(self.keys[bank]),
                 coins.turn.eq(turn),
-                coins.entry.eq(read.data),
+                coins.entry.eq(read_late(m, read, asked, self.compact)),
             ]
             banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
 

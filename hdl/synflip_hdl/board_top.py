@@ -9,8 +9,6 @@ from synflip_hdl import pll
 from synflip_hdl.boards import Board, Family
 from synflip_hdl.serial_top import SerialTop
 
-MARGIN = 1.06
-
 
 class BoardTop(Elaboratable):
     """Everything between the board's pins. Lamp 0 is lit during a run, lamp 1 after a request that failed.
@@ -33,8 +31,7 @@ class BoardTop(Elaboratable):
         m.d.comb += ClockSignal("sync").eq(clock)
         pressed = self._input(m, platform, self.board.reset, "reset") if self.board.reset else Const(0)
         m.submodules.reset = ResetSynchronizer(pressed | ~locked, domain="sync")
-        # Where a constraint is met, the tools stop trying: ask for a little more than is needed.
-        platform.add_clock_constraint(clock, self.clock * MARGIN)
+        platform.add_clock_constraint(clock, self.clock)
 
         uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
         m.submodules.rx = rx = io.Buffer("i", uart.rx)

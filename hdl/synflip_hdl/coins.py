@@ -36,10 +36,9 @@ def rotate_right(m, value, amount, granule: int):
 
 
 class Coins(wiring.Component):
-    """A coin a lane, from a row's key and its weight entry. Latency 4 cycles from the key, one row a cycle.
+    """A coin a lane, from a row's key and its weight entry. Latency 3 cycles from the key, one row a cycle.
 
-    key register, rotation, words, coins: ``turn`` comes a cycle after ``key``, ``entry`` two cycles after it.
-    Unless they are ``registered`` here, key and entry come a cycle later.
+    Rotation, words, coins: ``entry`` comes two cycles after ``key`` and ``turn``.
 
     Members
     -------
@@ -47,9 +46,8 @@ class Coins(wiring.Component):
     coins, signs: P bits each, lane p at ``memory_map.lane_position``.
     """
 
-    def __init__(self, geometry: Geometry, registered: bool = True) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.registered = registered
         super().__init__(
             {
                 "key": In(KEY_BITS),
@@ -65,12 +63,8 @@ class Coins(wiring.Component):
         lanes, bits = self.geometry.lanes, self.geometry.bits
         turn_step = lanes // TAP_LANES
         turn = self.turn[: ((most_tiles(self.geometry) - 1) * turn_step).bit_length()]
-        key = Signal(KEY_BITS, reset_less=True)
         rotated = Signal(KEY_BITS, reset_less=True)
-        entry = Signal(self.entry.shape(), reset_less=True)
-        taken = m.d.sync if self.registered else m.d.comb
-        taken += [key.eq(self.key), entry.eq(self.entry)]
-        m.d.sync += rotated.eq(rotate_right(m, key, turn, turn_step & -turn_step))
+        m.d.sync += rotated.eq(rotate_right(m, self.key, turn, turn_step & -turn_step))
         # Lanes p, p + 16, ... share taps, the key turned by one each: their bits are a run of key bits.
         run = lanes // TAP_LANES
         around = Cat(rotated, rotated[:run])
@@ -80,7 +74,7 @@ class Coins(wiring.Component):
             m.d.sync += plane.eq(
                 Cat(around[a : a + run] ^ around[b : b + run] ^ around[c : c + run] for a, b, c in taps)
             )
-        *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
+        *q, signs = (self.entry.word_select(plane, lanes) for plane in range(bits + 1))
         flipped = Signal(lanes, reset_less=True)
         negative = Signal(lanes, reset_less=True)
         m.d.sync += [flipped.eq(below(words, q)), negative.eq(signs)]

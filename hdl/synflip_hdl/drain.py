@@ -11,6 +11,7 @@ from synflip.spec.sizes import LOGIT_BITS
 
 from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
 from synflip_hdl.entries import EntryWriter
+from synflip_hdl.reads import read_late
 
 
 def shift_right(z, shift, bits: int):
@@ -126,18 +127,18 @@ class Drain(wiring.Component):
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
         again = Signal()  # it will in the next cycle
-        bias = Signal.like(read.data, reset_less=True)
+        group = Signal(read.addr.shape())  # in two cycles
+        bias = read_late(m, read, group, self.compact)
         m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
         with m.If(self.coming):
-            m.d.comb += read.addr.eq(data.View(layout, tiles.r_data).bias)
+            m.d.comb += group.eq(data.View(layout, tiles.r_data).bias)
         with m.Elif(self.capture):
-            m.d.comb += read.addr.eq(arriving.bias + (~arriving.final | (banks == 1)))
+            m.d.comb += group.eq(arriving.bias + (~arriving.final | (banks == 1)))
         with m.Else():
             m.d.comb += [
                 again.eq(~tile.final | (lane == (banks - 2) % banks)),
-                read.addr.eq(tile.bias + Cat(advance ^ again, advance & again)),
+                group.eq(tile.bias + Cat(advance ^ again, advance & again)),
             ]
-        m.d.sync += bias.eq(read.data)
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):

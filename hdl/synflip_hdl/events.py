@@ -8,6 +8,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
 
 from synflip_hdl.bundles import SLOT_BITS, append_layout, event_layout, log2
+from synflip_hdl.reads import read_late
 
 
 class _Tally:
@@ -47,7 +48,7 @@ class EventLists(wiring.Component):
     """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
 
     Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are
-    there a cycle after ``index``, with value 0 in the banks whose list has ended, and in all banks without
+    there two cycles after ``index``, with value 0 in the banks whose list has ended, and in all banks without
     ``read``.
 
     Members
@@ -63,8 +64,10 @@ class EventLists(wiring.Component):
     read, index, events: one event of every bank.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: see ``accelerator.Accelerator``."""
         self.geometry = geometry
+        self.compact = compact
         self.index_bits = max(log2(geometry.event_depth), log2(geometry.hidden_depth))
         self.event = event_layout(geometry)
         super().__init__(
@@ -98,12 +101,14 @@ class EventLists(wiring.Component):
 
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
         from_hidden = Signal()
+        was_hidden = Signal()
         from_set = Signal()
         base = Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
         longest = Mux(self.rest, added.longest, Mux(self.hidden, source.longest, loaded.longest))
         # Where a bank's list begins to be read.
         start = Signal(starts.shape())
+        m.d.sync += was_hidden.eq(from_hidden)
         m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
         with m.If(self.open):
             m.d.sync += [
@@ -130,15 +135,15 @@ class EventLists(wiring.Component):
             load_write(m, bank, images.write_port())
             hidden_write(m, bank, layers.write_port())
             image_read, layer_read = images.read_port(), layers.read_port()
-            inside = Signal(name=f"inside_{bank}")
-            event = Signal(self.event, name=f"event_{bank}")
-            m.d.sync += inside.eq(self.read & (self.index < lengths[bank]))
+            inside, is_event = Signal(name=f"inside_{bank}"), Signal(name=f"is_event_{bank}")
+            m.d.sync += [inside.eq(self.read & (self.index < lengths[bank])), is_event.eq(inside)]
+            place = Cat((self.index + start[bank])[: start[bank].shape().width], from_set)
+            of_image = read_late(m, image_read, base | self.index, self.compact)
+            of_layer = read_late(m, layer_read, place, self.compact)
+            event = data.View(self.event, Mux(was_hidden, of_layer.as_value(), of_image.as_value()))
             m.d.comb += [
-                image_read.addr.eq(base | self.index),
-                layer_read.addr.eq(Cat((self.index + start[bank])[: start[bank].shape().width], from_set)),
-                event.eq(Mux(from_hidden, layer_read.data.as_value(), image_read.data.as_value())),
                 self.events[bank].block.eq(event.block),
-                self.events[bank].value.eq(Mux(inside, event.value, 0)),
+                self.events[bank].value.eq(Mux(is_event, event.value, 0)),
             ]
         return m
 

@@ -1,6 +1,6 @@
 """Key memory: one sample's keys are read while the next sample's are filled in."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,6 +9,7 @@ from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import MAX_SAMPLE_BITS
 
 from synflip_hdl.bundles import log2
+from synflip_hdl.reads import read_late
 
 
 class KeyMemory(wiring.Component):
@@ -16,11 +17,12 @@ class KeyMemory(wiring.Component):
 
     Filling starts with ``start`` and takes at most a transfer of the source a cycle; it runs at most as many
     samples ahead of ``release`` as there are halves, and ends with the run's last sample, so that the last
-    samples' keys are there when a run is over. Reading: ``data`` is there a cycle after ``address``.
+    samples' keys are there when a run is over. Reading: ``data`` is there two cycles after ``address``.
 
     Parameters
     ----------
-    banks: Q. depth: keys of a bank in one half. halves: 1 or 2. sample_bits: of a sample's number.
+    banks: Q. depth: keys of a bank in one half. halves: 1 or 2. sample_bits: of a sample's number. compact:
+        see ``accelerator.Accelerator``.
 
     Members
     -------
@@ -30,14 +32,21 @@ class KeyMemory(wiring.Component):
         cycles later, when reads under way are done).
     sample: low two bits of the sample that asks; end: transfers it needs; ready: they are there in
         the next cycle.
-    address: half (of the sample, whether there are two or not) and block, the half on top. data: Q keys, a
-        cycle later.
+    address: half (of the sample, whether there are two or not) and block, the half on top. data: Q keys, two
+        cycles later.
     offset: half, block, bank, low or high half of the key, from the top: what the host reads while no run is
         busy. word: two cycles later.
     """
 
-    def __init__(self, banks: int, depth: int, halves: int = 2, sample_bits: int = MAX_SAMPLE_BITS) -> None:
-        self.banks, self.depth, self.halves = banks, depth, halves
+    def __init__(
+        self,
+        banks: int,
+        depth: int,
+        halves: int = 2,
+        sample_bits: int = MAX_SAMPLE_BITS,
+        compact: bool = False,
+    ) -> None:
+        self.banks, self.depth, self.halves, self.compact = banks, depth, halves, compact
         self.sample_bits = sample_bits
         self.block_bits = log2(depth)
         super().__init__(
@@ -113,26 +122,22 @@ class KeyMemory(wiring.Component):
             write_enable.eq(taken & ~self.start),
         ]
 
-        # The host reads one word of one bank: the half of all banks' keys, a cycle later the bank.
         bank_bits = (self.banks - 1).bit_length()
-        part = Signal(1 + bank_bits)
-        bank_read = Signal(bank_bits)
-        halves = Signal(data.ArrayLayout(32, self.banks), reset_less=True)
-        m.d.sync += [part.eq(self.offset), bank_read.eq(part[1:])]
-        for half, key in zip(halves, self.data, strict=True):
-            m.d.sync += half.eq(Mux(part[0], key[32:], key[:32]))
-        m.d.comb += self.word.eq(halves.as_value().bit_select(Cat(Const(0, 5), bank_read), 32))
-
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(
                 shape=unsigned(64), depth=self.halves << self.block_bits, init=[]
             )
             write, read = memory.write_port(), memory.read_port()
+            asked = Mux(self.run, self.address[bank], self.offset[1 + bank_bits :])
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(written[bank]),
                 write.en.eq(write_enable),
-                read.addr.eq(Mux(self.run, self.address[bank], self.offset[1 + bank_bits :])),
-                self.data[bank].eq(read.data),
+                self.data[bank].eq(read_late(m, read, asked, self.compact)),
             ]
+
+        # The host reads one half of one bank's key.
+        half, half_read = Signal(1 + bank_bits), Signal(1 + bank_bits)
+        m.d.sync += [half.eq(self.offset), half_read.eq(half)]
+        m.d.comb += self.word.eq(self.data.as_value().word_select(half_read, 32))
         return m

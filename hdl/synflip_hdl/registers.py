@@ -22,7 +22,7 @@ from synflip.spec.memory_map import (
     register,
 )
 
-from synflip_hdl.bundles import SLOT_BITS
+from synflip_hdl.bundles import SLOT_BITS, log2
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
@@ -120,7 +120,8 @@ class Registers(wiring.Component):
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         runnable = Signal()
         changed = Signal()  # a setting is new
-        slot = offset[IMAGE_WORD_BITS:]
+        slot_bits = log2(self.geometry.image_slots)
+        slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word in the region
         controlling = request.write & (request.address == register("CONTROL"))
         m.d.comb += [
             free.eq(
@@ -160,7 +161,9 @@ class Registers(wiring.Component):
         for item in WRITABLE:
             allowed = ~self.busy
             if item == Region.IMAGES:
-                allowed |= (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)
+                # Both are within the slots there are while a run is busy.
+                first, past = settings["FIRST_SLOT"][:slot_bits], past_slot[: slot_bits + 1]
+                allowed |= (slot < first) | (slot >= past)
             if item == Region.KEYS:
                 allowed = host_keys
             with m.If(request.write & in_region(item) & allowed):

@@ -1,7 +1,8 @@
 """What coins cost: a bank of 64 lanes in cells of an ECP5, with the contract's words and with other schemes.
 
 Each scheme is synthesized by itself, from the row's key (or what stands for it) to coins, with the registers
-that it needs. Weight and key memories are not in it; neither is what makes the keys, counted beside it.
+that it needs. Weight and key memories are not in it, nor the registers behind them, which are part of block
+RAMs; neither is what makes the keys, counted beside it.
 """
 
 import json
@@ -64,9 +65,7 @@ class _Compared(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
-        entry = Signal.like(self.entry)
-        m.d.sync += entry.eq(self.entry)
-        *q, signs = (entry.word_select(plane, lanes) for plane in range(bits + 1))
+        *q, signs = (self.entry.word_select(plane, lanes) for plane in range(bits + 1))
         m.d.sync += [self.coins.eq(below(self.planes(m), q)), self.signs.eq(signs)]
         return m
 
@@ -83,9 +82,7 @@ class OneWord(_Compared):
 
     def planes(self, m: Module) -> list[Any]:
         """The word's bits, each for all lanes."""
-        word = Signal(self.geometry.bits)
-        m.d.sync += word.eq(self.key)
-        return [bit.replicate(self.geometry.lanes) for bit in word]
+        return [bit.replicate(self.geometry.lanes) for bit in self.key]
 
 
 class ShiftByOne(_Compared):
@@ -96,9 +93,7 @@ class ShiftByOne(_Compared):
 
     def planes(self, m: Module) -> list[Any]:
         """The key, turned by one more for each bit less significant."""
-        key = Signal(KEY_BITS)
-        m.d.sync += key.eq(self.key)
-        return [key.rotate_right(bit) for bit in reversed(range(self.geometry.bits))]
+        return [self.key.rotate_right(bit) for bit in reversed(range(self.geometry.bits))]
 
 
 class OwnRegister(_Compared):

@@ -11,14 +11,26 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from synflip import carry_chains, ecp5, output_registers
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
+from synflip.parts import count_cells
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, map_to_cells, write_verilog
+from synflip_sim.build import (
+    YOSYS,
+    Say,
+    cached,
+    compile_library,
+    content_key,
+    map_to_cells,
+    run_yosys,
+    write_verilog,
+)
 from synflip_sim.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
+MAPPED = "netlist.json"
 NETLIST = "netlist.v"
 COUNTS = "cells.json"
 SYNAPSES = 40960  # in the small weight memory, tiles padded
@@ -69,7 +81,8 @@ def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> P
         synthesize(geometry, family, folder, say)
         compile_netlist(family, folder, say)
 
-    key = content_key(geometry, [Path(__file__), *sorted(CELLS.iterdir())], [YOSYS])
+    changed_by = [Path(str(module.__file__)) for module in (ecp5, carry_chains, output_registers)]
+    key = content_key(geometry, [Path(__file__), *changed_by, *sorted(CELLS.iterdir())], [YOSYS])
     return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{key}", make)
 
 
@@ -80,9 +93,15 @@ def synthesize(
     the counts, by the cells' names. Raises SynflipError."""
     write_verilog(geometry, folder, say)
     say("Yosys")
-    map_to_cells(family, f"write_verilog -noattr {NETLIST}; tee -q -o {COUNTS} stat -json", folder)
-    found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
-    counts = {cell: count for cell, count in sorted(found.items()) if not cell.startswith("$")}
+    map_to_cells(family, f"write_json {MAPPED}", folder)
+    netlist = json.loads((folder / MAPPED).read_text())
+    if family == Family.ecp5:
+        ecp5.finish(netlist)
+        (folder / MAPPED).write_text(json.dumps(netlist))
+    run_yosys(f"read_json {MAPPED}; write_verilog -noattr {NETLIST}", folder)
+    text = (folder / NETLIST).read_text()
+    (folder / NETLIST).write_text(text.replace(".COUT(1'hx)", ".COUT()"))  # nextpnr's way to leave it open
+    counts = count_cells(netlist)
     (folder / COUNTS).write_text(json.dumps(counts, indent=2) + "\n")
     return counts
 

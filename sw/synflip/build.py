@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synflip import tools
+from synflip import ecp5, tools
 from synflip.block_ram import blocks
-from synflip.carry_chains import open_ends
 from synflip.errors import SynflipError
 from synflip.files import make_folder
-from synflip.parts import count_parts, takes
+from synflip.parts import count_cells, count_parts, takes
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
@@ -130,24 +129,20 @@ class Build:
             arguments = ["-l", log.name, "-p", script]
             return self.watch.time("yosys", lambda: run("yosys", arguments, self.folder, advance))
 
-        write = f"write_json {NETLIST}; tee -q -o cells.json stat -json"
-        tools.synthesize(self.read_script, synth, write, yosys, log)
+        tools.synthesize(self.read_script, synth, f"write_json {NETLIST}", yosys, log)
         netlist = json.loads((self.folder / NETLIST).read_text())
-        self.parts = count_parts(netlist, COSTS[self.board.family])
         if self.board.family == "ecp5":
-            open_ends(netlist)
+            ecp5.finish(netlist)
             (self.folder / NETLIST).write_text(json.dumps(netlist))
-        counts = json.loads((self.folder / "cells.json").read_text())["design"]["num_cells_by_type"]
-        return {name: count for name, count in sorted(counts.items()) if not name.startswith("$")}
+        self.parts = count_parts(netlist, COSTS[self.board.family])
+        return count_cells(netlist)
 
     def place_and_route(self, advance: Advance) -> dict[str, Any]:
         """nextpnr's report."""
-        from synflip_hdl.board_top import MARGIN
-
         options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
         options += [
             "--freq",
-            f"{self.clock * MARGIN / 1e6:g}",
+            f"{self.clock / 1e6:g}",
             "--report",
             "nextpnr.json",
             "--detailed-timing-report",

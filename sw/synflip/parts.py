@@ -1,6 +1,7 @@
 """Which part of the accelerator a cell belongs to, by the name that Yosys gives it."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,15 +34,25 @@ def takes(kinds: Mapping[str, int], cell: str) -> int:
     return next((each for kind, each in kinds.items() if cell.startswith(kind)), 0)
 
 
+def _module(netlist: dict[str, Any]) -> dict[str, Any]:
+    """The design of a flattened netlist; the others are cells' models."""
+    return next(item for item in netlist["modules"].values() if "top" in item["attributes"])
+
+
+def count_cells(netlist: dict[str, Any]) -> dict[str, int]:
+    """How many cells there are of each type, by name. netlist: Yosys's JSON, flattened."""
+    counts = Counter(cell["type"] for cell in _module(netlist)["cells"].values())
+    return {name: count for name, count in sorted(counts.items()) if not name.startswith("$")}
+
+
 def count_parts(netlist: dict[str, Any], costs: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
     """For each part, in the order of NAMES, how much of each resource its cells take.
 
     netlist: Yosys's JSON, flattened. costs: of each resource, what ``takes`` asks for. A LUT between two
     parts is counted where its name says.
     """
-    module = max(netlist["modules"].values(), key=lambda item: len(item["cells"]))
     found = {part: dict.fromkeys(costs, 0) for part in NAMES}
-    for name, cell in module["cells"].items():
+    for name, cell in _module(netlist)["cells"].items():
         for resource, kinds in costs.items():
             found[part_of(name)][resource] += takes(kinds, cell["type"])
     return found

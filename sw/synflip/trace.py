@@ -32,9 +32,9 @@ from synflip.spec.sizes import ceil_div, key_offsets
 
 # Cycles from the issue of an event until the output of a stage has it: one more than the stage's row in the
 # table of docs/architecture.md.
-EVENT = 1  # row and value leave the event lists
+EVENT = 2  # row and value leave the event lists
 ADDRESS = 3  # address of the key
-KEY = 4  # the key leaves the key memory
+KEY = 5  # the key leaves the key memory
 WORDS = 7
 COINS = 8  # coins, signs and values enter the leaves
 

@@ -2,19 +2,22 @@
 // A port's bits are placed at (byte, bit) by `place`; what a port reads is looked up before each edge.
 
 module one #(
-    parameter integer WA = 18, WB = 18, parameter MODE_A = "NORMAL", MODE_B = "NORMAL", parameter integer SEED = 1
+    parameter integer WA = 18, WB = 18, parameter MODE_A = "NORMAL", MODE_B = "NORMAL", parameter integer SEED = 1,
+    parameter REG_A = "NOREG", REG_B = "NOREG"
 ) (input clk, output integer errors, output integer clashes);
     reg [17:0] di [2];
     reg [13:0] ad [2];
-    reg [1:0] ce, we;
+    reg [1:0] ce, oce, we;
     wire [17:0] d_out [2];
-    dp16kd_pins #(WA, WB, MODE_A, MODE_B) dut (
-        {clk, clk}, ce, we, 2'b00, di[0], di[1], ad[0], ad[1], d_out[0], d_out[1]);
+    dp16kd_pins #(WA, WB, MODE_A, MODE_B, .REGMODE_A(REG_A), .REGMODE_B(REG_B)) dut (
+        {clk, clk}, ce, oce, we, 2'b00, di[0], di[1], ad[0], ad[1], d_out[0], d_out[1]);
 
     localparam integer WIDTH [2] = '{WA, WB};
     reg model [2048][9];
     reg [35:0] want [2];
     reg [1:0] known = 0;  // the output has been read at least once
+    reg [17:0] kept [2];  // by a side's output register
+    reg [1:0] kept_known = 0;
     integer seed = SEED;
 
     function automatic integer place(input integer width, input [13:0] address, input integer index);
@@ -34,6 +37,15 @@ module one #(
         end
     endfunction
 
+    // A side's pins without output register: with 36 bits, half of what port B read.
+    function automatic [17:0] shown(input integer side);
+        if (WB == 36) return side == 0 ? want[1][17:0] : want[1][35:18];
+        return want[side][17:0];
+    endfunction
+    function automatic bit is_known(input integer side);
+        return WB == 36 ? known[1] : WA == 36 && side == 0 ? 0 : known[side];
+    endfunction
+
     initial begin
         errors = 0;
         clashes = 0;
@@ -47,6 +59,7 @@ module one #(
             di[port] = 18'($random(seed));
         end
         ce = 2'($random(seed)) | 2'($random(seed));
+        oce = 2'($random(seed)) | 2'($random(seed));
         we = 2'($random(seed));
         if (WB == 36) we[1] = 0;
         if (ad[0][13] == ad[1][13]) we[1] = 0;  // both never write to one place
@@ -57,6 +70,10 @@ module one #(
         automatic integer at;
         automatic reg [35:0] found [2];
         automatic reg [35:0] data [2];
+        for (int side = 0; side < 2; side++) if (oce[side]) begin
+            kept[side] = shown(side);
+            kept_known[side] = is_known(side);
+        end
         data[0] = {di[1], di[0]};
         data[1] = {18'b0, di[1]};
         for (int port = 0; port < 2; port++) found[port] = old(port);
@@ -83,11 +100,9 @@ module one #(
                 model[at / 9][at % 9] = data[port][i];
             end
         #1;
-        if (WB == 36) errors += 32'(known[1] && {d_out[1], d_out[0]} != want[1]);
-        else begin
-            if (WA != 36) errors += 32'(known[0] && d_out[0] != want[0][17:0]);
-            errors += 32'(known[1] && d_out[1] != want[1][17:0]);
-        end
+        for (int side = 0; side < 2; side++)
+            if ((side == 0 ? REG_A : REG_B) == "OUTREG") errors += 32'(kept_known[side] && d_out[side] != kept[side]);
+            else errors += 32'(is_known(side) && d_out[side] != shown(side));
     end
 endmodule
 
@@ -101,7 +116,7 @@ module initial_contents (input clk, output integer errors);
     wire [17:0] d_out;
     wire [17:0] unused;
     dp16kd_pins #(.INITVAL_00(words(0)), .INITVAL_2A(words(42)), .INITVAL_3F(words(63))) dut (
-        {clk, clk}, 2'b11, 2'b00, 2'b00, 18'd0, 18'd0, 14'd0, {10'(word), 4'd0}, unused, d_out);
+        {clk, clk}, 2'b11, 2'b11, 2'b00, 2'b00, 18'd0, 18'd0, 14'd0, {10'(word), 4'd0}, unused, d_out);
     initial errors = 0;
     always @(posedge clk) begin
         #1;
@@ -114,7 +129,7 @@ module bench;
     reg clk = 0;
     always #5 clk = ~clk;
 
-    localparam integer CASES = 13;
+    localparam integer CASES = 16;
     integer errors [CASES];
     integer clashes [CASES];
     one #(1, 1, "NORMAL", "NORMAL", 1) c0 (clk, errors[0], clashes[0]);
@@ -130,6 +145,9 @@ module bench;
     one #(9, 36, "READBEFOREWRITE", "NORMAL", 11) c10 (clk, errors[10], clashes[10]);
     one #(18, 4, "NORMAL", "READBEFOREWRITE", 12) c11 (clk, errors[11], clashes[11]);
     one #(1, 18, "WRITETHROUGH", "WRITETHROUGH", 13) c12 (clk, errors[12], clashes[12]);
+    one #(18, 18, "NORMAL", "READBEFOREWRITE", 14, "NOREG", "OUTREG") c13 (clk, errors[13], clashes[13]);
+    one #(9, 4, "WRITETHROUGH", "NORMAL", 15, "OUTREG", "OUTREG") c14 (clk, errors[14], clashes[14]);
+    one #(36, 36, "NORMAL", "NORMAL", 16, "OUTREG", "OUTREG") c15 (clk, errors[15], clashes[15]);
     integer wrong;
     initial_contents contents (clk, wrong);
 
@@ -137,10 +155,10 @@ module bench;
     string misuse = "none";
     wire [17:0] unused [2];
     reg [1:0] clocks, we, reset = 2'b00;
-    dp16kd_pins #(18, 18) refuses (clocks, 2'b11, we, reset, 18'd0, 18'd0, 14'd3, 14'd3, unused[0], unused[1]);
+    dp16kd_pins #(18, 18) refuses (clocks, 2'b11, 2'b11, we, reset, 18'd0, 18'd0, 14'd3, 14'd3, unused[0], unused[1]);
     always @* clocks = {misuse == "clocks" ? ~clk : clk, clk};
     dp16kd_pins #(9, 36) wide (
-        {clk, clk}, 2'b11, {misuse == "wide", 1'b0}, 2'b00, 18'd0, 18'd0, 14'd15, 14'd15, unused[0], unused[1]);
+        {clk, clk}, 2'b11, 2'b11, {misuse == "wide", 1'b0}, 2'b00, 18'd0, 18'd0, 14'd15, 14'd15, unused[0], unused[1]);
 
     initial begin
         if ($value$plusargs("misuse=%s", misuse));

@@ -32,9 +32,9 @@ class Timing(Elaboratable):
         started = delayed(m, Signal(init=1), 1, "started")
         m.d.comb += Assert(dut.capture == last)
         for bank, (coins, x) in enumerate(inside.local("banks")):
-            event = dut.events[bank]  # in cycle 1
+            event = dut.events[bank]  # in cycle 2
             key, weight = (
-                issued(cycles)[name] + delayed(m, event.block, cycles - 1, f"{name}_block_{bank}")
+                issued(cycles)[name] + delayed(m, event.block, cycles - 2, f"{name}_block_{bank}")
                 for cycles, name in ((3, "key"), (6, "weight"))
             )
             address = inside[f"weights_{bank}.address"]
@@ -43,7 +43,7 @@ class Timing(Elaboratable):
                 Assert(dut.key_address[bank] == Cat(key[: len(dut.key_address[bank]) - 1], issued(3).half)),
                 Assert(coins.turn == issued(5).turn),
                 Assert(inside[f"weights_{bank}.hit_0"] == (started & (weight[: len(address)] == address))),
-                Assert(x == delayed(m, event.value, 7, f"value_{bank}")),
+                Assert(x == delayed(m, event.value, 6, f"value_{bank}")),
             ]
         return m
 

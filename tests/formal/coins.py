@@ -42,8 +42,8 @@ class BankOfCoins(Elaboratable):
         inside = Opened(m, dut)
         key, tile, entry = free(m, 64, "key"), free(m, 6, "tile"), free(m, dut.entry.shape(), "entry")
         first = Signal(16, name="first_output")
-        # Comes in three cycles: key, then the turn of its tile, then its entry.
-        turn = delayed(m, first[4:10], 1, "turn")
+        # Key and turn of its tile come in one cycle, the entry two later.
+        turn = first[4:10]
         m.d.comb += [
             first.eq(tile * lanes),
             Assume(first < 1024),
@@ -54,11 +54,10 @@ class BankOfCoins(Elaboratable):
 
         # The contract: bit m of output j's word is the XOR of key bits (t + j // 16) mod 64.
         turned = Signal(64)  # bit t is key bit (t + first output // 16) mod 64
-        past_key = delayed(m, key, 1, "key")
-        m.d.sync += turned.eq(Cat(past_key, past_key) >> turn)
+        m.d.sync += turned.eq(Cat(key, key) >> turn)
         m.d.comb += Assert(inside["rotated"] == turned)
         taps = json.loads(TAPS_FILE.read_text())
-        past_entry = delayed(m, entry, 4, "entry_out")
+        past_entry = delayed(m, entry, 3, "entry_out")
         for p in range(lanes):
             place = lane_position(p, lanes)
             word = Signal(bits, name=f"word_of_{p}")

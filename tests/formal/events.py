@@ -20,7 +20,7 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
     counts: of every bank's list. opens: it is opened now, as long as it is: what comes later does not matter.
     spoils: it is begun anew now, or another is opened.
     row: (it is in the list, its bank, its rank, its value). Returns whether the list is open, and for
-    each bank whether the events are now the followed row's.
+    each bank whether the memories now answer with the followed row, and whether the events are it.
     """
     banks = len(counts)
     there, bank, rank, value = row
@@ -31,13 +31,14 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
         m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
     with m.Elif(spoils):
         m.d.sync += opened.eq(0)
-    was_opened, reading = delayed(m, opened, 1, "opened"), delayed(m, dut.read, 1, "read")
-    index = delayed(m, dut.index, 1, "index")
-    followed = Signal(banks, name="followed_is_read")
+    was_opened, reading = delayed(m, opened, 2, "opened"), delayed(m, dut.read, 2, "read")
+    index = delayed(m, dut.index, 2, "index")
+    asked, followed = Signal(banks, name="followed_is_asked"), Signal(banks, name="followed_is_read")
+    m.d.sync += followed.eq(asked)
     width = len(inside["lengths"]) // banks
     for b, length in enumerate(lengths):
-        past_length, event = delayed(m, length, 1, f"length_{b}"), dut.events[b]
-        m.d.sync += followed[b].eq(
+        past_length, event = delayed(m, length, 2, f"length_{b}"), dut.events[b]
+        m.d.sync += asked[b].eq(
             opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank) & (rank < length)
         )
         m.d.comb += [
@@ -57,7 +58,13 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
         Assert(~opened | Cat(dut.longest == length for length in lengths).any()),
         Cover(followed.any() & (rank == 1)),
     ]
-    return opened, followed
+    return opened, asked, followed
+
+
+def check_row(m, inside, memory, asked, row, place_bits):
+    """Asserts that ``memory`` answers with a row, (place, event), if it was ``asked`` for it."""
+    with m.If(asked & (inside[f"{memory}.address"] == row[:place_bits])):
+        m.d.comb += Assert(inside[f"{memory}.hit_0"] & (inside[f"{memory}.kept_0"] == row[place_bits:]))
 
 
 class Images(Elaboratable):
@@ -151,7 +158,7 @@ class Images(Elaboratable):
         m.d.comb += Assume(~opens | (started & ~clash & (dut.slot == past_slot)))
         m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
         image_opens = opens & ~dut.rest & ~dut.hidden & (dut.slot == slot) & known
-        opened, followed = check_reading(
+        opened, asked, followed = check_reading(
             m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
         )
 
@@ -208,14 +215,17 @@ class Images(Elaboratable):
             place = ((slot << shift) + rank)[: len(inside[f"images_{b}.address"])]
             held, address = inside[f"images_{b}.row"], inside[f"images_{b}.address"]
             event = Cat(block_of_row[: len(held) - 8], value)
-            past_event = delayed(m, event, 1, f"event_{b}")
+            read = delayed(m, Cat(place, event), 1, f"asked_{b}")
+            past = delayed(m, read, 1, f"followed_{b}")
             with m.If(there & (bank_of_row == b) & value.any()):
                 m.d.comb += [
                     Assert(rank < counts[b]),
                     Assert((address != place) | (held == event)),
                 ]
-            with m.If(followed[b] & (address == delayed(m, place, 1, f"place_{b}"))):
-                m.d.comb += Assert(dut.events[b].as_value() == past_event)
+            check_row(m, inside, f"images_{b}", asked[b], read, len(place))
+            m.d.comb += Assert(~asked[b] | ~inside["from_hidden"])
+            with m.If(followed[b] & (address == past[: len(place)])):
+                m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
         return m
 
 
@@ -261,7 +271,7 @@ class Hidden(Elaboratable):
         # Only a hidden layer's list that is read is opened again at once, to be read further (sequencer).
         m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
         begun = mine & append.begin
-        opened, followed = check_reading(
+        opened, asked, followed = check_reading(
             m,
             dut,
             inside,
@@ -292,7 +302,7 @@ class Hidden(Elaboratable):
                 m.d.sync += rest_counts[b].eq(before + append["values"][b].any())
                 with m.If(mine & (bank == b) & (append.block == block)):
                     m.d.sync += [in_rest.eq(1), rest_rank.eq(before)]
-        rest_opened, rest_followed = check_reading(
+        rest_opened, rest_asked, rest_followed = check_reading(
             m,
             dut,
             inside,
@@ -345,7 +355,10 @@ class Hidden(Elaboratable):
             event = Cat(block, Const(0, len(held) - 8 - block_bits), value)
             with m.If(there & (bank == b) & value.any()):
                 m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
-            past = delayed(m, Cat(place, event), 1, f"followed_{b}")
+            read = delayed(m, Cat(place, event), 1, f"asked_{b}")
+            past = delayed(m, read, 1, f"followed_{b}")
+            check_row(m, inside, f"hidden_{b}", asked[b] | rest_asked[b], read, len(place))
+            m.d.comb += Assert(~(asked[b] | rest_asked[b]) | inside["from_hidden"])
             with m.If((followed[b] | rest_followed[b]) & (address == past[: len(place)])):
                 m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
         return m

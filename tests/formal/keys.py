@@ -114,7 +114,12 @@ class Halves(Elaboratable):
         ]
         # What is read is what the source gave for it.
         past_hits, past_key = delayed(m, hits, 1, "hits"), delayed(m, key, 1, "key")
-        m.d.comb += Assert(~past_hits | (dut.data[bank] == past_key))
+        older_hits, older_key = delayed(m, past_hits, 1, "past_hits"), delayed(m, past_key, 1, "past_key")
+        found = inside[f"bank_{bank}.hit_0"] & (inside[f"bank_{bank}.kept_0"] == past_key)
+        m.d.comb += [
+            Assert(~past_hits | found),
+            Assert(~older_hits | (dut.data[bank] == older_key)),
+        ]
 
         # The same of the inside.
         oldest, delay = inside["oldest"], inside["delay"]

@@ -40,7 +40,8 @@ class Bus(Elaboratable):
         # What the memory map allows.
         settings = dut.settings
         past_slot = settings["FIRST_SLOT"] + settings["IMAGES"]
-        runnable = (settings["IMAGES"] != 0) & (past_slot <= self.geometry.image_slots)
+        fits = past_slot <= self.geometry.image_slots
+        runnable = (settings["IMAGES"] != 0) & fits
         slot = offset[IMAGE_WORD_BITS:]
         others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
         runnable &= (
@@ -108,6 +109,7 @@ class Bus(Elaboratable):
         m.d.comb += [
             Assume(~dut.busy | delayed(m, dut.busy | dut.start, 1, "runs")),  # a run begins with a start
             Assert(~dut.busy | ~new_setting),
+            Assert(~(dut.busy | dut.start) | (fits & (settings["IMAGES"] != 0))),
             Assert(new_setting | (inside["past_slot"] == past_slot)),
             Assert(new_setting | dut.busy | (inside["runnable"] == runnable)),
         ]

@@ -12,8 +12,8 @@ from synflip_hdl.coins import Coins, below
 
 from .helpers import simulate
 
-LATENCY = 4  # key to coins
-TURN_AFTER, ENTRY_AFTER = 1, 2  # cycles after the key
+LATENCY = 3  # key to coins
+ENTRY_AFTER = 2  # cycles after the key
 
 
 def position(lane, lanes):
@@ -83,8 +83,7 @@ def test_a_row_a_cycle(lanes, bits):
         for cycle in range(len(rows) + LATENCY):
             if cycle < len(rows):
                 ctx.set(dut.key, rows[cycle][0])
-            if 0 <= cycle - TURN_AFTER < len(rows):
-                ctx.set(dut.turn, rows[cycle - TURN_AFTER][1] * lanes // 16 % 64)
+                ctx.set(dut.turn, rows[cycle][1] * lanes // 16 % 64)
             if 0 <= cycle - ENTRY_AFTER < len(rows):
                 entry = 0
                 for lane, (q, sign) in enumerate(rows[cycle - ENTRY_AFTER][2]):

@@ -10,6 +10,7 @@ from .helpers import simulate
 
 LANES = 16
 SLOTS = 6
+LATENCY = 2  # from an index to its events
 SHIFT = 4  # log2 of the places an image has in a bank
 
 
@@ -113,11 +114,11 @@ class Host:
         assert ctx.get(dut.longest) == longest
         assert ctx.get(dut.short) == (longest <= 1)
         last = min(longest + 2, room)
-        for index in range(last + 1):
+        for index in range(last + LATENCY):
             ctx.set(dut.read, index < last)
             ctx.set(dut.index, min(index, room - 1))
-            if index:
-                self.compare(wanted, index - 1, read=True)
+            if index >= LATENCY:
+                self.compare(wanted, index - LATENCY, read=True)
             await ctx.tick()
         self.compare(wanted, 0, read=False)
 
@@ -273,8 +274,8 @@ def test_reading_one_set_while_the_other_grows():
             host.step(1, block, second[block * banks : (block + 1) * banks])
             ctx.set(dut.read, 1)
             ctx.set(dut.index, block)
-            if block:
-                host.compare(wanted, block - 1, read=True)
+            if block >= LATENCY:
+                host.compare(wanted, block - LATENCY, read=True)
             await ctx.tick()
         ctx.set(dut.append_valid, 0)
         await host.open(1, 1)
@@ -298,14 +299,14 @@ def test_a_head_is_read_while_the_rest_comes(banks):
         await host.open(1, 0)
         wanted = lists(banks, head)
         steps, longest = LANES // banks, max(map(len, wanted))
-        for index in range(max(longest, steps) + 1):
+        for index in range(max(longest, steps) + LATENCY):
             ctx.set(dut.append_valid, 0)
             if index < steps:
                 host.step(0, 5 * steps + index, rest[index * banks : (index + 1) * banks])
             ctx.set(dut.read, 1)
             ctx.set(dut.index, index)
-            if index:
-                host.compare(wanted, index - 1, read=True)
+            if index >= LATENCY:
+                host.compare(wanted, index - LATENCY, read=True)
             await ctx.tick()
         ctx.set(dut.append_valid, 0)
         await host.open(1, 0, rest=1)

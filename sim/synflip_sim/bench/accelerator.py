@@ -45,7 +45,7 @@ class CoinFlipper:
     def __init__(self, bench: Bench) -> None:
         event = bench.trace.events[bench.chance.randrange(len(bench.trace.events))]
         self._cycle = int(event["cycle"]) + COINS
-        self._coins = signal(block(block(bench.dut, "array"), f"coins_{event['bank']}"), "flipped")
+        self._coins = signal(block(block(bench.dut, "array"), f"coins_{event['bank']}"), "coins")
         self._flip = 1 << bench.chance.randrange(bench.geometry.lanes)
 
     def settle(self, cycle: int) -> None:

@@ -76,7 +76,7 @@ class ArrayMonitor:
 
 
 class KeyAnswers:
-    """Driver of the key memory's answers, a cycle after the address."""
+    """Driver of the key memory's answers, two cycles after the address."""
 
     def __init__(self, bench: Bench) -> None:
         self._dut, self._chance, self._banks = bench.dut, bench.chance, bench.geometry.banks
@@ -88,15 +88,15 @@ class KeyAnswers:
         }
         self._places = bench.geometry.key_halves << depth_bits
         self._keys: dict[int, list[int]] = {}
-        self._answer = 0
+        self._answer = self._later = 0
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
-        self._dut.keys.value = self._answer
+        self._dut.keys.value = self._later
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
-        self._answer = 0
+        self._later, self._answer = self._answer, 0
         for bank, address in enumerate(unpack(self._addresses, read(self._dut.key_address))):
             keys = self._keys.get(address % self._places)
             self._answer |= (keys[bank] if keys else self._chance.getrandbits(64)) << 64 * bank

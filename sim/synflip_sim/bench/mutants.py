@@ -162,7 +162,7 @@ MUTANTS = [
         "events-unmasked",
         "events",
         "events.py",
-        "Mux(inside, event.value, 0)",
+        "Mux(is_event, event.value, 0)",
         "event.value",
         "a bank that has finished still issues",
     ),

@@ -48,6 +48,13 @@ class Map:
         )
         self.settings = {name: 0 for name, _ in self.layout}
 
+    @property
+    def runnable(self) -> bool:
+        """Whether a run with these settings can be started."""
+        first, images, samples = (self.settings[name] for name in ("FIRST_SLOT", "IMAGES", "SAMPLES"))
+        fit = images > 0 and first + images <= self.geometry.image_slots
+        return fit and 0 < samples < 1 << self.geometry.sample_bits
+
     def refuses(self, write: int, address: int, word: int, busy: int) -> bool:
         """Whether an access is answered with an error."""
         region, offset = divmod(address, 1 << OFFSET_BITS)
@@ -66,13 +73,7 @@ class Map:
             return True
         name = NAMES[offset]
         if name == "CONTROL" and write and word & CONTROL_START:
-            first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
-            fit = (
-                images > 0
-                and first + images <= self.geometry.image_slots
-                and 0 < self.settings["SAMPLES"] < 1 << self.geometry.sample_bits
-            )
-            return bool(busy or not fit or word & (CONTROL_ABORT | CONTROL_RETEST))
+            return bool(busy or not self.runnable or word & (CONTROL_ABORT | CONTROL_RETEST))
         if name == "CONTROL" and write and word & CONTROL_RETEST:
             return bool(busy)
         if name == "CONTROL":
@@ -118,7 +119,7 @@ class RegisterMonitor:
     """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
 
     Driver, too, of the results that the memories would give, a cycle after their offset, keys two; and of
-    busy, which may fall at any time, and rise but in the cycle after a register was written.
+    busy, which may fall at any time, and rise if a run could be started.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -142,7 +143,8 @@ class RegisterMonitor:
         keys = READABLE.index(Region.KEYS)  # which come a cycle later than the others
         results[keys] = self._results(self._earlier)[keys]
         rises = not self._busy
-        if self._chance.random() < 0.05 and not (rises and self._changed == cycle - 1):
+        possible = self._map.runnable and self._changed != cycle - 1
+        if self._chance.random() < 0.05 and (possible or not rises):
             self._busy = rises
         self._dut.busy.value = int(self._busy)
         self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), results)

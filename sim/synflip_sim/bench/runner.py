@@ -66,7 +66,7 @@ WATCHED = (
     ),
     *("place", "last", "tile_valid", "tile", "cycles"),
     *("source__ready", "source__payload", "events", "longest", "short"),
-    *("keys", "capture", "sums", "word_*", "flipped", "coins", "signs", "x"),
+    *("keys", "capture", "sums", "word_*", "coins", "signs", "x"),
     *("append_valid", "append", "logit_valid", "logit"),
     *("decided", "leaves", "decision", "winner", "counted"),
 )

@@ -7,8 +7,9 @@
 //   one of 18 AD13..AD4, one of 36 AD13..AD5. Ports of 1, 2 and 4 bits do not reach the ninth bit of a byte.
 // - Byte enables are AD1, AD0 of a port of 18 bits and AD3..AD0 of one of 36.
 // - With 36 bits port A only writes, and DIB is the upper half; port B only reads, and DOA is the lower half.
-// - The output changes at the clock edge: there is no output register. While its own port writes, it holds (NORMAL),
-//   takes the new data (WRITETHROUGH) or the old (READBEFOREWRITE).
+// - What a port read is there after the clock edge. While its own port writes, it holds (NORMAL), takes the new data
+//   (WRITETHROUGH) or the old (READBEFOREWRITE). With REGMODE OUTREG a register follows: the output is a cycle later,
+//   if OCE is 1. With 36 bits each half has its side's register.
 // - A port that reads what the other writes in the same cycle gets undefined data. Here it gets the complement of the
 //   old data: a design that counts on the old or on the new data computes something wrong.
 // - INITVAL_xx is 16 words of 18 bits in 20 bits each.
@@ -65,7 +66,8 @@ module DP16KD #(
         INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04, INITVAL_03, INITVAL_02, INITVAL_01, INITVAL_00
     };
 
-    if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG") $fatal(1, "DP16KD: output registers are not modelled");
+    if (!(REGMODE_A inside {"NOREG", "OUTREG"}) || !(REGMODE_B inside {"NOREG", "OUTREG"}))
+        $fatal(1, "DP16KD: register modes %s, %s are not modelled", REGMODE_A, REGMODE_B);
     if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000") $fatal(1, "DP16KD: chip selects are not modelled");
     if (CLKAMUX != "CLKA" || CLKBMUX != "CLKB") $fatal(1, "DP16KD: inverted clocks are not modelled");
 
@@ -129,12 +131,20 @@ module DP16KD #(
         if (DATA_WIDTH_B == 36 && writes[1] != 0) $fatal(1, "DP16KD: port B writes 36 bits");
     end
 
+    wire [17:0] read_A = DATA_WIDTH_B == 36 ? out[1][17:0] : out[0][17:0];
+    wire [17:0] read_B = DATA_WIDTH_B == 36 ? out[1][35:18] : out[1][17:0];
+    reg [17:0] kept_A = 0, kept_B = 0;
+    always @(posedge CLKA) begin
+        if (OCEA) kept_A <= read_A;
+        if (OCEB) kept_B <= read_B;
+    end
+
     assign {
         DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9,
         DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2, DOB1, DOB0
-    } = DATA_WIDTH_B == 36 ? out[1][35:18] : out[1][17:0];
+    } = REGMODE_B == "OUTREG" ? kept_B : read_B;
     assign {
         DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9,
         DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1, DOA0
-    } = DATA_WIDTH_B == 36 ? out[1][17:0] : out[0][17:0];
+    } = REGMODE_A == "OUTREG" ? kept_A : read_A;
 endmodule
