@@ -196,9 +196,9 @@ def run_yosys(script: str, folder: Path) -> None:
 
 
 def map_to_cells(family: str, write: str, folder: Path) -> None:
-    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, then do ``write``. Raises
-    SynflipError."""
+    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, as for a board, then do ``write``.
+    Raises SynflipError."""
     tools.synthesize(
-        "read_verilog synflip.v", f"synth_{family} -top synflip", write,
+        "read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write,
         lambda script: run_yosys(script, folder), folder / YOSYS_LOG,
     )  # fmt: skip
