@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from synflip import cli, modelfile
 from synflip.bench import dealing, engine, headline, memory, parts, scale, simulator, tables
 from synflip.bench.models import Models
@@ -155,7 +156,8 @@ def bench(*more: str) -> int:
 def test_the_command_fills_file_page_and_pictures(
     command: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = list(parts.PARTS)
+    names = parts.chosen(None)
+    assert [name for name in parts.PARTS if name != "gpu"] == [name for name in names if name != "gpu"]
     sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     Path("page.md").write_text(sections)
     builds = "\n".join(
@@ -192,6 +194,19 @@ def test_the_command_fills_file_page_and_pictures(
     monkeypatch.setattr(parts, "PARTS", dict.fromkeys(names, again))
     assert bench("--only", "engine") == 0
     assert Path("f-engine.png").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("--only", "gpu") == 1
+    assert "torch finds no CUDA GPU here; leave gpu out of --only" in capsys.readouterr().err
+
+
+def test_gpu_table() -> None:
+    rows = [{"images": 1000, "golden": 0.004, "votes": 0.001, "plain": 0.002}]
+    table = tables.TABLES["gpu"]({"shape": "3-2", "gpu": "XYZ", "rows": rows})[0]
+    assert "3-2 on an XYZ" in table.title
+    assert table.rows == [("1,000", "4.00", "1.00", "2.00", "0.5", "2.0")]
 
 
 @pytest.mark.parametrize(

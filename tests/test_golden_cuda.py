@@ -87,6 +87,21 @@ def test_margins_shards_and_keys(place):
     same(place, model, geometry, images, 5, 4, keys=given, keep_keys=True)
 
 
+@pytest.mark.parametrize("margins", [None, [2] * 8])
+def test_without_cycles(place, margins):
+    model = network([40, 24, 10], bits=3)
+    images = pixels(model, 40)
+    limits = margins and np.array(margins)
+    for device in (Golden, lambda *rest, **more: TorchGolden(*rest, place, **more)):
+        with_cycles, without = device(GEOMETRY), device(GEOMETRY, predict=False)
+        with_cycles.load(model)
+        without.load(model)
+        want, have = (one.infer(images, 8, 4, limits, logits=True) for one in (with_cycles, without))
+        found = compare(want, have, place)
+        assert {name for name, count in found.different.items() if count} == {"cycles"}
+        assert want.cycles > 0 and have.cycles == -1
+
+
 def test_sums_at_the_edge_of_32_bits(place):
     model = network([8, 4, 3], bias=2**31 - 1 - 8 * 255)
     same(place, model, GEOMETRY, pixels(model), 4, 1)

@@ -23,7 +23,7 @@ def bench(
         typer.Option(
             "--only",
             metavar="PART,..",
-            help="Of engine, balance, golden, simulator, scale, memory, headline.",
+            help="Of engine, balance, golden, gpu, simulator, scale, memory, headline.",
             show_default=False,
         ),
     ] = None,
@@ -47,8 +47,9 @@ def bench(
     """Measure how fast it all is, each thing beside what it should be compared with, in the same run.
 
     engine: cycles over the ideal, and where each lost one goes. balance: what train --balance saves. golden:
-    the golden model beside a plain torch loop. simulator: Verilator. scale: straight lines. memory: of many
-    images. headline: boards beside published accelerators. Parts that F.json has are not measured again.
+    the golden model beside a plain torch loop. gpu: both on a GPU, where there is one. simulator: Verilator.
+    scale: straight lines. memory: of many images. headline: boards beside published accelerators. Parts that
+    F.json has are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 

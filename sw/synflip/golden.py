@@ -7,7 +7,7 @@ into int32; where a processor adds pairs of them in 16 bits first, two are at mo
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -102,12 +102,14 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
 
 
 class Golden(Device):
-    """The golden model as a device. ``geometry``: the accelerator whose cycles it predicts."""
+    """The golden model as a device. geometry: the accelerator whose cycles it predicts; predict: whether it
+    does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time."""
 
     name = "golden"
 
-    def __init__(self, geometry: Geometry | None = None) -> None:
+    def __init__(self, geometry: Geometry | None = None, predict: bool = True) -> None:
         self.geometry = geometry or Geometry()
+        self.predict = predict
         self.model: CompiledModel | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
@@ -147,6 +149,10 @@ class Golden(Device):
         """Activations where ``forward`` wants them."""
         return x
 
+    def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
+        """The cycle model's loads of the first layer, [N, 3], of activations where ``place`` put them."""
+        return bank_loads(x, self.geometry).numpy()
+
     @property
     def key_rows(self) -> int:
         """R, the keys of one network sample of the loaded model."""
@@ -178,7 +184,7 @@ class Golden(Device):
         keep_keys: bool = False,
         first: int = 0,
     ) -> Result:
-        """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes."""
+        """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes, or -1."""
         model = assert_loaded(self.model)
         model.check_images(pixels)
         limits = check_request(samples, seed, margin)
@@ -191,12 +197,11 @@ class Golden(Device):
             number = (first + start) * self._rows
             return self.make_keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
 
-        try:
-            runs: Plan | None = plan(
-                model, self.geometry, len(pixels), samples, limits is not None, logits, keep_keys
-            )
-        except SynflipError:
-            runs = None
+        runs: Plan | None = None
+        with suppress(SynflipError):  # of a network that does not fit
+            if self.predict:
+                early = limits is not None
+                runs = plan(model, self.geometry, len(pixels), samples, early, logits, keep_keys)
         count, classes = len(pixels), len(model.classes)
         votes = np.zeros((count, classes), dtype=np.int32)
         sums = np.zeros((count, classes), dtype=np.int64)
@@ -230,14 +235,24 @@ class Golden(Device):
         model = assert_loaded(self.model)
         clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
         active = np.arange(len(x))
-        first_loads = bank_loads(x, self.geometry).numpy()
         x = batch = self.place(x)
-        at_once = max(KEYS_AT_ONCE // self._rows, 1)
+        first_loads = self.first_loads(x)
+        together = self.samples_together(len(x), limits is not None)
+        at_once = max(KEYS_AT_ONCE // self._rows // together, 1) * together
         for sample in range(samples):
-            if sample % at_once == 0:
+            place = sample % at_once
+            if place == 0:
                 block_keys = sample_keys(sample, min(sample + at_once, samples))
-            coins = self.flip(block_keys[sample % at_once])
-            z, loads = self.forward(batch, coins, clock is not None, first_loads[active])
+            if place % together == 0:
+                among = active
+                some_keys = block_keys[place : place + together]
+                results = zip(
+                    *self.passes(some_keys, batch, clock is not None, first_loads[among]), strict=True
+                )
+            z, loads = next(results)
+            if len(active) < len(among):
+                still = np.searchsorted(among, active)
+                z, loads = z[still], loads[still]
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)
@@ -254,6 +269,23 @@ class Golden(Device):
             if not len(active):
                 break
         return clock.cycles() if clock is not None else 0
+
+    def samples_together(self, images: int, early: bool) -> int:
+        """Network samples that ``passes`` is given at once. early: whether images may stop between them."""
+        return 1
+
+    def passes(
+        self,
+        some_keys: NDArray[np.uint64] | torch.Tensor,
+        x: torch.Tensor,
+        with_loads: bool,
+        first_loads: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """``flip`` and ``forward`` of network samples with keys [S, R]: what ``forward`` gives, [S, ...]."""
+        results = [self.forward(x, self.flip(keys), with_loads, first_loads) for keys in some_keys]
+        if len(results) == 1:  # nothing is copied
+            return results[0][0][None], results[0][1][None]
+        return np.stack([z for z, _ in results]), np.stack([loads for _, loads in results])
 
     def forward(
         self,
@@ -341,7 +373,7 @@ def single_threaded() -> Iterator[int]:
 
 
 @lru_cache(maxsize=64)
-def _counted(rows: int, geometry: Geometry) -> torch.Tensor:
+def load_members(rows: int, geometry: Geometry) -> torch.Tensor:
     """int8 [LOADS * most banks, rows]: 1 where a row belongs to a load of a bank."""
     places = torch.arange(rows)
     mine = places % geometry.banks == torch.arange(BANKS[-1])[:, None]
@@ -352,7 +384,7 @@ def _counted(rows: int, geometry: Geometry) -> torch.Tensor:
 def bank_loads(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
     events = x.clamp(max=1)  # several times as fast as x != 0
-    found = products(events, _counted(x.shape[1], geometry))
+    found = products(events, load_members(x.shape[1], geometry))
     return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
 
 

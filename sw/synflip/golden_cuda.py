@@ -13,27 +13,35 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden import CoinPlanes, Golden, assert_loaded
+from synflip.golden import CoinPlanes, Golden, assert_loaded, load_members
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
-from synflip.spec.cycles import LOADS, rest_row
+from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS, ceil_div
 
 MOST_ROWS = (1 << 24) // 255
 BYTE = 255
+FAN = 16  # times as many keys are there after a step of make_keys
+SOME, SOME_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
+MEMORY, WIDE = 1 << 30, 20  # bytes for them; what a synapse and what an output of an image take
 
 
 class TorchGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
 
-    def __init__(self, geometry: Geometry | None = None, device: str = "cuda") -> None:
-        super().__init__(geometry)
+    def __init__(self, geometry: Geometry | None = None, device: str = "cuda", predict: bool = True) -> None:
+        super().__init__(geometry, predict)
         self.name = device
         if device == "cuda" and not torch.cuda.is_available():
             raise SynflipError("torch finds no CUDA GPU here; --device golden runs on the processor")
         self.device = torch.device(device)
+        self._key_places = torch.arange(KEY_BITS, device=self.device)[:, None]
+        bytes_of_state = torch.arange(4, device=self.device)
+        self._byte_places = 8 * bytes_of_state[:, None]
+        self._table_places = (BYTE + 1) * (4 * bytes_of_state[:, None, None] + bytes_of_state[:, None])
+        self._made_jumps: dict[int, torch.Tensor] = {}
 
     def load(self, model: CompiledModel) -> None:
         """Prepare ``model`` on the device. Raises SynflipError if a layer's sums would not be exact."""
@@ -45,14 +53,23 @@ class TorchGolden(Golden):
         """See ``Golden._prepare``; on the device."""
         bits = range(model.bits)
         self._taps = [
-            torch.tensor([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]).to(self.device)
+            self._put(np.array([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]))
+            .transpose(1, 2)  # [k, 3, J]
+            .flatten()
             for layer in model.layers
+        ]
+        self._weights = torch.arange(model.bits - 1, -1, -1, dtype=torch.int32, device=self.device)[
+            :, None, None
         ]
         self._thresholds = [
             self._put(threshold(layer.q, model.bits).astype(np.int32)) for layer in model.layers
         ]
         self._signs = [self._put(1 - 2 * layer.sign.astype(np.int8)) for layer in model.layers]
-        self._wide_biases = [self._put(layer.bias.astype(np.int64)) for layer in model.layers]
+        halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
+        self._added = [self._put(layer.bias + half) for layer, half in zip(model.layers, halves, strict=True)]
+        self._members = [
+            load_members(rows, self.geometry).to(self.device, torch.float32).t() for rows in model.rows
+        ]
 
     def _put(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -61,21 +78,39 @@ class TorchGolden(Golden):
         """Activations, on the device."""
         return x.to(self.device)
 
+    def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
+        """See ``Golden.first_loads``; on the device."""
+        return self._loads(x.to(torch.float32), 0).cpu().numpy().astype(np.int64)
+
     def make_keys(self, seed: int, first: int, count: int) -> torch.Tensor:
         """Keys ``first`` .. of the sequence, made on the device: int64 [count], the bits of the uint64."""
-        outputs = torch.zeros(max(2 * count, 1), dtype=torch.int64, device=self.device)
-        for index, start in enumerate(lfsr.jump(lfsr.seed_state(seed), 2 * first + 1)):
-            states = torch.tensor([start], dtype=torch.int64, device=self.device)
-            while len(states) < 2 * count:
-                tables = self._put(lfsr.tables(index, len(states)).astype(np.int64))
-                ahead = states[: 2 * count - len(states)]
-                moved = torch.zeros_like(ahead)
-                for byte, table in enumerate(tables):
-                    moved ^= table[ahead >> (8 * byte) & BYTE]
-                states = torch.cat([states, moved])
-            outputs ^= states
-        low, high = outputs[: 2 * count].view(count, 2).unbind(1)
+        start = lfsr.jump(lfsr.seed_state(seed), 2 * first + 1)
+        states = torch.tensor(start, dtype=torch.int64, device=self.device)[:, None]  # [4, of so many steps]
+        while (made := states.shape[1]) < 2 * count:
+            times = min(ceil_div(2 * count, made), FAN)
+            indices = (states[:, None] >> self._byte_places & BYTE) + self._table_places  # [4, 4, made]
+            a, b, c, d = self._jumps(made)[: times - 1, indices].unbind(2)
+            states = torch.cat([states[None], a ^ b ^ c ^ d]).transpose(0, 1).reshape(4, times * made)
+        a, b, c, d = states[:, : 2 * count]
+        low, high = (a ^ b ^ c ^ d).view(count, 2).unbind(1)
         return low | high << 32
+
+    def _jumps(self, steps: int) -> torch.Tensor:
+        """``lfsr.tables`` of every component, of 1 .. FAN - 1 times ``steps``: int64 [FAN - 1, 4096]."""
+        if steps not in self._made_jumps:
+            tables = [
+                [lfsr.tables(index, times * steps) for index in range(len(lfsr.COMPONENTS))]
+                for times in range(1, FAN)
+            ]
+            self._made_jumps[steps] = self._put(np.array(tables, dtype=np.int64).reshape(FAN - 1, -1))
+        return self._made_jumps[steps]
+
+    def samples_together(self, images: int, early: bool) -> int:
+        """See ``Golden.samples_together``: as many as memory allows, for a GPU waits for its orders."""
+        model = assert_loaded(self.model)
+        synapses = sum(layer.q.size for layer in model.layers)
+        taken = synapses * (3 * model.bits + WIDE) + images * sum(model.outputs) * WIDE
+        return max(min(MEMORY // taken, SOME_EARLY if early else SOME), 1)
 
     def flip(
         self,
@@ -85,20 +120,7 @@ class TorchGolden(Golden):
         """See ``Golden.flip``; on the device, and of a tensor of ``make_keys`` too."""
         if planes is not None:
             return super().flip(sample_keys, planes)
-        if not isinstance(sample_keys, torch.Tensor):
-            sample_keys = self._put(sample_keys.view(np.int64))
-        coins = []
-        places = torch.arange(KEY_BITS, device=self.device)[:, None]
-        for taps, levels, signs, first in zip(
-            self._taps, self._thresholds, self._signs, self._offsets, strict=True
-        ):
-            key_bits = (sample_keys[first : first + levels.shape[1]] >> places & 1).to(torch.int32)  # [64, I]
-            words = torch.zeros_like(levels)
-            for of_bit in taps:  # from the most significant bit on; [J, 3]
-                a, b, c = of_bit.unbind(1)
-                words = words << 1 | key_bits[a] ^ key_bits[b] ^ key_bits[c]
-            coins.append((words < levels) * signs)
-        return coins
+        return [coins[0] for coins in self._flip(sample_keys[None])]
 
     def forward(
         self,
@@ -108,25 +130,68 @@ class TorchGolden(Golden):
         first_loads: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """See ``Golden.forward``: activations uint8 [N, I] and coins of ``flip``, on the device."""
-        model = assert_loaded(self.model)
-        loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
-        for index, (flipped, bias) in enumerate(zip(coins, self._wide_biases, strict=True)):
-            if with_loads:
-                known = first_loads if index == 0 else None
-                loads[:, index] = self._loads(x != 0) if known is None else known
-            z = (x.to(torch.float32) @ flipped.to(torch.float32).t()).to(torch.int64) + bias
-            if index < len(model.shifts):
-                shift = model.shifts[index]
-                x = (z + (1 << shift >> 1) >> shift).clamp_(0, model.activation_max).to(torch.uint8)
-        return z.to(torch.int32).cpu().numpy(), loads
+        z, loads = self._forward(x, [flipped[None] for flipped in coins], with_loads, first_loads)
+        return z[0], loads[0]
 
-    def _loads(self, nonzero: torch.Tensor) -> NDArray[np.int64]:
-        """The cycle model's loads, int64 [N, 3]."""
-        rows, banks = nonzero.shape[1], self.geometry.banks
-        rest = torch.arange(rows, device=self.device) >= rest_row(rows, self.geometry.lanes)
-        spare = ceil_div(rows, banks) * banks - rows
-        parts = [
-            torch.nn.functional.pad(part, (0, spare)).view(len(part), -1, banks).sum(1).amax(1)
-            for part in (nonzero, nonzero & ~rest, nonzero & rest)
-        ]
-        return torch.stack(parts, 1).cpu().numpy()
+    def passes(
+        self,
+        some_keys: NDArray[np.uint64] | torch.Tensor,
+        x: torch.Tensor,
+        with_loads: bool,
+        first_loads: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """See ``Golden.passes``; all samples at once."""
+        return self._forward(x, self._flip(some_keys), with_loads, first_loads)
+
+    def _flip(self, some_keys: NDArray[np.uint64] | torch.Tensor) -> list[torch.Tensor]:
+        """``flip`` of S network samples with keys [S, R]: int8 [S, J, I] each."""
+        if not isinstance(some_keys, torch.Tensor):
+            some_keys = self._put(some_keys.view(np.int64))
+        key_bits = (some_keys[:, None] >> self._key_places & 1).to(torch.uint8)  # [S, 64, R]
+        coins = []
+        for taps, levels, signs, first in zip(
+            self._taps, self._thresholds, self._signs, self._offsets, strict=True
+        ):
+            outputs, rows = levels.shape
+            tapped = key_bits[:, :, first : first + rows].index_select(1, taps)
+            a, b, c = tapped.view(len(tapped), -1, 3, outputs, rows).unbind(2)
+            words = ((a ^ b ^ c) << self._weights).sum(1, dtype=torch.int32)
+            coins.append((words < levels) * signs)
+        return coins
+
+    def _forward(
+        self,
+        x: torch.Tensor,
+        coins: list[torch.Tensor],
+        with_loads: bool,
+        first_loads: NDArray[np.int64] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """``forward`` through S flipped networks: activations [N, I], coins [S, J, I] each."""
+        model = assert_loaded(self.model)
+        samples = len(coins[0])
+        found = []
+        wide = x.to(torch.float32)  # [N, I], then [S, N, I]
+        for index, (flipped, added) in enumerate(zip(coins, self._added, strict=True)):
+            if with_loads and (index or first_loads is None):
+                found.append(self._loads(wide, index).expand(samples, -1, -1))
+            weights = flipped.to(torch.float32)
+            if index:
+                z = torch.bmm(wide, weights.transpose(1, 2))
+            else:
+                z = (wide @ weights.flatten(0, 1).t()).view(len(x), samples, -1).transpose(0, 1)
+            z = z.to(torch.int32)
+            z += added
+            if index < len(model.shifts):
+                z >>= model.shifts[index]
+                wide = z.clamp_(0, model.activation_max).to(torch.float32)
+        loads = np.zeros((samples, len(x), len(model.layers), len(LOADS)), dtype=np.int64)
+        if with_loads and first_loads is not None:
+            loads[:, :, 0] = first_loads
+        if found:
+            loads[:, :, -len(found) :] = torch.stack(found, 2).cpu().numpy()
+        return z.cpu().numpy(), loads
+
+    def _loads(self, x: torch.Tensor, layer: int) -> torch.Tensor:
+        """The cycle model's loads, float32 [..., N, 3], of activations float32 [..., N, I]."""
+        found = x.clamp(max=1) @ self._members[layer]
+        return found.unflatten(-1, (len(LOADS), -1)).amax(-1)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from synflip.bench import dealing, engine, headline, machine, memory, reference, scale, simulator
+import torch
+
+from synflip.bench import dealing, engine, gpu, headline, machine, memory, reference, scale, simulator
 from synflip.bench.models import Models
 from synflip.bench.store import Store
 from synflip.errors import SynflipError
@@ -12,6 +14,7 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "engine": engine.measure,
     "balance": dealing.measure,
     "golden": reference.measure,
+    "gpu": gpu.measure,
     "simulator": simulator.measure,
     "scale": scale.measure,
     "memory": memory.measure,
@@ -20,9 +23,9 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
 
 
 def chosen(only: str | None) -> list[str]:
-    """``engine,golden`` to names; all if None. Raises SynflipError."""
+    """``engine,golden`` to names; all if None, but without a GPU not its part. Raises SynflipError."""
     if only is None:
-        return list(PARTS)
+        return [name for name in PARTS if name != "gpu" or torch.cuda.is_available()]
     names = [name.strip() for name in only.split(",")]
     for name in names:
         if name not in PARTS:

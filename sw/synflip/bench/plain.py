@@ -14,22 +14,23 @@ class PlainLoop:
     Its coins are torch's: the votes are those of the contract only in distribution.
     """
 
-    def __init__(self, model: CompiledModel, seed: int) -> None:
+    def __init__(self, model: CompiledModel, seed: int, device: str = "cpu") -> None:
         self.model = model
-        self.generator = torch.Generator().manual_seed(seed)
+        self.device = torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
         scale = 1 / (1 << model.bits)
-        self.probabilities = [
-            torch.from_numpy((threshold(layer.q, model.bits) * scale).astype(np.float32))
-            for layer in model.layers
-        ]
-        self.signs = [torch.from_numpy(1 - 2 * layer.sign.astype(np.float32)) for layer in model.layers]
-        self.biases = [torch.from_numpy(layer.bias.astype(np.float32)) for layer in model.layers]
+        self.probabilities = [self._put(threshold(layer.q, model.bits) * scale) for layer in model.layers]
+        self.signs = [self._put(1 - 2.0 * layer.sign) for layer in model.layers]
+        self.biases = [self._put(layer.bias) for layer in model.layers]
+
+    def _put(self, array: NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(array.astype(np.float32)).to(self.device)
 
     def votes(self, pixels: NDArray[np.uint8], samples: int) -> NDArray[np.int64]:
         """[N, C] votes of ``samples`` network samples for pixels [N, I]."""
-        images = torch.from_numpy(self.model.activations(pixels).astype(np.float32))
-        votes = torch.zeros(len(images), len(self.model.classes), dtype=torch.int64)
-        rows = torch.arange(len(images))
+        images = self._put(self.model.activations(pixels))
+        votes = torch.zeros(len(images), len(self.model.classes), dtype=torch.int64, device=self.device)
+        rows = torch.arange(len(images), device=self.device)
         for _ in range(samples):
             x = images
             for layer, (probability, sign, bias) in enumerate(
@@ -41,4 +42,4 @@ class PlainLoop:
                     shift = self.model.shifts[layer]
                     x.add_((1 << shift) >> 1).mul_(2.0**-shift).floor_().clamp_(0, self.model.activation_max)
             votes[rows, x.argmax(1)] += 1
-        return votes.numpy()
+        return votes.cpu().numpy()

@@ -9,7 +9,6 @@ from synflip.bench.models import SEED, Models
 from synflip.bench.plain import PlainLoop
 from synflip.bench.timing import race
 from synflip.golden import Golden
-from synflip.golden_cuda import TorchGolden
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
@@ -20,15 +19,10 @@ TURNS, QUICK_TURNS = 6, 2
 
 def measure(models: Models) -> dict[str, Any]:
     """Seconds a network sample of all images, with one thread and with all: ``golden`` (``infer``, cycles and
-    all), ``plain``, and ``products``, the int8 products of the golden model by themselves; where there is a
-    GPU also ``cuda``, the golden model there, and its name."""
+    all), ``plain``, and ``products``, the int8 products of the golden model by themselves."""
     model = models.model(NETWORK)
     golden, plain = Golden(), PlainLoop(model, SEED)
-    devices: dict[str, Golden] = {"golden": golden}
-    if torch.cuda.is_available():
-        devices["cuda"] = TorchGolden()
-    for device in devices.values():
-        device.load(model)
+    golden.load(model)
     coins = golden.coins(SEED, 0)
     most = torch.get_num_threads()
     rows = []
@@ -42,10 +36,7 @@ def measure(models: Models) -> dict[str, Any]:
                 inputs = [torch.ones(count, width, dtype=torch.int8) for width in model.rows]
                 seconds = race(
                     {
-                        **{
-                            name: partial(device.infer, pixels, samples, SEED)
-                            for name, device in devices.items()
-                        },
+                        "golden": partial(golden.infer, pixels, samples, SEED),
                         "plain": partial(plain.votes, pixels, samples),
                         "products": partial(_multiply, inputs, coins, samples),
                     },
@@ -55,8 +46,7 @@ def measure(models: Models) -> dict[str, Any]:
                 rows.append({"images": count, "threads": threads} | each)
     finally:
         torch.set_num_threads(most)
-    gpu = torch.cuda.get_device_name() if "cuda" in devices else None
-    return {"network": NETWORK, "shape": model.shape, "rows": rows, "gpu": gpu}
+    return {"network": NETWORK, "shape": model.shape, "rows": rows}
 
 
 def _multiply(inputs: list[torch.Tensor], coins: list[torch.Tensor], samples: int) -> None:
