@@ -163,7 +163,7 @@ def test_the_command_fills_file_page_and_pictures(
     builds = "\n".join(
         [
             "| board | x |",
-            "| ulx3s-85f | d | 64x8, k = 4 | 80, 81.7 MHz |",
+            "| ulx3s-85f | d | 64x8, k = 4 | 100, 100.7 MHz |",
             "| ecpix5-45f | d | 32x4, k = 4 | 125, 99.0 MHz |",
         ]
     )
@@ -184,7 +184,7 @@ def test_the_command_fills_file_page_and_pictures(
         f"performance-{name}.png" for name in sorted(PLOTS)
     ]
     page = Path("page.md").read_text()
-    assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 80 MHz, reached |" in page
+    assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 100 MHz, reached |" in page
     assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
 

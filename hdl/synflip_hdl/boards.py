@@ -38,6 +38,7 @@ class Board:
     platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's
     name in openFPGALoader. capacity: what the device has. compact: fewer registers, see
     ``accelerator.Accelerator``, and on iCE40 other memories, see ``verilog.MemoryModules``: small devices.
+    seed: of a placement that reaches the clock.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Board:
     junctions: Junctions | None = None
     sizes: tuple[tuple[int, str, float], ...] = ()
     compact: bool = False
+    seed: int = 1
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -140,7 +142,7 @@ BOARDS = {
             device="LFE5U-85F",
             family=Family.ecp5,
             platform="amaranth_boards.ulx3s.ULX3S_85F_Platform",
-            clock=80e6,
+            clock=100e6,
             geometry=Geometry(
                 64,
                 8,
@@ -154,7 +156,7 @@ BOARDS = {
                 log_depth=512,
                 margin_depth=512,
             ),
-            sizes=tuple((bits, "112x8,weight_depth=1024", 78.75e6) for bits in (1, 2)),
+            sizes=tuple((bits, "112x8,weight_depth=1024", 84.375e6) for bits in (1, 2)),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",
@@ -162,6 +164,7 @@ BOARDS = {
             capacity=_capacity(83640, 83640, 208),
             loader="ulx3s",
             junctions=Junctions(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
+            seed=2,
         ),
         Board(
             name="ecpix5-45f",

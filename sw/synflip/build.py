@@ -260,13 +260,14 @@ def build(
     geometry: Geometry,
     folder: Path,
     clock: float | None = None,
-    seed: int = 1,
+    seed: int | None = None,
     step: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
     """Build a board's bitstream in ``folder``; the report, also written there as REPORT.
 
-    step: gives a context manager of an ``advance`` for each named step. seed: of the placement. For a board
-    without open place and route (Arty) there is no bitstream: the sources for Vivado, and Yosys's counts.
+    clock: Hz. seed: of the placement. The board's, if None. step: gives a context manager of an ``advance``
+    for each named step. For a board without open place and route (Arty) there is no bitstream: the sources
+    for Vivado, and Yosys's counts.
     Raises SynflipError if a tool fails or the design does not fit.
     """
     from contextlib import nullcontext
@@ -275,7 +276,7 @@ def build(
 
     show = step or (lambda name: nullcontext(lambda *args: None))
     make_folder(folder)
-    job = Build(board, geometry, clock or board.clock_of(geometry), folder, seed)
+    job = Build(board, geometry, clock or board.clock_of(geometry), folder, seed or board.seed)
     with show("Gateware"):
         job.write_gateware()
     with show("Yosys") as advance:

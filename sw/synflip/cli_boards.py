@@ -97,7 +97,16 @@ def build(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=1, help="Seed of the placement.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=1,
+            help="Seed of the placement, instead of the board's.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make a board's bitstream, and report.json: resources, clock, critical path, predictions.
 
