@@ -106,7 +106,7 @@ def test_reset_and_lamps():
 
 
 def test_a_bit_need_not_be_a_whole_number_of_cycles():
-    assert board_line(find_board("ulx3s-85f")).divisor == pytest.approx(80 / 3)
+    assert board_line(find_board("ulx3s-85f")).divisor == pytest.approx(100 / 3)
     assert board_line(find_board("ice40-hx8k")).divisor == pytest.approx(16)
     assert board_line(find_board("ice40-hx8k"), 18e6).divisor == pytest.approx(6, rel=0.005)
 

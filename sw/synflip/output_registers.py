@@ -20,15 +20,15 @@ def absorb(netlist: dict[str, Any]) -> int:
     gone = 0
     for module in netlist["modules"].values():
         cells = module["cells"]
-        readers: dict[Any, list[tuple[str, str]]] = defaultdict(list)  # of a bit: cell and pin
+        readers: dict[Any, list[str]] = defaultdict(list)  # of a bit: cells, and "" for a port
         for port in module["ports"].values():
             for bit in port["bits"]:
-                readers[bit].append(("", ""))
+                readers[bit].append("")
         for name, cell in cells.items():
             for pin, bits in cell["connections"].items():
                 if cell["port_directions"][pin] == "input":
                     for bit in bits:
-                        readers[bit].append((name, pin))
+                        readers[bit].append(name)
         for cell in list(cells.values()):
             if cell["type"] != "DP16KD":
                 continue
@@ -49,16 +49,16 @@ def _registers(
     ram: dict[str, Any],
     sides: str,
     cells: dict[str, Any],
-    readers: dict[Any, list[tuple[str, str]]],
+    readers: dict[Any, list[str]],
 ) -> dict[str, str]:
     """The flip-flop behind each output pin of ``sides`` that is read; none if one of them has to stay."""
     found = {}
     for side in sides:
         pins = ram["connections"]
         for pin in [pin for pin in pins if pin.startswith(f"DO{side}") and readers[pins[pin][0]]]:
-            (name, input_), *others = readers[pins[pin][0]]
+            name, *others = readers[pins[pin][0]]
             cell = cells.get(name)
-            if others or cell is None or cell["type"] != "TRELLIS_FF" or input_ != "DI":
+            if others or cell is None or cell["type"] != "TRELLIS_FF":
                 return {}
             nets = cell["connections"]
             plain = not nets.get("CE") and nets.get("LSR", ["0"]) == ["0"]
