@@ -107,15 +107,16 @@ class Drain(wiring.Component):
             written.eq(writer.value),
         ]
         m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
+        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
         arriving = Signal(layout, reset_less=True)
-        m.d.sync += arriving.eq(tiles.r_data)
+        far += arriving.eq(tiles.r_data)
         m.d.comb += [
             writer.valid.eq(self.bias_write),
             writer.offset.eq(self.offset),
             writer.data.eq(self.data),
             tiles.w_data.eq(self.tile),
             tiles.w_en.eq(self.tile_valid),
-            tiles.r_en.eq(self.coming),
+            tiles.r_en.eq(self.capture if self.compact else self.coming),
         ]
 
         # Step: the first Q of the shift register and their biases, which are asked for two cycles before:

@@ -99,7 +99,6 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
         logits |= tile_logits
     issues = {tile.issued: tile for tile in tiles}
     captures = {tile.captured: tile for tile in tiles}
-    dut = Drain(geometry)
 
     async def bench(ctx):
         ctx.set(dut.classes, CLASSES - 1)
@@ -147,7 +146,9 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
         assert got_appends == appends
         assert got_logits == logits
 
-    simulate(dut, bench)
+    for compact in (False, True):
+        dut = Drain(geometry, compact)
+        simulate(dut, bench)
     return appends, logits
 
 
