@@ -164,6 +164,7 @@ def test_the_command_fills_file_page_and_pictures(
         [
             "| board | x |",
             "| ulx3s-85f | d | 64x8, k = 4 | 100, 100.7 MHz |",
+            "| ulx3s-85f | d | 112x8, k = 2 | 91.6667, 91.8 MHz |",
             "| ecpix5-45f | d | 32x4, k = 4 | 125, 99.0 MHz |",
         ]
     )
@@ -185,6 +186,7 @@ def test_the_command_fills_file_page_and_pictures(
     ]
     page = Path("page.md").read_text()
     assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 100 MHz, reached |" in page
+    assert "| ulx3s-85f | LFE5U-85F | 112x8, k = 2 | 91.6667 MHz, reached |" in page
     assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
 

@@ -83,7 +83,7 @@ def test_sizes():
     assert board.sized(None, None, 0) == board.geometry
     wider = board.sized(None, 2, 0)
     assert (wider.bits, wider.lanes, wider.weight_depth) == (2, 112, 1024)
-    assert [board.clock_of(size) for size in (board.geometry, wider)] == [100e6, 84.375e6]
+    assert [board.clock_of(size) for size in (board.geometry, wider)] == [100e6, 275e6 / 3]
     assert board.sized("64x8", 2, 0).weight_depth == board.geometry.weight_depth
     small = board.sized("16x2,weight_depth=100", None, 0)
     assert (small.lanes, small.banks, small.weight_depth) == (16, 2, 100)

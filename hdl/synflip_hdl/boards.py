@@ -156,7 +156,7 @@ BOARDS = {
                 log_depth=512,
                 margin_depth=512,
             ),
-            sizes=tuple((bits, "112x8,weight_depth=1024", 84.375e6) for bits in (1, 2)),
+            sizes=tuple((bits, "112x8,weight_depth=1024", 275e6 / 3) for bits in (1, 2)),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
             constraints="ulx3s-85f.lpf",
