@@ -246,9 +246,7 @@ class Golden(Device):
             if place % together == 0:
                 among = active
                 some_keys = block_keys[place : place + together]
-                results = zip(
-                    *self.passes(some_keys, batch, clock is not None, first_loads[among]), strict=True
-                )
+                results = self.passes(some_keys, batch, clock is not None, first_loads[among])
             z, loads = next(results)
             if len(active) < len(among):
                 still = np.searchsorted(among, active)
@@ -278,14 +276,12 @@ class Golden(Device):
         self,
         some_keys: NDArray[np.uint64] | torch.Tensor,
         x: torch.Tensor,
-        with_loads: bool,
-        first_loads: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """``flip`` and ``forward`` of network samples with keys [S, R]: what ``forward`` gives, [S, ...]."""
-        results = [self.forward(x, self.flip(keys), with_loads, first_loads) for keys in some_keys]
-        if len(results) == 1:  # nothing is copied
-            return results[0][0][None], results[0][1][None]
-        return np.stack([z for z, _ in results]), np.stack([loads for _, loads in results])
+        with_loads: bool = False,
+        first_loads: NDArray[np.int64] | None = None,
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+        """What ``forward`` gives of each network sample with keys [S, R]."""
+        for keys in some_keys:
+            yield self.forward(x, self.flip(keys), with_loads, first_loads)
 
     def forward(
         self,

@@ -6,7 +6,7 @@ at most 255 R, which float32 holds up to 2**24, in whatever order it is added up
 eleven bits that a factor needs at most. ``load`` refuses layers of more rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ MOST_ROWS = (1 << 24) // 255
 BYTE = 255
 FAN = 16  # times as many keys are there after a step of make_keys
 SOME, SOME_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
-MEMORY, WIDE = 1 << 30, 20  # bytes for them; what a synapse and what an output of an image take
+MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an output of an image take
 
 
 class TorchGolden(Golden):
@@ -137,11 +137,11 @@ class TorchGolden(Golden):
         self,
         some_keys: NDArray[np.uint64] | torch.Tensor,
         x: torch.Tensor,
-        with_loads: bool,
-        first_loads: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        with_loads: bool = False,
+        first_loads: NDArray[np.int64] | None = None,
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """See ``Golden.passes``; all samples at once."""
-        return self._forward(x, self._flip(some_keys), with_loads, first_loads)
+        return zip(*self._forward(x, self._flip(some_keys), with_loads, first_loads), strict=True)
 
     def _flip(self, some_keys: NDArray[np.uint64] | torch.Tensor) -> list[torch.Tensor]:
         """``flip`` of S network samples with keys [S, R]: int8 [S, J, I] each."""

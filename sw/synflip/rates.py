@@ -56,7 +56,7 @@ def network_loads(
     rows = golden.key_rows
     used = lfsr.keys(0, 0, samples * rows).reshape(samples, rows) if keys is None else keys
     x = torch.from_numpy(model.activations(pixels))
-    return np.stack([golden.forward(x, golden.flip(one), with_loads=True)[1] for one in used])
+    return np.stack([loads for _, loads in golden.passes(used, x, with_loads=True)])
 
 
 def cycles(
