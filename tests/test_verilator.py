@@ -316,7 +316,7 @@ def test_nothing_multiplies_and_text_repeats(banks):
     assert text == convert(geometry)
     code = re.sub(r"/\*.*?\*/|\(\*.*?\*\)|//[^\n]*|@\s*\(?\*\)?", "", text, flags=re.S)
     # An index of a word in a vector is written as its number times its width: a constant 2^n, which is wires.
-    code, factors = re.subn(r" \* \d+'h[0]*[1248]0*(?![0-9a-f])", "", code)
+    code, factors = re.subn(r"\bhalf_read \* 6'h20;", "", code)
     assert "*" not in code
-    assert factors <= 1
+    assert factors == 1
     assert len(re.findall(r"\bmodule synflip\b", text)) == 1
