@@ -7,8 +7,7 @@ import torch
 
 from synflip.bench.models import SEED, Models
 from synflip.bench.plain import PlainLoop
-from synflip.bench.reference import FEW, MANY_SAMPLES, NETWORK, QUICK_TURNS, SAMPLES, TURNS
-from synflip.bench.timing import race
+from synflip.bench.reference import NETWORK, Run, seconds_a_sample
 from synflip.errors import SynflipError
 from synflip.golden_cuda import TorchGolden
 
@@ -27,18 +26,13 @@ def measure(models: Models) -> dict[str, Any]:
     golden, votes, plain = TorchGolden(), TorchGolden(predict=False), PlainLoop(model, SEED, "cuda")
     golden.load(model)
     votes.load(model)
+    runs: dict[str, Run] = {
+        "golden": partial(golden.infer, seed=SEED),
+        "votes": partial(votes.infer, seed=SEED),
+        "plain": plain.votes,
+    }
     rows = []
     for count in QUICK_IMAGES if models.quick else IMAGES:
         models.say(f"GPU: {count} images")
-        pixels = models.images(NETWORK, count)
-        samples = SAMPLES if count <= FEW else MANY_SAMPLES
-        seconds = race(
-            {
-                "golden": partial(golden.infer, pixels, samples, SEED),
-                "votes": partial(votes.infer, pixels, samples, SEED),
-                "plain": partial(plain.votes, pixels, samples),
-            },
-            QUICK_TURNS if models.quick else TURNS,
-        )
-        rows.append({"images": count} | {name: value / samples for name, value in seconds.items()})
+        rows.append(seconds_a_sample(models, count, runs))
     return {"shape": model.shape, "rows": rows, "gpu": torch.cuda.get_device_name()}

@@ -1,9 +1,12 @@
 """The golden model's speed, beside the plain loop and the bare products, in turns."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from synflip.bench.models import SEED, Models
 from synflip.bench.plain import PlainLoop
@@ -15,6 +18,8 @@ IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
 FEW = 256  # images, up to which a run is of SAMPLES network samples, and of MANY_SAMPLES above
 SAMPLES, MANY_SAMPLES = 32, 8
 TURNS, QUICK_TURNS = 6, 2
+
+Run = Callable[[NDArray[np.uint8], int], object]  # of pixels [N, I] and a number of network samples
 
 
 def measure(models: Models) -> dict[str, Any]:
@@ -31,25 +36,31 @@ def measure(models: Models) -> dict[str, Any]:
             torch.set_num_threads(threads)
             for count in QUICK_IMAGES if models.quick else IMAGES:
                 models.say(f"golden model: {count} images, {threads} threads")
-                pixels = models.images(NETWORK, count)
-                samples = SAMPLES if count <= FEW else MANY_SAMPLES
                 inputs = [torch.ones(count, width, dtype=torch.int8) for width in model.rows]
-                seconds = race(
-                    {
-                        "golden": partial(golden.infer, pixels, samples, SEED),
-                        "plain": partial(plain.votes, pixels, samples),
-                        "products": partial(_multiply, inputs, coins, samples),
-                    },
-                    QUICK_TURNS if models.quick else TURNS,
-                )
-                each = {name: value / samples for name, value in seconds.items()}
-                rows.append({"images": count, "threads": threads} | each)
+                runs: dict[str, Run] = {
+                    "golden": partial(golden.infer, seed=SEED),
+                    "plain": plain.votes,
+                    "products": partial(_multiply, inputs, coins),
+                }
+                rows.append(seconds_a_sample(models, count, runs) | {"threads": threads})
     finally:
         torch.set_num_threads(most)
     return {"network": NETWORK, "shape": model.shape, "rows": rows}
 
 
-def _multiply(inputs: list[torch.Tensor], coins: list[torch.Tensor], samples: int) -> None:
+def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dict[str, float]:
+    """Seconds a network sample of each run by name, and ``images``, which is ``count``."""
+    pixels = models.images(NETWORK, count)
+    samples = SAMPLES if count <= FEW else MANY_SAMPLES
+    turns = QUICK_TURNS if models.quick else TURNS
+    seconds = race({name: partial(run, pixels, samples) for name, run in runs.items()}, turns)
+    return {"images": count} | {name: value / samples for name, value in seconds.items()}
+
+
+def _multiply(
+    inputs: list[torch.Tensor], coins: list[torch.Tensor], pixels: NDArray[np.uint8], samples: int
+) -> None:
+    """The products alone: of ``inputs``, whatever the pixels."""
     for _ in range(samples):
         for x, flipped in zip(inputs, coins, strict=True):
             torch._int_mm(x, flipped.t())
