@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synflip import cifar
-from synflip.data import load
+from synflip.data import cifar10 as cifar
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 
 COUNT = 20

@@ -10,7 +10,7 @@ import torch
 from synflip import cli, convnets, modelfile
 from synflip.compiler import compile_network
 from synflip.conversion import dense_layers
-from synflip.data import load
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.spec.features import quantised

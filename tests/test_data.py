@@ -11,7 +11,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from synflip import data
+from synflip.data import registry as data
 from synflip.errors import SynflipError
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 from synflip import cli, modelfile
 from synflip.aggregate import AGGREGATES, TRIM, powers
 from synflip.compiler import compile_network
-from synflip.data import load
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.measures import BINS, measure, outside_auroc, risk_coverage

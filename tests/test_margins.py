@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from synflip import cli, modelfile
 from synflip.compiler import compile_network
-from synflip.data import load
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.margins import count, fit_shape, margins, try_margins, winners, wrong

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synflip import cli, device, modelfile
 from synflip.compare import QUANTITIES, compare
 from synflip.compiler import compile_network
-from synflip.data import load
+from synflip.data.registry import load
 from synflip.device import Device
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError

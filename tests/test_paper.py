@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from synflip import cli, modelfile, train
-from synflip.data import Dataset, load
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
 from synflip.golden import Golden
 from synflip.paper import experiments, sets, targets
 from synflip.paper.answers import float_logits

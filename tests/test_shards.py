@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from synflip import cli, modelfile
+from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
-from synflip.image_file import ImageFile, open_images
 from synflip.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
 from test_cli import random_model
 
@@ -171,7 +171,7 @@ def read_array(name: str) -> np.ndarray:
 
 @pytest.fixture
 def left_in_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synflip.image_file.SMALL_BYTES", 7 * 12 - 1)
+    monkeypatch.setattr("synflip.data.registry.image_file.SMALL_BYTES", 7 * 12 - 1)
 
 
 def test_few_images_are_an_array() -> None:

@@ -10,7 +10,8 @@ import torch
 from synflip import convnets, modelfile
 from synflip import train as training
 from synflip.compiler import compile_network
-from synflip.data import Dataset, load
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds

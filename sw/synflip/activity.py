@@ -29,7 +29,7 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     import torch
 
     from synflip.compiler import compile_network
-    from synflip.data import load
+    from synflip.data.registry import load
     from synflip.golden import Golden
     from synflip.train import default_epochs, train
 

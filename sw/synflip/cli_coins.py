@@ -12,7 +12,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    from synflip.data import Dataset
+    from synflip.data.dataset import Dataset
     from synflip.driver import Accelerator
     from synflip.spec.model import CompiledModel
 
@@ -338,7 +338,7 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
 def _network(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     """A data set and a small network that is trained on it: the demo's, or one with 128 hidden outputs."""
     from synflip.compiler import compile_network
-    from synflip.data import load
+    from synflip.data.registry import load
     from synflip.demo import train_digits
     from synflip.progress import bar
     from synflip.train import default_epochs, train

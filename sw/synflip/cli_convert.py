@@ -12,7 +12,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    from synflip.data import Dataset
+    from synflip.data.dataset import Dataset
     from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
     from synflip.train import Step
@@ -80,7 +80,7 @@ def convert(
         from synflip import pt2
         from synflip.compare import check_logits
         from synflip.conversion import convert as to_coins
-        from synflip.data import load
+        from synflip.data.registry import load
         from synflip.features import Normalise, image_shape
         from synflip.train import float_accuracy
 

@@ -56,7 +56,7 @@ def evaluate(
         find_section(page, "evaluation")
     with waiting("Loading torch"):
         from synflip import evaluate as work
-        from synflip.data import load as load_data
+        from synflip.data.registry import load as load_data
         from synflip.evaluate_figures import draw
     dataset = load_data(data)
     foreign = None if outside is None else load_data(outside)

@@ -59,7 +59,7 @@ def margins(
         from synflip.golden import Golden
     labels = None
     if data is not None:
-        from synflip.data import load as load_data
+        from synflip.data.registry import load as load_data
 
         dataset = load_data(data)
         pixels, labels = dataset.test_images, dataset.test_labels

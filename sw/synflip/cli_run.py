@@ -169,7 +169,7 @@ def images(
 
     Example: synflip images digits --count 200 --out x.npy --labels y.npy
     """
-    from synflip.data import load
+    from synflip.data.registry import load
     from synflip.files import check_output, write_array
 
     for path in (out, labels):
@@ -209,7 +209,7 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
     """Both files, checked against each other; at least ``least`` images."""
-    from synflip.image_file import open_images
+    from synflip.data.image_file import open_images
     from synflip.modelfile import load
 
     network, pixels = load(model), open_images(images, least)

@@ -115,7 +115,7 @@ def train(
     check_output(out)
     with waiting("Loading torch"):
         from synflip import convnets
-        from synflip.data import load
+        from synflip.data.registry import load
         from synflip.teachers import train_teachers
         from synflip.train import default_epochs, float_network
         from synflip.train import train as fit

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.features import (
     Extractor,

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.features import FeatureNetwork, Normalise, image_shape, log2_step
 from synflip.nn import SynapticNetwork

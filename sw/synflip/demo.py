@@ -9,7 +9,7 @@ from rich.table import Table
 
 from synflip import __version__
 from synflip.compare import Comparison, accuracies, compare
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.device import open_device
 from synflip.errors import SynflipError
 from synflip.files import replacing, write_array
@@ -73,7 +73,7 @@ def train_digits() -> tuple[Dataset, CompiledModel, float]:
     """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
     with waiting("Loading torch"):
         from synflip.compiler import compile_network
-        from synflip.data import load
+        from synflip.data.registry import load
         from synflip.train import float_baseline, train
 
     data = load("digits")

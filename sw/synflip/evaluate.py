@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synflip.aggregate import AGGREGATES, powers
 from synflip.compare import check_logits
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import Golden

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.pictures import FAINT, INK, RIGHT, WRONG, new_figure, save
 from synflip.result import Result
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.train import Progress, fit_float
 
 #: Called with which teacher, from 1 on, and of how many; returns what its training calls.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.features import FeatureNetwork
 from synflip.nn import SynapticNetwork

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip import modelfile
-from synflip.data import Dataset, load
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.files import make_folder, replacing
 from synflip.spec.model import CompiledModel

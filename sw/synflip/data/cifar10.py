@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from synflip.data import FOLDER_VARIABLE, Dataset
+from synflip.data.dataset import FOLDER_VARIABLE, Dataset
 from synflip.errors import SynflipError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data import Dataset
+from synflip.data.dataset import Dataset
 from synflip.features import image_shape
 from synflip.measures import BINS, risk_coverage
 from synflip.paper.answers import Answer

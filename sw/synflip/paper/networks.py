@@ -10,7 +10,8 @@ from torch import nn
 
 from synflip import __version__, convnets, train
 from synflip.compiler import compile_network
-from synflip.data import Dataset, load
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
 from synflip.paper import sets
 from synflip.paper.recipes import Budget, Coins, Float
 from synflip.paper.store import Store, Tensors

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data import Dataset, load
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
 from synflip.features import image_shape
 
 RARE = 3  # the class whose training images are removed
