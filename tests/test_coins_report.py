@@ -10,10 +10,10 @@ from scipy import stats
 from synflip import cli_coins, coin_effect, coins_report
 from synflip.cli import main
 from synflip.errors import SynflipError
-from synflip.files import replace_section
 from synflip.golden import Golden
 from synflip.mtj import Junctions
 from synflip.randomness import ROWS, verdict, word_findings, words
+from synflip.report.sections import replace_section
 from synflip.spec import lfsr
 from synflip.spec.coins import key_words, word_taps
 from synflip.spec.model import CompiledModel, Layer

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from synflip.build_report import ACTIVITY
-from synflip.progress import bar
 from synflip.spec.cycles import LOADS, bank_load
 from synflip.spec.geometry import BANKS, LANE_STEP, MAX_LANES
+from synflip.util.progress import bar
 
 #: Data set and hidden layers, k = 4 and A = 8.
 NETWORKS = (("digits", (64, 128)), ("mnist", (200, 200)), ("mnist", (512, 512)))

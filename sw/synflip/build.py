@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from synflip import ecp5, tools
 from synflip.block_ram import blocks
 from synflip.errors import SynflipError
-from synflip.files import make_folder
 from synflip.parts import count_cells, count_parts, takes
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.tools import Advance, Stopwatch, run
+from synflip.util.atomic import make_folder
 
 if TYPE_CHECKING:
     from synflip_hdl.boards import Board

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from synflip import sp800_90b
 from synflip.errors import SynflipError
-from synflip.files import replacing
 from synflip.junctions import SourceSettings, capture, prepare, require_junctions, used
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import REGISTERS
+from synflip.util.atomic import replacing
 
 if TYPE_CHECKING:
     from synflip.driver import Accelerator

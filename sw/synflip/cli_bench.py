@@ -56,8 +56,9 @@ def bench(
     Example: synflip bench --out out/bench.json --page docs/performance.md --pictures docs/images
     """
     from synflip.console import table
-    from synflip.files import check_output, find_section, make_folder, replace_section, replacing
-    from synflip.progress import bar, waiting
+    from synflip.report.sections import find_section, replace_section
+    from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.progress import bar, waiting
 
     with waiting("Loading torch"):
         from synflip.bench import machine, parts

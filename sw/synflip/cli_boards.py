@@ -135,8 +135,8 @@ def build(
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
     from synflip.boards_page import label, markdown, read_report
     from synflip.build import NAME, PLACED
-    from synflip.files import replace_section
     from synflip.floorplan import draw
+    from synflip.report.sections import replace_section
 
     found = [read_report(folder) for folder in folders]
     text = markdown(found)
@@ -157,7 +157,7 @@ def _step(name: str) -> Iterator[Any]:
     """A bar, or on no terminal a line, for a step of a build."""
     import sys
 
-    from synflip.progress import bar
+    from synflip.util.progress import bar
 
     if not sys.stderr.isatty():
         print(f"{name} ...", file=sys.stderr, flush=True)

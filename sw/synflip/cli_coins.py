@@ -59,8 +59,9 @@ def coins(
 
     Example: synflip coins --out out/coins
     """
-    from synflip.files import check_output, find_section, make_folder, replace_section, replacing
-    from synflip.progress import bar, waiting
+    from synflip.report.sections import find_section, replace_section
+    from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.progress import bar, waiting
 
     make_folder(out)
     if page is not None:
@@ -106,8 +107,9 @@ def coin_cost(
 
     Example: synflip coin-cost --out coin-cost.md
     """
-    from synflip.files import check_output, find_section, replace_section, replacing
-    from synflip.progress import bar, waiting
+    from synflip.report.sections import find_section, replace_section
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
 
     check_output(out)
     if page is not None:
@@ -182,8 +184,8 @@ def calibrate(
     Example: synflip calibrate --device /dev/ttyUSB0 --out junctions.json --apply
     """
     from synflip import calibration
-    from synflip.files import check_output
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output
+    from synflip.util.progress import bar, waiting
 
     if out is not None:
         check_output(out)
@@ -247,9 +249,10 @@ def rates(
 
     Example: synflip rates --geometry 16x2 --images 16 --rate 10 --measure --out rates.md
     """
-    from synflip.files import check_output, find_section, replace_section, replacing
-    from synflip.progress import bar, waiting
+    from synflip.report.sections import find_section, replace_section
     from synflip.spec.geometry import Geometry
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
 
     check_output(out)
     if page is not None:
@@ -340,8 +343,8 @@ def _network(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     from synflip.compiler import compile_network
     from synflip.data.registry import load
     from synflip.demo import train_digits
-    from synflip.progress import bar
     from synflip.train import default_epochs, train
+    from synflip.util.progress import bar
 
     if name == NetworkName.digits:
         dataset, model, _ = train_digits()

@@ -69,8 +69,8 @@ def convert(
 
     Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
     """
-    from synflip.files import check_output
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output
+    from synflip.util.progress import bar, waiting
 
     check_seed(seed)
     check_output(out)
@@ -140,8 +140,8 @@ def write(
     from synflip.compiler import compile_network
     from synflip.golden import Golden
     from synflip.modelfile import features_path, save
-    from synflip.progress import bar
     from synflip.spec.geometry import Geometry
+    from synflip.util.progress import bar
 
     source = {**source, "synflip": __version__}
     model = compile_network(network, dataset.classes, dataset.input_max, source)

@@ -46,9 +46,10 @@ def evaluate(
     """
     import json
 
-    from synflip.files import find_section, make_folder, replace_section, replacing
     from synflip.modelfile import load
-    from synflip.progress import bar, waiting
+    from synflip.report.sections import find_section, replace_section
+    from synflip.util.atomic import make_folder, replacing
+    from synflip.util.progress import bar, waiting
 
     network = load(model)
     make_folder(out)

@@ -37,7 +37,7 @@ def fuzz(
 
     Example: synflip fuzz --minutes 10 --seed 1
     """
-    from synflip.progress import bar, waiting
+    from synflip.util.progress import bar, waiting
 
     with waiting("Loading torch"):
         from synflip.coverage import BINS

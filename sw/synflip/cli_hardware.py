@@ -56,9 +56,9 @@ def verilog(
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
-    from synflip.files import check_output, replacing
-    from synflip.progress import waiting
     from synflip.spec.geometry import Geometry
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
@@ -86,8 +86,8 @@ def memory_map(
 
     Example: synflip map --format c --out synflip.h
     """
-    from synflip.files import check_output, replacing
     from synflip.map_export import FORMATS
+    from synflip.util.atomic import check_output, replacing
 
     check_output(out)
     with replacing(out) as partial:
@@ -110,8 +110,8 @@ def netlist(
 
     Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
     """
-    from synflip.progress import waiting
     from synflip.spec.geometry import Geometry
+    from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     try:

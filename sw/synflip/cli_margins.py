@@ -45,9 +45,10 @@ def margins(
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
-    from synflip.files import check_output, read_images, replacing
+    from synflip.data.npy import read_images
     from synflip.modelfile import load
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")

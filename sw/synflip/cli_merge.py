@@ -23,8 +23,8 @@ def merge(
 
     Example: synflip merge r1.npz r2.npz --out r.npz
     """
-    from synflip.files import check_output, replacing
     from synflip.shards import merge as merged
+    from synflip.util.atomic import check_output, replacing
 
     check_output(out)
     result, part = merged(parts)

@@ -55,8 +55,8 @@ def paper(
 
     Example: SYNFLIP_DATA=datasets synflip report paper --only headline,rivals --data mnist --out out/paper
     """
-    from synflip.files import check_output
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output
+    from synflip.util.progress import bar, waiting
 
     if page is not None:
         check_output(page)

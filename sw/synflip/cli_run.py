@@ -64,8 +64,8 @@ def run(
 
     Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
-    from synflip.files import check_output, replacing
     from synflip.shards import Part, file_digest, parse_shards, save_part
+    from synflip.util.atomic import check_output, replacing
 
     check_output(out)
     stop = _stop(margin, margins, samples)
@@ -170,7 +170,7 @@ def images(
     Example: synflip images digits --count 200 --out x.npy --labels y.npy
     """
     from synflip.data.registry import load
-    from synflip.files import check_output, write_array
+    from synflip.util.atomic import check_output, write_array
 
     for path in (out, labels):
         if path is not None:
@@ -257,8 +257,8 @@ def _infer(
     from synflip.compare import check_logits
     from synflip.device import open_device
     from synflip.plan import plan
-    from synflip.progress import bar, waiting
     from synflip.request import check_request
+    from synflip.util.progress import bar, waiting
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
     check_request(samples, seed, None)

@@ -39,8 +39,8 @@ def selftest(
 
     Example: synflip selftest /dev/ttyUSB0
     """
-    from synflip.files import check_output, replacing
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
 
     if out is not None:
         check_output(out)

@@ -107,8 +107,8 @@ def train(
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
     from synflip.compare import check_logits
-    from synflip.files import check_output
-    from synflip.progress import bar, waiting
+    from synflip.util.atomic import check_output
+    from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
     cli_convert.check_seed(seed)

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from synflip import coin_effect, sp800_22, sp800_90b
-from synflip.files import replacing
 from synflip.golden import CoinPlanes, Golden
 from synflip.mtj import Junctions
 from synflip.pictures import FAINT, RIGHT, new_figure, save
-from synflip.progress import bar
 from synflip.randomness import ALPHA, Finding, Taps, key_bits, key_findings, verdict, word_findings
 from synflip.spec import lfsr
 from synflip.spec.coins import word_taps
 from synflip.spec.lfsr import keys as lfsr_keys
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS
+from synflip.util.atomic import replacing
+from synflip.util.progress import bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

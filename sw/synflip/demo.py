@@ -12,11 +12,11 @@ from synflip.compare import Comparison, accuracies, compare
 from synflip.data.dataset import Dataset
 from synflip.device import open_device
 from synflip.errors import SynflipError
-from synflip.files import replacing, write_array
-from synflip.progress import bar, waiting
 from synflip.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
+from synflip.util.atomic import replacing, write_array
+from synflip.util.progress import bar, waiting
 
 HIDDEN = (64, 128)
 HIDDEN_TEXT = ",".join(str(size) for size in HIDDEN)

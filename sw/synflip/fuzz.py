@@ -23,12 +23,12 @@ from synflip.coverage import BINS, observe
 from synflip.device import Device, open_device
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
-from synflip.files import write_array
 from synflip.golden import Golden
-from synflip.progress import Advance
 from synflip.result import Result
 from synflip.shrink import shrink
 from synflip.spec.geometry import Geometry
+from synflip.util.atomic import write_array
+from synflip.util.progress import Advance
 
 CASES = 100  # of one accelerator, before the next is built
 PATIENCE = 30.0  # seconds that a run may take: a case is a fraction of one

@@ -7,8 +7,8 @@ from typing import Any
 
 from synflip.bench.models import SEED, Models
 from synflip.build_report import predict
-from synflip.files import find_section
 from synflip.golden import Golden
+from synflip.report.sections import find_section
 from synflip.spec.geometry import Geometry
 
 #: Names of the bench and of the predictions.

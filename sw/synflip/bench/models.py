@@ -11,8 +11,8 @@ from synflip import modelfile
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
-from synflip.files import make_folder, replacing
 from synflip.spec.model import CompiledModel
+from synflip.util.atomic import make_folder, replacing
 
 BITS, ACTIVATION_BITS, SEED = 4, 8, 0
 #: Name -> data set, hidden layers.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from synflip.errors import SynflipError
-from synflip.files import check_output, replacing
+from synflip.util.atomic import check_output, replacing
 
 MAX_BYTES = 1 << 22
 VERSION = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip.data.npy import image_header, read_images
 from synflip.errors import SynflipError
-from synflip.files import image_header, read_images
 from synflip.spec.model import Images
 
 SMALL_BYTES = 1 << 24  # as much as a block takes

@@ -16,8 +16,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from synflip import __version__
-from synflip.files import find_section, replace_section, replacing
 from synflip.paper.parts import NOT_RUN, Section
+from synflip.report.sections import find_section, replace_section
+from synflip.util.atomic import replacing
 
 LEAD = (
     "Networks whose weights are coin flips, as a synflip accelerator computes them: compiled integers, "

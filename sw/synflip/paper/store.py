@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save
 
 from synflip import modelfile
 from synflip.errors import SynflipError
-from synflip.files import make_folder, replacing
 from synflip.paper.recipes import digest
 from synflip.spec.model import CompiledModel
+from synflip.util.atomic import make_folder, replacing
 
 Numbers = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]

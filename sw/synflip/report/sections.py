@@ -1,0 +1,28 @@
+"""Sections of a Markdown page, found and replaced."""
+
+from pathlib import Path
+
+from synflip.errors import SynflipError
+from synflip.util.atomic import replacing
+
+
+def find_section(path: str | Path, name: str) -> tuple[str, str, str]:
+    """A page in three parts: up to its line ``<!-- begin NAME -->``, what is between it and ``<!-- end NAME
+    -->``, and the rest from there. Raises SynflipError if they are not there once each, in this order."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    try:
+        page = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SynflipError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    before, found, rest = page.partition(begin)
+    inside, closed, after = rest.partition(end)
+    if not (found and closed) or begin in rest or end in before + after:
+        raise SynflipError(f"{path} has no section between the lines {begin} and {end}")
+    return before + begin, inside, end + after
+
+
+def replace_section(path: str | Path, name: str, text: str) -> None:
+    """Put ``text`` between the lines that ``find_section`` finds. Raises SynflipError."""
+    before, _, after = find_section(path, name)
+    with replacing(path) as partial:
+        partial.write_text(f"{before}\n{text.strip()}\n{after}", encoding="utf-8")

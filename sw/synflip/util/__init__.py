@@ -1,0 +1,3 @@
+"""Helpers that know nothing of coins: atomic files, the cache, text, threads, progress.
+
+Imports ``synflip.errors`` alone."""
