@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from synflip import coin_effect, sp800_22, sp800_90b
 from synflip.golden import CoinPlanes, Golden
 from synflip.mtj import Junctions
-from synflip.pictures import FAINT, RIGHT, new_figure, save
 from synflip.randomness import ALPHA, Finding, Taps, key_bits, key_findings, verdict, word_findings
+from synflip.report.plotting import FAINT, RIGHT, new_figure, save
 from synflip.spec import lfsr
 from synflip.spec.coins import word_taps
 from synflip.spec.lfsr import keys as lfsr_keys

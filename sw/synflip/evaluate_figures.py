@@ -7,7 +7,7 @@ import numpy as np
 
 from synflip.evaluate import Evaluation
 from synflip.measures import BINS, risk_coverage
-from synflip.pictures import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
+from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
 from synflip.uncertainty import entropy
 
 if TYPE_CHECKING:

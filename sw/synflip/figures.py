@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
-from synflip.pictures import FAINT, INK, RIGHT, WRONG, new_figure, save
+from synflip.report.plotting import FAINT, INK, RIGHT, WRONG, new_figure, save
 from synflip.result import Result
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synflip.errors import SynflipError
 from synflip.parts import NAMES, part_of
-from synflip.pictures import new_figure, save
+from synflip.report.plotting import new_figure, save
 
 
 def placed_cells(path: Path) -> Iterator[tuple[str, int, int]]:

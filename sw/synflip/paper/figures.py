@@ -11,7 +11,7 @@ from synflip.data.dataset import Dataset
 from synflip.features import image_shape
 from synflip.measures import BINS, risk_coverage
 from synflip.paper.answers import Answer
-from synflip.pictures import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure
+from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure
 from synflip.uncertainty import entropy
 
 if TYPE_CHECKING:
