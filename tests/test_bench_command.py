@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip import cli, modelfile
+from synflip import cli
 from synflip.bench import dealing, engine, headline, memory, parts, scale, simulator, tables
 from synflip.bench.models import Models
 from synflip.bench.plain import PlainLoop
@@ -17,6 +17,7 @@ from synflip.bench.store import Store
 from synflip.bench.timing import race
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from test_cli import random_model

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import synflip
-from synflip import cli, device, modelfile
+from synflip import cli, device
 from synflip.compare import MAX_LOGIT_BYTES
+from synflip.modelfile import safetensors as modelfile
 from synflip.result import Result
 from synflip.spec.model import CompiledModel, Layer
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip import cli, modelfile
+from synflip import cli
 from synflip.aggregate import AGGREGATES, TRIM, powers
 from synflip.compiler import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.measures import BINS, measure, outside_auroc, risk_coverage
+from synflip.modelfile import safetensors as modelfile
 from synflip.train import train
 from synflip.uncertainty import softmax
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from synflip import cli, modelfile
+from synflip import cli
 from synflip.compiler import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.margins import count, fit_shape, margins, try_margins, winners, wrong
+from synflip.modelfile import safetensors as modelfile
 from synflip.train import train
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.errors import SynflipError
-from synflip.modelfile import MAX_HEADER_BYTES, load, save
+from synflip.modelfile.safetensors import MAX_HEADER_BYTES, load, save
 from synflip.spec.model import CompiledModel, Layer, from_tensors
 from synflip.spec.sizes import ACCUMULATOR_BITS, MAX_LAYERS
 

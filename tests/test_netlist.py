@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synflip import cli, device, modelfile
+from synflip import cli, device
 from synflip.compare import QUANTITIES, compare
 from synflip.compiler import compile_network
 from synflip.data.registry import load
@@ -17,6 +17,7 @@ from synflip.device import Device
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.modelfile import safetensors as modelfile
 from synflip.plan import check_fit
 from synflip.result import Result
 from synflip.spec.geometry import Geometry

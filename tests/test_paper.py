@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip import cli, modelfile, train
+from synflip import cli, train
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.golden import Golden
+from synflip.modelfile import safetensors as modelfile
 from synflip.paper import experiments, sets, targets
 from synflip.paper.answers import float_logits
 from synflip.paper.coins import ARRANGEMENTS, noisy, requantised

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from synflip import pt2
 from synflip.errors import SynflipError
+from synflip.modelfile import pt2
 from torch import nn
 
 

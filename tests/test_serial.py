@@ -12,7 +12,7 @@ from synflip.cli import main
 from synflip.driver import Accelerator, BusError
 from synflip.framing import Replies, Reply, escape
 from synflip.golden import Golden
-from synflip.modelfile import save
+from synflip.modelfile.safetensors import save
 from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map
 from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, Status

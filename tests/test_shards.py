@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synflip import cli, modelfile
+from synflip import cli
 from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
+from synflip.modelfile import safetensors as modelfile
 from synflip.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
 from test_cli import random_model
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synflip import convnets, modelfile
+from synflip import convnets
 from synflip import train as training
 from synflip.compiler import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.modelfile import safetensors as modelfile
 from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from synflip.device import open_device as open_device
     from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
-    from synflip.modelfile import load as load
-    from synflip.modelfile import save as save
+    from synflip.modelfile.safetensors import load as load
+    from synflip.modelfile.safetensors import save as save
     from synflip.result import Result as Result
     from synflip.spec.geometry import Geometry as Geometry
     from synflip.spec.model import CompiledModel as CompiledModel
@@ -34,9 +34,9 @@ _LAZY = {
     "Result": "synflip.result",
     "SynflipError": "synflip.errors",
     "convert": "synflip.conversion",
-    "load": "synflip.modelfile",
+    "load": "synflip.modelfile.safetensors",
     "open_device": "synflip.device",
-    "save": "synflip.modelfile",
+    "save": "synflip.modelfile.safetensors",
 }
 
 __all__ = [

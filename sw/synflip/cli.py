@@ -101,7 +101,7 @@ def info(model: ModelFile) -> None:
 
     Example: synflip info digits.safetensors
     """
-    from synflip.modelfile import load
+    from synflip.modelfile.safetensors import load
 
     network = load(model)
     features = network.features

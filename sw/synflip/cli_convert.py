@@ -13,9 +13,9 @@ from synflip.errors import SynflipError
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     from synflip.data.dataset import Dataset
-    from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
     from synflip.train import Step
+    from synflip.training.feature_network import FeatureNetwork
 
 app = typer.Typer()
 
@@ -77,12 +77,13 @@ def convert(
     with waiting("Loading torch"):
         from torch import nn
 
-        from synflip import pt2
         from synflip.compare import check_logits
         from synflip.conversion import convert as to_coins
         from synflip.data.registry import load
-        from synflip.features import Normalise, image_shape
+        from synflip.modelfile import pt2
+        from synflip.modelfile.extractor import image_shape
         from synflip.train import float_accuracy
+        from synflip.training.feature_network import Normalise
 
     head = pt2.load_sequential(network)
     extractor = None if features is None else pt2.load(features)
@@ -139,7 +140,7 @@ def write(
     from synflip.compare import accuracies
     from synflip.compiler import compile_network
     from synflip.golden import Golden
-    from synflip.modelfile import features_path, save
+    from synflip.modelfile.safetensors import features_path, save
     from synflip.spec.geometry import Geometry
     from synflip.util.progress import bar
 

@@ -46,7 +46,7 @@ def evaluate(
     """
     import json
 
-    from synflip.modelfile import load
+    from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import make_folder, replacing
     from synflip.util.progress import bar, waiting

@@ -46,7 +46,7 @@ def margins(
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
     from synflip.data.npy import read_images
-    from synflip.modelfile import load
+    from synflip.modelfile.safetensors import load
     from synflip.util.atomic import check_output, replacing
     from synflip.util.progress import bar, waiting
 

@@ -210,7 +210,7 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
     """Both files, checked against each other; at least ``least`` images."""
     from synflip.data.image_file import open_images
-    from synflip.modelfile import load
+    from synflip.modelfile.safetensors import load
 
     network, pixels = load(model), open_images(images, least)
     network.check_images(pixels)  # before a simulator is built

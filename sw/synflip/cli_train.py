@@ -16,9 +16,9 @@ from synflip.errors import SynflipError
 if TYPE_CHECKING:
     from torch import nn
 
-    from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
     from synflip.train import Progress, Step
+    from synflip.training.feature_network import FeatureNetwork
 
 app = typer.Typer()
 

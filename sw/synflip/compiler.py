@@ -13,8 +13,8 @@ from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 
 if TYPE_CHECKING:
-    from synflip.features import FeatureNetwork
     from synflip.nn import SynapticNetwork
+    from synflip.training.feature_network import FeatureNetwork
 
 _INT32 = np.iinfo(np.int32)
 
@@ -30,7 +30,7 @@ def compile_network(
     classes: a name for each logit. input_max: the largest pixel. source: where the network came from, JSON
     values; ``logit_scale``, the divisor of the logits in the softmax, is added to it. Raises SynflipError.
     """
-    from synflip.features import FeatureNetwork
+    from synflip.training.feature_network import FeatureNetwork
 
     features = None
     if isinstance(network, FeatureNetwork):

@@ -11,19 +11,11 @@ from torch import Tensor, nn
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
-from synflip.features import (
-    Extractor,
-    FeatureNetwork,
-    Normalise,
-    copied,
-    export,
-    image_shape,
-    log2_step,
-    per_channel,
-)
+from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.nn import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
 from synflip.train import RATE as NEW_RATE
 from synflip.train import Progress, activations, fit_coins, one_thread
+from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
 
 EPOCHS = 10
 RATE = 0.01  # half of training's: much is known

@@ -13,7 +13,7 @@ from torch import nn
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
-from synflip.features import FeatureNetwork, Normalise, image_shape, log2_step
+from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.nn import SynapticNetwork
 from synflip.train import (
     RATE,
@@ -23,6 +23,7 @@ from synflip.train import (
     fit_float,
     float_accuracy,
 )
+from synflip.training.feature_network import FeatureNetwork, Normalise
 
 GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
 COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)

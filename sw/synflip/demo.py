@@ -50,7 +50,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
     comparison = compare(golden.result, verilator.result, "verilator")
 
     from synflip.figures import draw_votes
-    from synflip.modelfile import save
+    from synflip.modelfile.safetensors import save
 
     save(model, out / "digits.safetensors")
     write_array(out / "images.npy", data.test_images)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from synflip import modelfile
 from synflip.cases import Case, draw_case, draw_geometry
 from synflip.compare import compare
 from synflip.coverage import BINS, observe
@@ -24,6 +23,7 @@ from synflip.device import Device, open_device
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.modelfile import safetensors as modelfile
 from synflip.result import Result
 from synflip.shrink import shrink
 from synflip.spec.geometry import Geometry

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
-from synflip.features import FeatureNetwork
 from synflip.nn import SynapticNetwork
+from synflip.training.feature_network import FeatureNetwork
 
 BATCH = 128
 RATE = 0.02

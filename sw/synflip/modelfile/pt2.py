@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from synflip.errors import SynflipError
-from synflip.modelfile import one_line
+from synflip.util.text import one_line
 
 MAX_FILE_BYTES = 256 << 20
 MAX_ENTRIES = 4096  # of the archive

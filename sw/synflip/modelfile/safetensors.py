@@ -13,10 +13,10 @@ import numpy as np
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, from_tensors
+from synflip.util.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
-MAX_MESSAGE = 300  # characters
 _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not be hashable
 
 
@@ -54,7 +54,7 @@ def load(path: str | Path) -> CompiledModel:
         model = _read(path)
         if model.features is None or not features_path(path).exists():
             return model
-        from synflip.features import load_extractor
+        from synflip.modelfile.extractor import load_extractor
 
         extractor = load_extractor(features_path(path), model.features.sha256)
         return replace(model, features=replace(model.features, extractor=extractor))
@@ -62,14 +62,6 @@ def load(path: str | Path) -> CompiledModel:
         raise SynflipError(f"cannot read {path}: {error.strerror}") from None
     except SynflipError as error:
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
-
-
-def one_line(text: str) -> str:
-    """Names in a file that is not trusted may break lines, move the cursor or go on for a megabyte."""
-    text = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def _read(path: Path) -> CompiledModel:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
-from synflip.features import image_shape
+from synflip.modelfile.extractor import image_shape
 
 RARE = 3  # the class whose training images are removed
 _SEED = 7  # of noise

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from synflip import modelfile
 from synflip.errors import SynflipError
+from synflip.modelfile import safetensors as modelfile
 from synflip.paper.recipes import digest
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import make_folder, replacing

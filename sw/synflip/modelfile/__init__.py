@@ -1,0 +1,3 @@
+"""Compiled models and exported networks as files, read without trust.
+
+Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``."""
