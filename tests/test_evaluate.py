@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synflip import cli
-from synflip.aggregate import AGGREGATES, TRIM, powers
 from synflip.compiler import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.measures import BINS, measure, outside_auroc, risk_coverage
 from synflip.modelfile import safetensors as modelfile
 from synflip.train import train
-from synflip.uncertainty import softmax
+from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
+from synflip.uncertainty.metrics import BINS, measure, outside_auroc, risk_coverage
+from synflip.uncertainty.scores import softmax
 
 RNG = np.random.default_rng(5)
 SHARES = RNG.dirichlet(np.full(4, 0.3), 300)

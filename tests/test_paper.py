@@ -28,7 +28,7 @@ from synflip.paper.recipes import QUICK, Coins, Float, digest
 from synflip.paper.store import Missing, Store
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty import softmax
+from synflip.uncertainty.scores import softmax
 
 REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"
 MAIN = Coins("digits", QUICK.hidden, QUICK.epochs)

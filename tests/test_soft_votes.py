@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 from synflip.errors import SynflipError
-from synflip.soft_votes import SoftTable, posterior
-from synflip.temperature import fit_scale
-from synflip.uncertainty import softmax
+from synflip.uncertainty.scores import softmax
+from synflip.uncertainty.soft_votes import SoftTable, posterior
+from synflip.uncertainty.temperature import fit_scale
 
 RNG = np.random.default_rng(3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synflip.errors import SynflipError
 from synflip.result import Result
-from synflip.uncertainty import entropy
+from synflip.uncertainty.scores import entropy
 
 
 def result(logits, used=None, scale=2.0):

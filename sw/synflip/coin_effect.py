@@ -11,7 +11,7 @@ from synflip.golden import Golden
 from synflip.randomness import Finding
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty import entropy
+from synflip.uncertainty.scores import entropy
 
 GROUP = 16  # network samples of a vote whose entropy is looked at
 LEVEL = 0.95  # of confidence intervals

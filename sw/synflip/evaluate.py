@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.aggregate import AGGREGATES, powers
 from synflip.compare import check_logits
 from synflip.data.dataset import Dataset
 from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.measures import measure, outside_auroc
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty import entropy
+from synflip.uncertainty.aggregate import AGGREGATES, powers
+from synflip.uncertainty.metrics import measure, outside_auroc
+from synflip.uncertainty.scores import entropy
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 

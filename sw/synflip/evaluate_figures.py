@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synflip.evaluate import Evaluation
-from synflip.measures import BINS, risk_coverage
 from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
-from synflip.uncertainty import entropy
+from synflip.uncertainty.metrics import BINS, risk_coverage
+from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,7 +26,7 @@ from synflip.spec.cycles import LOADS, CycleModel, rest_row
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images, Layer
 from synflip.spec.sizes import ceil_div, key_offsets
-from synflip.uncertainty import lead
+from synflip.uncertainty.scores import lead
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next

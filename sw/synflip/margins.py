@@ -25,7 +25,7 @@ from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import IMAGES_AT_ONCE, Golden, assert_loaded
 from synflip.request import check_request
-from synflip.uncertainty import lead
+from synflip.uncertainty.scores import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
+from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ from synflip.selftest_probes import (
 from synflip.spec import lfsr, memory_map
 from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
 from synflip.spec.sizes import KEY_BITS, ROW_ALIGN, ceil_div
-from synflip.uncertainty import lead
+from synflip.uncertainty.scores import lead
 
 TIMEOUT = 10.0  # seconds that a run may take
 EDGES = 2  # samples of a probe: coins just heads, coins just tails

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from synflip.aggregate import AGGREGATES, powers
 from synflip.compare import check_logits
 from synflip.margins import count, fit_shape, margins, try_margins
-from synflip.measures import measure
 from synflip.paper import figures
 from synflip.paper.answers import (
     CoinAnswers,
@@ -22,7 +20,9 @@ from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers
-from synflip.uncertainty import entropy
+from synflip.uncertainty.aggregate import AGGREGATES, powers
+from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.scores import entropy
 
 VOTES = (1, 8, 16)
 ERRORS = (0.003, 0.001)

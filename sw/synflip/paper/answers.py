@@ -8,16 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from synflip.aggregate import AGGREGATES
 from synflip.golden import Golden
 from synflip.margins import count
-from synflip.measures import measure, outside_auroc
 from synflip.paper.networks import Context
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers
 from synflip.spec.model import CompiledModel
 from synflip.train import TEST_BATCH, one_thread
-from synflip.uncertainty import entropy, softmax
+from synflip.uncertainty.aggregate import AGGREGATES
+from synflip.uncertainty.metrics import measure, outside_auroc
+from synflip.uncertainty.scores import entropy, softmax
 
 SEED = 1  # of coins and of dropout in all answers
 AT_ONCE = 1000  # images whose softmaxes are in memory

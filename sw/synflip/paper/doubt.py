@@ -10,7 +10,7 @@ from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins
 from synflip.paper.store import Numbers
-from synflip.uncertainty import entropy
+from synflip.uncertainty.scores import entropy
 
 KINDS = ("vote", "logit sum", "mean softmax")
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
-from synflip.measures import BINS, risk_coverage
 from synflip.modelfile.extractor import image_shape
 from synflip.paper.answers import Answer
 from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure
-from synflip.uncertainty import entropy
+from synflip.uncertainty.metrics import BINS, risk_coverage
+from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

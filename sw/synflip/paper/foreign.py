@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.measures import outside_auroc
 from synflip.paper.accuracy import Parts
 from synflip.paper.answers import answer_settings, float_logits, image_sets, logits, scale_of
 from synflip.paper.networks import Context
@@ -13,7 +12,8 @@ from synflip.paper.parts import Table
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.rivals import networks_of_coins, ordinary_networks
 from synflip.paper.store import Numbers
-from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
+from synflip.uncertainty.metrics import outside_auroc
+from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
 SCORES = ("entropy", "mutual information", "energy")
 

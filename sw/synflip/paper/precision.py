@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.measures import measure
 from synflip.paper import figures
 from synflip.paper.accuracy import Parts, accuracies, main_coins
 from synflip.paper.answers import SEED, aggregate, answer_settings, logits, scale_of
@@ -17,6 +16,7 @@ from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins
 from synflip.paper.store import Numbers
 from synflip.spec.model import CompiledModel
+from synflip.uncertainty.metrics import measure
 
 MOST_RELATED = 16  # samples of related ones; all that ``coins.stratified`` relates at k = 4
 

@@ -16,7 +16,7 @@ from synflip.paper.answers import (
 from synflip.paper.networks import Context
 from synflip.paper.parts import Table
 from synflip.paper.store import Numbers
-from synflip.soft_votes import SoftTable, memory, posterior
+from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: Bits F of a soft vote, entries of its table, and bits P of the second one.
 SOFT = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.measures import measure
 from synflip.paper import figures, sets
 from synflip.paper.accuracy import Parts
 from synflip.paper.answers import (
@@ -18,8 +17,9 @@ from synflip.paper.networks import Context
 from synflip.paper.parts import Picture, Table
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers
-from synflip.temperature import fit_scale
-from synflip.uncertainty import softmax
+from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.scores import softmax
+from synflip.uncertainty.temperature import fit_scale
 
 
 def front(context: Context, data: str) -> Parts:

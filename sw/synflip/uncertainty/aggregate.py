@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.uncertainty import softmax
+from synflip.uncertainty.scores import softmax
 
 #: Shares of samples cut off at either end by ``trimmed``.
 TRIM = 0.1

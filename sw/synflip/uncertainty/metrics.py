@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from synflip.errors import SynflipError
-from synflip.uncertainty import entropy
+from synflip.uncertainty.scores import entropy
 
 BINS = 15  # of the calibration error
 LEAST_SHARE = 1e-12  # below it, a share counts as this in the likelihood

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from synflip.errors import SynflipError
-from synflip.measures import LEAST_SHARE
-from synflip.uncertainty import softmax
+from synflip.uncertainty.metrics import LEAST_SHARE
+from synflip.uncertainty.scores import softmax
 
 REACH = 16.0  # the scale fitted is at most this times smaller or larger than the one given
 
