@@ -13,7 +13,7 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 from synflip.driver import Accelerator
 from synflip.golden import Golden
-from synflip.result import Result
+from synflip.inference.result import Result
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register

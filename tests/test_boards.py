@@ -8,8 +8,8 @@ import pytest
 from synflip import boards_page, build_report, cli, program, tools
 from synflip.build import COSTS, Build, Resource, reached_clock, smaller
 from synflip.errors import SynflipError
+from synflip.inference.plan import check_fit
 from synflip.parts import NAMES, count_parts
-from synflip.plan import check_fit
 from synflip.program import loader_command
 from synflip.spec.geometry import Geometry
 from synflip_hdl import pll

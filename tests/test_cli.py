@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import synflip
-from synflip import cli, device
-from synflip.compare import MAX_LOGIT_BYTES
+from synflip import cli
+from synflip.inference import device
+from synflip.inference.request import MAX_LOGIT_BYTES
+from synflip.inference.result import Result
 from synflip.modelfile import safetensors as modelfile
-from synflip.result import Result
 from synflip.spec.model import CompiledModel, Layer
 
 ROOT = Path(__file__).parents[1]

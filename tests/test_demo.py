@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 from synflip import demo as demo_module
-from synflip.compare import accuracies, compare
 from synflip.data.dataset import Dataset
 from synflip.figures import by_certainty, chosen, draw_votes
-from synflip.result import Result
+from synflip.inference.compare import accuracies, compare
+from synflip.inference.result import Result
 
 
 def synthetic(images: int = 12, classes: int = 10, samples: int = 16) -> tuple[Result, Dataset]:

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from synflip import cli, device, fuzz
+from synflip import cli, fuzz
 from synflip.cases import Case, draw_case, draw_geometry
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.plan import plan
-from synflip.result import Result
+from synflip.inference import device
+from synflip.inference.plan import plan
+from synflip.inference.result import Result
 from synflip.shrink import shrink, simpler
 from synflip.spec.geometry import Geometry
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from synflip import golden
 from synflip.errors import SynflipError
 from synflip.golden import Golden, products
-from synflip.result import Result
+from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from synflip import cli
-from synflip.compare import compare
-from synflip.device import open_device
+from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.golden_cuda import MOST_ROWS, TorchGolden
+from synflip.inference.compare import compare
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel

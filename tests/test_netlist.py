@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synflip import cli, device
-from synflip.compare import QUANTITIES, compare
+from synflip import cli
 from synflip.compiler import compile_network
 from synflip.data.registry import load
-from synflip.device import Device
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.inference import device
+from synflip.inference.compare import QUANTITIES, compare
+from synflip.inference.device import Device
+from synflip.inference.plan import check_fit
+from synflip.inference.result import Result
 from synflip.modelfile import safetensors as modelfile
-from synflip.plan import check_fit
-from synflip.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.train import train

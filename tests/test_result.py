@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip.result import Result
+from synflip.inference.result import Result
 
 
 def result(votes: list[list[int]], **other) -> Result:

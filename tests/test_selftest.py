@@ -9,8 +9,8 @@ from synflip import cli, selftest
 from synflip.driver import BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.inference.plan import check_fit
 from synflip.mtj import Junctions
-from synflip.plan import check_fit
 from synflip.selftest_probes import (
     deep_images,
     deep_model,

@@ -12,8 +12,8 @@ import pytest
 from synflip import cli
 from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
+from synflip.inference.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
 from synflip.modelfile import safetensors as modelfile
-from synflip.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
 from test_cli import random_model
 
 RUN = ("run", "m.safetensors", "--images", "x.npy", "--seed", "7")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.result import Result
 from synflip.uncertainty.scores import entropy
 
 

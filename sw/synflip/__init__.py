@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synflip.conversion import convert as convert
-    from synflip.device import open_device as open_device
+    from synflip.devices.registry import open_device as open_device
     from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
+    from synflip.inference.result import Result as Result
     from synflip.modelfile.safetensors import load as load
     from synflip.modelfile.safetensors import save as save
-    from synflip.result import Result as Result
     from synflip.spec.geometry import Geometry as Geometry
     from synflip.spec.model import CompiledModel as CompiledModel
 
@@ -31,11 +31,11 @@ _LAZY = {
     "Accelerator": "synflip.driver",
     "CompiledModel": "synflip.spec.model",
     "Geometry": "synflip.spec.geometry",
-    "Result": "synflip.result",
+    "Result": "synflip.inference.result",
     "SynflipError": "synflip.errors",
     "convert": "synflip.conversion",
     "load": "synflip.modelfile.safetensors",
-    "open_device": "synflip.device",
+    "open_device": "synflip.inference.device",
     "save": "synflip.modelfile.safetensors",
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 from synflip import __version__
 from synflip.build import PLACED_AS, Build, Resource, reached_clock
 from synflip.errors import SynflipError
-from synflip.plan import check_fit, most_images
+from synflip.inference.plan import check_fit, most_images
 from synflip.spec.cycles import CycleModel
 from synflip.spec.model import CompiledModel, Layer
 

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.plan import input_shift, plan
+from synflip.inference.plan import input_shift, plan
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Layer, sum_bounds

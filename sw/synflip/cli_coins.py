@@ -310,7 +310,7 @@ def rates(
 
 def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerator":
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
-    from synflip.device import is_port, open_device
+    from synflip.devices.registry import is_port, open_device
     from synflip.junctions import require_junctions
     from synflip.mtj import Junctions
     from synflip.spec.geometry import Geometry

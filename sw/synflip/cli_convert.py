@@ -77,9 +77,9 @@ def convert(
     with waiting("Loading torch"):
         from torch import nn
 
-        from synflip.compare import check_logits
         from synflip.conversion import convert as to_coins
         from synflip.data.registry import load
+        from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
         from synflip.modelfile.extractor import image_shape
         from synflip.train import float_accuracy
@@ -137,9 +137,9 @@ def write(
     """Compile a network, write it, count its votes on the test images, and say all that after ``rows``.
     balanced: with hidden outputs in the order of ``synflip.balance``."""
     from synflip.balance import balance
-    from synflip.compare import accuracies
     from synflip.compiler import compile_network
     from synflip.golden import Golden
+    from synflip.inference.compare import accuracies
     from synflip.modelfile.safetensors import features_path, save
     from synflip.spec.geometry import Geometry
     from synflip.util.progress import bar

@@ -23,7 +23,7 @@ def merge(
 
     Example: synflip merge r1.npz r2.npz --out r.npz
     """
-    from synflip.shards import merge as merged
+    from synflip.inference.shards import merge as merged
     from synflip.util.atomic import check_output, replacing
 
     check_output(out)

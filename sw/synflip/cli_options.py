@@ -70,7 +70,7 @@ DEVICES = ("golden", "cuda", "verilator", "icarus", "netlist:ecp5", "netlist:ice
 
 
 def _known(device: str) -> str:
-    from synflip.device import is_port
+    from synflip.devices.registry import is_port
 
     if device not in DEVICES and not is_port(device):
         raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEVICES)}, nor a serial port")

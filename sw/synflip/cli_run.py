@@ -22,7 +22,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    from synflip.result import Result
+    from synflip.inference.result import Result
     from synflip.spec.geometry import Geometry
     from synflip.spec.model import CompiledModel, Images
 
@@ -64,7 +64,7 @@ def run(
 
     Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
-    from synflip.shards import Part, file_digest, parse_shards, save_part
+    from synflip.inference.shards import Part, file_digest, parse_shards, save_part
     from synflip.util.atomic import check_output, replacing
 
     check_output(out)
@@ -127,7 +127,7 @@ def verify(
 
     Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
     """
-    from synflip.compare import compare
+    from synflip.inference.compare import compare
 
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
@@ -220,7 +220,7 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Im
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
     """An accelerator of the size asked for, or else of the device's own, with the bits that the model has; of
     hardware the one that it is."""
-    from synflip.device import is_port, open_device
+    from synflip.devices.registry import is_port, open_device
     from synflip.spec.geometry import Geometry
 
     if is_port(device):
@@ -254,10 +254,9 @@ def _infer(
 
     import numpy as np
 
-    from synflip.compare import check_logits
-    from synflip.device import open_device
-    from synflip.plan import plan
-    from synflip.request import check_request
+    from synflip.devices.registry import open_device
+    from synflip.inference.plan import plan
+    from synflip.inference.request import check_logits, check_request
     from synflip.util.progress import bar, waiting
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
@@ -289,7 +288,7 @@ def _why_no_cycles(
     margin: int | list[int] | None,
     logits: bool,
 ) -> str:
-    from synflip.plan import plan
+    from synflip.inference.plan import plan
 
     try:
         plan(model, geometry, images, samples, margin is not None, logits)

@@ -71,7 +71,7 @@ def selftest(
 
 
 def _open(port: str) -> "Accelerator":
-    from synflip.device import open_device
+    from synflip.devices.registry import open_device
     from synflip.driver import Accelerator
 
     device = open_device(port)

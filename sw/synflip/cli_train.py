@@ -106,7 +106,7 @@ def train(
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
-    from synflip.compare import check_logits
+    from synflip.inference.request import check_logits
     from synflip.util.atomic import check_output
     from synflip.util.progress import bar, waiting
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from synflip.cases import Case
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.plan import plan
-from synflip.result import Result
+from synflip.inference.plan import plan
+from synflip.inference.result import Result
 from synflip.spec.cycles import (
     DRAIN_LATENCY,
     HEAD,

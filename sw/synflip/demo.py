@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from synflip import __version__
-from synflip.compare import Comparison, accuracies, compare
 from synflip.data.dataset import Dataset
-from synflip.device import open_device
+from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.compare import Comparison, accuracies, compare
+from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import replacing, write_array

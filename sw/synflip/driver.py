@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip import junctions
-from synflip.device import Device, Margin, Progress, open_device
+from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
-from synflip.plan import check_fit, class_shift, input_shift, plan
-from synflip.request import check_first, check_keys, check_request
-from synflip.result import Result
+from synflip.inference.device import Device, Margin, Progress
+from synflip.inference.plan import check_fit, class_shift, input_shift, plan
+from synflip.inference.request import check_first, check_keys, check_request
+from synflip.inference.result import Result
 from synflip.spec import lfsr, memory_map
 from synflip.spec.coins import widen
 from synflip.spec.geometry import Geometry

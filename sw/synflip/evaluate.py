@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.compare import check_logits
 from synflip.data.dataset import Dataset
-from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.inference.device import Progress
+from synflip.inference.request import check_logits
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import measure, outside_auroc

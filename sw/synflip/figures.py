@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
+from synflip.inference.result import Result
 from synflip.report.plotting import FAINT, INK, RIGHT, WRONG, new_figure, save
-from synflip.result import Result
 
 
 def by_certainty(result: Result) -> NDArray[np.int64]:

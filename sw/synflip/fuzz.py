@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from synflip.cases import Case, draw_case, draw_geometry
-from synflip.compare import compare
 from synflip.coverage import BINS, observe
-from synflip.device import Device, open_device
+from synflip.devices.registry import open_device
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
+from synflip.inference.compare import compare
+from synflip.inference.device import Device
+from synflip.inference.result import Result
 from synflip.modelfile import safetensors as modelfile
-from synflip.result import Result
 from synflip.shrink import shrink
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import write_array

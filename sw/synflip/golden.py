@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.device import Device, Margin, Progress
 from synflip.errors import SynflipError
-from synflip.plan import Plan, plan
-from synflip.request import check_first, check_keys, check_request
-from synflip.result import Result
+from synflip.inference.device import Device, Margin, Progress
+from synflip.inference.plan import Plan, plan
+from synflip.inference.request import check_first, check_keys, check_request
+from synflip.inference.result import Result
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS, CycleModel, rest_row

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaln, gammaln
 
-from synflip.device import Progress
 from synflip.errors import SynflipError
 from synflip.golden import IMAGES_AT_ONCE, Golden, assert_loaded
-from synflip.request import check_request
+from synflip.inference.device import Progress
+from synflip.inference.request import check_request
 from synflip.uncertainty.scores import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from synflip import junctions
-from synflip.compare import compare
-from synflip.device import Progress
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
 from synflip.golden import Golden
-from synflip.plan import plan
-from synflip.result import Result
+from synflip.inference.compare import compare
+from synflip.inference.device import Progress
+from synflip.inference.plan import plan
+from synflip.inference.result import Result
 from synflip.selftest_probes import (
     SEED,
     Probe,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.plan import check_fit
+from synflip.inference.plan import check_fit
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

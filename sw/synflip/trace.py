@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.plan import plan
-from synflip.request import check_request
+from synflip.inference.plan import plan
+from synflip.inference.request import check_request
 from synflip.spec.coins import key_words
 from synflip.spec.cycles import (
     DRAIN_LATENCY,

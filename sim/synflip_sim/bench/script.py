@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     MAGIC,

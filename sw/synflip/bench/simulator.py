@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from synflip.bench.models import SEED, Models
-from synflip.device import open_device
+from synflip.devices.registry import open_device
 from synflip.spec.geometry import Geometry
 
 GEOMETRIES, QUICK_GEOMETRIES = ("16x1", "32x4", "64x8"), ("16x1",)

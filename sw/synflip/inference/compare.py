@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.result import Result
 
 #: What is compared, in the order in which a difference is looked for: logits first, for they name the sample.
 QUANTITIES = ("logits", "logit_sums", "votes", "used", "cycles")
@@ -18,7 +17,6 @@ _AXES = {
     "used": ("image",),
     "cycles": (),
 }
-MAX_LOGIT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,6 @@ def compare(golden: Result, other: Result, name: str) -> Comparison:
             difference = f"{words}:{place} golden {want[at]}, {name} {have[at]}"
         first = first or difference
     return Comparison(compared, different, first)
-
-
-def check_logits(samples: int, images: int, classes: int) -> None:
-    """Refuse, before the work, logits that would take too much memory. Raises SynflipError."""
-    size = 4 * samples * images * classes
-    if size > MAX_LOGIT_BYTES:
-        raise SynflipError(
-            f"the logits of {samples} samples of {images} images take {size} bytes; "
-            f"at most {MAX_LOGIT_BYTES} are kept: take fewer images or samples"
-        )
 
 
 def accuracies(result: Result, labels: NDArray[np.integer]) -> tuple[float, float]:

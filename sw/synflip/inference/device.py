@@ -1,14 +1,12 @@
 """What runs a compiled model. Every device has one interface, and all give equal results."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
 
@@ -73,50 +71,3 @@ class Device(Protocol):
     def __enter__(self) -> "Device": ...
 
     def __exit__(self, *exc: object) -> None: ...
-
-
-def is_port(name: str) -> bool:
-    """Whether ``name`` is a serial port: a path, or COM and a number; perhaps with @ and a baud rate."""
-    return "/" in name or re.fullmatch(r"COM\d+(@.*)?", name) is not None
-
-
-def open_device(name: str, geometry: Geometry | None = None) -> Device:
-    """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
-    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port,
-    perhaps with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``.
-
-    Without a geometry a netlist is a small one (16x1), other simulations are 64x8. Raises SynflipError.
-    """
-    if is_port(name):
-        from synflip.serial_port import BAUD, open_serial
-
-        path, _, baud = name.partition("@")
-        if baud and not baud.isdecimal():
-            raise SynflipError(f"{baud!r} in {name!r} is not a baud rate, such as 1000000")
-        return open_serial(path, int(baud) if baud else BAUD)
-    kind, _, size = name.partition(":")
-    if kind == "netlist":
-        from synflip_sim.netlist import open_netlist
-
-        family, _, size = size.partition(":")
-        return open_netlist(family, Geometry.parse(size) if size else geometry)
-    geometry = Geometry.parse(size) if size else geometry or Geometry()
-    if kind == "golden":
-        from synflip.golden import Golden
-
-        return Golden(geometry)
-    if kind == "cuda":
-        from synflip.golden_cuda import TorchGolden
-
-        return TorchGolden(geometry)
-    if kind == "verilator":
-        from synflip_sim.verilator import open_verilator
-
-        return open_verilator(geometry)
-    if kind == "icarus":
-        from synflip_sim.icarus import open_icarus
-
-        return open_icarus(geometry)
-    raise SynflipError(
-        f"no device {name!r}; there are golden, cuda, verilator, icarus, netlist:ecp5 and netlist:ice40"
-    )

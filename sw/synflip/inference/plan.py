@@ -7,11 +7,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets
-
-
-def log2_ceil(value: int) -> int:
-    """Smallest n with 2**n >= value."""
-    return (value - 1).bit_length()
+from synflip.util.integers import log2_ceil
 
 
 def check_fit(model: CompiledModel, geometry: Geometry) -> None:

@@ -54,3 +54,16 @@ def check_keys(keys: NDArray[np.uint64] | None, samples: int, rows: int) -> None
             f"keys must be uint64 [{samples}, {rows}], one for each sample and padded row, "
             f"not {keys.dtype} {list(keys.shape)}"
         )
+
+
+MAX_LOGIT_BYTES = 1 << 30
+
+
+def check_logits(samples: int, images: int, classes: int) -> None:
+    """Refuse, before the work, logits that would take too much memory. Raises SynflipError."""
+    size = 4 * samples * images * classes
+    if size > MAX_LOGIT_BYTES:
+        raise SynflipError(
+            f"the logits of {samples} samples of {images} images take {size} bytes; "
+            f"at most {MAX_LOGIT_BYTES} are kept: take fewer images or samples"
+        )

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.result import Result
+from synflip.inference.result import Result
 
 MAX_ARRAY_BYTES = 1 << 30
 MAX_PART_BYTES = 1 << 12

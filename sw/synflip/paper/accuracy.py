@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synflip.compare import check_logits
+from synflip.inference.request import check_logits
 from synflip.margins import count, fit_shape, margins, try_margins
 from synflip.paper import figures
 from synflip.paper.answers import (
