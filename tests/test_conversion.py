@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import synflip
 import torch
-from synflip import cli, convnets
+from synflip import cli
 from synflip.compiler import compile_network
-from synflip.conversion import dense_layers
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.features import quantised
+from synflip.training import convnets
+from synflip.training.convert import dense_layers
 from torch import nn
 
 DATA = load("digits")

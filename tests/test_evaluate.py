@@ -11,7 +11,7 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.modelfile import safetensors as modelfile
-from synflip.train import train
+from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
 from synflip.uncertainty.metrics import BINS, measure, outside_auroc, risk_coverage
 from synflip.uncertainty.scores import softmax

@@ -12,7 +12,7 @@ from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.modelfile import safetensors as modelfile
-from synflip.train import train
+from synflip.training.train import train
 
 
 @pytest.mark.parametrize(("shape", "votes", "lead"), [(0.5, 1, 1), (0.7, 9, 3), (2.0, 6, 0), (30.0, 64, 20)])

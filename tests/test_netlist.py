@@ -23,7 +23,7 @@ from synflip.inference.result import Result
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
-from synflip.train import train
+from synflip.training.train import train
 from synflip_sim import netlist
 from synflip_sim.build import LIBRARY
 from synflip_sim.netlist import NETLIST, Family, compile_netlist, small, synthesize

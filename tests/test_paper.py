@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip import cli, train
+from synflip import cli
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.golden import Golden
@@ -28,6 +28,7 @@ from synflip.paper.recipes import QUICK, Coins, Float, digest
 from synflip.paper.store import Missing, Store
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
+from synflip.training import train
 from synflip.uncertainty.scores import softmax
 
 REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"

@@ -7,27 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synflip import convnets
-from synflip import train as training
 from synflip.compiler import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden import Golden
 from synflip.modelfile import safetensors as modelfile
-from synflip.nn import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel
-from synflip.teachers import train_teachers
-from synflip.train import (
-    Step,
-    activations,
-    float_accuracy,
-    float_baseline,
-    float_network,
-    one_cycle,
-    train,
-)
+from synflip.training import convnets
+from synflip.training import train as training
+from synflip.training.baseline import float_accuracy, float_baseline, float_network
+from synflip.training.distillation import train_teachers
+from synflip.training.layers import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
+from synflip.training.loop import Step, one_cycle
+from synflip.training.train import activations, train
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synflip.conversion import convert as convert
     from synflip.devices.registry import open_device as open_device
     from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from synflip.modelfile.safetensors import save as save
     from synflip.spec.geometry import Geometry as Geometry
     from synflip.spec.model import CompiledModel as CompiledModel
+    from synflip.training.convert import convert as convert
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _LAZY = {
     "Geometry": "synflip.spec.geometry",
     "Result": "synflip.inference.result",
     "SynflipError": "synflip.errors",
-    "convert": "synflip.conversion",
+    "convert": "synflip.training.convert",
     "load": "synflip.modelfile.safetensors",
     "open_device": "synflip.inference.device",
     "save": "synflip.modelfile.safetensors",

@@ -31,7 +31,8 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     from synflip.compiler import compile_network
     from synflip.data.registry import load
     from synflip.golden import Golden
-    from synflip.train import default_epochs, train
+    from synflip.training.loop import default_epochs
+    from synflip.training.train import train
 
     data = load(name)
     with bar(f"Training {name} {hidden}") as advance:

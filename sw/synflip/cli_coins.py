@@ -343,7 +343,8 @@ def _network(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     from synflip.compiler import compile_network
     from synflip.data.registry import load
     from synflip.demo import train_digits
-    from synflip.train import default_epochs, train
+    from synflip.training.loop import default_epochs
+    from synflip.training.train import train
     from synflip.util.progress import bar
 
     if name == NetworkName.digits:

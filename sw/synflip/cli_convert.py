@@ -13,9 +13,9 @@ from synflip.errors import SynflipError
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     from synflip.data.dataset import Dataset
-    from synflip.nn import SynapticNetwork
-    from synflip.train import Step
     from synflip.training.feature_network import FeatureNetwork
+    from synflip.training.layers import SynapticNetwork
+    from synflip.training.loop import Step
 
 app = typer.Typer()
 
@@ -77,12 +77,12 @@ def convert(
     with waiting("Loading torch"):
         from torch import nn
 
-        from synflip.conversion import convert as to_coins
         from synflip.data.registry import load
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
         from synflip.modelfile.extractor import image_shape
-        from synflip.train import float_accuracy
+        from synflip.training.baseline import float_accuracy
+        from synflip.training.convert import convert as to_coins
         from synflip.training.feature_network import Normalise
 
     head = pt2.load_sequential(network)

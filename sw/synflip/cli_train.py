@@ -16,9 +16,9 @@ from synflip.errors import SynflipError
 if TYPE_CHECKING:
     from torch import nn
 
-    from synflip.nn import SynapticNetwork
-    from synflip.train import Progress, Step
     from synflip.training.feature_network import FeatureNetwork
+    from synflip.training.layers import SynapticNetwork
+    from synflip.training.loop import Progress, Step
 
 app = typer.Typer()
 
@@ -114,11 +114,12 @@ def train(
     cli_convert.check_seed(seed)
     check_output(out)
     with waiting("Loading torch"):
-        from synflip import convnets
         from synflip.data.registry import load
-        from synflip.teachers import train_teachers
-        from synflip.train import default_epochs, float_network
-        from synflip.train import train as fit
+        from synflip.training import convnets
+        from synflip.training.baseline import float_network
+        from synflip.training.distillation import train_teachers
+        from synflip.training.loop import default_epochs
+        from synflip.training.train import train as fit
 
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))

@@ -13,8 +13,8 @@ from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 
 if TYPE_CHECKING:
-    from synflip.nn import SynapticNetwork
     from synflip.training.feature_network import FeatureNetwork
+    from synflip.training.layers import SynapticNetwork
 
 _INT32 = np.iinfo(np.int32)
 

@@ -74,7 +74,8 @@ def train_digits() -> tuple[Dataset, CompiledModel, float]:
     with waiting("Loading torch"):
         from synflip.compiler import compile_network
         from synflip.data.registry import load
-        from synflip.train import float_baseline, train
+        from synflip.training.baseline import float_baseline
+        from synflip.training.train import train
 
     data = load("digits")
     with bar("Training with coins") as advance:

@@ -62,7 +62,7 @@ class Models:
         path = self.folder / f"{name}-{epochs}.safetensors"
         if not path.exists():
             from synflip.compiler import compile_network
-            from synflip.train import train
+            from synflip.training.train import train
 
             data = self.data(name)
             self.say(f"training {name}")

@@ -14,10 +14,11 @@ from synflip.paper.networks import Context
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers
 from synflip.spec.model import CompiledModel
-from synflip.train import TEST_BATCH, one_thread
+from synflip.training.loop import TEST_BATCH
 from synflip.uncertainty.aggregate import AGGREGATES
 from synflip.uncertainty.metrics import measure, outside_auroc
 from synflip.uncertainty.scores import entropy, softmax
+from synflip.util.threads import one_thread
 
 SEED = 1  # of coins and of dropout in all answers
 AT_ONCE = 1000  # images whose softmaxes are in memory

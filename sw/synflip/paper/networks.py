@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from synflip import __version__, convnets, train
+from synflip import __version__
 from synflip.compiler import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
@@ -16,7 +16,8 @@ from synflip.paper import sets
 from synflip.paper.recipes import Budget, Coins, Float
 from synflip.paper.store import Store, Tensors
 from synflip.spec.model import CompiledModel
-from synflip.train import Step
+from synflip.training import convnets, train
+from synflip.training.loop import Step
 
 #: Called with what is being done, and how far it is: done, total.
 Say = Callable[[str, int, int], None]

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
-from synflip.nn import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
-from synflip.train import RATE as NEW_RATE
-from synflip.train import Progress, activations, fit_coins, one_thread
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
+from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
+from synflip.training.loop import Progress
+from synflip.training.train import RATE as NEW_RATE
+from synflip.training.train import activations, fit_coins
+from synflip.util.threads import one_thread
 
 EPOCHS = 10
 RATE = 0.01  # half of training's: much is known

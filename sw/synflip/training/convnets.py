@@ -14,16 +14,11 @@ from torch import nn
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape, log2_step
-from synflip.nn import SynapticNetwork
-from synflip.train import (
-    RATE,
-    Progress,
-    checked_epochs,
-    fit_coins,
-    fit_float,
-    float_accuracy,
-)
+from synflip.training.baseline import fit_float, float_accuracy
 from synflip.training.feature_network import FeatureNetwork, Normalise
+from synflip.training.layers import SynapticNetwork
+from synflip.training.loop import Progress, checked_epochs
+from synflip.training.train import RATE, fit_coins
 
 GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
 COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)

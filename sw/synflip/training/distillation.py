@@ -10,7 +10,8 @@ from collections.abc import Callable
 from torch import nn
 
 from synflip.data.dataset import Dataset
-from synflip.train import Progress, fit_float
+from synflip.training.baseline import fit_float
+from synflip.training.loop import Progress
 
 #: Called with which teacher, from 1 on, and of how many; returns what its training calls.
 Show = Callable[[int, int], Progress | None]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, export, image_shape
-from synflip.nn import SynapticNetwork
 from synflip.spec.features import Features
+from synflip.training.layers import SynapticNetwork
 
 
 class Normalise(nn.Module):

@@ -1,0 +1,73 @@
+"""The ordinary network that a network of coins is compared with."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from synflip.data.dataset import Dataset
+from synflip.training.loop import FLOAT_RATE, TEST_BATCH, Progress, _fit, _sizes, checked_epochs
+from synflip.util.threads import one_thread
+
+
+def float_baseline(
+    dataset: Dataset,
+    hidden: Sequence[int] = (512, 512),
+    epochs: int | None = None,
+    seed: int = 0,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> float:
+    """Test accuracy, 0..1, of an ordinary ReLU network of the same shape, trained the same way."""
+    network = float_network(dataset, hidden, seed)
+    fit_float(network, dataset, epochs, seed, augment, progress)
+    return float_accuracy(network, dataset)
+
+
+def float_network(
+    dataset: Dataset, hidden: Sequence[int] = (512, 512), seed: int = 0, dropout: float = 0.0
+) -> nn.Sequential:
+    """An ordinary ReLU network, not trained. dropout: the share of each hidden layer's outputs left out."""
+    modules: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for inputs, outputs in pairwise(_sizes(dataset, hidden)):
+            modules += [nn.Linear(inputs, outputs), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    return nn.Sequential(*modules[: -2 if dropout else -1])
+
+
+def fit_float(
+    network: nn.Module,
+    dataset: Dataset,
+    epochs: int | None = None,
+    seed: int = 0,
+    augment: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Train an ordinary network in place; it takes float32 [N, I] in 0..1. Leaves it in evaluation mode.
+
+    Dropout draws from torch's global generator.
+    """
+    epochs = checked_epochs(dataset, epochs)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(network(x / dataset.input_max), labels)
+
+    network.train()
+    groups = [(list(network.parameters()), FLOAT_RATE)]
+    _fit(groups, loss, dataset, dataset.train_images, epochs, generator, augment, progress)
+    network.eval()
+
+
+def float_accuracy(network: nn.Module, dataset: Dataset) -> float:
+    """Test accuracy, 0..1, of an ordinary network in evaluation mode that takes float32 [N, I] in 0..1."""
+    right = 0
+    with torch.no_grad(), one_thread():
+        for start in range(0, len(dataset.test_labels), TEST_BATCH):
+            part = slice(start, start + TEST_BATCH)
+            logits = network(torch.from_numpy(dataset.test_images[part]).float() / dataset.input_max)
+            right += int((logits.argmax(1).numpy() == dataset.test_labels[part]).sum())
+    return right / len(dataset.test_labels)
