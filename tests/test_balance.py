@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synflip import cli
 from synflip.balance import balance, deal
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

@@ -16,7 +16,7 @@ from synflip.bench.plots import PLOTS
 from synflip.bench.store import Store
 from synflip.bench.timing import race
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

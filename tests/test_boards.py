@@ -222,7 +222,7 @@ def test_predictions():
 def test_a_predicted_pass_is_what_the_golden_model_counts():
     """A network whose events are known: every pixel and every activation is not zero."""
     import numpy as np
-    from synflip.golden import Golden
+    from synflip.golden.cpu import Golden
     from synflip.spec.model import CompiledModel, Layer
 
     rows, outputs = [24, 40], [40, 10]

@@ -10,7 +10,7 @@ from scipy import stats
 from synflip import cli_coins, coin_effect, coins_report
 from synflip.cli import main
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.mtj import Junctions
 from synflip.randomness import ROWS, verdict, word_findings, words
 from synflip.report.sections import replace_section

@@ -7,7 +7,7 @@ import pytest
 from synflip import fuzz
 from synflip.cases import Case, draw_case, draw_geometry, network
 from synflip.coverage import BINS, observe
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import Layer
 from synflip_sim.coverage import block, points, share

@@ -10,7 +10,7 @@ import reference
 from synflip import cli, fuzz
 from synflip.cases import Case, draw_case, draw_geometry
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference import device
 from synflip.inference.plan import plan
 from synflip.inference.result import Result

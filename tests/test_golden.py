@@ -13,9 +13,10 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synflip import golden
 from synflip.errors import SynflipError
-from synflip.golden import Golden, products
+from synflip.golden import cpu as golden
+from synflip.golden.cpu import Golden
+from synflip.golden.kernels import products
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

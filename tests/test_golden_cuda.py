@@ -9,8 +9,8 @@ import torch
 from synflip import cli
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
-from synflip.golden import Golden
-from synflip.golden_cuda import MOST_ROWS, TorchGolden
+from synflip.golden.cpu import Golden
+from synflip.golden.cuda import MOST_ROWS, TorchGolden
 from synflip.inference.compare import compare
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry

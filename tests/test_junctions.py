@@ -9,7 +9,7 @@ import pytest
 from synflip import junctions
 from synflip.driver import BusError
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.junctions import SourceAlarm, SourceSettings
 from synflip.mtj import BLOCK, Junctions, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry

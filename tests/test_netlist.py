@@ -14,7 +14,7 @@ from synflip.compiler import compile_network
 from synflip.data.registry import load
 from synflip.driver import Accelerator
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference import device
 from synflip.inference.compare import QUANTITIES, compare
 from synflip.inference.device import Device

@@ -17,7 +17,7 @@ import torch
 from synflip import cli
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
 from synflip.paper import experiments, sets, targets
 from synflip.paper.answers import float_logits

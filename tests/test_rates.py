@@ -8,7 +8,7 @@ import pytest
 from synflip import rates
 from synflip.cli import main
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from test_junctions import GEOMETRY, images, network
 

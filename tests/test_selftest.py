@@ -8,7 +8,7 @@ import pytest
 from synflip import cli, selftest
 from synflip.driver import BusError
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit
 from synflip.mtj import Junctions
 from synflip.selftest_probes import (

@@ -11,7 +11,7 @@ from synflip import serial_port
 from synflip.cli import main
 from synflip.driver import Accelerator, BusError
 from synflip.framing import Replies, Reply, escape
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.modelfile.safetensors import save
 from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map

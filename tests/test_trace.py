@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import reference
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
+from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.coins import key_words
 from synflip.spec.geometry import Geometry
-from synflip.trace import Trace, cycle_trace
 from synflip_sim.bench.cases import CASES, SEED
 
 

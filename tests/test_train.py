@@ -11,7 +11,7 @@ from synflip.compiler import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel

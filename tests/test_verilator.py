@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec import memory_map
 from synflip.spec.cycles import bank_load, ideal_cycles
 from synflip.spec.geometry import Geometry

@@ -30,7 +30,7 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
 
     from synflip.compiler import compile_network
     from synflip.data.registry import load
-    from synflip.golden import Golden
+    from synflip.golden.cpu import Golden
     from synflip.training.loop import default_epochs
     from synflip.training.train import train
 

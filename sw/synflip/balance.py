@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec.geometry import BANKS
 from synflip.spec.model import CompiledModel, Layer
 

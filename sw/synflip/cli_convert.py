@@ -138,7 +138,7 @@ def write(
     balanced: with hidden outputs in the order of ``synflip.balance``."""
     from synflip.balance import balance
     from synflip.compiler import compile_network
-    from synflip.golden import Golden
+    from synflip.golden.cpu import Golden
     from synflip.inference.compare import accuracies
     from synflip.modelfile.safetensors import features_path, save
     from synflip.spec.geometry import Geometry

@@ -57,7 +57,7 @@ def margins(
     network = load(model)
     with waiting("Loading torch"):
         from synflip import margins as rule
-        from synflip.golden import Golden
+        from synflip.golden.cpu import Golden
     labels = None
     if data is not None:
         from synflip.data.registry import load as load_data

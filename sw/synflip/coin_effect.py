@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.randomness import Finding
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from synflip import coin_effect, sp800_22, sp800_90b
-from synflip.golden import CoinPlanes, Golden
+from synflip.golden.cpu import Golden
+from synflip.golden.kernels import CoinPlanes
 from synflip.mtj import Junctions
 from synflip.randomness import ALPHA, Finding, Taps, key_bits, key_findings, verdict, word_findings
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save

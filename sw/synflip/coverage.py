@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from synflip.cases import Case
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
 from synflip.spec.cycles import (

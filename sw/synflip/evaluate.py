@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.device import Progress
 from synflip.inference.request import check_logits
 from synflip.spec.model import CompiledModel

@@ -21,7 +21,7 @@ from synflip.coverage import BINS, observe
 from synflip.devices.registry import open_device
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Device
 from synflip.inference.result import Result

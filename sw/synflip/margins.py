@@ -22,7 +22,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaln, gammaln
 
 from synflip.errors import SynflipError
-from synflip.golden import IMAGES_AT_ONCE, Golden, assert_loaded
+from synflip.golden.cpu import IMAGES_AT_ONCE, Golden, assert_loaded
 from synflip.inference.device import Progress
 from synflip.inference.request import check_request
 from synflip.uncertainty.scores import lead

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec import lfsr
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import MAX_DEVICES, Geometry

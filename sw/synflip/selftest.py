@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from synflip import junctions
 from synflip.driver import Accelerator, BusError
 from synflip.errors import SynflipError
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Progress
 from synflip.inference.plan import plan

@@ -5,7 +5,7 @@ from typing import Any
 
 import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
-from synflip.trace import COINS
+from synflip.golden.trace import COINS
 
 from synflip_sim.bench.array import ArrayMonitor
 from synflip_sim.bench.clocked import Bench, Monitor, reporting

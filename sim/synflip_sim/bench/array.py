@@ -6,10 +6,10 @@ import cocotb
 import numpy as np
 from amaranth.lib import data
 from numpy.typing import NDArray
+from synflip.golden.trace import COINS, EVENT, WORDS, Trace
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position
-from synflip.trace import COINS, EVENT, WORDS, Trace
 from synflip_hdl.bundles import address_layout, event_layout, sums_layout
 
 from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise

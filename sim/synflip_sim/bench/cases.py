@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from synflip.driver import Accelerator
+from synflip.golden.trace import cycle_trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
-from synflip.trace import cycle_trace
 
 from synflip_sim.bench.script import Recorder
 
@@ -66,7 +66,7 @@ class Case:
 
     def prepare(self, folder: Path) -> Path:
         """Write trace and script into ``folder``, which is returned."""
-        from synflip.golden import Golden
+        from synflip.golden.cpu import Golden
 
         model, pixels = self.model(), self.pixels()
         margins = None if self.margins is None else np.array(self.margins)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
-from synflip.trace import Trace
+from synflip.golden.trace import Trace
 
 from synflip_sim.bench.cases import SCRIPT, TRACE
 from synflip_sim.bench.scoreboard import Difference, Scoreboard

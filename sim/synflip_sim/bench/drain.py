@@ -3,10 +3,10 @@
 from typing import Any
 
 import cocotb
+from synflip.golden.trace import Trace
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
-from synflip.trace import Trace
 from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise

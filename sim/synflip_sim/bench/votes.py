@@ -3,9 +3,9 @@
 from typing import Any, ClassVar
 
 import cocotb
+from synflip.golden.trace import Trace
 from synflip.spec.cycles import LOGIT_TO_DECISION
 from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
-from synflip.trace import Trace
 from synflip_hdl.bundles import logit_layout, pass_layout
 
 from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise

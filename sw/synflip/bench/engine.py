@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.bench.models import NETWORKS, SEED, Models
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec.cycles import CycleModel, ideal_cycles
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel

@@ -9,7 +9,7 @@ from synflip.bench.models import SEED, Models
 from synflip.bench.plain import PlainLoop
 from synflip.bench.reference import NETWORK, Run, seconds_a_sample
 from synflip.errors import SynflipError
-from synflip.golden_cuda import TorchGolden
+from synflip.golden.cuda import TorchGolden
 
 IMAGES, QUICK_IMAGES = (1, 64, 1000, 10_000, 30_000), (1, 1000)
 

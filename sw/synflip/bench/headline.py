@@ -7,7 +7,7 @@ from typing import Any
 
 from synflip.bench.models import SEED, Models
 from synflip.build_report import predict
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.report.sections import find_section
 from synflip.spec.geometry import Geometry
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synflip.bench.models import SEED, Models
 from synflip.bench.plain import PlainLoop
 from synflip.bench.timing import race
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)

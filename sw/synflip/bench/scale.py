@@ -10,7 +10,7 @@ import numpy as np
 
 from synflip.bench.models import BITS, SEED, Models
 from synflip.bench.timing import race
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 

@@ -34,11 +34,11 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         return open_netlist(family, Geometry.parse(size) if size else geometry)
     geometry = Geometry.parse(size) if size else geometry or Geometry()
     if kind == "golden":
-        from synflip.golden import Golden
+        from synflip.golden.cpu import Golden
 
         return Golden(geometry)
     if kind == "cuda":
-        from synflip.golden_cuda import TorchGolden
+        from synflip.golden.cuda import TorchGolden
 
         return TorchGolden(geometry)
     if kind == "verilator":

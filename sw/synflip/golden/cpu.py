@@ -5,100 +5,32 @@ word for 64 rows, and u < T is decided from the least significant plane up. The 
 into int32; where a processor adds pairs of them in 16 bits first, two are at most 510.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import suppress
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.golden.kernels import CoinPlanes, products
+from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, Margin, Progress
 from synflip.inference.plan import Plan, plan
 from synflip.inference.request import check_first, check_keys, check_request
 from synflip.inference.result import Result
 from synflip.spec import lfsr
-from synflip.spec.coins import threshold, word_taps
-from synflip.spec.cycles import LOADS, CycleModel, rest_row
-from synflip.spec.geometry import BANKS, Geometry
-from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images, Layer
+from synflip.spec.cycles import LOADS
+from synflip.spec.geometry import Geometry
+from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images
 from synflip.spec.sizes import ceil_div, key_offsets
 from synflip.uncertainty.scores import lead
+from synflip.util.threads import single_threaded
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next
 LEAST_IMAGES = 256  # that are worth a thread
-
-
-def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """[..., rows] booleans to [..., ceil(rows / 64)] words, row i in bit i % 64 of word i // 64."""
-    rows = bits.shape[-1]
-    padded = np.zeros((*bits.shape[:-1], -(-rows // 64) * 64), dtype=np.uint8)
-    padded[..., :rows] = bits
-    return np.packbits(padded, axis=-1, bitorder="little").view(np.uint64)
-
-
-@dataclass(frozen=True, eq=False)
-class CoinPlanes:
-    """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words.
-
-    taps: intp [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
-    always: uint64 [J, W], where T = 2**k. signs: int8 [J, I], 1 or -1.
-    """
-
-    taps: NDArray[np.intp]
-    thresholds: NDArray[np.uint64]
-    always: NDArray[np.uint64]
-    signs: NDArray[np.int8]
-
-    @classmethod
-    def of(
-        cls, layer: Layer, bits: int, taps_of: Callable[[int, int], tuple[int, int, int]] = word_taps
-    ) -> "CoinPlanes":
-        """From a layer's probability words and signs. taps_of: of an output and a bit, the contract's."""
-        levels = threshold(layer.q, bits)
-        taps = [[taps_of(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
-        return cls(
-            taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
-            thresholds=np.stack(
-                [pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]
-            ),
-            always=pack_rows(levels == 1 << bits),
-            signs=(1 - 2 * layer.sign.astype(np.int8)),
-        )
-
-    def flip(self, row_keys: NDArray[np.uint64]) -> torch.Tensor:
-        """One flip of every synapse from the rows' keys [I]: int8 [J, I] in -1, 0, 1."""
-        rows = len(row_keys)
-        key_bits = np.unpackbits(row_keys.view(np.uint8).reshape(rows, 8), axis=1, bitorder="little")
-        planes = pack_rows(np.ascontiguousarray(key_bits.T).astype(bool))
-        below = np.zeros_like(self.always)
-        for (a, b, c), level in zip(self.taps[::-1], self.thresholds[::-1], strict=True):
-            word = planes.take(a, axis=0)
-            word ^= planes.take(b, axis=0)
-            word ^= planes.take(c, axis=0)
-            same = word ^ level
-            np.invert(same, out=same)
-            below &= same
-            np.invert(word, out=word)
-            word &= level
-            below |= word
-        below |= self.always
-        heads = np.unpackbits(below.view(np.uint8), axis=1, bitorder="little", count=rows)
-        coins: NDArray[np.int8] = heads.view(np.int8)
-        coins *= self.signs
-        return torch.from_numpy(coins)
-
-
-def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
-    if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
-        return x.to(torch.int32) @ coins.to(torch.int32).t()
-    x = x.reshape(-1).view(x.shape)  # one row may come with any stride, which the product would believe
-    return torch._int_mm(x, coins.t())
 
 
 class Golden(Device):
@@ -351,70 +283,6 @@ class Golden(Device):
             if index < len(model.shifts):
                 z >>= model.shifts[index]
                 x = z.clamp_(0, model.activation_max).to(torch.uint8)
-
-
-@contextmanager
-def single_threaded() -> Iterator[int]:
-    """torch with one thread while the block lasts; gives the number of threads before.
-
-    Blocks of images share nothing, so a thread for each is all it takes. torch's own threads wait for each
-    other after every operation: on a busy machine for a time slice, and small batches gain nothing by them.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
-
-
-@lru_cache(maxsize=64)
-def load_members(rows: int, geometry: Geometry) -> torch.Tensor:
-    """int8 [LOADS * most banks, rows]: 1 where a row belongs to a load of a bank."""
-    places = torch.arange(rows)
-    mine = places % geometry.banks == torch.arange(BANKS[-1])[:, None]
-    rest = places >= rest_row(rows, geometry.lanes)
-    return torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
-
-
-def bank_loads(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-    """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
-    events = x.clamp(max=1)  # several times as fast as x != 0
-    found = products(events, load_members(x.shape[1], geometry))
-    return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
-
-
-class RunClock:
-    """Feeds the cycle model: images of a block are batches of runs side by side, samples are cut into
-    chunks."""
-
-    def __init__(
-        self, geometry: Geometry, model: CompiledModel, runs: Plan, count: int, samples: int, early: bool
-    ) -> None:
-        self.images, self.chunk = runs.images, runs.samples
-        self.batches = -(-count // runs.images)
-        self.samples = samples
-        self.sample = 0
-        self.total = 0
-        self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
-        self._model = self._fresh()
-
-    def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
-        """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in."""
-        if self.sample and self.sample % self.chunk == 0:
-            self.total += int(self._model.cycles().sum())
-            self._model = self._fresh()
-        run, slot = active // self.images, active % self.images
-        spread = np.zeros((self.images, self.batches, *loads.shape[1:]), dtype=np.int64)
-        spread[slot, run] = loads
-        mask = np.zeros((self.images, self.batches), dtype=bool)
-        mask[slot, run] = True
-        self._model.advance(spread, mask)
-        self.sample += 1
-
-    def cycles(self) -> int:
-        """Cycles of all runs so far."""
-        return self.total + int(self._model.cycles().sum())
 
 
 def assert_loaded(model: CompiledModel | None) -> CompiledModel:

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden import CoinPlanes, Golden, assert_loaded, load_members
+from synflip.golden.cpu import Golden, assert_loaded
+from synflip.golden.kernels import CoinPlanes
+from synflip.golden.run_clock import load_members
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS

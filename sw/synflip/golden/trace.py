@@ -157,7 +157,7 @@ class _Tracer:
     def __init__(
         self, model: CompiledModel, geometry: Geometry, pixels: NDArray[np.uint8], seed: int
     ) -> None:
-        from synflip.golden import Golden  # torch: not in the simulator's process, which only loads traces
+        from synflip.golden.cpu import Golden
 
         self.model, self.geometry, self.seed = model, geometry, seed
         self.golden = Golden(geometry)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from synflip.golden import Golden
+from synflip.golden.cpu import Golden
 from synflip.margins import count
 from synflip.paper.networks import Context
 from synflip.paper.recipes import Coins, Float

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.compiler import compile_layers
-from synflip.golden import CoinPlanes, Golden
+from synflip.golden.cpu import Golden
+from synflip.golden.kernels import CoinPlanes
 from synflip.spec import lfsr
 from synflip.spec.coins import key_words, threshold, word_taps
 from synflip.spec.model import CompiledModel

@@ -18,3 +18,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """torch with one thread while the block lasts; gives the number of threads before.
+
+    Blocks of images share nothing, so a thread for each is all it takes. torch's own threads wait for each
+    other after every operation: on a busy machine for a time slice, and small batches gain nothing by them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,79 @@
+"""Coins from keys by bit planes, and the exact product of coins and activations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip.spec.coins import threshold, word_taps
+from synflip.spec.model import Layer
+
+
+def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """[..., rows] booleans to [..., ceil(rows / 64)] words, row i in bit i % 64 of word i // 64."""
+    rows = bits.shape[-1]
+    padded = np.zeros((*bits.shape[:-1], -(-rows // 64) * 64), dtype=np.uint8)
+    padded[..., :rows] = bits
+    return np.packbits(padded, axis=-1, bitorder="little").view(np.uint64)
+
+
+@dataclass(frozen=True, eq=False)
+class CoinPlanes:
+    """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words.
+
+    taps: intp [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
+    always: uint64 [J, W], where T = 2**k. signs: int8 [J, I], 1 or -1.
+    """
+
+    taps: NDArray[np.intp]
+    thresholds: NDArray[np.uint64]
+    always: NDArray[np.uint64]
+    signs: NDArray[np.int8]
+
+    @classmethod
+    def of(
+        cls, layer: Layer, bits: int, taps_of: Callable[[int, int], tuple[int, int, int]] = word_taps
+    ) -> "CoinPlanes":
+        """From a layer's probability words and signs. taps_of: of an output and a bit, the contract's."""
+        levels = threshold(layer.q, bits)
+        taps = [[taps_of(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
+        return cls(
+            taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
+            thresholds=np.stack(
+                [pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]
+            ),
+            always=pack_rows(levels == 1 << bits),
+            signs=(1 - 2 * layer.sign.astype(np.int8)),
+        )
+
+    def flip(self, row_keys: NDArray[np.uint64]) -> torch.Tensor:
+        """One flip of every synapse from the rows' keys [I]: int8 [J, I] in -1, 0, 1."""
+        rows = len(row_keys)
+        key_bits = np.unpackbits(row_keys.view(np.uint8).reshape(rows, 8), axis=1, bitorder="little")
+        planes = pack_rows(np.ascontiguousarray(key_bits.T).astype(bool))
+        below = np.zeros_like(self.always)
+        for (a, b, c), level in zip(self.taps[::-1], self.thresholds[::-1], strict=True):
+            word = planes.take(a, axis=0)
+            word ^= planes.take(b, axis=0)
+            word ^= planes.take(c, axis=0)
+            same = word ^ level
+            np.invert(same, out=same)
+            below &= same
+            np.invert(word, out=word)
+            word &= level
+            below |= word
+        below |= self.always
+        heads = np.unpackbits(below.view(np.uint8), axis=1, bitorder="little", count=rows)
+        coins: NDArray[np.int8] = heads.view(np.int8)
+        coins *= self.signs
+        return torch.from_numpy(coins)
+
+
+def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
+    if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
+        return x.to(torch.int32) @ coins.to(torch.int32).t()
+    x = x.reshape(-1).view(x.shape)  # one row may come with any stride, which the product would believe
+    return torch._int_mm(x, coins.t())
