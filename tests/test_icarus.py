@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from synflip import fuzz
 from synflip.cases import Case, network
-from synflip.driver import BusError
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address, register

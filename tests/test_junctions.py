@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synflip import junctions
-from synflip.driver import BusError
+from synflip.devices import mtj_source as junctions
+from synflip.devices.mtj_source import SourceAlarm, SourceSettings
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.junctions import SourceAlarm, SourceSettings
 from synflip.mtj import BLOCK, Junctions, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

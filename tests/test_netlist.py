@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synflip import cli
 from synflip.compiler import compile_network
 from synflip.data.registry import load
-from synflip.driver import Accelerator
+from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import device

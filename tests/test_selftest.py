@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from synflip import cli, selftest
-from synflip.driver import BusError
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit

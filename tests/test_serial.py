@@ -7,13 +7,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from synflip import serial_port
 from synflip.cli import main
-from synflip.driver import Accelerator, BusError
-from synflip.framing import Replies, Reply, escape
+from synflip.devices import serial as serial_port
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.framing import Replies, Reply, escape
+from synflip.devices.serial import SerialTransport
+from synflip.devices.transport import BusError
 from synflip.golden.cpu import Golden
 from synflip.modelfile.safetensors import save
-from synflip.serial_port import SerialTransport
 from synflip.spec import memory_map
 from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, Status
 from synflip.spec.geometry import Geometry

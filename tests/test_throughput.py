@@ -5,7 +5,7 @@ The numbers in docs/uart.md: pytest -s tests/test_throughput.py
 
 import numpy as np
 import pytest
-from synflip.framing import Replies, request
+from synflip.devices.framing import Replies, request
 from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address

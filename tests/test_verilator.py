@@ -9,7 +9,8 @@ import pytest
 import synflip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synflip.driver import Accelerator, BusError
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec import memory_map

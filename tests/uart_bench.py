@@ -8,7 +8,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Timer
 from cocotbext.uart import UartSink, UartSource
-from synflip.framing import Replies, request
+from synflip.devices.framing import Replies, request
 from synflip.spec.frames import MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import MAGIC, register
 

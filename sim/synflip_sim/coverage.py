@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from synflip.cases import draw_case
 from synflip.coverage import BINS, observe
-from synflip.driver import Accelerator
+from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.fuzz import run
 from synflip.spec.geometry import Geometry

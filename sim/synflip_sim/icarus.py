@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from synflip.driver import Accelerator, BusError
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, Region

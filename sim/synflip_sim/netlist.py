@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from synflip import carry_chains, ecp5, output_registers
-from synflip.driver import Accelerator
+from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.parts import count_cells
 from synflip.spec.geometry import Geometry

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from synflip.driver import Accelerator, BusError
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.mtj import Junctions
 from synflip.spec.geometry import Geometry

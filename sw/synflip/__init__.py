@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synflip.devices.accelerator import Accelerator as Accelerator
     from synflip.devices.registry import open_device as open_device
-    from synflip.driver import Accelerator as Accelerator
     from synflip.errors import SynflipError as SynflipError
     from synflip.inference.result import Result as Result
     from synflip.modelfile.safetensors import load as load
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 #: Name -> module that holds it.
 _LAZY = {
-    "Accelerator": "synflip.driver",
+    "Accelerator": "synflip.devices.accelerator",
     "CompiledModel": "synflip.spec.model",
     "Geometry": "synflip.spec.geometry",
     "Result": "synflip.inference.result",

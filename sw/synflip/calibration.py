@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip import sp800_90b
+from synflip.devices.mtj_source import SourceSettings, capture, prepare, require_junctions, used
 from synflip.errors import SynflipError
-from synflip.junctions import SourceSettings, capture, prepare, require_junctions, used
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import REGISTERS
 from synflip.util.atomic import replacing
 
 if TYPE_CHECKING:
-    from synflip.driver import Accelerator
+    from synflip.devices.accelerator import Accelerator
 
 Z95 = 1.959963984540054
 MOST_FOLD = (1 << REGISTERS["FOLD"].bits) - 1

@@ -13,7 +13,7 @@ from synflip.errors import SynflipError
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     from synflip.data.dataset import Dataset
-    from synflip.driver import Accelerator
+    from synflip.devices.accelerator import Accelerator
     from synflip.spec.model import CompiledModel
 
 app = typer.Typer()
@@ -310,8 +310,8 @@ def rates(
 
 def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerator":
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
+    from synflip.devices.mtj_source import require_junctions
     from synflip.devices.registry import is_port, open_device
-    from synflip.junctions import require_junctions
     from synflip.mtj import Junctions
     from synflip.spec.geometry import Geometry
 

@@ -11,7 +11,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    from synflip.driver import Accelerator
+    from synflip.devices.accelerator import Accelerator
 
 app = typer.Typer()
 
@@ -71,8 +71,8 @@ def selftest(
 
 
 def _open(port: str) -> "Accelerator":
+    from synflip.devices.accelerator import Accelerator
     from synflip.devices.registry import open_device
-    from synflip.driver import Accelerator
 
     device = open_device(port)
     if not isinstance(device, Accelerator):

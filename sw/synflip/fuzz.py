@@ -18,8 +18,9 @@ import numpy as np
 
 from synflip.cases import Case, draw_case, draw_geometry
 from synflip.coverage import BINS, observe
+from synflip.devices.accelerator import Accelerator
 from synflip.devices.registry import open_device
-from synflip.driver import Accelerator, BusError
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare

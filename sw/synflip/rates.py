@@ -155,7 +155,7 @@ def measure(
     of seed 0; what the junctions' own keys do is not known before. Raises SynflipError."""
     from synflip_sim.verilator import open_verilator
 
-    from synflip.junctions import SourceSettings, prepare
+    from synflip.devices.mtj_source import SourceSettings, prepare
     from synflip.mtj import Junctions
 
     transfer = transfer_cycles(geometry.banks, geometry.devices, fold, period)

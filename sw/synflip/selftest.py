@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip import junctions
-from synflip.driver import Accelerator, BusError
+from synflip.devices import mtj_source as junctions
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from synflip.driver import Accelerator
+from synflip.devices.accelerator import Accelerator
 from synflip.golden.trace import cycle_trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

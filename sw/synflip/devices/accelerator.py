@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip import junctions
+from synflip.devices import mtj_source as junctions
 from synflip.devices.registry import open_device
+from synflip.devices.transport import BusError, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device, Margin, Progress
 from synflip.inference.plan import check_fit, class_shift, input_shift, plan
@@ -29,26 +29,6 @@ from synflip.spec.memory_map import (
 )
 from synflip.spec.model import CompiledModel, Images
 from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
-
-
-class BusError(SynflipError):
-    """The device refused an access, or did not answer."""
-
-
-class Transport(Protocol):
-    """Moves 32-bit words to and from the memory map."""
-
-    def write(self, address: int, words: NDArray[np.uint32]) -> None:
-        """Write words to consecutive word addresses. Raises BusError."""
-
-    def read(self, address: int, count: int) -> NDArray[np.uint32]:
-        """Read ``count`` words from consecutive word addresses. Raises BusError."""
-
-    def wait(self) -> None:
-        """Let the device work for a moment before the next look at its status."""
-
-    def close(self) -> None:
-        """Free what the transport holds."""
 
 
 class Accelerator(Device):

@@ -19,7 +19,7 @@ from synflip.spec.memory_map import (
 )
 
 if TYPE_CHECKING:
-    from synflip.driver import Accelerator
+    from synflip.devices.accelerator import Accelerator
 
 REPETITION, PROPORTION = 2, 4  # bits of a device's flags
 

@@ -20,7 +20,7 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
     Without a geometry a netlist is a small one (16x1), other simulations are 64x8. Raises SynflipError.
     """
     if is_port(name):
-        from synflip.serial_port import BAUD, open_serial
+        from synflip.devices.serial import BAUD, open_serial
 
         path, _, baud = name.partition("@")
         if baud and not baud.isdecimal():

@@ -10,8 +10,9 @@ import numpy as np
 import serial
 from numpy.typing import NDArray
 
-from synflip.driver import Accelerator, BusError
-from synflip.framing import NOTHING, Replies, Reply, request
+from synflip.devices.accelerator import Accelerator
+from synflip.devices.framing import NOTHING, Replies, Reply, request
+from synflip.devices.transport import BusError
 from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, REPLY_WORDS, SESSION_BITS, Command, Status
 from synflip.spec.memory_map import CONTROL_ABORT, register
 
