@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synflip.compiler import compile_layers
+from synflip.compiler.compile import compile_layers
 from synflip.errors import SynflipError
 from synflip.modelfile import safetensors as modelfile
 from synflip.spec.coins import threshold

@@ -8,7 +8,7 @@ import pytest
 import synflip
 import torch
 from synflip import cli
-from synflip.compiler import compile_network
+from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden

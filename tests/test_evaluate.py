@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synflip import cli
-from synflip.compiler import compile_network
+from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden

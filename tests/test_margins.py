@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from synflip import cli
-from synflip.compiler import compile_network
+from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from synflip import cli
-from synflip.compiler import compile_network
+from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError

@@ -28,7 +28,7 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     images and SAMPLES network samples, for each number of lanes and banks."""
     import torch
 
-    from synflip.compiler import compile_network
+    from synflip.compiler.compile import compile_network
     from synflip.data.registry import load
     from synflip.golden.cpu import Golden
     from synflip.training.loop import default_epochs

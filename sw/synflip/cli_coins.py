@@ -340,7 +340,7 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
 
 def _network(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     """A data set and a small network that is trained on it: the demo's, or one with 128 hidden outputs."""
-    from synflip.compiler import compile_network
+    from synflip.compiler.compile import compile_network
     from synflip.data.registry import load
     from synflip.demo import train_digits
     from synflip.training.loop import default_epochs

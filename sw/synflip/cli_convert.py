@@ -136,8 +136,8 @@ def write(
 ) -> None:
     """Compile a network, write it, count its votes on the test images, and say all that after ``rows``.
     balanced: with hidden outputs in the order of ``synflip.balance``."""
-    from synflip.balance import balance
-    from synflip.compiler import compile_network
+    from synflip.compiler.compile import compile_network
+    from synflip.compiler.lane_balance import balance
     from synflip.golden.cpu import Golden
     from synflip.inference.compare import accuracies
     from synflip.modelfile.safetensors import features_path, save

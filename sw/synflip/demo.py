@@ -72,7 +72,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
 def train_digits() -> tuple[Dataset, CompiledModel, float]:
     """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
     with waiting("Loading torch"):
-        from synflip.compiler import compile_network
+        from synflip.compiler.compile import compile_network
         from synflip.data.registry import load
         from synflip.training.baseline import float_baseline
         from synflip.training.train import train

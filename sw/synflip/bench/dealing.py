@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from synflip.balance import balance
 from synflip.bench.engine import GEOMETRIES, account
 from synflip.bench.models import NETWORKS, Models
+from synflip.compiler.lane_balance import balance
 from synflip.spec.geometry import Geometry
 
 BATCH = 16

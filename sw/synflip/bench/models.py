@@ -61,7 +61,7 @@ class Models:
         epochs = EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
         path = self.folder / f"{name}-{epochs}.safetensors"
         if not path.exists():
-            from synflip.compiler import compile_network
+            from synflip.compiler.compile import compile_network
             from synflip.training.train import train
 
             data = self.data(name)

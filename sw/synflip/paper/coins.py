@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.compiler import compile_layers
+from synflip.compiler.compile import compile_layers
 from synflip.golden.cpu import Golden
 from synflip.golden.kernels import CoinPlanes
 from synflip.spec import lfsr

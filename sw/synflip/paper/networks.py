@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from synflip import __version__
-from synflip.compiler import compile_network
+from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.paper import sets

@@ -1,0 +1,3 @@
+"""From a trained network to the integers that an accelerator runs.
+
+Imports ``synflip.golden`` and the rooms below it."""
