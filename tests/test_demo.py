@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from synflip import demo as demo_module
 from synflip.data.dataset import Dataset
-from synflip.figures import by_certainty, chosen, draw_votes
+from synflip.evaluation.vote_figure import by_certainty, chosen, draw_votes
 from synflip.inference.compare import accuracies, compare
 from synflip.inference.result import Result
 

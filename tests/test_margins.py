@@ -9,8 +9,8 @@ from synflip import cli
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
+from synflip.evaluation.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.golden.cpu import Golden
-from synflip.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.modelfile import safetensors as modelfile
 from synflip.training.train import train
 

@@ -56,9 +56,9 @@ def evaluate(
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):
-        from synflip import evaluate as work
         from synflip.data.registry import load as load_data
-        from synflip.evaluate_figures import draw
+        from synflip.evaluation import evaluate as work
+        from synflip.evaluation.plots import draw
     dataset = load_data(data)
     foreign = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:

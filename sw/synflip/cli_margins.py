@@ -56,7 +56,7 @@ def margins(
         check_output(out)
     network = load(model)
     with waiting("Loading torch"):
-        from synflip import margins as rule
+        from synflip.evaluation import margins as rule
         from synflip.golden.cpu import Golden
     labels = None
     if data is not None:

@@ -49,7 +49,7 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
     verilator = _run("verilator", machine, model, data)
     comparison = compare(golden.result, verilator.result, "verilator")
 
-    from synflip.figures import draw_votes
+    from synflip.evaluation.vote_figure import draw_votes
     from synflip.modelfile.safetensors import save
 
     save(model, out / "digits.safetensors")

@@ -88,7 +88,7 @@ def _predicted(geometry: Geometry, clock: float, network: str) -> dict[str, Any]
 def early(models: Models, name: str) -> dict[str, float]:
     """Early stopping with margins for ERROR: mean samples an image, and how many classes are the full
     vote's."""
-    from synflip import margins as rule
+    from synflip.evaluation import margins as rule
 
     models.say(f"early stopping: {name}")
     model, pixels = models.model(name), models.data(name).test_images

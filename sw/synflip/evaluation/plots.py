@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synflip.evaluate import Evaluation
+from synflip.evaluation.evaluate import Evaluation
 from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
 from synflip.uncertainty.metrics import BINS, risk_coverage
 from synflip.uncertainty.scores import entropy

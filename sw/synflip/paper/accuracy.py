@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from synflip.evaluation.margins import count, fit_shape, margins, try_margins
 from synflip.inference.request import check_logits
-from synflip.margins import count, fit_shape, margins, try_margins
 from synflip.paper import figures
 from synflip.paper.answers import (
     CoinAnswers,

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from synflip.evaluation.margins import count
 from synflip.golden.cpu import Golden
-from synflip.margins import count
 from synflip.paper.networks import Context
 from synflip.paper.recipes import Coins, Float
 from synflip.paper.store import Numbers

@@ -1,0 +1,3 @@
+"""How good a compiled model is: accuracy, calibration, foreign images, margins of early stopping.
+
+Imports ``synflip.golden`` and the rooms below it."""
