@@ -4,14 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from synflip import calibration, coins_report
-from synflip.calibration import MOST_FOLD, excess, fold_for, measure, propose
 from synflip.cli import main
 from synflip.devices import mtj_source as junctions
 from synflip.devices.mtj_source import SourceSettings
 from synflip.devices.serial import open_serial
 from synflip.errors import SynflipError
-from synflip.mtj import Junctions
+from synflip.randomness import calibration
+from synflip.randomness import report as coins_report
+from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure, propose
+from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 from synflip_sim.pty_device import PtyDevice
 from synflip_sim.verilator import open_verilator

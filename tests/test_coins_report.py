@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy import stats
-from synflip import cli_coins, coin_effect, coins_report
+from synflip import cli_coins
 from synflip.cli import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.mtj import Junctions
-from synflip.randomness import ROWS, verdict, word_findings, words
+from synflip.randomness import coin_effect
+from synflip.randomness import report as coins_report
+from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.statistical_tests import ROWS, verdict, word_findings, words
 from synflip.report.sections import replace_section
 from synflip.spec import lfsr
 from synflip.spec.coins import key_words, word_taps

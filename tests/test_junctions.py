@@ -11,7 +11,7 @@ from synflip.devices.mtj_source import SourceAlarm, SourceSettings
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.mtj import BLOCK, Junctions, balanced_current, switching_probability
+from synflip.randomness.mtj_model import BLOCK, Junctions, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.verilog import convert, convert_axi, convert_serial

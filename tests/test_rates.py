@@ -5,10 +5,10 @@ from math import ceil
 
 import numpy as np
 import pytest
-from synflip import rates
 from synflip.cli import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.randomness import rates
 from synflip.spec.geometry import Geometry
 from test_junctions import GEOMETRY, images, network
 

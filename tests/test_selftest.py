@@ -10,7 +10,7 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit
-from synflip.mtj import Junctions
+from synflip.randomness.mtj_model import Junctions
 from synflip.selftest_probes import (
     deep_images,
     deep_model,

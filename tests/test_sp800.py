@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from synflip import sp800_22, sp800_90b
+from synflip.randomness import sp800_22, sp800_90b
 
 #: The first 100 binary digits of pi, the example of most sections of SP 800-22 rev. 1a.
 PI = "1100100100001111110110101010001000100001011010001100001000110100110001001100011001100010100010111000"

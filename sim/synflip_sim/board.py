@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synflip.build import NAME, Build
-from synflip.mtj import Junctions
+from synflip.randomness.mtj_model import Junctions
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip_hdl import pll

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from synflip.mtj import Junctions
+from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 
 from synflip_sim.build import Say, cached, compile_library, content_key, device_flags

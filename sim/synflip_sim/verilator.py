@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
-from synflip.mtj import Junctions
+from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 
 from synflip_sim.build import Say, build

@@ -69,7 +69,7 @@ def coins(
     if picture is not None:
         check_output(picture)
     with waiting("Loading torch"):
-        from synflip import coins_report
+        from synflip.randomness import report as coins_report
     dataset, model = _network(data)
     pixels, labels = dataset.test_images[:count], dataset.test_labels[:count]
     with bar("Stepping and jumping") as advance:
@@ -183,7 +183,7 @@ def calibrate(
 
     Example: synflip calibrate --device /dev/ttyUSB0 --out junctions.json --apply
     """
-    from synflip import calibration
+    from synflip.randomness import calibration
     from synflip.util.atomic import check_output
     from synflip.util.progress import bar, waiting
 
@@ -259,7 +259,7 @@ def rates(
         find_section(page, f"rates {data}")
     machines = [Geometry.parse(text, image_slots=256) for text in geometry]
     with waiting("Loading torch"):
-        from synflip import rates as model_of_rates
+        from synflip.randomness import rates as model_of_rates
     dataset, model = _network(data)
     needs = []
     with bar("Counting cycles") as advance:
@@ -312,7 +312,7 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
     from synflip.devices.mtj_source import require_junctions
     from synflip.devices.registry import is_port, open_device
-    from synflip.mtj import Junctions
+    from synflip.randomness.mtj_model import Junctions
     from synflip.spec.geometry import Geometry
 
     if is_port(device):

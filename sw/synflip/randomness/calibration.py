@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip import sp800_90b
 from synflip.devices.mtj_source import SourceSettings, capture, prepare, require_junctions, used
 from synflip.errors import SynflipError
+from synflip.randomness import sp800_90b
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import REGISTERS
 from synflip.util.atomic import replacing

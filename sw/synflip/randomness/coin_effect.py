@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from synflip.golden.cpu import Golden
-from synflip.randomness import Finding
+from synflip.randomness.statistical_tests import Finding
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.scores import entropy

@@ -1,243 +1,29 @@
 """``synflip coins``: evidence that the coins are fair, and that the tests would see it if they were not."""
 
 import textwrap
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from synflip import coin_effect, sp800_22, sp800_90b
-from synflip.golden.cpu import Golden
-from synflip.golden.kernels import CoinPlanes
-from synflip.mtj import Junctions
-from synflip.randomness import ALPHA, Finding, Taps, key_bits, key_findings, verdict, word_findings
+from synflip.randomness import coin_effect
+from synflip.randomness.evidence import ESTIMATED_BITS, ESTIMATORS, JUMPS, REGISTER_BITS, Evidence
+from synflip.randomness.statistical_tests import (
+    ALPHA,
+    Finding,
+    verdict,
+)
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save
-from synflip.spec import lfsr
-from synflip.spec.coins import word_taps
-from synflip.spec.lfsr import keys as lfsr_keys
-from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS
 from synflip.util.atomic import replacing
-from synflip.util.progress import bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLOCK_KEYS = 1 << 16
-DEVICES = 16
-ESTIMATED_BITS = 1_000_000  # that min-entropy is estimated from: as many as SP 800-90B wants
-REGISTER_BITS = 1024  # of one key bit, of which the shortest LFSR is sought
-JUMPS = 1 << 20  # steps up to which jumps are compared with stepping
-#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
-TEXTBOOK_TAPS = (0, 1, 3, 4)
-
-ESTIMATORS: dict[str, Callable[[NDArray[np.uint8]], float]] = {
-    "most common value": sp800_90b.most_common,
-    "collision": sp800_90b.collision,
-    "Markov": sp800_90b.markov,
-    "t-tuple": sp800_90b.t_tuple,
-}
-
-#: (first key, how many) -> keys. Calls come in ascending order, without gaps.
-Keys = Callable[[int, int], NDArray[np.uint64]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where coins come from. fair: what the verdict should be. keys: None for torch's generator."""
-
-    name: str
-    what: str
-    fair: bool
-    keys: Callable[[int], Keys] | None
-    taps: Taps = word_taps
-
-
-@dataclass
-class Evidence:
-    """Findings on one source. ``logits``: [S, N, C] of the network with its coins.
-
-    entropy: bits of min-entropy of a key bit, by estimator. register: length of the shortest LFSR that makes
-        REGISTER_BITS values of one key bit, half of that if nothing linear is behind them.
-        No verdict hangs on it.
-    """
-
-    source: Source
-    words: list[Finding]
-    network: list[Finding]
-    logits: NDArray[np.int32]
-    entropy: dict[str, float] = field(default_factory=dict)
-    register: int = 0
-
-    @property
-    def fair(self) -> bool:
-        """Whether nothing was found."""
-        return (not self.words or verdict(self.words)) and verdict(self.network)
-
-
-def junction_keys(junctions: Junctions, fold: int) -> Keys:
-    """Keys as the gateware's source packs them: raw bits of each device XORed in groups of ``fold``, in the
-    order of devices and time."""
-    left = np.zeros(0, dtype=np.uint8)
-
-    def keys(first: int, count: int) -> NDArray[np.uint64]:
-        nonlocal left
-        folded_needed = -(-(count * KEY_BITS - left.size) // junctions.count)
-        raw = junctions.bits(max(folded_needed, 0) * fold)
-        folded = np.bitwise_xor.reduce(raw.reshape(-1, fold, junctions.count), axis=1).reshape(-1)
-        bits = np.concatenate([left, folded])
-        left = bits[count * KEY_BITS :]
-        return np.packbits(bits[: count * KEY_BITS], bitorder="little").view("<u8").astype(np.uint64)
-
-    return keys
-
-
-def textbook_keys(seed: int) -> Keys:
-    """Key n is the state of one 64-bit LFSR after n shifts by one: bits n .. n + 63 of its sequence."""
-    start = np.array([lfsr.splitmix64(seed)[0] or 1], dtype="<u8")
-    bits = np.unpackbits(start.view(np.uint8), bitorder="little")
-
-    def keys(first: int, count: int) -> NDArray[np.uint64]:
-        nonlocal bits
-        while bits.size < first + count + KEY_BITS:
-            # A polynomial's square has its exponents doubled, so a recurrence with wide steps makes many bits
-            # at once.
-            wide = 1 << ((bits.size // KEY_BITS).bit_length() - 1)
-            length = wide * (KEY_BITS - max(TEXTBOOK_TAPS))
-            starts = [bits.size - wide * (KEY_BITS - tap) for tap in TEXTBOOK_TAPS]
-            parts = [bits[start : start + length] for start in starts]
-            bits = np.concatenate([bits, np.bitwise_xor.reduce(parts)])
-        windows = bits[first : first + count + KEY_BITS - 1].astype(np.uint64)
-        width = 1
-        while width < KEY_BITS:
-            windows = windows[:-width] | windows[width:] << np.uint64(width)
-            width *= 2
-        return windows
-
-    return keys
-
 
 #: Junctions that differ, drift and remember a little, and the fold that ``calibration`` proposes for them.
 REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
-BIASED = {"mismatch": 0.01, "drift": 0.001, "correlation": 0.05}
-
-
-def sources() -> list[Source]:
-    """The sources of the report: the ones that should be fair, and ones that should be caught."""
-
-    def of_lfsr(seed: int) -> Keys:
-        return lambda first, count: lfsr_keys(seed, first, count)
-
-    def of_numpy(seed: int) -> Keys:
-        generator = np.random.default_rng(seed)
-        return lambda first, count: generator.integers(0, 1 << 64, count, dtype=np.uint64)
-
-    def mtj(fold: int, physics: dict[str, float]) -> Callable[[int], Keys]:
-        return lambda seed: junction_keys(Junctions(DEVICES, seed, **physics), fold)  # type: ignore[arg-type]
-
-    xor = f"{DEVICES} junctions, {REAL_FOLD} raw bits XORed into one"
-    register = "one 64-bit LFSR, a shift a row; word j from bit j"
-    return [
-        Source("lfsr", "LFSR113, the contract's words", True, of_lfsr),
-        Source("mtj", xor, True, mtj(REAL_FOLD, REAL)),
-        Source("host", "keys of numpy's PCG64 generator, the contract's words", True, of_numpy),
-        Source("ideal", "torch.rand for every coin, with another seed: the tests' own error", True, None),
-        Source("one word", "one word shared by all lanes of a row", False, of_lfsr, _one_word),
-        Source("shift by one", register, False, textbook_keys, _from_bit),
-        Source("mtj unfolded", "biased, correlated junctions, raw bits as they are", False, mtj(1, BIASED)),
-    ]
-
-
-def _one_word(output: int, bit: int) -> tuple[int, int, int]:
-    return word_taps(0, bit)
-
-
-def _from_bit(output: int, bit: int) -> tuple[int, int, int]:
-    return ((output + bit) % KEY_BITS,) * 3
-
-
-def flips(model: CompiledModel, source: Source, seed: int) -> coin_effect.Flips:
-    """Signed coins of the network's layers from this source, one network sample a call."""
-    if source.keys is None:
-        return coin_effect.ideal_flips(model, seed)
-    planes = [CoinPlanes.of(layer, model.bits, source.taps) for layer in model.layers]
-    golden = Golden()
-    golden.load(model)
-    draw, rows = source.keys(seed), golden.key_rows
-    at_once = max(BLOCK_KEYS // rows, 1)
-
-    def samples() -> Iterator[list[torch.Tensor]]:
-        first = 0
-        while True:
-            for keys in draw(first * rows, at_once * rows).reshape(at_once, rows):
-                yield golden.flip(keys, planes)
-            first += at_once
-
-    endless = samples()
-    return lambda: next(endless)
-
-
-def jumps_agree(seed: int, steps: int, report: Callable[[int], None] = lambda done: None) -> bool:
-    """Whether jumping ahead arrives where stepping does: after every power of two of steps up to ``steps``,
-    and the keys on the way, made by jumps, are outputs of the stepped states."""
-    state = lfsr.seed_state(seed)
-    jumped = lfsr_keys(seed, 0, -(-steps // 2))
-    outputs = (
-        np.stack([jumped & np.uint64(lfsr.MASK32), jumped >> np.uint64(32)], axis=1).reshape(-1).tolist()
-    )
-    for step in range(1, steps + 1):
-        state = lfsr.step(state)
-        if lfsr.output(state) != outputs[step - 1]:
-            return False
-        if step & (step - 1) == 0:
-            if lfsr.jump(lfsr.seed_state(seed), step) != state:
-                return False
-            report(step)
-    return True
-
-
-def key_and_word_findings(keys: NDArray[np.uint64], bits: int, taps: Taps) -> list[Finding]:
-    """Every test on keys and on the words of ``bits`` bits that they give."""
-    return [*key_findings(keys), *sp800_22.findings(key_bits(keys)), *word_findings(keys, bits, taps)]
-
-
-def gather(
-    model: CompiledModel, pixels: NDArray[np.uint8], samples: int, keys: int, seed: int
-) -> tuple[list[Evidence], NDArray[np.int32]]:
-    """Evidence on every source from ``samples`` network samples and ``keys`` keys; and the ideal logits."""
-    golden = Golden()
-    golden.load(model)
-    every = sources()
-    with bar("Flipping coins") as advance:
-        total = samples * (len(every) + 1)
-
-        def run(number: int, source_flips: coin_effect.Flips, name: str) -> NDArray[np.int32]:
-            return coin_effect.logits(
-                golden,
-                pixels,
-                source_flips,
-                samples,
-                lambda done: advance(number * samples + done, total, name),
-            )
-
-        ideal = run(0, coin_effect.ideal_flips(model, seed + 1000), "torch.rand")
-        evidence = []
-        for number, source in enumerate(every, 1):
-            found = run(number, flips(model, source, seed), source.name)
-            item = Evidence(source, [], list(coin_effect.compare(found, ideal)), found)
-            if source.keys is not None:
-                drawn = source.keys(seed)(0, keys)
-                item.words = key_and_word_findings(drawn, model.bits, source.taps)
-                sequence = key_bits(drawn[: -(-ESTIMATED_BITS // KEY_BITS)])
-                item.entropy = {name: estimate(sequence) for name, estimate in ESTIMATORS.items()}
-                one = (drawn[:REGISTER_BITS] & np.uint64(1)).astype(np.uint8)
-                item.register = sp800_22.shortest_register(one)
-            evidence.append(item)
-    return evidence, ideal
 
 
 def summary(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaincc
 
-from synflip.randomness import Finding
+from synflip.randomness.statistical_tests import Finding
 
 Bits = NDArray[np.uint8]
 SEQUENCE = 1 << 20  # bits of a sequence, if there are as many

@@ -1,0 +1,3 @@
+"""How fast everything is: golden model, simulator, accelerator, boards.
+
+Imports everything but ``cli``, ``experiments`` and campaigns; only ``synflip.cli`` imports it."""

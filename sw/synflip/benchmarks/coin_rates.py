@@ -1,0 +1,140 @@
+"""Runs with slow junctions in the simulator, beside what the arithmetic says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.randomness.rates import (
+    DEVIATIONS,
+    TOLERANCE,
+    WAITING,
+    Need,
+    cycles,
+    network_loads,
+    transfer_cycles,
+)
+from synflip.spec.geometry import MAX_DEVICES, Geometry
+from synflip.spec.model import CompiledModel
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A run in Verilator against its prediction; ``within``: cycles that they may be apart."""
+
+    geometry: Geometry
+    images: int
+    samples: int
+    fold: int
+    period: int
+    predicted: int
+    counted: int
+    within: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the run took as long as predicted."""
+        return abs(self.predicted - self.counted) <= self.within
+
+
+def measure(
+    model: CompiledModel,
+    geometry: Geometry,
+    pixels: NDArray[np.uint8],
+    samples: int,
+    fold: int,
+    period: int,
+    seed: int = 0,
+) -> Measurement:
+    """Simulate fair junctions that give a bit every ``period`` cycles. The loads of the prediction are those
+    of seed 0; what the junctions' own keys do is not known before. Raises SynflipError."""
+    from synflip_sim.verilator import open_verilator
+
+    from synflip.devices.mtj_source import SourceSettings, prepare
+    from synflip.randomness.mtj_model import Junctions
+
+    transfer = transfer_cycles(geometry.banks, geometry.devices, fold, period)
+    loads = network_loads(model, geometry, pixels, samples)
+    predicted = cycles(model, geometry, loads, transfer)
+    ends = [cycles(model, geometry, loads[:count], 1) for count in range(1, samples + 1)]
+    deviation = np.diff(ends).std() * np.sqrt(2 * samples)  # of the difference of two such runs
+    source = Junctions(geometry.devices, seed=seed)
+    with open_verilator(geometry, junctions=source, period=period) as device:
+        prepare(device, SourceSettings(fold=fold))
+        device.load(model)
+        counted = device.infer(pixels, samples, seed).cycles
+    within = ceil(TOLERANCE * transfer + Fraction(DEVIATIONS * deviation))
+    return Measurement(geometry, len(pixels), samples, fold, period, predicted, counted, within)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to be simulated, on a 16x2 accelerator."""
+
+    devices: int
+    fold: int
+    period: int
+    images: int
+    samples: int = 20
+
+    def measure(self, model: CompiledModel, pixels: NDArray[np.uint8]) -> Measurement:
+        """See ``measure``. pixels: at least as many as ``images``."""
+        geometry = Geometry(16, 2, bits=model.bits, devices=self.devices)
+        return measure(model, geometry, pixels[: self.images], self.samples, self.fold, self.period)
+
+
+#: From far too slow a source, over one that is about as fast as the accelerator, to one that is faster.
+CASES = (
+    Case(devices=8, fold=3, period=20, images=4),
+    Case(devices=8, fold=3, period=4, images=4),
+    Case(devices=8, fold=2, period=4, images=16),
+    Case(devices=32, fold=3, period=4, images=16),
+    Case(devices=32, fold=2, period=4, images=16),
+    Case(devices=32, fold=1, period=4, images=16),
+)
+
+
+def markdown(
+    needs: Sequence[Need],
+    measurements: Sequence[Measurement],
+    network: str,
+    clock: float,
+    fold: int,
+    command: str,
+) -> str:
+    """Both tables."""
+    rates = list(needs[0].devices)
+    heads = "".join(f" at {rate / 1e6:g} Mbit/s |" for rate in rates)
+    lines = [
+        f"Made by `{command}`: {network}, a clock of {clock / 1e6:g} MHz, {fold} raw bits XORed into one.",
+        f"Junctions that keep the accelerator busy: with fewer, more than {float(WAITING):.0%} of its cycles",
+        f"are spent waiting for keys. More than {MAX_DEVICES}, in brackets, do not fit one accelerator.",
+        "",
+        "| accelerator | images a batch | cycles a network sample | raw bits a network sample |" + heads,
+        "|---|---|---|---|" + "---|" * len(rates),
+    ]
+    for need in needs:
+        counts = "".join(
+            f" {count:,} |" if count <= MAX_DEVICES else f" ({count:,}) |" for count in need.devices.values()
+        )
+        bits = f"{need.key_bits * fold:,}"
+        lines.append(f"| {need.geometry.name} | {need.images} | {float(need.busy):,.0f} | {bits} |{counts}")
+    if measurements:
+        lines += [
+            "",
+            f"Simulated in Verilator, {CASES[0].samples} network samples. The tolerance is {TOLERANCE} times",
+            "the time of Q keys, which a source may have had ready, and as many hidden activations as make",
+            f"{DEVIATIONS} standard deviations: how many are zero depends on the keys.",
+            "",
+            "| accelerator | junctions | FOLD | cycles a bit | images | predicted | counted | tolerance |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for one in measurements:
+            lines.append(
+                f"| {one.geometry.name} | {one.geometry.devices} | {one.fold} | {one.period} | {one.images} "
+                f"| {one.predicted:,} | {one.counted:,} | {one.within:,} |"
+            )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,147 @@
+"""Everything that is measured of one source of keys."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synflip.golden.cpu import Golden
+from synflip.golden.kernels import CoinPlanes
+from synflip.randomness import coin_effect, sp800_22, sp800_90b
+from synflip.randomness.statistical_tests import (
+    Finding,
+    Taps,
+    key_bits,
+    key_findings,
+    verdict,
+    word_findings,
+)
+from synflip.spec import lfsr
+from synflip.spec.lfsr import keys as lfsr_keys
+from synflip.spec.model import CompiledModel
+from synflip.spec.sizes import KEY_BITS
+from synflip.util.progress import bar
+
+if TYPE_CHECKING:
+    pass
+from synflip.randomness.sources import Source, sources
+
+BLOCK_KEYS = 1 << 16
+
+ESTIMATED_BITS = 1_000_000  # that min-entropy is estimated from: as many as SP 800-90B wants
+
+REGISTER_BITS = 1024  # of one key bit, of which the shortest LFSR is sought
+
+JUMPS = 1 << 20  # steps up to which jumps are compared with stepping
+
+ESTIMATORS: dict[str, Callable[[NDArray[np.uint8]], float]] = {
+    "most common value": sp800_90b.most_common,
+    "collision": sp800_90b.collision,
+    "Markov": sp800_90b.markov,
+    "t-tuple": sp800_90b.t_tuple,
+}
+
+
+@dataclass
+class Evidence:
+    """Findings on one source. ``logits``: [S, N, C] of the network with its coins.
+
+    entropy: bits of min-entropy of a key bit, by estimator. register: length of the shortest LFSR that makes
+        REGISTER_BITS values of one key bit, half of that if nothing linear is behind them.
+        No verdict hangs on it.
+    """
+
+    source: Source
+    words: list[Finding]
+    network: list[Finding]
+    logits: NDArray[np.int32]
+    entropy: dict[str, float] = field(default_factory=dict)
+    register: int = 0
+
+    @property
+    def fair(self) -> bool:
+        """Whether nothing was found."""
+        return (not self.words or verdict(self.words)) and verdict(self.network)
+
+
+def flips(model: CompiledModel, source: Source, seed: int) -> coin_effect.Flips:
+    """Signed coins of the network's layers from this source, one network sample a call."""
+    if source.keys is None:
+        return coin_effect.ideal_flips(model, seed)
+    planes = [CoinPlanes.of(layer, model.bits, source.taps) for layer in model.layers]
+    golden = Golden()
+    golden.load(model)
+    draw, rows = source.keys(seed), golden.key_rows
+    at_once = max(BLOCK_KEYS // rows, 1)
+
+    def samples() -> Iterator[list[torch.Tensor]]:
+        first = 0
+        while True:
+            for keys in draw(first * rows, at_once * rows).reshape(at_once, rows):
+                yield golden.flip(keys, planes)
+            first += at_once
+
+    endless = samples()
+    return lambda: next(endless)
+
+
+def jumps_agree(seed: int, steps: int, report: Callable[[int], None] = lambda done: None) -> bool:
+    """Whether jumping ahead arrives where stepping does: after every power of two of steps up to ``steps``,
+    and the keys on the way, made by jumps, are outputs of the stepped states."""
+    state = lfsr.seed_state(seed)
+    jumped = lfsr_keys(seed, 0, -(-steps // 2))
+    outputs = (
+        np.stack([jumped & np.uint64(lfsr.MASK32), jumped >> np.uint64(32)], axis=1).reshape(-1).tolist()
+    )
+    for step in range(1, steps + 1):
+        state = lfsr.step(state)
+        if lfsr.output(state) != outputs[step - 1]:
+            return False
+        if step & (step - 1) == 0:
+            if lfsr.jump(lfsr.seed_state(seed), step) != state:
+                return False
+            report(step)
+    return True
+
+
+def key_and_word_findings(keys: NDArray[np.uint64], bits: int, taps: Taps) -> list[Finding]:
+    """Every test on keys and on the words of ``bits`` bits that they give."""
+    return [*key_findings(keys), *sp800_22.findings(key_bits(keys)), *word_findings(keys, bits, taps)]
+
+
+def gather(
+    model: CompiledModel, pixels: NDArray[np.uint8], samples: int, keys: int, seed: int
+) -> tuple[list[Evidence], NDArray[np.int32]]:
+    """Evidence on every source from ``samples`` network samples and ``keys`` keys; and the ideal logits."""
+    golden = Golden()
+    golden.load(model)
+    every = sources()
+    with bar("Flipping coins") as advance:
+        total = samples * (len(every) + 1)
+
+        def run(number: int, source_flips: coin_effect.Flips, name: str) -> NDArray[np.int32]:
+            return coin_effect.logits(
+                golden,
+                pixels,
+                source_flips,
+                samples,
+                lambda done: advance(number * samples + done, total, name),
+            )
+
+        ideal = run(0, coin_effect.ideal_flips(model, seed + 1000), "torch.rand")
+        evidence = []
+        for number, source in enumerate(every, 1):
+            found = run(number, flips(model, source, seed), source.name)
+            item = Evidence(source, [], list(coin_effect.compare(found, ideal)), found)
+            if source.keys is not None:
+                drawn = source.keys(seed)(0, keys)
+                item.words = key_and_word_findings(drawn, model.bits, source.taps)
+                sequence = key_bits(drawn[: -(-ESTIMATED_BITS // KEY_BITS)])
+                item.entropy = {name: estimate(sequence) for name, estimate in ESTIMATORS.items()}
+                one = (drawn[:REGISTER_BITS] & np.uint64(1)).astype(np.uint8)
+                item.register = sp800_22.shortest_register(one)
+            evidence.append(item)
+    return evidence, ideal
