@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synflip import fuzz
-from synflip.cases import Case, draw_case, draw_geometry, network
-from synflip.coverage import BINS, observe
 from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import Layer
+from synflip.verification import fuzz
+from synflip.verification.cases import Case, draw_case, draw_geometry, network
+from synflip.verification.coverage import BINS, observe
 from synflip_sim.coverage import block, points, share
 
 GEOMETRY = Geometry(16, 2, bits=3)

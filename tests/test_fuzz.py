@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from synflip import cli, fuzz
-from synflip.cases import Case, draw_case, draw_geometry
+from synflip import cli
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import device
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
-from synflip.shrink import shrink, simpler
 from synflip.spec.geometry import Geometry
+from synflip.verification import fuzz
+from synflip.verification.cases import Case, draw_case, draw_geometry
+from synflip.verification.shrink import shrink, simpler
 
 
 class Wrong(Golden):

@@ -7,13 +7,13 @@ import signal
 
 import numpy as np
 import pytest
-from synflip import fuzz
-from synflip.cases import Case, network
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address, register
 from synflip.spec.model import Layer
+from synflip.verification import fuzz
+from synflip.verification.cases import Case, network
 from synflip_sim import icarus
 
 REQUIRED = "SYNFLIP_REQUIRE_ICARUS"

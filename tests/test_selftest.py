@@ -5,23 +5,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from synflip import cli, selftest
+from synflip import cli
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit
 from synflip.randomness.mtj_model import Junctions
-from synflip.selftest_probes import (
-    deep_images,
-    deep_model,
-    edges,
-    make_probes,
-    probe_image,
-    probe_slots,
-)
 from synflip.spec.coins import key_words, threshold
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ROW_ALIGN
+from synflip.verification import selftest
+from synflip.verification.probes import deep_images, deep_model, edges, make_probes, probe_image, probe_slots
 from synflip_hdl.boards import BOARDS
 from synflip_sim.verilator import open_verilator
 

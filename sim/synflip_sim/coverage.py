@@ -10,12 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from synflip.cases import draw_case
-from synflip.coverage import BINS, observe
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
-from synflip.fuzz import run
 from synflip.spec.geometry import Geometry
+from synflip.verification.cases import draw_case
+from synflip.verification.coverage import BINS, observe
+from synflip.verification.fuzz import run
 
 from synflip_sim.build import build
 from synflip_sim.verilator import VerilatorTransport

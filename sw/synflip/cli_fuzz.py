@@ -40,8 +40,8 @@ def fuzz(
     from synflip.util.progress import bar, waiting
 
     with waiting("Loading torch"):
-        from synflip.coverage import BINS
-        from synflip.fuzz import Session
+        from synflip.verification.coverage import BINS
+        from synflip.verification.fuzz import Session
 
     session = Session(seed, device, out, first)
     with bar(f"Fuzzing {device}") as advance:

@@ -45,7 +45,7 @@ def selftest(
     if out is not None:
         check_output(out)
     with waiting("Loading torch"):
-        from synflip.selftest import Report, Step, selftest
+        from synflip.verification.selftest import Report, Step, selftest
 
     def say(step: Step) -> None:
         typer.echo(f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.cases import Case
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import plan
@@ -38,6 +37,7 @@ from synflip.spec.sizes import (
     MAX_SHIFT,
     ceil_div,
 )
+from synflip.verification.cases import Case
 
 NEAR = 1 << 10  # how close to the end of a range counts as near
 

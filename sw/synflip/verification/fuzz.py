@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from synflip.cases import Case, draw_case, draw_geometry
-from synflip.coverage import BINS, observe
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.registry import open_device
 from synflip.devices.transport import BusError
@@ -27,10 +25,12 @@ from synflip.inference.compare import compare
 from synflip.inference.device import Device
 from synflip.inference.result import Result
 from synflip.modelfile import safetensors as modelfile
-from synflip.shrink import shrink
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import write_array
 from synflip.util.progress import Advance
+from synflip.verification.cases import Case, draw_case, draw_geometry
+from synflip.verification.coverage import BINS, observe
+from synflip.verification.shrink import shrink
 
 CASES = 100  # of one accelerator, before the next is built
 PATIENCE = 30.0  # seconds that a run may take: a case is a fraction of one

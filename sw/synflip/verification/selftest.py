@@ -25,7 +25,11 @@ from synflip.inference.compare import compare
 from synflip.inference.device import Progress
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
-from synflip.selftest_probes import (
+from synflip.spec import lfsr, memory_map
+from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
+from synflip.spec.sizes import KEY_BITS, ROW_ALIGN, ceil_div
+from synflip.uncertainty.scores import lead
+from synflip.verification.probes import (
     SEED,
     Probe,
     deep_images,
@@ -35,10 +39,6 @@ from synflip.selftest_probes import (
     probe_image,
     probe_slots,
 )
-from synflip.spec import lfsr, memory_map
-from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
-from synflip.spec.sizes import KEY_BITS, ROW_ALIGN, ceil_div
-from synflip.uncertainty.scores import lead
 
 TIMEOUT = 10.0  # seconds that a run may take
 EDGES = 2  # samples of a probe: coins just heads, coins just tails

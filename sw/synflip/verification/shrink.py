@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.cases import Case, network
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, Layer
+from synflip.verification.cases import Case, network
 
 MAX_ATTEMPTS = 1000
 
