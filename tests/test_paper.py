@@ -17,15 +17,17 @@ import torch
 from synflip import cli
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
+from synflip.experiments import datasets as sets
+from synflip.experiments import registry as experiments
+from synflip.experiments import targets
+from synflip.experiments.blocks import Table
+from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
+from synflip.experiments.findings import Missing, Store
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import float_logits
+from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
-from synflip.paper import experiments, sets, targets
-from synflip.paper.answers import float_logits
-from synflip.paper.coins import ARRANGEMENTS, noisy, requantised
-from synflip.paper.networks import Context
-from synflip.paper.parts import Table
-from synflip.paper.recipes import QUICK, Coins, Float, digest
-from synflip.paper.store import Missing, Store
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import train

@@ -63,11 +63,11 @@ def paper(
         if not page.is_file():
             raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
     with waiting("Loading torch"):
-        from synflip.paper import experiments
-        from synflip.paper.networks import Context
-        from synflip.paper.page import commit, into, write
-        from synflip.paper.recipes import QUICK, Budget
-        from synflip.paper.store import Store
+        from synflip.experiments import registry as experiments
+        from synflip.experiments.findings import Store
+        from synflip.experiments.networks import Context
+        from synflip.experiments.page import commit, into, write
+        from synflip.experiments.recipes import QUICK, Budget
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
     chosen = None if only is None else _names("--only", only)
     run = {experiment.name for experiment in experiments.chosen(chosen)}

@@ -1,2 +1,3 @@
-"""``synflip report paper``: the experiments of the synaptic sampling paper (Aimone, Severa, Smith, ICRC 2023,
-arXiv 2311.13038) and more, through compiled integers, and a page that shows them."""
+"""The experiments on accuracy and uncertainty, and the page that reports them.
+
+Imports every room of the library; only ``synflip.cli`` imports it."""

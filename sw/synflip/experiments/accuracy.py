@@ -3,9 +3,11 @@
 import numpy as np
 
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
-from synflip.inference.request import check_logits
-from synflip.paper import figures
-from synflip.paper.answers import (
+from synflip.experiments import plots as figures
+from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import (
     CoinAnswers,
     aggregate,
     answer_settings,
@@ -16,10 +18,8 @@ from synflip.paper.answers import (
     measured_row,
     scale_of,
 )
-from synflip.paper.networks import Context
-from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins, Float
-from synflip.paper.store import Numbers
+from synflip.experiments.recipes import Coins, Float
+from synflip.inference.request import check_logits
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import measure
 from synflip.uncertainty.scores import entropy

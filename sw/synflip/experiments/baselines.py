@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from synflip.paper import figures
-from synflip.paper.accuracy import Parts, accuracies, main_coins, main_float
-from synflip.paper.answers import Answer, coin_answers, float_answer, measured_row
-from synflip.paper.networks import Context
-from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins, Float
+from synflip.experiments import plots as figures
+from synflip.experiments.accuracy import Parts, accuracies, main_coins, main_float
+from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import Answer, coin_answers, float_answer, measured_row
+from synflip.experiments.recipes import Coins, Float
 
 
 def mean_coins(context: Context, data: str) -> Coins:

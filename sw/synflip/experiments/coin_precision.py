@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.paper import figures
-from synflip.paper.accuracy import Parts, accuracies, main_coins
-from synflip.paper.answers import SEED, aggregate, answer_settings, logits, scale_of
-from synflip.paper.coins import ARRANGEMENTS, arranged_logits, noisy, requantised
-from synflip.paper.networks import Context
-from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins
-from synflip.paper.store import Numbers
+from synflip.experiments import plots as figures
+from synflip.experiments.accuracy import Parts, accuracies, main_coins
+from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.coin_variants import ARRANGEMENTS, arranged_logits, noisy, requantised
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import SEED, aggregate, answer_settings, logits, scale_of
+from synflip.experiments.recipes import Coins
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.metrics import measure
 

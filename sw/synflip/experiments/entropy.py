@@ -1,15 +1,13 @@
 """Experiments on entropy: of right and wrong answers, and of a class that was hardly seen."""
 
-from synflip.paper import figures, sets
-from synflip.paper.accuracy import Parts, main_coins
-from synflip.paper.answers import (
-    answer_settings,
-    coin_answers,
-)
-from synflip.paper.networks import Context
-from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins
-from synflip.paper.store import Numbers
+from synflip.experiments import datasets as sets
+from synflip.experiments import plots as figures
+from synflip.experiments.accuracy import Parts, main_coins
+from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import answer_settings, coin_answers
+from synflip.experiments.recipes import Coins
 from synflip.uncertainty.scores import entropy
 
 KINDS = ("vote", "logit sum", "mean softmax")

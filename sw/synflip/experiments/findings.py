@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from synflip.errors import SynflipError
+from synflip.experiments.recipes import digest
 from synflip.modelfile import safetensors as modelfile
-from synflip.paper.recipes import digest
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import make_folder, replacing
 

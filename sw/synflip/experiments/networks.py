@@ -12,9 +12,9 @@ from synflip import __version__
 from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
-from synflip.paper import sets
-from synflip.paper.recipes import Budget, Coins, Float
-from synflip.paper.store import Store, Tensors
+from synflip.experiments import datasets as sets
+from synflip.experiments.findings import Store, Tensors
+from synflip.experiments.recipes import Budget, Coins, Float
 from synflip.spec.model import CompiledModel
 from synflip.training import convnets, train
 from synflip.training.loop import Step

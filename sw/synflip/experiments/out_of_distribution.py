@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.paper.accuracy import Parts
-from synflip.paper.answers import answer_settings, float_logits, image_sets, logits, scale_of
-from synflip.paper.networks import Context
-from synflip.paper.parts import Table
-from synflip.paper.recipes import Coins, Float
-from synflip.paper.rivals import networks_of_coins, ordinary_networks
-from synflip.paper.store import Numbers
+from synflip.experiments.accuracy import Parts
+from synflip.experiments.baselines import networks_of_coins, ordinary_networks
+from synflip.experiments.blocks import Table
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import answer_settings, float_logits, image_sets, logits, scale_of
+from synflip.experiments.recipes import Coins, Float
 from synflip.uncertainty.metrics import outside_auroc
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from synflip import __version__
-from synflip.paper.parts import NOT_RUN, Section
+from synflip.experiments.blocks import NOT_RUN, Section
 from synflip.report.sections import find_section, replace_section
 from synflip.util.atomic import replacing
 
@@ -45,7 +45,9 @@ def html(sections: list[Section], command: str, at: str) -> str:
     """The page: no scripts, nothing that is fetched."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    template = environment.from_string(files("synflip.paper").joinpath("page.html.jinja").read_text("utf-8"))
+    template = environment.from_string(
+        files("synflip.experiments").joinpath("page.html.jinja").read_text("utf-8")
+    )
     groups = [
         (f"{name} ({note})" if note else name, list(items))
         for (name, note), items in groupby(sections, lambda section: (section.data, section.note))

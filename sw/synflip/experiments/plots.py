@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data.dataset import Dataset
+from synflip.experiments.predictions import Answer
 from synflip.modelfile.extractor import image_shape
-from synflip.paper.answers import Answer
 from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure
 from synflip.uncertainty.metrics import BINS, risk_coverage
 from synflip.uncertainty.scores import entropy

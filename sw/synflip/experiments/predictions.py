@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from synflip.evaluation.margins import count
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.recipes import Coins, Float
 from synflip.golden.cpu import Golden
-from synflip.paper.networks import Context
-from synflip.paper.recipes import Coins, Float
-from synflip.paper.store import Numbers
 from synflip.spec.model import CompiledModel
 from synflip.training.loop import TEST_BATCH
 from synflip.uncertainty.aggregate import AGGREGATES

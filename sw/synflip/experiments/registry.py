@@ -4,11 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synflip.errors import SynflipError
-from synflip.paper import accuracy, doubt, foreign, precision, rivals, soft, targets, training
-from synflip.paper.accuracy import Parts, is_colour
-from synflip.paper.networks import Context
-from synflip.paper.parts import Section, Table
-from synflip.paper.store import Missing
+from synflip.experiments import (
+    accuracy,
+    targets,
+    training,
+)
+from synflip.experiments import (
+    baselines as rivals,
+)
+from synflip.experiments import (
+    coin_precision as precision,
+)
+from synflip.experiments import (
+    entropy as doubt,
+)
+from synflip.experiments import (
+    out_of_distribution as foreign,
+)
+from synflip.experiments import (
+    soft_votes as soft,
+)
+from synflip.experiments.accuracy import Parts, is_colour
+from synflip.experiments.blocks import Section, Table
+from synflip.experiments.findings import Missing
+from synflip.experiments.networks import Context
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.paper.accuracy import Parts, main_coins
-from synflip.paper.answers import (
-    Answer,
-    aggregate,
-    answer_settings,
-    logits,
-    scale_of,
-)
-from synflip.paper.networks import Context
-from synflip.paper.parts import Table
-from synflip.paper.store import Numbers
+from synflip.experiments.accuracy import Parts, main_coins
+from synflip.experiments.blocks import Table
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import Answer, aggregate, answer_settings, logits, scale_of
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: Bits F of a soft vote, entries of its table, and bits P of the second one.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from synflip.paper.accuracy import (
+from synflip.experiments.accuracy import (
     ERRORS,
     Parts,
     accuracies,
@@ -16,13 +16,13 @@ from synflip.paper.accuracy import (
     main_coins,
     main_float,
 )
-from synflip.paper.answers import float_answer
-from synflip.paper.foreign import of_coins
-from synflip.paper.networks import Context
-from synflip.paper.parts import NOT_RUN, Table
-from synflip.paper.recipes import Coins
-from synflip.paper.rivals import mean_coins, taught_coins
-from synflip.paper.store import Missing
+from synflip.experiments.baselines import mean_coins, taught_coins
+from synflip.experiments.blocks import NOT_RUN, Table
+from synflip.experiments.findings import Missing
+from synflip.experiments.networks import Context
+from synflip.experiments.out_of_distribution import of_coins
+from synflip.experiments.predictions import float_answer
+from synflip.experiments.recipes import Coins
 
 #: A context and a data set to a number; raises Missing where nothing was run for it.
 Find = Callable[[Context, str], float]

@@ -3,9 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.paper import figures, sets
-from synflip.paper.accuracy import Parts
-from synflip.paper.answers import (
+from synflip.experiments import datasets as sets
+from synflip.experiments import plots as figures
+from synflip.experiments.accuracy import Parts
+from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.findings import Numbers
+from synflip.experiments.networks import Context
+from synflip.experiments.predictions import (
     aggregate,
     answer_settings,
     coin_answers,
@@ -13,10 +17,7 @@ from synflip.paper.answers import (
     logits,
     scale_of,
 )
-from synflip.paper.networks import Context
-from synflip.paper.parts import Picture, Table
-from synflip.paper.recipes import Coins, Float
-from synflip.paper.store import Numbers
+from synflip.experiments.recipes import Coins, Float
 from synflip.uncertainty.metrics import measure
 from synflip.uncertainty.scores import softmax
 from synflip.uncertainty.temperature import fit_scale
