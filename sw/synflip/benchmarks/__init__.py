@@ -1,3 +1,1 @@
-"""How fast everything is: golden model, simulator, accelerator, boards.
-
-Imports everything but ``cli``, ``experiments`` and campaigns; only ``synflip.cli`` imports it."""
+"""The bench: cycles, seconds and memory, each beside what it should be compared with."""
