@@ -9,12 +9,31 @@ import numpy as np
 import pytest
 import torch
 from synflip import cli
-from synflip.bench import dealing, engine, headline, memory, parts, scale, simulator, tables
-from synflip.bench.models import Models
-from synflip.bench.plain import PlainLoop
-from synflip.bench.plots import PLOTS
-from synflip.bench.store import Store
-from synflip.bench.timing import race
+from synflip.benchmarks import (
+    boards as headline,
+)
+from synflip.benchmarks import (
+    engine_cycles as engine,
+)
+from synflip.benchmarks import (
+    lane_balance as dealing,
+)
+from synflip.benchmarks import (
+    memory,
+    simulator,
+    tables,
+)
+from synflip.benchmarks import (
+    registry as parts,
+)
+from synflip.benchmarks import (
+    scaling as scale,
+)
+from synflip.benchmarks.findings import Store
+from synflip.benchmarks.networks import Models
+from synflip.benchmarks.plain_torch import PlainLoop
+from synflip.benchmarks.plots import PLOTS
+from synflip.benchmarks.timing import race
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile
@@ -136,7 +155,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, which is the working one, with a small network in place of each of the bench's."""
     monkeypatch.chdir(tmp_path)
     modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
-    monkeypatch.setattr("synflip.bench.models.NETWORKS", {"digits": ("digits", (64, 128))})
+    monkeypatch.setattr("synflip.benchmarks.networks.NETWORKS", {"digits": ("digits", (64, 128))})
     for module in (engine, dealing):
         monkeypatch.setattr(module, "NETWORKS", {"digits": None})
     monkeypatch.setattr(headline, "NETWORKS", {"digits": "digits 64-64-128-10"})

@@ -61,11 +61,12 @@ def bench(
     from synflip.util.progress import bar, waiting
 
     with waiting("Loading torch"):
-        from synflip.bench import machine, parts
-        from synflip.bench.models import Models
-        from synflip.bench.plots import PLOTS
-        from synflip.bench.store import Store
-        from synflip.bench.tables import TABLES
+        from synflip.benchmarks import machine
+        from synflip.benchmarks import registry as parts
+        from synflip.benchmarks.findings import Store
+        from synflip.benchmarks.networks import Models
+        from synflip.benchmarks.plots import PLOTS
+        from synflip.benchmarks.tables import TABLES
     names = parts.chosen(only)
     check_output(out)
     if page is not None:

@@ -1,1 +1,3 @@
-"""The bench: cycles, seconds and memory, each beside what it should be compared with."""
+"""How fast everything is: golden model, simulator, accelerator, boards.
+
+Imports everything but ``cli``, ``experiments`` and campaigns; only ``synflip.cli`` imports it."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synflip.bench.models import SEED, Models
+from synflip.benchmarks.networks import SEED, Models
 from synflip.build_report import predict
 from synflip.golden.cpu import Golden
 from synflip.report.sections import find_section

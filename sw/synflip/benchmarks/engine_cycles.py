@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.bench.models import NETWORKS, SEED, Models
+from synflip.benchmarks.networks import NETWORKS, SEED, Models
 from synflip.golden.cpu import Golden
 from synflip.spec.cycles import CycleModel, ideal_cycles
 from synflip.spec.geometry import Geometry

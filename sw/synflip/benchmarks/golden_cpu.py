@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.bench.models import SEED, Models
-from synflip.bench.plain import PlainLoop
-from synflip.bench.timing import race
+from synflip.benchmarks.networks import SEED, Models
+from synflip.benchmarks.plain_torch import PlainLoop
+from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
 
 NETWORK = "mnist-512"

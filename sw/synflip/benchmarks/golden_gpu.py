@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from synflip.bench.models import SEED, Models
-from synflip.bench.plain import PlainLoop
-from synflip.bench.reference import NETWORK, Run, seconds_a_sample
+from synflip.benchmarks.golden_cpu import NETWORK, Run, seconds_a_sample
+from synflip.benchmarks.networks import SEED, Models
+from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.errors import SynflipError
 from synflip.golden.cuda import TorchGolden
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from synflip.bench.engine import GEOMETRIES, account
-from synflip.bench.models import NETWORKS, Models
+from synflip.benchmarks.engine_cycles import GEOMETRIES, account
+from synflip.benchmarks.networks import NETWORKS, Models
 from synflip.compiler.lane_balance import balance
 from synflip.spec.geometry import Geometry
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from synflip.bench.models import Models
+from synflip.benchmarks.networks import Models
 from synflip.errors import SynflipError
 from synflip.modelfile import safetensors as modelfile
 

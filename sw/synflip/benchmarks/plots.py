@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from synflip.bench.engine import CAUSES
+from synflip.benchmarks.engine_cycles import CAUSES
 from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
 
 _COLOURS = dict(zip(CAUSES, (RIGHT, "#56B4E9", WRONG, "#D55E00", "#CC79A7", FOREIGN, FAINT), strict=True))

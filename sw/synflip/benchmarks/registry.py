@@ -5,9 +5,31 @@ from typing import Any
 
 import torch
 
-from synflip.bench import dealing, engine, gpu, headline, machine, memory, reference, scale, simulator
-from synflip.bench.models import Models
-from synflip.bench.store import Store
+from synflip.benchmarks import (
+    boards as headline,
+)
+from synflip.benchmarks import (
+    engine_cycles as engine,
+)
+from synflip.benchmarks import (
+    golden_cpu as reference,
+)
+from synflip.benchmarks import (
+    golden_gpu as gpu,
+)
+from synflip.benchmarks import (
+    lane_balance as dealing,
+)
+from synflip.benchmarks import (
+    machine,
+    memory,
+    simulator,
+)
+from synflip.benchmarks import (
+    scaling as scale,
+)
+from synflip.benchmarks.findings import Store
+from synflip.benchmarks.networks import Models
 from synflip.errors import SynflipError
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from synflip.bench.models import BITS, SEED, Models
-from synflip.bench.timing import race
+from synflip.benchmarks.networks import BITS, SEED, Models
+from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer

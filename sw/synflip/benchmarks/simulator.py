@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from synflip.bench.models import SEED, Models
+from synflip.benchmarks.networks import SEED, Models
 from synflip.devices.registry import open_device
 from synflip.spec.geometry import Geometry
 

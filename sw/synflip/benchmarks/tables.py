@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synflip.bench.engine import CAUSES, IMBALANCE
-from synflip.bench.headline import NETWORKS, PUBLISHED, reached
+from synflip.benchmarks.boards import NETWORKS, PUBLISHED, reached
+from synflip.benchmarks.engine_cycles import CAUSES, IMBALANCE
 
 
 @dataclass(frozen=True)
