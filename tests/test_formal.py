@@ -8,20 +8,9 @@ import pytest
 from formal import PROOFS
 from formal.runner import run
 from formal.table import TABLE, table
-from synflip_hdl import (
-    array,
-    coins,
-    drain,
-    entries,
-    events,
-    keys,
-    lanes,
-    lfsr,
-    registers,
-    sequencer,
-    stage,
-    votes,
-)
+from synflip_hdl import array, coins, drain, events, keys, lanes, lfsr, registers, sequencer, votes
+from synflip_hdl.lib import entry_writer as entries
+from synflip_hdl.lib import register_slice as stage
 
 BY_NAME = {proof.name: proof for proof in PROOFS}
 FAST = [proof for proof in PROOFS if proof.fast]

@@ -10,9 +10,9 @@ from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
 from synflip_hdl.bundles import ONE_PORT, address_layout, event_layout, log2, sums_layout
 from synflip_hdl.coins import Coins
-from synflip_hdl.entries import EntryWriter
 from synflip_hdl.lanes import Lane
-from synflip_hdl.reads import read_late
+from synflip_hdl.lib.entry_writer import EntryWriter
+from synflip_hdl.lib.memory_reads import read_late
 
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 

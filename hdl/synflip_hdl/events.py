@@ -8,7 +8,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
 
 from synflip_hdl.bundles import SLOT_BITS, append_layout, event_layout, log2
-from synflip_hdl.reads import read_late
+from synflip_hdl.lib.memory_reads import read_late
 
 
 class _Tally:

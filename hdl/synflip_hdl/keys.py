@@ -9,7 +9,7 @@ from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import MAX_SAMPLE_BITS
 
 from synflip_hdl.bundles import log2
-from synflip_hdl.reads import read_late
+from synflip_hdl.lib.memory_reads import read_late
 
 
 class KeyMemory(wiring.Component):

@@ -10,7 +10,7 @@ from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
 from synflip.spec.sizes import MAX_OUTPUTS
 
 from synflip_hdl.bundles import SLOT_BITS, address_layout, layer_layout, pass_layout, tile_layout
-from synflip_hdl.entries import EntryWriter
+from synflip_hdl.lib.entry_writer import EntryWriter
 
 
 class Sequencer(wiring.Component):

@@ -1,7 +1,7 @@
 """Memory entries that the host writes word by word."""
 
 from amaranth.hdl import Assert, Cat, Cover, Elaboratable, Module, Signal
-from synflip_hdl.entries import EntryWriter
+from synflip_hdl.lib.entry_writer import EntryWriter
 
 from .helpers import Opened, free_inputs
 from .runner import Proof

@@ -1,7 +1,7 @@
 """Stage and Skid: registers in a stream lose nothing, repeat nothing, and keep the order."""
 
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
-from synflip_hdl.stage import Skid, Stage
+from synflip_hdl.lib.register_slice import Skid, Stage
 
 from .helpers import delayed, free_inputs
 from .runner import Proof

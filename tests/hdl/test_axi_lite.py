@@ -7,8 +7,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import MAGIC, register
 from synflip_hdl.arbiter import Arbiter
 from synflip_hdl.axi_lite import AxiLite
+from synflip_hdl.lib.register_slice import Stage
 from synflip_hdl.registers import REQUEST, Registers
-from synflip_hdl.stage import Stage
 
 from .helpers import simulate
 

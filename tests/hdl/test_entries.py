@@ -4,7 +4,7 @@ import random
 
 import pytest
 from synflip.spec.memory_map import entry_words
-from synflip_hdl.entries import EntryWriter
+from synflip_hdl.lib.entry_writer import EntryWriter
 
 from .helpers import simulate
 

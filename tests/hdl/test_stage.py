@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from synflip_hdl.stage import Stage
+from synflip_hdl.lib.register_slice import Stage
 
 from .helpers import simulate
 
