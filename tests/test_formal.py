@@ -8,7 +8,29 @@ import pytest
 from formal import PROOFS
 from formal.runner import run
 from formal.table import TABLE, table
-from synflip_hdl import array, coins, drain, events, keys, lanes, lfsr, registers, sequencer, votes
+from synflip_hdl import lfsr, registers
+from synflip_hdl.engine import (
+    coin_comparators as coins,
+)
+from synflip_hdl.engine import (
+    event_lists as events,
+)
+from synflip_hdl.engine import (
+    key_memory as keys,
+)
+from synflip_hdl.engine import (
+    lane as lanes,
+)
+from synflip_hdl.engine import (
+    requantizer as drain,
+)
+from synflip_hdl.engine import (
+    sequencer,
+    votes,
+)
+from synflip_hdl.engine import (
+    synapse_array as array,
+)
 from synflip_hdl.lib import entry_writer as entries
 from synflip_hdl.lib import register_slice as stage
 

@@ -15,18 +15,18 @@ from synflip.spec.memory_map import (
     register,
 )
 
-from synflip_hdl.array import Array
 from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
-from synflip_hdl.drain import Drain
-from synflip_hdl.events import EventLists
-from synflip_hdl.keys import KeyMemory
+from synflip_hdl.engine.event_lists import EventLists
+from synflip_hdl.engine.key_memory import KeyMemory
+from synflip_hdl.engine.requantizer import Drain
+from synflip_hdl.engine.sequencer import Sequencer
+from synflip_hdl.engine.synapse_array import Array
+from synflip_hdl.engine.votes import Votes
 from synflip_hdl.lfsr import LfsrSource
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.register_slice import Skid, Stage
 from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
-from synflip_hdl.sequencer import Sequencer
-from synflip_hdl.votes import Votes
 
 
 class Accelerator(wiring.Component):

@@ -21,7 +21,7 @@ from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
-from synflip_hdl.coins import Coins, below
+from synflip_hdl.engine.coin_comparators import Coins, below
 from synflip_hdl.lfsr import LfsrSource, gf2_matmul
 from synflip_hdl.verilog import to_verilog
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from amaranth.hdl import Assert, Assume, Cat, Elaboratable, Module, Signal
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import lane_position
-from synflip_hdl.coins import Coins, below
+from synflip_hdl.engine.coin_comparators import Coins, below
 
 from .helpers import Opened, delayed, free
 from .runner import Proof

@@ -6,7 +6,7 @@ such rows before it, and the list is as long as there are such rows, then the li
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
-from synflip_hdl.events import EventLists
+from synflip_hdl.engine.event_lists import EventLists
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof

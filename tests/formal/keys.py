@@ -3,7 +3,7 @@
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.sizes import MAX_SAMPLE_BITS as SAMPLE_BITS
-from synflip_hdl.keys import KeyMemory
+from synflip_hdl.engine.key_memory import KeyMemory
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof

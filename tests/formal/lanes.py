@@ -1,7 +1,7 @@
 """A lane against a sum of integers."""
 
 from amaranth.hdl import Assert, Elaboratable, Module, Mux, Signal, signed
-from synflip_hdl.lanes import Lane
+from synflip_hdl.engine.lane import Lane
 
 from .helpers import Opened, free_inputs
 from .runner import Proof

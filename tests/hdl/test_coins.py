@@ -8,7 +8,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip_hdl.coins import Coins, below
+from synflip_hdl.engine.coin_comparators import Coins, below
 
 from .helpers import simulate
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.drain import Drain
+from synflip_hdl.engine.requantizer import Drain
 
 from .helpers import simulate
 

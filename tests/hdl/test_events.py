@@ -4,7 +4,7 @@ import random
 
 import pytest
 from synflip.spec.geometry import Geometry
-from synflip_hdl.events import EventLists
+from synflip_hdl.engine.event_lists import EventLists
 
 from .helpers import simulate
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from synflip.spec.cycles import KEY_RELEASE
-from synflip_hdl.keys import KeyMemory
+from synflip_hdl.engine.key_memory import KeyMemory
 
 from .helpers import simulate
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from synflip.spec.sizes import ACCUMULATOR_BITS
-from synflip_hdl.lanes import Lane
+from synflip_hdl.engine.lane import Lane
 
 from .helpers import simulate
 

@@ -6,7 +6,7 @@ import pytest
 import reference
 from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
-from synflip_hdl.votes import Votes
+from synflip_hdl.engine.votes import Votes
 
 from .helpers import simulate
 
