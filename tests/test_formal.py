@@ -8,7 +8,7 @@ import pytest
 from formal import PROOFS
 from formal.runner import run
 from formal.table import TABLE, table
-from synflip_hdl import lfsr, registers
+from synflip_hdl import registers
 from synflip_hdl.engine import (
     coin_comparators as coins,
 )
@@ -33,6 +33,7 @@ from synflip_hdl.engine import (
 )
 from synflip_hdl.lib import entry_writer as entries
 from synflip_hdl.lib import register_slice as stage
+from synflip_hdl.sources import lfsr
 
 BY_NAME = {proof.name: proof for proof in PROOFS}
 FAST = [proof for proof in PROOFS if proof.fast]

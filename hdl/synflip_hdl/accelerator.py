@@ -22,11 +22,11 @@ from synflip_hdl.engine.requantizer import Drain
 from synflip_hdl.engine.sequencer import Sequencer
 from synflip_hdl.engine.synapse_array import Array
 from synflip_hdl.engine.votes import Votes
-from synflip_hdl.lfsr import LfsrSource
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.register_slice import Skid, Stage
-from synflip_hdl.mtj import MtjSource
 from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, Registers
+from synflip_hdl.sources.lfsr import LfsrSource
+from synflip_hdl.sources.mtj import MtjSource
 
 
 class Accelerator(wiring.Component):

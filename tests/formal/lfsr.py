@@ -1,7 +1,7 @@
 """The key source against LFSR113 written out, one step at a time."""
 
 from amaranth.hdl import Assert, Const, Elaboratable, Module, Mux, Signal
-from synflip_hdl.lfsr import STATE, LfsrSource
+from synflip_hdl.sources.lfsr import STATE, LfsrSource
 
 from .helpers import Opened, free_inputs
 from .runner import Proof

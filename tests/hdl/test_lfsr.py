@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import reference
 from synflip.spec import lfsr
-from synflip_hdl.lfsr import LfsrSource
+from synflip_hdl.sources.lfsr import LfsrSource
 
 from .helpers import simulate
 

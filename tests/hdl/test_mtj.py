@@ -7,7 +7,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.health import WINDOW
-from synflip_hdl.mtj import MtjSource, compact
+from synflip_hdl.sources.mtj import MtjSource, compact
 
 from .helpers import simulate
 

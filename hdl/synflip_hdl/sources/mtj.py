@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.memory_map import CAPTURE_BITS, OFFSET_BITS, REGISTERS
 from synflip.spec.sizes import KEY_BITS
 
-from synflip_hdl.health import HealthTests
+from synflip_hdl.sources.health_tests import HealthTests
 
 
 def compact(m, bits, mask):
