@@ -8,7 +8,7 @@ import pytest
 from formal import PROOFS
 from formal.runner import run
 from formal.table import TABLE, table
-from synflip_hdl import registers
+from synflip_hdl.bus import registers
 from synflip_hdl.engine import (
     coin_comparators as coins,
 )

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.axi_map import NOWHERE
 from synflip.spec.memory_map import ADDRESS_BITS, register
 
-from synflip_hdl.arbiter import BUS
-from synflip_hdl.registers import RESPONSE
+from synflip_hdl.bus.arbiter import BUS
+from synflip_hdl.bus.registers import RESPONSE
 
 BYTE_ADDRESS_BITS = ADDRESS_BITS + 2
 WRITE_DATA = data.StructLayout({"data": 32, "strobe": 4})

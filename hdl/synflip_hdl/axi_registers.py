@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.axi_map import AXI_REGISTERS, REGION
 from synflip.spec.memory_map import OFFSET_BITS
 
-from synflip_hdl.arbiter import BUS, OUTSTANDING
+from synflip_hdl.bus.arbiter import BUS, OUTSTANDING
 
 ANSWER = data.StructLayout({"own": 1, "data": 32, "error": 1})
 

@@ -11,7 +11,7 @@ from synflip.spec.memory_map import (
     Region,
     extent,
 )
-from synflip_hdl.registers import READABLE, WRITABLE, Registers
+from synflip_hdl.bus.registers import READABLE, WRITABLE, Registers
 
 from .helpers import Opened, delayed, free_inputs
 from .runner import Proof

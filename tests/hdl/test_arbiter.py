@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from synflip_hdl.arbiter import Arbiter
+from synflip_hdl.bus.arbiter import Arbiter
 
 from .helpers import simulate
 

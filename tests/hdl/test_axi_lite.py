@@ -5,10 +5,10 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import MAGIC, register
-from synflip_hdl.arbiter import Arbiter
 from synflip_hdl.axi_lite import AxiLite
+from synflip_hdl.bus.arbiter import Arbiter
+from synflip_hdl.bus.registers import REQUEST, Registers
 from synflip_hdl.lib.register_slice import Stage
-from synflip_hdl.registers import REQUEST, Registers
 
 from .helpers import simulate
 

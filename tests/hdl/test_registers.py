@@ -16,7 +16,7 @@ from synflip.spec.memory_map import (
     extent,
     register,
 )
-from synflip_hdl.registers import Registers
+from synflip_hdl.bus.registers import Registers
 
 from .helpers import simulate
 

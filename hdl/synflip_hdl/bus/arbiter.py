@@ -5,7 +5,7 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from synflip_hdl.bundles import log2
-from synflip_hdl.registers import REQUEST, RESPONSE
+from synflip_hdl.bus.registers import REQUEST, RESPONSE
 
 OUTSTANDING = 4  # requests taken and not yet answered, of all masters together
 

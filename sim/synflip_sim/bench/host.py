@@ -4,7 +4,7 @@ import random
 from collections import deque
 from typing import Any
 
-from synflip_hdl.registers import REQUEST, RESPONSE
+from synflip_hdl.bus.registers import REQUEST, RESPONSE
 
 from synflip_sim.bench.ports import pack, unpack
 from synflip_sim.bench.scoreboard import Scoreboard

@@ -22,7 +22,7 @@ from synflip.spec.memory_map import (
     present,
     register,
 )
-from synflip_hdl.registers import READABLE, REQUEST, RESPONSE, WRITABLE
+from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, WRITABLE
 
 from synflip_sim.bench.clocked import Bench, Player, noise
 from synflip_sim.bench.ports import pack, read, unpack
