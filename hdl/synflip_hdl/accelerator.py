@@ -15,7 +15,6 @@ from synflip.spec.memory_map import (
     register,
 )
 
-from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.engine.key_memory import KeyMemory
@@ -23,6 +22,7 @@ from synflip_hdl.engine.requantizer import Drain
 from synflip_hdl.engine.sequencer import Sequencer
 from synflip_hdl.engine.synapse_array import Array
 from synflip_hdl.engine.votes import Votes
+from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.register_slice import Skid, Stage
 from synflip_hdl.sources.lfsr import LfsrSource

@@ -8,8 +8,8 @@ from synflip.spec.axi_map import NOWHERE
 from synflip.spec.memory_map import ADDRESS_BITS, IMAGE_WORD_BITS, OFFSET_BITS, Region
 from synflip.spec.sizes import MAX_OUTPUTS
 
-from synflip_hdl.bundles import RUN_SLOTS, WATCHED_LOGIT, log2
 from synflip_hdl.bus.arbiter import BUS, OUTSTANDING
+from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT, log2
 
 WORD = data.StructLayout({"data": 32, "last": 1})
 

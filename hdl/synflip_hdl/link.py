@@ -16,9 +16,9 @@ from synflip.spec.frames import (
     Status,
 )
 
-from synflip_hdl.bundles import log2
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
 from synflip_hdl.framing import LONGEST, Deframer, Framer
+from synflip_hdl.interfaces import log2
 
 TAG = data.StructLayout({"number": NUMBER_BITS, "session": SESSION_BITS})
 HEAD = data.StructLayout({"address": CODE_SHIFT, "command": 32 - CODE_SHIFT})

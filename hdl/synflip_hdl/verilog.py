@@ -10,7 +10,7 @@ from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi import AxiTop
-from synflip_hdl.bundles import ONE_PORT
+from synflip_hdl.interfaces import ONE_PORT
 from synflip_hdl.serial_top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"

@@ -4,8 +4,8 @@ from amaranth.hdl import Assert, Cat, Elaboratable, Module, Mux, ResetInserter, 
 from amaranth.lib import data
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.bundles import address_layout
 from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, Array
+from synflip_hdl.interfaces import address_layout
 
 from .helpers import Followed, Opened, delayed, free, free_inputs
 from .runner import Proof

@@ -5,8 +5,8 @@ from amaranth.lib import data
 from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import MAX_OUTPUTS
-from synflip_hdl.bundles import log2, tile_layout
 from synflip_hdl.engine.requantizer import Drain, clamp, shift_right, tile_spacing
+from synflip_hdl.interfaces import log2, tile_layout
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof

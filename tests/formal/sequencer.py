@@ -3,9 +3,9 @@
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.bundles import tile_layout
 from synflip_hdl.engine.requantizer import tile_spacing
 from synflip_hdl.engine.sequencer import Sequencer
+from synflip_hdl.interfaces import tile_layout
 
 from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from .runner import Proof

@@ -3,8 +3,8 @@
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
 from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
-from synflip_hdl.bundles import CLASS_BITS
 from synflip_hdl.engine.votes import Votes
+from synflip_hdl.interfaces import CLASS_BITS
 
 from .helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
 from .runner import Proof

@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from synflip_hdl.bundles import log2
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
+from synflip_hdl.interfaces import log2
 
 OUTSTANDING = 4  # requests taken and not yet answered, of all masters together
 

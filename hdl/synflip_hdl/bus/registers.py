@@ -22,7 +22,7 @@ from synflip.spec.memory_map import (
     register,
 )
 
-from synflip_hdl.bundles import SLOT_BITS, log2
+from synflip_hdl.interfaces import SLOT_BITS, log2
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})

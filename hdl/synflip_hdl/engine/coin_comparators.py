@@ -8,7 +8,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
 
-from synflip_hdl.bundles import most_tiles
+from synflip_hdl.interfaces import most_tiles
 
 
 def below(word, q):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
 
-from synflip_hdl.bundles import SLOT_BITS, append_layout, event_layout, log2
+from synflip_hdl.interfaces import SLOT_BITS, append_layout, event_layout, log2
 from synflip_hdl.lib.memory_reads import read_late
 
 

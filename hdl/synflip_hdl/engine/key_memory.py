@@ -8,7 +8,7 @@ from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import MAX_SAMPLE_BITS
 
-from synflip_hdl.bundles import log2
+from synflip_hdl.interfaces import log2
 from synflip_hdl.lib.memory_reads import read_late
 
 

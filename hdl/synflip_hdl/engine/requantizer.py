@@ -9,7 +9,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
+from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
 

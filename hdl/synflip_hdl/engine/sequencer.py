@@ -9,7 +9,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
 from synflip.spec.sizes import MAX_OUTPUTS
 
-from synflip_hdl.bundles import SLOT_BITS, address_layout, layer_layout, pass_layout, tile_layout
+from synflip_hdl.interfaces import SLOT_BITS, address_layout, layer_layout, pass_layout, tile_layout
 from synflip_hdl.lib.entry_writer import EntryWriter
 
 

@@ -8,9 +8,9 @@ from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
-from synflip_hdl.bundles import ONE_PORT, address_layout, event_layout, log2, sums_layout
 from synflip_hdl.engine.coin_comparators import Coins
 from synflip_hdl.engine.lane import Lane
+from synflip_hdl.interfaces import ONE_PORT, address_layout, event_layout, log2, sums_layout
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
 

@@ -8,7 +8,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.bundles import CLASS_BITS, log2, logit_layout, pass_layout
+from synflip_hdl.interfaces import CLASS_BITS, log2, logit_layout, pass_layout
 
 SUM_BITS = 64
 

@@ -10,7 +10,7 @@ from synflip.golden.trace import COINS, EVENT, WORDS, Trace
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position
-from synflip_hdl.bundles import address_layout, event_layout, sums_layout
+from synflip_hdl.interfaces import address_layout, event_layout, sums_layout
 
 from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
 from synflip_sim.bench.keys import KeyMonitor

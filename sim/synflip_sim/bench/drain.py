@@ -7,7 +7,7 @@ from synflip.golden.trace import Trace
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
-from synflip_hdl.bundles import append_layout, logit_layout, sums_layout, tile_layout
+from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack

@@ -7,7 +7,7 @@ from amaranth.lib import data
 from synflip.golden.trace import EVENT, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, Region
-from synflip_hdl.bundles import append_layout, event_layout
+from synflip_hdl.interfaces import append_layout, event_layout
 
 from synflip_sim.bench.clocked import Bench, Player, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack

@@ -7,7 +7,7 @@ import numpy as np
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY, LayerField, Region
-from synflip_hdl.bundles import address_layout, pass_layout, tile_layout
+from synflip_hdl.interfaces import address_layout, pass_layout, tile_layout
 
 from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack

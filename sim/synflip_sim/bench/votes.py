@@ -6,7 +6,7 @@ import cocotb
 from synflip.golden.trace import Trace
 from synflip.spec.cycles import LOGIT_TO_DECISION
 from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
-from synflip_hdl.bundles import logit_layout, pass_layout
+from synflip_hdl.interfaces import logit_layout, pass_layout
 
 from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
 from synflip_sim.bench.ports import pack, read, signal, unpack
