@@ -9,7 +9,7 @@ from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
-from synflip_hdl.axi import AxiTop
+from synflip_hdl.axi.top import AxiTop
 from synflip_hdl.interfaces import ONE_PORT
 from synflip_hdl.serial_top import SerialTop
 

@@ -5,7 +5,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import MAGIC, register
-from synflip_hdl.axi_lite import AxiLite
+from synflip_hdl.axi.lite import AxiLite
 from synflip_hdl.bus.arbiter import Arbiter
 from synflip_hdl.bus.registers import REQUEST, Registers
 from synflip_hdl.lib.register_slice import Stage

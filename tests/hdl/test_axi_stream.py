@@ -10,7 +10,7 @@ from synflip.spec.cycles import VOTE_GAP
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_START, register
 from synflip_hdl.accelerator import Accelerator
-from synflip_hdl.axi_stream import LogitSource, StreamSink
+from synflip_hdl.axi.stream import LogitSource, StreamSink
 from synflip_hdl.bus.arbiter import BUS, Arbiter
 
 from .helpers import simulate

@@ -6,9 +6,9 @@ from amaranth.lib.wiring import In, Out, connect
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
-from synflip_hdl.axi_lite import BYTE_ADDRESS_BITS, AxiLite
-from synflip_hdl.axi_registers import AxiRegisters
-from synflip_hdl.axi_stream import LogitSource, StreamSink
+from synflip_hdl.axi.lite import BYTE_ADDRESS_BITS, AxiLite
+from synflip_hdl.axi.registers import AxiRegisters
+from synflip_hdl.axi.stream import LogitSource, StreamSink
 from synflip_hdl.bus.arbiter import Arbiter
 
 
