@@ -7,7 +7,7 @@ from synflip.spec.geometry import Geometry
 
 from synflip_hdl import pll
 from synflip_hdl.boards import Board, Family
-from synflip_hdl.serial_top import SerialTop
+from synflip_hdl.serial.top import SerialTop
 
 
 class BoardTop(Elaboratable):

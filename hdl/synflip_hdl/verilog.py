@@ -11,7 +11,7 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi.top import AxiTop
 from synflip_hdl.interfaces import ONE_PORT
-from synflip_hdl.serial_top import SerialTop
+from synflip_hdl.serial.top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"
 

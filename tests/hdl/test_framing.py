@@ -5,7 +5,7 @@ import random
 import struct
 
 import pytest
-from synflip_hdl.framing import LONGEST, Deframer, Framer
+from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 
 from .helpers import simulate
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 from synflip.spec.frames import MAX_WORDS, Command, Status
-from synflip_hdl.link import Link
+from synflip_hdl.serial.bridge import Link
 
 from .helpers import simulate
 from .test_framing import frame

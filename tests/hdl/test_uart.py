@@ -5,7 +5,7 @@ import random
 
 import pytest
 from synflip.errors import SynflipError
-from synflip_hdl.uart import PHASE_BITS, Receiver, Transmitter, phase_step
+from synflip_hdl.serial.uart import PHASE_BITS, Receiver, Transmitter, phase_step
 
 from .helpers import simulate
 

@@ -17,8 +17,8 @@ from synflip.spec.frames import (
 )
 
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
-from synflip_hdl.framing import LONGEST, Deframer, Framer
 from synflip_hdl.interfaces import log2
+from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 
 TAG = data.StructLayout({"number": NUMBER_BITS, "session": SESSION_BITS})
 HEAD = data.StructLayout({"address": CODE_SHIFT, "command": 32 - CODE_SHIFT})

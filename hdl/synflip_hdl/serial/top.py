@@ -7,8 +7,8 @@ from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
-from synflip_hdl.link import Link
-from synflip_hdl.uart import Receiver, Transmitter, phase_step
+from synflip_hdl.serial.bridge import Link
+from synflip_hdl.serial.uart import Receiver, Transmitter, phase_step
 
 
 class SerialTop(wiring.Component):
