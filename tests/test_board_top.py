@@ -16,8 +16,8 @@ from synflip.devices.framing import Replies, Reply, request
 from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import Region, address, register
-from synflip_hdl.boards import find_board
-from synflip_hdl.constraints import FOLDERS
+from synflip_hdl.boards.catalogue import find_board
+from synflip_hdl.boards.constraints import FOLDERS
 from synflip_sim.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
 from synflip_sim.build import LIBRARY
 from synflip_sim.pty_device import CYCLES, SerialBench

@@ -12,9 +12,9 @@ from synflip.inference.plan import check_fit
 from synflip.parts import NAMES, count_parts
 from synflip.program import loader_command
 from synflip.spec.geometry import Geometry
-from synflip_hdl import pll
-from synflip_hdl.boards import BOARDS, Family, find_board
-from synflip_hdl.constraints import FOLDERS, read_constraints
+from synflip_hdl.boards import pll
+from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
+from synflip_hdl.boards.constraints import FOLDERS, read_constraints
 
 CONSTRAINTS = FOLDERS[0]
 

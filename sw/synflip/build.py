@@ -17,7 +17,7 @@ from synflip.tools import Advance, Stopwatch, run
 from synflip.util.atomic import make_folder
 
 if TYPE_CHECKING:
-    from synflip_hdl.boards import Board
+    from synflip_hdl.boards.catalogue import Board
 
 NAME = "synflip"
 REPORT = "report.json"
@@ -92,8 +92,8 @@ class Build:
 
     def write_gateware(self) -> None:
         """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
-        from synflip_hdl.board_top import BoardTop
-        from synflip_hdl.constraints import read_constraints
+        from synflip_hdl.boards.constraints import read_constraints
+        from synflip_hdl.boards.top import BoardTop
         from synflip_hdl.verilog import MODULES, MemoryModules
 
         platform = self.board.make_platform()

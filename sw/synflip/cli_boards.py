@@ -52,7 +52,7 @@ def boards(
         return
     if page is not None or pictures is not None:
         raise SynflipError("--page and --pictures need the folders of builds to draw")
-    from synflip_hdl.boards import BOARDS
+    from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []
     for board in BOARDS.values():
@@ -117,7 +117,7 @@ def build(
 
     Example: synflip build ulx3s-85f --bits 2 --out out/ulx3s-2
     """
-    from synflip_hdl.boards import find_board
+    from synflip_hdl.boards.catalogue import find_board
 
     from synflip.build import build as make
 
@@ -206,7 +206,7 @@ def program(
 
     Example: synflip program ulx3s-85f out/ulx3s/synflip.bit
     """
-    from synflip_hdl.boards import find_board
+    from synflip_hdl.boards.catalogue import find_board
 
     from synflip.program import program as load
 

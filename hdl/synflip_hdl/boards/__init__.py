@@ -1,0 +1,3 @@
+"""Boards: pins, clocks, and the top level of each.
+
+Imports the front ends ``serial`` and ``axi`` and the rooms below them."""
