@@ -18,7 +18,7 @@ from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
 from synflip.spec.model import CompiledModel, Layer
-from synflip_hdl.verilog import convert_axi
+from synflip_hdl.export.verilog import convert_axi
 from synflip_sim.build import MAKE
 
 GEOMETRY = Geometry(

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from synflip.map_export import FORMATS
 from synflip.spec.axi_map import AXI_REGISTERS, axi_register
 from synflip.spec.memory_map import REGIONS, REGISTERS, Region, address, register
+from synflip_hdl.export.register_map import FORMATS
 from systemrdl import AddressableNode, RDLCompiler
 
 DOCS = Path(__file__).parents[1] / "docs"

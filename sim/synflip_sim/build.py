@@ -132,7 +132,7 @@ def write_verilog(geometry: Geometry, folder: Path, say: Say, quick: bool = Fals
     quick: for a harness with QUICK: registers take both edges of the clock, as a simulator looks at the whole
     design at each, and there is no reset, which all of their next values would depend on.
     """
-    from synflip_hdl.verilog import convert
+    from synflip_hdl.export.verilog import convert
 
     say(f"Verilog of {geometry.name}, k = {geometry.bits}")
     text = convert(geometry, reset=not quick)

@@ -22,8 +22,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
 from synflip_hdl.engine.coin_comparators import Coins, below
+from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
-from synflip_hdl.verilog import to_verilog
 
 from synflip_sim.build import map_to_cells
 from synflip_sim.netlist import COUNTS

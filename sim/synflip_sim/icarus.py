@@ -138,7 +138,7 @@ class IcarusTransport:
 
 
 def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
-    from synflip_hdl.verilog import convert
+    from synflip_hdl.export.verilog import convert
 
     text, count = NOISY.subn(r"\1synflip_memory_noise", convert(geometry))
     if count != 3 * geometry.banks:

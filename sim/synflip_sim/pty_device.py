@@ -42,7 +42,7 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
     """Path of the library for ``geometry`` behind a UART, built if it is not cached. Raises SynflipError."""
 
     def make(folder: Path) -> None:
-        from synflip_hdl.verilog import convert_serial
+        from synflip_hdl.export.verilog import convert_serial
 
         say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
         text = convert_serial(geometry, line.divisor, 1, line.silence_bits)

@@ -63,7 +63,7 @@ def verilog(
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.verilog import convert, convert_axi
+        from synflip_hdl.export.verilog import convert, convert_axi
 
         text = (convert_axi if front == FrontName.axi else convert)(machine)
     with replacing(out) as partial:
@@ -86,7 +86,8 @@ def memory_map(
 
     Example: synflip map --format c --out synflip.h
     """
-    from synflip.map_export import FORMATS
+    from synflip_hdl.export.register_map import FORMATS
+
     from synflip.util.atomic import check_output, replacing
 
     check_output(out)

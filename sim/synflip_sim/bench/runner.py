@@ -25,7 +25,7 @@ from cocotb_tools.config import libs_dir
 from cocotb_tools.runner import get_runner
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
-from synflip_hdl.verilog import to_verilog
+from synflip_hdl.export.verilog import to_verilog
 
 from synflip_sim.bench.cases import TRACE
 from synflip_sim.bench.clocked import CASE_VARIABLE, DIFFERENCE

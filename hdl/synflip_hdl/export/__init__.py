@@ -1,0 +1,3 @@
+"""The gateware as text: Verilog, and the memory map for other languages.
+
+Imports the front ends ``serial`` and ``axi`` and the rooms below them."""
