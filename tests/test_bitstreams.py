@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from synflip.build import NAME, PLACED, Build, build
-from synflip.tools import run
 from synflip_hdl.boards.catalogue import find_board
+from synflip_hdl.flow.build import PLACED, build
+from synflip_hdl.flow.job import NAME, Build
+from synflip_hdl.flow.toolchain import run
 
 SMALL = (
     "16x1,bits=2,activation_bits=1,weight_depth=64,event_depth=16,key_depth=16,bias_depth=32,image_slots=1,"

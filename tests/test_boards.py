@@ -5,16 +5,19 @@ import re
 from pathlib import Path
 
 import pytest
-from synflip import boards_page, build_report, cli, program, tools
-from synflip.build import COSTS, Build, Resource, reached_clock, smaller
+from synflip import cli
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit
-from synflip.parts import NAMES, count_parts
-from synflip.program import loader_command
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
+from synflip_hdl.flow import boards_page, program
+from synflip_hdl.flow import report as build_report
+from synflip_hdl.flow import toolchain as tools
+from synflip_hdl.flow.cell_counts import NAMES, count_parts
+from synflip_hdl.flow.job import COSTS, Build, Resource, reached_clock, smaller
+from synflip_hdl.flow.program import loader_command
 
 CONSTRAINTS = FOLDERS[0]
 

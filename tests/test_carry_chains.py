@@ -5,8 +5,8 @@ import json
 import random
 
 import pytest
-from synflip.carry_chains import open_ends
-from synflip.tools import run
+from synflip_hdl.flow.ecp5_carry_chains import open_ends
+from synflip_hdl.flow.toolchain import run
 
 WIDTH = 9
 #: Sums with and without a carry below them, one whose last carry is read.

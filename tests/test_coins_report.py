@@ -249,7 +249,7 @@ def test_what_cannot_be_written_is_said_before_the_work(arguments, message, tmp_
 
 def test_what_coins_cost(tmp_path, monkeypatch):
     """Two schemes, synthesized: the contract's words cost more than one word for all lanes."""
-    from synflip_sim import coin_cost
+    from synflip_hdl.flow import coin_cost
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(coin_cost, "SCHEMES", coin_cost.SCHEMES[:3:2])
@@ -265,7 +265,7 @@ def test_what_coins_cost(tmp_path, monkeypatch):
 def test_the_textbook_register_in_hardware():
     """The one whose cells are counted is the one whose coins are tested."""
     from amaranth.sim import Simulator
-    from synflip_sim.coin_cost import TextbookRegister
+    from synflip_hdl.flow.coin_cost import TextbookRegister
 
     dut = TextbookRegister()
     seen = []

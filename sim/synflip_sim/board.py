@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synflip.build import NAME, Build
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board
+from synflip_hdl.flow.job import NAME, Build
 
 from synflip_sim import pty_device
 from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, device_flags, run_yosys

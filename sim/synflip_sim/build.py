@@ -15,10 +15,10 @@ from pathlib import Path
 
 import synflip.spec
 import synflip_hdl
-from synflip import tools
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.tools import command
+from synflip_hdl.flow import toolchain as tools
+from synflip_hdl.flow.toolchain import command
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")

@@ -11,11 +11,19 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from synflip import carry_chains, ecp5, output_registers
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
-from synflip.parts import count_cells
 from synflip.spec.geometry import Geometry
+from synflip_hdl.flow import (
+    ecp5,
+)
+from synflip_hdl.flow import (
+    ecp5_carry_chains as carry_chains,
+)
+from synflip_hdl.flow import (
+    ecp5_output_registers as output_registers,
+)
+from synflip_hdl.flow.cell_counts import count_cells
 
 from synflip_sim.build import (
     YOSYS,

@@ -118,8 +118,7 @@ def build(
     Example: synflip build ulx3s-85f --bits 2 --out out/ulx3s-2
     """
     from synflip_hdl.boards.catalogue import find_board
-
-    from synflip.build import build as make
+    from synflip_hdl.flow.build import build as make
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -133,9 +132,11 @@ def build(
 
 
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
-    from synflip.boards_page import label, markdown, read_report
-    from synflip.build import NAME, PLACED
-    from synflip.floorplan import draw
+    from synflip_hdl.flow.boards_page import label, markdown, read_report
+    from synflip_hdl.flow.build import PLACED
+    from synflip_hdl.flow.floorplan import draw
+    from synflip_hdl.flow.job import NAME
+
     from synflip.report.sections import replace_section
 
     found = [read_report(folder) for folder in folders]
@@ -207,7 +208,6 @@ def program(
     Example: synflip program ulx3s-85f out/ulx3s/synflip.bit
     """
     from synflip_hdl.boards.catalogue import find_board
-
-    from synflip.program import program as load
+    from synflip_hdl.flow.program import program as load
 
     load(find_board(board), file, flash)

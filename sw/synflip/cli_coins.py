@@ -115,7 +115,7 @@ def coin_cost(
     if page is not None:
         find_section(page, "coin-cost")
     with waiting("Loading the gateware"):
-        from synflip_sim import coin_cost as cost
+        from synflip_hdl.flow import coin_cost as cost
     with bar("Synthesizing") as advance:
         costs = cost.measure(advance)
     text = cost.markdown(costs, "synflip coin-cost")

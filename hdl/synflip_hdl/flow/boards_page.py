@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from synflip.build import REPORT
 from synflip.errors import SynflipError
-from synflip.parts import NAMES, OTHER
+
+from synflip_hdl.flow.cell_counts import NAMES, OTHER
+from synflip_hdl.flow.job import REPORT
 
 MAX_BYTES = 1 << 20
 #: What a table needs of a report.

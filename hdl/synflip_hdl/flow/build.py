@@ -1,258 +1,22 @@
 """From a board's name to a bitstream: gateware, Yosys, nextpnr, packer, report."""
 
 import json
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synflip import ecp5, tools
-from synflip.block_ram import blocks
-from synflip.errors import SynflipError
-from synflip.parts import count_cells, count_parts, takes
-from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
-from synflip.spec.memory_map import weight_bits
-from synflip.tools import Advance, Stopwatch, run
+from synflip.spec.geometry import Geometry
 from synflip.util.atomic import make_folder
+
+from synflip_hdl.flow.job import NAME, REPORT, Build
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
 
-NAME = "synflip"
-REPORT = "report.json"
 #: What is written into the folder of a build, beside the tools' logs.
 NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
-#: Of a family: how much of each resource a cell takes, by the beginning of its type's name in Yosys.
-COSTS = {
-    "ecp5": {
-        "LUTs": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
-        "flip-flops": {"TRELLIS_FF": 1},
-        "block RAMs": {"DP16KD": 1},
-    },
-    "ice40": {
-        "LUTs": {"SB_LUT4": 1},
-        "flip-flops": {"SB_DFF": 1},
-        "block RAMs": {"SB_RAM40_4K": 1},
-    },
-    "gowin": {
-        "LUTs": {"LUT": 1, "ALU": 1, "RAM16SDP4": 6},
-        "flip-flops": {"DFF": 1},
-        "block RAMs": {"DP": 1, "SDP": 1, "SP": 1},
-    },
-    "xilinx": {
-        "LUTs": {"LUT": 1, "RAM32M": 4, "RAM64M": 4},
-        "flip-flops": {"FD": 1},
-        "block RAMs": {"RAMB36E1": 2, "RAMB18E1": 1},
-    },
-}
-#: nextpnr's names of the same.
-PLACED_AS = {
-    "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"),
-    "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
-    "gowin": ("LUT4", "DFF", "BSRAM"),
-}
 #: iCE40UP5K's large memories of one port: how many there are.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
-SYNTH = {
-    # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
-    "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check -spram",
-    "gowin": "synth_gowin -nolutram",
-    "xilinx": "synth_xilinx -family xc7 -flatten",
-}
-
-
-@dataclass(frozen=True)
-class Resource:
-    """used of available."""
-
-    used: int
-    available: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether there is enough."""
-        return self.used <= self.available
-
-
-@dataclass
-class Build:
-    """A board's build in ``folder``. parts: what each part of the netlist takes, once there is one."""
-
-    board: "Board"
-    geometry: Geometry
-    clock: float
-    folder: Path
-    seed: int = 1
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    parts: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    # Steps
-
-    def write_gateware(self) -> None:
-        """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
-        from synflip_hdl.boards.constraints import read_constraints
-        from synflip_hdl.boards.top import BoardTop
-        from synflip_hdl.export.verilog import MODULES, MemoryModules
-
-        platform = self.board.make_platform()
-        platform.get_memory = MemoryModules(self.in_blocks).get_memory
-        platform.add_file("memories.v", MODULES)
-        plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
-        wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
-        for name, content in plan.files.items():
-            if Path(name).suffix in wanted and not name.endswith(".debug.v"):
-                data = content if isinstance(content, bytes) else content.encode()
-                (self.folder / name).write_bytes(data)
-        if self.board.constraints is not None:
-            with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
-                file.write("\n" + read_constraints(self.board.constraints))
-
-    @property
-    def in_blocks(self) -> bool:
-        """Whether tables are block RAM and weights SPRAM: on a compact iCE40 board. On others block RAM is
-        short first."""
-        return self.board.compact and self.board.family == "ice40"
-
-    @property
-    def read_script(self) -> str:
-        """Commands of Yosys that read the gateware."""
-        source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
-        return f"{source}; read_verilog memories.v"
-
-    def synthesize(self, advance: Advance) -> dict[str, int]:
-        """The netlist, as NETLIST; its cells, counted."""
-        synth, log = f"{SYNTH[self.board.family]} -top {NAME}", self.folder / "yosys.full.log"
-
-        def yosys(script: str) -> str:  # what it says after ABC is only in its own log
-            arguments = ["-l", log.name, "-p", script]
-            return self.watch.time("yosys", lambda: run("yosys", arguments, self.folder, advance))
-
-        tools.synthesize(self.read_script, synth, f"write_json {NETLIST}", yosys, log)
-        netlist = json.loads((self.folder / NETLIST).read_text())
-        if self.board.family == "ecp5":
-            ecp5.finish(netlist)
-            (self.folder / NETLIST).write_text(json.dumps(netlist))
-        self.parts = count_parts(netlist, COSTS[self.board.family])
-        return count_cells(netlist)
-
-    def place_and_route(self, advance: Advance) -> dict[str, Any]:
-        """nextpnr's report."""
-        options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
-        options += [
-            "--freq",
-            f"{self.clock / 1e6:g}",
-            "--report",
-            "nextpnr.json",
-            "--detailed-timing-report",
-            "--json",
-            NETLIST,
-        ]
-        outputs = {
-            "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            # Router 1 may rip up the same few arcs for ever here; on ECP5 that is router 2.
-            "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
-            "gowin": ["--vopt", f"cst={NAME}.cst"],
-        }[self.board.family]
-        tool = f"nextpnr-{self.board.family}"
-        log = self.watch.time(
-            tool, lambda: run(tool, [*options, *outputs, "--write", PLACED], self.folder, advance)
-        )
-        if unread := re.search(r"net '(.*)' does not exist in design, ignoring clock", log):
-            raise SynflipError(f"{tool} knows no clock {unread[1]}: its constraint was not read")
-        return json.loads((self.folder / "nextpnr.json").read_text())
-
-    def pack(self, advance: Advance) -> Path:
-        """The bitstream."""
-        pack: dict[str, tuple[str, list[str], str]] = {
-            "ecp5": (
-                "ecppack",
-                ["--compress", "--input", f"{NAME}.config", "--bit", f"{NAME}.bit"],
-                f"{NAME}.bit",
-            ),
-            "ice40": ("icepack", [f"{NAME}.asc", f"{NAME}.bin"], f"{NAME}.bin"),
-            "gowin": (
-                "gowin_pack",
-                [*("-d", "GW1N-9C", "-o", f"{NAME}.fs", "--sspi_as_gpio", "--mspi_as_gpio"), PLACED],
-                f"{NAME}.fs",
-            ),
-        }
-        tool, arguments, product = pack[self.board.family]
-        self.watch.time(tool, lambda: run(tool, arguments, self.folder, advance))
-        return self.folder / product
-
-    # What fits
-
-    def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
-        """LUTs, flip-flops and block RAMs that the netlist takes, and how many the device has."""
-        used = {
-            name: sum(takes(kinds, cell) * count for cell, count in cells.items())
-            for name, kinds in COSTS[self.board.family].items()
-        }
-        return {name: Resource(used[name], self.board.capacity[name]) for name in used}
-
-    def check_fit(self, cells: dict[str, int]) -> None:
-        """Raises SynflipError if the netlist is too large: which resource is short, and what would fit."""
-        if cells.get(SPRAM, 0) > SPRAMS:
-            raise SynflipError(
-                f"weights of {self.geometry.name}, k = {self.geometry.bits}, {self.geometry.weight_depth} "
-                f"entries need {cells[SPRAM]} SPRAMs of 16 bits and 16,384 rows, and {self.board.name} has "
-                f"{SPRAMS}: take fewer bits, lanes, banks or entries"
-            )
-        short = {name: item for name, item in self.resources(cells).items() if not item.fits}
-        if not short:
-            return
-        needs = ", ".join(f"{item.used:,} {name} of {item.available:,}" for name, item in short.items())
-        scale = min(item.available / item.used for item in short.values())
-        if set(short) == {"block RAMs"} and self.in_blocks:
-            advice = "smaller memories of keys, events or biases may fit"
-        elif set(short) == {"block RAMs"}:
-            entries = self._fewer_entries(short["block RAMs"])
-            advice = f"--geometry {self.geometry.name},weight_depth={entries} should fit"
-        else:
-            advice = f"--geometry {smaller(self.geometry, 0.9 * scale)} should fit"
-        raise SynflipError(
-            f"{self.geometry.name}, k = {self.geometry.bits}, does not fit the {self.board.device} of "
-            f"{self.board.name}: it needs {needs}; {advice}"
-        )
-
-    def _fewer_entries(self, found: Resource) -> int:
-        """A depth of the weight memory that needs no more block RAMs than there are, as far as one can tell
-        beforehand."""
-        bits, depth, banks = weight_bits(self.geometry), self.geometry.weight_depth, self.geometry.banks
-
-        def all_blocks(entries: int) -> float:
-            if self.board.family == "ecp5":
-                return banks * blocks(bits, entries)
-            return 1.3 * found.used * entries / depth
-
-        most = all_blocks(depth) - (found.used - found.available)
-        step = 64
-        return next((n for n in range(depth // step * step, step, -step) if all_blocks(n) <= most), step)
-
-
-def smaller(geometry: Geometry, scale: float) -> str:
-    """The largest lanes x banks with at most ``scale`` of the geometry's slots; if there are none, the
-    least."""
-    most = geometry.lanes * geometry.banks * scale
-    sizes = [(lanes, banks) for banks in BANKS for lanes in range(LANE_STEP, geometry.lanes + 1, LANE_STEP)]
-    lanes, banks = max(
-        (size for size in sizes if size[0] * size[1] <= most),
-        key=lambda s: s[0] * s[1],
-        default=(LANE_STEP, 1),
-    )
-    return f"{lanes}x{banks}"
-
-
-def reached_clock(report: dict[str, Any]) -> float:
-    """Hz of the accelerator's clock in nextpnr's report: the slowest that is not an oscillator's pin. Raises
-    SynflipError if there is none."""
-    clocks = {name: item["achieved"] for name, item in report.get("fmax", {}).items()}
-    inner = [speed for name, speed in clocks.items() if not re.search(r"clk\d+_0__io", name)]
-    if not inner:
-        raise SynflipError("nextpnr reports no clock: the design has none")
-    return min(inner) * 1e6
 
 
 def build(
@@ -272,7 +36,7 @@ def build(
     """
     from contextlib import nullcontext
 
-    from synflip.build_report import make_report
+    from synflip_hdl.flow.report import make_report
 
     show = step or (lambda name: nullcontext(lambda *args: None))
     make_folder(folder)

@@ -15,18 +15,18 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from synflip.build import COSTS
-from synflip.parts import takes
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
-from synflip_hdl.engine.coin_comparators import Coins, below
-from synflip_hdl.export.verilog import to_verilog
-from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
-
 from synflip_sim.build import map_to_cells
 from synflip_sim.netlist import COUNTS
+
+from synflip_hdl.engine.coin_comparators import Coins, below
+from synflip_hdl.export.verilog import to_verilog
+from synflip_hdl.flow.cell_counts import takes
+from synflip_hdl.flow.job import COSTS
+from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)
 #: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.

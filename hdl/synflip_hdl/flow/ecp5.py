@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from synflip.carry_chains import open_ends
-from synflip.output_registers import absorb
+from synflip_hdl.flow.ecp5_carry_chains import open_ends
+from synflip_hdl.flow.ecp5_output_registers import absorb
 
 
 def finish(netlist: dict[str, Any]) -> None:

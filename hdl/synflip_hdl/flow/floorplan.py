@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synflip.errors import SynflipError
-from synflip.parts import NAMES, part_of
 from synflip.report.plotting import new_figure, save
+
+from synflip_hdl.flow.cell_counts import NAMES, part_of
 
 
 def placed_cells(path: Path) -> Iterator[tuple[str, int, int]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from synflip.build_report import ACTIVITY
+from synflip.inference.throughput import ACTIVITY
 from synflip.spec.cycles import LOADS, bank_load
 from synflip.spec.geometry import BANKS, LANE_STEP, MAX_LANES
 from synflip.util.progress import bar

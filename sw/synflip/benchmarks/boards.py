@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from synflip.benchmarks.networks import SEED, Models
-from synflip.build_report import predict
 from synflip.golden.cpu import Golden
+from synflip.inference.throughput import predict
 from synflip.report.sections import find_section
 from synflip.spec.geometry import Geometry
 
