@@ -19,7 +19,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
 from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.export.verilog import convert_axi
-from synflip_sim.build import MAKE
+from synflip_sim.simulators.verilate import MAKE
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=64, key_depth=64, bias_depth=64, image_slots=4, log_depth=512

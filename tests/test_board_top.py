@@ -19,8 +19,8 @@ from synflip.spec.memory_map import Region, address, register
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.boards.constraints import FOLDERS
 from synflip_sim.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
-from synflip_sim.build import LIBRARY
 from synflip_sim.pty_device import CYCLES, SerialBench
+from synflip_sim.simulators.verilate import LIBRARY
 
 SMALL = "tang-nano-9k"
 PATIENCE = 400_000  # cycles

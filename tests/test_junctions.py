@@ -15,7 +15,7 @@ from synflip.randomness.mtj_model import BLOCK, Junctions, balanced_current, swi
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.export.verilog import convert, convert_axi, convert_serial
-from synflip_sim.verilator import open_verilator
+from synflip_sim.simulators.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
 LFSR = Geometry(16, 2, bits=4, image_slots=4)

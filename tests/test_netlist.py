@@ -24,10 +24,10 @@ from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.training.train import train
-from synflip_sim import netlist
-from synflip_sim.build import LIBRARY
-from synflip_sim.netlist import NETLIST, Family, compile_netlist, small, synthesize
-from synflip_sim.verilator import VerilatorTransport
+from synflip_sim.simulators import netlist
+from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, small, synthesize
+from synflip_sim.simulators.verilate import LIBRARY
+from synflip_sim.simulators.verilator import VerilatorTransport
 
 SAMPLES = 5
 SEED = 7

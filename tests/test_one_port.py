@@ -11,7 +11,7 @@ from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.export.verilog import MODULES
 from synflip_hdl.flow import toolchain as tools
 from synflip_hdl.flow.job import SYNTH, Build
-from synflip_sim.build import MAKE
+from synflip_sim.simulators.verilate import MAKE
 from test_dp16kd import ENVIRONMENT, verilate
 
 BENCH = Path(__file__).parent / "cells" / "one_port_bench.sv"

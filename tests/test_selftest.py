@@ -17,7 +17,7 @@ from synflip.spec.sizes import ROW_ALIGN
 from synflip.verification import selftest
 from synflip.verification.probes import deep_images, deep_model, edges, make_probes, probe_image, probe_slots
 from synflip_hdl.boards.catalogue import BOARDS
-from synflip_sim.verilator import open_verilator
+from synflip_sim.simulators.verilator import open_verilator
 
 GEOMETRIES = [
     *(board.geometry for board in BOARDS.values()),

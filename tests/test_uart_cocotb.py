@@ -10,7 +10,7 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 from synflip.spec.geometry import Geometry
 from synflip_hdl.export.verilog import convert_serial
-from synflip_sim.build import MAKE
+from synflip_sim.simulators.verilate import MAKE
 
 GEOMETRY = Geometry(
     16, 1, bits=1, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, image_slots=2, log_depth=64

@@ -20,7 +20,7 @@ from synflip.spec.memory_map import Region
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 from synflip_hdl.export.verilog import convert
-from synflip_sim.verilator import open_verilator
+from synflip_sim.simulators.verilator import open_verilator
 
 # Every number of banks; lanes that are no power of two; the ends of k; memories that cut runs short.
 GEOMETRIES = [

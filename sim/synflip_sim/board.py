@@ -18,8 +18,16 @@ from synflip_hdl.boards.catalogue import Board
 from synflip_hdl.flow.job import NAME, Build
 
 from synflip_sim import pty_device
-from synflip_sim.build import YOSYS, Say, cached, compile_library, content_key, device_flags, run_yosys
 from synflip_sim.pty_device import CYCLES, PtyServer, SerialBench, SerialLine
+from synflip_sim.simulators.verilate import (
+    YOSYS,
+    Say,
+    cached,
+    compile_library,
+    content_key,
+    device_flags,
+    run_yosys,
+)
 
 CELLS = Path(__file__).with_name("cells")
 #: The board's top in the simulation, its Verilog, and the top around it.

@@ -17,8 +17,8 @@ from synflip.verification.cases import draw_case
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.fuzz import run
 
-from synflip_sim.build import build
-from synflip_sim.verilator import VerilatorTransport
+from synflip_sim.simulators.verilate import build
+from synflip_sim.simulators.verilator import VerilatorTransport
 
 GEOMETRY = Geometry(
     16,

@@ -13,8 +13,8 @@ from typing import Self
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import Say, cached, compile_library, content_key, device_flags
-from synflip_sim.verilator import drive_junctions
+from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
+from synflip_sim.simulators.verilator import drive_junctions
 
 HARNESS = Path(__file__).with_name("serial_harness.cpp")
 

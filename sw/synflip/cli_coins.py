@@ -333,7 +333,7 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
             f"verilator, {machine.name}, has no tunnel junctions: its keys come from an LFSR; "
             f"--geometry {machine.name},devices=8 has some"
         )
-    from synflip_sim.verilator import open_verilator
+    from synflip_sim.simulators.verilator import open_verilator
 
     return open_verilator(machine, junctions=Junctions.parse(machine.devices, text))
 

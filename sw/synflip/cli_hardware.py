@@ -120,7 +120,7 @@ def netlist(
     except OSError as error:
         raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
     with waiting(f"Synthesizing {machine.name} for {family}"):
-        from synflip_sim.netlist import Family, small, synthesize
+        from synflip_sim.simulators.netlist import Family, small, synthesize
 
         counts = synthesize(small(machine), Family(family.value), out)
     table(
@@ -170,7 +170,7 @@ def simulate(
     import time
 
     from synflip_sim.pty_device import PtyDevice, PtyServer
-    from synflip_sim.verilator import progress
+    from synflip_sim.simulators.verilator import progress
 
     from synflip.spec.geometry import Geometry
 

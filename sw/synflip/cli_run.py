@@ -231,7 +231,7 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
     text = text or ("16x1" if device.startswith("netlist:") else "64x8")
     geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
     if device.startswith("netlist:"):
-        from synflip_sim.netlist import small
+        from synflip_sim.simulators.netlist import small
 
         return small(geometry)
     return geometry

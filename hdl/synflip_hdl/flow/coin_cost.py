@@ -19,8 +19,8 @@ from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
-from synflip_sim.build import map_to_cells
-from synflip_sim.netlist import COUNTS
+from synflip_sim.simulators.netlist import COUNTS
+from synflip_sim.simulators.verilate import map_to_cells
 
 from synflip_hdl.engine.coin_comparators import Coins, below
 from synflip_hdl.export.verilog import to_verilog

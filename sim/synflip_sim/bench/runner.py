@@ -25,12 +25,13 @@ from cocotb_tools.config import libs_dir
 from cocotb_tools.runner import get_runner
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
+from synflip.util.cache import cache_root
 from synflip_hdl.export.verilog import to_verilog
 
 from synflip_sim.bench.cases import TRACE
 from synflip_sim.bench.clocked import CASE_VARIABLE, DIFFERENCE
 from synflip_sim.bench.scoreboard import Difference
-from synflip_sim.build import MAKE, cache_root
+from synflip_sim.simulators.verilate import MAKE
 
 TOP = "bench_top"
 #: Bench -> the component that it runs in: module and class of synflip_hdl.

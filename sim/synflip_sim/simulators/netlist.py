@@ -25,7 +25,7 @@ from synflip_hdl.flow import (
 )
 from synflip_hdl.flow.cell_counts import count_cells
 
-from synflip_sim.build import (
+from synflip_sim.simulators.verilate import (
     YOSYS,
     Say,
     cached,
@@ -35,7 +35,7 @@ from synflip_sim.build import (
     run_yosys,
     write_verilog,
 )
-from synflip_sim.verilator import VerilatorTransport, progress
+from synflip_sim.simulators.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
 MAPPED = "netlist.json"

@@ -17,6 +17,7 @@ import synflip.spec
 import synflip_hdl
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+from synflip.util.cache import cache_root
 from synflip_hdl.flow import toolchain as tools
 from synflip_hdl.flow.toolchain import command
 
@@ -52,15 +53,6 @@ EFFORT = "-O2 -march=native"  # the vector unit computes several lanes at once
 #: The harness for a quick text, see ``write_verilog``.
 QUICK = ("-CFLAGS", "-DSYNFLIP_QUICK")
 Say = Callable[[str], None]
-
-
-def cache_root() -> Path:
-    """Where built libraries are kept: ``$SYNFLIP_CACHE``, else ``$XDG_CACHE_HOME/synflip``, else
-    ``~/.cache/synflip``."""
-    chosen = os.environ.get("SYNFLIP_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synflip"
 
 
 def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[str] = ()) -> str:

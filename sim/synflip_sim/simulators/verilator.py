@@ -13,7 +13,7 @@ from synflip.errors import SynflipError
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.build import Say, build
+from synflip_sim.simulators.verilate import Say, build
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost

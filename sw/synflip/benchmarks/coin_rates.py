@@ -51,7 +51,7 @@ def measure(
 ) -> Measurement:
     """Simulate fair junctions that give a bit every ``period`` cycles. The loads of the prediction are those
     of seed 0; what the junctions' own keys do is not known before. Raises SynflipError."""
-    from synflip_sim.verilator import open_verilator
+    from synflip_sim.simulators.verilator import open_verilator
 
     from synflip.devices.mtj_source import SourceSettings, prepare
     from synflip.randomness.mtj_model import Junctions

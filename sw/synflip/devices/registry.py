@@ -28,7 +28,7 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
         return open_serial(path, int(baud) if baud else BAUD)
     kind, _, size = name.partition(":")
     if kind == "netlist":
-        from synflip_sim.netlist import open_netlist
+        from synflip_sim.simulators.netlist import open_netlist
 
         family, _, size = size.partition(":")
         return open_netlist(family, Geometry.parse(size) if size else geometry)
@@ -42,11 +42,11 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
 
         return TorchGolden(geometry)
     if kind == "verilator":
-        from synflip_sim.verilator import open_verilator
+        from synflip_sim.simulators.verilator import open_verilator
 
         return open_verilator(geometry)
     if kind == "icarus":
-        from synflip_sim.icarus import open_icarus
+        from synflip_sim.simulators.icarus import open_icarus
 
         return open_icarus(geometry)
     raise SynflipError(
