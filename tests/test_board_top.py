@@ -18,8 +18,8 @@ from synflip.spec.frames import NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import Region, address, register
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.boards.constraints import FOLDERS
-from synflip_sim.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
-from synflip_sim.pty_device import CYCLES, SerialBench
+from synflip_sim.serial.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
+from synflip_sim.serial.pty import CYCLES, SerialBench
 from synflip_sim.simulators.verilate import LIBRARY
 
 SMALL = "tang-nano-9k"

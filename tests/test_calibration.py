@@ -14,7 +14,7 @@ from synflip.randomness import report as coins_report
 from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure, propose
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
-from synflip_sim.pty_device import PtyDevice
+from synflip_sim.serial.pty import PtyDevice
 from synflip_sim.simulators.verilator import open_verilator
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)

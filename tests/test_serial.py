@@ -20,8 +20,8 @@ from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.model import CompiledModel, Layer
-from synflip_sim.faults import KINDS, Faults
-from synflip_sim.pty_device import PtyDevice, SerialLine
+from synflip_sim.serial.line_faults import KINDS, Faults
+from synflip_sim.serial.pty import PtyDevice, SerialLine
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64

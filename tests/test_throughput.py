@@ -9,7 +9,7 @@ from synflip.devices.framing import Replies, request
 from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
-from synflip_sim.pty_device import SerialBench, SerialLine, build
+from synflip_sim.serial.pty import SerialBench, SerialLine, build
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64

@@ -169,7 +169,7 @@ def simulate(
     """
     import time
 
-    from synflip_sim.pty_device import PtyDevice, PtyServer
+    from synflip_sim.serial.pty import PtyDevice, PtyServer
     from synflip_sim.simulators.verilator import progress
 
     from synflip.spec.geometry import Geometry
@@ -182,7 +182,7 @@ def simulate(
         )
     else:
         from synflip_hdl.boards.catalogue import find_board
-        from synflip_sim.board import SLOW, BoardDevice
+        from synflip_sim.serial.board import SLOW, BoardDevice
 
         chosen = find_board(board)
         simulator = BoardDevice(chosen, chosen.sized(geometry, bits, 0), say=progress())

@@ -17,8 +17,8 @@ from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board
 from synflip_hdl.flow.job import NAME, Build
 
-from synflip_sim import pty_device
-from synflip_sim.pty_device import CYCLES, PtyServer, SerialBench, SerialLine
+from synflip_sim.serial import pty as pty_device
+from synflip_sim.serial.pty import CYCLES, PtyServer, SerialBench, SerialLine
 from synflip_sim.simulators.verilate import (
     YOSYS,
     Say,
