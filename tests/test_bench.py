@@ -1,10 +1,10 @@
 """The cocotb benches: every block and the whole accelerator, cycle by cycle against the golden trace."""
 
 import pytest
-from synflip_sim.bench.accelerator import FLIP_VARIABLE
-from synflip_sim.bench.cases import CASES
-from synflip_sim.bench.runner import BENCHES, run
-from synflip_sim.bench.scoreboard import Difference, Scoreboard
+from synflip_sim.testbenches.accelerator import FLIP_VARIABLE
+from synflip_sim.testbenches.runner import BENCHES, run
+from synflip_sim.testbenches.runs import CASES
+from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 from synflip.errors import SynflipError
-from synflip_sim.bench.cases import CASES
 from synflip_sim.bench.mutants import MUTANTS, outcomes, patch
-from synflip_sim.bench.runner import BENCHES
+from synflip_sim.testbenches.runner import BENCHES
+from synflip_sim.testbenches.runs import CASES
 
 
 @pytest.fixture(scope="module")

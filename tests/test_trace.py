@@ -10,7 +10,7 @@ from synflip.golden.cpu import Golden
 from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.coins import key_words
 from synflip.spec.geometry import Geometry
-from synflip_sim.bench.cases import CASES, SEED
+from synflip_sim.testbenches.runs import CASES, SEED
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import synflip_hdl
 from synflip.errors import SynflipError
-
-from synflip_sim.bench.cases import CASES
-from synflip_sim.bench.runner import BENCHES, build
+from synflip_sim.testbenches.runner import BENCHES, build
+from synflip_sim.testbenches.runs import CASES
 
 CASE = "16x2-k4"  # has several of everything: tiles, banks, layers, images, samples, and early stopping
 PLAIN = "48x4-k3"  # no early stopping, and keys of one sample at a time
@@ -787,7 +786,7 @@ def outcomes(mutant: Mutant, benches: Sequence[str], case: Path, known: Iterable
     with tempfile.TemporaryDirectory() as name:
         path = os.pathsep.join((str(patch(mutant, Path(name))), *sys.path))
         done = subprocess.run(
-            [sys.executable, "-m", "synflip_sim.bench.runner", str(case), *benches, "--known", *known],
+            [sys.executable, "-m", "synflip_sim.testbenches.runner", str(case), *benches, "--known", *known],
             env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,

@@ -7,15 +7,15 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.golden.trace import COINS
 
-from synflip_sim.bench.array import ArrayMonitor
-from synflip_sim.bench.clocked import Bench, Monitor, reporting
-from synflip_sim.bench.drain import DrainMonitor
-from synflip_sim.bench.events import EventMonitor
-from synflip_sim.bench.host import Host
-from synflip_sim.bench.keys import FillMonitor, KeyMonitor
-from synflip_sim.bench.ports import block, read, signal
-from synflip_sim.bench.sequencer import SequencerMonitor
-from synflip_sim.bench.votes import VoteMonitor
+from synflip_sim.testbenches.clocked import Bench, Monitor, reporting
+from synflip_sim.testbenches.event_lists import EventMonitor
+from synflip_sim.testbenches.host import Host
+from synflip_sim.testbenches.key_memory import FillMonitor, KeyMonitor
+from synflip_sim.testbenches.ports import block, read, signal
+from synflip_sim.testbenches.requantizer import DrainMonitor
+from synflip_sim.testbenches.sequencer import SequencerMonitor
+from synflip_sim.testbenches.synapse_array import ArrayMonitor
+from synflip_sim.testbenches.votes import VoteMonitor
 
 PATIENCE = 1000  # cycles without an answer, when one is waited for
 #: Set: one coin is turned over; the seed chooses which. "unseen": and the monitor does not look at coins.

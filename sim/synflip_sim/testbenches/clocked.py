@@ -11,9 +11,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.golden.trace import Trace
 
-from synflip_sim.bench.cases import SCRIPT, TRACE
-from synflip_sim.bench.scoreboard import Difference, Scoreboard
-from synflip_sim.bench.script import Script
+from synflip_sim.testbenches.runs import SCRIPT, TRACE
+from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
+from synflip_sim.testbenches.script import Script
 
 CASE_VARIABLE = "SYNFLIP_BENCH_CASE"  # folder with trace and script
 DIFFERENCE = "difference.json"  # in the folder in which the simulator runs

@@ -9,11 +9,11 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, Region
 from synflip_hdl.interfaces import append_layout, event_layout
 
-from synflip_sim.bench.clocked import Bench, Player, noise
-from synflip_sim.bench.ports import pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.streams import StreamSource
-from synflip_sim.bench.tiles import tiles
+from synflip_sim.testbenches.clocked import Bench, Player, noise
+from synflip_sim.testbenches.ports import pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.streams import StreamSource
+from synflip_sim.testbenches.tiles import tiles
 
 
 class EventMonitor:

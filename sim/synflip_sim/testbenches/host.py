@@ -6,10 +6,10 @@ from typing import Any
 
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
 
-from synflip_sim.bench.ports import pack, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.script import ANY, Kind, Script
-from synflip_sim.bench.streams import StreamSink, StreamSource
+from synflip_sim.testbenches.ports import pack, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.script import ANY, Kind, Script
+from synflip_sim.testbenches.streams import StreamSink, StreamSource
 
 
 class Host:

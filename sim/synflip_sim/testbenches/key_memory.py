@@ -9,10 +9,10 @@ from synflip.golden.trace import ADDRESS, KEY, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField
 
-from synflip_sim.bench.clocked import Bench, Monitor, Player, noise
-from synflip_sim.bench.ports import pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.tiles import layer_table
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, noise
+from synflip_sim.testbenches.ports import pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.tiles import layer_table
 
 
 class FillMonitor:

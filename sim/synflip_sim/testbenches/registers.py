@@ -24,10 +24,10 @@ from synflip.spec.memory_map import (
 )
 from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, WRITABLE
 
-from synflip_sim.bench.clocked import Bench, Player, noise
-from synflip_sim.bench.ports import pack, read, unpack
-from synflip_sim.bench.script import Kind, Script
-from synflip_sim.bench.streams import StreamSink, StreamSource
+from synflip_sim.testbenches.clocked import Bench, Player, noise
+from synflip_sim.testbenches.ports import pack, read, unpack
+from synflip_sim.testbenches.script import Kind, Script
+from synflip_sim.testbenches.streams import StreamSink, StreamSource
 
 RANDOM_REQUESTS = 1500
 NAMES = {item.offset: name for name, item in REGISTERS.items()}

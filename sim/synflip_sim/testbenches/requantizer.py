@@ -9,10 +9,10 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
 
-from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
-from synflip_sim.bench.ports import pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.tiles import tiles
+from synflip_sim.testbenches.clocked import Bench, Player, host_writes, noise
+from synflip_sim.testbenches.ports import pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.tiles import tiles
 
 
 class DrainMonitor:

@@ -28,10 +28,10 @@ from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
 from synflip_hdl.export.verilog import to_verilog
 
-from synflip_sim.bench.cases import TRACE
-from synflip_sim.bench.clocked import CASE_VARIABLE, DIFFERENCE
-from synflip_sim.bench.scoreboard import Difference
 from synflip_sim.simulators.verilate import MAKE
+from synflip_sim.testbenches.clocked import CASE_VARIABLE, DIFFERENCE
+from synflip_sim.testbenches.runs import TRACE
+from synflip_sim.testbenches.scoreboard import Difference
 
 TOP = "bench_top"
 #: Bench -> the component that it runs in: module and class of synflip_hdl.
@@ -192,7 +192,7 @@ def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = Ma
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results
             get_runner("verilator").test(
-                test_module=f"synflip_sim.bench.{bench}",
+                test_module=f"synflip_sim.testbenches.{bench}",
                 hdl_toplevel=TOP,
                 hdl_toplevel_lang="verilog",
                 build_dir=simulator,

@@ -11,7 +11,7 @@ from synflip.golden.trace import cycle_trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
-from synflip_sim.bench.script import Recorder
+from synflip_sim.testbenches.script import Recorder
 
 TRACE, SCRIPT = "trace.npz", "script.npy"
 SEED = 0x5EED

@@ -9,11 +9,11 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY, LayerField, Region
 from synflip_hdl.interfaces import address_layout, pass_layout, tile_layout
 
-from synflip_sim.bench.clocked import Bench, Player, host_writes, noise
-from synflip_sim.bench.ports import pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.script import Script
-from synflip_sim.bench.tiles import layer_table, tiles
+from synflip_sim.testbenches.clocked import Bench, Player, host_writes, noise
+from synflip_sim.testbenches.ports import pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.script import Script
+from synflip_sim.testbenches.tiles import layer_table, tiles
 
 
 class SequencerMonitor:

@@ -6,9 +6,9 @@ import cocotb
 from amaranth.lib import data
 from synflip.spec.memory_map import SEED_WORDS, Region
 
-from synflip_sim.bench.clocked import Bench, Player, noise
-from synflip_sim.bench.ports import unpack
-from synflip_sim.bench.streams import StreamSink
+from synflip_sim.testbenches.clocked import Bench, Player, noise
+from synflip_sim.testbenches.ports import unpack
+from synflip_sim.testbenches.streams import StreamSink
 
 
 @cocotb.test()

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from synflip_sim.bench.ports import read
-from synflip_sim.bench.scoreboard import Scoreboard
+from synflip_sim.testbenches.ports import read
+from synflip_sim.testbenches.scoreboard import Scoreboard
 
 
 class StreamSource:

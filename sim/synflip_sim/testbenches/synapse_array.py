@@ -12,11 +12,11 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position
 from synflip_hdl.interfaces import address_layout, event_layout, sums_layout
 
-from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
-from synflip_sim.bench.keys import KeyMonitor
-from synflip_sim.bench.ports import block, pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.tiles import tiles
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_writes, noise
+from synflip_sim.testbenches.key_memory import KeyMonitor
+from synflip_sim.testbenches.ports import block, pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.tiles import tiles
 
 
 def planes(values: NDArray[Any], bits: int) -> list[str]:

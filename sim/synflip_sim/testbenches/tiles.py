@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from synflip.golden.trace import Trace
 from synflip.spec.memory_map import LAYER_WORDS, LayerField, Region
 
-from synflip_sim.bench.script import Script
+from synflip_sim.testbenches.script import Script
 
 
 def layer_table(script: Script) -> NDArray[Any]:

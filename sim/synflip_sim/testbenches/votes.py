@@ -8,10 +8,10 @@ from synflip.spec.cycles import LOGIT_TO_DECISION
 from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip_hdl.interfaces import logit_layout, pass_layout
 
-from synflip_sim.bench.clocked import Bench, Monitor, Player, host_writes, noise
-from synflip_sim.bench.ports import pack, read, signal, unpack
-from synflip_sim.bench.scoreboard import Scoreboard
-from synflip_sim.bench.script import ANY, Kind
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_writes, noise
+from synflip_sim.testbenches.ports import pack, read, signal, unpack
+from synflip_sim.testbenches.scoreboard import Scoreboard
+from synflip_sim.testbenches.script import ANY, Kind
 
 
 class VoteMonitor:
