@@ -10,7 +10,7 @@ from synflip.spec.model import Layer
 from synflip.verification import fuzz
 from synflip.verification.cases import Case, draw_case, draw_geometry, network
 from synflip.verification.coverage import BINS, observe
-from synflip_sim.coverage import block, points, share
+from synflip_sim.campaigns.coverage import block, points, share
 
 GEOMETRY = Geometry(16, 2, bits=3)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from synflip.errors import SynflipError
-from synflip_sim.bench.mutants import MUTANTS, outcomes, patch
+from synflip_sim.campaigns.mutants import MUTANTS, outcomes, patch
 from synflip_sim.testbenches.runner import BENCHES
 from synflip_sim.testbenches.runs import CASES
 

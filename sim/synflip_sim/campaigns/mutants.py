@@ -17,6 +17,7 @@ from pathlib import Path
 
 import synflip_hdl
 from synflip.errors import SynflipError
+
 from synflip_sim.testbenches.runner import BENCHES, build
 from synflip_sim.testbenches.runs import CASES
 
