@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.compiler.lane_balance import balance, deal
 from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile

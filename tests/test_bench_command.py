@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip import cli
 from synflip.benchmarks import (
     boards as headline,
 )
@@ -34,6 +33,7 @@ from synflip.benchmarks.networks import Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
 from synflip.benchmarks.timing import race
+from synflip.cli import app as cli
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.modelfile import safetensors as modelfile

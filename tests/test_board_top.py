@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synflip_hdl
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.devices.framing import Replies, Reply, request
 from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status

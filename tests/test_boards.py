@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit
 from synflip.spec.geometry import Geometry

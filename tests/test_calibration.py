@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from synflip.cli import main
+from synflip.cli.app import main
 from synflip.devices import mtj_source as junctions
 from synflip.devices.mtj_source import SourceSettings
 from synflip.devices.serial import open_serial

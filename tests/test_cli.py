@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import synflip
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.inference import device
 from synflip.inference.request import MAX_LOGIT_BYTES
 from synflip.inference.result import Result

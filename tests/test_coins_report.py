@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy import stats
-from synflip import cli_coins
-from synflip.cli import main
+from synflip.cli import coins as cli_coins
+from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness import coin_effect

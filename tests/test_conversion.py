@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import synflip
 import torch
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError

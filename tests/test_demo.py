@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from synflip import demo as demo_module
+from synflip.cli import demo as demo_module
 from synflip.data.dataset import Dataset
 from synflip.evaluation.vote_figure import by_certainty, chosen, draw_votes
 from synflip.inference.compare import accuracies, compare

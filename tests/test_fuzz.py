@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import device

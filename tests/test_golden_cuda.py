@@ -6,7 +6,7 @@ On a GPU where there is one; on the processor, with the same operations, always.
 import numpy as np
 import pytest
 import torch
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden

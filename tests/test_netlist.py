@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.devices.accelerator import Accelerator

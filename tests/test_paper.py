@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.experiments import datasets as sets

@@ -5,7 +5,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from synflip.cli import main
+from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness import rates

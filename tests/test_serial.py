@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from synflip.cli import main
+from synflip.cli.app import main
 from synflip.devices import serial as serial_port
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, Reply, escape

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synflip import cli
+from synflip.cli import app as cli
 from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
 from synflip.inference.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part

@@ -8,25 +8,50 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import (
-    __version__,
-    cli_bench,
-    cli_boards,
-    cli_coins,
-    cli_convert,
-    cli_evaluate,
-    cli_fuzz,
-    cli_hardware,
-    cli_margins,
-    cli_merge,
-    cli_paper,
-    cli_run,
-    cli_selftest,
-    cli_train,
+from synflip import __version__
+from synflip.cli import (
+    bench as cli_bench,
 )
-from synflip.cli_options import GeometryOption, ModelFile
-from synflip.console import printable, table
+from synflip.cli import (
+    boards as cli_boards,
+)
+from synflip.cli import (
+    coins as cli_coins,
+)
+from synflip.cli import (
+    convert as cli_convert,
+)
+from synflip.cli import (
+    evaluate as cli_evaluate,
+)
+from synflip.cli import (
+    fuzz as cli_fuzz,
+)
+from synflip.cli import (
+    gateware as cli_hardware,
+)
+from synflip.cli import (
+    margins as cli_margins,
+)
+from synflip.cli import (
+    merge as cli_merge,
+)
+from synflip.cli import (
+    report_paper as cli_paper,
+)
+from synflip.cli import (
+    run as cli_run,
+)
+from synflip.cli import (
+    selftest as cli_selftest,
+)
+from synflip.cli import (
+    train as cli_train,
+)
+from synflip.cli.console import table
+from synflip.cli.options import GeometryOption, ModelFile
 from synflip.errors import SynflipError
+from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
@@ -89,7 +114,7 @@ def demo(
 
     Example: synflip demo --out out/demo
     """
-    from synflip.demo import demo as run_demo
+    from synflip.cli.demo import demo as run_demo
 
     if not run_demo(out, geometry):
         raise typer.Exit(1)

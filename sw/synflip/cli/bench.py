@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli_options import Page
+from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -55,7 +55,7 @@ def bench(
 
     Example: synflip bench --out out/bench.json --page docs/performance.md --pictures docs/images
     """
-    from synflip.console import table
+    from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.progress import bar, waiting

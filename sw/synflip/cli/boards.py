@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli_options import Page
-from synflip.console import table
+from synflip.cli.console import table
+from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
 app = typer.Typer()

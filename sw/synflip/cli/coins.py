@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from synflip.cli_options import Page
-from synflip.console import columns, table
+from synflip.cli.console import columns, table
+from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -340,9 +340,9 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
 
 def _network(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     """A data set and a small network that is trained on it: the demo's, or one with 128 hidden outputs."""
+    from synflip.cli.demo import train_digits
     from synflip.compiler.compile import compile_network
     from synflip.data.registry import load
-    from synflip.demo import train_digits
     from synflip.training.loop import default_epochs
     from synflip.training.train import train
     from synflip.util.progress import bar

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from synflip.util.text import printable
+
 if TYPE_CHECKING:  # rich loads when there is something to say
     from rich.console import Console
 
@@ -32,8 +34,3 @@ def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
     for row in rows:
         grid.add_row(*(Text(printable(value)) for value in row))
     out.print(grid)
-
-
-def printable(text: str) -> str:
-    """One line, without control characters: names in files must not drive a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip import __version__
-from synflip.cli_options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
-from synflip.console import table
+from synflip.cli.console import table
+from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli_options import DeviceOption
-from synflip.console import console, table
+from synflip.cli.console import console, table
+from synflip.cli.options import DeviceOption
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli_options import ActivationBits, Bits, GeometryOption
-from synflip.console import table
+from synflip.cli.console import table
+from synflip.cli.options import ActivationBits, Bits, GeometryOption
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli_options import ModelFile
+from synflip.cli.options import ModelFile
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.console import table
+from synflip.cli.console import table
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli_options import (
+from synflip.cli.console import table
+from synflip.cli.options import (
     DataName,
     DeviceGeometryOption,
     DeviceOption,
@@ -17,7 +18,6 @@ from synflip.cli_options import (
     Samples,
     Seed,
 )
-from synflip.console import table
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import cli_convert
-from synflip.cli_options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli import convert as cli_convert
+from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

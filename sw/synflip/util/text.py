@@ -1,5 +1,10 @@
 """Text of files and tools that are not trusted, made fit to print."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # rich loads when there is something to say
+    pass
+
 MAX_MESSAGE = 300  # characters
 
 
@@ -9,3 +14,8 @@ def one_line(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
     )
+
+
+def printable(text: str) -> str:
+    """One line, without control characters: names in files must not drive a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
