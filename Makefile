@@ -38,7 +38,7 @@ proof: $(INSTALLED) ## prove properties of the gateware; writes docs/proofs.md; 
 	@$(BIN)/python -m tests.formal $(ARGS)
 
 mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/mutants.md
-	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.bench.mutants --table docs/mutants.md --workers $(WORKERS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/mutants.md --workers $(WORKERS)
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check
@@ -46,7 +46,7 @@ lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@$(BIN)/mypy
 
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
-	@$(BIN)/python -m synflip_sim.coverage docs/coverage.md
+	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/coverage.md
 
 coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/coins.md
 	@mkdir -p out

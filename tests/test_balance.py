@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.compiler.lane_balance import balance, deal
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
@@ -87,8 +87,8 @@ def test_a_network_without_hidden_layers_stays_as_it_is() -> None:
 
 def test_train_balances_if_asked(tmp_path: Path) -> None:
     common = ["train", "--hidden", "24", "--epochs", "1", "--samples", "1"]
-    assert cli.main([*common, "--out", str(tmp_path / "a.safetensors")]) == 0
-    assert cli.main([*common, "--balance", "--out", str(tmp_path / "b.safetensors")]) == 0
+    assert app.main([*common, "--out", str(tmp_path / "a.safetensors")]) == 0
+    assert app.main([*common, "--balance", "--out", str(tmp_path / "b.safetensors")]) == 0
     plain, made = (modelfile.load(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
     assert "balanced" not in plain.source and made.source["balanced"] == "for 8 banks"
     one, other = (sorted(model.layers[0].q.tolist()) for model in (plain, made))

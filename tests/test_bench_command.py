@@ -8,35 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from synflip import modelfile
 from synflip.benchmarks import (
-    boards as headline,
-)
-from synflip.benchmarks import (
-    engine_cycles as engine,
-)
-from synflip.benchmarks import (
-    lane_balance as dealing,
-)
-from synflip.benchmarks import (
+    boards,
+    engine_cycles,
+    lane_balance,
     memory,
+    registry,
+    scaling,
     simulator,
     tables,
-)
-from synflip.benchmarks import (
-    registry as parts,
-)
-from synflip.benchmarks import (
-    scaling as scale,
 )
 from synflip.benchmarks.findings import Store
 from synflip.benchmarks.networks import Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
 from synflip.benchmarks.timing import race
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from test_cli import random_model
@@ -54,29 +44,29 @@ def sparse_images(count: int, width: int) -> np.ndarray:
 def test_cycles_add_up(size: str, sizes: tuple[int, ...]) -> None:
     """All causes to all cycles, and those of the ideal to the ideal; cycles are those of inferences."""
     model, pixels, geometry = random_model(sizes), sparse_images(12, sizes[0]), Geometry.parse(size)
-    found = engine.account(model, geometry, pixels, 5, (1, 4, 12))
+    found = engine_cycles.account(model, geometry, pixels, 5, (1, 4, 12))
     golden = Golden(geometry)
     golden.load(model)
     for batch, item in found.items():
         causes = item["causes"]
-        assert tuple(causes) == engine.CAUSES
+        assert tuple(causes) == engine_cycles.CAUSES
         assert sum(causes.values()) == item["cycles"]
-        assert causes[engine.STREAMING] + causes[engine.IMBALANCE] == item["ideal"]
+        assert causes[engine_cycles.STREAMING] + causes[engine_cycles.IMBALANCE] == item["ideal"]
         assert item["passes"] == 60
         runs = [golden.infer(pixels[at : at + batch], 5, 0).cycles for at in range(0, 12, batch)]
         assert item["cycles"] == sum(runs)
-        assert min(causes[name] for name in causes if name != engine.KEYS) >= 0
-        assert (causes[engine.IMBALANCE] > 0) == (geometry.banks > 1)
+        assert min(causes[name] for name in causes if name != engine_cycles.KEYS) >= 0
+        assert (causes[engine_cycles.IMBALANCE] > 0) == (geometry.banks > 1)
 
 
 def test_few_events_wait_for_keys() -> None:
     """A network of no work waits for every key; one image after the other, nothing else is shared."""
     model = random_model((256, 4))
-    found = engine.account(model, Geometry.parse("16x1"), np.zeros((2, 256), np.uint8), 6, (1,))[1]
+    found = engine_cycles.account(model, Geometry.parse("16x1"), np.zeros((2, 256), np.uint8), 6, (1,))[1]
     assert found["ideal"] == 0
-    assert found["causes"][engine.KEYS] > found["cycles"] / 2
-    busy = engine.account(model, Geometry.parse("16x1"), np.full((2, 256), 255, np.uint8), 6, (1,))[1]
-    assert busy["causes"][engine.KEYS] < found["causes"][engine.KEYS]
+    assert found["causes"][engine_cycles.KEYS] > found["cycles"] / 2
+    busy = engine_cycles.account(model, Geometry.parse("16x1"), np.full((2, 256), 255, np.uint8), 6, (1,))[1]
+    assert busy["causes"][engine_cycles.KEYS] < found["causes"][engine_cycles.KEYS]
 
 
 def test_the_plain_loop_is_the_same_network() -> None:
@@ -100,10 +90,10 @@ def test_the_plain_loop_is_the_same_network() -> None:
 
 
 def test_lines() -> None:
-    line = scale.fit([1, 2, 3], [5, 7, 9])
+    line = scaling.fit([1, 2, 3], [5, 7, 9])
     assert line["slope"] == pytest.approx(2) and line["intercept"] == pytest.approx(3)
     assert line["residual"] == pytest.approx(0, abs=1e-12)
-    assert scale.fit([0, 1, 2], [0, 3, 0])["residual"] == pytest.approx(2 / 3)
+    assert scaling.fit([0, 1, 2], [0, 3, 0])["residual"] == pytest.approx(2 / 3)
 
 
 def test_a_race_takes_turns() -> None:
@@ -126,13 +116,13 @@ def test_findings_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         return run
 
-    monkeypatch.setattr(parts, "PARTS", {name: part(name) for name in ("one", "broken", "two")})
+    monkeypatch.setattr(registry, "PARTS", {name: part(name) for name in ("one", "broken", "two")})
     path, models = tmp_path / "f.json", Models(tmp_path, quick=True)
     with pytest.raises(KeyboardInterrupt):
-        parts.measure(Store(path, MACHINE, True), ["one", "broken", "two"], models)
+        registry.measure(Store(path, MACHINE, True), ["one", "broken", "two"], models)
     store = Store(path, MACHINE, True)
     assert list(store.parts) == ["one"]
-    assert parts.measure(store, ["one", "broken", "two"], models) == ["broken", "two"]
+    assert registry.measure(store, ["one", "broken", "two"], models) == ["broken", "two"]
     assert done == ["one", "broken", "broken", "two"]
     found = json.loads(path.read_text())
     assert found["machine"] == MACHINE and found["quick"] is True
@@ -156,28 +146,28 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
     monkeypatch.setattr("synflip.benchmarks.networks.NETWORKS", {"digits": ("digits", (64, 128))})
-    for module in (engine, dealing):
+    for module in (engine_cycles, lane_balance):
         monkeypatch.setattr(module, "NETWORKS", {"digits": None})
-    monkeypatch.setattr(headline, "NETWORKS", {"digits": "digits 64-64-128-10"})
+    monkeypatch.setattr(boards, "NETWORKS", {"digits": "digits 64-64-128-10"})
     monkeypatch.setattr(tables, "NETWORKS", {"digits": "digits 64-64-128-10"})
-    for module in (memory, scale, parts.reference):
+    for module in (memory, scaling, registry.reference):
         monkeypatch.setattr(module, "NETWORK", "digits")
-    monkeypatch.setattr(scale, "TURNS", 1)
-    monkeypatch.setattr(parts.reference, "QUICK_IMAGES", (1, 3))
+    monkeypatch.setattr(scaling, "TURNS", 1)
+    monkeypatch.setattr(registry.reference, "QUICK_IMAGES", (1, 3))
     monkeypatch.setattr(memory, "QUICK_IMAGES", (10, 30))
     monkeypatch.setattr(simulator, "QUICK_GEOMETRIES", ())
     return tmp_path
 
 
 def bench(*more: str) -> int:
-    return cli.main(["bench", "--quick", "--model", "digits=m.safetensors", "--out", "f.json", *more])
+    return app.main(["bench", "--quick", "--model", "digits=m.safetensors", "--out", "f.json", *more])
 
 
 def test_the_command_fills_file_page_and_pictures(
     command: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = parts.chosen(None)
-    assert [name for name in parts.PARTS if name != "gpu"] == [name for name in names if name != "gpu"]
+    names = registry.chosen(None)
+    assert [name for name in registry.PARTS if name != "gpu"] == [name for name in names if name != "gpu"]
     sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     Path("page.md").write_text(sections)
     builds = "\n".join(
@@ -213,7 +203,7 @@ def test_the_command_fills_file_page_and_pictures(
     def again(models: Models) -> dict[str, Any]:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(parts, "PARTS", dict.fromkeys(names, again))
+    monkeypatch.setattr(registry, "PARTS", dict.fromkeys(names, again))
     assert bench("--only", "engine") == 0
     assert Path("f-engine.png").exists()
 

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from synflip.block_ram import SHAPES, blocks
+from synflip_hdl.flow.ecp5 import SHAPES, blocks
 
 
 def least(width: int, depth: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synflip_hdl
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.devices.framing import Replies, Reply, request
 from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status
@@ -35,7 +35,7 @@ def test_selftest_passes(name, size, tmp_path, capsys):
     out = tmp_path / "report.json"
     with BoardDevice(board, geometry) as simulator:
         port = f"{simulator.path}@{SLOW}"
-        assert cli.main(["selftest", port, "--json", str(out)]) == 0, capsys.readouterr()
+        assert app.main(["selftest", port, "--json", str(out)]) == 0, capsys.readouterr()
     said = capsys.readouterr().out.splitlines()
     report = json.loads(out.read_text())
     assert report["passed"] and report["geometry"] == geometry.text
@@ -282,7 +282,7 @@ def test_defects_are_found(tmp_path, capsys):
         chosen.write_text(f"{number:02x}\n")
         with BoardDevice(board, library=library) as simulator:
             rate = FAST if item and item.step == "identity" else SLOW
-            status = cli.main(["selftest", f"{simulator.path}@{rate}", "--json", str(out)])
+            status = app.main(["selftest", f"{simulator.path}@{rate}", "--json", str(out)])
         error = capsys.readouterr().err
         steps = json.loads(out.read_text())["steps"]
         failed = {step["name"]: step["found"] for step in steps if not step["passed"]}

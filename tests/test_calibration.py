@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 from synflip.cli.app import main
-from synflip.devices import mtj_source as junctions
+from synflip.devices import mtj_source
 from synflip.devices.mtj_source import SourceSettings
 from synflip.devices.serial import open_serial
 from synflip.errors import SynflipError
-from synflip.randomness import calibration
-from synflip.randomness import report as coins_report
+from synflip.randomness import calibration, report
 from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure, propose
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
@@ -81,9 +80,9 @@ def test_intervals_hold_the_truth():
 
 
 def test_the_report_s_junctions_are_folded_as_calibration_proposes():
-    measured = devices(coins_report.DEVICES, **coins_report.REAL)
+    measured = devices(report.DEVICES, **report.REAL)
     judged, settings = propose(measured)
-    assert settings is not None and settings.fold == coins_report.REAL_FOLD
+    assert settings is not None and settings.fold == report.REAL_FOLD
     assert not any(one.left_out for one in judged)
 
 
@@ -128,21 +127,21 @@ def test_bad_devices_are_found_named_and_cut_out(tmp_path):
         low, high = found.devices[2].bias_interval
         assert low < model.probability[2] - 0.5 < high and high - low < 0.02
         assert calibration.apply(device, found) == []
-        assert junctions.used(device) == {1, 3}
+        assert mtj_source.used(device) == {1, 3}
         assert found.settings is not None
         assert device.read_register("FOLD") == found.settings.fold
         assert device.read_register("REPETITION_CUTOFF") == found.settings.words(5)["REPETITION_CUTOFF"]
         # What was written stays when a host comes anew; other settings replace it.
-        junctions.prepare(device)
+        mtj_source.prepare(device)
         assert device.read_register("FOLD") == found.settings.fold != SourceSettings().fold
         path = tmp_path / "junctions.json"
         found.save(path)
         assert calibration.read_settings(path) == found.settings
         content = json.loads(path.read_text())
         assert content["left_out"] == [0, 2, 4] and len(content["devices"]) == 5
-        junctions.prepare(device, SourceSettings(least=2))
+        mtj_source.prepare(device, SourceSettings(least=2))
         assert device.read_register("FOLD") == SourceSettings().fold
-        junctions.prepare(device, calibration.read_settings(path))
+        mtj_source.prepare(device, calibration.read_settings(path))
         assert device.read_register("FOLD") == found.settings.fold
 
 
@@ -166,7 +165,7 @@ def test_over_a_serial_line(tmp_path):
         arguments = ["calibrate", "--device", line.path, "--captures", "1", "--apply"]
         assert main([*arguments, "--out", str(tmp_path / "j.json")]) == 0
         with open_serial(line.path) as device:
-            assert junctions.used(device) == {0, 2}
+            assert mtj_source.used(device) == {0, 2}
             written = calibration.read_settings(tmp_path / "j.json").words(3)
             assert {name: device.read_register(name) for name in written} == written
     content = json.loads((tmp_path / "j.json").read_text())

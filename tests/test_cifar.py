@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synflip.data import cifar10 as cifar
+from synflip.data import cifar10
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 
@@ -31,8 +31,8 @@ def through_jpeg(pixels: np.ndarray) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Files of COUNT images, and one training file."""
-    monkeypatch.setattr(cifar, "BATCH_IMAGES", COUNT)
-    monkeypatch.setattr(cifar, "TRAIN_FILES", ("data_batch_1.bin",))
+    monkeypatch.setattr(cifar10, "BATCH_IMAGES", COUNT)
+    monkeypatch.setattr(cifar10, "TRAIN_FILES", ("data_batch_1.bin",))
     monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path))
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import synflip
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.inference import device
 from synflip.inference.request import MAX_LOGIT_BYTES
 from synflip.inference.result import Result
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.model import CompiledModel, Layer
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 1) -> str:
     """Run a command that must fail with one line on stderr; the line."""
-    assert cli.main(arguments) == status
+    assert app.main(arguments) == status
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 1, captured.err
@@ -86,22 +86,22 @@ def in_process(*arguments: str, **other) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([command, "--help"]) == 0
+    assert app.main([command, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"synflip {command}" in text
     assert "Example:" in text
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--help"]) == 0
+    assert app.main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f" {command} " in text for command in COMMANDS)
-    assert cli.main([]) == 0
+    assert app.main([]) == 0
     assert "Commands" in capsys.readouterr().out
 
 
 def test_version_is_the_one_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--version"]) == 0
+    assert app.main(["--version"]) == 0
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"synflip {project['version']}\n"
     assert synflip.__version__ == project["version"]
@@ -147,7 +147,7 @@ def test_run_writes_what_the_device_gives(files: Path, capsys: pytest.CaptureFix
         "--out",
         "r.npz",
     ]
-    assert cli.main([*arguments, "--logits", "--device", "golden", "--geometry", "32x4"]) == 0
+    assert app.main([*arguments, "--logits", "--device", "golden", "--geometry", "32x4"]) == 0
     captured = capsys.readouterr()
     assert "7 x 6" in captured.out
     assert captured.err == ""
@@ -167,7 +167,7 @@ def test_run_writes_what_the_device_gives(files: Path, capsys: pytest.CaptureFix
         assert (counts["logits"] == expected.logits).all()
         assert (counts["used"] == 6).all()
         assert counts["cycles"] == expected.cycles
-    assert cli.main(arguments) == 0
+    assert app.main(arguments) == 0
     with np.load("r.npz") as counts:
         assert set(counts) == {"votes", "logit_sums", "used", "cycles"}
         assert (counts["votes"] == expected.votes).all()
@@ -175,13 +175,13 @@ def test_run_writes_what_the_device_gives(files: Path, capsys: pytest.CaptureFix
 
 def test_run_stops_early(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "30", "--out", "r.npz", "--margin"]
-    assert cli.main([*arguments, "2"]) == 0
+    assert app.main([*arguments, "2"]) == 0
     with np.load("r.npz") as counts:
         used, votes = counts["used"], np.sort(counts["votes"], axis=1)
     assert used.min() == 2
     done = used < 30
     assert (votes[done, -1] - votes[done, -2] == 2).all()
-    assert cli.main([*arguments, str(10**30)]) == 0  # a margin that nobody reaches, whatever its size
+    assert app.main([*arguments, str(10**30)]) == 0  # a margin that nobody reaches, whatever its size
     with np.load("r.npz") as counts:
         assert (counts["used"] == 30).all()
 
@@ -189,7 +189,7 @@ def test_run_stops_early(files: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_run_says_why_cycles_are_missing(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     modelfile.save(random_model((33000, 4)), "wide.safetensors")
     np.save("wide.npy", np.ones((1, 33000), dtype=np.uint8))
-    assert cli.main(["run", "wide.safetensors", "--images", "wide.npy", "--out", "r.npz"]) == 0
+    assert app.main(["run", "wide.safetensors", "--images", "wide.npy", "--out", "r.npz"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "not predicted: the model (33000-4) does not fit the 64x8 accelerator: it needs" in text
 
@@ -199,13 +199,13 @@ def test_run_says_why_cycles_are_missing(files: Path, capsys: pytest.CaptureFixt
 
 def test_verify_golden_against_golden(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["verify", "m.safetensors", "--images", "x.npy", "--samples", "5", "--device", "golden"]
-    assert cli.main(arguments) == 0
+    assert app.main(arguments) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "logits 0 of 175 differ" in text
     assert "votes 0 of 35 differ" in text
     assert "used 0 of 7 differ" in text
     assert "verdict equal" in text
-    assert cli.main([*arguments, "--margin", "2"]) == 0
+    assert app.main([*arguments, "--margin", "2"]) == 0
 
 
 class Faulty:
@@ -289,7 +289,7 @@ def test_run_says_how_busy_the_engine_was(
 
     monkeypatch.setattr(device, "open_device", open_clocked)
     arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "5", "--out", "r.npz"]
-    assert cli.main(arguments) == 0
+    assert app.main(arguments) == 0
     cycles = 2 * int(np.load("r.npz")["cycles"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"engine busy 50.0% of {cycles:,} cycles" in text
@@ -353,7 +353,7 @@ def test_images_in_column_order(files: Path) -> None:
     pixels = np.load("x.npy")
     for name, images in (("c.npy", pixels), ("f.npy", np.asfortranarray(pixels))):
         np.save(name, images)
-        assert cli.main(["run", "m.safetensors", "--images", name, "--out", name + ".npz"]) == 0
+        assert app.main(["run", "m.safetensors", "--images", name, "--out", name + ".npz"]) == 0
     with np.load("c.npy.npz") as first, np.load("f.npy.npz") as second:
         assert (first["votes"] == second["votes"]).all()
 
@@ -470,7 +470,7 @@ def test_names_in_files_do_not_reach_the_terminal_raw(
     good = random_model((4, 2))
     model = CompiledModel(good.layers, 4, 8, (), ("\x1b[2J", "[red]x[/red]"), 255, {"data\x07": "a\nb[bold]"})
     modelfile.save(model, "odd.safetensors")
-    assert cli.main(["info", "odd.safetensors"]) == 0
+    assert app.main(["info", "odd.safetensors"]) == 0
     text = capsys.readouterr().out
     assert "\x1b" not in text and "\x07" not in text
     assert "[red]x[/red]" in text and "a b[bold]" in text
@@ -513,16 +513,16 @@ sys.exit(cli.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"
 
 
 def test_train_then_info_then_run(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["train", "--hidden", "16", "--epochs", "1", "--out", "t.safetensors"]) == 0
+    assert app.main(["train", "--hidden", "16", "--epochs", "1", "--out", "t.safetensors"]) == 0
     text = capsys.readouterr().out
     assert "digits, 64-16-10, k = 4, A = 8" in text
     assert "accuracy of the vote of 8" in text
-    assert cli.main(["images", "digits", "--count", "9", "--out", "t.npy", "--labels", "l.npy"]) == 0
+    assert app.main(["images", "digits", "--count", "9", "--out", "t.npy", "--labels", "l.npy"]) == 0
     assert np.load("t.npy").shape == (9, 64)
     assert np.load("l.npy").shape == (9,)
-    assert cli.main(["info", "t.safetensors"]) == 0
+    assert app.main(["info", "t.safetensors"]) == 0
     assert "64-16-10" in capsys.readouterr().out
-    assert cli.main(["run", "t.safetensors", "--images", "t.npy", "--out", "r.npz"]) == 0
+    assert app.main(["run", "t.safetensors", "--images", "t.npy", "--out", "r.npz"]) == 0
     with np.load("r.npz") as counts:
         assert counts["votes"].sum() == 9 * 16
 
@@ -530,20 +530,20 @@ def test_train_then_info_then_run(files: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("features", [[], ["--features", "conv"]])
 def test_train_with_teachers(files: Path, features: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", *features, "--hidden", "16", "--epochs", "1", "--teachers", "2"]
-    assert cli.main([*words, "--out", "t.safetensors"]) == 0
+    assert app.main([*words, "--out", "t.safetensors"]) == 0
     assert "digits" in capsys.readouterr().out
     assert modelfile.load(Path("t.safetensors")).source["teachers"] == 2
 
 
 def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verilog", "--geometry", "16x1", "--bits", "1", "--out", "top.v"]) == 0
+    assert app.main(["verilog", "--geometry", "16x1", "--bits", "1", "--out", "top.v"]) == 0
     text = Path("top.v").read_text()
     assert "module synflip" in text
     assert "endmodule" in text
 
 
 def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verilog", "--geometry", "16x1", "--front", "axi", "--out", "top.v"]) == 0
+    assert app.main(["verilog", "--geometry", "16x1", "--front", "axi", "--out", "top.v"]) == 0
     assert "module synflip_axi(" in Path("top.v").read_text()
 
 
@@ -551,7 +551,7 @@ def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("format", "line"), [("md", "# Memory map"), ("c", "#ifndef SYNFLIP_H"), ("rdl", "addrmap")]
 )
 def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line: str) -> None:
-    assert cli.main(["map", "--format", format, "--out", "map.txt"]) == 0
+    assert app.main(["map", "--format", format, "--out", "map.txt"]) == 0
     assert line in Path("map.txt").read_text()
 
 

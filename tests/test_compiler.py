@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synflip import modelfile
 from synflip.compiler.compile import compile_layers
 from synflip.errors import SynflipError
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import synflip
 import torch
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.features import quantised
 from synflip.training import convnets
 from synflip.training.convert import dense_layers
@@ -228,17 +228,17 @@ def test_commands(dense, features, tmp_path, capsys):
     head = exported(nn.Sequential(nn.Linear(64, 10)).eval(), torch.rand(2, 64), tmp_path / "head.pt2")
     out, images = tmp_path / "m.safetensors", tmp_path / "x.npy"
     np.save(images, DATA.test_images[:4])
-    assert cli.main(["convert", str(file), "--epochs", "2", "--out", str(out)]) == 0
+    assert app.main(["convert", str(file), "--epochs", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "accuracy of the network as it was" in said and "vote of 8" in said
     arguments = ["--features", str(front), "--epochs", "1", "--out", str(tmp_path / "f.safetensors")]
-    assert cli.main(["convert", str(head), *arguments]) == 0
+    assert app.main(["convert", str(head), *arguments]) == 0
     arguments = ["--features", "conv", "--hidden", "16", "--epochs", "1"]
-    assert cli.main(["train", *arguments, "--out", str(tmp_path / "c.safetensors")]) == 0
+    assert app.main(["train", *arguments, "--out", str(tmp_path / "c.safetensors")]) == 0
     assert (tmp_path / "f.features.pt2").is_file() and (tmp_path / "c.features.pt2").is_file()
     for name in ("m", "f", "c"):
         arguments = [str(tmp_path / f"{name}.safetensors"), "--images", str(images)]
-        assert cli.main(["run", *arguments, "--out", str(tmp_path / "r.npz"), "--samples", "3"]) == 0
+        assert app.main(["run", *arguments, "--out", str(tmp_path / "r.npz"), "--samples", "3"]) == 0
         assert np.load(tmp_path / "r.npz")["votes"].sum() == 12
 
 
@@ -248,7 +248,7 @@ def test_pickles_are_refused(dense, tmp_path, capsys):
             return (Path.touch, (tmp_path / "sprung",))
 
     torch.save({"state": Trap()}, tmp_path / "trap.pt2")
-    assert cli.main(["convert", str(tmp_path / "trap.pt2"), "--out", str(tmp_path / "m.safetensors")]) == 1
+    assert app.main(["convert", str(tmp_path / "trap.pt2"), "--out", str(tmp_path / "m.safetensors")]) == 1
     line = capsys.readouterr().err
     assert line.startswith("error: ") and line.count("\n") == 1 and "trap.pt2" in line
     assert not (tmp_path / "sprung").exists() and not (tmp_path / "m.safetensors").exists()

@@ -11,7 +11,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from synflip.data import registry as data
+from synflip.data import registry
 from synflip.errors import SynflipError
 
 RNG = np.random.default_rng(0)
@@ -39,9 +39,9 @@ Put = Callable[..., Path]
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
     """A data set called tiny, of the four ARRAYS; calling it writes one of its files."""
     files = tuple(
-        data._Idx(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
+        registry._Idx(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
     )
-    monkeypatch.setitem(data._MNIST_LIKE, "tiny", ("https://tiny.invalid/", tuple("0123456789"), files))
+    monkeypatch.setitem(registry._MNIST_LIKE, "tiny", ("https://tiny.invalid/", tuple("0123456789"), files))
     monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -55,7 +55,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
     return put
 
 
-def check_tiny(dataset: data.Dataset) -> None:
+def check_tiny(dataset: registry.Dataset) -> None:
     assert np.array_equal(dataset.train_images, ARRAYS["train-images"].reshape(6, 6))
     assert np.array_equal(dataset.test_images, ARRAYS["t10k-images"].reshape(4, 6))
     assert np.array_equal(dataset.train_labels, ARRAYS["train-labels"])
@@ -67,7 +67,7 @@ def check_tiny(dataset: data.Dataset) -> None:
 
 def refusal() -> str:
     with pytest.raises(SynflipError) as caught:
-        data.load("tiny")
+        registry.load("tiny")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -75,7 +75,7 @@ def refusal() -> str:
 def test_digits_are_split_by_class_and_nothing_is_lost() -> None:
     from sklearn.datasets import load_digits
 
-    digits = data.load("digits")
+    digits = registry.load("digits")
     whole = load_digits()
     assert digits.shape == (8, 8) and digits.input_max == whole.data.max() == 16
     assert digits.train_images.dtype == np.uint8 and digits.train_labels.dtype == np.int64
@@ -94,7 +94,7 @@ def test_digits_are_split_by_class_and_nothing_is_lost() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(SynflipError, match=r"no data set 'emnist'; there are digits, mnist, fashion-mnist"):
-        data.load("emnist")
+        registry.load("emnist")
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -102,7 +102,7 @@ def test_unknown_name() -> None:
 def test_from_a_folder(tiny: Put, folder: str, packed: bool) -> None:
     for name in ARRAYS:
         tiny(name, folder=folder, packed=packed)
-    check_tiny(data.load("tiny"))
+    check_tiny(registry.load("tiny"))
 
 
 def test_missing_files_are_named(tiny: Put) -> None:
@@ -197,14 +197,14 @@ def test_fetched_once(tiny: Put, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("SYNFLIP_DATA")
     monkeypatch.setattr("urllib.request.urlopen", serve)
-    check_tiny(data.load("tiny"))
-    check_tiny(data.load("tiny"))
+    check_tiny(registry.load("tiny"))
+    check_tiny(registry.load("tiny"))
     assert asked == [f"https://tiny.invalid/{name}.gz" for name in ARRAYS]
 
 
 def test_an_endless_download_stops(tiny: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SYNFLIP_DATA")
-    monkeypatch.setattr(data, "MAX_DOWNLOAD_BYTES", 1000)
+    monkeypatch.setattr(registry, "MAX_DOWNLOAD_BYTES", 1000)
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: BytesIO(bytes(1001)))
     assert "more than 1000 bytes" in refusal()
 
@@ -212,6 +212,6 @@ def test_an_endless_download_stops(tiny: Put, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not os.environ.get("SYNFLIP_DATA"), reason="SYNFLIP_DATA is not set")
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_the_originals(name: str) -> None:
-    dataset = data.load(name)
+    dataset = registry.load(name)
     assert dataset.train_images.shape == (60000, 784) and dataset.test_images.shape == (10000, 784)
     assert set(dataset.train_labels) == set(range(10)) and len(dataset.classes) == 10

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from synflip.cli import demo as demo_module
+from synflip.cli import demo
 from synflip.data.dataset import Dataset
 from synflip.evaluation.vote_figure import by_certainty, chosen, draw_votes
 from synflip.inference.compare import accuracies, compare
@@ -88,9 +88,9 @@ def test_compare_counts_and_shapes() -> None:
 def test_demo_on_the_golden_model_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = demo_module.open_device
-    monkeypatch.setattr(demo_module, "open_device", lambda name, geometry: real("golden", geometry))
-    assert demo_module.demo(tmp_path / "a" / "b", console=Console(width=100))
+    real = demo.open_device
+    monkeypatch.setattr(demo, "open_device", lambda name, geometry: real("golden", geometry))
+    assert demo.demo(tmp_path / "a" / "b", console=Console(width=100))
     text = " ".join(capsys.readouterr().out.split())
     assert "mismatches of votes, golden and Verilator │ 0 of 4,450" in text
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
 from synflip.uncertainty.metrics import BINS, measure, outside_auroc, risk_coverage
@@ -120,7 +120,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = compile_network(network, data.classes, data.input_max, {})
     modelfile.save(model, file)
     arguments = ["evaluate", str(file), "--data", "digits", "--outside", "digits", "--samples", "6"]
-    assert cli.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
+    assert app.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     numbers = json.loads((out / "evaluation.json").read_text())
     with Golden() as golden:
@@ -144,13 +144,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert numbers["outside"]["auroc by"] == pytest.approx({"mutual information": 0.5, "energy": 0.5})
     assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
     again = (out / "evaluation.json").read_bytes(), (out / "evaluation.png").read_bytes()
-    assert cli.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
+    assert app.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
     assert ((out / "evaluation.json").read_bytes(), (out / "evaluation.png").read_bytes()) == again
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- begin evaluation -->\nold\n<!-- end evaluation -->\nafter\n")
     copy = tmp_path / "copy.png"
     assert (
-        cli.main([*arguments, "--seed", "3", "--out", str(out), "--page", str(page), "--picture", str(copy)])
+        app.main([*arguments, "--seed", "3", "--out", str(out), "--page", str(page), "--picture", str(copy)])
         == 0
     )
     text = page.read_text()
@@ -160,4 +160,4 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"*64-24-10, k = 3; {len(data.test_labels)} test images of digits, seed 3;" in text
     assert copy.read_bytes() == (out / "evaluation.png").read_bytes()
     page.write_text("no marks")
-    assert cli.main([*arguments, "--out", str(out), "--page", str(page)]) == 1
+    assert app.main([*arguments, "--out", str(out), "--page", str(page)]) == 1

@@ -10,29 +10,16 @@ from formal.runner import run
 from formal.table import TABLE, table
 from synflip_hdl.bus import registers
 from synflip_hdl.engine import (
-    coin_comparators as coins,
-)
-from synflip_hdl.engine import (
-    event_lists as events,
-)
-from synflip_hdl.engine import (
-    key_memory as keys,
-)
-from synflip_hdl.engine import (
-    lane as lanes,
-)
-from synflip_hdl.engine import (
-    requantizer as drain,
-)
-from synflip_hdl.engine import (
+    coin_comparators,
+    event_lists,
+    key_memory,
+    lane,
+    requantizer,
     sequencer,
+    synapse_array,
     votes,
 )
-from synflip_hdl.engine import (
-    synapse_array as array,
-)
-from synflip_hdl.lib import entry_writer as entries
-from synflip_hdl.lib import register_slice as stage
+from synflip_hdl.lib import entry_writer, register_slice
 from synflip_hdl.sources import lfsr
 
 BY_NAME = {proof.name: proof for proof in PROOFS}
@@ -40,34 +27,54 @@ FAST = [proof for proof in PROOFS if proof.fast]
 
 # (proof, module, what is written there, what breaks it)
 BROKEN = [
-    ("coins.below", coins, "carry = q[-1]", "carry = q[-1] | 1"),  # <= instead of <
+    ("coins.below", coin_comparators, "carry = q[-1]", "carry = q[-1] | 1"),  # <= instead of <
     ("lfsr Q=1", lfsr, "lfsr.power(index, 2 * self.banks)", "lfsr.power(index, self.banks)"),
-    ("lanes.sum Q=4 A=8", lanes, "kept.eq(spare)", "kept.eq(0)"),  # a dropped carry
-    ("entries 80 bits", entries, "word == self.words - 1", "word == self.words - 2"),
-    ("array.timing Q=1", array, "delayed(place.turn, 3,", "delayed(place.turn, 2,"),
-    ("array.resets Q=2", array, "range(depth + 1), init=depth)", "range(depth + 1), init=depth - 2)"),
-    ("array.resets Q=1", array, "clear.eq(nearly | (flush != 0))", "clear.eq(flush != 0)"),
-    ("drain.hidden A=8", drain, "Mux(above | (low > largest), largest, low)", "low"),
-    ("drain.hidden A=4", drain, "reach = bits + (1 << stage) - 1", "reach = bits + (1 << stage) - 2"),
-    ("drain.tiles Q=8", drain, "depth=tiles_under_way(self.geometry)", "depth=4"),
-    ("events.images Q=2", events, "self.load.ready.eq(~busy | done)", "self.load.ready.eq(1)"),
+    ("lanes.sum Q=4 A=8", lane, "kept.eq(spare)", "kept.eq(0)"),  # a dropped carry
+    ("entries 80 bits", entry_writer, "word == self.words - 1", "word == self.words - 2"),
+    ("array.timing Q=1", synapse_array, "delayed(place.turn, 3,", "delayed(place.turn, 2,"),
+    ("array.resets Q=2", synapse_array, "range(depth + 1), init=depth)", "range(depth + 1), init=depth - 2)"),
+    ("array.resets Q=1", synapse_array, "clear.eq(nearly | (flush != 0))", "clear.eq(flush != 0)"),
+    ("drain.hidden A=8", requantizer, "Mux(above | (low > largest), largest, low)", "low"),
+    ("drain.hidden A=4", requantizer, "reach = bits + (1 << stage) - 1", "reach = bits + (1 << stage) - 2"),
+    ("drain.tiles Q=8", requantizer, "depth=tiles_under_way(self.geometry)", "depth=4"),
+    ("events.images Q=2", event_lists, "self.load.ready.eq(~busy | done)", "self.load.ready.eq(1)"),
     (
         "events.hidden Q=2",
-        events,
+        event_lists,
         "starts[bank].eq(length)",
         "starts[bank].eq(length + 1)",
     ),
-    ("events.hidden Q=2", events, "is_behind & (new.lengths[bank] != start.longest)", "is_behind"),
-    ("events.images Q=2", events, "Mux(higher, is_behind | ~grown,", "Mux(higher, is_behind,"),
-    ("events.hidden Q=2", events, "self.short.eq(longest <= 1)", "self.short.eq(longest == 1)"),
-    ("keys depth=4 Q=1 halves=2", keys, "(ahead < self.halves)", "(ahead < 3)"),
-    ("keys depth=4 Q=1 halves=2", keys, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
-    ("keys depth=4 Q=1 halves=1", keys, "(ahead < self.halves)", "(ahead < 2)"),
-    ("keys depth=4 Q=1 halves=1", keys, "delay = Signal(KEY_RELEASE - 1)", "delay = Signal(KEY_RELEASE - 4)"),
-    ("stage", stage, "self.input.ready.eq(~self.output.valid | self.output.ready)", "self.input.ready.eq(1)"),
-    ("skid", stage, "self.input.ready.eq(~full)", "self.input.ready.eq(1)"),
-    ("skid", stage, "full.eq(self.output.valid & ~self.output.ready)", "full.eq(~self.output.ready)"),
-    ("stage", stage, "with m.If(self.input.ready):", "with m.If(self.input.valid & self.input.ready):"),
+    ("events.hidden Q=2", event_lists, "is_behind & (new.lengths[bank] != start.longest)", "is_behind"),
+    ("events.images Q=2", event_lists, "Mux(higher, is_behind | ~grown,", "Mux(higher, is_behind,"),
+    ("events.hidden Q=2", event_lists, "self.short.eq(longest <= 1)", "self.short.eq(longest == 1)"),
+    ("keys depth=4 Q=1 halves=2", key_memory, "(ahead < self.halves)", "(ahead < 3)"),
+    ("keys depth=4 Q=1 halves=2", key_memory, "oldest.eq(oldest + 1)", "oldest.eq(oldest + 2)"),
+    ("keys depth=4 Q=1 halves=1", key_memory, "(ahead < self.halves)", "(ahead < 2)"),
+    (
+        "keys depth=4 Q=1 halves=1",
+        key_memory,
+        "delay = Signal(KEY_RELEASE - 1)",
+        "delay = Signal(KEY_RELEASE - 4)",
+    ),
+    (
+        "stage",
+        register_slice,
+        "self.input.ready.eq(~self.output.valid | self.output.ready)",
+        "self.input.ready.eq(1)",
+    ),
+    ("skid", register_slice, "self.input.ready.eq(~full)", "self.input.ready.eq(1)"),
+    (
+        "skid",
+        register_slice,
+        "full.eq(self.output.valid & ~self.output.ready)",
+        "full.eq(~self.output.ready)",
+    ),
+    (
+        "stage",
+        register_slice,
+        "with m.If(self.input.ready):",
+        "with m.If(self.input.valid & self.input.ready):",
+    ),
     ("registers 16x1", registers, "with m.If(self.response.ready):", "with m.If(1):"),
     ("registers 16x1", registers, "request.write & here & ~self.busy", "request.write & here"),
     ("registers 16x1", registers, "                & ~self.start\n", ""),
@@ -83,12 +90,12 @@ BROKEN = [
     ),
     ("sequencer P=16 Q=8 N=2", sequencer, "head_turn, window):", "head_turn):"),
     ("sequencer P=16 Q=8 N=2", sequencer, "from_rest & ~last_tile", "~last_tile"),
-    ("events.hidden Q=2", events, "Mux(self.rest, starts[bank], 0)", "0"),
+    ("events.hidden Q=2", event_lists, "Mux(self.rest, starts[bank], 0)", "0"),
     ("sequencer P=16 Q=8 N=2", sequencer, "self.index + 2 >= self", "self.index + 3 >= self"),
     ("sequencer P=16 Q=8 N=2", sequencer, "Mux(opened, self.short, ending)", "ending"),
     ("sequencer P=16 Q=8 N=1", sequencer, "eq((layer == 0) & ~self.early", "eq(~self.early"),
-    ("drain.sums P=16 Q=4", drain, "Cat(advance ^ again, advance & again)", "advance"),
-    ("drain.sums P=16 Q=4", drain, "arriving.bias + (~arriving.final | (banks == 1))", "arriving.bias"),
+    ("drain.sums P=16 Q=4", requantizer, "Cat(advance ^ again, advance & again)", "advance"),
+    ("drain.sums P=16 Q=4", requantizer, "arriving.bias + (~arriving.final | (banks == 1))", "arriving.bias"),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
     ("votes.argmax", votes, "(logit.z > best)", "(logit.z >= best)"),
 ]

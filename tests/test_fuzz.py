@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import device
@@ -97,7 +97,7 @@ def test_what_is_wrong_on_purpose_is_found_shrunk_saved_and_replayed(tmp_path, m
     command = shlex.split(finding.command)
     assert command.pop(0) == "synflip"
     monkeypatch.setattr(device, "open_device", lambda name, geometry: replayed(name, geometry))
-    assert cli.main(command) == 1
+    assert app.main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: first difference: logit sums: image 0, class 0, golden 0, verilator 1")
 
@@ -119,7 +119,7 @@ def test_command_says_all_of_a_case(tmp_path, monkeypatch):
     for number in range(12):
         geometry = draw_geometry(np.random.default_rng((1, number)))
         case = draw_case(geometry, np.random.default_rng((1, number, 0)))
-        assert cli.main(shlex.split(fuzz.save(case, tmp_path / str(number), "golden"))[1:]) == 0
+        assert app.main(shlex.split(fuzz.save(case, tmp_path / str(number), "golden"))[1:]) == 0
         for have in asked:
             assert (have.geometry, have.samples, have.seed, have.logits) == (
                 case.geometry,

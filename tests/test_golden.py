@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.errors import SynflipError
-from synflip.golden import cpu as golden
+from synflip.golden import cpu
 from synflip.golden.cpu import Golden
 from synflip.golden.kernels import products
 from synflip.inference.result import Result
@@ -465,8 +465,8 @@ def test_memory_limits_do_not_show(monkeypatch: pytest.MonkeyPatch, margins: np.
     """Keys made a sample or three at a time, images taken two at a time: the same counts."""
     outcome = expected(UNSURE, PIXELS, 10, 2, margins)
     for keys_at_once, images_at_once in ((1, 2), (3 * 32, 1), (1 << 18, 3)):
-        monkeypatch.setattr(golden, "KEYS_AT_ONCE", keys_at_once)
-        monkeypatch.setattr(golden, "IMAGES_AT_ONCE", images_at_once)
+        monkeypatch.setattr(cpu, "KEYS_AT_ONCE", keys_at_once)
+        monkeypatch.setattr(cpu, "IMAGES_AT_ONCE", images_at_once)
         equal(infer(UNSURE, PIXELS, 10, 2, margin=margins, logits=True), outcome)
 
 
@@ -565,7 +565,7 @@ def test_a_stream_of_blocks() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     """Each thread takes blocks of images; torch has as many threads afterwards as before."""
-    monkeypatch.setattr(golden, "IMAGES_IN_CACHE", 4)
+    monkeypatch.setattr(cpu, "IMAGES_IN_CACHE", 4)
     model = network([20, 40, 17, 7])
     before = torch.get_num_threads()
     try:

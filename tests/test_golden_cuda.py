@@ -6,7 +6,7 @@ On a GPU where there is one; on the processor, with the same operations, always.
 import numpy as np
 import pytest
 import torch
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -117,5 +117,5 @@ def test_what_would_not_be_exact_is_refused(place):
 def test_without_a_gpu(capsys):
     with pytest.raises(SynflipError, match="no CUDA GPU here; --device golden runs on the processor"):
         open_device("cuda:64x8")
-    assert cli.main(["run", "--help"]) == 0
+    assert app.main(["run", "--help"]) == 0
     assert "cuda: the same on a GPU" in " ".join(capsys.readouterr().out.replace("│", " ").split())

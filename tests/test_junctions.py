@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synflip.devices import mtj_source as junctions
+from synflip.devices import mtj_source
 from synflip.devices.mtj_source import SourceAlarm, SourceSettings
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
@@ -139,7 +139,7 @@ def test_kept_keys_of_the_lfsr_are_the_contract_s(geometry):
         with pytest.raises(BusError, match="refused a read"):
             device.read_register("FOLD")
         with pytest.raises(SynflipError, match="no tunnel junctions"):
-            junctions.prepare(device)
+            mtj_source.prepare(device)
     want = golden.infer(pixels, 5, 99, logits=True, keep_keys=True)
     np.testing.assert_array_equal(have.keys, want.keys)
     same(have, want)
@@ -153,7 +153,7 @@ def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
     model_of_junctions = Junctions(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (60_000, 0)})
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=model_of_junctions) as device:
         device.load(model)
-        assert "3 of 5 tunnel junctions work" in junctions.describe(device)
+        assert "3 of 5 tunnel junctions work" in mtj_source.describe(device)
         assert device.infer(pixels, 2, 0).votes.sum() == 8
         with pytest.raises(SourceAlarm, match=r"2 of 5 .* 3 must; stuck: 0, 1, 3$"):
             device.infer(pixels, 100_000, 0)
@@ -163,8 +163,8 @@ def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
         keys = rng.integers(0, 2**64, (2, 48), dtype=np.uint64)
         assert device.infer(pixels, 2, 0, keys=keys).votes.sum() == 8
         with pytest.raises(SourceAlarm):
-            junctions.prepare(device)
-        junctions.prepare(device, SourceSettings(least=1))
+            mtj_source.prepare(device)
+        mtj_source.prepare(device, SourceSettings(least=1))
         assert device.infer(pixels, 1, 0).votes.sum() == 4
 
 
@@ -173,19 +173,19 @@ def test_a_biased_device_fails_its_proportion_test_and_fair_ones_pass():
     junction_model._offset[2] = 0.025
     assert 0.8 < junction_model.probability[2] < 0.9
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=junction_model) as device:
-        assert "4 of 5" in junctions.describe(device)
-        assert junctions.describe(device).endswith("biased: 2")
+        assert "4 of 5" in mtj_source.describe(device)
+        assert mtj_source.describe(device).endswith("biased: 2")
 
 
 def test_captured_bits_are_the_device_s():
     stream = Junctions(5, seed=6).bits(200_000)
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=Junctions(5, seed=6)) as device:
         for junction in (0, 4):
-            bits = junctions.capture(device, junction)
+            bits = mtj_source.capture(device, junction)
             text, whole = bits.tobytes(), stream[:, junction].tobytes()
             assert len(bits) == 1 << 14 and text in whole
         with pytest.raises(SynflipError, match="no junction 5"):
-            junctions.capture(device, 5)
+            mtj_source.capture(device, 5)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_an_alarm_does_not_keep_the_accelerator_from_opening():
     model, pixels = network(rng), images(rng, 4)
     bad = Junctions(5, seed=7, stuck={device: (0, 1) for device in range(4)})
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=bad) as device:
-        assert "1 of 5 tunnel junctions work, 3 must" in junctions.describe(device)
-        assert junctions.used(device) == {4}
+        assert "1 of 5 tunnel junctions work, 3 must" in mtj_source.describe(device)
+        assert mtj_source.used(device) == {4}
         device.load(model)
         with pytest.raises(SourceAlarm, match=r"stuck: 0, 1, 2, 3$"):
             device.infer(pixels, 1, 0)

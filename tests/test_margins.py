@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.training.train import train
 
 
@@ -98,7 +98,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, table = tmp_path / "m.safetensors", tmp_path / "margins.txt"
     modelfile.save(model, file)
     arguments = ["margins", str(file), "--data", "digits", "--samples", "32", "--error", "0.005"]
-    assert cli.main([*arguments, "--out", str(table)]) == 0
+    assert app.main([*arguments, "--out", str(table)]) == 0
     said = dict(line.rsplit("  ", 1) for line in capsys.readouterr().out.splitlines())
     said = {name.strip(): value.strip() for name, value in said.items()}
     chosen = [int(number) for number in table.read_text().split(",")]
@@ -112,10 +112,10 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, result = tmp_path / "x.npy", tmp_path / "r.npz"
     np.save(images, data.test_images)
     arguments = ["run", str(file), "--images", str(images), "--out", str(result), "--margins", str(table)]
-    assert cli.main([*arguments, "--samples", "32"]) == 0
+    assert app.main([*arguments, "--samples", "32"]) == 0
     assert np.array_equal(np.load(result)["used"], used)
     capsys.readouterr()
-    assert cli.main([*arguments, "--margin", "2"]) == 2
+    assert app.main([*arguments, "--margin", "2"]) == 2
     assert "exclude each other" in capsys.readouterr().err
-    assert cli.main(["margins", str(file)]) == 2
+    assert app.main(["margins", str(file)]) == 2
     assert "give --data or --images" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.devices.accelerator import Accelerator
@@ -20,7 +21,6 @@ from synflip.inference.compare import QUANTITIES, compare
 from synflip.inference.device import Device
 from synflip.inference.plan import check_fit
 from synflip.inference.result import Result
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.training.train import train
@@ -173,7 +173,7 @@ def test_too_large_a_model_is_refused_before_anything_is_built(
     np.save(tmp_path / "x.npy", np.zeros((1, 2000), np.uint8))
     files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
     arguments = ["run", *files, "--out", str(tmp_path / "r.npz"), "--device", "netlist:ecp5"]
-    assert cli.main(arguments) == 1
+    assert app.main(arguments) == 1
     line = capsys.readouterr().err
     assert line.startswith("error: the model (2000-10) does not fit the 16x1 accelerator: it needs 2000 keys")
     assert line.count("\n") == 1
@@ -184,7 +184,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(netlist, "synthesize", lambda *arguments: asked.append(arguments) or {"LUT4": 7654})
     out = tmp_path / "a" / "b"
     arguments = ["netlist", "--family", "ice40", "--geometry", "32x2", "--bits", "3", "--out", str(out)]
-    assert cli.main(arguments) == 0
+    assert app.main(arguments) == 0
     assert asked == [(small(Geometry(32, 2, bits=3)), Family.ice40, out)]
     assert out.is_dir()
     assert "LUT4" in (text := capsys.readouterr().out) and "7,654" in text

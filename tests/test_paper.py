@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
-from synflip.experiments import datasets as sets
-from synflip.experiments import registry as experiments
-from synflip.experiments import targets
+from synflip.experiments import datasets, registry, targets
 from synflip.experiments.blocks import Table
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
 from synflip.experiments.findings import Missing, Store
@@ -27,7 +26,6 @@ from synflip.experiments.networks import Context
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import train
@@ -46,7 +44,7 @@ def digits() -> Dataset:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quick report."""
     out = tmp_path_factory.mktemp("paper") / "out"
-    assert cli.main(["report", "paper", "--quick", "--out", str(out)]) == 0
+    assert app.main(["report", "paper", "--quick", "--out", str(out)]) == 0
     return out
 
 
@@ -71,7 +69,7 @@ def rows(folder: Path, experiment: str, **settings: object) -> list[dict[str, An
 
 
 def quick(folder: Path, *arguments: str) -> int:
-    return cli.main(["report", "paper", "--quick", "--out", str(folder), *arguments])
+    return app.main(["report", "paper", "--quick", "--out", str(folder), *arguments])
 
 
 def only_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +132,7 @@ def test_foreign_images_are_found_by_what_the_names_say(
     assert found["noise"]["entropy"] == pytest.approx(rival["auroc noise"])
     assert model.logit_scale is not None
     scores = []
-    for images in (digits.test_images, sets.foreign(digits)["noise"]):
+    for images in (digits.test_images, datasets.foreign(digits)["noise"]):
         with Golden() as golden:
             golden.load(model)
             result = golden.infer(images, 8, 1, logits=True)
@@ -205,7 +203,7 @@ def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "train", interrupt)
-        assert quick(copied, "--only", "signs") == cli.INTERRUPTED
+        assert quick(copied, "--only", "signs") == app.INTERRUPTED
     assert [path.exists() for path in lost] == [True, False]
     assert not list(copied.rglob("*.partial"))
     kept = lost[0].stat().st_mtime_ns
@@ -281,12 +279,12 @@ def test_rows_that_were_not_run_stay_on_a_page(
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", "paper", "--help"]) == 0
+    assert app.main(["report", "paper", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "Example: synflip report paper --quick" in text and "--only" in text
-    assert cli.main(["--help"]) == 0
+    assert app.main(["--help"]) == 0
     assert " report " in capsys.readouterr().out
-    assert cli.main(["report"]) == 0
+    assert app.main(["report"]) == 0
     assert " paper " in capsys.readouterr().out
 
 
@@ -338,14 +336,14 @@ def test_nothing_is_made_unless_it_may_be(tmp_path: Path) -> None:
 
 
 def test_data_sets(digits: Dataset) -> None:
-    rare = sets.rarer(digits, 0.1)
+    rare = datasets.rarer(digits, 0.1)
     before, after = (np.bincount(data.train_labels) for data in (digits, rare))
-    assert after[sets.RARE] == round(0.1 * before[sets.RARE])
-    assert np.array_equal(np.delete(before, sets.RARE), np.delete(after, sets.RARE))
-    left, images, labels = sets.held_out(digits, 100)
+    assert after[datasets.RARE] == round(0.1 * before[datasets.RARE])
+    assert np.array_equal(np.delete(before, datasets.RARE), np.delete(after, datasets.RARE))
+    left, images, labels = datasets.held_out(digits, 100)
     assert np.array_equal(np.concatenate([left.train_images, images]), digits.train_images)
     assert np.array_equal(np.concatenate([left.train_labels, labels]), digits.train_labels)
-    others = sets.foreign(digits)
+    others = datasets.foreign(digits)
     first = digits.test_images[0].reshape(8, 8)
     assert others["turned"][0].reshape(8, 8).tolist() == np.rot90(first).tolist()
     assert others["noise"].shape == digits.test_images.shape and set(np.unique(others["noise"])) == set(
@@ -399,7 +397,7 @@ def test_related_samples(model: CompiledModel) -> None:
 
 def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context(QUICK, Store(folder, "", ""))
-    found = experiments.EXPERIMENTS[0].section(context, "digits").tables[0].rows
+    found = registry.EXPERIMENTS[0].section(context, "digits").tables[0].rows
     assert found[2]["one sample %"] == pytest.approx(
         (found[0]["one sample %"] + found[1]["one sample %"]) / 2
     )

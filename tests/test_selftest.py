@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from synflip.cli import app as cli
+from synflip.cli import app
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -107,12 +107,12 @@ def test_tiny_accelerators():
 def test_a_device_that_cannot_be_opened(tmp_path, capsys):
     out = tmp_path / "r.json"
     port = str(tmp_path / "none")
-    assert cli.main(["selftest", port, "--json", str(out)]) == 1
+    assert app.main(["selftest", port, "--json", str(out)]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("identity ") and "FAIL" in said.out and "cannot be opened" in said.out
     assert said.err == f"error: the self-test of {port} failed: identity\n"
     assert not json.loads(out.read_text())["passed"]
-    assert cli.main(["selftest", "golden:16x1"]) == 1
+    assert app.main(["selftest", "golden:16x1"]) == 1
     assert "compared with itself" in capsys.readouterr().out
 
 

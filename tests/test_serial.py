@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from synflip.cli.app import main
-from synflip.devices import serial as serial_port
+from synflip.devices import serial
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, Reply, escape
 from synflip.devices.serial import SerialTransport
@@ -261,7 +261,7 @@ def test_an_answer_is_waited_for_while_it_comes(port, monkeypatch):
         now[0] += 0.9 * len(received)
         return received
 
-    monkeypatch.setattr(serial_port.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(serial.time, "monotonic", lambda: now[0])
     with monkeypatch.context() as patched:
         patched.setattr(transport._port, "read", lambda size: slow(read(1)))
         words = transport.read(memory_map.register("LANES"), 5)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synflip.cli import app as cli
+from synflip import modelfile
+from synflip.cli import app
 from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
 from synflip.inference.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
-from synflip.modelfile import safetensors as modelfile
 from test_cli import random_model
 
 RUN = ("run", "m.safetensors", "--images", "x.npy", "--seed", "7")
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> None:
-    assert cli.main([*RUN, *arguments]) == 0
+    assert app.main([*RUN, *arguments]) == 0
 
 
 def parts(count: int, samples: int = 11, *more: str) -> list[str]:
@@ -39,7 +39,7 @@ def parts(count: int, samples: int = 11, *more: str) -> list[str]:
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
-    assert cli.main(arguments) != 0
+    assert app.main(arguments) != 0
     _, error = capsys.readouterr()
     assert error.startswith("error: ") and error.count("\n") == 1
     return error
@@ -53,7 +53,7 @@ def test_parts_are_the_whole(device: str, count: int) -> None:
     more = ("--logits", "--device", device, "--geometry", "16x2")
     run("--samples", "11", "--out", "whole.npz", *more)
     names = parts(count, 11, *more)
-    assert cli.main(["merge", *reversed(names), "--out", "merged.npz"]) == 0
+    assert app.main(["merge", *reversed(names), "--out", "merged.npz"]) == 0
     with np.load("whole.npz") as whole, np.load("merged.npz") as merged:
         assert whole.files == merged.files
         for name in ("votes", "logit_sums", "used", "logits"):

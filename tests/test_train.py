@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synflip import modelfile
 from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import convnets

@@ -3,7 +3,7 @@
     import synflip
 
     model = synflip.load("digits.safetensors")
-    with synflip.Accelerator.open("verilator:64x8") as device:
+    with synflip.open_device("verilator:64x8") as device:
         device.load(model)
         result = device.infer(pixels, samples=16, seed=1)
 
@@ -13,18 +13,18 @@ Importing this is quick: what a name needs (torch for the golden model) is impor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from synflip._version import __version__
+
 if TYPE_CHECKING:
     from synflip.devices.accelerator import Accelerator as Accelerator
     from synflip.devices.registry import open_device as open_device
     from synflip.errors import SynflipError as SynflipError
     from synflip.inference.result import Result as Result
-    from synflip.modelfile.safetensors import load as load
-    from synflip.modelfile.safetensors import save as save
+    from synflip.modelfile import load as load
+    from synflip.modelfile import save as save
     from synflip.spec.geometry import Geometry as Geometry
     from synflip.spec.model import CompiledModel as CompiledModel
     from synflip.training.convert import convert as convert
-
-__version__ = "0.1.0"
 
 #: Name -> module that holds it.
 _LAZY = {
@@ -34,9 +34,9 @@ _LAZY = {
     "Result": "synflip.inference.result",
     "SynflipError": "synflip.errors",
     "convert": "synflip.training.convert",
-    "load": "synflip.modelfile.safetensors",
-    "open_device": "synflip.inference.device",
-    "save": "synflip.modelfile.safetensors",
+    "load": "synflip.modelfile",
+    "open_device": "synflip.devices.registry",
+    "save": "synflip.modelfile",
 }
 
 __all__ = [

@@ -1,3 +1,4 @@
 """Boards: pins, clocks, and the top level of each.
 
-Imports the front ends ``serial`` and ``axi`` and the rooms below them."""
+Imports the front ends ``serial`` and ``axi`` and the rooms below them.
+"""

@@ -5,7 +5,7 @@ from pathlib import Path
 from synflip.errors import SynflipError
 
 #: In a checkout, and in an installed package.
-FOLDERS = (Path(__file__).parents[2] / "constraints", Path(__file__).parent / "constraints")
+FOLDERS = (Path(__file__).parents[3] / "constraints", Path(__file__).parents[1] / "constraints")
 
 
 def read_constraints(name: str) -> str:

@@ -1,3 +1,4 @@
 """The memory map: registers, and the arbiter between two masters.
 
-Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``."""
+Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``.
+"""

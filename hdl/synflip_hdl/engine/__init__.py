@@ -1,3 +1,4 @@
 """The machine: keys, events, coins, lanes, the requantizer, votes, and the sequencer that drives them.
 
-Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``."""
+Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``.
+"""

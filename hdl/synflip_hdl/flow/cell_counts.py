@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+#: The file of a netlist's counts.
+COUNTS = "cells.json"
 #: Parts, by the names of cells: the first pattern that fits.
 PARTS = (
     ("weights", r"\barray\.(weights|write)|\barray\.written"),

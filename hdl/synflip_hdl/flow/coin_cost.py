@@ -19,13 +19,12 @@ from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
-from synflip_sim.simulators.netlist import COUNTS
-from synflip_sim.simulators.verilate import map_to_cells
 
 from synflip_hdl.engine.coin_comparators import Coins, below
 from synflip_hdl.export.verilog import to_verilog
-from synflip_hdl.flow.cell_counts import takes
+from synflip_hdl.flow.cell_counts import COUNTS, takes
 from synflip_hdl.flow.job import COSTS
+from synflip_hdl.flow.toolchain import map_to_cells
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synflip.block_ram import blocks
 from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 
-from synflip_hdl.flow import ecp5
-from synflip_hdl.flow import toolchain as tools
+from synflip_hdl.flow import ecp5, toolchain
 from synflip_hdl.flow.cell_counts import count_cells, count_parts, takes
+from synflip_hdl.flow.ecp5 import blocks
 from synflip_hdl.flow.toolchain import Advance, Stopwatch, run
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class Build:
             arguments = ["-l", log.name, "-p", script]
             return self.watch.time("yosys", lambda: run("yosys", arguments, self.folder, advance))
 
-        tools.synthesize(self.read_script, synth, f"write_json {NETLIST}", yosys, log)
+        toolchain.synthesize(self.read_script, synth, f"write_json {NETLIST}", yosys, log)
         netlist = json.loads((self.folder / NETLIST).read_text())
         if self.board.family == "ecp5":
             ecp5.finish(netlist)

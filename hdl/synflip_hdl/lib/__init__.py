@@ -1,3 +1,4 @@
 """Components that know nothing of networks: register slices, memory reads, entry writers.
 
-Imports ``synflip.spec`` and Amaranth."""
+Imports ``synflip.spec`` and Amaranth.
+"""

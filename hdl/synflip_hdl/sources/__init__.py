@@ -1,3 +1,4 @@
 """Where keys come from: an LFSR, or magnetic tunnel junctions with health tests.
 
-Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``."""
+Imports ``synflip_hdl.interfaces``, ``synflip_hdl.lib`` and ``synflip.spec``.
+"""

@@ -1,3 +1,4 @@
 """Long runs over the benches: mutants, coverage.
 
-Imports everything but ``synflip.cli``; nothing imports it but ``synflip.cli``."""
+Imports everything but ``synflip.cli``; nothing imports it but ``synflip.cli``.
+"""

@@ -16,20 +16,13 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board
 from synflip_hdl.flow.job import NAME, Build
+from synflip_hdl.flow.toolchain import YOSYS, run_yosys
 
-from synflip_sim.serial import pty as pty_device
+from synflip_sim.serial import pty
 from synflip_sim.serial.pty import CYCLES, PtyServer, SerialBench, SerialLine
-from synflip_sim.simulators.verilate import (
-    YOSYS,
-    Say,
-    cached,
-    compile_library,
-    content_key,
-    device_flags,
-    run_yosys,
-)
+from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
 
-CELLS = Path(__file__).with_name("cells")
+CELLS = Path(__file__).parents[1] / "simulators" / "cells"
 #: The board's top in the simulation, its Verilog, and the top around it.
 INNER, BOARD, PINS = "synflip_board", "board.v", "pins.v"
 #: A model's refusal ($fatal while Verilator builds) is an error, and so is a cell without a model.
@@ -60,7 +53,7 @@ def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say
         write_sources(board, geometry, folder, clock, say)
         compile_board(board, geometry, folder, say)
 
-    files = [Path(__file__), Path(pty_device.__file__), pty_device.HARNESS, *sorted(CELLS.glob("board_*"))]
+    files = [Path(__file__), Path(pty.__file__), pty.HARNESS, *sorted(CELLS.glob("board_*"))]
     key = content_key(geometry, [*files, Path(sys.modules[Build.__module__].__file__ or "")], [YOSYS])
     asked = f"{board.name}-{round(clock or board.clock)}"
     return cached(f"{geometry.name}-k{geometry.bits}-{asked}", key, make)
@@ -92,7 +85,7 @@ def compile_board(board: Board, geometry: Geometry, folder: Path, say: Say = lam
     model."""
     cells = [str(CELLS / f"board_{name}.sv") for name in (board.family, "lock")]
     sources = [*STRICT, PINS, BOARD, *cells, *device_flags(geometry)]
-    compile_library(folder, sources, say, harness=pty_device.HARNESS)
+    compile_library(folder, sources, say, harness=pty.HARNESS)
 
 
 def _pins(board: Board, geometry: Geometry) -> str:

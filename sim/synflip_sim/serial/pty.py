@@ -16,7 +16,7 @@ from synflip.spec.geometry import Geometry
 from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
 from synflip_sim.simulators.verilator import drive_junctions
 
-HARNESS = Path(__file__).with_name("serial_harness.cpp")
+HARNESS = Path(__file__).with_name("harness.cpp")
 
 
 @dataclass(frozen=True)

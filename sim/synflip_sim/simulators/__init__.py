@@ -1,3 +1,4 @@
 """Simulators as devices: Verilator, Icarus, netlists of cells.
 
-Imports ``synflip_hdl`` and the library."""
+Imports ``synflip_hdl`` and the library.
+"""

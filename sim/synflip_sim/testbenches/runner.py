@@ -1,6 +1,7 @@
 """Builds a block for cocotb's Verilator, and runs a bench in it.
 
-A command, too: ``python -m synflip_sim.bench.runner FOLDER BENCH...`` runs benches over a prepared case.
+A command, too: ``python -m synflip_sim.testbenches.runner FOLDER BENCH...`` runs benches over a prepared
+case.
 """
 
 import argparse
@@ -36,14 +37,14 @@ from synflip_sim.testbenches.scoreboard import Difference
 TOP = "bench_top"
 #: Bench -> the component that it runs in: module and class of synflip_hdl.
 BENCHES = {
-    "source": "lfsr.LfsrSource",
-    "keys": "keys.KeyMemory",
-    "events": "events.EventLists",
-    "array": "array.Array",
-    "drain": "drain.Drain",
-    "votes": "votes.Votes",
-    "sequencer": "sequencer.Sequencer",
-    "registers": "registers.Registers",
+    "source": "sources.lfsr.LfsrSource",
+    "key_memory": "engine.key_memory.KeyMemory",
+    "event_lists": "engine.event_lists.EventLists",
+    "synapse_array": "engine.synapse_array.Array",
+    "requantizer": "engine.requantizer.Drain",
+    "votes": "engine.votes.Votes",
+    "sequencer": "engine.sequencer.Sequencer",
+    "registers": "bus.registers.Registers",
     "accelerator": "accelerator.Accelerator",
 }
 #: What was never written must not matter: it starts out random. Only what is watched is public, where cocotb
@@ -81,11 +82,11 @@ class BenchError(Exception):
 
 def component(bench: str, geometry: Geometry) -> wiring.Component:
     """The block that a bench runs in."""
-    module, name = BENCHES[bench].split(".")
+    module, name = BENCHES[bench].rsplit(".", 1)
     make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
     if bench == "source":
         return make(geometry.banks)
-    if bench == "keys":
+    if bench == "key_memory":
         return make(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
     if bench == "sequencer":
         return make(geometry, index_bits(geometry))

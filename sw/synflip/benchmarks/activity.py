@@ -1,8 +1,8 @@
 """How many activations of the README's networks are not zero: what the time of a pass depends on.
 
-    python -m synflip.activity
+    python -m synflip.benchmarks.activity
 
-trains each network and writes ``activity.json`` beside this file. MNIST is read as ``synflip train`` reads
+trains each network and writes ``synflip/inference/activity.json``. MNIST is read as ``synflip train`` reads
 it.
 """
 

@@ -88,7 +88,7 @@ def _predicted(geometry: Geometry, clock: float, network: str) -> dict[str, Any]
 def early(models: Models, name: str) -> dict[str, float]:
     """Early stopping with margins for ERROR: mean samples an image, and how many classes are the full
     vote's."""
-    from synflip.evaluation import margins as rule
+    from synflip.evaluation import margins
 
     models.say(f"early stopping: {name}")
     model, pixels = models.model(name), models.data(name).test_images
@@ -97,10 +97,10 @@ def early(models: Models, name: str) -> dict[str, float]:
         pixels = pixels[:QUICK_IMAGES]
     golden = Golden()
     golden.load(model)
-    winners = rule.winners(golden, pixels, samples, SEED)
+    winners = margins.winners(golden, pixels, samples, SEED)
     classes = len(model.classes)
-    table = rule.margins(rule.fit_shape(rule.count(winners[:, ::2], classes)), samples, ERROR)
-    trial = rule.try_margins(winners[:, 1::2], table, classes, None)
+    table = margins.margins(margins.fit_shape(margins.count(winners[:, ::2], classes)), samples, ERROR)
+    trial = margins.try_margins(winners[:, 1::2], table, classes, None)
     return {"samples": trial.samples, "agrees": trial.agrees, "most": samples, "error": ERROR}
 
 

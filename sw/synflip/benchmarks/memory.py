@@ -11,9 +11,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from synflip import modelfile
 from synflip.benchmarks.networks import Models
 from synflip.errors import SynflipError
-from synflip.modelfile import safetensors as modelfile
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 20_000)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip import modelfile
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import make_folder, replacing
 

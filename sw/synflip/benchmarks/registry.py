@@ -6,41 +6,29 @@ from typing import Any
 import torch
 
 from synflip.benchmarks import (
-    boards as headline,
-)
-from synflip.benchmarks import (
-    engine_cycles as engine,
-)
-from synflip.benchmarks import (
-    golden_cpu as reference,
-)
-from synflip.benchmarks import (
-    golden_gpu as gpu,
-)
-from synflip.benchmarks import (
-    lane_balance as dealing,
-)
-from synflip.benchmarks import (
+    boards,
+    engine_cycles,
+    golden_cpu,
+    golden_gpu,
+    lane_balance,
     machine,
     memory,
+    scaling,
     simulator,
-)
-from synflip.benchmarks import (
-    scaling as scale,
 )
 from synflip.benchmarks.findings import Store
 from synflip.benchmarks.networks import Models
 from synflip.errors import SynflipError
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
-    "engine": engine.measure,
-    "balance": dealing.measure,
-    "golden": reference.measure,
-    "gpu": gpu.measure,
+    "engine": engine_cycles.measure,
+    "balance": lane_balance.measure,
+    "golden": golden_cpu.measure,
+    "gpu": golden_gpu.measure,
     "simulator": simulator.measure,
-    "scale": scale.measure,
+    "scale": scaling.measure,
     "memory": memory.measure,
-    "headline": headline.measure,
+    "headline": boards.measure,
 }
 
 

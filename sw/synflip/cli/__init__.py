@@ -1,3 +1,4 @@
 """The command line: parses, calls, prints. The only room that imports typer and rich.
 
-Imports everything; nothing imports it."""
+Imports everything; nothing imports it.
+"""

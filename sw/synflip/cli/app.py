@@ -8,45 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip import __version__
+from synflip._version import __version__
 from synflip.cli import (
-    bench as cli_bench,
-)
-from synflip.cli import (
-    boards as cli_boards,
-)
-from synflip.cli import (
-    coins as cli_coins,
-)
-from synflip.cli import (
-    convert as cli_convert,
-)
-from synflip.cli import (
-    evaluate as cli_evaluate,
-)
-from synflip.cli import (
-    fuzz as cli_fuzz,
-)
-from synflip.cli import (
-    gateware as cli_hardware,
-)
-from synflip.cli import (
-    margins as cli_margins,
-)
-from synflip.cli import (
-    merge as cli_merge,
-)
-from synflip.cli import (
-    report_paper as cli_paper,
-)
-from synflip.cli import (
-    run as cli_run,
-)
-from synflip.cli import (
-    selftest as cli_selftest,
-)
-from synflip.cli import (
-    train as cli_train,
+    bench,
+    boards,
+    calibrate,
+    coin_cost,
+    coins,
+    convert,
+    evaluate,
+    fuzz,
+    gateware,
+    margins,
+    merge,
+    rates,
+    report_paper,
+    run,
+    selftest,
+    train,
 )
 from synflip.cli.console import table
 from synflip.cli.options import GeometryOption, ModelFile
@@ -58,22 +37,11 @@ if TYPE_CHECKING:
     from synflip.spec.features import Features
 
 INTERRUPTED = 130
-#: Their commands, in the order of --help.
-PARTS = (
-    cli_train,
-    cli_convert,
-    cli_run,
-    cli_merge,
-    cli_evaluate,
-    cli_margins,
-    cli_paper,
-    cli_bench,
-    cli_fuzz,
-    cli_hardware,
-    cli_boards,
-    cli_selftest,
-    cli_coins,
-)
+#: In the order of --help.
+COMMANDS = (
+    train, convert, run, merge, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
+    coins, coin_cost, calibrate, rates,
+)  # fmt: skip
 
 app = typer.Typer(
     name="synflip",
@@ -153,8 +121,8 @@ def _features(features: "Features") -> str:
     return f"of {channels}x{height}x{width} pixels, in steps of 2^{features.log2_step}{there}"
 
 
-for part in PARTS:
-    app.add_typer(part.app)
+for command in COMMANDS:
+    app.add_typer(command.app)
 
 
 def _fail(message: str, status: int) -> int:

@@ -61,13 +61,12 @@ def bench(
     from synflip.util.progress import bar, waiting
 
     with waiting("Loading torch"):
-        from synflip.benchmarks import machine
-        from synflip.benchmarks import registry as parts
+        from synflip.benchmarks import machine, registry
         from synflip.benchmarks.findings import Store
         from synflip.benchmarks.networks import Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
-    names = parts.chosen(only)
+    names = registry.chosen(only)
     check_output(out)
     if page is not None:
         for name in names:
@@ -85,7 +84,7 @@ def bench(
 
         given = _given(model or [])
         models = Models(out.with_suffix(""), quick, given, say=lambda word: advance(*place, word))
-        parts.measure(store, names, models, step)
+        registry.measure(store, names, models, step)
     said = machine.describe()
     table("Machine", *((key, str(value)) for key, value in said.items()))
     for name in names:

@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip import __version__
-from synflip.cli.console import table
 from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli.training import check_seed, finish, words
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
-    from synflip.data.dataset import Dataset
     from synflip.training.feature_network import FeatureNetwork
     from synflip.training.layers import SynapticNetwork
-    from synflip.training.loop import Step
 
 app = typer.Typer()
 
@@ -114,7 +111,7 @@ def convert(
         "augment": augment,
         "network": network.name,
     }
-    write(
+    finish(
         coins,
         dataset,
         source,
@@ -123,57 +120,6 @@ def convert(
         ("accuracy of the network as it was", f"{float_accuracy(ordinary, dataset):.2%}"),
         balanced=balance,
     )
-
-
-def write(
-    network: "SynapticNetwork | FeatureNetwork",
-    dataset: "Dataset",
-    source: dict[str, Any],
-    out: Path,
-    samples: int,
-    *rows: tuple[str, str],
-    balanced: bool = False,
-) -> None:
-    """Compile a network, write it, count its votes on the test images, and say all that after ``rows``.
-    balanced: with hidden outputs in the order of ``synflip.balance``."""
-    from synflip.compiler.compile import compile_network
-    from synflip.compiler.lane_balance import balance
-    from synflip.golden.cpu import Golden
-    from synflip.inference.compare import accuracies
-    from synflip.modelfile.safetensors import features_path, save
-    from synflip.spec.geometry import Geometry
-    from synflip.util.progress import bar
-
-    source = {**source, "synflip": __version__}
-    model = compile_network(network, dataset.classes, dataset.input_max, source)
-    if balanced:
-        model = balance(model, dataset.train_images)
-    save(model, out)
-    machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
-    with Golden(machine) as device, bar("Counting votes") as advance:
-        device.load(model)
-        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=advance)
-    one, vote = accuracies(result, dataset.test_labels)
-    wrote = str(out) if model.features is None else f"{out}, {features_path(out)}"
-    table(
-        f"{dataset.title}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",
-        *rows,
-        ("test images", str(len(dataset.test_labels))),
-        ("accuracy of one sample (mean)", f"{one:.2%}"),
-        (f"accuracy of the vote of {samples}", f"{vote:.2%}"),
-        ("wrote", wrote),
-    )
-
-
-def words(step: "Step") -> str:
-    """Beside a bar: ``epoch 1 of 3, loss 0.123``."""
-    return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
-
-
-def check_seed(seed: int) -> None:
-    """Raises SynflipError for a seed that torch does not take."""
-    if seed >> 63:
-        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")
 
 
 def floats(name: str, text: str) -> list[float]:

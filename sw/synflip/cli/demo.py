@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from synflip import __version__
 from synflip.data.dataset import Dataset
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
@@ -17,12 +16,10 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import replacing, write_array
 from synflip.util.progress import bar, waiting
+from synflip.workflows import BITS, HIDDEN, SEED, train_digits
 
-HIDDEN = (64, 128)
 HIDDEN_TEXT = ",".join(str(size) for size in HIDDEN)
-BITS = 4
 SAMPLES = 16
-SEED = 1
 
 
 @dataclass(frozen=True)
@@ -67,25 +64,6 @@ def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> b
     ):
         console.print(line, soft_wrap=True)
     return comparison.equal
-
-
-def train_digits() -> tuple[Dataset, CompiledModel, float]:
-    """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
-    with waiting("Loading torch"):
-        from synflip.compiler.compile import compile_network
-        from synflip.data.registry import load
-        from synflip.training.baseline import float_baseline
-        from synflip.training.train import train
-
-    data = load("digits")
-    with bar("Training with coins") as advance:
-        network = train(
-            data, HIDDEN, BITS, seed=SEED, progress=lambda s: advance(s.step, s.steps, f"loss {s.loss:.3f}")
-        )
-    with bar("Training with floats") as advance:
-        float_accuracy = float_baseline(data, HIDDEN, seed=SEED, progress=lambda s: advance(s.step, s.steps))
-    source = {"data": data.name, "seed": SEED, "synflip": __version__}
-    return data, compile_network(network, data.classes, data.input_max, source), float_accuracy
 
 
 def _run(name: str, geometry: Geometry, model: CompiledModel, data: Dataset) -> Timed:

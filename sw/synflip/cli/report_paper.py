@@ -63,14 +63,14 @@ def paper(
         if not page.is_file():
             raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
     with waiting("Loading torch"):
-        from synflip.experiments import registry as experiments
+        from synflip.experiments import registry
         from synflip.experiments.findings import Store
         from synflip.experiments.networks import Context
         from synflip.experiments.page import commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
     chosen = None if only is None else _names("--only", only)
-    run = {experiment.name for experiment in experiments.chosen(chosen)}
+    run = {experiment.name for experiment in registry.chosen(chosen)}
     words = ["synflip report paper", *(["--quick"] if quick else [])]
     words += [f"--data {','.join(names)}", *([f"--only {only}"] if only else [])]
     command, at = " ".join(words), commit()
@@ -87,7 +87,7 @@ def paper(
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
         context = Context(QUICK if quick else Budget(), store, say)
-        sections = experiments.run(context, names, chosen, watch)
+        sections = registry.run(context, names, chosen, watch)
     write(out, sections, store.rows(), command, at)
     for section in sections:
         typer.echo(f"{section.data:14} {section.title}")

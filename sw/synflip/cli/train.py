@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli import convert as cli_convert
 from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli.training import check_seed, finish, words
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -111,7 +111,7 @@ def train(
     from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
-    cli_convert.check_seed(seed)
+    check_seed(seed)
     check_output(out)
     with waiting("Loading torch"):
         from synflip.data.registry import load
@@ -139,14 +139,14 @@ def train(
 
             def of_teacher(number: int, count: int) -> "Progress":
                 return lambda step: advance(
-                    (number - 1) * step.steps + step.step, count * step.steps, cli_convert.words(step)
+                    (number - 1) * step.steps + step.step, count * step.steps, words(step)
                 )
 
             taught_by = train_teachers(ordinary, teachers, dataset, epochs, seed, augment, of_teacher)
     with bar(f"Training on {dataset.name}") as advance:
 
         def show(step: "Step") -> None:
-            advance(step.step, step.steps, cli_convert.words(step))
+            advance(step.step, step.steps, words(step))
 
         network = coins(bits, activation_bits, epochs, seed, augment, show, mean_of, teachers=taught_by)
     seconds = time.perf_counter() - began
@@ -156,7 +156,7 @@ def train(
     if teachers:
         source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
-    cli_convert.write(network, dataset, source, out, samples, took, balanced=balance)
+    finish(network, dataset, source, out, samples, took, balanced=balance)
 
 
 def _hidden(text: str) -> list[int]:

@@ -16,15 +16,16 @@ def load(name: str) -> Dataset:
 
     mnist and fashion-mnist are read from the folder in the environment variable SYNFLIP_DATA
     (``<name>/<file>`` or ``<file>``, each as it is or with ``.gz``); if it is not set, they are fetched once.
-    Either way their SHA-256 must be the original's. cifar10 is read from that folder: see ``synflip.cifar``.
+    Either way their SHA-256 must be the original's. cifar10 is read from that folder: see
+    ``synflip.data.cifar10``.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name == "digits":
         return _digits()
     if name == "cifar10":
-        from synflip.data import cifar10 as cifar
+        from synflip.data import cifar10
 
-        return cifar.load(os.environ.get(FOLDER_VARIABLE))
+        return cifar10.load(os.environ.get(FOLDER_VARIABLE))
     if name not in _MNIST_LIKE:
         raise SynflipError(f"no data set {name!r}; there are {', '.join(NAMES)}")
     _, classes, files = _MNIST_LIKE[name]

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.devices import mtj_source as junctions
+from synflip.devices import mtj_source
 from synflip.devices.registry import open_device
 from synflip.devices.transport import BusError, Transport
 from synflip.errors import SynflipError
@@ -47,8 +47,8 @@ class Accelerator(Device):
         self._running = False  # a run was started, and its end not seen
         self.geometry = self._discover()
         if self.geometry.devices:
-            with suppress(junctions.SourceAlarm):
-                junctions.prepare(self)
+            with suppress(mtj_source.SourceAlarm):
+                mtj_source.prepare(self)
 
     def __enter__(self) -> "Accelerator":
         return self
@@ -295,7 +295,7 @@ class Accelerator(Device):
             yield
             while (status := self.read_register("STATUS")) & STATUS_BUSY:
                 if status & STATUS_ALARM and not host_keys:
-                    raise junctions.SourceAlarm(f"{self.name}: {junctions.describe(self)}")
+                    raise mtj_source.SourceAlarm(f"{self.name}: {mtj_source.describe(self)}")
                 if time.monotonic() > deadline:
                     raise SynflipError(
                         f"{self.name}: a run of {samples} samples did not end in {self.timeout:g} s"

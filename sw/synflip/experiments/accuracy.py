@@ -3,7 +3,7 @@
 import numpy as np
 
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
-from synflip.experiments import plots as figures
+from synflip.experiments import plots
 from synflip.experiments.blocks import Picture, Table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
@@ -181,7 +181,7 @@ def samples(context: Context, data: str) -> Parts:
         Picture(
             "samples", "Accuracy against samples",
             f"Curves of accuracy against 1 to {most} samples, one for each way to add them up.",
-            figures.lines(curves, "samples", "% right", log=True),
+            plots.lines(curves, "samples", "% right", log=True),
         ),
     ]  # fmt: skip
 
@@ -236,7 +236,7 @@ def gallery(context: Context, data: str) -> Parts:
         Picture(
             f"gallery-{name.replace(' ', '-')}", f"Images and their votes: {name}",
             "Images with bars of their votes for each class; the bar of the label is blue.",
-            figures.gallery(context.data(data), chosen, votes),
+            plots.gallery(context.data(data), chosen, votes),
         )
         for name, chosen in groups.items()
         if len(chosen)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from synflip.experiments import plots as figures
+from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins, main_float
 from synflip.experiments.blocks import Picture, Table
 from synflip.experiments.networks import Context
@@ -69,10 +69,10 @@ def rivals(context: Context, data: str) -> Parts:
         Table("rivals", f"Coins and rivals, {budget.samples} samples, {budget.epochs} epochs each", rows),
         Picture(
             "risk", "Risk and coverage", "Curves of the share of wrong answers against the share answered.",
-            figures.risk(shown),
+            plots.risk(shown),
         ),
         Picture(
             "reliability", "Reliability", "Curves of the share right against the largest share.",
-            figures.reliability(shown),
+            plots.reliability(shown),
         ),
     ]  # fmt: skip

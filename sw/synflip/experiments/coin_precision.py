@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.experiments import plots as figures
+from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins
 from synflip.experiments.blocks import Picture, Table
 from synflip.experiments.coin_variants import ARRANGEMENTS, arranged_logits, noisy, requantised
@@ -53,7 +53,7 @@ def bits(context: Context, data: str) -> Parts:
         Table("bits", f"Bits of a probability; {trained.epochs} epochs, {budget.samples} samples", rows),
         Picture(
             "bits", "Accuracy against bits", "Curves of accuracy against k.",
-            figures.lines(curves, "k", "% right"),
+            plots.lines(curves, "k", "% right"),
         ),
     ]  # fmt: skip
 
@@ -81,7 +81,7 @@ def noise(context: Context, data: str) -> Parts:
         Picture(
             "noise", "Accuracy against errors of the probabilities",
             "Curves of accuracy of one sample and of the vote against the errors' standard deviation.",
-            figures.lines(curves, "standard deviation of a probability", "% right"),
+            plots.lines(curves, "standard deviation of a probability", "% right"),
         ),
     ]  # fmt: skip
 
@@ -143,7 +143,7 @@ def related(context: Context, data: str) -> Parts:
         Picture(
             "related", "NLL of the mean softmax against samples",
             "Curves of negative log-likelihood against 1 to 16 samples, for each relation of the samples.",
-            figures.lines(curves, "samples", "NLL, nats", log=True, percent=False),
+            plots.lines(curves, "samples", "NLL, nats", log=True, percent=False),
         ),
     ]  # fmt: skip
 

@@ -1,7 +1,6 @@
 """Experiments on entropy: of right and wrong answers, and of a class that was hardly seen."""
 
-from synflip.experiments import datasets as sets
-from synflip.experiments import plots as figures
+from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts, main_coins
 from synflip.experiments.blocks import Picture, Table
 from synflip.experiments.findings import Numbers
@@ -38,13 +37,13 @@ def entropies(context: Context, data: str) -> Parts:
             Picture(
                 f"entropy-{kind.replace(' ', '-')}", f"Entropy of the {kind}",
                 "Histograms of the entropy of right, wrong and foreign images.",
-                figures.entropies(found.kinds[kind]),
+                plots.entropies(found.kinds[kind]),
             )
             for kind in ("vote", "mean softmax")
         ),
         Picture(
             "second", "Second choices of wrong answers", "A matrix of labels and second choices, in images.",
-            figures.second_choices(found.kinds["mean softmax"], context.data(data).classes),
+            plots.second_choices(found.kinds["mean softmax"], context.data(data).classes),
         ),
     ]  # fmt: skip
 
@@ -52,7 +51,7 @@ def entropies(context: Context, data: str) -> Parts:
 def removal(context: Context, data: str) -> Parts:
     """Training without most images of one class: does entropy say so?"""
     budget = context.budget
-    rare = sets.RARE
+    rare = datasets.RARE
     rows = []
     for kept in budget.kept:
         recipe = Coins(data, budget.hidden, budget.sweep, kept=kept)
@@ -95,6 +94,6 @@ def removal(context: Context, data: str) -> Parts:
         Picture(
             "removal", "Entropy against the share removed",
             "Curves of the mean entropy of the class's images and of others against the share removed.",
-            figures.lines(curves, "share of the class's training images removed", "bits", percent=False),
+            plots.lines(curves, "share of the class's training images removed", "bits", percent=False),
         ),
     ]  # fmt: skip

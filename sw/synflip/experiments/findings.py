@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from synflip import modelfile
 from synflip.errors import SynflipError
 from synflip.experiments.recipes import digest
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import make_folder, replacing
 

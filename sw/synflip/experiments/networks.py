@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from synflip import __version__
+from synflip._version import __version__
 from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
-from synflip.experiments import datasets as sets
+from synflip.experiments import datasets
 from synflip.experiments.findings import Store, Tensors
 from synflip.experiments.recipes import Budget, Coins, Float
 from synflip.spec.model import CompiledModel
-from synflip.training import convnets, train
+from synflip.training import baseline, convnets, train
 from synflip.training.loop import Step
 
 #: Called with what is being done, and how far it is: done, total.
@@ -40,7 +40,7 @@ class Context:
     def foreign(self, name: str) -> dict[str, NDArray[np.uint8]]:
         """Images that networks of this data set know nothing of: see ``sets.foreign``."""
         if name not in self._foreign:
-            self._foreign[name] = sets.foreign(self.data(name))
+            self._foreign[name] = datasets.foreign(self.data(name))
         return self._foreign[name]
 
     def coins(self, recipe: Coins) -> CompiledModel:
@@ -54,7 +54,7 @@ class Context:
         if recipe.conv:
             network = convnets.float_network(dataset, seed=recipe.seed)
         else:
-            network = train.float_network(dataset, recipe.hidden, recipe.seed, recipe.dropout)
+            network = baseline.float_network(dataset, recipe.hidden, recipe.seed, recipe.dropout)
         state = self.store.tensors("float", recipe.settings, lambda: self._train_float(network, recipe))
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return network.eval()
@@ -82,7 +82,7 @@ class Context:
         dataset = self._training_data(recipe.data, recipe.held_out)
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(recipe.seed)
-            train.fit_float(
+            baseline.fit_float(
                 network, dataset, recipe.epochs, recipe.seed, recipe.augment,
                 self._show(f"float, seed {recipe.seed}", recipe.data),
             )  # fmt: skip
@@ -91,8 +91,8 @@ class Context:
     def _training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:
         dataset = self.data(name)
         if held_out:
-            dataset, _, _ = sets.held_out(dataset, held_out)
-        return dataset if kept == 1 else sets.rarer(dataset, kept)
+            dataset, _, _ = datasets.held_out(dataset, held_out)
+        return dataset if kept == 1 else datasets.rarer(dataset, kept)
 
     def _show(self, what: str, data: str) -> Callable[[Step], None]:
         return lambda step: self.say(f"training {data}, {what}", step.step, step.steps)

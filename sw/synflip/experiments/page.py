@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from synflip import __version__
+from synflip._version import __version__
 from synflip.experiments.blocks import NOT_RUN, Section
 from synflip.report.sections import find_section, replace_section
 from synflip.util.atomic import replacing

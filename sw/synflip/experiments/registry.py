@@ -6,23 +6,13 @@ from dataclasses import dataclass
 from synflip.errors import SynflipError
 from synflip.experiments import (
     accuracy,
+    baselines,
+    coin_precision,
+    entropy,
+    out_of_distribution,
+    soft_votes,
     targets,
     training,
-)
-from synflip.experiments import (
-    baselines as rivals,
-)
-from synflip.experiments import (
-    coin_precision as precision,
-)
-from synflip.experiments import (
-    entropy as doubt,
-)
-from synflip.experiments import (
-    out_of_distribution as foreign,
-)
-from synflip.experiments import (
-    soft_votes as soft,
 )
 from synflip.experiments.accuracy import Parts, is_colour
 from synflip.experiments.blocks import Section, Table
@@ -61,13 +51,13 @@ EXPERIMENTS = (
         "rivals", "Uncertainty, and what people would use instead",
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
         "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
-        rivals.rivals,
+        baselines.rivals,
     ),
     Experiment(
         "foreign", "Foreign images",
         "How well each is found (AUROC) by the entropy of the mean softmax, by the mutual information of "
         "class and sample, and by the energy of the logits, which a softmax forgets.",
-        foreign.foreign,
+        out_of_distribution.foreign,
     ),
     Experiment(
         "networks", "Other networks",
@@ -83,7 +73,7 @@ EXPERIMENTS = (
         "soft-votes", "Soft votes",
         "What a chip could add up in place of one vote, with two small tables and no multiplier, against the "
         "mean softmax that a host makes of all logits. Distance: total variation, mean over images.",
-        soft.soft_votes,
+        soft_votes.soft_votes,
     ),
     Experiment(
         "samples", "How many samples",
@@ -93,7 +83,7 @@ EXPERIMENTS = (
     Experiment(
         "entropies", "Right and wrong answers",
         "What entropy they have, and whether the second choice is right if the first is wrong.",
-        doubt.entropies,
+        entropy.entropies,
     ),
     Experiment(
         "gallery", "Images and their votes",
@@ -105,17 +95,17 @@ EXPERIMENTS = (
         "Can fewer samples do if they are not independent? One word a row: all outputs of a row share their "
         "random word. Antithetic: every other sample has complemented keys. Stratified: 16 samples share "
         "keys, and each XORs its number into all words, so that every coin is heads exactly T times of 16.",
-        precision.related,
+        coin_precision.related,
     ),
     Experiment(
         "bits", "Bits of a probability",
         "One trained network whose probabilities are rounded, and networks trained for so many bits.",
-        precision.bits,
+        coin_precision.bits,
     ),
     Experiment(
         "noise", "Devices that are off",
         "Every probability is off by its own Gaussian error, the same in all samples, cut off at 0 and 1.",
-        precision.noise,
+        coin_precision.noise,
     ),
     Experiment(
         "front", "Training for uncertainty",
@@ -130,12 +120,12 @@ EXPERIMENTS = (
     Experiment(
         "removal", "A class that was hardly seen",
         "Most training images of one class are removed. Does entropy say so?",
-        doubt.removal,
+        entropy.removal,
     ),
     Experiment(
         "signs", "Signs",
         "Weights in [-1, 1] against weights in [0, 1], trained in the same way.",
-        precision.signs,
+        coin_precision.signs,
     ),
     Experiment(
         "targets", "Targets",

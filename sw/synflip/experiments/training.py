@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.experiments import datasets as sets
-from synflip.experiments import plots as figures
+from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts
 from synflip.experiments.blocks import Picture, Table
 from synflip.experiments.findings import Numbers
@@ -60,7 +59,7 @@ def front(context: Context, data: str) -> Parts:
         Picture(
             "front", "Accuracy against likelihood",
             f"Points of accuracy against NLL for --mean-of {', '.join(map(str, budget.front))}, joined.",
-            figures.lines(curves, "NLL, nats", "% right"),
+            plots.lines(curves, "NLL, nats", "% right"),
         ),
     ]  # fmt: skip
 
@@ -73,7 +72,7 @@ def temperature(context: Context, data: str) -> Parts:
 
     def make_coins() -> Numbers:
         dataset = context.data(data)
-        _, images, labels = sets.held_out(dataset, budget.held_out)
+        _, images, labels = datasets.held_out(dataset, budget.held_out)
         model = context.coins(recipe)
         z = logits(context, model, images, budget.samples)
         scale = scale_of(model)
@@ -87,7 +86,7 @@ def temperature(context: Context, data: str) -> Parts:
 
     def make_float() -> Numbers:
         dataset = context.data(data)
-        _, images, labels = sets.held_out(dataset, budget.held_out)
+        _, images, labels = datasets.held_out(dataset, budget.held_out)
         network = context.ordinary(ordinary)
         fitted = fit_scale(float_logits(context, [network], images, data), labels, 1.0)
         z = float_logits(context, [network], dataset.test_images, data)[0]

@@ -1,3 +1,4 @@
 """What is asked of a device and what comes back: interface, request, plan, result, shards.
 
-Imports the rooms below: ``modelfile``, ``data``, ``uncertainty``, ``report``, ``util``, ``spec``."""
+Imports the rooms below: ``modelfile``, ``data``, ``uncertainty``, ``report``, ``util``, ``spec``.
+"""

@@ -21,8 +21,8 @@ ACTIVITY = "activity.json"
 
 def activities() -> list[dict[str, Any]]:
     """The README's networks: name, rows, outputs, bits, and for each number of lanes and banks the mean loads
-    of each layer (made by ``python -m synflip.activity``)."""
-    return json.loads(resources.files("synflip").joinpath(ACTIVITY).read_text())
+    of each layer (made by ``python -m synflip.benchmarks.activity``)."""
+    return json.loads(resources.files("synflip.inference").joinpath(ACTIVITY).read_text())
 
 
 def shape_only(rows: list[int], outputs: list[int], bits: int) -> CompiledModel:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.randomness.mtj_model import Junctions
-from synflip.randomness.statistical_tests import (
-    Taps,
-)
+from synflip.randomness.statistical_tests import Taps
 from synflip.spec import lfsr
 from synflip.spec.coins import word_taps
 from synflip.spec.lfsr import keys as lfsr_keys

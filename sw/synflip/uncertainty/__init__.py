@@ -1,3 +1,4 @@
 """From votes and logits to answers: entropies, aggregates, temperature, metrics.
 
-Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``."""
+Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
+"""

@@ -1,3 +1,4 @@
 """Devices against the golden model: random cases, fuzzing, coverage, the self-test.
 
-Imports ``compiler``, ``evaluation``, ``devices`` and the rooms below them."""
+Imports ``compiler``, ``evaluation``, ``devices`` and the rooms below them.
+"""

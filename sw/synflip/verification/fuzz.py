@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synflip import modelfile
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.registry import open_device
 from synflip.devices.transport import BusError
@@ -24,7 +25,6 @@ from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Device
 from synflip.inference.result import Result
-from synflip.modelfile import safetensors as modelfile
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import write_array
 from synflip.util.progress import Advance

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.devices import mtj_source as junctions
+from synflip.devices import mtj_source
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
@@ -126,8 +126,8 @@ class SelfTest:
         finally:
             self._write(kept)
             if self.geometry.devices:  # which the patterns have failed; an alarm is the key source's
-                with suppress(junctions.SourceAlarm):
-                    junctions.prepare(self.device)
+                with suppress(mtj_source.SourceAlarm):
+                    mtj_source.prepare(self.device)
         return f"{len(names)} settings, {len(PATTERNS) + 1} patterns"
 
     def memories(self) -> str:
@@ -163,7 +163,7 @@ class SelfTest:
         self._compare(want, have)
         if made:
             self._check_random(np.unique(have.keys), have.keys)  # type: ignore[arg-type]
-            return f"mtj: {junctions.describe(self.device)}; keys replayed, {len(images)} images x {samples}"
+            return f"mtj: {mtj_source.describe(self.device)}; keys replayed, {len(images)} images x {samples}"
         self.counted.append(("of the LFSR's run", want.cycles, have.cycles))
         return f"lfsr: {len(images)} images x {samples} samples"
 

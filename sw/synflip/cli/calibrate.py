@@ -1,0 +1,133 @@
+"""The command calibrate: tunnel junctions, measured and set up."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from synflip.cli.console import columns, table
+from synflip.errors import SynflipError
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.devices.accelerator import Accelerator
+
+app = typer.Typer()
+
+
+@app.command()
+def calibrate(
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="verilator: simulated junctions. /dev/ttyUSB0 or COM3, with @BAUD after it if it is not "
+            "3000000: the hardware at a serial port.",
+        ),
+    ] = "verilator",
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry",
+            metavar="PxQ,devices=N",
+            help="Of a simulated accelerator. Without it: 16x2,devices=8.",
+            show_default=False,
+        ),
+    ] = None,
+    junctions: Annotated[
+        str,
+        typer.Option(
+            "--junctions",
+            metavar="NAME=N,..",
+            help="Of simulated ones: seed, mismatch, drift, temperature, correlation, stuck (a device), ...",
+        ),
+    ] = "mismatch=0.005,drift=0.001,correlation=0.02",
+    captures: Annotated[
+        int, typer.Option("--captures", metavar="N", min=1, help="Times 16,384 raw bits of each device.")
+    ] = 8,
+    target: Annotated[
+        float, typer.Option("--target", metavar="H", help="Min-entropy that a folded bit shall have.")
+    ] = 0.999,
+    least_entropy: Annotated[
+        float,
+        typer.Option("--least-entropy", metavar="H", help="A device whose raw bits have less is left out."),
+    ] = 0.5,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="X.json", help="Write it as JSON, for read_settings.")
+    ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the settings into the accelerator, until it is reset.")
+    ] = False,
+) -> None:
+    """Measure every tunnel junction through the accelerator, and propose settings for the source of keys.
+
+    Captures raw bits of each device; prints its bias and correlation with half their 95 % intervals; its
+    min-entropy by SP 800-90B's most-common-value and Markov estimates; how many bits should be XORed into
+    one; the cut-offs of its health tests; and which devices to leave out. Exit status 1 if none is any good,
+    or if --apply leaves a bad one at work.
+
+    Example: synflip calibrate --device verilator --geometry 16x2,devices=5 --junctions mismatch=0.01,stuck=3
+
+    Example: synflip calibrate --device /dev/ttyUSB0 --out junctions.json --apply
+    """
+    from synflip.randomness import calibration
+    from synflip.util.atomic import check_output
+    from synflip.util.progress import bar, waiting
+
+    if out is not None:
+        check_output(out)
+    with waiting(f"Opening {device} (the first time, this builds it)"):
+        accelerator = _with_junctions(device, geometry, junctions)
+    with accelerator:
+        with bar("Capturing raw bits") as advance:
+            found = calibration.calibrate(accelerator, captures, target, least_entropy, advance)
+        heads, rows = calibration.table(found)
+        columns(f"{accelerator.geometry.devices} tunnel junctions of {accelerator.name}", heads, *rows)
+        if out is not None:
+            found.save(out)
+        left = calibration.apply(accelerator, found) if apply and found.settings else []
+    settings = found.settings
+    if settings is None:
+        raise SynflipError("no junction is any good")
+    registers = settings.words(len(found.devices))
+    table(
+        "Proposed" + (", and written" if apply else ""),
+        *((name, str(value)) for name, value in registers.items()),
+        ("claimed min-entropy of a raw bit", f"{settings.min_entropy:g}"),
+        *((f"leave out {one.device}", one.left_out) for one in found.devices if one.left_out),
+        *([("wrote", str(out))] if out is not None else []),
+    )
+    if left:
+        names = ", ".join(map(str, left))
+        raise SynflipError(f"the health tests do not cut out {names}, which should be: disconnect them")
+
+
+def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerator":
+    """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
+    from synflip.devices.mtj_source import require_junctions
+    from synflip.devices.registry import is_port, open_device
+    from synflip.randomness.mtj_model import Junctions
+    from synflip.spec.geometry import Geometry
+
+    if is_port(device):
+        if geometry is not None:
+            raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
+        accelerator = cast("Accelerator", open_device(device))
+        try:
+            require_junctions(accelerator)
+        except SynflipError:
+            accelerator.transport.close()
+            raise
+        return accelerator
+    if device != "verilator":
+        raise SynflipError(f"{device!r} has no tunnel junctions; there are verilator and serial ports")
+    machine = Geometry.parse(geometry or "16x2,devices=8")
+    if not machine.devices:
+        raise SynflipError(
+            f"verilator, {machine.name}, has no tunnel junctions: its keys come from an LFSR; "
+            f"--geometry {machine.name},devices=8 has some"
+        )
+    from synflip_sim.simulators.verilator import open_verilator
+
+    return open_verilator(machine, junctions=Junctions.parse(machine.devices, text))

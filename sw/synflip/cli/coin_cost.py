@@ -1,0 +1,48 @@
+"""The command coin-cost: what coins take, in cells."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip.cli.console import table
+from synflip.cli.options import Page
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command(name="coin-cost")
+def coin_cost(
+    out: Annotated[Path, typer.Option("--out", metavar="X.md", help="Where to write the table.")] = Path(
+        "coin-cost.md"
+    ),
+    page: Page = None,
+) -> None:
+    """Count the cells of coins: the contract's words against simpler schemes, of which some are not fair.
+
+    Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute.
+
+    Example: synflip coin-cost --out coin-cost.md
+    """
+    from synflip.report.sections import find_section, replace_section
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
+
+    check_output(out)
+    if page is not None:
+        find_section(page, "coin-cost")
+    with waiting("Loading the gateware"):
+        from synflip_hdl.flow.coin_cost import markdown, measure
+    with bar("Synthesizing") as advance:
+        costs = measure(advance)
+    text = markdown(costs, "synflip coin-cost")
+    with replacing(out) as partial:
+        partial.write_text(text)
+    if page is not None:
+        replace_section(page, "coin-cost", text)
+    rows = [(scheme.name, f"{bank.luts:,} LUT4, {bank.flip_flops:,} flip-flops") for scheme, bank, _ in costs]
+    table("Coins of a bank of 64 lanes", *rows, ("wrote", str(out)))

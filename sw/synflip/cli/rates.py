@@ -1,0 +1,111 @@
+"""The command rates: how many tunnel junctions keep an accelerator busy."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synflip.cli.console import columns, table
+from synflip.cli.options import Page
+from synflip.errors import SynflipError
+from synflip.workflows import NetworkName, train_small
+
+# Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command()
+def rates(
+    data: Annotated[
+        NetworkName, typer.Option("--data", help="Train the network on this data; digits needs no files.")
+    ] = NetworkName.digits,
+    geometry: Annotated[
+        list[str], typer.Option("--geometry", metavar="PxQ", help="Accelerators; may come again.")
+    ] = ["16x1", "32x4", "64x8"],  # noqa: B006
+    images: Annotated[
+        list[int], typer.Option("--images", metavar="N", min=1, max=256, help="Batches; may come again.")
+    ] = [1, 16, 64, 256],  # noqa: B006
+    rate: Annotated[
+        list[float],
+        typer.Option("--rate", metavar="MBIT", min=0.001, help="Mbit/s of a junction; may come again."),
+    ] = [5.0, 25.0],  # noqa: B006
+    clock: Annotated[float, typer.Option("--clock", metavar="MHZ", min=1, help="The accelerator's.")] = 100,
+    fold: Annotated[
+        int, typer.Option("--fold", metavar="N", min=1, max=15, help="Raw bits XORed into one.")
+    ] = 3,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Simulate some cases too, and compare their cycles.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="X.md", help="Where to write the tables.")] = Path(
+        "rates.md"
+    ),
+    page: Page = None,
+) -> None:
+    """Say how many tunnel junctions keep which accelerator busy with which batch, by the cycle model.
+
+    Trains a small network. With --measure some runs with slow junctions are simulated; exit status 1 if one
+    takes other than the predicted cycles, within a tolerance that is printed.
+
+    Example: synflip rates --geometry 16x2 --images 16 --rate 10 --measure --out rates.md
+    """
+    from synflip.report.sections import find_section, replace_section
+    from synflip.spec.geometry import Geometry
+    from synflip.util.atomic import check_output, replacing
+    from synflip.util.progress import bar, waiting
+
+    check_output(out)
+    if page is not None:
+        find_section(page, f"rates {data}")
+    machines = [Geometry.parse(text, image_slots=256) for text in geometry]
+    with waiting("Loading torch"):
+        from synflip.benchmarks.coin_rates import CASES, markdown
+        from synflip.randomness.rates import needed
+    dataset, model = train_small(data)
+    needs = []
+    with bar("Counting cycles") as advance:
+        total = len(machines) * len(images)
+        for number, (machine, count) in enumerate(
+            (machine, count) for machine in machines for count in images
+        ):
+            advance(number, total, f"{machine.name}, {count} images")
+            pixels = dataset.test_images[:count]
+            speeds = [value * 1e6 for value in rate]
+            needs.append(needed(model, machine, pixels, speeds, clock * 1e6, fold))
+    measurements = []
+    if measure:
+        with bar("Simulating") as advance:
+            for number, case in enumerate(CASES):
+                advance(number, len(CASES), f"{case.devices} junctions, FOLD {case.fold}")
+                measurements.append(case.measure(model, dataset.test_images))
+    settings = [("data", data), *(("geometry", text) for text in geometry), *(("images", n) for n in images)]
+    settings += [*(("rate", f"{value:g}") for value in rate), ("clock", f"{clock:g}"), ("fold", fold)]
+    command = "synflip rates " + " ".join(f"--{name} {value}" for name, value in settings)
+    command += " --measure" * measure
+    network = f"a trained {model.shape} network ({data})"
+    text = markdown(needs, measurements, network, clock * 1e6, fold, command)
+    with replacing(out) as partial:
+        partial.write_text(text)
+    if page is not None:
+        replace_section(page, f"rates {data}", text)
+    heads = ("accelerator", "images", "cycles a sample", *(f"{value:g} Mbit/s" for value in rate))
+    columns(
+        f"Junctions that keep an accelerator busy: {network}",
+        heads,
+        *(
+            (
+                need.geometry.name,
+                str(need.images),
+                f"{float(need.busy):,.0f}",
+                *(f"{count:,}" for count in need.devices.values()),
+            )
+            for need in needs
+        ),
+    )
+    if measurements:
+        agree = sum(one.agrees for one in measurements)
+        table("Simulated", ("as predicted", f"{agree} of {len(measurements)}"), ("wrote", str(out)))
+        if agree != len(measurements):
+            raise SynflipError(f"a run did not take the cycles that were predicted: see {out}")

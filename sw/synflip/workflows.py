@@ -1,0 +1,121 @@
+"""What several commands do: train a small network; compile a network, save it, count its votes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synflip._version import __version__
+from synflip.util.progress import bar, waiting
+
+# torch is imported when it is first used: the command line must not wait for it.
+if TYPE_CHECKING:
+    from synflip.data.dataset import Dataset
+    from synflip.inference.device import Progress
+    from synflip.spec.model import CompiledModel
+    from synflip.training.feature_network import FeatureNetwork
+    from synflip.training.layers import SynapticNetwork
+
+#: The network of ``synflip demo``.
+HIDDEN = (64, 128)
+BITS = 4
+SEED = 1
+
+
+class NetworkName(StrEnum):
+    """Networks that coins are tried on, by the data that they are trained on."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion-mnist"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A model that was compiled and saved, and how well it votes on the test images.
+
+    one_sample, vote: accuracies, 0..1, of one network sample (the mean over all) and of the vote.
+    files: what was written.
+    """
+
+    model: "CompiledModel"
+    one_sample: float
+    vote: float
+    files: tuple[Path, ...]
+
+
+def train_digits() -> "tuple[Dataset, CompiledModel, float]":
+    """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
+    with waiting("Loading torch"):
+        from synflip.compiler.compile import compile_network
+        from synflip.data.registry import load
+        from synflip.training.baseline import float_baseline
+        from synflip.training.train import train
+
+    data = load("digits")
+    with bar("Training with coins") as advance:
+        network = train(
+            data, HIDDEN, BITS, seed=SEED, progress=lambda s: advance(s.step, s.steps, f"loss {s.loss:.3f}")
+        )
+    with bar("Training with floats") as advance:
+        float_accuracy = float_baseline(data, HIDDEN, seed=SEED, progress=lambda s: advance(s.step, s.steps))
+    source = {"data": data.name, "seed": SEED, "synflip": __version__}
+    return data, compile_network(network, data.classes, data.input_max, source), float_accuracy
+
+
+def train_small(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
+    """A data set and a small network that is trained on it: the demo's, or one with 128 hidden outputs."""
+    from synflip.compiler.compile import compile_network
+    from synflip.data.registry import load
+    from synflip.training.loop import default_epochs
+    from synflip.training.train import train
+
+    if name == NetworkName.digits:
+        dataset, model, _ = train_digits()
+        return dataset, model
+    dataset = load(name.value)
+    with bar(f"Training on {name}") as advance:
+        network = train(
+            dataset,
+            [128],
+            BITS,
+            8,
+            default_epochs(dataset),
+            SEED,
+            progress=lambda s: advance(s.step, s.steps),
+        )
+    return dataset, compile_network(network, dataset.classes, dataset.input_max, {"data": name.value})
+
+
+def compile_and_save(
+    network: "SynapticNetwork | FeatureNetwork",
+    dataset: "Dataset",
+    source: dict[str, Any],
+    out: Path,
+    samples: int,
+    balanced: bool = False,
+    progress: "Progress | None" = None,
+) -> Compiled:
+    """Compile a network, write it to ``out``, and count the votes of ``samples`` on the test images.
+
+    source: where the network comes from; it travels in the file. balanced: hidden outputs are dealt to lanes
+    by ``compiler.lane_balance``. progress: of the votes. Raises SynflipError.
+    """
+    from synflip.compiler.compile import compile_network
+    from synflip.compiler.lane_balance import balance
+    from synflip.golden.cpu import Golden
+    from synflip.inference.compare import accuracies
+    from synflip.modelfile import features_path, save
+    from synflip.spec.geometry import Geometry
+
+    source = {**source, "synflip": __version__}
+    model = compile_network(network, dataset.classes, dataset.input_max, source)
+    if balanced:
+        model = balance(model, dataset.train_images)
+    save(model, out)
+    machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
+    with Golden(machine) as device:
+        device.load(model)
+        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=progress)
+    one, vote = accuracies(result, dataset.test_labels)
+    return Compiled(model, one, vote, (out,) if model.features is None else (out, features_path(out)))
