@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from synflip.cli import app
 from synflip.errors import SynflipError
+from synflip.inference import throughput
 from synflip.inference.plan import check_fit
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
@@ -206,11 +207,11 @@ def test_critical_path():
 
 
 def test_predictions():
-    names = [item["network"] for item in build_report.activities()]
+    names = [item["network"] for item in throughput.activities()]
     assert names == ["digits 64-64-128-10", "mnist 784-200-200-10", "mnist 784-512-512-10"]
     board = find_board("ulx3s-85f")
     at_k4, at_k2 = (
-        {item["network"]: item for item in build_report.predict(board.sized(None, bits, 0), 80e6)}
+        {item["network"]: item for item in throughput.predict(board.sized(None, bits, 0), 80e6)}
         for bits in (None, 2)
     )  # fmt: skip
     large = "mnist 784-512-512-10"
@@ -238,9 +239,9 @@ def test_a_predicted_pass_is_what_the_golden_model_counts():
     golden = Golden(geometry)
     golden.load(model)
     pixels = np.full((3, 24), 200, np.uint8)
-    counted = golden.infer(pixels, build_report.SAMPLES, 1).cycles
+    counted = golden.infer(pixels, throughput.SAMPLES, 1).cycles
     activity = {"rows": rows, "outputs": outputs, "loads": {"32x4": [[6, 0, 6], [10, 8, 2]]}}
-    assert build_report.pass_cycles(geometry, activity, 3) * 3 * build_report.SAMPLES == counted
+    assert throughput.pass_cycles(geometry, activity, 3) * 3 * throughput.SAMPLES == counted
 
 
 def test_pages_of_reports(tmp_path):

@@ -9,7 +9,7 @@ from synflip.devices import mtj_source
 from synflip.devices.mtj_source import SourceSettings
 from synflip.devices.serial import open_serial
 from synflip.errors import SynflipError
-from synflip.randomness import calibration, report
+from synflip.randomness import calibration, sources
 from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure, propose
 from synflip.randomness.mtj_model import Junctions
 from synflip.spec.geometry import Geometry
@@ -80,9 +80,9 @@ def test_intervals_hold_the_truth():
 
 
 def test_the_report_s_junctions_are_folded_as_calibration_proposes():
-    measured = devices(report.DEVICES, **report.REAL)
+    measured = devices(sources.DEVICES, **sources.REAL)
     judged, settings = propose(measured)
-    assert settings is not None and settings.fold == report.REAL_FOLD
+    assert settings is not None and settings.fold == sources.REAL_FOLD
     assert not any(one.left_out for one in judged)
 
 

@@ -14,7 +14,8 @@ import pytest
 import synflip
 from synflip import modelfile
 from synflip.cli import app
-from synflip.inference import device
+from synflip.devices import registry
+from synflip.inference.device import Device
 from synflip.inference.request import MAX_LOGIT_BYTES
 from synflip.inference.result import Result
 from synflip.spec.model import CompiledModel, Layer
@@ -126,7 +127,7 @@ def test_lazy_attributes() -> None:
     for name in synflip.__all__:
         assert getattr(synflip, name) is not None
         assert name in dir(synflip)
-    assert synflip.open_device is device.open_device
+    assert synflip.open_device is registry.open_device
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         synflip.nothing  # noqa: B018
 
@@ -213,7 +214,7 @@ class Faulty:
 
     name = "verilator"
 
-    def __init__(self, golden: device.Device, quantity: str, at: tuple[int, ...]) -> None:
+    def __init__(self, golden: Device, quantity: str, at: tuple[int, ...]) -> None:
         self.golden, self.quantity, self.at = golden, quantity, at
 
     def __enter__(self) -> "Faulty":
@@ -255,13 +256,13 @@ def test_verify_prints_the_first_difference(
     at: tuple[int, ...],
     place: str,
 ) -> None:
-    opened = device.open_device
+    opened = registry.open_device
 
-    def open_faulty(name: str, geometry: synflip.Geometry) -> device.Device:
+    def open_faulty(name: str, geometry: synflip.Geometry) -> Device:
         golden = opened("golden", geometry)
         return golden if name == "golden" else Faulty(golden, quantity, at)
 
-    monkeypatch.setattr(device, "open_device", open_faulty)
+    monkeypatch.setattr(registry, "open_device", open_faulty)
     line = fails(capsys, "verify", "m.safetensors", "--images", "x.npy", "--samples", "5")
     match = re.fullmatch(rf"error: first difference: {place} golden (-?\d+), verilator (-?\d+)", line)
     assert match, line
@@ -272,9 +273,9 @@ def test_run_says_how_busy_the_engine_was(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the cycles that a simulated clock has run since the model was loaded."""
-    opened = device.open_device
+    opened = registry.open_device
 
-    def open_clocked(name: str, geometry: synflip.Geometry) -> device.Device:
+    def open_clocked(name: str, geometry: synflip.Geometry) -> Device:
         golden: Any = opened("golden", geometry)
         golden.transport = SimpleNamespace(cycles=10**9)
         infer = golden.infer
@@ -287,7 +288,7 @@ def test_run_says_how_busy_the_engine_was(
         golden.infer = twice_as_long
         return golden
 
-    monkeypatch.setattr(device, "open_device", open_clocked)
+    monkeypatch.setattr(registry, "open_device", open_clocked)
     arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "5", "--out", "r.npz"]
     assert app.main(arguments) == 0
     cycles = 2 * int(np.load("r.npz")["cycles"])
@@ -482,10 +483,10 @@ def test_names_in_files_do_not_reach_the_terminal_raw(
 def test_interrupt_is_one_line_and_status_130(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(name: str, geometry: synflip.Geometry) -> device.Device:
+    def interrupted(name: str, geometry: synflip.Geometry) -> Device:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(device, "open_device", interrupted)
+    monkeypatch.setattr(registry, "open_device", interrupted)
     line = fails(capsys, "run", "m.safetensors", "--images", "x.npy", "--out", "r.npz", status=130)
     assert line == "error: interrupted"
 

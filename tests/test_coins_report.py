@@ -11,7 +11,7 @@ from synflip.cli import coins
 from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.randomness import coin_effect, report
+from synflip.randomness import coin_effect, evidence, sources
 from synflip.randomness.mtj_model import Junctions
 from synflip.randomness.statistical_tests import ROWS, verdict, word_findings, words
 from synflip.report.sections import replace_section
@@ -20,7 +20,7 @@ from synflip.spec.coins import key_words, word_taps
 from synflip.spec.model import CompiledModel, Layer
 
 KEYS = 20_000
-SOURCES = {source.name: source for source in report.sources()}
+SOURCES = {source.name: source for source in sources.sources()}
 
 
 def network() -> CompiledModel:
@@ -44,7 +44,7 @@ def test_verdicts_on_words(name):
     source = SOURCES[name]
     assert source.keys is not None
     keys = source.keys(3)(0, KEYS)
-    findings = report.key_and_word_findings(keys, 4, source.taps)
+    findings = evidence.key_and_word_findings(keys, 4, source.taps)
     assert verdict(findings) == source.fair, [(item.name, item.p) for item in findings]
 
 
@@ -55,7 +55,7 @@ def test_verdicts_on_a_network(name):
     golden.load(model)
     pixels = np.random.default_rng(2).integers(0, 16, (3, 40)).astype(np.uint8)
     ideal = coin_effect.logits(golden, pixels, coin_effect.ideal_flips(model, 1), 3000)
-    have = coin_effect.logits(golden, pixels, report.flips(model, SOURCES[name], 2), 3000)
+    have = coin_effect.logits(golden, pixels, evidence.flips(model, SOURCES[name], 2), 3000)
     assert verdict(list(coin_effect.compare(have, ideal))) == SOURCES[name].fair
 
 
@@ -65,13 +65,13 @@ def test_flips_of_the_lfsr_are_the_golden_model_s():
     golden.load(model)
     pixels = np.random.default_rng(3).integers(0, 16, (5, 40)).astype(np.uint8)
     want = golden.infer(pixels, 40, 7, logits=True).logits
-    have = coin_effect.logits(golden, pixels, report.flips(model, SOURCES["lfsr"], 7), 40)
+    have = coin_effect.logits(golden, pixels, evidence.flips(model, SOURCES["lfsr"], 7), 40)
     np.testing.assert_array_equal(have, want)
 
 
 def test_jumps_and_steps():
     done = []
-    assert report.jumps_agree(5, 1 << 10, done.append)
+    assert evidence.jumps_agree(5, 1 << 10, done.append)
     assert done == [1 << power for power in range(11)]
 
 
@@ -84,13 +84,13 @@ def test_a_jump_that_goes_elsewhere_is_seen(broken, monkeypatch):
         keys = lfsr.keys
         wrong = np.uint64(1 << 40)
         monkeypatch.setattr(
-            report, "lfsr_keys", lambda *what: keys(*what) ^ wrong * (np.arange(what[2]) == 300)
+            evidence, "lfsr_keys", lambda *what: keys(*what) ^ wrong * (np.arange(what[2]) == 300)
         )
-    assert not report.jumps_agree(5, 1 << 10)
+    assert not evidence.jumps_agree(5, 1 << 10)
 
 
 def test_the_textbook_register_shifts_by_one():
-    keys = report.textbook_keys(9)
+    keys = sources.textbook_keys(9)
     parts = [keys(0, 1), keys(1, 700), keys(701, 40)]
     got = [int(key) for part in parts for key in part]
     state = got[0]
@@ -134,8 +134,8 @@ def test_dependence_in_each_direction_is_seen(direction, group):
 
 
 def test_junction_keys_keep_what_is_left_over():
-    whole = report.junction_keys(Junctions(5, seed=1), 2)(0, 100)
-    parts = report.junction_keys(Junctions(5, seed=1), 2)
+    whole = sources.junction_keys(Junctions(5, seed=1), 2)(0, 100)
+    parts = sources.junction_keys(Junctions(5, seed=1), 2)
     np.testing.assert_array_equal(np.concatenate([parts(0, 33), parts(33, 67)]), whole)
 
 
@@ -181,12 +181,12 @@ def test_what_never_varies_is_no_finding():
 
 def test_the_command_at_a_small_size(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "JUMPS", 1 << 8)
+    monkeypatch.setattr(evidence, "JUMPS", 1 << 8)
     model = network()
     pixels = np.random.default_rng(4).integers(0, 16, (3, 40)).astype(np.uint8)
     monkeypatch.setattr(
         coins,
-        "_network",
+        "train_small",
         lambda name: (SimpleNamespace(test_images=pixels, test_labels=np.zeros(3, int)), model),
     )
     page = tmp_path / "page.md"
@@ -203,8 +203,8 @@ def test_the_command_at_a_small_size(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "out/coins/coins.png").read_bytes()
     assert "## mtj unfolded" in (tmp_path / "out/coins/coins.md").read_text()
     # A source that is fair, but should not be, is an error.
-    unfair = [replace(source, fair=not source.fair) for source in report.sources()[:1]]
-    monkeypatch.setattr(report, "sources", lambda: unfair)
+    unfair = [replace(source, fair=not source.fair) for source in sources.sources()[:1]]
+    monkeypatch.setattr(evidence, "sources", lambda: unfair)
     assert main(arguments) == 1
     assert "a verdict is not the one expected" in capsys.readouterr().err
 
@@ -239,7 +239,7 @@ def test_sections_of_pages(tmp_path):
 )
 def test_what_cannot_be_written_is_said_before_the_work(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(coins, "_network", lambda name: pytest.fail("too late"))
+    monkeypatch.setattr(coins, "train_small", lambda name: pytest.fail("too late"))
     (tmp_path / "empty.md").write_text("nothing\n")
     assert main(arguments) == 1
     error = capsys.readouterr().err

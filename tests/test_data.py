@@ -11,7 +11,8 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from synflip.data import registry
+from synflip.data import idx, registry
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 
 RNG = np.random.default_rng(0)
@@ -39,9 +40,9 @@ Put = Callable[..., Path]
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
     """A data set called tiny, of the four ARRAYS; calling it writes one of its files."""
     files = tuple(
-        registry._Idx(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
+        idx._Idx(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
     )
-    monkeypatch.setitem(registry._MNIST_LIKE, "tiny", ("https://tiny.invalid/", tuple("0123456789"), files))
+    monkeypatch.setitem(idx._MNIST_LIKE, "tiny", ("https://tiny.invalid/", tuple("0123456789"), files))
     monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -55,7 +56,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
     return put
 
 
-def check_tiny(dataset: registry.Dataset) -> None:
+def check_tiny(dataset: Dataset) -> None:
     assert np.array_equal(dataset.train_images, ARRAYS["train-images"].reshape(6, 6))
     assert np.array_equal(dataset.test_images, ARRAYS["t10k-images"].reshape(4, 6))
     assert np.array_equal(dataset.train_labels, ARRAYS["train-labels"])

@@ -13,10 +13,10 @@ from synflip import modelfile
 from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
+from synflip.devices import registry
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference import device
 from synflip.inference.compare import QUANTITIES, compare
 from synflip.inference.device import Device
 from synflip.inference.plan import check_fit
@@ -70,7 +70,7 @@ def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], m
 def test_digits(digits, family: str, name: str) -> None:
     model, pixels = digits
     machine = geometry(name)
-    with device.open_device(f"netlist:{family}", machine) as accelerator:
+    with registry.open_device(f"netlist:{family}", machine) as accelerator:
         accelerator.load(model)
         for margins in (None, np.full(SAMPLES, 3)):
             want = golden(machine, model, pixels, margins)
@@ -161,13 +161,13 @@ def test_small_is_enough_for_the_demo() -> None:
 @pytest.mark.parametrize("name", ["netlist", "netlist:", "netlist:xilinx"])
 def test_unknown_family(name: str) -> None:
     with pytest.raises(SynflipError, match="there are ecp5 and ice40"):
-        device.open_device(name)
+        registry.open_device(name)
 
 
 def test_too_large_a_model_is_refused_before_anything_is_built(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "open_device", lambda name, geometry: pytest.fail("opened"))
+    monkeypatch.setattr(registry, "open_device", lambda name, geometry: pytest.fail("opened"))
     layer = Layer(np.zeros((10, 2000), np.uint16), np.zeros((10, 2000), np.uint8), np.zeros(10, np.int32))
     modelfile.save(CompiledModel((layer,), 4, 8, (), tuple("0123456789"), 255), tmp_path / "m.safetensors")
     np.save(tmp_path / "x.npy", np.zeros((1, 2000), np.uint8))

@@ -5,6 +5,7 @@ from math import ceil
 
 import numpy as np
 import pytest
+from synflip.benchmarks import coin_rates
 from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -25,7 +26,7 @@ def one_layer(outputs: int):
 def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
     """Never longer; shorter by what the source had ready when the run began, less than two transfers."""
     pixels = images(np.random.default_rng(1), 4)
-    found = rates.measure(one_layer(outputs), GEOMETRY, pixels, SAMPLES, fold, period)
+    found = coin_rates.measure(one_layer(outputs), GEOMETRY, pixels, SAMPLES, fold, period)
     transfer = rates.transfer_cycles(GEOMETRY.banks, GEOMETRY.devices, fold, period)
     assert found.within == ceil(2 * transfer)
     assert 0 <= found.predicted - found.counted <= found.within
@@ -38,7 +39,7 @@ def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
 
 def test_hidden_layers_add_what_their_activations_vary_by():
     pixels = images(np.random.default_rng(2), 4)
-    found = rates.measure(network(np.random.default_rng(3)), GEOMETRY, pixels, SAMPLES, 2, 4)
+    found = coin_rates.measure(network(np.random.default_rng(3)), GEOMETRY, pixels, SAMPLES, 2, 4)
     assert found.agrees and found.within < found.predicted / 50
 
 
@@ -87,11 +88,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "120")
     page = tmp_path / "page.md"
     page.write_text("<!-- begin rates digits -->\n<!-- end rates digits -->\n")
-    monkeypatch.setattr(rates, "CASES", (rates.Case(devices=5, fold=2, period=8, images=4, samples=6),))
     monkeypatch.setattr(
-        rates.Case,
+        coin_rates, "CASES", (coin_rates.Case(devices=5, fold=2, period=8, images=4, samples=6),)
+    )
+    monkeypatch.setattr(
+        coin_rates.Case,
         "measure",
-        lambda case, model, x: rates.measure(model, GEOMETRY, x[:4], case.samples, case.fold, case.period),
+        lambda case, model, x: coin_rates.measure(
+            model, GEOMETRY, x[:4], case.samples, case.fold, case.period
+        ),
     )
     arguments = ["rates", "--geometry", "16x1", "--geometry", "64x8", "--images", "64", "--rate", "25"]
     assert main([*arguments, "--measure", "--out", "r.md", "--page", "page.md"]) == 0
@@ -106,10 +111,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "(" in next(line for line in text.splitlines() if line.startswith("| 64x8 | 64"))
 
     def wrong(self, model, pixels):
-        found = rates.Measurement(Geometry(16, 2, devices=8), 4, 6, 2, 8, 1000, 1101, 100)
+        found = coin_rates.Measurement(Geometry(16, 2, devices=8), 4, 6, 2, 8, 1000, 1101, 100)
         assert not found.agrees
         return found
 
-    monkeypatch.setattr(rates.Case, "measure", wrong)
+    monkeypatch.setattr(coin_rates.Case, "measure", wrong)
     assert main([*arguments, "--measure"]) == 1
     assert "did not take the cycles" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel
-from synflip.training import convnets
+from synflip.training import augment, convnets
 from synflip.training import train as training
 from synflip.training.baseline import float_accuracy, float_baseline, float_network
 from synflip.training.distillation import train_teachers
@@ -313,7 +313,7 @@ def test_augmenting_moves_by_at_most_one_pixel() -> None:
     image = torch.arange(1, 13, dtype=torch.uint8)
     padded = np.pad(image.numpy().reshape(3, 4), 1)
     moves = {padded[i : i + 3, j : j + 4].tobytes() for i in range(3) for j in range(3)}
-    shifted = training._shifted(image.expand(300, 12), (3, 4), generator())
+    shifted = augment._shifted(image.expand(300, 12), (3, 4), generator())
     assert {row.tobytes() for row in shifted.numpy()} == moves and len(moves) == 9
 
 

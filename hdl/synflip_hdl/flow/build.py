@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import make_folder
 
-from synflip_hdl.flow.job import NAME, REPORT, Build
+from synflip_hdl.flow.job import REPORT, Build
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
-
-#: What is written into the folder of a build, beside the tools' logs.
-NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
-#: iCE40UP5K's large memories of one port: how many there are.
-SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
 
 def build(

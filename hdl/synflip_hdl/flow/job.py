@@ -17,11 +17,14 @@ from synflip_hdl.flow.toolchain import Advance, Stopwatch, run
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
-from synflip_hdl.flow.build import NETLIST, PLACED, SPRAM, SPRAMS
 
 NAME = "synflip"
 
 REPORT = "report.json"
+#: What is written into the folder of a build, beside the tools' logs.
+NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
+#: iCE40UP5K's large memories of one port: how many there are.
+SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
 #: Of a family: how much of each resource a cell takes, by the beginning of its type's name in Yosys.
 COSTS = {

@@ -133,9 +133,8 @@ def build(
 
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
     from synflip_hdl.flow.boards_page import label, markdown, read_report
-    from synflip_hdl.flow.build import PLACED
     from synflip_hdl.flow.floorplan import draw
-    from synflip_hdl.flow.job import NAME
+    from synflip_hdl.flow.job import NAME, PLACED
 
     from synflip.report.sections import replace_section
 

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-#: Junctions that differ, drift and remember a little, and the fold that ``calibration`` proposes for them.
-REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
-
-
 def summary(
     evidence: list[Evidence],
     ideal: NDArray[np.int32],
