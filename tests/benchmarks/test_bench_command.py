@@ -29,7 +29,8 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
-from test_cli import random_model
+
+from tests.cli.test_cli import random_model
 
 MACHINE = {"processor": "a", "cores": 1, "torch": "0"}
 

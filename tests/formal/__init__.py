@@ -1,6 +1,19 @@
 """Proofs of the gateware: harnesses for yosys-smtbmc, one file a block. ``make proof`` runs them all."""
 
-from . import array, coins, drain, entries, events, keys, lanes, lfsr, registers, sequencer, stage, votes
+from tests.formal import (
+    array,
+    coins,
+    drain,
+    entries,
+    events,
+    keys,
+    lanes,
+    lfsr,
+    registers,
+    sequencer,
+    stage,
+    votes,
+)
 
 PROOFS = [
     *coins.PROOFS,

@@ -5,9 +5,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import PROOFS
-from .runner import Proof, Verdict, run
-from .table import TABLE, table
+from tests.formal import PROOFS
+from tests.formal.runner import Proof, Verdict, run
+from tests.formal.table import TABLE, table
 
 AT_ONCE = 2
 ROOT = Path(__file__).parents[2]

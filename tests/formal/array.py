@@ -7,8 +7,8 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, Array
 from synflip_hdl.interfaces import address_layout
 
-from .helpers import Followed, Opened, delayed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, delayed, free, free_inputs
+from tests.formal.runner import Proof
 
 
 class Timing(Elaboratable):

@@ -8,8 +8,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import lane_position
 from synflip_hdl.engine.coin_comparators import Coins, below
 
-from .helpers import Opened, delayed, free
-from .runner import Proof
+from tests.formal.helpers import Opened, delayed, free
+from tests.formal.runner import Proof
 
 TAPS_FILE = Path(__file__).parents[2] / "sw" / "synflip" / "spec" / "coin_taps.json"
 

@@ -8,8 +8,8 @@ from synflip.spec.sizes import MAX_OUTPUTS
 from synflip_hdl.engine.requantizer import Drain, clamp, shift_right, tile_spacing
 from synflip_hdl.interfaces import log2, tile_layout
 
-from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from tests.formal.runner import Proof
 
 
 def geometry(lanes: int, banks: int) -> Geometry:

@@ -3,8 +3,8 @@
 from amaranth.hdl import Assert, Cat, Cover, Elaboratable, Module, Signal
 from synflip_hdl.lib.entry_writer import EntryWriter
 
-from .helpers import Opened, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Opened, free_inputs
+from tests.formal.runner import Proof
 
 
 class Entries(Elaboratable):

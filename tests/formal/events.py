@@ -8,8 +8,8 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.event_lists import EventLists
 
-from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from tests.formal.runner import Proof
 
 SLOTS, DEPTH = 4, 16
 

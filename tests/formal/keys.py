@@ -5,8 +5,8 @@ from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.sizes import MAX_SAMPLE_BITS as SAMPLE_BITS
 from synflip_hdl.engine.key_memory import KeyMemory
 
-from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from tests.formal.runner import Proof
 
 READ_DELAY = 3  # cycles from an event's issue to its key's address: docs/architecture.md, the pipeline
 COUNT = 26  # bits of this harness's own sample numbers, for every run; the design counts modulo 4

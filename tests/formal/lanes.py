@@ -3,8 +3,8 @@
 from amaranth.hdl import Assert, Elaboratable, Module, Mux, Signal, signed
 from synflip_hdl.engine.lane import Lane
 
-from .helpers import Opened, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Opened, free_inputs
+from tests.formal.runner import Proof
 
 
 class Sums(Elaboratable):

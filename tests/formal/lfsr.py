@@ -3,8 +3,8 @@
 from amaranth.hdl import Assert, Const, Elaboratable, Module, Mux, Signal
 from synflip_hdl.sources.lfsr import STATE, LfsrSource
 
-from .helpers import Opened, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Opened, free_inputs
+from tests.formal.runner import Proof
 
 # q, s, r and the mask of each component, as L'Ecuyer prints them; not the project's table.
 COMPONENTS = (

@@ -13,8 +13,8 @@ from synflip.spec.memory_map import (
 )
 from synflip_hdl.bus.registers import READABLE, WRITABLE, Registers
 
-from .helpers import Opened, delayed, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Opened, delayed, free_inputs
+from tests.formal.runner import Proof
 
 
 class Bus(Elaboratable):

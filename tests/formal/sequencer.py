@@ -7,8 +7,8 @@ from synflip_hdl.engine.requantizer import tile_spacing
 from synflip_hdl.engine.sequencer import Sequencer
 from synflip_hdl.interfaces import tile_layout
 
-from .helpers import Followed, Opened, delayed, fixed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from tests.formal.runner import Proof
 
 IDLE, PICK, LOAD, READY, STREAM, HEAD, REST = range(7)  # the FSM's states, in the order of the source
 

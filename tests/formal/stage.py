@@ -3,8 +3,8 @@
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
 from synflip_hdl.lib.register_slice import Skid, Stage
 
-from .helpers import delayed, free_inputs
-from .runner import Proof
+from tests.formal.helpers import delayed, free_inputs
+from tests.formal.runner import Proof
 
 BITS = 8
 

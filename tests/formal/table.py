@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .runner import Proof
+from tests.formal.runner import Proof
 
 TABLE = "docs/proofs.md"
 HEAD = """\
@@ -10,7 +10,7 @@ HEAD = """\
 
 `make proof` checks these properties of the gateware, from its Amaranth sources, with Yosys, yosys-smtbmc
 and z3, and writes this table. `make proof ARGS='keys votes'` checks those whose names have one of the
-words. The harnesses are in `tests/formal/`; `tests/test_formal.py` runs a part of them, and breaks the
+words. The harnesses are in `tests/formal/`; `tests/formal/test_formal.py` runs a part of them, and breaks the
 design to see the proofs fail.
 
 **How far.** *All cycles, by induction*: it holds in the first k cycles after the reset, and k cycles in

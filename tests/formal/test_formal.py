@@ -5,9 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from formal import PROOFS
-from formal.runner import run
-from formal.table import TABLE, table
 from synflip_hdl.bus import registers
 from synflip_hdl.engine import (
     coin_comparators,
@@ -21,6 +18,10 @@ from synflip_hdl.engine import (
 )
 from synflip_hdl.lib import entry_writer, register_slice
 from synflip_hdl.sources import lfsr
+
+from tests.formal import PROOFS
+from tests.formal.runner import run
+from tests.formal.table import TABLE, table
 
 BY_NAME = {proof.name: proof for proof in PROOFS}
 FAST = [proof for proof in PROOFS if proof.fast]
@@ -135,4 +136,4 @@ def test_names_are_different():
 
 
 def test_the_table_in_the_docs_is_this_one():
-    assert (Path(__file__).parents[1] / TABLE).read_text() == table(PROOFS), "run make proof"
+    assert (Path(__file__).parents[2] / TABLE).read_text() == table(PROOFS), "run make proof"

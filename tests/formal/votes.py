@@ -6,8 +6,8 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.votes import Votes
 from synflip_hdl.interfaces import CLASS_BITS
 
-from .helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
-from .runner import Proof
+from tests.formal.helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
+from tests.formal.runner import Proof
 
 CLASS_SHIFT = 2
 SLOTS = 2

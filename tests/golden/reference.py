@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TAPS_FILE = Path(__file__).parents[1] / "sw" / "synflip" / "spec" / "coin_taps.json"
+TAPS_FILE = Path(__file__).parents[2] / "sw" / "synflip" / "spec" / "coin_taps.json"
 TAPS = json.loads(TAPS_FILE.read_text())
 
 WORD32 = 2**32

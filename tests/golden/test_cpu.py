@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,8 @@ from synflip.golden.kernels import products
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
+
+from tests.golden import reference
 
 SEEDS = (0, 1, 2**32 - 1, 2**63, 2**64 - 1)
 GEOMETRY = Geometry(bits=16)

@@ -15,7 +15,8 @@ from synflip.inference.compare import compare
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from test_golden import GEOMETRY, SEEDS, equal, expected, network
+
+from tests.golden.test_cpu import GEOMETRY, SEEDS, equal, expected, network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.coins import key_words
 from synflip.spec.geometry import Geometry
 from synflip_sim.testbenches.runs import CASES, SEED
+
+from tests.golden import reference
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -14,7 +14,8 @@ from synflip.cli import app
 from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
 from synflip.inference.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
-from test_cli import random_model
+
+from tests.cli.test_cli import random_model
 
 RUN = ("run", "m.safetensors", "--images", "x.npy", "--seed", "7")
 

@@ -11,7 +11,8 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness import rates
 from synflip.spec.geometry import Geometry
-from test_junctions import GEOMETRY, images, network
+
+from tests.randomness.test_mtj_source import GEOMETRY, images, network
 
 SAMPLES = 12
 

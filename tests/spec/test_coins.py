@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.spec import coins
 from synflip.spec.sizes import MAX_OUTPUTS
+
+from tests.golden import reference
 
 BITS = range(1, 17)
 WORDS = 1024  # of one key: outputs of the largest layer that section 1 allows

@@ -4,10 +4,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.spec import lfsr
+
+from tests.golden import reference
 
 SEEDS = (0, 1, 12345, 2**32, 2**63, 2**64 - 1)
 

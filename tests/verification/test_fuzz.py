@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
 from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -17,6 +16,8 @@ from synflip.spec.geometry import Geometry
 from synflip.verification import fuzz
 from synflip.verification.cases import Case, draw_case, draw_geometry
 from synflip.verification.shrink import shrink, simpler
+
+from tests.golden import reference
 
 
 class Wrong(Golden):

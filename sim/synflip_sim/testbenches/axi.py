@@ -1,4 +1,4 @@
-"""cocotb benches of the AXI front end: what tests/test_axi.py runs in the simulator."""
+"""cocotb benches of the AXI front end: what tests/hdl/axi/test_top.py runs in the simulator."""
 
 import json
 import logging

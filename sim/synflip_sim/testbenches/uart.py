@@ -1,4 +1,4 @@
-"""cocotb bench of the serial front end, spoken to by cocotbext-uart: what tests/test_uart_cocotb.py runs."""
+"""cocotb bench of the serial front end, spoken to by cocotbext-uart; tests/hdl/serial/test_top.py runs it."""
 
 import logging
 import os

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
-from synflip.cli.training import check_seed, finish, words
+from synflip.cli.train import check_seed, finish, words
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.

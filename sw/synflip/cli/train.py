@@ -4,18 +4,20 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synflip.cli.console import table
 from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
-from synflip.cli.training import check_seed, finish, words
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     from torch import nn
 
+    from synflip.data.dataset import Dataset
     from synflip.training.feature_network import FeatureNetwork
     from synflip.training.layers import SynapticNetwork
     from synflip.training.loop import Progress, Step
@@ -167,3 +169,40 @@ def _hidden(text: str) -> list[int]:
     if not all(part.strip().isdecimal() and len(part) < 8 for part in parts):
         raise SynflipError(f"--hidden {text!r} is not a list of layer sizes, such as 512,512")
     return [int(part) for part in parts]
+
+
+def finish(
+    network: "SynapticNetwork | FeatureNetwork",
+    dataset: "Dataset",
+    source: dict[str, Any],
+    out: Path,
+    samples: int,
+    *rows: tuple[str, str],
+    balanced: bool = False,
+) -> None:
+    """How train and convert end: compile, save, count votes, and say all that after ``rows``."""
+    from synflip.util.progress import bar
+    from synflip.workflows import compile_and_save
+
+    with bar("Counting votes") as advance:
+        found = compile_and_save(network, dataset, source, out, samples, balanced, advance)
+    model = found.model
+    table(
+        f"{dataset.title}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",
+        *rows,
+        ("test images", str(len(dataset.test_labels))),
+        ("accuracy of one sample (mean)", f"{found.one_sample:.2%}"),
+        (f"accuracy of the vote of {samples}", f"{found.vote:.2%}"),
+        ("wrote", ", ".join(map(str, found.files))),
+    )
+
+
+def words(step: "Step") -> str:
+    """Beside a bar: ``epoch 1 of 3, loss 0.123``."""
+    return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
+
+
+def check_seed(seed: int) -> None:
+    """Raises SynflipError for a seed that torch does not take."""
+    if seed >> 63:
+        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")

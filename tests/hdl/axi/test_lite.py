@@ -1,4 +1,7 @@
-"""AXI4-Lite on its own: rates, latency, independence of the channels. The rest is in tests/test_axi.py."""
+"""AXI4-Lite on its own: rates, latency, independence of the channels.
+
+The rest is in tests/hdl/axi/test_top.py.
+"""
 
 import pytest
 from amaranth.hdl import Module
@@ -10,7 +13,7 @@ from synflip_hdl.bus.arbiter import Arbiter
 from synflip_hdl.bus.registers import REQUEST, Registers
 from synflip_hdl.lib.register_slice import Stage
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 PLACE = 4 * register("KEY_BLOCKS")
 

@@ -1,5 +1,5 @@
 """Logits as a stream: whole passes or none; what the sink does around a start. The rest of it is tried in
-tests/test_axi.py."""
+tests/hdl/axi/test_top.py."""
 
 import random
 
@@ -13,7 +13,7 @@ from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi.stream import LogitSource, StreamSink
 from synflip_hdl.bus.arbiter import BUS, Arbiter
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 GEOMETRY = Geometry(
     16,

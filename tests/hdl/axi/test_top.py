@@ -140,7 +140,7 @@ def build(folder):
 
 def run(runner, folder, name, plan=None):
     results = runner.test(
-        test_module="axi_bench",
+        test_module="synflip_sim.testbenches.axi",
         hdl_toplevel="synflip_axi",
         testcase=name,
         build_dir=folder,

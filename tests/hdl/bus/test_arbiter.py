@@ -5,7 +5,7 @@ import random
 import pytest
 from synflip_hdl.bus.arbiter import Arbiter
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -18,7 +18,7 @@ from synflip.spec.memory_map import (
 )
 from synflip_hdl.bus.registers import Registers
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 GEOMETRY = Geometry(
     lanes=48,

@@ -3,14 +3,14 @@
 import random
 
 import pytest
-import reference
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.coin_comparators import Coins, below
 
-from .helpers import simulate
+from tests.golden import reference
+from tests.hdl.helpers import simulate
 
 LATENCY = 3  # key to coins
 ENTRY_AFTER = 2  # cycles after the key

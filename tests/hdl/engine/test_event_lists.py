@@ -6,7 +6,7 @@ import pytest
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.event_lists import EventLists
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 LANES = 16
 SLOTS = 6

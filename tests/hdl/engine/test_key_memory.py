@@ -6,7 +6,7 @@ import pytest
 from synflip.spec.cycles import KEY_RELEASE
 from synflip_hdl.engine.key_memory import KeyMemory
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 
 def key(bank, transfer):

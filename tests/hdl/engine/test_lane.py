@@ -6,7 +6,7 @@ import pytest
 from synflip.spec.sizes import ACCUMULATOR_BITS
 from synflip_hdl.engine.lane import Lane
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 
 def check(banks, activation_bits, rows, lasts):

@@ -8,7 +8,7 @@ from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.requantizer import Drain
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 GROUPS = 64  # of biases
 CLASSES = 37  # not a multiple of Q, P or a tile

@@ -3,12 +3,12 @@
 import random
 
 import pytest
-import reference
 from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.votes import Votes
 
-from .helpers import simulate
+from tests.golden import reference
+from tests.hdl.helpers import simulate
 
 GEOMETRY = Geometry(lanes=16, banks=1, image_slots=8, result_depth=128, log_depth=300, margin_depth=64)
 SMALLEST, LARGEST = -(2**31), 2**31 - 1

@@ -6,7 +6,7 @@ import pytest
 from synflip.spec.memory_map import entry_words
 from synflip_hdl.lib.entry_writer import EntryWriter
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 
 @pytest.mark.parametrize("bits", [17, 32, 33, 64, 80, 96, 256, 320, 128 * 17])

@@ -5,7 +5,7 @@ import random
 import pytest
 from synflip_hdl.lib.register_slice import Stage
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 
 def check(valid, ready, cycles=400, seed=1):

@@ -7,8 +7,8 @@ import pytest
 from synflip.spec.frames import MAX_WORDS, Command, Status
 from synflip_hdl.serial.bridge import Link
 
-from .helpers import simulate
-from .test_framing import frame
+from tests.hdl.helpers import simulate
+from tests.hdl.serial.test_framing import frame
 
 SILENCE = 200
 SESSION = 0x7E7D

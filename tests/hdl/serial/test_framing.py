@@ -7,7 +7,7 @@ import struct
 import pytest
 from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 SILENCE = 100
 

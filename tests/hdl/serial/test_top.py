@@ -49,7 +49,7 @@ def test_frames(simulator, off):
         "UART_SILENCE_BITS": str(SILENCE_BITS),
     }
     results = runner.test(
-        test_module="uart_bench",
+        test_module="synflip_sim.testbenches.uart",
         hdl_toplevel="synflip",
         build_dir=folder,
         test_dir=folder,

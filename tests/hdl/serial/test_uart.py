@@ -7,7 +7,7 @@ import pytest
 from synflip.errors import SynflipError
 from synflip_hdl.serial.uart import PHASE_BITS, Receiver, Transmitter, phase_step
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 CLOCK = 25e6
 SPECIAL = [0x00, 0xFF, 0x55, 0xAA, 0x7E, 0x01, 0x80]

@@ -4,11 +4,11 @@ import random
 from itertools import islice
 
 import pytest
-import reference
 from synflip.spec import lfsr
 from synflip_hdl.sources.lfsr import LfsrSource
 
-from .helpers import simulate
+from tests.golden import reference
+from tests.hdl.helpers import simulate
 
 SEEDS = (0, 0x0123456789ABCDEF, 2**64 - 1)
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.health import WINDOW
 from synflip_hdl.sources.mtj import MtjSource, compact
 
-from .helpers import simulate
+from tests.hdl.helpers import simulate
 
 PERIOD = 8
 
