@@ -151,10 +151,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "NETWORKS", {"digits": None})
     monkeypatch.setattr(boards, "NETWORKS", {"digits": "digits 64-64-128-10"})
     monkeypatch.setattr(tables, "NETWORKS", {"digits": "digits 64-64-128-10"})
-    for module in (memory, scaling, registry.reference):
+    for module in (memory, scaling, registry.golden_cpu):
         monkeypatch.setattr(module, "NETWORK", "digits")
     monkeypatch.setattr(scaling, "TURNS", 1)
-    monkeypatch.setattr(registry.reference, "QUICK_IMAGES", (1, 3))
+    monkeypatch.setattr(registry.golden_cpu, "QUICK_IMAGES", (1, 3))
     monkeypatch.setattr(memory, "QUICK_IMAGES", (10, 30))
     monkeypatch.setattr(simulator, "QUICK_GEOMETRIES", ())
     return tmp_path
