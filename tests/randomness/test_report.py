@@ -12,7 +12,7 @@ from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness import coin_effect, evidence, sources
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.randomness.statistical_tests import ROWS, verdict, word_findings, words
 from synflip.report.sections import replace_section
 from synflip.spec import lfsr
@@ -134,8 +134,8 @@ def test_dependence_in_each_direction_is_seen(direction, group):
 
 
 def test_junction_keys_keep_what_is_left_over():
-    whole = sources.junction_keys(Junctions(5, seed=1), 2)(0, 100)
-    parts = sources.junction_keys(Junctions(5, seed=1), 2)
+    whole = sources.junction_keys(JunctionModel(5, seed=1), 2)(0, 100)
+    parts = sources.junction_keys(JunctionModel(5, seed=1), 2)
     np.testing.assert_array_equal(np.concatenate([parts(0, 33), parts(33, 67)]), whole)
 
 

@@ -54,14 +54,14 @@ def measure(
     from synflip_sim.simulators.verilator import open_verilator
 
     from synflip.devices.mtj_source import SourceSettings, prepare
-    from synflip.randomness.mtj_model import Junctions
+    from synflip.randomness.mtj_model import JunctionModel
 
     transfer = transfer_cycles(geometry.banks, geometry.devices, fold, period)
     loads = network_loads(model, geometry, pixels, samples)
     predicted = cycles(model, geometry, loads, transfer)
     ends = [cycles(model, geometry, loads[:count], 1) for count in range(1, samples + 1)]
     deviation = np.diff(ends).std() * np.sqrt(2 * samples)  # of the difference of two such runs
-    source = Junctions(geometry.devices, seed=seed)
+    source = JunctionModel(geometry.devices, seed=seed)
     with open_verilator(geometry, junctions=source, period=period) as device:
         prepare(device, SourceSettings(fold=fold))
         device.load(model)
