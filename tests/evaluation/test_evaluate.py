@@ -1,4 +1,4 @@
-"""Measures and aggregates against sums written out, and the command on digits."""
+"""Metrics and aggregates against sums written out, and the command on digits."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
-from synflip.uncertainty.metrics import BINS, measure, outside_auroc, risk_coverage
+from synflip.uncertainty.metrics import BINS, metrics, outside_auroc, risk_coverage
 from synflip.uncertainty.scores import softmax
 
 RNG = np.random.default_rng(5)
@@ -26,7 +26,7 @@ def bits(p):
 
 
 def test_measures_by_hand():
-    found = measure(SHARES, LABELS)
+    found = metrics(SHARES, LABELS)
     wrong = [int(p.argmax()) != label for p, label in zip(SHARES, LABELS, strict=True)]
     doubt = [bits(p) for p in SHARES]
     assert found.accuracy == pytest.approx(1 - np.mean(wrong))
@@ -62,7 +62,7 @@ def test_measures_by_hand():
 
 
 def test_all_right_leaves_nothing_to_find():
-    found = measure(np.eye(3), np.arange(3))
+    found = metrics(np.eye(3), np.arange(3))
     assert (found.accuracy, found.nll, found.brier, found.ece, found.aurc) == pytest.approx(
         (1, 0, 0, 0, 0), abs=1e-9
     )
@@ -82,7 +82,7 @@ def test_outside():
 )
 def test_senseless(shares, labels, message):
     with pytest.raises(SynflipError, match=message):
-        measure(shares, labels)
+        metrics(shares, labels)
 
 
 def test_aggregates_by_hand():

@@ -21,7 +21,7 @@ from synflip.data.registry import load
 from synflip.experiments import datasets, registry, targets
 from synflip.experiments.blocks import Table
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
-from synflip.experiments.findings import Missing, Store
+from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
@@ -107,8 +107,8 @@ def test_numbers_are_what_the_golden_model_counts(
 
 
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
-    context.store.making = False
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
     members = [context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, seed=seed)) for seed in (0, 1)]
     x = torch.from_numpy(digits.test_images).float() / 16
     with torch.no_grad():
@@ -147,8 +147,8 @@ def test_foreign_images_are_found_by_what_the_names_say(
 
 
 def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
-    context.store.making = False
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
     network = context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, dropout=QUICK.dropout))
     state = torch.get_rng_state()
     three = float_logits(context, [network], digits.test_images, "digits", 3)
@@ -325,11 +325,11 @@ def test_tensors_that_are_none(copied: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_nothing_is_made_unless_it_may_be(tmp_path: Path) -> None:
-    store = Store(tmp_path, "", "")
-    store.making = False
+    cache = ResultCache(tmp_path, "", "")
+    cache.making = False
     with pytest.raises(Missing):
-        store.row("x", {}, lambda: {"a": 1})
-    assert store.rows() == []
+        cache.row("x", {}, lambda: {"a": 1})
+    assert cache.rows() == []
 
 
 # Data sets and coins, changed
@@ -396,7 +396,7 @@ def test_related_samples(model: CompiledModel) -> None:
 
 
 def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
+    context = Context(QUICK, ResultCache(folder, "", ""))
     found = registry.EXPERIMENTS[0].section(context, "digits").tables[0].rows
     assert found[2]["one sample %"] == pytest.approx(
         (found[0]["one sample %"] + found[1]["one sample %"]) / 2
@@ -406,7 +406,7 @@ def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatc
         targets.Target("b", "digits", 0.5, lambda context, data: 0.4),
         targets.Target("c", "digits", lambda context, data: 0.01, lambda context, data: 0.012, False, False),
         targets.Target("d", "digits", 0.5, lambda context, data: float(
-            context.store.row("x", {}, lambda: {"y": 1.0})["y"])),
+            context.cache.row("x", {}, lambda: {"y": 1.0})["y"])),
         targets.Target("e", "mnist", 0.5, lambda context, data: 0.6),
     )  # fmt: skip
     monkeypatch.setattr(targets, "TARGETS", aims)
@@ -418,7 +418,7 @@ def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatc
         ["c", "at most 0.0100", "0.0120", "0.0020"],
         ["d", "", "not run", ""],
     ]
-    assert context.store.making
+    assert context.cache.making
 
 
 # The page

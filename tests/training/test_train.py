@@ -20,7 +20,7 @@ from synflip.training import train as training
 from synflip.training.baseline import float_accuracy, float_baseline, float_network
 from synflip.training.distillation import train_teachers
 from synflip.training.layers import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
-from synflip.training.loop import Step, one_cycle
+from synflip.training.loop import TrainStep, one_cycle
 from synflip.training.train import activations, train
 
 
@@ -270,7 +270,7 @@ def test_weights_stay_in_range(digits: Dataset) -> None:
 
 
 def test_progress_counts_every_step(digits: Dataset) -> None:
-    seen: list[Step] = []
+    seen: list[TrainStep] = []
     train(few(digits, 70), (8,), epochs=2, progress=seen.append)
     assert [step.step for step in seen] == list(range(1, 7))
     assert {step.steps for step in seen} == {6} and [step.epoch for step in seen] == [1, 1, 1, 2, 2, 2]
@@ -278,7 +278,7 @@ def test_progress_counts_every_step(digits: Dataset) -> None:
 
 
 def test_interrupted(digits: Dataset) -> None:
-    def interrupt(step: Step) -> None:
+    def interrupt(step: TrainStep) -> None:
         if step.step == 3:
             raise KeyboardInterrupt
 

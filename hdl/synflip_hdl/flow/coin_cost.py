@@ -15,6 +15,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from synflip.randomness.sources import TEXTBOOK_TAPS
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
@@ -28,8 +29,6 @@ from synflip_hdl.flow.toolchain import map_to_cells
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)
-#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
-TEXTBOOK_TAPS = (0, 1, 3, 4)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ MAX_BYTES = 1 << 22
 VERSION = 1
 
 
-class Store:
+class Findings:
     """The findings in ``path``: machine, whether quick, and the parts that are done, by name.
 
     Raises SynflipError if the file is not one of a bench, or is of another machine or kind: figures of two

@@ -16,7 +16,7 @@ IMAGES, SAMPLES = 4, 16
 TURNS, QUICK_TURNS = 7, 2
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """For each geometry: seconds to open it first and again, engine cycles and clock cycles a second."""
     name = "digits" if models.quick else "mnist-512"
     model, pixels = models.model(name), models.images(name, IMAGES)

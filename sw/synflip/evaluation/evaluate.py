@@ -14,7 +14,7 @@ from synflip.inference.device import Progress
 from synflip.inference.request import check_logits
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import AGGREGATES, powers
-from synflip.uncertainty.metrics import measure, outside_auroc
+from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.uncertainty.scores import entropy
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
@@ -77,7 +77,7 @@ def evaluate(
         "seed": seed,
         "k": model.bits,
         "aggregates": {
-            name: {str(count): measure(shares, labels).as_dict() for count, shares in by_count.items()}
+            name: {str(count): metrics(shares, labels).as_dict() for count, shares in by_count.items()}
             for name, by_count in inside.items()
         },
         "second choice": {name: _second(by_count[samples], labels) for name, by_count in inside.items()},

@@ -21,7 +21,7 @@ from synflip.experiments.predictions import (
 from synflip.experiments.recipes import Coins, Float
 from synflip.inference.request import check_logits
 from synflip.uncertainty.aggregate import AGGREGATES, powers
-from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.scores import entropy
 
 VOTES = (1, 8, 16)
@@ -60,7 +60,7 @@ def conv_float(context: Context, data: str) -> Float:
 
 
 def accuracies(context: Context, recipe: Coins) -> Numbers:
-    """Of one sample, of votes, of the mean softmax: a row of the store."""
+    """Of one sample, of votes, of the mean softmax: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
@@ -74,12 +74,12 @@ def accuracies(context: Context, recipe: Coins) -> Numbers:
             **{f"mean softmax {name}": value for name, value in mean.items()},
         }
 
-    return context.store.row("networks", answer_settings(recipe, samples), make)
+    return context.cache.row("networks", answer_settings(recipe, samples), make)
 
 
 def float_accuracy(context: Context, recipe: Float) -> float:
-    """Of an ordinary network: a row of the store."""
-    row = context.store.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
+    """Of an ordinary network: a row of the cache."""
+    row = context.cache.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
     accuracy: float = row["accuracy"]
     return accuracy
 
@@ -108,8 +108,8 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
 
     settings = {"coins": [answer_settings(recipe, samples) for recipe in coins]}
     found = {
-        "coins, mean softmax": context.store.row("together", settings, make),
-        "ordinary networks": context.store.row(
+        "coins, mean softmax": context.cache.row("together", settings, make),
+        "ordinary networks": context.cache.row(
             "together",
             {"ordinary": [recipe.settings for recipe in ordinary]},
             lambda: float_answer(context, ordinary).numbers(),
@@ -161,12 +161,12 @@ def samples(context: Context, data: str) -> Parts:
         for number, name in enumerate(AGGREGATES):
             context.say(f"adding up: {name}", number, len(AGGREGATES))
             found[name] = {
-                str(n): measure(aggregate(name, z[:n], scale_of(model)), dataset.test_labels).as_dict()
+                str(n): metrics(aggregate(name, z[:n], scale_of(model)), dataset.test_labels).as_dict()
                 for n in powers(most)
             }
         return found
 
-    found = context.store.row("samples", answer_settings(recipe, most), make)
+    found = context.cache.row("samples", answer_settings(recipe, most), make)
     counts = list(found["vote"])
     rows = [
         {"samples": int(n), **{f"{name} %": found[name][n]["accuracy"] for name in found}} for n in counts
@@ -203,10 +203,10 @@ def early(context: Context, data: str) -> Parts:
 
 
 def early_row(context: Context, recipe: Coins, error: float) -> Numbers:
-    """Samples and accuracy with margins for this error: a row of the store."""
+    """Samples and accuracy with margins for this error: a row of the cache."""
     samples = context.budget.samples
     settings = {**answer_settings(recipe, samples), "error": error}
-    return context.store.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
+    return context.cache.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
 
 
 def _early(found: CoinAnswers, error: float) -> Numbers:

@@ -62,7 +62,7 @@ def rivals(context: Context, data: str) -> Parts:
             "samples": budget.samples,
             "dropout": budget.dropout,
         }
-        found = context.store.row("rivals", settings, answer.numbers)
+        found = context.cache.row("rivals", settings, answer.numbers)
         rows.append(measured_row(name, found))
     shown = {name: answers[name] for name in (*list(answers)[:5], list(answers)[-1])}
     return [

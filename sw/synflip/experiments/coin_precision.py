@@ -16,7 +16,7 @@ from synflip.experiments.networks import Context
 from synflip.experiments.predictions import SEED, aggregate, answer_settings, logits, scale_of
 from synflip.experiments.recipes import Coins
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.metrics import metrics
 
 MOST_RELATED = 16  # samples of related ones; all that ``coins.stratified`` relates at k = 4
 
@@ -128,7 +128,7 @@ def related(context: Context, data: str) -> Parts:
             }
 
         settings = {**answer_settings(recipe, samples), "arrangement": name, "groups of": MOST_RELATED}
-        found[name] = context.store.row("related", settings, make)
+        found[name] = context.cache.row("related", settings, make)
     rows = [
         {
             "samples are": name,
@@ -150,7 +150,7 @@ def related(context: Context, data: str) -> Parts:
 
 def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np.int64]) -> dict[str, float]:
     """Accuracy and NLL of groups of samples [G, S, N, C], the mean over the groups."""
-    found = [measure(aggregate(kind, group, scale), labels) for group in groups]
+    found = [metrics(aggregate(kind, group, scale), labels) for group in groups]
     return {
         "accuracy": float(np.mean([each.accuracy for each in found])),
         "nll": float(np.mean([each.nll for each in found])),
@@ -160,15 +160,15 @@ def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np
 def _changed(
     context: Context, recipe: Coins, change: dict[str, float], apply: Callable[[CompiledModel], CompiledModel]
 ) -> Numbers:
-    """Numbers of a network whose model is changed before it runs: a row of the store."""
+    """Numbers of a network whose model is changed before it runs: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
         dataset = context.data(recipe.data)
         model = apply(context.coins(recipe))
         z = logits(context, model, dataset.test_images, samples)
-        mean = measure(aggregate("mean softmax", z, scale_of(model)), dataset.test_labels)
-        vote = measure(aggregate("vote", z, scale_of(model)), dataset.test_labels)
+        mean = metrics(aggregate("mean softmax", z, scale_of(model)), dataset.test_labels)
+        vote = metrics(aggregate("vote", z, scale_of(model)), dataset.test_labels)
         return {
             "one sample": float((z.argmax(-1) == dataset.test_labels).mean()),
             "vote": vote.accuracy,
@@ -177,4 +177,4 @@ def _changed(
             "ece": mean.ece,
         }
 
-    return context.store.row("changed", {**answer_settings(recipe, samples), **change}, make)
+    return context.cache.row("changed", {**answer_settings(recipe, samples), **change}, make)

@@ -19,7 +19,7 @@ def entropies(context: Context, data: str) -> Parts:
     found = coin_answers(context, recipe, samples)
     rows = []
     for kind in KINDS:
-        numbers = context.store.row(
+        numbers = context.cache.row(
             "entropies", {**answer_settings(recipe, samples), "kind": kind}, found.kinds[kind].numbers
         )
         rows.append(
@@ -69,7 +69,7 @@ def removal(context: Context, data: str) -> Parts:
                 ),
             }
 
-        found = context.store.row("removal", answer_settings(recipe, budget.samples), make)
+        found = context.cache.row("removal", answer_settings(recipe, budget.samples), make)
         rows.append(
             {
                 "removed %": 1 - kept,

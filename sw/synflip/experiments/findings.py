@@ -24,10 +24,10 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Missing(Exception):
-    """Something is not in the store, and may not be made now."""
+    """Something is not in the cache, and may not be made now."""
 
 
-class Store:
+class ResultCache:
     """A folder. command, commit: written beside each row that is made. making: whether what is missing is
     made; else ``Missing`` is raised.
     """

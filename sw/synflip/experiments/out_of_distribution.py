@@ -32,14 +32,14 @@ def foreign(context: Context, data: str) -> Parts:
 
 
 def of_coins(context: Context, recipe: Coins) -> Numbers:
-    """AUROC by foreign images and score: a row of the store."""
+    """AUROC by foreign images and score: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
         model = context.coins(recipe)
         return _aurocs(context, recipe.data, lambda x: logits(context, model, x, samples), scale_of(model))
 
-    return context.store.row("foreign", answer_settings(recipe, samples), make)
+    return context.cache.row("foreign", answer_settings(recipe, samples), make)
 
 
 def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
@@ -51,7 +51,7 @@ def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
         return _aurocs(context, data, lambda x: float_logits(context, networks, x, data, passes), 1.0)
 
     settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes}
-    return context.store.row("foreign", settings, make)
+    return context.cache.row("foreign", settings, make)
 
 
 def _aurocs(

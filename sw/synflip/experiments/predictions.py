@@ -16,7 +16,7 @@ from synflip.golden.cpu import Golden
 from synflip.spec.model import CompiledModel
 from synflip.training.loop import TEST_BATCH
 from synflip.uncertainty.aggregate import AGGREGATES
-from synflip.uncertainty.metrics import measure, outside_auroc
+from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.uncertainty.scores import entropy, softmax
 from synflip.util.threads import one_thread
 
@@ -43,7 +43,7 @@ class Answer:
         bits = entropy(self.shares)
         order = np.argsort(-self.shares, axis=1, kind="stable")
         wrong = ~self.right
-        found: Numbers = dict(measure(self.shares, self.labels).as_dict())
+        found: Numbers = dict(metrics(self.shares, self.labels).as_dict())
         found["second right"] = float((order[wrong, 1] == self.labels[wrong]).mean()) if wrong.any() else None
         for name, chosen in (("right", self.right), ("wrong", wrong)):
             found[f"entropy {name}"] = float(bits[chosen].mean()) if chosen.any() else None
@@ -141,7 +141,7 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
                 found["winners"] = z.argmax(-1).astype(np.uint16)
         return found
 
-    kept = context.store.tensors("answers", answer_settings(recipe, samples), make)
+    kept = context.cache.tensors("answers", answer_settings(recipe, samples), make)
     data = context.data(recipe.data)
     winners = kept.pop("winners").astype(np.int64)
     kinds = {
@@ -170,7 +170,7 @@ def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Ans
         return found
 
     settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes, "seed": SEED}
-    kept = context.store.tensors("answers", settings, make)
+    kept = context.cache.tensors("answers", settings, make)
     return _answer(kept, context.data(recipes[0].data).test_labels)
 
 

@@ -31,7 +31,7 @@ class Experiment:
     colour: bool = False
 
     def section(self, context: Context, data: str) -> Section:
-        """What it finds. Raises Missing if the store must make nothing and something is missing."""
+        """What it finds. Raises Missing if the cache must make nothing and something is missing."""
         parts = self.run(context, data)
         return Section(
             self.name, self.title, self.text, data, context.data(data).note,
@@ -156,7 +156,7 @@ def run(context: Context, names: list[str], only: list[str] | None, watch: Watch
     for number, (item, data) in enumerate(work):
         watch(f"{item.name}, {data}", number, len(work))
         item.run(context, data)
-    context.store.making = False
+    context.cache.making = False
     sections = []
     for data in names:
         for item in EXPERIMENTS:

@@ -52,7 +52,7 @@ def soft_votes(context: Context, data: str) -> Parts:
         }
 
     settings = {**answer_settings(recipe, budget.samples), "tables": SOFT}
-    found = context.store.row("soft-votes", settings, make)
+    found = context.cache.row("soft-votes", settings, make)
     rows = [
         {
             "added up": name,

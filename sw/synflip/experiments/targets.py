@@ -128,7 +128,7 @@ TARGETS = (
 def targets(context: Context, data: str) -> Parts:
     """Every target of this data set whose numbers are there; nothing is trained for them."""
     rows: list[dict[str, Any]] = []
-    making, context.store.making = context.store.making, False
+    making, context.cache.making = context.cache.making, False
     try:
         for target in TARGETS:
             if target.data != data:
@@ -149,7 +149,7 @@ def targets(context: Context, data: str) -> Parts:
                 }
             )
     finally:
-        context.store.making = making
+        context.cache.making = making
     return [Table("targets", "Targets", rows)] if rows else []
 
 

@@ -17,7 +17,7 @@ from synflip.experiments.predictions import (
     scale_of,
 )
 from synflip.experiments.recipes import Coins, Float
-from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.scores import softmax
 from synflip.uncertainty.temperature import fit_scale
 
@@ -35,7 +35,7 @@ def front(context: Context, data: str) -> Parts:
                 kind: found.kinds[kind].numbers() for kind in ("vote", "mean softmax")
             }
 
-        found = context.store.row("front", answer_settings(recipe, budget.samples), make)
+        found = context.cache.row("front", answer_settings(recipe, budget.samples), make)
         rows.append(
             {
                 "--mean-of": mean_of,
@@ -93,10 +93,10 @@ def temperature(context: Context, data: str) -> Parts:
         return _two_scales(fitted, [softmax(z, each) for each in (1.0, fitted)], dataset.test_labels)
 
     found = {
-        "coins, mean softmax": context.store.row(
+        "coins, mean softmax": context.cache.row(
             "temperature", answer_settings(recipe, budget.samples), make_coins
         ),
-        "softmax": context.store.row("temperature", ordinary.settings, make_float),
+        "softmax": context.cache.row("temperature", ordinary.settings, make_float),
     }
     rows = [
         {
@@ -123,5 +123,5 @@ def temperature(context: Context, data: str) -> Parts:
 
 
 def _two_scales(ratio: float, shares: list[NDArray[np.float64]], labels: NDArray[np.int64]) -> Numbers:
-    before, after = (measure(each, labels).as_dict() for each in shares)
+    before, after = (metrics(each, labels).as_dict() for each in shares)
     return {"ratio": ratio, "before": before, "after": after}

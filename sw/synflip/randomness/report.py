@@ -11,7 +11,7 @@ from synflip.randomness import coin_effect
 from synflip.randomness.evidence import ESTIMATED_BITS, ESTIMATORS, JUMPS, REGISTER_BITS, Evidence
 from synflip.randomness.statistical_tests import (
     ALPHA,
-    Finding,
+    TestResult,
     verdict,
 )
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save
@@ -65,7 +65,7 @@ def summary(
         "|---|---|" + "---|" * len(evidence),
     ]
     for row in zip(*(item.network for item in evidence), strict=True):
-        if any(finding.bound is not None for finding in row):
+        if any(result.bound is not None for result in row):
             lines.append(f"| {row[0].name} | {row[0].measure} |" + "".join(f" {_size(one)} |" for one in row))
     tested = [item for item in evidence if item.words]
     lines += [
@@ -92,7 +92,7 @@ def summary(
 
 
 def details(evidence: list[Evidence]) -> str:
-    """Every finding on every source."""
+    """Every result on every source."""
     lines = []
     for item in evidence:
         lines += [
@@ -101,10 +101,10 @@ def details(evidence: list[Evidence]) -> str:
             "| test | what | effect | 95 % | p |",
             "|---|---|---|---|---|",
         ]
-        for finding in (*item.words, *item.network):
-            between = "" if finding.interval is None else "{:.3g} .. {:.3g}".format(*finding.interval)
+        for result in (*item.words, *item.network):
+            between = "" if result.interval is None else "{:.3g} .. {:.3g}".format(*result.interval)
             lines.append(
-                f"| {finding.name} | {finding.measure} | {finding.effect:.3g} | {between} | {finding.p:.3g} |"
+                f"| {result.name} | {result.measure} | {result.effect:.3g} | {between} | {result.p:.3g} |"
             )
         lines.append("")
     return "\n".join(lines)
@@ -114,17 +114,17 @@ def _paragraph(*parts: str) -> str:
     return textwrap.fill(" ".join(parts), 118, break_long_words=False, break_on_hyphens=False)
 
 
-def _verdict(findings: list[Finding]) -> str:
-    return "fair" if verdict(findings) else "**not fair**"
+def _verdict(results: list[TestResult]) -> str:
+    return "fair" if verdict(results) else "**not fair**"
 
 
-def _size(finding: Finding) -> str:
-    if finding.bound is None or finding.interval is None:
+def _size(result: TestResult) -> str:
+    if result.bound is None or result.interval is None:
         return "-"
-    if finding.p < ALPHA:
-        low, high = finding.interval
-        return f"**{finding.effect:.3g}** ({low:.3g} .. {high:.3g})"
-    return f"{finding.bound:.2g}"
+    if result.p < ALPHA:
+        low, high = result.interval
+        return f"**{result.effect:.3g}** ({low:.3g} .. {high:.3g})"
+    return f"{result.bound:.2g}"
 
 
 def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None:

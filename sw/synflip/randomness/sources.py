@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,6 @@ from synflip.spec.sizes import KEY_BITS
 
 #: Junctions that differ, drift and remember a little, and the fold that ``calibration`` proposes for them.
 REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
-
-if TYPE_CHECKING:
-    pass
 
 DEVICES = 16
 

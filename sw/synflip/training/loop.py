@@ -28,7 +28,7 @@ WARM_UP = 0.3  # share of the steps in which the rate rises
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainStep:
     """Where training is. loss: mean cross-entropy of the batch, in nats. rate: learning rate."""
 
     step: int
@@ -40,7 +40,7 @@ class Step:
 
 
 #: Called after every step, from 1 to ``steps``.
-Progress = Callable[[Step], None]
+Progress = Callable[[TrainStep], None]
 
 
 def default_epochs(dataset: Dataset) -> int:
@@ -91,7 +91,7 @@ def _fit(
                     after_step()
                 step += 1
                 if progress:
-                    progress(Step(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
+                    progress(TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
 
 
 def _batches(

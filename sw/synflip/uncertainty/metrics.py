@@ -16,7 +16,7 @@ LEAST_SHARE = 1e-12  # below it, a share counts as this in the likelihood
 
 
 @dataclass(frozen=True)
-class Measures:
+class Metrics:
     """Of predicted shares of N images against their labels.
 
     accuracy: share right, 0..1. nll: mean negative log-likelihood, nats. brier: mean squared distance of the
@@ -38,7 +38,7 @@ class Measures:
         return asdict(self)
 
 
-def measure(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Measures:
+def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metrics:
     """Of shares [N, C], which add up to 1, and labels [N]. Raises SynflipError for other shapes or sums."""
     if shares.ndim != 2 or labels.shape != shares.shape[:1] or not len(labels):
         raise SynflipError(f"shares {list(shares.shape)} do not go with labels {list(labels.shape)}")
@@ -50,7 +50,7 @@ def measure(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Measur
     doubt = entropy(shares)
     some = bool(wrong.any() and not wrong.all())
     clipped = np.maximum(shares, LEAST_SHARE)
-    return Measures(
+    return Metrics(
         accuracy=float(1 - wrong.mean()),
         nll=float(
             log_loss(labels, clipped / clipped.sum(1, keepdims=True), labels=np.arange(classes))
