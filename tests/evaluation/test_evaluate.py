@@ -28,7 +28,7 @@ def bits(p):
 def test_measures_by_hand():
     found = metrics(SHARES, LABELS)
     wrong = [int(p.argmax()) != label for p, label in zip(SHARES, LABELS, strict=True)]
-    doubt = [bits(p) for p in SHARES]
+    uncertainty = [bits(p) for p in SHARES]
     assert found.accuracy == pytest.approx(1 - np.mean(wrong))
     assert found.nll == pytest.approx(
         np.mean([-np.log(max(p[y], 1e-12)) for p, y in zip(SHARES, LABELS, strict=True)]), rel=1e-6
@@ -38,8 +38,8 @@ def test_measures_by_hand():
             [sum((q - (c == y)) ** 2 for c, q in enumerate(p)) for p, y in zip(SHARES, LABELS, strict=True)]
         )
     )
-    pairs = [(a > b) + 0.5 * (a == b) for a, w in zip(doubt, wrong, strict=True) if w
-             for b, v in zip(doubt, wrong, strict=True) if not v]  # fmt: skip
+    pairs = [(a > b) + 0.5 * (a == b) for a, w in zip(uncertainty, wrong, strict=True) if w
+             for b, v in zip(uncertainty, wrong, strict=True) if not v]  # fmt: skip
     assert found.auroc == pytest.approx(np.mean(pairs))
     # Calibration: of the images whose largest share lies in a bin, how far are share and accuracy apart?
     gap = 0.0
@@ -50,10 +50,10 @@ def test_measures_by_hand():
                 np.mean([SHARES[n].max() for n in inside]) - np.mean([not wrong[n] for n in inside])
             )
     assert found.ece == pytest.approx(gap / len(SHARES), abs=1e-6)
-    order = sorted(range(len(doubt)), key=lambda n: doubt[n])
+    order = sorted(range(len(uncertainty)), key=lambda n: uncertainty[n])
     risks = [np.mean([wrong[n] for n in order[: m + 1]]) for m in range(len(order))]
     assert found.aurc == pytest.approx(np.mean(risks))
-    coverage, risk = risk_coverage(np.array(doubt), np.array(wrong))
+    coverage, risk = risk_coverage(np.array(uncertainty), np.array(wrong))
     assert (
         coverage[-1] == 1
         and risk[-1] == pytest.approx(np.mean(wrong))

@@ -113,26 +113,26 @@ def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -
     x = torch.from_numpy(digits.test_images).float() / 16
     with torch.no_grad():
         shares = torch.stack([member(x).double().softmax(1) for member in members]).mean(0).numpy()
-    (found,) = rows(folder, "rivals", rival="ensemble of 2")
+    (found,) = rows(folder, "baselines", baseline="ensemble of 2")
     assert found["accuracy"] == pytest.approx((shares.argmax(1) == digits.test_labels).mean())
     assert found["brier"] == pytest.approx(((shares - np.eye(10)[digits.test_labels]) ** 2).sum(1).mean())
     together = [row for row in rows(folder, "together") if row["accuracy"] == found["accuracy"]]
     assert found in together and len(rows(folder, "together")) == 2  # as many seeds as members
-    (dropped,) = rows(folder, "rivals", rival="MC dropout, 8 passes")
-    (one,) = rows(folder, "rivals", rival="softmax")
+    (dropped,) = rows(folder, "baselines", baseline="MC dropout, 8 passes")
+    (one,) = rows(folder, "baselines", baseline="softmax")
     assert len({item["nll"] for item in (dropped, one, found)}) == 3
 
 
-def test_foreign_images_are_found_by_what_the_names_say(
+def test_out_of_distribution_images_are_found_by_what_the_names_say(
     folder: Path, model: CompiledModel, digits: Dataset
 ) -> None:
-    (found,) = rows(folder, "foreign", **MAIN.settings)
+    (found,) = rows(folder, "out-of-distribution", **MAIN.settings)
     assert list(found) == ["turned", "noise"]
-    (rival,) = rows(folder, "rivals", rival="coins, mean softmax")
-    assert found["noise"]["entropy"] == pytest.approx(rival["auroc noise"])
+    (baseline,) = rows(folder, "baselines", baseline="coins, mean softmax")
+    assert found["noise"]["entropy"] == pytest.approx(baseline["auroc noise"])
     assert model.logit_scale is not None
     scores = []
-    for images in (digits.test_images, datasets.foreign(digits)["noise"]):
+    for images in (digits.test_images, datasets.out_of_distribution(digits)["noise"]):
         with Golden() as golden:
             golden.load(model)
             result = golden.infer(images, 8, 1, logits=True)
@@ -140,9 +140,11 @@ def test_foreign_images_are_found_by_what_the_names_say(
     for score, (own, theirs) in zip(("energy", "mutual information"), zip(*scores, strict=True), strict=True):
         above = (theirs[:, None] > own).mean() + (theirs[:, None] == own).mean() / 2
         assert found["noise"][score] == pytest.approx(above)
-    ordinary = [row for row in rows(folder, "foreign") if row["noise"]["mutual information"] is None]
+    ordinary = [
+        row for row in rows(folder, "out-of-distribution") if row["noise"]["mutual information"] is None
+    ]
     assert len(ordinary) == 1  # one sample knows nothing of others
-    (softmaxes,) = rows(folder, "rivals", rival="softmax")
+    (softmaxes,) = rows(folder, "baselines", baseline="softmax")
     assert ordinary[0]["noise"]["entropy"] == pytest.approx(softmaxes["auroc noise"], abs=1e-6)
 
 
@@ -224,7 +226,7 @@ def test_others_are_shown_if_they_are_there(
     only_read(monkeypatch)
     assert quick(copied, "--only", "bits") == 0
     page = (copied / "index.html").read_text()
-    assert "table-digits-bits" in page and "table-digits-rivals" in page
+    assert "table-digits-bits" in page and "table-digits-baselines" in page
     assert "table-digits-early" not in page
     assert "Early stopping" not in capsys.readouterr().out
 
@@ -291,7 +293,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "cats"], "no experiment 'cats'; there are headline, rivals"),
+        (["--only", "cats"], "no experiment 'cats'; there are headline, baselines"),
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
         (["--data", "cats"], "no data set 'cats'"),
         (["--page", "none.md"], "none.md is missing"),
@@ -320,7 +322,7 @@ def test_a_row_that_is_none(content: str, copied: Path, capsys: pytest.CaptureFi
 def test_tensors_that_are_none(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in copied.glob("tensors/*"):
         path.write_bytes(b"\xff" * 100)
-    assert quick(copied, "--only", "rivals") == 1
+    assert quick(copied, "--only", "baselines") == 1
     assert "delete it to have it made again" in capsys.readouterr().err
 
 
@@ -343,7 +345,7 @@ def test_data_sets(digits: Dataset) -> None:
     left, images, labels = datasets.held_out(digits, 100)
     assert np.array_equal(np.concatenate([left.train_images, images]), digits.train_images)
     assert np.array_equal(np.concatenate([left.train_labels, labels]), digits.train_labels)
-    others = datasets.foreign(digits)
+    others = datasets.out_of_distribution(digits)
     first = digits.test_images[0].reshape(8, 8)
     assert others["turned"][0].reshape(8, 8).tolist() == np.rot90(first).tolist()
     assert others["noise"].shape == digits.test_images.shape and set(np.unique(others["noise"])) == set(

@@ -53,7 +53,7 @@ def paper(
 
     Example: synflip report paper --quick --out out/quick
 
-    Example: SYNFLIP_DATA=datasets synflip report paper --only headline,rivals --data mnist --out out/paper
+    Example: SYNFLIP_DATA=datasets synflip report paper --only headline,baselines --data mnist --out out/paper
     """
     from synflip.util.atomic import check_output
     from synflip.util.progress import bar, waiting

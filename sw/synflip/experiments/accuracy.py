@@ -225,12 +225,12 @@ def gallery(context: Context, data: str) -> Parts:
     """The images that the votes are least sure of, and the wrong ones that they are surest of."""
     found = coin_answers(context, main_coins(context, data), context.budget.samples)
     votes = count(found.winners, found.classes)
-    doubt = entropy(found.kinds["mean softmax"].shares)
+    entropies = entropy(found.kinds["mean softmax"].shares)
     wrong = np.flatnonzero(votes.argmax(1) != found.labels)
     shown = context.budget.gallery
     groups = {
-        "least sure": np.argsort(-doubt, kind="stable")[:shown],
-        "wrong and sure": wrong[np.argsort(doubt[wrong], kind="stable")][:shown],
+        "least sure": np.argsort(-entropies, kind="stable")[:shown],
+        "wrong and sure": wrong[np.argsort(entropies[wrong], kind="stable")][:shown],
     }
     return [
         Picture(

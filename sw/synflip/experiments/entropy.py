@@ -36,7 +36,7 @@ def entropies(context: Context, data: str) -> Parts:
         *(
             Picture(
                 f"entropy-{kind.replace(' ', '-')}", f"Entropy of the {kind}",
-                "Histograms of the entropy of right, wrong and foreign images.",
+                "Histograms of the entropy of right, wrong and out-of-distribution images.",
                 plots.entropies(found.kinds[kind]),
             )
             for kind in ("vote", "mean softmax")

@@ -29,7 +29,7 @@ class Context:
     def __init__(self, budget: Budget, cache: ResultCache, say: Say = lambda what, done, total: None) -> None:
         self.budget, self.cache, self.say = budget, cache, say
         self._data: dict[str, Dataset] = {}
-        self._foreign: dict[str, dict[str, NDArray[np.uint8]]] = {}
+        self._out_of_distribution: dict[str, dict[str, NDArray[np.uint8]]] = {}
 
     def data(self, name: str) -> Dataset:
         """A data set, read once."""
@@ -37,11 +37,11 @@ class Context:
             self._data[name] = load(name)
         return self._data[name]
 
-    def foreign(self, name: str) -> dict[str, NDArray[np.uint8]]:
-        """Images that networks of this data set know nothing of: see ``sets.foreign``."""
-        if name not in self._foreign:
-            self._foreign[name] = datasets.foreign(self.data(name))
-        return self._foreign[name]
+    def out_of_distribution(self, name: str) -> dict[str, NDArray[np.uint8]]:
+        """Out-of-distribution images for networks of this data set: see ``datasets.out_of_distribution``."""
+        if name not in self._out_of_distribution:
+            self._out_of_distribution[name] = datasets.out_of_distribution(self.data(name))
+        return self._out_of_distribution[name]
 
     def coins(self, recipe: Coins) -> CompiledModel:
         """A compiled network of coins."""

@@ -1,4 +1,4 @@
-"""Answers: predicted shares of test images, and of foreign ones, by coins and by their rivals."""
+"""Predicted shares of test images and of out-of-distribution images, by coins and by their baselines."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,11 @@ KEPT = ("vote", "logit sum", "mean softmax")
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """shares: [N, C] of the test images. labels: [N]. outside: [M, C] of foreign images, by what they are."""
+    """Predicted shares of classes.
+
+    shares: float64 [N, C] of the test images. labels: int64 [N]. outside: by name, float64 [M, C] of each set
+    of out-of-distribution images.
+    """
 
     shares: NDArray[np.float64]
     labels: NDArray[np.int64]
@@ -39,7 +43,9 @@ class Answer:
         return self.shares.argmax(1) == self.labels
 
     def numbers(self) -> Numbers:
-        """All measures, what the second choice and entropy say, and how well foreign images are found."""
+        """All metrics, the share of wrong answers whose second choice is right, mean entropies in bits, and the
+        AUROC of detecting each set of out-of-distribution images by entropy. NaN, which JSON lacks, is None.
+        """
         bits = entropy(self.shares)
         order = np.argsort(-self.shares, axis=1, kind="stable")
         wrong = ~self.right
@@ -197,7 +203,7 @@ def float_logits(
 
 def image_sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
     """Test images, and those that a network of this data set knows nothing of, by name."""
-    return {"test": context.data(data).test_images, **context.foreign(data)}
+    return {"test": context.data(data).test_images, **context.out_of_distribution(data)}
 
 
 def _answer(kept: dict[str, NDArray[Any]], labels: NDArray[np.int64]) -> Answer:

@@ -48,16 +48,17 @@ EXPERIMENTS = (
         accuracy.headline, colour=True,
     ),
     Experiment(
-        "rivals", "Uncertainty, and what people would use instead",
+        "baselines", "Uncertainty, and what people would use instead",
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
-        "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
-        baselines.rivals,
+        "wrong answers and out-of-distribution images: another data set, the test images turned by a "
+        "quarter, noise.",
+        baselines.baselines,
     ),
     Experiment(
-        "foreign", "Foreign images",
+        "out-of-distribution", "Out-of-distribution images",
         "How well each is found (AUROC) by the entropy of the mean softmax, by the mutual information of "
         "class and sample, and by the energy of the logits, which a softmax forgets.",
-        out_of_distribution.foreign,
+        out_of_distribution.out_of_distribution,
     ),
     Experiment(
         "networks", "Other networks",

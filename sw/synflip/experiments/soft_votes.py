@@ -13,7 +13,7 @@ from synflip.experiments.predictions import Answer, aggregate, answer_settings, 
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: Bits F of a soft vote, entries of its table, and bits P of the second one.
-SOFT = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
+TABLES = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
 
 
 def soft_votes(context: Context, data: str) -> Parts:
@@ -31,7 +31,7 @@ def soft_votes(context: Context, data: str) -> Parts:
             "votes": (0, aggregate("vote", z, scale)),
             "logit sums": (0, aggregate("logit sum", z, scale)),
         }
-        for fraction, entries, precision in SOFT:
+        for fraction, entries, precision in TABLES:
             table = SoftTable.of(scale, classes, fraction, entries, precision)
             made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
                 table.bits,
@@ -51,7 +51,7 @@ def soft_votes(context: Context, data: str) -> Parts:
             for name, (bits, shares) in made.items()
         }
 
-    settings = {**answer_settings(recipe, budget.samples), "tables": SOFT}
+    settings = {**answer_settings(recipe, budget.samples), "tables": TABLES}
     found = context.cache.row("soft-votes", settings, make)
     rows = [
         {
@@ -68,9 +68,11 @@ def soft_votes(context: Context, data: str) -> Parts:
     return [Table("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
 
 
-def _added(soft: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]) -> NDArray[np.int64]:
+def _added(
+    soft_votes: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]
+) -> NDArray[np.int64]:
     """Sums [N, C] over samples of logits [S, N, C]."""
     total = np.zeros(z.shape[1:], dtype=np.int64)
     for sample in z:
-        total += soft(sample)
+        total += soft_votes(sample)
     return total

@@ -103,7 +103,7 @@ TARGETS = (
     Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
     *(
         target
-        for data, wrong, foreign, calibration, other in (
+        for data, wrong, outside, calibration, other in (
             (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
         )
         for trained, recipe in (
@@ -112,9 +112,9 @@ TARGETS = (
         for target in (
             Target(f"AUROC of wrong answers{trained}", data, wrong, _of(recipe, _AUROC), True, False),
             Target(
-                f"AUROC of {other}{trained}", data, foreign, _of(recipe, f"{_AUROC} {other}"), True, False
+                f"AUROC of {other}{trained}", data, outside, _of(recipe, f"{_AUROC} {other}"), True, False
             ),
-            Target(f"the same by energy{trained}", data, foreign, _by_energy(recipe, other), True, False),
+            Target(f"the same by energy{trained}", data, outside, _by_energy(recipe, other), True, False),
             Target(f"ECE{trained}", data, calibration, _of(recipe, "mean softmax ece"), False, False),
             Target(
                 f"NLL, the ensemble's{trained}", data,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 # Of the colour-blind safe palette of Okabe and Ito. They differ in lightness too.
 RIGHT = "#0072B2"
 WRONG = "#E69F00"
-FOREIGN = "#009E73"
+OUT_OF_DISTRIBUTION = "#009E73"
 INK = "#222222"
 FAINT = "#8C8C8C"
 

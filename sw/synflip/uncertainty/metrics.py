@@ -47,8 +47,8 @@ def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metric
     classes = shares.shape[1]
     corner = np.eye(classes)[labels]
     wrong = shares.argmax(1) != labels
-    doubt = entropy(shares)
-    some = bool(wrong.any() and not wrong.all())
+    uncertainty = entropy(shares)
+    both_kinds = bool(wrong.any() and not wrong.all())
     clipped = np.maximum(shares, LEAST_SHARE)
     return Metrics(
         accuracy=float(1 - wrong.mean()),
@@ -62,9 +62,9 @@ def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metric
                 num_classes=classes, n_bins=BINS, norm="l1",
             )
         ),
-        auroc=float(roc_auc_score(wrong, doubt)) if some else float("nan"),
-        aupr=float(average_precision_score(wrong, doubt)) if some else float("nan"),
-        aurc=float(risk_coverage(doubt, wrong)[1].mean()),
+        auroc=float(roc_auc_score(wrong, uncertainty)) if both_kinds else float("nan"),
+        aupr=float(average_precision_score(wrong, uncertainty)) if both_kinds else float("nan"),
+        aurc=float(risk_coverage(uncertainty, wrong)[1].mean()),
     )  # fmt: skip
 
 
@@ -76,10 +76,10 @@ def outside_auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -
 
 
 def risk_coverage(
-    doubt: NDArray[np.floating], wrong: NDArray[np.bool_]
+    uncertainty: NDArray[np.floating], wrong: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of images answered, the least doubtful first, and the share of wrong answers among them: [N]
+    """Shares of images answered, the least uncertain first, and the share of wrong answers among them: [N]
     each."""
-    order = np.argsort(doubt, kind="stable")
-    answered = np.arange(1, len(doubt) + 1)
-    return answered / len(doubt), np.cumsum(wrong[order]) / answered
+    order = np.argsort(uncertainty, kind="stable")
+    answered = np.arange(1, len(uncertainty) + 1)
+    return answered / len(uncertainty), np.cumsum(wrong[order]) / answered
