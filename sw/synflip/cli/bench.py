@@ -94,7 +94,7 @@ def bench(
         for item in tables:
             typer.echo(item.text())
         if page is not None:
-            text = "\n\n".join(item.markdown() for item in tables)
+            text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
             replace_section(page, name, f"{text}\n\n{_where(findings.head['machine'], found['load'])}")
         if name in PLOTS:
             folder = out.parent if pictures is None else pictures

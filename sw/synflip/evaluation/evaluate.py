@@ -15,6 +15,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.device import Progress
 from synflip.inference.request import check_logits
+from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import metrics, outside_auroc
@@ -117,19 +118,19 @@ def markdown(numbers: dict[str, Any]) -> str:
     most, outside = str(numbers["samples"]), numbers.get("outside")
     outside_heads = [] if outside is None else [f"AUROC of {outside['data']}"]
     heads = [f"{most} samples", *(head for head, _, _ in COLUMNS), *outside_heads]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows = []
     for name, by_count in numbers["aggregates"].items():
         cells = [name, *(format(by_count[most][key], form) for _, key, form in COLUMNS)]
         if outside is not None:
             cells.append(f"{outside['auroc'][name]:.4f}")
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     first = numbers["aggregates"]["vote"]["1"]["accuracy"]
     what = f"{numbers['network']}, k = {numbers['k']}; {numbers['images']:,} test images of {numbers['data']}"
     what += f", seed {numbers['seed']}; the first sample alone: {first:.2%}"
     if outside is not None:
         scores = ", ".join(f"by {name} {auroc:.4f}" for name, auroc in outside["auroc by"].items())
         what += f"; AUROC of {outside['data']} {scores}"
-    return "\n".join([*lines, "", f"*{what}.*"])
+    return f"{markdown_table(heads, rows)}\n\n*{what}.*"
 
 
 def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:

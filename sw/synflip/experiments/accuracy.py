@@ -4,7 +4,7 @@ import numpy as np
 
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
 from synflip.experiments import plots
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
@@ -20,6 +20,7 @@ from synflip.experiments.predictions import (
 )
 from synflip.experiments.recipes import Coins, Float
 from synflip.inference.request import check_logits
+from synflip.report.tables import Table
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.scores import entropy
@@ -92,7 +93,9 @@ def headline(context: Context, data: str) -> Parts:
     if len(rows) > 1:
         names = [name for name in rows[0] if name.endswith("%")]
         rows.append({"": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in names}})
-    parts: Parts = [Table("headline", f"The network and its votes, {context.budget.samples} samples", rows)]
+    parts: Parts = [
+        Table.from_records("headline", f"The network and its votes, {context.budget.samples} samples", rows)
+    ]
     if len(seeds) > 1:
         parts.append(_together(context, [coins for coins, _ in pairs], [ordinary for _, ordinary in pairs]))
     return parts
@@ -116,7 +119,7 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
         ),
     }
     rows = [measured_row(name, numbers) for name, numbers in found.items()]
-    return Table("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
+    return Table.from_records("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
 
 
 def networks(context: Context, data: str) -> Parts:
@@ -128,7 +131,7 @@ def networks(context: Context, data: str) -> Parts:
             rows.append(_row(context, coins, Float(data, hidden, coins.epochs), f"{coins.epochs} epochs"))
     conv = conv_coins(context, data)
     rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
-    return [Table("networks", f"Other networks, {context.budget.samples} samples", rows)]
+    return [Table.from_records("networks", f"Other networks, {context.budget.samples} samples", rows)]
 
 
 def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str, object]:
@@ -176,8 +179,8 @@ def samples(context: Context, data: str) -> Parts:
         (name, [int(n) for n in counts], [found[name][n]["accuracy"] for n in counts]) for name in found
     ]
     return [
-        Table("samples", "Accuracy, by samples and by what is made of them", rows),
-        Table("samples-nll", "The same, NLL in nats", likely),
+        Table.from_records("samples", "Accuracy, by samples and by what is made of them", rows),
+        Table.from_records("samples-nll", "The same, NLL in nats", likely),
         Picture(
             "samples", "Accuracy against samples",
             f"Curves of accuracy against 1 to {most} samples, one for each way to add them up.",
@@ -199,7 +202,11 @@ def early(context: Context, data: str) -> Parts:
         for recipe in recipes
         for error in ERRORS
     ]
-    return [Table("early", f"Early stopping, at most {samples} samples; half of the test images", rows)]
+    return [
+        Table.from_records(
+            "early", f"Early stopping, at most {samples} samples; half of the test images", rows
+        )
+    ]
 
 
 def early_row(context: Context, recipe: Coins, error: float) -> Numbers:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins, main_float
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import Answer, coin_answers, float_answer, measured_row
 from synflip.experiments.recipes import Coins, Float
+from synflip.report.tables import Table
 
 
 def mean_coins(context: Context, data: str) -> Coins:
@@ -66,7 +67,7 @@ def baselines(context: Context, data: str) -> Parts:
         rows.append(measured_row(name, found))
     shown = {name: answers[name] for name in (*list(answers)[:5], list(answers)[-1])}
     return [
-        Table(
+        Table.from_records(
             "baselines", f"Coins and baselines, {budget.samples} samples, {budget.epochs} epochs each", rows
         ),
         Picture(

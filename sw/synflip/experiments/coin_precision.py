@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.coin_variants import ARRANGEMENTS, arranged_logits, noisy, requantised
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import SEED, aggregate, answer_settings, logits, scale_of
 from synflip.experiments.recipes import Coins
+from synflip.report.tables import Table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.metrics import metrics
 
@@ -50,7 +51,9 @@ def bits(context: Context, data: str) -> Parts:
         )
     ]
     return [
-        Table("bits", f"Bits of a probability; {trained.epochs} epochs, {budget.samples} samples", rows),
+        Table.from_records(
+            "bits", f"Bits of a probability; {trained.epochs} epochs, {budget.samples} samples", rows
+        ),
         Picture(
             "bits", "Accuracy against bits", "Curves of accuracy against k.",
             plots.lines(curves, "k", "% right"),
@@ -77,7 +80,9 @@ def noise(context: Context, data: str) -> Parts:
         (name, context.budget.noise, [row[f"{name} %"] for row in rows]) for name in ("one sample", "vote")
     ]
     return [
-        Table("noise", f"Devices whose probabilities are off; {context.budget.samples} samples", rows),
+        Table.from_records(
+            "noise", f"Devices whose probabilities are off; {context.budget.samples} samples", rows
+        ),
         Picture(
             "noise", "Accuracy against errors of the probabilities",
             "Curves of accuracy of one sample and of the vote against the errors' standard deviation.",
@@ -101,7 +106,7 @@ def signs(context: Context, data: str) -> Parts:
                 "NLL": found["mean softmax nll"],
             }
         )
-    return [Table("signs", f"Signs; {budget.sweep} epochs, {budget.samples} samples", rows)]
+    return [Table.from_records("signs", f"Signs; {budget.sweep} epochs, {budget.samples} samples", rows)]
 
 
 def related(context: Context, data: str) -> Parts:
@@ -139,7 +144,7 @@ def related(context: Context, data: str) -> Parts:
     ]
     curves = [(name, counts, [found[name]["mean softmax"][str(n)]["nll"] for n in counts]) for name in found]
     return [
-        Table("related", f"Related samples; means of {samples // MOST_RELATED} groups", rows),
+        Table.from_records("related", f"Related samples; means of {samples // MOST_RELATED} groups", rows),
         Picture(
             "related", "NLL of the mean softmax against samples",
             "Curves of negative log-likelihood against 1 to 16 samples, for each relation of the samples.",

@@ -2,11 +2,12 @@
 
 from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts, main_coins
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, coin_answers
 from synflip.experiments.recipes import Coins
+from synflip.report.tables import Table
 from synflip.uncertainty.scores import entropy
 
 KINDS = ("vote", "logit sum", "mean softmax")
@@ -32,7 +33,7 @@ def entropies(context: Context, data: str) -> Parts:
             }
         )
     return [
-        Table("entropies", f"Right and wrong answers, {samples} samples", rows),
+        Table.from_records("entropies", f"Right and wrong answers, {samples} samples", rows),
         *(
             Picture(
                 f"entropy-{kind.replace(' ', '-')}", f"Entropy of the {kind}",
@@ -90,7 +91,7 @@ def removal(context: Context, data: str) -> Parts:
         f"Training images of class {name} removed; mean softmax of {budget.samples}, {budget.sweep} epochs"
     )
     return [
-        Table("removal", title, rows),
+        Table.from_records("removal", title, rows),
         Picture(
             "removal", "Entropy against the share removed",
             "Curves of the mean entropy of the class's images and of others against the share removed.",

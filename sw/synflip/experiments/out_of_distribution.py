@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from synflip.experiments.accuracy import Parts
 from synflip.experiments.baselines import networks_of_coins, ordinary_networks
-from synflip.experiments.blocks import Table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, float_logits, image_sets, logits, scale_of
 from synflip.experiments.recipes import Coins, Float
+from synflip.report.tables import Table
 from synflip.uncertainty.metrics import outside_auroc
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
@@ -29,7 +29,7 @@ def out_of_distribution(context: Context, data: str) -> Parts:
         for name, numbers in found.items()
     ]
     return [
-        Table(
+        Table.from_records(
             "out-of-distribution",
             f"AUROC of out-of-distribution images, {context.budget.samples} samples",
             rows,

@@ -43,8 +43,9 @@ class Answer:
         return self.shares.argmax(1) == self.labels
 
     def numbers(self) -> Numbers:
-        """All metrics, the share of wrong answers whose second choice is right, mean entropies in bits, and the
-        AUROC of detecting each set of out-of-distribution images by entropy. NaN, which JSON lacks, is None.
+        """All metrics, the share of wrong answers whose second choice is right, mean entropies in bits, and
+        the AUROC of detecting each set of out-of-distribution images by entropy. NaN, which JSON lacks, is
+        None.
         """
         bits = entropy(self.shares)
         order = np.argsort(-self.shares, axis=1, kind="stable")

@@ -15,9 +15,10 @@ from synflip.experiments import (
     training,
 )
 from synflip.experiments.accuracy import Parts, is_colour
-from synflip.experiments.blocks import Section, Table
+from synflip.experiments.blocks import Section
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
+from synflip.report.tables import Table
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.experiments.accuracy import Parts, main_coins
-from synflip.experiments.blocks import Table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import Answer, aggregate, answer_settings, logits, scale_of
+from synflip.report.tables import Table
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: Bits F of a soft vote, entries of its table, and bits P of the second one.
@@ -65,7 +65,7 @@ def soft_votes(context: Context, data: str) -> Parts:
         }
         for name, numbers in found.items()
     ]
-    return [Table("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
+    return [Table.from_records("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
 
 
 def _added(

@@ -17,12 +17,13 @@ from synflip.experiments.accuracy import (
     main_float,
 )
 from synflip.experiments.baselines import mean_coins, taught_coins
-from synflip.experiments.blocks import NOT_RUN, Table
+from synflip.experiments.blocks import NOT_RUN
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import of_coins
 from synflip.experiments.predictions import float_answer
 from synflip.experiments.recipes import Coins
+from synflip.report.tables import Table
 
 #: A context and a data set to a number; raises Missing where nothing was run for it.
 Find = Callable[[Context, str], float]
@@ -51,7 +52,7 @@ def _seeds(column: str, less: float = 0.0) -> Find:
     def find(context: Context, data: str) -> float:
         table = headline(context, data)[0]
         assert isinstance(table, Table)
-        return float(table.rows[-1][column]) - less
+        return float(table.column(column)[-1]) - less
 
     return find
 
@@ -150,7 +151,7 @@ def targets(context: Context, data: str) -> Parts:
             )
     finally:
         context.cache.making = making
-    return [Table("targets", "Targets", rows)] if rows else []
+    return [Table.from_records("targets", "Targets", rows)] if rows else []
 
 
 def _text(value: float, share: bool, points: bool = False) -> str:

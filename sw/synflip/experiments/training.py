@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
@@ -17,6 +17,7 @@ from synflip.experiments.predictions import (
     scale_of,
 )
 from synflip.experiments.recipes import Coins, Float
+from synflip.report.tables import Table
 from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.scores import softmax
 from synflip.uncertainty.temperature import fit_scale
@@ -55,7 +56,7 @@ def front(context: Context, data: str) -> Parts:
     ]
     title = f"Training on the likelihood of the mean of M; {budget.sweep} epochs, {budget.samples} samples"
     return [
-        Table("front", title, rows),
+        Table.from_records("front", title, rows),
         Picture(
             "front", "Accuracy against likelihood",
             f"Points of accuracy against NLL for --mean-of {', '.join(map(str, budget.front))}, joined.",
@@ -119,7 +120,7 @@ def temperature(context: Context, data: str) -> Parts:
     title = (
         f"Scale of the logits, fitted to {budget.held_out} training images held out; {budget.sweep} epochs"
     )
-    return [Table("temperature", title, rows)]
+    return [Table.from_records("temperature", title, rows)]
 
 
 def _two_scales(ratio: float, shares: list[NDArray[np.float64]], labels: NDArray[np.int64]) -> Numbers:
