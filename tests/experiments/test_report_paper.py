@@ -316,7 +316,7 @@ def test_a_row_that_is_none(content: str, copied: Path, capsys: pytest.CaptureFi
     path.write_text(content)
     assert quick(copied, "--only", "early") == 1
     error = capsys.readouterr().err
-    assert f"{path.name} is no row of a report" in error and error.count("\n") == 1
+    assert f"{path.name} is not a row of a report" in error and error.count("\n") == 1
 
 
 def test_tensors_that_are_none(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

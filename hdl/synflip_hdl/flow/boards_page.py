@@ -1,12 +1,12 @@
 """Tables of builds, for docs/boards.md."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from synflip.errors import SynflipError
 from synflip.report.tables import markdown_table
+from synflip.util.json_file import read_json
 
 from synflip_hdl.flow.cell_counts import NAMES, OTHER
 from synflip_hdl.flow.job import REPORT
@@ -19,16 +19,9 @@ KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "parts", "slot
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of a build. Raises SynflipError if there is none, or it is none."""
     path = folder / REPORT
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SynflipError(f"{path} is too large to be a report")
-        report = json.loads(path.read_text())
-    except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}; synflip build writes it") from None
-    except ValueError:
-        raise SynflipError(f"{path} is not a report of synflip build") from None
+    report = read_json(path, MAX_BYTES, "a report of synflip build")
     if not isinstance(report, dict) or any(key not in report for key in KEYS):
-        raise SynflipError(f"{path} is not a report of synflip build")
+        raise SynflipError(f"{path} is not a report of synflip build: it lacks some of {', '.join(KEYS)}")
     return report
 
 
