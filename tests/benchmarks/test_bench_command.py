@@ -250,7 +250,7 @@ def test_the_simulator_is_timed_with_an_empty_cache(monkeypatch: pytest.MonkeyPa
     import os
 
     monkeypatch.setenv("SYNFLIP_CACHE", "mine")
-    with simulator._empty_cache():
+    with simulator.empty_cache():
         inside = os.environ["SYNFLIP_CACHE"]
         assert inside != "mine" and not list(Path(inside).iterdir())
     assert os.environ["SYNFLIP_CACHE"] == "mine"

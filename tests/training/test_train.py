@@ -321,7 +321,7 @@ def test_augmenting_moves_by_at_most_one_pixel() -> None:
     image = torch.arange(1, 13, dtype=torch.uint8)
     padded = np.pad(image.numpy().reshape(3, 4), 1)
     moves = {padded[i : i + 3, j : j + 4].tobytes() for i in range(3) for j in range(3)}
-    shifted = augment._shifted(image.expand(300, 12), (3, 4), generator())
+    shifted = augment.shifted(image.expand(300, 12), (3, 4), generator())
     assert {row.tobytes() for row in shifted.numpy()} == moves and len(moves) == 9
 
 

@@ -17,9 +17,9 @@ from synflip.inference.device import Progress
 from synflip.inference.request import check_logits
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
+from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import metrics, outside_auroc
-from synflip.uncertainty.scores import entropy
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from synflip.evaluation.evaluate import Evaluation
 from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure, save
+from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import BINS, risk_coverage
-from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

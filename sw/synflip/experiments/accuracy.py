@@ -21,9 +21,9 @@ from synflip.experiments.predictions import (
 from synflip.experiments.recipes import Coins, Float
 from synflip.inference.request import check_logits
 from synflip.report.tables import Table
+from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers
 from synflip.uncertainty.metrics import metrics
-from synflip.uncertainty.scores import entropy
 
 VOTES = (1, 8, 16)
 ERRORS = (0.003, 0.001)

@@ -8,7 +8,7 @@ from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, coin_answers
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
-from synflip.uncertainty.scores import entropy
+from synflip.uncertainty import entropy
 
 KINDS = ("vote", "logit sum", "mean softmax")
 

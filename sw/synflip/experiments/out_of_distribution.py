@@ -12,8 +12,8 @@ from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, float_logits, image_sets, logits, scale_of
 from synflip.experiments.recipes import Coins, Float
 from synflip.report.tables import Table
+from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
 from synflip.uncertainty.metrics import outside_auroc
-from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
 SCORES = ("entropy", "mutual information", "energy")
 

@@ -11,8 +11,8 @@ from synflip.data.dataset import Dataset
 from synflip.experiments.predictions import Answer
 from synflip.modelfile.extractor import image_shape
 from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure
+from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import BINS, risk_coverage
-from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

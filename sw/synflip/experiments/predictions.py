@@ -15,9 +15,9 @@ from synflip.experiments.recipes import Coins, Float
 from synflip.golden.cpu import Golden
 from synflip.spec.model import CompiledModel
 from synflip.training.loop import TEST_BATCH
+from synflip.uncertainty import entropy, softmax
 from synflip.uncertainty.aggregate import AGGREGATES
 from synflip.uncertainty.metrics import metrics, outside_auroc
-from synflip.uncertainty.scores import entropy, softmax
 from synflip.util.threads import one_thread
 
 SEED = 1  # of coins and of dropout in all answers

@@ -18,8 +18,8 @@ from synflip.experiments.predictions import (
 )
 from synflip.experiments.recipes import Coins, Float
 from synflip.report.tables import Table
+from synflip.uncertainty import softmax
 from synflip.uncertainty.metrics import metrics
-from synflip.uncertainty.scores import softmax
 from synflip.uncertainty.temperature import fit_scale
 
 

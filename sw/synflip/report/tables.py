@@ -11,7 +11,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> st
     ``markdown_table(("k", "vote"), [(1, "97 %")])`` is ``| k | vote |``, ``| --- | --- |``, ``| 1 | 97 % |``,
     each on a line of its own.
     """
-    cells = [list(heads), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (heads, *rows)]
     cells.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
