@@ -58,8 +58,10 @@ def bench(
     from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     with waiting("Loading torch"):
         from synflip.benchmarks import machine, registry
         from synflip.benchmarks.findings import Store

@@ -48,8 +48,10 @@ def coins(
     """
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     make_folder(out)
     if page is not None:
         find_section(page, f"coins {data}")

@@ -49,8 +49,10 @@ def evaluate(
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     network = load(model)
     make_folder(out)
     if page is not None:

@@ -56,8 +56,10 @@ def paper(
     Example: SYNFLIP_DATA=datasets synflip report paper --only headline,rivals --data mnist --out out/paper
     """
     from synflip.util.atomic import check_output
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("jinja2", "matplotlib")  # before the work, not after it
     if page is not None:
         check_output(page)
         if not page.is_file():

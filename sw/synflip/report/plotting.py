@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synflip.util.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -15,7 +17,8 @@ FAINT = "#8C8C8C"
 
 
 def new_figure(width: float, height: float, layout: str | None = "constrained") -> "Figure":
-    """White, of that size in inches."""
+    """White, of that size in inches. Raises SynflipError without matplotlib."""
+    require("matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, facecolor="white", layout=layout)  # type: ignore[arg-type]
