@@ -1,5 +1,6 @@
 """What several commands do: train a small network; compile a network, save it, count its votes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -44,8 +45,13 @@ class Compiled:
     files: tuple[Path, ...]
 
 
-def train_digits() -> "tuple[Dataset, CompiledModel, float]":
-    """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape."""
+def train_digits(
+    hidden: Sequence[int] = HIDDEN, epochs: int | None = None
+) -> "tuple[Dataset, CompiledModel, float]":
+    """The digits, a compiled network of coins, and the test accuracy of an ordinary network of its shape.
+
+    hidden: outputs of the hidden layers. epochs: None takes as many as ``train`` does by itself.
+    """
     with waiting("Loading torch"):
         from synflip.compiler.compile import compile_network
         from synflip.data.registry import load
@@ -55,10 +61,17 @@ def train_digits() -> "tuple[Dataset, CompiledModel, float]":
     data = load("digits")
     with bar("Training with coins") as advance:
         network = train(
-            data, HIDDEN, BITS, seed=SEED, progress=lambda s: advance(s.step, s.steps, f"loss {s.loss:.3f}")
+            data,
+            hidden,
+            BITS,
+            epochs=epochs,
+            seed=SEED,
+            progress=lambda s: advance(s.step, s.steps, f"loss {s.loss:.3f}"),
         )
     with bar("Training with floats") as advance:
-        float_accuracy = float_baseline(data, HIDDEN, seed=SEED, progress=lambda s: advance(s.step, s.steps))
+        float_accuracy = float_baseline(
+            data, hidden, epochs, SEED, progress=lambda s: advance(s.step, s.steps)
+        )
     source = {"data": data.name, "seed": SEED, "synflip": __version__}
     return data, compile_network(network, data.classes, data.input_max, source), float_accuracy
 

@@ -19,7 +19,7 @@ from synflip.benchmarks import (
     simulator,
     tables,
 )
-from synflip.benchmarks.findings import Store
+from synflip.benchmarks.findings import Findings
 from synflip.benchmarks.networks import Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
@@ -120,17 +120,17 @@ def test_findings_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(registry, "PARTS", {name: part(name) for name in ("one", "broken", "two")})
     path, models = tmp_path / "f.json", Models(tmp_path, quick=True)
     with pytest.raises(KeyboardInterrupt):
-        registry.measure(Store(path, MACHINE, True), ["one", "broken", "two"], models)
-    store = Store(path, MACHINE, True)
-    assert list(store.parts) == ["one"]
-    assert registry.measure(store, ["one", "broken", "two"], models) == ["broken", "two"]
+        registry.run(Findings(path, MACHINE, True), ["one", "broken", "two"], models)
+    findings = Findings(path, MACHINE, True)
+    assert list(findings.parts) == ["one"]
+    assert registry.run(findings, ["one", "broken", "two"], models) == ["broken", "two"]
     assert done == ["one", "broken", "broken", "two"]
     found = json.loads(path.read_text())
     assert found["machine"] == MACHINE and found["quick"] is True
     assert [item["of"] for item in found["parts"].values()] == ["one", "broken", "two"]
     for machine, quick in (({"processor": "b"}, True), (MACHINE, False)):
         with pytest.raises(SynflipError, match="is of another bench"):
-            Store(path, machine, quick)
+            Findings(path, machine, quick)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"parts": 1}', "[" * 100_000, "x" * (5 << 20)])
@@ -138,7 +138,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "f.json"
     path.write_text(content)
     with pytest.raises(SynflipError, match=r"f\.json is (not|too large to be) of (synflip|a) bench"):
-        Store(path, MACHINE, True)
+        Findings(path, MACHINE, True)
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_the_simulator_is_timed_with_an_empty_cache(monkeypatch: pytest.MonkeyPa
     import os
 
     monkeypatch.setenv("SYNFLIP_CACHE", "mine")
-    with simulator._empty_cache():
+    with simulator.empty_cache():
         inside = os.environ["SYNFLIP_CACHE"]
         assert inside != "mine" and not list(Path(inside).iterdir())
     assert os.environ["SYNFLIP_CACHE"] == "mine"

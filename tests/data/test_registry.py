@@ -40,9 +40,10 @@ Put = Callable[..., Path]
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
     """A data set called tiny, of the four ARRAYS; calling it writes one of its files."""
     files = tuple(
-        idx._Idx(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
+        idx.IdxFile(name, ARRAYS[name].shape, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in ARRAYS
     )
-    monkeypatch.setitem(idx._MNIST_LIKE, "tiny", ("https://tiny.invalid/", tuple("0123456789"), files))
+    source = idx.IdxSource("https://tiny.invalid/", tuple("0123456789"), files)
+    monkeypatch.setitem(registry.IDX_SOURCES, "tiny", source)
     monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -205,7 +206,7 @@ def test_fetched_once(tiny: Put, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_endless_download_stops(tiny: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SYNFLIP_DATA")
-    monkeypatch.setattr(registry, "MAX_DOWNLOAD_BYTES", 1000)
+    monkeypatch.setattr(idx, "MAX_DOWNLOAD_BYTES", 1000)
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: BytesIO(bytes(1001)))
     assert "more than 1000 bytes" in refusal()
 

@@ -1,4 +1,4 @@
-"""Measures and aggregates against sums written out, and the command on digits."""
+"""Metrics and aggregates against sums written out, and the command on digits."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
-from synflip.uncertainty.metrics import BINS, measure, outside_auroc, risk_coverage
+from synflip.uncertainty.metrics import BINS, metrics, outside_auroc, risk_coverage
 from synflip.uncertainty.scores import softmax
 
 RNG = np.random.default_rng(5)
@@ -26,9 +26,9 @@ def bits(p):
 
 
 def test_measures_by_hand():
-    found = measure(SHARES, LABELS)
+    found = metrics(SHARES, LABELS)
     wrong = [int(p.argmax()) != label for p, label in zip(SHARES, LABELS, strict=True)]
-    doubt = [bits(p) for p in SHARES]
+    uncertainty = [bits(p) for p in SHARES]
     assert found.accuracy == pytest.approx(1 - np.mean(wrong))
     assert found.nll == pytest.approx(
         np.mean([-np.log(max(p[y], 1e-12)) for p, y in zip(SHARES, LABELS, strict=True)]), rel=1e-6
@@ -38,8 +38,8 @@ def test_measures_by_hand():
             [sum((q - (c == y)) ** 2 for c, q in enumerate(p)) for p, y in zip(SHARES, LABELS, strict=True)]
         )
     )
-    pairs = [(a > b) + 0.5 * (a == b) for a, w in zip(doubt, wrong, strict=True) if w
-             for b, v in zip(doubt, wrong, strict=True) if not v]  # fmt: skip
+    pairs = [(a > b) + 0.5 * (a == b) for a, w in zip(uncertainty, wrong, strict=True) if w
+             for b, v in zip(uncertainty, wrong, strict=True) if not v]  # fmt: skip
     assert found.auroc == pytest.approx(np.mean(pairs))
     # Calibration: of the images whose largest share lies in a bin, how far are share and accuracy apart?
     gap = 0.0
@@ -50,10 +50,10 @@ def test_measures_by_hand():
                 np.mean([SHARES[n].max() for n in inside]) - np.mean([not wrong[n] for n in inside])
             )
     assert found.ece == pytest.approx(gap / len(SHARES), abs=1e-6)
-    order = sorted(range(len(doubt)), key=lambda n: doubt[n])
+    order = sorted(range(len(uncertainty)), key=lambda n: uncertainty[n])
     risks = [np.mean([wrong[n] for n in order[: m + 1]]) for m in range(len(order))]
     assert found.aurc == pytest.approx(np.mean(risks))
-    coverage, risk = risk_coverage(np.array(doubt), np.array(wrong))
+    coverage, risk = risk_coverage(np.array(uncertainty), np.array(wrong))
     assert (
         coverage[-1] == 1
         and risk[-1] == pytest.approx(np.mean(wrong))
@@ -62,7 +62,7 @@ def test_measures_by_hand():
 
 
 def test_all_right_leaves_nothing_to_find():
-    found = measure(np.eye(3), np.arange(3))
+    found = metrics(np.eye(3), np.arange(3))
     assert (found.accuracy, found.nll, found.brier, found.ece, found.aurc) == pytest.approx(
         (1, 0, 0, 0, 0), abs=1e-9
     )
@@ -82,7 +82,7 @@ def test_outside():
 )
 def test_senseless(shares, labels, message):
     with pytest.raises(SynflipError, match=message):
-        measure(shares, labels)
+        metrics(shares, labels)
 
 
 def test_aggregates_by_hand():

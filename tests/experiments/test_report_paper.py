@@ -19,13 +19,13 @@ from synflip.cli import app
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.experiments import datasets, registry, targets
-from synflip.experiments.blocks import Table
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
-from synflip.experiments.findings import Missing, Store
+from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
+from synflip.report.tables import Table
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import train
@@ -107,32 +107,32 @@ def test_numbers_are_what_the_golden_model_counts(
 
 
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
-    context.store.making = False
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
     members = [context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, seed=seed)) for seed in (0, 1)]
     x = torch.from_numpy(digits.test_images).float() / 16
     with torch.no_grad():
         shares = torch.stack([member(x).double().softmax(1) for member in members]).mean(0).numpy()
-    (found,) = rows(folder, "rivals", rival="ensemble of 2")
+    (found,) = rows(folder, "baselines", baseline="ensemble of 2")
     assert found["accuracy"] == pytest.approx((shares.argmax(1) == digits.test_labels).mean())
     assert found["brier"] == pytest.approx(((shares - np.eye(10)[digits.test_labels]) ** 2).sum(1).mean())
     together = [row for row in rows(folder, "together") if row["accuracy"] == found["accuracy"]]
     assert found in together and len(rows(folder, "together")) == 2  # as many seeds as members
-    (dropped,) = rows(folder, "rivals", rival="MC dropout, 8 passes")
-    (one,) = rows(folder, "rivals", rival="softmax")
+    (dropped,) = rows(folder, "baselines", baseline="MC dropout, 8 passes")
+    (one,) = rows(folder, "baselines", baseline="softmax")
     assert len({item["nll"] for item in (dropped, one, found)}) == 3
 
 
-def test_foreign_images_are_found_by_what_the_names_say(
+def test_out_of_distribution_images_are_found_by_what_the_names_say(
     folder: Path, model: CompiledModel, digits: Dataset
 ) -> None:
-    (found,) = rows(folder, "foreign", **MAIN.settings)
+    (found,) = rows(folder, "out-of-distribution", **MAIN.settings)
     assert list(found) == ["turned", "noise"]
-    (rival,) = rows(folder, "rivals", rival="coins, mean softmax")
-    assert found["noise"]["entropy"] == pytest.approx(rival["auroc noise"])
+    (baseline,) = rows(folder, "baselines", baseline="coins, mean softmax")
+    assert found["noise"]["entropy"] == pytest.approx(baseline["auroc noise"])
     assert model.logit_scale is not None
     scores = []
-    for images in (digits.test_images, datasets.foreign(digits)["noise"]):
+    for images in (digits.test_images, datasets.out_of_distribution(digits)["noise"]):
         with Golden() as golden:
             golden.load(model)
             result = golden.infer(images, 8, 1, logits=True)
@@ -140,15 +140,17 @@ def test_foreign_images_are_found_by_what_the_names_say(
     for score, (own, theirs) in zip(("energy", "mutual information"), zip(*scores, strict=True), strict=True):
         above = (theirs[:, None] > own).mean() + (theirs[:, None] == own).mean() / 2
         assert found["noise"][score] == pytest.approx(above)
-    ordinary = [row for row in rows(folder, "foreign") if row["noise"]["mutual information"] is None]
+    ordinary = [
+        row for row in rows(folder, "out-of-distribution") if row["noise"]["mutual information"] is None
+    ]
     assert len(ordinary) == 1  # one sample knows nothing of others
-    (softmaxes,) = rows(folder, "rivals", rival="softmax")
+    (softmaxes,) = rows(folder, "baselines", baseline="softmax")
     assert ordinary[0]["noise"]["entropy"] == pytest.approx(softmaxes["auroc noise"], abs=1e-6)
 
 
 def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
-    context.store.making = False
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
     network = context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, dropout=QUICK.dropout))
     state = torch.get_rng_state()
     three = float_logits(context, [network], digits.test_images, "digits", 3)
@@ -224,7 +226,7 @@ def test_others_are_shown_if_they_are_there(
     only_read(monkeypatch)
     assert quick(copied, "--only", "bits") == 0
     page = (copied / "index.html").read_text()
-    assert "table-digits-bits" in page and "table-digits-rivals" in page
+    assert "table-digits-bits" in page and "table-digits-baselines" in page
     assert "table-digits-early" not in page
     assert "Early stopping" not in capsys.readouterr().out
 
@@ -291,7 +293,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "cats"], "no experiment 'cats'; there are headline, rivals"),
+        (["--only", "cats"], "no experiment 'cats'; there are headline, baselines"),
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
         (["--data", "cats"], "no data set 'cats'"),
         (["--page", "none.md"], "none.md is missing"),
@@ -314,22 +316,22 @@ def test_a_row_that_is_none(content: str, copied: Path, capsys: pytest.CaptureFi
     path.write_text(content)
     assert quick(copied, "--only", "early") == 1
     error = capsys.readouterr().err
-    assert f"{path.name} is no row of a report" in error and error.count("\n") == 1
+    assert f"{path.name} is not a row of a report" in error and error.count("\n") == 1
 
 
 def test_tensors_that_are_none(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in copied.glob("tensors/*"):
         path.write_bytes(b"\xff" * 100)
-    assert quick(copied, "--only", "rivals") == 1
+    assert quick(copied, "--only", "baselines") == 1
     assert "delete it to have it made again" in capsys.readouterr().err
 
 
 def test_nothing_is_made_unless_it_may_be(tmp_path: Path) -> None:
-    store = Store(tmp_path, "", "")
-    store.making = False
+    cache = ResultCache(tmp_path, "", "")
+    cache.making = False
     with pytest.raises(Missing):
-        store.row("x", {}, lambda: {"a": 1})
-    assert store.rows() == []
+        cache.row("x", {}, lambda: {"a": 1})
+    assert cache.rows() == []
 
 
 # Data sets and coins, changed
@@ -343,7 +345,7 @@ def test_data_sets(digits: Dataset) -> None:
     left, images, labels = datasets.held_out(digits, 100)
     assert np.array_equal(np.concatenate([left.train_images, images]), digits.train_images)
     assert np.array_equal(np.concatenate([left.train_labels, labels]), digits.train_labels)
-    others = datasets.foreign(digits)
+    others = datasets.out_of_distribution(digits)
     first = digits.test_images[0].reshape(8, 8)
     assert others["turned"][0].reshape(8, 8).tolist() == np.rot90(first).tolist()
     assert others["noise"].shape == digits.test_images.shape and set(np.unique(others["noise"])) == set(
@@ -396,29 +398,27 @@ def test_related_samples(model: CompiledModel) -> None:
 
 
 def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context(QUICK, Store(folder, "", ""))
-    found = registry.EXPERIMENTS[0].section(context, "digits").tables[0].rows
-    assert found[2]["one sample %"] == pytest.approx(
-        (found[0]["one sample %"] + found[1]["one sample %"]) / 2
-    )
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    found = registry.EXPERIMENTS[0].section(context, "digits").tables[0].column("one sample %")
+    assert found[2] == pytest.approx((found[0] + found[1]) / 2)
     aims = (
         targets.Target("a", "digits", 0.5, lambda context, data: 0.6),
         targets.Target("b", "digits", 0.5, lambda context, data: 0.4),
         targets.Target("c", "digits", lambda context, data: 0.01, lambda context, data: 0.012, False, False),
         targets.Target("d", "digits", 0.5, lambda context, data: float(
-            context.store.row("x", {}, lambda: {"y": 1.0})["y"])),
+            context.cache.row("x", {}, lambda: {"y": 1.0})["y"])),
         targets.Target("e", "mnist", 0.5, lambda context, data: 0.6),
     )  # fmt: skip
     monkeypatch.setattr(targets, "TARGETS", aims)
     (table,) = targets.targets(context, "digits")
     assert isinstance(table, Table)
-    assert [list(row.values()) for row in table.rows] == [
+    assert table.rows == [
         ["a", "at least 50.00 %", "60.00 %", ""],
         ["b", "at least 50.00 %", "40.00 %", "10.00 points"],
         ["c", "at most 0.0100", "0.0120", "0.0020"],
         ["d", "", "not run", ""],
     ]
-    assert context.store.making
+    assert context.cache.making
 
 
 # The page

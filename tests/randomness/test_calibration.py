@@ -11,7 +11,7 @@ from synflip.devices.serial import open_serial
 from synflip.errors import SynflipError
 from synflip.randomness import calibration, sources
 from synflip.randomness.calibration import MOST_FOLD, excess, fold_for, measure, propose
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 from synflip_sim.serial.pty import PtyDevice
 from synflip_sim.simulators.verilator import open_verilator
@@ -21,7 +21,7 @@ BITS = 1 << 17
 
 
 def devices(count: int, **physics) -> list[calibration.Measured]:
-    bits = Junctions(count, seed=1, **physics).bits(BITS)
+    bits = JunctionModel(count, seed=1, **physics).bits(BITS)
     return [measure(device, bits[:, device]) for device in range(count)]
 
 
@@ -52,7 +52,7 @@ def test_independent_bits_of_bias_e_leave_what_the_piling_up_lemma_says():
 
 @pytest.mark.parametrize(("mismatch", "correlation"), [(0.0, 0.0), (0.004, 0.0), (0.0, 0.1), (0.002, 0.03)])
 def test_a_proposed_fold_gives_the_entropy_that_was_asked_for(mismatch, correlation):
-    model = Junctions(1, seed=7, mismatch=mismatch, correlation=correlation)
+    model = JunctionModel(1, seed=7, mismatch=mismatch, correlation=correlation)
     fold = fold_for(model.bits(BITS)[:, 0], 0.99)
     assert fold is not None
     folded = np.bitwise_xor.reduce(model.bits(fold << 17).reshape(-1, fold), axis=1)
@@ -69,7 +69,7 @@ def test_intervals_hold_the_truth():
     """Of bits so correlated that an interval made for independent ones would hold it in 74 % of the cases."""
     biases, correlations = 0, 0
     for seed in range(60):
-        model = Junctions(1, seed=seed, mismatch=0.004, correlation=0.5)
+        model = JunctionModel(1, seed=seed, mismatch=0.004, correlation=0.5)
         found = measure(0, model.bits(8192)[:, 0])
         low, high = found.bias_interval
         biases += low <= model.probability[0] - 0.5 <= high
@@ -87,7 +87,7 @@ def test_the_report_s_junctions_are_folded_as_calibration_proposes():
 
 
 def test_a_device_that_costs_more_than_it_gives_is_left_out():
-    model = Junctions(5, seed=2)
+    model = JunctionModel(5, seed=2)
     model._offset[3] = 0.015  # P(1) about 0.7
     bits = model.bits(BITS)
     judged, settings = propose([measure(device, bits[:, device]) for device in range(5)])
@@ -101,7 +101,7 @@ def test_no_device_is_any_good():
     judged, settings = propose(devices(2, correlation=0.9))
     assert settings is None
     assert all("is below 0.5" in one.left_out for one in judged)
-    bits = Junctions(1, seed=3, correlation=0.55).bits(BITS)[:, 0]
+    bits = JunctionModel(1, seed=3, correlation=0.55).bits(BITS)[:, 0]
     assert measure(0, bits, target=0.99999, least_entropy=0.1).left_out == (
         f"folding by {MOST_FOLD} does not suffice"
     )
@@ -110,7 +110,7 @@ def test_no_device_is_any_good():
 def test_bad_devices_are_found_named_and_cut_out(tmp_path):
     """Through the simulated interface. Two of five are bad: enough to raise an alarm if three must work well,
     and still the accelerator opens, so that they can be found."""
-    model = Junctions(5, seed=4, mismatch=0.001, stuck={0: (0, 1)})
+    model = JunctionModel(5, seed=4, mismatch=0.001, stuck={0: (0, 1)})
     model._offset[2] = 0.03
     model._offset[4] = 0.03
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=model) as device:
@@ -146,7 +146,7 @@ def test_bad_devices_are_found_named_and_cut_out(tmp_path):
 
 
 def test_a_bad_device_that_cannot_be_cut_out_is_named():
-    model = Junctions(5, seed=5)
+    model = JunctionModel(5, seed=5)
     # P(1) about 0.58: it costs FOLD, but a window's 594 ones, give or take 16, stay below a cut-off of 650.
     model._offset[1] = 0.006
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=model) as device:
@@ -160,7 +160,7 @@ def test_over_a_serial_line(tmp_path):
     small = Geometry(
         16, 1, bits=2, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, image_slots=2, devices=3
     )
-    model = Junctions(3, seed=6, stuck={1: (0, 0)})
+    model = JunctionModel(3, seed=6, stuck={1: (0, 0)})
     with PtyDevice(small, junctions=model) as line:
         arguments = ["calibrate", "--device", line.path, "--captures", "1", "--apply"]
         assert main([*arguments, "--out", str(tmp_path / "j.json")]) == 0

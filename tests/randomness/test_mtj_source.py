@@ -11,7 +11,7 @@ from synflip.devices.mtj_source import SourceAlarm, SourceSettings
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.randomness.mtj_model import BLOCK, Junctions, balanced_current, switching_probability
+from synflip.randomness.mtj_model import BLOCK, JunctionModel, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.export.verilog import convert, convert_axi, convert_serial
@@ -58,15 +58,15 @@ def test_the_balanced_current_switches_every_other_time():
 
 
 def test_bits_do_not_depend_on_how_they_are_asked_for():
-    whole = Junctions(3, seed=4, mismatch=0.01, drift=0.01, correlation=0.3).bits(5000)
-    other = Junctions(3, seed=4, mismatch=0.01, drift=0.01, correlation=0.3)
+    whole = JunctionModel(3, seed=4, mismatch=0.01, drift=0.01, correlation=0.3).bits(5000)
+    other = JunctionModel(3, seed=4, mismatch=0.01, drift=0.01, correlation=0.3)
     parts = [other.bits(count) for count in (0, 1, 1023, 1, 2000, 1975)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert (Junctions(3, seed=5).bits(5000) != whole).any()
+    assert (JunctionModel(3, seed=5).bits(5000) != whole).any()
 
 
 def test_bias_and_correlation_are_those_asked_for():
-    model = Junctions(4, seed=1, mismatch=0.02, correlation=0.25)
+    model = JunctionModel(4, seed=1, mismatch=0.02, correlation=0.25)
     bits = model.bits(200_000)
     np.testing.assert_allclose(bits.mean(0), model.probability, atol=0.01)
     assert model.probability.std() > 0.05
@@ -75,7 +75,7 @@ def test_bias_and_correlation_are_those_asked_for():
 
 
 def test_stuck_and_dying_junctions():
-    bits = Junctions(3, seed=2, stuck={1: (BLOCK + 7, 1)}, dying={2: (0, 20_000.0)}).bits(4 * BLOCK)
+    bits = JunctionModel(3, seed=2, stuck={1: (BLOCK + 7, 1)}, dying={2: (0, 20_000.0)}).bits(4 * BLOCK)
     assert bits[BLOCK + 7 :, 1].all() and not bits[: BLOCK + 7, 1].all()
     assert bits[3 * BLOCK :, 2].mean() < 0.5 * bits[:BLOCK, 2].mean()
 
@@ -89,7 +89,7 @@ def test_random_hardware_is_verified_exactly():
     model, pixels = network(rng), images(rng, 4)
     golden = Golden(GEOMETRY)
     golden.load(model)
-    with open_verilator(GEOMETRY, say=lambda text: None, junctions=Junctions(5, seed=3)) as device:
+    with open_verilator(GEOMETRY, say=lambda text: None, junctions=JunctionModel(5, seed=3)) as device:
         assert device.geometry == GEOMETRY
         device.load(model)
         seen = []
@@ -150,7 +150,7 @@ def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
     rng = np.random.default_rng(3)
     model, pixels = network(rng), images(rng, 4)
     # Two fail their start-up tests; the run goes on with three, until one more fails.
-    model_of_junctions = Junctions(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (60_000, 0)})
+    model_of_junctions = JunctionModel(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (60_000, 0)})
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=model_of_junctions) as device:
         device.load(model)
         assert "3 of 5 tunnel junctions work" in mtj_source.describe(device)
@@ -169,7 +169,7 @@ def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
 
 
 def test_a_biased_device_fails_its_proportion_test_and_fair_ones_pass():
-    junction_model = Junctions(5, seed=5)
+    junction_model = JunctionModel(5, seed=5)
     junction_model._offset[2] = 0.025
     assert 0.8 < junction_model.probability[2] < 0.9
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=junction_model) as device:
@@ -178,8 +178,8 @@ def test_a_biased_device_fails_its_proportion_test_and_fair_ones_pass():
 
 
 def test_captured_bits_are_the_device_s():
-    stream = Junctions(5, seed=6).bits(200_000)
-    with open_verilator(GEOMETRY, say=lambda text: None, junctions=Junctions(5, seed=6)) as device:
+    stream = JunctionModel(5, seed=6).bits(200_000)
+    with open_verilator(GEOMETRY, say=lambda text: None, junctions=JunctionModel(5, seed=6)) as device:
         for junction in (0, 4):
             bits = mtj_source.capture(device, junction)
             text, whole = bits.tobytes(), stream[:, junction].tobytes()
@@ -209,7 +209,7 @@ def test_the_pins_are_there_behind_every_front_end(make):
 def test_an_alarm_does_not_keep_the_accelerator_from_opening():
     rng = np.random.default_rng(8)
     model, pixels = network(rng), images(rng, 4)
-    bad = Junctions(5, seed=7, stuck={device: (0, 1) for device in range(4)})
+    bad = JunctionModel(5, seed=7, stuck={device: (0, 1) for device in range(4)})
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=bad) as device:
         assert "1 of 5 tunnel junctions work, 3 must" in mtj_source.describe(device)
         assert mtj_source.used(device) == {4}
@@ -221,17 +221,17 @@ def test_an_alarm_does_not_keep_the_accelerator_from_opening():
 
 
 def test_junctions_as_text():
-    model = Junctions.parse(
+    model = JunctionModel.parse(
         4, "seed=3, mismatch=0.02,drift=0.001,temperature=310,correlation=0.1,stuck=1,stuck=3"
     )
-    want = Junctions(4, 3, mismatch=0.02, drift=0.001, temperature=310.0, correlation=0.1)
+    want = JunctionModel(4, 3, mismatch=0.02, drift=0.001, temperature=310.0, correlation=0.1)
     want.stuck = {1: (0, 0), 3: (0, 0)}
     np.testing.assert_array_equal(model.bits(3000), want.bits(3000))
-    assert Junctions.parse(2, "") == Junctions(2, 0)
+    assert JunctionModel.parse(2, "") == JunctionModel(2, 0)
     for text, message in (
         ("x=1", "is not NAME=NUMBER"),
         ("seed=1.5", "is not NAME"),
         ("stuck=4", "no junction 4"),
     ):
         with pytest.raises(SynflipError, match=message):
-            Junctions.parse(4, text)
+            JunctionModel.parse(4, text)

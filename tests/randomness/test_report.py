@@ -12,8 +12,8 @@ from synflip.cli.app import main
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness import coin_effect, evidence, sources
-from synflip.randomness.mtj_model import Junctions
-from synflip.randomness.statistical_tests import ROWS, verdict, word_findings, words
+from synflip.randomness.mtj_model import JunctionModel
+from synflip.randomness.statistical_tests import ROWS, verdict, word_results, words
 from synflip.report.sections import replace_section
 from synflip.spec import lfsr
 from synflip.spec.coins import key_words, word_taps
@@ -44,8 +44,8 @@ def test_verdicts_on_words(name):
     source = SOURCES[name]
     assert source.keys is not None
     keys = source.keys(3)(0, KEYS)
-    findings = evidence.key_and_word_findings(keys, 4, source.taps)
-    assert verdict(findings) == source.fair, [(item.name, item.p) for item in findings]
+    results = evidence.key_and_word_results(keys, 4, source.taps)
+    assert verdict(results) == source.fair, [(item.name, item.p) for item in results]
 
 
 @pytest.mark.parametrize("name", ["lfsr", "ideal", "one word", "shift by one"])
@@ -127,15 +127,15 @@ def spoilt(direction: str, group: int):
 def test_dependence_in_each_direction_is_seen(direction, group):
     keys, taps = spoilt(direction, group)
     found = {}
-    for finding in word_findings(keys, 4, taps):
-        if finding.name.startswith(("pairs", "triples")[group - 2]):
-            found[finding.name.split()[-1]] = finding.p
+    for result in word_results(keys, 4, taps):
+        if result.name.startswith(("pairs", "triples")[group - 2]):
+            found[result.name.split()[-1]] = result.p
     assert found[direction] < 1e-6, found
 
 
 def test_junction_keys_keep_what_is_left_over():
-    whole = sources.junction_keys(Junctions(5, seed=1), 2)(0, 100)
-    parts = sources.junction_keys(Junctions(5, seed=1), 2)
+    whole = sources.junction_keys(JunctionModel(5, seed=1), 2)(0, 100)
+    parts = sources.junction_keys(JunctionModel(5, seed=1), 2)
     np.testing.assert_array_equal(np.concatenate([parts(0, 33), parts(33, 67)]), whole)
 
 
@@ -145,8 +145,8 @@ def test_intervals_hold_the_effect():
     ideal = np.rint(rng.normal(0, 100, (4000, 3, 4))).astype(np.int32)
     have = np.rint(rng.normal(0, 100, (4000, 3, 4))).astype(np.int32)
     have[:, 1, 2] = np.rint(rng.normal(40, 130, 4000))
-    found = {finding.name: finding for finding in coin_effect.compare(have, ideal)}
-    fair = {finding.name: finding for finding in coin_effect.compare(have[:, [0, 2]], ideal[:, [0, 2]])}
+    found = {result.name: result for result in coin_effect.compare(have, ideal)}
+    fair = {result.name: result for result in coin_effect.compare(have[:, [0, 2]], ideal[:, [0, 2]])}
     assert not verdict(list(found.values())) and verdict(list(fair.values()))
     for name, effect in (("mean of a logit", 0.4), ("variance of a logit", 0.69)):
         low, high = found[name].interval

@@ -1,7 +1,9 @@
 """Training: what is trained is what is compiled, the same seed gives the same bytes, and it learns."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,14 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.coins import probability_word, threshold
-from synflip.spec.model import CompiledModel
+from synflip.spec.model import CompiledModel, pixels_to_activations
 from synflip.training import augment, convnets
 from synflip.training import train as training
 from synflip.training.baseline import float_accuracy, float_baseline, float_network
 from synflip.training.distillation import train_teachers
-from synflip.training.layers import Shift, SynapticLinear, SynapticNetwork, _NoisySums, thresholds
-from synflip.training.loop import Step, one_cycle
-from synflip.training.train import activations, train
+from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, thresholds
+from synflip.training.loop import TrainStep, one_cycle
+from synflip.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_evaluation_is_the_compiled_model_exactly(digits: Dataset, bits: int, ac
     network = train(few(digits), (32, 24), bits, activation_bits, epochs=3, seed=5)
     model = compile_network(network, digits.classes, digits.input_max)
     assert not network.training
-    x = activations(digits.test_images, digits.input_max, activation_bits)
+    x = pixels_to_activations(digits.test_images, digits.input_max, activation_bits)
     flips = generator(9)
     coins = [layer.flip(flips).numpy() for layer in network.linear]
     for layer, flipped in zip(model.layers, coins, strict=True):
@@ -159,12 +161,12 @@ def test_gradients_of_the_noisy_sums(draws: int) -> None:
     noise = torch.randn(draws, 4, 3, generator=generator(2), dtype=torch.float64)
     x.requires_grad_()
     w.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x, w: _NoisySums.apply(x, w, w.detach(), noise), (x, w))
+    assert torch.autograd.gradcheck(lambda x, w: NoisySums.apply(x, w, w.detach(), noise), (x, w))
 
 
 def test_draws_share_the_images_and_nothing_else(digits: Dataset) -> None:
     network = SynapticNetwork([64, 20, 10], 4, 8, seed=1)
-    x = torch.from_numpy(activations(digits.train_images[:7], digits.input_max, 8)).float()
+    x = torch.from_numpy(pixels_to_activations(digits.train_images[:7], digits.input_max, 8)).float()
     with torch.no_grad():
         logits = network(x, generator(3), 400).view(400, 7, 10)
         single = torch.stack([network(x, generator(100 + n)) for n in range(400)])
@@ -182,7 +184,7 @@ def test_the_loss_is_that_of_the_mean_softmax(digits: Dataset) -> None:
     network = SynapticNetwork([64, 12, 10], 4, 8, seed=5)
     noise = generator(5)
     order = torch.randperm(30, generator=noise)
-    x = torch.from_numpy(activations(data.train_images, data.input_max, 8))[order].float()
+    x = torch.from_numpy(pixels_to_activations(data.train_images, data.input_max, 8))[order].float()
     with torch.no_grad():
         shares = (network(x, noise, 3) / network.temperature).softmax(1).view(3, 30, 10).mean(0)
     picked = shares[torch.arange(30), torch.from_numpy(data.train_labels)[order]]
@@ -201,7 +203,7 @@ def test_the_loss_is_that_of_what_teachers_answer(digits: Dataset) -> None:
     network = SynapticNetwork([64, 12, 10], 4, 8, seed=5)
     noise = generator(5)
     order = torch.randperm(30, generator=noise)
-    x = torch.from_numpy(activations(data.train_images, data.input_max, 8))[order].float()
+    x = torch.from_numpy(pixels_to_activations(data.train_images, data.input_max, 8))[order].float()
     pixels = torch.from_numpy(data.train_images)[order].float() / data.input_max
     with torch.no_grad():
         shares = (network(x, noise) / network.temperature).softmax(1)
@@ -270,7 +272,7 @@ def test_weights_stay_in_range(digits: Dataset) -> None:
 
 
 def test_progress_counts_every_step(digits: Dataset) -> None:
-    seen: list[Step] = []
+    seen: list[TrainStep] = []
     train(few(digits, 70), (8,), epochs=2, progress=seen.append)
     assert [step.step for step in seen] == list(range(1, 7))
     assert {step.steps for step in seen} == {6} and [step.epoch for step in seen] == [1, 1, 1, 2, 2, 2]
@@ -278,7 +280,7 @@ def test_progress_counts_every_step(digits: Dataset) -> None:
 
 
 def test_interrupted(digits: Dataset) -> None:
-    def interrupt(step: Step) -> None:
+    def interrupt(step: TrainStep) -> None:
         if step.step == 3:
             raise KeyboardInterrupt
 
@@ -306,14 +308,20 @@ def test_pixels_become_activations_as_in_the_compiled_model(input_max: int, acti
     network = SynapticNetwork([input_max + 1, 2], 4, activation_bits)
     model = compile_network(network, ["a", "b"], input_max)
     pixels = np.arange(input_max + 1, dtype=np.uint8)[None]
-    assert np.array_equal(activations(pixels, input_max, activation_bits), model.activations(pixels))
+    found = pixels_to_activations(pixels, input_max, activation_bits)
+    assert found.dtype == np.uint8 and np.array_equal(found, model.activations(pixels))
+    largest = 2**activation_bits - 1
+    nearest = [
+        math.floor(Fraction(pixel * largest, input_max) + Fraction(1, 2)) for pixel in pixels[0].tolist()
+    ]
+    assert found[0].tolist() == nearest
 
 
 def test_augmenting_moves_by_at_most_one_pixel() -> None:
     image = torch.arange(1, 13, dtype=torch.uint8)
     padded = np.pad(image.numpy().reshape(3, 4), 1)
     moves = {padded[i : i + 3, j : j + 4].tobytes() for i in range(3) for j in range(3)}
-    shifted = augment._shifted(image.expand(300, 12), (3, 4), generator())
+    shifted = augment.shifted(image.expand(300, 12), (3, 4), generator())
     assert {row.tobytes() for row in shifted.numpy()} == moves and len(moves) == 9
 
 

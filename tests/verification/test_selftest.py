@@ -10,7 +10,7 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.coins import key_words, threshold
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ROW_ALIGN
@@ -118,11 +118,11 @@ def test_a_device_that_cannot_be_opened(tmp_path, capsys):
 
 def test_junctions():
     """Their keys are replayed; with too few of them the steps that need them fail, and say why."""
-    with open_verilator(JUNCTIONS, say=lambda text: None, junctions=Junctions(5, seed=3)) as device:
+    with open_verilator(JUNCTIONS, say=lambda text: None, junctions=JunctionModel(5, seed=3)) as device:
         report = selftest.selftest(device)
     assert not report.failed, report
     assert any("5 of 5 tunnel junctions work" in step.found for step in report.steps)
-    broken = Junctions(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (0, 0)})
+    broken = JunctionModel(5, seed=4, stuck={0: (0, 1), 3: (0, 0), 1: (0, 0)})
     with open_verilator(JUNCTIONS, say=lambda text: None, junctions=broken) as device:
         report = selftest.selftest(device)
     assert report.failed == ["key source", "key memory"]

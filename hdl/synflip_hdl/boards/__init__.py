@@ -2,3 +2,7 @@
 
 Imports the front ends ``serial`` and ``axi`` and the rooms below them.
 """
+
+from synflip.util.extras import require
+
+require("amaranth", extra="boards")

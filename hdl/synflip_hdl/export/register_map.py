@@ -1,7 +1,8 @@
 """The memory map for people (Markdown), C programs (a header) and register tools (SystemRDL)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from synflip.report.tables import markdown_table
 from synflip.spec.axi_map import AXI_REGISTERS, REGION
 from synflip.spec.memory_map import (
     ADDRESS_BITS,
@@ -23,11 +24,8 @@ CONSTANTS = {"MAGIC": MAGIC, "VERSION": VERSION}
 ACCESS = {"R": "R", "W": "W", "RW": "R/W", "RC": "R, W clears"}
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    lines = [list(head)]
-    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+def _table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    return [markdown_table(heads, rows), ""]
 
 
 def _register_table(registers: Mapping[str, Register], region: int) -> list[str]:

@@ -1,10 +1,12 @@
 """Tables of builds, for docs/boards.md."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from synflip.errors import SynflipError
+from synflip.report.tables import markdown_table
+from synflip.util.json_file import read_json
 
 from synflip_hdl.flow.cell_counts import NAMES, OTHER
 from synflip_hdl.flow.job import REPORT
@@ -17,16 +19,9 @@ KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "parts", "slot
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of a build. Raises SynflipError if there is none, or it is none."""
     path = folder / REPORT
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SynflipError(f"{path} is too large to be a report")
-        report = json.loads(path.read_text())
-    except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}; synflip build writes it") from None
-    except ValueError:
-        raise SynflipError(f"{path} is not a report of synflip build") from None
+    report = read_json(path, MAX_BYTES, "a report of synflip build")
     if not isinstance(report, dict) or any(key not in report for key in KEYS):
-        raise SynflipError(f"{path} is not a report of synflip build")
+        raise SynflipError(f"{path} is not a report of synflip build: it lacks some of {', '.join(KEYS)}")
     return report
 
 
@@ -36,48 +31,46 @@ def markdown(reports: list[dict[str, Any]]) -> str:
         *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs"),
         *("LUTs a slot", "clock asked, reached", "Yosys, nextpnr"),
     )
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows: list[Sequence[str]] = []
     for report in reports:
-        used = " | ".join(
-            f"{item['used']:,} of {item['available']:,}" for item in report["resources"].values()
-        )
+        used = [f"{item['used']:,} of {item['available']:,}" for item in report["resources"].values()]
         asked, reached = report["clock_asked_hz"], report["clock_reached_hz"]
         clock = f"{asked / 1e6:g}, {reached / 1e6:.1f} MHz" if reached else f"{asked / 1e6:g} MHz, not placed"
         seconds = report["seconds"]
         tools = [seconds.get("yosys"), next((s for t, s in seconds.items() if t.startswith("nextpnr")), None)]
-        lines.append(
-            f"| {report['board']} | {report['device']} | {report['lanes']}x{report['banks']}, "
-            f"k = {report['bits']} | {used} | {report['luts_per_slot']} | {clock} | "
-            f"{', '.join(f'{item:.0f} s' for item in tools if item is not None)} |"
-        )
+        accelerator = f"{report['lanes']}x{report['banks']}, k = {report['bits']}"
+        times = ", ".join(f"{item:.0f} s" for item in tools if item is not None)
+        cells = (report["board"], report["device"], accelerator, *used, report["luts_per_slot"], clock, times)
+        rows.append(cells)
     networks = [item["network"] for item in reports[0]["predictions"]]
-    lines += [
+    lines = [
+        markdown_table(heads, rows),
         "",
         "Network samples a second (a pass of one image), one image at a time and in batches, as the cycle",
         "model predicts them:",
         "",
-        f"| board | synapses on chip | {' | '.join(networks)} |",
-        "|---" * (2 + len(networks)) + "|",
     ]
+    rows = []
     for report in reports:
-        cells = [
+        rates = [
             f"{item['samples_per_second_1']:,}; {item['samples_per_second_batch']:,} (k = {item['bits']})"
             if item["fits"]
             else f"does not fit: {item['why']}"
             for item in report["predictions"]
         ]
-        lines.append(f"| {label(report)} | {report['synapses_on_chip']:,} | " + " | ".join(cells) + " |")
+        rows.append((label(report), f"{report['synapses_on_chip']:,}", *rates))
+    lines += [markdown_table(("board", "synapses on chip", *networks), rows)]
     lines += ["", "LUTs by part, and LUTs a slot, by the names that Yosys gives the cells:", ""]
     named = [
         report
         for report in reports
         if report["parts"][OTHER]["LUTs"] < report["resources"]["LUTs"]["used"] / 2
     ]
-    lines += [f"| part | {' | '.join(label(report) for report in named)} |", "|---" * (1 + len(named)) + "|"]
+    rows = []
     for part in NAMES:
         counts = [(report["parts"][part]["LUTs"], report["slots"]) for report in named]
-        cells = [f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts]
-        lines.append(f"| {part} | {' | '.join(cells)} |")
+        rows.append((part, *(f"{luts:,}; {luts / slots:.1f}" for luts, slots in counts)))
+    lines += [markdown_table(("part", *map(label, named)), rows)]
     lines += ["", "The longest path of each:", ""]
     for report in reports:
         path = report["critical_path"]

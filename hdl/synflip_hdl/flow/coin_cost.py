@@ -15,6 +15,8 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from synflip.randomness.sources import TEXTBOOK_TAPS
+from synflip.report.tables import markdown_table
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
@@ -28,8 +30,6 @@ from synflip_hdl.flow.toolchain import map_to_cells
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)
-#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
-TEXTBOOK_TAPS = (0, 1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,19 @@ def measure(advance: Callable[[int, int, str], None]) -> list[tuple[Scheme, Cost
 
 def markdown(costs: list[tuple[Scheme, Cost, Cost | None]], command: str) -> str:
     """The costs as a table."""
-    lines = [
-        f"Made by `{command}`: Yosys, `synth_ecp5`, {GEOMETRY.lanes} lanes of one bank, k = {GEOMETRY.bits}.",
-        "",
-        "| scheme | words | LUT4 a bank | flip-flops a bank | its source, a bank: LUT4 | flip-flops |",
-        "|---|---|---|---|---|---|",
-    ]
+    made = (
+        f"Made by `{command}`: Yosys, `synth_ecp5`, {GEOMETRY.lanes} lanes of one bank, k = {GEOMETRY.bits}."
+    )
+    heads = (
+        *("scheme", "words", "LUT4 a bank", "flip-flops a bank"),
+        *("its source, a bank: LUT4", "flip-flops"),
+    )
+    rows = []
     for scheme, bank, source in costs:
         beside = (
-            "in the lanes | -"
+            ("in the lanes", "-")
             if source is None
-            else f"{source.luts / scheme.banks:.0f} | {source.flip_flops / scheme.banks:.0f}"
+            else (f"{source.luts / scheme.banks:.0f}", f"{source.flip_flops / scheme.banks:.0f}")
         )
-        lines.append(f"| {scheme.name} | {scheme.what} | {bank.luts:,} | {bank.flip_flops:,} | {beside} |")
-    return "\n".join(lines) + "\n"
+        rows.append((scheme.name, scheme.what, f"{bank.luts:,}", f"{bank.flip_flops:,}", *beside))
+    return f"{made}\n\n{markdown_table(heads, rows)}\n"

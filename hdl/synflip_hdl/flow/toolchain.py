@@ -10,6 +10,7 @@ from pathlib import Path
 
 from synflip.errors import SynflipError
 from synflip.util.cache import cache_root
+from synflip.util.extras import require
 
 #: Package -> module and function that runs a tool, given its arguments.
 _RUN = "import sys, {module} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
@@ -37,7 +38,8 @@ Advance = Callable[..., None]
 
 
 def command(tool: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that runs ``tool``."""
+    """The command line that runs ``tool``. Raises SynflipError if its package is not installed."""
+    require((SCRIPTS[tool] if tool in SCRIPTS else TOOLS[tool][0]).split(".")[0])
     if tool in SCRIPTS:
         return [sys.executable, "-m", SCRIPTS[tool], *arguments]
     module, function = TOOLS[tool]

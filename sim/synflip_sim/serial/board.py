@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
@@ -135,14 +135,14 @@ class BoardDevice(PtyServer):
         clock: float | None = None,
         library: Path | None = None,
         say: Say = lambda text: None,
-        junctions: Junctions | None = None,
+        junctions: JunctionModel | None = None,
     ) -> None:
         """geometry: instead of the board's own. library: of ``build``, if it is not to be built here.
         junctions: see ``PtyDevice``. Raises SynflipError if the simulator cannot be built."""
         geometry = geometry or board.geometry
         clock = clock or board.clock_of(geometry)
         if geometry.devices and junctions is None:
-            junctions = Junctions(geometry.devices, seed=0)
+            junctions = JunctionModel(geometry.devices, seed=0)
         library = library or build(board, geometry, clock, say)
         bench = open_bench(board, library, clock, junctions)
         bench.run(POWER_UP)
@@ -150,7 +150,7 @@ class BoardDevice(PtyServer):
 
 
 def open_bench(
-    board: Board, library: Path, clock: float | None = None, junctions: Junctions | None = None
+    board: Board, library: Path, clock: float | None = None, junctions: JunctionModel | None = None
 ) -> SerialBench:
     """The simulator of a board, just switched on."""
     return SerialBench(library, board_line(board, clock), junctions, reset=0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 
 from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
@@ -57,7 +57,7 @@ class SerialBench:
     """The simulator: bytes in, cycles, bytes out."""
 
     def __init__(
-        self, library: Path, line: SerialLine, junctions: Junctions | None = None, reset: int = RESET
+        self, library: Path, line: SerialLine, junctions: JunctionModel | None = None, reset: int = RESET
     ) -> None:
         """junctions: what drives the raw inputs, if there are some. reset: cycles of it at the beginning."""
         self._library = ctypes.CDLL(str(library))
@@ -163,12 +163,12 @@ class PtyDevice(PtyServer):
         to_device: Line = bytes,
         from_device: Line = bytes,
         say: Say = lambda text: None,
-        junctions: Junctions | None = None,
+        junctions: JunctionModel | None = None,
     ) -> None:
         """to_device, from_device: see ``PtyServer``. junctions: what drives the inputs of a geometry that has
         some; well-behaved ones unless given. Raises SynflipError if the simulator cannot be built."""
         if geometry.devices and junctions is None:
-            junctions = Junctions(geometry.devices, seed=0)
+            junctions = JunctionModel(geometry.devices, seed=0)
         bench = SerialBench(build(geometry, line, say), line, junctions)
         linger = round(line.silence_bits * line.divisor) + 4 * CYCLES
         super().__init__(bench, linger, to_device, from_device)

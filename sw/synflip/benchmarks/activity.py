@@ -23,7 +23,7 @@ BITS, ACTIVATION_BITS, SEED = 4, 8, 0
 IMAGES, SAMPLES = 200, 8
 
 
-def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
+def run(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     """Train a network, and count the loads of each layer that the cycle model asks for, mean over IMAGES test
     images and SAMPLES network samples, for each number of lanes and banks."""
     import torch
@@ -66,7 +66,7 @@ def measure(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
 
 def main() -> None:
     """Write the file."""
-    found = [measure(name, hidden) for name, hidden in NETWORKS]
+    found = [run(name, hidden) for name, hidden in NETWORKS]
     Path(__file__).with_name(ACTIVITY).write_text(json.dumps(found) + "\n")
 
 

@@ -54,7 +54,7 @@ PUBLISHED = (
 )  # fmt: skip
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Samples a second by board and network, and the mean samples of an image that stops early."""
     from synflip_hdl.boards.catalogue import BOARDS
 

@@ -17,6 +17,7 @@ from synflip.randomness.rates import (
     network_loads,
     transfer_cycles,
 )
+from synflip.report.tables import markdown_table
 from synflip.spec.geometry import MAX_DEVICES, Geometry
 from synflip.spec.model import CompiledModel
 
@@ -54,14 +55,14 @@ def measure(
     from synflip_sim.simulators.verilator import open_verilator
 
     from synflip.devices.mtj_source import SourceSettings, prepare
-    from synflip.randomness.mtj_model import Junctions
+    from synflip.randomness.mtj_model import JunctionModel
 
     transfer = transfer_cycles(geometry.banks, geometry.devices, fold, period)
     loads = network_loads(model, geometry, pixels, samples)
     predicted = cycles(model, geometry, loads, transfer)
     ends = [cycles(model, geometry, loads[:count], 1) for count in range(1, samples + 1)]
     deviation = np.diff(ends).std() * np.sqrt(2 * samples)  # of the difference of two such runs
-    source = Junctions(geometry.devices, seed=seed)
+    source = JunctionModel(geometry.devices, seed=seed)
     with open_verilator(geometry, junctions=source, period=period) as device:
         prepare(device, SourceSettings(fold=fold))
         device.load(model)
@@ -107,21 +108,19 @@ def markdown(
 ) -> str:
     """Both tables."""
     rates = list(needs[0].devices)
-    heads = "".join(f" at {rate / 1e6:g} Mbit/s |" for rate in rates)
+    heads = ("accelerator", "images a batch", "cycles a network sample", "raw bits a network sample")
+    rows = []
+    for need in needs:
+        counts = (f"{n:,}" if n <= MAX_DEVICES else f"({n:,})" for n in need.devices.values())
+        bits = f"{need.key_bits * fold:,}"
+        rows.append((need.geometry.name, need.images, f"{float(need.busy):,.0f}", bits, *counts))
     lines = [
         f"Made by `{command}`: {network}, a clock of {clock / 1e6:g} MHz, {fold} raw bits XORed into one.",
         f"Junctions that keep the accelerator busy: with fewer, more than {float(WAITING):.0%} of its cycles",
         f"are spent waiting for keys. More than {MAX_DEVICES}, in brackets, do not fit one accelerator.",
         "",
-        "| accelerator | images a batch | cycles a network sample | raw bits a network sample |" + heads,
-        "|---|---|---|---|" + "---|" * len(rates),
+        markdown_table((*heads, *(f"at {rate / 1e6:g} Mbit/s" for rate in rates)), rows),
     ]
-    for need in needs:
-        counts = "".join(
-            f" {count:,} |" if count <= MAX_DEVICES else f" ({count:,}) |" for count in need.devices.values()
-        )
-        bits = f"{need.key_bits * fold:,}"
-        lines.append(f"| {need.geometry.name} | {need.images} | {float(need.busy):,.0f} | {bits} |{counts}")
     if measurements:
         lines += [
             "",
@@ -129,12 +128,18 @@ def markdown(
             "the time of Q keys, which a source may have had ready, and as many hidden activations as make",
             f"{DEVIATIONS} standard deviations: how many are zero depends on the keys.",
             "",
-            "| accelerator | junctions | FOLD | cycles a bit | images | predicted | counted | tolerance |",
-            "|---|---|---|---|---|---|---|---|",
+            markdown_table(
+                (
+                    *("accelerator", "junctions", "FOLD", "cycles a bit"),
+                    *("images", "predicted", "counted", "tolerance"),
+                ),
+                [
+                    (
+                        *(one.geometry.name, one.geometry.devices, one.fold, one.period, one.images),
+                        *(f"{cycles:,}" for cycles in (one.predicted, one.counted, one.within)),
+                    )
+                    for one in measurements
+                ],
+            ),
         ]
-        for one in measurements:
-            lines.append(
-                f"| {one.geometry.name} | {one.geometry.devices} | {one.fold} | {one.period} | {one.images} "
-                f"| {one.predicted:,} | {one.counted:,} | {one.within:,} |"
-            )
     return "\n".join(lines) + "\n"

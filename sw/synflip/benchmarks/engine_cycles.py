@@ -24,7 +24,7 @@ CAUSES = (STREAMING, IMBALANCE, BUBBLE, LAYER, PASS, KEYS, ENDS)
 _LONG_AGO = -(1 << 40)
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Every network at every geometry and batch size: cycles, ideal, and cycles by cause, over all passes."""
     samples, images = (8, 16) if models.quick else (64, 64)
     found = []

@@ -6,12 +6,13 @@ from typing import Any
 
 from synflip.errors import SynflipError
 from synflip.util.atomic import check_output, replacing
+from synflip.util.json_file import read_json
 
 MAX_BYTES = 1 << 22
 VERSION = 1
 
 
-class Store:
+class Findings:
     """The findings in ``path``: machine, whether quick, and the parts that are done, by name.
 
     Raises SynflipError if the file is not one of a bench, or is of another machine or kind: figures of two
@@ -40,15 +41,7 @@ class Store:
 
 def read(path: str | Path) -> dict[str, Any]:
     """The findings in a file. Raises SynflipError."""
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SynflipError(f"{path} is too large to be of a bench")
-        found = json.loads(path.read_text())
-    except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}; synflip bench writes it") from None
-    except (ValueError, RecursionError):
-        raise SynflipError(f"{path} is not of synflip bench") from None
+    found = read_json(path, MAX_BYTES, "of synflip bench")
     if not isinstance(found, dict) or not isinstance(found.get("parts"), dict):
-        raise SynflipError(f"{path} is not of synflip bench")
+        raise SynflipError(f"{path} is not of synflip bench: it has no parts")
     return found

@@ -22,7 +22,7 @@ TURNS, QUICK_TURNS = 6, 2
 Run = Callable[[NDArray[np.uint8], int], object]  # of pixels [N, I] and a number of network samples
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Seconds a network sample of all images, with one thread and with all: ``golden`` (``infer``, cycles and
     all), ``plain``, and ``products``, the int8 products of the golden model by themselves."""
     model = models.model(NETWORK)

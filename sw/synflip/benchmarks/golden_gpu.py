@@ -14,7 +14,7 @@ from synflip.golden.cuda import TorchGolden
 IMAGES, QUICK_IMAGES = (1, 64, 1000, 10_000, 30_000), (1, 1000)
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Seconds a network sample of all images: ``golden`` (``infer``, cycles and all), ``votes`` (the same
     without cycles) and ``plain``.
 

@@ -10,7 +10,7 @@ from synflip.spec.geometry import Geometry
 BATCH = 16
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Cycles of test images as trained and balanced; activity is measured on training images."""
     samples, images = (4, 16) if models.quick else (32, 128)
     rows = []

@@ -31,7 +31,7 @@ sys.exit(status)
 """
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Bytes that a run of one sample of many images takes at most, and its seconds."""
     model = models.model(NETWORK)
     pixels = models.data(NETWORK).test_images

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from synflip.benchmarks.engine_cycles import CAUSES
-from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
+from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure, save
 
-_COLOURS = dict(zip(CAUSES, (RIGHT, "#56B4E9", WRONG, "#D55E00", "#CC79A7", FOREIGN, FAINT), strict=True))
+_COLOURS = dict(
+    zip(CAUSES, (RIGHT, "#56B4E9", WRONG, "#D55E00", "#CC79A7", OUT_OF_DISTRIBUTION, FAINT), strict=True)
+)
 
 
 def engine(part: dict[str, Any], path: Path) -> None:

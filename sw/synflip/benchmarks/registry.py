@@ -16,19 +16,19 @@ from synflip.benchmarks import (
     scaling,
     simulator,
 )
-from synflip.benchmarks.findings import Store
+from synflip.benchmarks.findings import Findings
 from synflip.benchmarks.networks import Models
 from synflip.errors import SynflipError
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
-    "engine": engine_cycles.measure,
-    "balance": lane_balance.measure,
-    "golden": golden_cpu.measure,
-    "gpu": golden_gpu.measure,
-    "simulator": simulator.measure,
-    "scale": scaling.measure,
-    "memory": memory.measure,
-    "headline": boards.measure,
+    "engine": engine_cycles.run,
+    "balance": lane_balance.run,
+    "golden": golden_cpu.run,
+    "gpu": golden_gpu.run,
+    "simulator": simulator.run,
+    "scale": scaling.run,
+    "memory": memory.run,
+    "headline": boards.run,
 }
 
 
@@ -43,14 +43,14 @@ def chosen(only: str | None) -> list[str]:
     return names
 
 
-def measure(
-    store: Store, names: Sequence[str], models: Models, advance: Callable[..., None] = lambda *_: None
+def run(
+    findings: Findings, names: Sequence[str], models: Models, advance: Callable[..., None] = lambda *_: None
 ) -> list[str]:
-    """Measure those of the parts that are not in the store yet, keep each once it is done; their names."""
-    fresh = [name for name in names if name not in store.parts]
+    """Measure those of the parts that are not in the findings yet, keep each once it is done; their names."""
+    fresh = [name for name in names if name not in findings.parts]
     for done, name in enumerate(fresh):
         advance(done, len(fresh), name)
         before = machine.load()
         found = PARTS[name](models)
-        store.keep(name, found | {"load": [before, machine.load()]})
+        findings.keep(name, found | {"load": [before, machine.load()]})
     return fresh

@@ -27,7 +27,7 @@ def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
     return {"slope": float(slope), "intercept": float(intercept), "residual": float(residual)}
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """Lines, by name: what x and y are, the points, the fit."""
     model = models.model(NETWORK)
     most = 1000 if models.quick else 8000

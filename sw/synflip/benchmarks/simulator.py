@@ -16,7 +16,7 @@ IMAGES, SAMPLES = 4, 16
 TURNS, QUICK_TURNS = 7, 2
 
 
-def measure(models: Models) -> dict[str, Any]:
+def run(models: Models) -> dict[str, Any]:
     """For each geometry: seconds to open it first and again, engine cycles and clock cycles a second."""
     name = "digits" if models.quick else "mnist-512"
     model, pixels = models.model(name), models.images(name, IMAGES)
@@ -24,7 +24,7 @@ def measure(models: Models) -> dict[str, Any]:
     for size in QUICK_GEOMETRIES if models.quick else GEOMETRIES:
         models.say(f"simulator: {size}")
         geometry = Geometry.parse(size, bits=model.bits, activation_bits=model.activation_bits)
-        with _empty_cache():
+        with empty_cache():
             cold, cached = _open(geometry), _open(geometry)
             with open_device("verilator", geometry) as device:
                 device.load(model)
@@ -49,7 +49,7 @@ def _open(geometry: Geometry) -> float:
 
 
 @contextmanager
-def _empty_cache() -> Iterator[None]:
+def empty_cache() -> Iterator[None]:
     """Built simulators are not found while the block lasts."""
     before = os.environ.get("SYNFLIP_CACHE")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,35 +1,12 @@
 """Tables of what a bench has found: for the terminal and for pages."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from synflip.benchmarks.boards import NETWORKS, PUBLISHED, reached
 from synflip.benchmarks.engine_cycles import CAUSES, IMBALANCE
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, the heads of its columns, and rows of text."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def text(self) -> str:
-        """For a terminal, however narrow: nothing is cut."""
-        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (self.heads, *self.rows)
-        ]
-        return "\n".join((self.title, *lines, ""))
-
-    def markdown(self) -> str:
-        """For a page, the title above it."""
-        lines = [f"| {' | '.join(row)} |" for row in (self.heads, *self.rows)]
-        return "\n".join((f"{self.title}:", "", lines[0], "|---" * len(self.heads) + "|", *lines[1:]))
+from synflip.report.tables import Table
 
 
 def engine(part: dict[str, Any]) -> list[Table]:

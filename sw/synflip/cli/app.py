@@ -28,8 +28,9 @@ from synflip.cli import (
     train,
 )
 from synflip.cli.console import table
-from synflip.cli.options import GeometryOption, ModelFile
+from synflip.cli.options import ModelFile
 from synflip.errors import SynflipError
+from synflip.util.extras import explained
 from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -42,6 +43,17 @@ COMMANDS = (
     train, convert, run, merge, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
     coins, coin_cost, calibrate, rates,
 )  # fmt: skip
+
+DemoGeometry = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry",
+        metavar="PxQ",
+        help="Size of the accelerator: P lanes (16..128), Q banks (1, 2, 4, 8). "
+        "Without it: 64x8, and 16x1 with --quick.",
+        show_default=False,
+    ),
+]
 
 app = typer.Typer(
     name="synflip",
@@ -73,18 +85,26 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")] = Path(
         "synflip-demo"
     ),
-    geometry: GeometryOption = "64x8",
+    geometry: DemoGeometry = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller network, 5 epochs, 4 samples, a 16x1 accelerator.")
+    ] = False,
 ) -> None:
     """Train on handwritten digits, run the result on both devices, compare every number, draw the votes.
 
     Needs no files, no downloads and no FPGA. Writes the model, the test images and a picture (votes.png) into
     DIR. Exit status 0 if and only if the simulated hardware gave exactly the golden model's numbers.
 
+    The simulator comes with synflip[sim], the picture with synflip[report]. Without them --quick says what it
+    leaves out, runs the golden model alone, and ends with status 0; without --quick that is an error.
+
     Example: synflip demo --out out/demo
+
+    Example: synflip demo --quick
     """
     from synflip.cli.demo import demo as run_demo
 
-    if not run_demo(out, geometry):
+    if not run_demo(out, geometry, quick):
         raise typer.Exit(1)
 
 
@@ -139,6 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except SynflipError as error:
         return _fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        if (line := explained(error)) is None:
+            raise
+        return _fail(line, 1)
     except MemoryError:
         return _fail("not enough memory; take fewer images or samples", 1)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough

@@ -58,11 +58,13 @@ def bench(
     from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     with waiting("Loading torch"):
         from synflip.benchmarks import machine, registry
-        from synflip.benchmarks.findings import Store
+        from synflip.benchmarks.findings import Findings
         from synflip.benchmarks.networks import Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
@@ -73,7 +75,7 @@ def bench(
             find_section(page, name)
     if pictures is not None:
         make_folder(pictures)
-    store = Store(out, machine.describe(), quick)
+    findings = Findings(out, machine.describe(), quick)
     with bar("Benching") as advance:
         place = (0, 1)
 
@@ -84,18 +86,18 @@ def bench(
 
         given = _given(model or [])
         models = Models(out.with_suffix(""), quick, given, say=lambda word: advance(*place, word))
-        registry.measure(store, names, models, step)
+        registry.run(findings, names, models, step)
     said = machine.describe()
     table("Machine", *((key, str(value)) for key, value in said.items()))
     for name in names:
-        found = store.parts[name]
+        found = findings.parts[name]
         boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
         tables = TABLES[name](found, *boards)
         for item in tables:
             typer.echo(item.text())
         if page is not None:
-            text = "\n\n".join(item.markdown() for item in tables)
-            replace_section(page, name, f"{text}\n\n{_where(store.head['machine'], found['load'])}")
+            text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
+            replace_section(page, name, f"{text}\n\n{_where(findings.head['machine'], found['load'])}")
         if name in PLOTS:
             folder = out.parent if pictures is None else pictures
             stem = out.stem if pictures is None else "performance"

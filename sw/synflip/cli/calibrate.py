@@ -107,7 +107,7 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
     from synflip.devices.mtj_source import require_junctions
     from synflip.devices.registry import is_port, open_device
-    from synflip.randomness.mtj_model import Junctions
+    from synflip.randomness.mtj_model import JunctionModel
     from synflip.spec.geometry import Geometry
 
     if is_port(device):
@@ -130,4 +130,4 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
         )
     from synflip_sim.simulators.verilator import open_verilator
 
-    return open_verilator(machine, junctions=Junctions.parse(machine.devices, text))
+    return open_verilator(machine, junctions=JunctionModel.parse(machine.devices, text))

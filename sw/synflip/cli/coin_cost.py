@@ -1,7 +1,7 @@
 """The command coin-cost: what coins take, in cells."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from synflip.cli.console import table
 from synflip.cli.options import Page
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer()
 
 

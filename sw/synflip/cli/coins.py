@@ -1,7 +1,7 @@
 """The command coins: evidence on the coins of every source."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer()
 
 
@@ -48,8 +45,10 @@ def coins(
     """
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     make_folder(out)
     if page is not None:
         find_section(page, f"coins {data}")

@@ -1,6 +1,7 @@
 """``synflip demo``: train, compile, run on the golden model and in Verilator, compare, draw. No downloads."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,21 @@ from rich.table import Table
 from synflip.data.dataset import Dataset
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
-from synflip.inference.compare import Comparison, accuracies, compare
+from synflip.inference.compare import accuracies, compare
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import replacing, write_array
+from synflip.util.extras import EXTRAS, available, missing
 from synflip.util.progress import bar, waiting
-from synflip.workflows import BITS, HIDDEN, SEED, train_digits
+from synflip.workflows import BITS, SEED, train_digits
 
-HIDDEN_TEXT = ",".join(str(size) for size in HIDDEN)
+#: The packages that the simulated hardware and the picture need.
+SIMULATION, DRAWING = ("amaranth", "verilator"), ("matplotlib",)
 SAMPLES = 16
+GEOMETRY = "64x8"
+#: Of ``--quick``: seconds in place of a minute, where the simulator is not built yet.
+QUICK_HIDDEN, QUICK_EPOCHS, QUICK_SAMPLES, QUICK_GEOMETRY = (64,), 5, 4, "16x1"
 
 
 @dataclass(frozen=True)
@@ -30,43 +36,65 @@ class Timed:
     seconds: float
 
 
-def demo(out: Path, geometry: str = "64x8", console: Console | None = None) -> bool:
+def demo(out: Path, geometry: str | None = None, quick: bool = False, console: Console | None = None) -> bool:
     """Run it all, write files into the folder ``out``, print a table; whether both devices agree.
 
     Writes ``digits.safetensors``, ``images.npy`` and ``labels.npy`` (the test images), ``votes.png``.
+    geometry: GEOMETRY if None. quick: a smaller network, fewer epochs and samples, QUICK_GEOMETRY; the
+    comparison and the picture are left out, with a line that says so, where their packages are missing.
+    Raises SynflipError if they are missing otherwise.
     """
+    simulated, drawn = available(*SIMULATION), available(*DRAWING)
+    if not quick:
+        for module in (*SIMULATION, *DRAWING):
+            if not available(module):  # said before the training, not after it
+                line = missing(module, EXTRAS[module])
+                raise SynflipError(f"{line}; synflip demo --quick does without it")
     console = console or Console(highlight=False, markup=False)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
-    machine = Geometry.parse(geometry, bits=BITS)
-    data, model, float_accuracy = train_digits()
-    golden = _run("golden", machine, model, data)
-    verilator = _run("verilator", machine, model, data)
-    comparison = compare(golden.result, verilator.result, "verilator")
+    machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)
+    data, model, float_accuracy = train_digits(QUICK_HIDDEN, QUICK_EPOCHS) if quick else train_digits()
+    samples = QUICK_SAMPLES if quick else SAMPLES
+    golden = _run("golden", machine, model, data, samples)
+    verilator = _run("verilator", machine, model, data, samples) if simulated else None
 
-    from synflip.evaluation.vote_figure import draw_votes
     from synflip.modelfile.safetensors import save
 
     save(model, out / "digits.safetensors")
     write_array(out / "images.npy", data.test_images)
     write_array(out / "labels.npy", data.test_labels)
-    with replacing(out / "votes.png") as partial:
-        draw_votes(golden.result, data, partial)
+    if drawn:
+        from synflip.evaluation.vote_figure import draw_votes
 
-    _report(console, data, model, machine, float_accuracy, golden, verilator, comparison)
-    model_file, images = out / "digits.safetensors", out / "images.npy"
-    for line in (
-        f"\nThe votes of some images: {out / 'votes.png'}. The model and the images are there too; try",
-        f"  synflip info {model_file}",
-        f"  synflip verify {model_file} --images {images} --samples 4 --seed 7 --geometry 32x4",
-    ):
+        with replacing(out / "votes.png") as partial:
+            draw_votes(golden.result, data, partial)
+
+    equal = _report(console, data, model, machine, samples, float_accuracy, golden, verilator)
+    for line in _last_words(out, simulated, drawn):
         console.print(line, soft_wrap=True)
-    return comparison.equal
+    return equal
 
 
-def _run(name: str, geometry: Geometry, model: CompiledModel, data: Dataset) -> Timed:
+def _last_words(out: Path, simulated: bool, drawn: bool) -> Iterator[str]:
+    yield ""
+    if not simulated:
+        yield "Not compared with the simulated hardware: pip install 'synflip[sim]' brings the simulator."
+    if not drawn:
+        yield "No picture: pip install 'synflip[report]' brings what draws it."
+    model, images = out / "digits.safetensors", out / "images.npy"
+    votes = f"The votes of some images: {out / 'votes.png'}. " if drawn else ""
+    yield f"{votes}The model and the test images are in {out}; try"
+    yield f"  synflip info {model}"
+    if simulated:
+        yield f"  synflip verify {model} --images {images} --samples 4 --seed 7 --geometry 32x4"
+    else:
+        yield f"  synflip run {model} --images {images} --samples 4 --seed 7 --out {out / 'result.npz'}"
+
+
+def _run(name: str, geometry: Geometry, model: CompiledModel, data: Dataset, samples: int) -> Timed:
     with waiting(f"Building the {name} device (kept for the next time)"):
         device = open_device(name, geometry)
     with device:
@@ -74,7 +102,7 @@ def _run(name: str, geometry: Geometry, model: CompiledModel, data: Dataset) -> 
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
             start = time.perf_counter()
-            result = device.infer(data.test_images, SAMPLES, SEED, logits=True, progress=advance)
+            result = device.infer(data.test_images, samples, SEED, logits=True, progress=advance)
             return Timed(result, time.perf_counter() - start)
 
 
@@ -83,32 +111,42 @@ def _report(
     data: Dataset,
     model: CompiledModel,
     geometry: Geometry,
+    samples: int,
     float_accuracy: float,
     golden: Timed,
-    verilator: Timed,
-    comparison: Comparison,
-) -> None:
+    verilator: Timed | None,
+) -> bool:
+    """Print the table; whether the simulated hardware, if it ran, gave the golden model's numbers."""
     images = len(data.test_labels)
     one, vote = accuracies(golden.result, data.test_labels)
-    rate = verilator.result.cycles / max(verilator.seconds, 1e-9)
+    comparison = compare(golden.result, verilator.result, "verilator") if verilator else None
     console.print(
-        f"\n{data.name}, {model.shape}, k = {model.bits}: {images} test images, {SAMPLES} samples each"
+        f"\n{data.name}, {model.shape}, k = {model.bits}: {images} test images, {samples} samples each"
     )
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_row("accuracy of one sample (mean)", f"{one:.2%}")
-    table.add_row(f"accuracy of the vote of {SAMPLES}", f"{vote:.2%}")
+    table.add_row(f"accuracy of the vote of {samples}", f"{vote:.2%}")
     table.add_row("accuracy of a float network", f"{float_accuracy:.2%}", end_section=True)
-    for quantity in ("votes", "logits", "logit sums"):
-        wrong, of = comparison.different[quantity], comparison.compared[quantity]
-        table.add_row(f"mismatches of {quantity}, golden and Verilator", f"{wrong} of {of:,}")
-    table.add_row(f"cycles of the {geometry.name} accelerator, predicted", f"{golden.result.cycles:,}")
-    table.add_row("cycles counted in Verilator", f"{verilator.result.cycles:,}", end_section=True)
-    table.add_row("cycles an image and sample", f"{verilator.result.cycles / (images * SAMPLES):.1f}")
+    if comparison is not None:
+        for quantity in ("votes", "logits", "logit sums"):
+            wrong, of = comparison.different[quantity], comparison.compared[quantity]
+            table.add_row(f"mismatches of {quantity}, golden and Verilator", f"{wrong} of {of:,}")
+    cycles = golden.result.cycles
+    table.add_row(
+        f"cycles of the {geometry.name} accelerator, predicted", f"{cycles:,}", end_section=verilator is None
+    )
+    if verilator is not None:
+        cycles = verilator.result.cycles
+        table.add_row("cycles counted in Verilator", f"{cycles:,}", end_section=True)
+    table.add_row("cycles an image and sample", f"{cycles / (images * samples):.1f}")
     table.add_row("time, golden", f"{golden.seconds:.2f} s")
-    table.add_row("time, Verilator", f"{verilator.seconds:.2f} s")
-    table.add_row("engine cycles a second in Verilator", f"{rate:,.0f}")
+    if verilator is not None:
+        table.add_row("time, Verilator", f"{verilator.seconds:.2f} s")
+        rate = cycles / max(verilator.seconds, 1e-9)
+        table.add_row("engine cycles a second in Verilator", f"{rate:,.0f}")
     console.print(table)
-    if comparison.first:
+    if comparison is not None and comparison.first:
         console.print(f"First difference: {comparison.first}", soft_wrap=True)
+    return comparison is None or comparison.equal

@@ -39,8 +39,8 @@ def evaluate(
 
     Runs the golden model, so it is what every device gives. For 1, 2, 4, ... samples and five ways to make
     one answer of them: accuracy, likelihood, Brier score, calibration error, and how well entropy finds wrong
-    answers; with --outside, how well it, mutual information and energy find foreign images. DIR gets
-    evaluation.json and evaluation.png.
+    answers; with --outside, how well it, mutual information and energy find out-of-distribution images.
+    DIR gets evaluation.json and evaluation.png.
 
     Example: synflip evaluate mnist.safetensors --data mnist --outside fashion-mnist --out out/mnist
     """
@@ -49,8 +49,10 @@ def evaluate(
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import make_folder, replacing
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("matplotlib")  # before the work, not after it
     network = load(model)
     make_folder(out)
     if page is not None:
@@ -60,9 +62,9 @@ def evaluate(
         from synflip.evaluation import evaluate as work
         from synflip.evaluation.plots import draw
     dataset = load_data(data)
-    foreign = None if outside is None else load_data(outside)
+    outside_data = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:
-        found = work.evaluate(network, dataset, samples, seed, foreign, advance)
+        found = work.evaluate(network, dataset, samples, seed, outside_data, advance)
     with replacing(out / "evaluation.json") as partial:
         partial.write_text(json.dumps(found.numbers, indent=1) + "\n")
     for path in (out / "evaluation.png", picture):

@@ -1,7 +1,7 @@
 """The command rates: how many tunnel junctions keep an accelerator busy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer()
 
 

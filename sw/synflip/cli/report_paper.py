@@ -53,18 +53,20 @@ def paper(
 
     Example: synflip report paper --quick --out out/quick
 
-    Example: SYNFLIP_DATA=datasets synflip report paper --only headline,rivals --data mnist --out out/paper
+    Example: SYNFLIP_DATA=datasets synflip report paper --only headline,baselines --data mnist --out out/paper
     """
     from synflip.util.atomic import check_output
+    from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
 
+    require("jinja2", "matplotlib")  # before the work, not after it
     if page is not None:
         check_output(page)
         if not page.is_file():
             raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
     with waiting("Loading torch"):
         from synflip.experiments import registry
-        from synflip.experiments.findings import Store
+        from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
         from synflip.experiments.page import commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
@@ -74,7 +76,7 @@ def paper(
     words = ["synflip report paper", *(["--quick"] if quick else [])]
     words += [f"--data {','.join(names)}", *([f"--only {only}"] if only else [])]
     command, at = " ".join(words), commit()
-    store = Store(out, command, at)
+    cache = ResultCache(out, command, at)
     with bar("Report") as advance:
         now = ("", 0, 1)
 
@@ -86,9 +88,9 @@ def paper(
         def say(what: str, done: int, total: int) -> None:
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
-        context = Context(QUICK if quick else Budget(), store, say)
+        context = Context(QUICK if quick else Budget(), cache, say)
         sections = registry.run(context, names, chosen, watch)
-    write(out, sections, store.rows(), command, at)
+    write(out, sections, cache.rows(), command, at)
     for section in sections:
         typer.echo(f"{section.data:14} {section.title}")
     typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from synflip.data.dataset import Dataset
     from synflip.training.feature_network import FeatureNetwork
     from synflip.training.layers import SynapticNetwork
-    from synflip.training.loop import Progress, Step
+    from synflip.training.loop import Progress, TrainStep
 
 app = typer.Typer()
 
@@ -147,7 +147,7 @@ def train(
             taught_by = train_teachers(ordinary, teachers, dataset, epochs, seed, augment, of_teacher)
     with bar(f"Training on {dataset.name}") as advance:
 
-        def show(step: "Step") -> None:
+        def show(step: "TrainStep") -> None:
             advance(step.step, step.steps, words(step))
 
         network = coins(bits, activation_bits, epochs, seed, augment, show, mean_of, teachers=taught_by)
@@ -197,7 +197,7 @@ def finish(
     )
 
 
-def words(step: "Step") -> str:
+def words(step: "TrainStep") -> str:
     """Beside a bar: ``epoch 1 of 3, loss 0.123``."""
     return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
 

@@ -1,66 +1,87 @@
-"""Data sets: scikit-learn's handwritten digits; MNIST, Fashion-MNIST, CIFAR-10 from a folder, or fetched."""
+"""The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
 import os
 
-import numpy as np
-
+from synflip.data import cifar10, digits
 from synflip.data.dataset import FOLDER_VARIABLE, Dataset
-from synflip.data.idx import _MNIST_LIKE, DIGITS, _locate, _read
+from synflip.data.idx import IdxFile, IdxSource, load_idx
 from synflip.errors import SynflipError
 
-NAMES = ("digits", *_MNIST_LIKE, "cifar10")
+GARMENTS = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+#: Data sets in MNIST's layout. The SHA-256 of each file is that of its decompressed bytes.
+IDX_SOURCES = {
+    "mnist": IdxSource(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        digits.CLASSES,
+        (
+            IdxFile(
+                "train-images-idx3-ubyte",
+                (60000, 28, 28),
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            IdxFile(
+                "train-labels-idx1-ubyte",
+                (60000,),
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            IdxFile(
+                "t10k-images-idx3-ubyte",
+                (10000, 28, 28),
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            IdxFile(
+                "t10k-labels-idx1-ubyte",
+                (10000,),
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        ),
+    ),
+    "fashion-mnist": IdxSource(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        GARMENTS,
+        (
+            IdxFile(
+                "train-images-idx3-ubyte",
+                (60000, 28, 28),
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            IdxFile(
+                "train-labels-idx1-ubyte",
+                (60000,),
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
+            IdxFile(
+                "t10k-images-idx3-ubyte",
+                (10000, 28, 28),
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            IdxFile(
+                "t10k-labels-idx1-ubyte",
+                (10000,),
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+        ),
+    ),
+}
+
+NAMES = ("digits", *IDX_SOURCES, "cifar10")
 
 
 def load(name: str) -> Dataset:
     """The data set called ``name``: digits, mnist, fashion-mnist or cifar10.
 
-    mnist and fashion-mnist are read from the folder in the environment variable SYNFLIP_DATA
-    (``<name>/<file>`` or ``<file>``, each as it is or with ``.gz``); if it is not set, they are fetched once.
-    Either way their SHA-256 must be the original's. cifar10 is read from that folder: see
-    ``synflip.data.cifar10``.
+    digits come with scikit-learn. mnist and fashion-mnist are read from the folder in the environment
+    variable SYNFLIP_DATA, or fetched once if it is not set; either way they must be the original files, see
+    ``synflip.data.idx``. cifar10 is read from that folder only, see ``synflip.data.cifar10``.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name == "digits":
-        return _digits()
+        return digits.load()
     if name == "cifar10":
-        from synflip.data import cifar10
-
         return cifar10.load(os.environ.get(FOLDER_VARIABLE))
-    if name not in _MNIST_LIKE:
+    if name not in IDX_SOURCES:
         raise SynflipError(f"no data set {name!r}; there are {', '.join(NAMES)}")
-    _, classes, files = _MNIST_LIKE[name]
-    train_images, train_labels, test_images, test_labels = (
-        _read(path, idx) for path, idx in _locate(name, files)
-    )
-    height, width = files[0].sizes[1:]
-    return Dataset(
-        name=name,
-        train_images=train_images.reshape(-1, height * width),
-        train_labels=train_labels.astype(np.int64),
-        test_images=test_images.reshape(-1, height * width),
-        test_labels=test_labels.astype(np.int64),
-        classes=classes,
-        input_max=255,
-        shape=(height, width),
-    )
-
-
-def _digits() -> Dataset:
-    """The 1797 8x8 digits of scikit-learn, pixels 0..16; every fourth image of each class is a test image."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images, labels = digits.data.astype(np.uint8), digits.target.astype(np.int64)
-    test = np.zeros(len(labels), dtype=bool)
-    for label in range(len(DIGITS)):
-        test[np.flatnonzero(labels == label)[3::4]] = True
-    return Dataset(
-        "digits",
-        images[~test],
-        labels[~test],
-        images[test],
-        labels[test],
-        classes=DIGITS,
-        input_max=16,
-        shape=(8, 8),
-    )
+    return load_idx(name, IDX_SOURCES[name])

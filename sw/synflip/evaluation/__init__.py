@@ -1,4 +1,4 @@
-"""How good a compiled model is: accuracy, calibration, foreign images, margins of early stopping.
+"""How good a compiled model is: accuracy, calibration, out-of-distribution images, margins of early stopping.
 
 Imports ``synflip.golden`` and the rooms below it.
 """

@@ -1,4 +1,7 @@
-"""A compiled network on a data set: accuracy by samples, uncertainty of right, wrong and foreign images."""
+"""A compiled network on a data set: accuracy by samples, and what its uncertainty is worth.
+
+Uncertainty is compared between images answered right, images answered wrong, and images of another data set.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +15,11 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.device import Progress
 from synflip.inference.request import check_logits
+from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
+from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers
-from synflip.uncertainty.metrics import measure, outside_auroc
-from synflip.uncertainty.scores import entropy
+from synflip.uncertainty.metrics import metrics, outside_auroc
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -25,7 +29,7 @@ class Evaluation:
     """Numbers and what pictures need.
 
     numbers: plain, as JSON holds them. shares: of each aggregate after all samples, [N, C]. outside: the same
-    of the foreign images, or empty. labels: [N].
+    of the out-of-distribution images, or empty. labels: [N].
     """
 
     numbers: dict[str, Any]
@@ -52,21 +56,21 @@ def evaluate(
         raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
     if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
         raise SynflipError(f"the images of {outside.name} are not of the size of {dataset.name}'s")
-    sets = [dataset] + ([] if outside is None else [outside])
-    total = sum(len(item.test_images) for item in sets) * samples
+    datasets = [dataset] + ([] if outside is None else [outside])
+    total = sum(len(item.test_images) for item in datasets) * samples
     done = 0
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
-    doubts: list[dict[str, NDArray[np.float64]]] = []
+    scores: list[dict[str, NDArray[np.float64]]] = []
     with Golden() as golden:
         golden.load(model)
-        for item in sets:
+        for item in datasets:
             check_logits(samples, len(item.test_images), len(model.classes))
             report: Progress | None = None if progress is None else _offset(progress, done, total)
             result = golden.infer(item.test_images, samples, seed, logits=True, progress=report)
             assert result.logits is not None
             done += len(item.test_images) * samples
             answers.append(_aggregate(result.logits, scale, [samples] if answers else list(powers(samples))))
-            doubts.append({"mutual information": result.mutual_information, "energy": result.energy})
+            scores.append({"mutual information": result.mutual_information, "energy": result.energy})
     inside = answers[0]
     labels = dataset.test_labels
     numbers: dict[str, Any] = {
@@ -77,25 +81,25 @@ def evaluate(
         "seed": seed,
         "k": model.bits,
         "aggregates": {
-            name: {str(count): measure(shares, labels).as_dict() for count, shares in by_count.items()}
+            name: {str(count): metrics(shares, labels).as_dict() for count, shares in by_count.items()}
             for name, by_count in inside.items()
         },
         "second choice": {name: _second(by_count[samples], labels) for name, by_count in inside.items()},
         "entropy": {name: _entropies(by_count[samples], labels) for name, by_count in inside.items()},
     }
-    foreign: dict[str, NDArray[np.float64]] = {}
+    outside_shares: dict[str, NDArray[np.float64]] = {}
     if outside is not None:
-        foreign = {name: by_count[samples] for name, by_count in answers[1].items()}
+        outside_shares = {name: by_count[samples] for name, by_count in answers[1].items()}
         numbers["outside"] = {
             "data": outside.name,
             "auroc": {
                 name: outside_auroc(entropy(inside[name][samples]), entropy(shares))
-                for name, shares in foreign.items()
+                for name, shares in outside_shares.items()
             },
-            "auroc by": {name: outside_auroc(doubts[0][name], theirs) for name, theirs in doubts[1].items()},
+            "auroc by": {name: outside_auroc(scores[0][name], theirs) for name, theirs in scores[1].items()},
         }
     return Evaluation(
-        numbers, {name: by_count[samples] for name, by_count in inside.items()}, foreign, labels
+        numbers, {name: by_count[samples] for name, by_count in inside.items()}, outside_shares, labels
     )
 
 
@@ -112,21 +116,21 @@ COLUMNS = (
 def markdown(numbers: dict[str, Any]) -> str:
     """A table of ``Evaluation.numbers`` after all samples, and what they are of."""
     most, outside = str(numbers["samples"]), numbers.get("outside")
-    foreign = [] if outside is None else [f"AUROC of {outside['data']}"]
-    heads = [f"{most} samples", *(head for head, _, _ in COLUMNS), *foreign]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    outside_heads = [] if outside is None else [f"AUROC of {outside['data']}"]
+    heads = [f"{most} samples", *(head for head, _, _ in COLUMNS), *outside_heads]
+    rows = []
     for name, by_count in numbers["aggregates"].items():
         cells = [name, *(format(by_count[most][key], form) for _, key, form in COLUMNS)]
         if outside is not None:
             cells.append(f"{outside['auroc'][name]:.4f}")
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     first = numbers["aggregates"]["vote"]["1"]["accuracy"]
     what = f"{numbers['network']}, k = {numbers['k']}; {numbers['images']:,} test images of {numbers['data']}"
     what += f", seed {numbers['seed']}; the first sample alone: {first:.2%}"
     if outside is not None:
         scores = ", ".join(f"by {name} {auroc:.4f}" for name, auroc in outside["auroc by"].items())
         what += f"; AUROC of {outside['data']} {scores}"
-    return "\n".join([*lines, "", f"*{what}.*"])
+    return f"{markdown_table(heads, rows)}\n\n*{what}.*"
 
 
 def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:

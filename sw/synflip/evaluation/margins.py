@@ -25,7 +25,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import IMAGES_AT_ONCE, Golden, assert_loaded
 from synflip.inference.device import Progress
 from synflip.inference.request import check_request
-from synflip.uncertainty.scores import lead
+from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synflip.evaluation.evaluate import Evaluation
-from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure, save
+from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure, save
+from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import BINS, risk_coverage
-from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: What the pictures of one answer are of.
 SHOWN = ("vote", "mean softmax")
-COLOURS = (RIGHT, WRONG, FOREIGN, FAINT, INK)
+COLOURS = (RIGHT, WRONG, OUT_OF_DISTRIBUTION, FAINT, INK)
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:
@@ -74,7 +74,9 @@ def _entropies(axes: "Axes", evaluation: Evaluation, name: str) -> None:
     edges = np.linspace(0, np.log2(shares.shape[1]), 31).tolist()
     groups = [("right", bits[right], RIGHT), ("wrong", bits[~right], WRONG)]
     if name in evaluation.outside:
-        groups.append((evaluation.numbers["outside"]["data"], entropy(evaluation.outside[name]), FOREIGN))
+        groups.append(
+            (evaluation.numbers["outside"]["data"], entropy(evaluation.outside[name]), OUT_OF_DISTRIBUTION)
+        )
     for label, values, colour in groups:
         if len(values):
             weights = np.full(len(values), 100 / len(values))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.inference.result import Result
 from synflip.report.plotting import FAINT, INK, RIGHT, WRONG, new_figure, save
+from synflip.util.extras import require
 
 
 def by_certainty(result: Result) -> NDArray[np.int64]:
@@ -36,8 +37,9 @@ def chosen(result: Result, each: int) -> tuple[list[int], list[int]]:
 def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None:
     """Write a PNG: the most certain test images of ``data``, the least certain ones, and their votes.
 
-    result: the votes of ``data.test_images``, in the same order.
+    result: the votes of ``data.test_images``, in the same order. Raises SynflipError without matplotlib.
     """
+    require("matplotlib")
     from matplotlib.patches import Patch
 
     rows = chosen(result, each)

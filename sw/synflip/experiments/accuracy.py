@@ -4,7 +4,7 @@ import numpy as np
 
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
 from synflip.experiments import plots
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
@@ -20,9 +20,10 @@ from synflip.experiments.predictions import (
 )
 from synflip.experiments.recipes import Coins, Float
 from synflip.inference.request import check_logits
+from synflip.report.tables import Table
+from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers
-from synflip.uncertainty.metrics import measure
-from synflip.uncertainty.scores import entropy
+from synflip.uncertainty.metrics import metrics
 
 VOTES = (1, 8, 16)
 ERRORS = (0.003, 0.001)
@@ -60,7 +61,7 @@ def conv_float(context: Context, data: str) -> Float:
 
 
 def accuracies(context: Context, recipe: Coins) -> Numbers:
-    """Of one sample, of votes, of the mean softmax: a row of the store."""
+    """Of one sample, of votes, of the mean softmax: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
@@ -74,12 +75,12 @@ def accuracies(context: Context, recipe: Coins) -> Numbers:
             **{f"mean softmax {name}": value for name, value in mean.items()},
         }
 
-    return context.store.row("networks", answer_settings(recipe, samples), make)
+    return context.cache.row("networks", answer_settings(recipe, samples), make)
 
 
 def float_accuracy(context: Context, recipe: Float) -> float:
-    """Of an ordinary network: a row of the store."""
-    row = context.store.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
+    """Of an ordinary network: a row of the cache."""
+    row = context.cache.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
     accuracy: float = row["accuracy"]
     return accuracy
 
@@ -92,7 +93,9 @@ def headline(context: Context, data: str) -> Parts:
     if len(rows) > 1:
         names = [name for name in rows[0] if name.endswith("%")]
         rows.append({"": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in names}})
-    parts: Parts = [Table("headline", f"The network and its votes, {context.budget.samples} samples", rows)]
+    parts: Parts = [
+        Table.from_records("headline", f"The network and its votes, {context.budget.samples} samples", rows)
+    ]
     if len(seeds) > 1:
         parts.append(_together(context, [coins for coins, _ in pairs], [ordinary for _, ordinary in pairs]))
     return parts
@@ -108,15 +111,15 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
 
     settings = {"coins": [answer_settings(recipe, samples) for recipe in coins]}
     found = {
-        "coins, mean softmax": context.store.row("together", settings, make),
-        "ordinary networks": context.store.row(
+        "coins, mean softmax": context.cache.row("together", settings, make),
+        "ordinary networks": context.cache.row(
             "together",
             {"ordinary": [recipe.settings for recipe in ordinary]},
             lambda: float_answer(context, ordinary).numbers(),
         ),
     }
     rows = [measured_row(name, numbers) for name, numbers in found.items()]
-    return Table("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
+    return Table.from_records("together", f"Ensembles of these {len(coins)}, {samples} samples of each", rows)
 
 
 def networks(context: Context, data: str) -> Parts:
@@ -128,7 +131,7 @@ def networks(context: Context, data: str) -> Parts:
             rows.append(_row(context, coins, Float(data, hidden, coins.epochs), f"{coins.epochs} epochs"))
     conv = conv_coins(context, data)
     rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
-    return [Table("networks", f"Other networks, {context.budget.samples} samples", rows)]
+    return [Table.from_records("networks", f"Other networks, {context.budget.samples} samples", rows)]
 
 
 def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str, object]:
@@ -161,12 +164,12 @@ def samples(context: Context, data: str) -> Parts:
         for number, name in enumerate(AGGREGATES):
             context.say(f"adding up: {name}", number, len(AGGREGATES))
             found[name] = {
-                str(n): measure(aggregate(name, z[:n], scale_of(model)), dataset.test_labels).as_dict()
+                str(n): metrics(aggregate(name, z[:n], scale_of(model)), dataset.test_labels).as_dict()
                 for n in powers(most)
             }
         return found
 
-    found = context.store.row("samples", answer_settings(recipe, most), make)
+    found = context.cache.row("samples", answer_settings(recipe, most), make)
     counts = list(found["vote"])
     rows = [
         {"samples": int(n), **{f"{name} %": found[name][n]["accuracy"] for name in found}} for n in counts
@@ -176,8 +179,8 @@ def samples(context: Context, data: str) -> Parts:
         (name, [int(n) for n in counts], [found[name][n]["accuracy"] for n in counts]) for name in found
     ]
     return [
-        Table("samples", "Accuracy, by samples and by what is made of them", rows),
-        Table("samples-nll", "The same, NLL in nats", likely),
+        Table.from_records("samples", "Accuracy, by samples and by what is made of them", rows),
+        Table.from_records("samples-nll", "The same, NLL in nats", likely),
         Picture(
             "samples", "Accuracy against samples",
             f"Curves of accuracy against 1 to {most} samples, one for each way to add them up.",
@@ -199,14 +202,18 @@ def early(context: Context, data: str) -> Parts:
         for recipe in recipes
         for error in ERRORS
     ]
-    return [Table("early", f"Early stopping, at most {samples} samples; half of the test images", rows)]
+    return [
+        Table.from_records(
+            "early", f"Early stopping, at most {samples} samples; half of the test images", rows
+        )
+    ]
 
 
 def early_row(context: Context, recipe: Coins, error: float) -> Numbers:
-    """Samples and accuracy with margins for this error: a row of the store."""
+    """Samples and accuracy with margins for this error: a row of the cache."""
     samples = context.budget.samples
     settings = {**answer_settings(recipe, samples), "error": error}
-    return context.store.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
+    return context.cache.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
 
 
 def _early(found: CoinAnswers, error: float) -> Numbers:
@@ -225,12 +232,12 @@ def gallery(context: Context, data: str) -> Parts:
     """The images that the votes are least sure of, and the wrong ones that they are surest of."""
     found = coin_answers(context, main_coins(context, data), context.budget.samples)
     votes = count(found.winners, found.classes)
-    doubt = entropy(found.kinds["mean softmax"].shares)
+    entropies = entropy(found.kinds["mean softmax"].shares)
     wrong = np.flatnonzero(votes.argmax(1) != found.labels)
     shown = context.budget.gallery
     groups = {
-        "least sure": np.argsort(-doubt, kind="stable")[:shown],
-        "wrong and sure": wrong[np.argsort(doubt[wrong], kind="stable")][:shown],
+        "least sure": np.argsort(-entropies, kind="stable")[:shown],
+        "wrong and sure": wrong[np.argsort(entropies[wrong], kind="stable")][:shown],
     }
     return [
         Picture(

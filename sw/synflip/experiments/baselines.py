@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins, main_float
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import Answer, coin_answers, float_answer, measured_row
 from synflip.experiments.recipes import Coins, Float
+from synflip.report.tables import Table
 
 
 def mean_coins(context: Context, data: str) -> Coins:
@@ -22,7 +23,7 @@ def taught_coins(context: Context, data: str) -> Coins:
 
 
 def networks_of_coins(context: Context, data: str) -> dict[str, Coins]:
-    """Those that are compared with rivals, by name."""
+    """The networks of coins that are compared with baselines, by name."""
     return {
         "coins": main_coins(context, data),
         f"coins trained on the mean of {context.budget.mean_of}": mean_coins(context, data),
@@ -43,7 +44,7 @@ def ordinary_networks(context: Context, data: str) -> dict[str, tuple[list[Float
     }  # fmt: skip
 
 
-def rivals(context: Context, data: str) -> Parts:
+def baselines(context: Context, data: str) -> Parts:
     """Coins, and what people would use instead, all trained on the same data for as many epochs."""
     budget = context.budget
     answers: dict[str, Answer] = {}
@@ -58,15 +59,17 @@ def rivals(context: Context, data: str) -> Parts:
     for name, answer in answers.items():
         settings = {
             **main_coins(context, data).settings,
-            "rival": name,
+            "baseline": name,
             "samples": budget.samples,
             "dropout": budget.dropout,
         }
-        found = context.store.row("rivals", settings, answer.numbers)
+        found = context.cache.row("baselines", settings, answer.numbers)
         rows.append(measured_row(name, found))
     shown = {name: answers[name] for name in (*list(answers)[:5], list(answers)[-1])}
     return [
-        Table("rivals", f"Coins and rivals, {budget.samples} samples, {budget.epochs} epochs each", rows),
+        Table.from_records(
+            "baselines", f"Coins and baselines, {budget.samples} samples, {budget.epochs} epochs each", rows
+        ),
         Picture(
             "risk", "Risk and coverage", "Curves of the share of wrong answers against the share answered.",
             plots.risk(shown),

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from synflip.experiments import plots
 from synflip.experiments.accuracy import Parts, accuracies, main_coins
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.coin_variants import ARRANGEMENTS, arranged_logits, noisy, requantised
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import SEED, aggregate, answer_settings, logits, scale_of
 from synflip.experiments.recipes import Coins
+from synflip.report.tables import Table
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty.metrics import measure
+from synflip.uncertainty.metrics import metrics
 
 MOST_RELATED = 16  # samples of related ones; all that ``coins.stratified`` relates at k = 4
 
@@ -50,7 +51,9 @@ def bits(context: Context, data: str) -> Parts:
         )
     ]
     return [
-        Table("bits", f"Bits of a probability; {trained.epochs} epochs, {budget.samples} samples", rows),
+        Table.from_records(
+            "bits", f"Bits of a probability; {trained.epochs} epochs, {budget.samples} samples", rows
+        ),
         Picture(
             "bits", "Accuracy against bits", "Curves of accuracy against k.",
             plots.lines(curves, "k", "% right"),
@@ -77,7 +80,9 @@ def noise(context: Context, data: str) -> Parts:
         (name, context.budget.noise, [row[f"{name} %"] for row in rows]) for name in ("one sample", "vote")
     ]
     return [
-        Table("noise", f"Devices whose probabilities are off; {context.budget.samples} samples", rows),
+        Table.from_records(
+            "noise", f"Devices whose probabilities are off; {context.budget.samples} samples", rows
+        ),
         Picture(
             "noise", "Accuracy against errors of the probabilities",
             "Curves of accuracy of one sample and of the vote against the errors' standard deviation.",
@@ -101,7 +106,7 @@ def signs(context: Context, data: str) -> Parts:
                 "NLL": found["mean softmax nll"],
             }
         )
-    return [Table("signs", f"Signs; {budget.sweep} epochs, {budget.samples} samples", rows)]
+    return [Table.from_records("signs", f"Signs; {budget.sweep} epochs, {budget.samples} samples", rows)]
 
 
 def related(context: Context, data: str) -> Parts:
@@ -128,7 +133,7 @@ def related(context: Context, data: str) -> Parts:
             }
 
         settings = {**answer_settings(recipe, samples), "arrangement": name, "groups of": MOST_RELATED}
-        found[name] = context.store.row("related", settings, make)
+        found[name] = context.cache.row("related", settings, make)
     rows = [
         {
             "samples are": name,
@@ -139,7 +144,7 @@ def related(context: Context, data: str) -> Parts:
     ]
     curves = [(name, counts, [found[name]["mean softmax"][str(n)]["nll"] for n in counts]) for name in found]
     return [
-        Table("related", f"Related samples; means of {samples // MOST_RELATED} groups", rows),
+        Table.from_records("related", f"Related samples; means of {samples // MOST_RELATED} groups", rows),
         Picture(
             "related", "NLL of the mean softmax against samples",
             "Curves of negative log-likelihood against 1 to 16 samples, for each relation of the samples.",
@@ -150,7 +155,7 @@ def related(context: Context, data: str) -> Parts:
 
 def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np.int64]) -> dict[str, float]:
     """Accuracy and NLL of groups of samples [G, S, N, C], the mean over the groups."""
-    found = [measure(aggregate(kind, group, scale), labels) for group in groups]
+    found = [metrics(aggregate(kind, group, scale), labels) for group in groups]
     return {
         "accuracy": float(np.mean([each.accuracy for each in found])),
         "nll": float(np.mean([each.nll for each in found])),
@@ -160,15 +165,15 @@ def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np
 def _changed(
     context: Context, recipe: Coins, change: dict[str, float], apply: Callable[[CompiledModel], CompiledModel]
 ) -> Numbers:
-    """Numbers of a network whose model is changed before it runs: a row of the store."""
+    """Numbers of a network whose model is changed before it runs: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
         dataset = context.data(recipe.data)
         model = apply(context.coins(recipe))
         z = logits(context, model, dataset.test_images, samples)
-        mean = measure(aggregate("mean softmax", z, scale_of(model)), dataset.test_labels)
-        vote = measure(aggregate("vote", z, scale_of(model)), dataset.test_labels)
+        mean = metrics(aggregate("mean softmax", z, scale_of(model)), dataset.test_labels)
+        vote = metrics(aggregate("vote", z, scale_of(model)), dataset.test_labels)
         return {
             "one sample": float((z.argmax(-1) == dataset.test_labels).mean()),
             "vote": vote.accuracy,
@@ -177,4 +182,4 @@ def _changed(
             "ece": mean.ece,
         }
 
-    return context.store.row("changed", {**answer_settings(recipe, samples), **change}, make)
+    return context.cache.row("changed", {**answer_settings(recipe, samples), **change}, make)

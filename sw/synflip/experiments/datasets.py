@@ -1,4 +1,4 @@
-"""Data sets, changed: fewer images of one class, some held out, images that a network knows nothing of."""
+"""Data sets of experiments: fewer images of one class, held-out images, out-of-distribution images."""
 
 from dataclasses import replace
 
@@ -31,8 +31,9 @@ def held_out(dataset: Dataset, count: int) -> tuple[Dataset, NDArray[np.uint8], 
     return left, images[past:], labels[past:]
 
 
-def foreign(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
-    """Images [M, I] by what they are: of another data set, turned by a quarter, and of random pixels."""
+def out_of_distribution(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
+    """Images uint8 [M, I] by name: another data set of the same size, the test images turned by a quarter
+    (``turned``), and uniformly random pixels (``noise``)."""
     images = dataset.test_images
     channels, height, width = image_shape(dataset.shape)
     turned = np.rot90(images.reshape(-1, channels, height, width), axes=(2, 3)).reshape(len(images), -1)

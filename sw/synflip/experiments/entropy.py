@@ -2,12 +2,13 @@
 
 from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts, main_coins
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, coin_answers
 from synflip.experiments.recipes import Coins
-from synflip.uncertainty.scores import entropy
+from synflip.report.tables import Table
+from synflip.uncertainty import entropy
 
 KINDS = ("vote", "logit sum", "mean softmax")
 
@@ -19,7 +20,7 @@ def entropies(context: Context, data: str) -> Parts:
     found = coin_answers(context, recipe, samples)
     rows = []
     for kind in KINDS:
-        numbers = context.store.row(
+        numbers = context.cache.row(
             "entropies", {**answer_settings(recipe, samples), "kind": kind}, found.kinds[kind].numbers
         )
         rows.append(
@@ -32,11 +33,11 @@ def entropies(context: Context, data: str) -> Parts:
             }
         )
     return [
-        Table("entropies", f"Right and wrong answers, {samples} samples", rows),
+        Table.from_records("entropies", f"Right and wrong answers, {samples} samples", rows),
         *(
             Picture(
                 f"entropy-{kind.replace(' ', '-')}", f"Entropy of the {kind}",
-                "Histograms of the entropy of right, wrong and foreign images.",
+                "Histograms of the entropy of right, wrong and out-of-distribution images.",
                 plots.entropies(found.kinds[kind]),
             )
             for kind in ("vote", "mean softmax")
@@ -69,7 +70,7 @@ def removal(context: Context, data: str) -> Parts:
                 ),
             }
 
-        found = context.store.row("removal", answer_settings(recipe, budget.samples), make)
+        found = context.cache.row("removal", answer_settings(recipe, budget.samples), make)
         rows.append(
             {
                 "removed %": 1 - kept,
@@ -90,7 +91,7 @@ def removal(context: Context, data: str) -> Parts:
         f"Training images of class {name} removed; mean softmax of {budget.samples}, {budget.sweep} epochs"
     )
     return [
-        Table("removal", title, rows),
+        Table.from_records("removal", title, rows),
         Picture(
             "removal", "Entropy against the share removed",
             "Curves of the mean entropy of the class's images and of others against the share removed.",

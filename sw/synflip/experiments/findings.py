@@ -18,16 +18,18 @@ from synflip.errors import SynflipError
 from synflip.experiments.recipes import digest
 from synflip.spec.model import CompiledModel
 from synflip.util.atomic import make_folder, replacing
+from synflip.util.json_file import read_json
 
+MAX_ROW_BYTES = 1 << 22
 Numbers = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]
 
 
 class Missing(Exception):
-    """Something is not in the store, and may not be made now."""
+    """Something is not in the cache, and may not be made now."""
 
 
-class Store:
+class ResultCache:
     """A folder. command, commit: written beside each row that is made. making: whether what is missing is
     made; else ``Missing`` is raised.
     """
@@ -90,13 +92,15 @@ class Store:
 def read_row(path: Path) -> dict[str, Any]:
     """A row's file. Raises SynflipError."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_json(path, MAX_ROW_BYTES, "a row of a report")
         if not all(isinstance(row[key], dict) for key in ("settings", "numbers")):
             raise TypeError("settings and numbers are not objects")
         if not all(isinstance(row[key], str) for key in ("experiment", "command", "commit")):
             raise TypeError("experiment, command and commit are not text")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except SynflipError as error:
+        raise SynflipError(f"{error}; delete it to have it made again") from None
+    except (KeyError, TypeError) as error:
         raise SynflipError(
-            f"{path} is no row of a report ({error}); delete it to have it made again"
+            f"{path} is not a row of a report ({error}); delete it to have it made again"
         ) from None
     return dict(row)

@@ -13,23 +13,23 @@ from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.experiments import datasets
-from synflip.experiments.findings import Store, Tensors
+from synflip.experiments.findings import ResultCache, Tensors
 from synflip.experiments.recipes import Budget, Coins, Float
 from synflip.spec.model import CompiledModel
 from synflip.training import baseline, convnets, train
-from synflip.training.loop import Step
+from synflip.training.loop import TrainStep
 
 #: Called with what is being done, and how far it is: done, total.
 Say = Callable[[str, int, int], None]
 
 
 class Context:
-    """What every experiment is given: the budget, the store, data sets, and whom to tell."""
+    """What every experiment is given: the budget, the cache, data sets, and whom to tell."""
 
-    def __init__(self, budget: Budget, store: Store, say: Say = lambda what, done, total: None) -> None:
-        self.budget, self.store, self.say = budget, store, say
+    def __init__(self, budget: Budget, cache: ResultCache, say: Say = lambda what, done, total: None) -> None:
+        self.budget, self.cache, self.say = budget, cache, say
         self._data: dict[str, Dataset] = {}
-        self._foreign: dict[str, dict[str, NDArray[np.uint8]]] = {}
+        self._out_of_distribution: dict[str, dict[str, NDArray[np.uint8]]] = {}
 
     def data(self, name: str) -> Dataset:
         """A data set, read once."""
@@ -37,15 +37,15 @@ class Context:
             self._data[name] = load(name)
         return self._data[name]
 
-    def foreign(self, name: str) -> dict[str, NDArray[np.uint8]]:
-        """Images that networks of this data set know nothing of: see ``sets.foreign``."""
-        if name not in self._foreign:
-            self._foreign[name] = datasets.foreign(self.data(name))
-        return self._foreign[name]
+    def out_of_distribution(self, name: str) -> dict[str, NDArray[np.uint8]]:
+        """Out-of-distribution images for networks of this data set: see ``datasets.out_of_distribution``."""
+        if name not in self._out_of_distribution:
+            self._out_of_distribution[name] = datasets.out_of_distribution(self.data(name))
+        return self._out_of_distribution[name]
 
     def coins(self, recipe: Coins) -> CompiledModel:
         """A compiled network of coins."""
-        return self.store.model(recipe.settings, lambda: self._train_coins(recipe))
+        return self.cache.model(recipe.settings, lambda: self._train_coins(recipe))
 
     def ordinary(self, recipe: Float) -> nn.Module:
         """An ordinary network, in evaluation mode; it takes float32 [N, I] in 0..1."""
@@ -55,7 +55,7 @@ class Context:
             network = convnets.float_network(dataset, seed=recipe.seed)
         else:
             network = baseline.float_network(dataset, recipe.hidden, recipe.seed, recipe.dropout)
-        state = self.store.tensors("float", recipe.settings, lambda: self._train_float(network, recipe))
+        state = self.cache.tensors("float", recipe.settings, lambda: self._train_float(network, recipe))
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return network.eval()
 
@@ -94,5 +94,5 @@ class Context:
             dataset, _, _ = datasets.held_out(dataset, held_out)
         return dataset if kept == 1 else datasets.rarer(dataset, kept)
 
-    def _show(self, what: str, data: str) -> Callable[[Step], None]:
+    def _show(self, what: str, data: str) -> Callable[[TrainStep], None]:
         return lambda step: self.say(f"training {data}, {what}", step.step, step.steps)

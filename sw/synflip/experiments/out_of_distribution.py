@@ -1,4 +1,4 @@
-"""Experiment on foreign images: are they found by entropy, by mutual information, or by energy?"""
+"""Experiment on out-of-distribution images: does entropy, mutual information or energy detect them best?"""
 
 from collections.abc import Callable
 
@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 
 from synflip.experiments.accuracy import Parts
 from synflip.experiments.baselines import networks_of_coins, ordinary_networks
-from synflip.experiments.blocks import Table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import answer_settings, float_logits, image_sets, logits, scale_of
 from synflip.experiments.recipes import Coins, Float
+from synflip.report.tables import Table
+from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
 from synflip.uncertainty.metrics import outside_auroc
-from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
 SCORES = ("entropy", "mutual information", "energy")
 
 
-def foreign(context: Context, data: str) -> Parts:
-    """Coins and their rivals, by each score."""
+def out_of_distribution(context: Context, data: str) -> Parts:
+    """AUROC with which each score, of coins and of their baselines, detects out-of-distribution images."""
     ordinary, coins = ordinary_networks(context, data), networks_of_coins(context, data)
     found = {name: of_float(context, *how) for name, how in ordinary.items()}
     found |= {name: of_coins(context, recipe) for name, recipe in coins.items()}
@@ -28,22 +28,28 @@ def foreign(context: Context, data: str) -> Parts:
         | {f"{what}: {score}": aurocs[score] for what, aurocs in numbers.items() for score in SCORES}
         for name, numbers in found.items()
     ]
-    return [Table("foreign", f"AUROC of foreign images, {context.budget.samples} samples", rows)]
+    return [
+        Table.from_records(
+            "out-of-distribution",
+            f"AUROC of out-of-distribution images, {context.budget.samples} samples",
+            rows,
+        )
+    ]
 
 
 def of_coins(context: Context, recipe: Coins) -> Numbers:
-    """AUROC by foreign images and score: a row of the store."""
+    """AUROC of a network of coins, by kind of out-of-distribution images and by score: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
         model = context.coins(recipe)
         return _aurocs(context, recipe.data, lambda x: logits(context, model, x, samples), scale_of(model))
 
-    return context.store.row("foreign", answer_settings(recipe, samples), make)
+    return context.cache.row("out-of-distribution", answer_settings(recipe, samples), make)
 
 
 def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
-    """The same of ordinary networks, or of passes with dropout."""
+    """The same AUROCs of an ensemble of ordinary networks, or of several passes with dropout."""
     data = recipes[0].data
 
     def make() -> Numbers:
@@ -51,7 +57,7 @@ def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
         return _aurocs(context, data, lambda x: float_logits(context, networks, x, data, passes), 1.0)
 
     settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes}
-    return context.store.row("foreign", settings, make)
+    return context.cache.row("out-of-distribution", settings, make)
 
 
 def _aurocs(

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.experiments.predictions import Answer
 from synflip.modelfile.extractor import image_shape
-from synflip.report.plotting import FAINT, FOREIGN, INK, RIGHT, WRONG, new_figure
+from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure
+from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import BINS, risk_coverage
-from synflip.uncertainty.scores import entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (RIGHT, WRONG, FOREIGN, INK, "#CC79A7", "#56B4E9", FAINT)
+COLOURS = (RIGHT, WRONG, OUT_OF_DISTRIBUTION, INK, "#CC79A7", "#56B4E9", FAINT)
 WIDTH = 5.2  # inches: letters are still large enough on a phone
 #: A line's name, its places and its values.
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -65,7 +65,7 @@ def reliability(answers: dict[str, Answer]) -> bytes:
 
 
 def entropies(answer: Answer) -> bytes:
-    """Histograms of right, wrong and foreign images."""
+    """Histograms of right, wrong and out-of-distribution images."""
     figure, axes = _panel()
     bits = entropy(answer.shares)
     groups = {"right": bits[answer.right], "wrong": bits[~answer.right]}

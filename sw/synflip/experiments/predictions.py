@@ -1,4 +1,4 @@
-"""Answers: predicted shares of test images, and of foreign ones, by coins and by their rivals."""
+"""Predicted shares of test images and of out-of-distribution images, by coins and by their baselines."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,9 @@ from synflip.experiments.recipes import Coins, Float
 from synflip.golden.cpu import Golden
 from synflip.spec.model import CompiledModel
 from synflip.training.loop import TEST_BATCH
+from synflip.uncertainty import entropy, softmax
 from synflip.uncertainty.aggregate import AGGREGATES
-from synflip.uncertainty.metrics import measure, outside_auroc
-from synflip.uncertainty.scores import entropy, softmax
+from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.util.threads import one_thread
 
 SEED = 1  # of coins and of dropout in all answers
@@ -27,7 +27,11 @@ KEPT = ("vote", "logit sum", "mean softmax")
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """shares: [N, C] of the test images. labels: [N]. outside: [M, C] of foreign images, by what they are."""
+    """Predicted shares of classes.
+
+    shares: float64 [N, C] of the test images. labels: int64 [N]. outside: by name, float64 [M, C] of each set
+    of out-of-distribution images.
+    """
 
     shares: NDArray[np.float64]
     labels: NDArray[np.int64]
@@ -39,11 +43,14 @@ class Answer:
         return self.shares.argmax(1) == self.labels
 
     def numbers(self) -> Numbers:
-        """All measures, what the second choice and entropy say, and how well foreign images are found."""
+        """All metrics, the share of wrong answers whose second choice is right, mean entropies in bits, and
+        the AUROC of detecting each set of out-of-distribution images by entropy. NaN, which JSON lacks, is
+        None.
+        """
         bits = entropy(self.shares)
         order = np.argsort(-self.shares, axis=1, kind="stable")
         wrong = ~self.right
-        found: Numbers = dict(measure(self.shares, self.labels).as_dict())
+        found: Numbers = dict(metrics(self.shares, self.labels).as_dict())
         found["second right"] = float((order[wrong, 1] == self.labels[wrong]).mean()) if wrong.any() else None
         for name, chosen in (("right", self.right), ("wrong", wrong)):
             found[f"entropy {name}"] = float(bits[chosen].mean()) if chosen.any() else None
@@ -141,7 +148,7 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
                 found["winners"] = z.argmax(-1).astype(np.uint16)
         return found
 
-    kept = context.store.tensors("answers", answer_settings(recipe, samples), make)
+    kept = context.cache.tensors("answers", answer_settings(recipe, samples), make)
     data = context.data(recipe.data)
     winners = kept.pop("winners").astype(np.int64)
     kinds = {
@@ -170,7 +177,7 @@ def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Ans
         return found
 
     settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes, "seed": SEED}
-    kept = context.store.tensors("answers", settings, make)
+    kept = context.cache.tensors("answers", settings, make)
     return _answer(kept, context.data(recipes[0].data).test_labels)
 
 
@@ -197,7 +204,7 @@ def float_logits(
 
 def image_sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
     """Test images, and those that a network of this data set knows nothing of, by name."""
-    return {"test": context.data(data).test_images, **context.foreign(data)}
+    return {"test": context.data(data).test_images, **context.out_of_distribution(data)}
 
 
 def _answer(kept: dict[str, NDArray[Any]], labels: NDArray[np.int64]) -> Answer:

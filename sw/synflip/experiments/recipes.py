@@ -29,9 +29,9 @@ class Float:
 class Coins:
     """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults.
 
-    kept: share of the training images of class ``sets.RARE`` that are left. held_out: training images, the
-    last ones, that are not trained on. teachers: ordinary networks of the same shape and epochs, of the seeds
-    0, 1, .., that it learns from.
+    kept: share of the training images of class ``datasets.RARE`` that are left. held_out: how many training
+    images, the last ones, are not trained on. teachers: how many ordinary networks of the same shape and
+    epochs, of the seeds 0, 1, .., it learns from.
     """
 
     data: str

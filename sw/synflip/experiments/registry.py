@@ -15,9 +15,10 @@ from synflip.experiments import (
     training,
 )
 from synflip.experiments.accuracy import Parts, is_colour
-from synflip.experiments.blocks import Section, Table
+from synflip.experiments.blocks import Section
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
+from synflip.report.tables import Table
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Experiment:
     colour: bool = False
 
     def section(self, context: Context, data: str) -> Section:
-        """What it finds. Raises Missing if the store must make nothing and something is missing."""
+        """What it finds. Raises Missing if the cache must make nothing and something is missing."""
         parts = self.run(context, data)
         return Section(
             self.name, self.title, self.text, data, context.data(data).note,
@@ -48,16 +49,17 @@ EXPERIMENTS = (
         accuracy.headline, colour=True,
     ),
     Experiment(
-        "rivals", "Uncertainty, and what people would use instead",
+        "baselines", "Uncertainty, and what people would use instead",
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
-        "wrong answers and foreign images: another data set, the test images turned by a quarter, noise.",
-        baselines.rivals,
+        "wrong answers and out-of-distribution images: another data set, the test images turned by a "
+        "quarter, noise.",
+        baselines.baselines,
     ),
     Experiment(
-        "foreign", "Foreign images",
+        "out-of-distribution", "Out-of-distribution images",
         "How well each is found (AUROC) by the entropy of the mean softmax, by the mutual information of "
         "class and sample, and by the energy of the logits, which a softmax forgets.",
-        out_of_distribution.foreign,
+        out_of_distribution.out_of_distribution,
     ),
     Experiment(
         "networks", "Other networks",
@@ -156,7 +158,7 @@ def run(context: Context, names: list[str], only: list[str] | None, watch: Watch
     for number, (item, data) in enumerate(work):
         watch(f"{item.name}, {data}", number, len(work))
         item.run(context, data)
-    context.store.making = False
+    context.cache.making = False
     sections = []
     for data in names:
         for item in EXPERIMENTS:

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.experiments.accuracy import Parts, main_coins
-from synflip.experiments.blocks import Table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import Answer, aggregate, answer_settings, logits, scale_of
+from synflip.report.tables import Table
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: Bits F of a soft vote, entries of its table, and bits P of the second one.
-SOFT = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
+TABLES = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
 
 
 def soft_votes(context: Context, data: str) -> Parts:
@@ -31,7 +31,7 @@ def soft_votes(context: Context, data: str) -> Parts:
             "votes": (0, aggregate("vote", z, scale)),
             "logit sums": (0, aggregate("logit sum", z, scale)),
         }
-        for fraction, entries, precision in SOFT:
+        for fraction, entries, precision in TABLES:
             table = SoftTable.of(scale, classes, fraction, entries, precision)
             made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
                 table.bits,
@@ -51,8 +51,8 @@ def soft_votes(context: Context, data: str) -> Parts:
             for name, (bits, shares) in made.items()
         }
 
-    settings = {**answer_settings(recipe, budget.samples), "tables": SOFT}
-    found = context.store.row("soft-votes", settings, make)
+    settings = {**answer_settings(recipe, budget.samples), "tables": TABLES}
+    found = context.cache.row("soft-votes", settings, make)
     rows = [
         {
             "added up": name,
@@ -65,12 +65,14 @@ def soft_votes(context: Context, data: str) -> Parts:
         }
         for name, numbers in found.items()
     ]
-    return [Table("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
+    return [Table.from_records("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
 
 
-def _added(soft: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]) -> NDArray[np.int64]:
+def _added(
+    soft_votes: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]
+) -> NDArray[np.int64]:
     """Sums [N, C] over samples of logits [S, N, C]."""
     total = np.zeros(z.shape[1:], dtype=np.int64)
     for sample in z:
-        total += soft(sample)
+        total += soft_votes(sample)
     return total

@@ -17,12 +17,13 @@ from synflip.experiments.accuracy import (
     main_float,
 )
 from synflip.experiments.baselines import mean_coins, taught_coins
-from synflip.experiments.blocks import NOT_RUN, Table
+from synflip.experiments.blocks import NOT_RUN
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import of_coins
 from synflip.experiments.predictions import float_answer
 from synflip.experiments.recipes import Coins
+from synflip.report.tables import Table
 
 #: A context and a data set to a number; raises Missing where nothing was run for it.
 Find = Callable[[Context, str], float]
@@ -51,7 +52,7 @@ def _seeds(column: str, less: float = 0.0) -> Find:
     def find(context: Context, data: str) -> float:
         table = headline(context, data)[0]
         assert isinstance(table, Table)
-        return float(table.rows[-1][column]) - less
+        return float(table.column(column)[-1]) - less
 
     return find
 
@@ -103,7 +104,7 @@ TARGETS = (
     Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
     *(
         target
-        for data, wrong, foreign, calibration, other in (
+        for data, wrong, outside, calibration, other in (
             (MNIST, 0.980, 0.92, 0.004, FASHION), (FASHION, 0.905, 0.88, 0.008, MNIST),
         )
         for trained, recipe in (
@@ -112,9 +113,9 @@ TARGETS = (
         for target in (
             Target(f"AUROC of wrong answers{trained}", data, wrong, _of(recipe, _AUROC), True, False),
             Target(
-                f"AUROC of {other}{trained}", data, foreign, _of(recipe, f"{_AUROC} {other}"), True, False
+                f"AUROC of {other}{trained}", data, outside, _of(recipe, f"{_AUROC} {other}"), True, False
             ),
-            Target(f"the same by energy{trained}", data, foreign, _by_energy(recipe, other), True, False),
+            Target(f"the same by energy{trained}", data, outside, _by_energy(recipe, other), True, False),
             Target(f"ECE{trained}", data, calibration, _of(recipe, "mean softmax ece"), False, False),
             Target(
                 f"NLL, the ensemble's{trained}", data,
@@ -128,7 +129,7 @@ TARGETS = (
 def targets(context: Context, data: str) -> Parts:
     """Every target of this data set whose numbers are there; nothing is trained for them."""
     rows: list[dict[str, Any]] = []
-    making, context.store.making = context.store.making, False
+    making, context.cache.making = context.cache.making, False
     try:
         for target in TARGETS:
             if target.data != data:
@@ -149,8 +150,8 @@ def targets(context: Context, data: str) -> Parts:
                 }
             )
     finally:
-        context.store.making = making
-    return [Table("targets", "Targets", rows)] if rows else []
+        context.cache.making = making
+    return [Table.from_records("targets", "Targets", rows)] if rows else []
 
 
 def _text(value: float, share: bool, points: bool = False) -> str:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts
-from synflip.experiments.blocks import Picture, Table
+from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
@@ -17,8 +17,9 @@ from synflip.experiments.predictions import (
     scale_of,
 )
 from synflip.experiments.recipes import Coins, Float
-from synflip.uncertainty.metrics import measure
-from synflip.uncertainty.scores import softmax
+from synflip.report.tables import Table
+from synflip.uncertainty import softmax
+from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.temperature import fit_scale
 
 
@@ -35,7 +36,7 @@ def front(context: Context, data: str) -> Parts:
                 kind: found.kinds[kind].numbers() for kind in ("vote", "mean softmax")
             }
 
-        found = context.store.row("front", answer_settings(recipe, budget.samples), make)
+        found = context.cache.row("front", answer_settings(recipe, budget.samples), make)
         rows.append(
             {
                 "--mean-of": mean_of,
@@ -55,7 +56,7 @@ def front(context: Context, data: str) -> Parts:
     ]
     title = f"Training on the likelihood of the mean of M; {budget.sweep} epochs, {budget.samples} samples"
     return [
-        Table("front", title, rows),
+        Table.from_records("front", title, rows),
         Picture(
             "front", "Accuracy against likelihood",
             f"Points of accuracy against NLL for --mean-of {', '.join(map(str, budget.front))}, joined.",
@@ -93,10 +94,10 @@ def temperature(context: Context, data: str) -> Parts:
         return _two_scales(fitted, [softmax(z, each) for each in (1.0, fitted)], dataset.test_labels)
 
     found = {
-        "coins, mean softmax": context.store.row(
+        "coins, mean softmax": context.cache.row(
             "temperature", answer_settings(recipe, budget.samples), make_coins
         ),
-        "softmax": context.store.row("temperature", ordinary.settings, make_float),
+        "softmax": context.cache.row("temperature", ordinary.settings, make_float),
     }
     rows = [
         {
@@ -119,9 +120,9 @@ def temperature(context: Context, data: str) -> Parts:
     title = (
         f"Scale of the logits, fitted to {budget.held_out} training images held out; {budget.sweep} epochs"
     )
-    return [Table("temperature", title, rows)]
+    return [Table.from_records("temperature", title, rows)]
 
 
 def _two_scales(ratio: float, shares: list[NDArray[np.float64]], labels: NDArray[np.int64]) -> Numbers:
-    before, after = (measure(each, labels).as_dict() for each in shares)
+    before, after = (metrics(each, labels).as_dict() for each in shares)
     return {"ratio": ratio, "before": before, "after": after}

@@ -26,7 +26,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images
 from synflip.spec.sizes import ceil_div, key_offsets
 from synflip.uncertainty.scores import lead
-from synflip.util.threads import single_threaded
+from synflip.util.threads import one_thread
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next
@@ -243,7 +243,7 @@ class Golden(Device):
                 z = sums
             logits[part] = z.numpy()
 
-        with single_threaded() as cores:
+        with one_thread() as cores:
             if cores == 1 or len(parts) == 1:
                 for part in parts:
                     work(part)

@@ -22,6 +22,7 @@ from synflip.randomness import sp800_90b
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import REGISTERS
 from synflip.util.atomic import replacing
+from synflip.util.json_file import read_json
 
 if TYPE_CHECKING:
     from synflip.devices.accelerator import Accelerator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Z95 = 1.959963984540054
 MOST_FOLD = (1 << REGISTERS["FOLD"].bits) - 1
 CLAIM = 0.9  # of the least min-entropy that was measured: what the health tests are set to
+MAX_BYTES = 1 << 20  # of a calibration's file
 TARGET = 0.999  # min-entropy of a folded bit
 LEAST_ENTROPY = 0.5  # of a raw bit: a device with less is left out
 
@@ -91,16 +93,15 @@ class Calibration:
 def read_settings(path: str | Path) -> SourceSettings:
     """The settings in a file that ``Calibration.save`` wrote, for ``junctions.prepare``. Raises
     SynflipError."""
+    what = "a calibration, as synflip calibrate writes it"
+    content = read_json(path, MAX_BYTES, what)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
         settings = content["settings"]
         if settings is None:
             raise SynflipError(f"{path} proposes no settings: too few junctions were any good")
         return SourceSettings(**settings)
-    except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise SynflipError(f"{path} is not a calibration, as synflip calibrate writes it") from None
+    except (KeyError, TypeError):
+        raise SynflipError(f"{path} is not {what}: it has no settings of a source") from None
 
 
 def calibrate(

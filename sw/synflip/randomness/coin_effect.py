@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from synflip.golden.cpu import Golden
-from synflip.randomness.statistical_tests import Finding
+from synflip.randomness.statistical_tests import TestResult
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.scores import entropy
@@ -52,7 +52,7 @@ def logits(
     return kept
 
 
-def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[Finding]:
+def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[TestResult]:
     """Findings on logits [S, N, C] against ideal ones. Images share coins, so the worst of many is corrected
     by their number (Bonferroni), which holds however they depend on each other."""
     a, b = have.astype(np.float64), ideal.astype(np.float64)
@@ -80,7 +80,7 @@ def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[Findi
         shares = table / table.sum(1, keepdims=True)
         effects.append(float(np.abs(shares[0] - shares[1]).sum() / 2))
     worst = int(np.argmin(p_values))
-    yield Finding(
+    yield TestResult(
         "votes of an image",
         "total variation",
         effects[worst],
@@ -100,7 +100,7 @@ def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[Findi
     yield _worst(name, "difference of means, bits", *_two_means(*entropies), 1.0)
     distance = [_distance(*both) for both in zip(*(part.T for part in entropies), strict=True)]
     worst = int(np.argmin(p_values))
-    yield Finding(
+    yield TestResult(
         f"{name}, its distribution",
         "distance (Kolmogorov, Smirnov)",
         distance[worst],
@@ -117,7 +117,7 @@ def accuracy(
     return float(difference[0]), float(LEVEL_Z * error[0])
 
 
-def _distributions(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Finding:
+def _distributions(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> TestResult:
     """The largest distance between distribution functions of a logit. Each is known to within an eps
     (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant), however many values there are."""
     places = [(i, c) for i in range(have.shape[1]) for c in range(have.shape[2])]
@@ -127,7 +127,7 @@ def _distributions(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Finding
     eps = float(np.sqrt(np.log(4 * len(places) / (1 - LEVEL)) / (2 * len(have))))
     worst = float(distances.max())
     interval = (max(worst - 2 * eps, 0.0), worst + 2 * eps)
-    return Finding(
+    return TestResult(
         "distribution of a logit",
         "distance (Kolmogorov, Smirnov)",
         worst,
@@ -168,7 +168,7 @@ def _worst(
     differences: NDArray[np.float64],
     errors: NDArray[np.float64],
     scale: NDArray[np.float64] | float,
-) -> Finding:
+) -> TestResult:
     """The least likely of many differences, in units of ``scale``. Where nothing varies, as in the logits of
     an image that no coin can change, there is nothing to test."""
     scales = np.broadcast_to(scale, differences.shape)
@@ -180,7 +180,7 @@ def _worst(
     half = np.where(varies, errors / np.maximum(scales, 1e-12), 0).reshape(-1)
     half = half * float(stats.norm.isf((1 - LEVEL) / 2 / effects.size))
     worst = int(np.abs(z).argmax())
-    return Finding(
+    return TestResult(
         name,
         measure,
         float(effects[worst]),

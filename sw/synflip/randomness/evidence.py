@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,23 +10,20 @@ from numpy.typing import NDArray
 from synflip.golden.cpu import Golden
 from synflip.golden.kernels import CoinPlanes
 from synflip.randomness import coin_effect, sp800_22, sp800_90b
+from synflip.randomness.sources import Source, sources
 from synflip.randomness.statistical_tests import (
-    Finding,
     Taps,
+    TestResult,
     key_bits,
-    key_findings,
+    key_results,
     verdict,
-    word_findings,
+    word_results,
 )
 from synflip.spec import lfsr
 from synflip.spec.lfsr import keys as lfsr_keys
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS
 from synflip.util.progress import bar
-
-if TYPE_CHECKING:
-    pass
-from synflip.randomness.sources import Source, sources
 
 BLOCK_KEYS = 1 << 16
 
@@ -47,7 +43,7 @@ ESTIMATORS: dict[str, Callable[[NDArray[np.uint8]], float]] = {
 
 @dataclass
 class Evidence:
-    """Findings on one source. ``logits``: [S, N, C] of the network with its coins.
+    """What the tests found about one source. ``logits``: [S, N, C] of the network with its coins.
 
     entropy: bits of min-entropy of a key bit, by estimator. register: length of the shortest LFSR that makes
         REGISTER_BITS values of one key bit, half of that if nothing linear is behind them.
@@ -55,15 +51,15 @@ class Evidence:
     """
 
     source: Source
-    words: list[Finding]
-    network: list[Finding]
+    words: list[TestResult]
+    network: list[TestResult]
     logits: NDArray[np.int32]
     entropy: dict[str, float] = field(default_factory=dict)
     register: int = 0
 
     @property
     def fair(self) -> bool:
-        """Whether nothing was found."""
+        """Whether the source passes every test: of its words, if it has any, and of the network."""
         return (not self.words or verdict(self.words)) and verdict(self.network)
 
 
@@ -107,9 +103,9 @@ def jumps_agree(seed: int, steps: int, report: Callable[[int], None] = lambda do
     return True
 
 
-def key_and_word_findings(keys: NDArray[np.uint64], bits: int, taps: Taps) -> list[Finding]:
+def key_and_word_results(keys: NDArray[np.uint64], bits: int, taps: Taps) -> list[TestResult]:
     """Every test on keys and on the words of ``bits`` bits that they give."""
-    return [*key_findings(keys), *sp800_22.findings(key_bits(keys)), *word_findings(keys, bits, taps)]
+    return [*key_results(keys), *sp800_22.results(key_bits(keys)), *word_results(keys, bits, taps)]
 
 
 def gather(
@@ -138,7 +134,7 @@ def gather(
             item = Evidence(source, [], list(coin_effect.compare(found, ideal)), found)
             if source.keys is not None:
                 drawn = source.keys(seed)(0, keys)
-                item.words = key_and_word_findings(drawn, model.bits, source.taps)
+                item.words = key_and_word_results(drawn, model.bits, source.taps)
                 sequence = key_bits(drawn[: -(-ESTIMATED_BITS // KEY_BITS)])
                 item.entropy = {name: estimate(sequence) for name, estimate in ESTIMATORS.items()}
                 one = (drawn[:REGISTER_BITS] & np.uint64(1)).astype(np.uint8)

@@ -41,7 +41,7 @@ def balanced_current(barrier: float, pulse: float) -> float:
 
 
 @dataclass
-class Junctions:
+class JunctionModel:
     """Raw bits of ``count`` junctions, a stream that goes on from call to call; the same seed, the same bits.
 
     mismatch: standard deviation of the devices' currents about the balanced one, relative. drift: standard
@@ -77,7 +77,7 @@ class Junctions:
         self._left = np.zeros((0, self.count), np.uint8)
 
     @classmethod
-    def parse(cls, count: int, text: str) -> "Junctions":
+    def parse(cls, count: int, text: str) -> "JunctionModel":
         """From ``seed=1,mismatch=0.01,correlation=0.05,stuck=3``; a device that is stuck is so at 0, from the
         start, and ``stuck`` may come again. Raises SynflipError."""
         values: dict[str, Any] = {"seed": 0, "stuck": {}}

@@ -11,10 +11,11 @@ from synflip.randomness import coin_effect
 from synflip.randomness.evidence import ESTIMATED_BITS, ESTIMATORS, JUMPS, REGISTER_BITS, Evidence
 from synflip.randomness.statistical_tests import (
     ALPHA,
-    Finding,
+    TestResult,
     verdict,
 )
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save
+from synflip.report.tables import markdown_table
 from synflip.spec.sizes import KEY_BITS
 from synflip.util.atomic import replacing
 
@@ -42,18 +43,24 @@ def summary(
             f"which is {right.mean():.5f}, and half its 95 % interval.",
         ),
         "",
-        "| source | | words | network | accuracy | spread of the logits |",
-        "|---|---|---|---|---|---|",
     ]
+    rows = []
     for item in evidence:
         words = "-" if not item.words else _verdict(item.words)
         difference, half = coin_effect.accuracy(item.logits, ideal, labels)
         spread = item.logits.std(0).mean() / ideal.std(0).mean()
-        lines.append(
-            f"| {item.source.name} | {item.source.what} | {words} | {_verdict(item.network)} "
-            f"| {difference:+.5f} ± {half:.5f} | {spread:.4f} of ideal |"
+        rows.append(
+            (
+                item.source.name,
+                item.source.what,
+                words,
+                _verdict(item.network),
+                f"{difference:+.5f} ± {half:.5f}",
+                f"{spread:.4f} of ideal",
+            )
         )
     lines += [
+        markdown_table(("source", "", "words", "network", "accuracy", "spread of the logits"), rows),
         "",
         _paragraph(
             "How far the network's numbers are from those with `torch.rand`. Where nothing was found:",
@@ -61,14 +68,14 @@ def summary(
             "bold: the least likely effect and its interval.",
         ),
         "",
-        "| | measure |" + "".join(f" {item.source.name} |" for item in evidence),
-        "|---|---|" + "---|" * len(evidence),
-    ]
-    for row in zip(*(item.network for item in evidence), strict=True):
-        if any(finding.bound is not None for finding in row):
-            lines.append(f"| {row[0].name} | {row[0].measure} |" + "".join(f" {_size(one)} |" for one in row))
-    tested = [item for item in evidence if item.words]
-    lines += [
+        markdown_table(
+            ("", "measure", *(item.source.name for item in evidence)),
+            [
+                (results[0].name, results[0].measure, *map(_size, results))
+                for results in zip(*(item.network for item in evidence), strict=True)
+                if any(result.bound is not None for result in results)
+            ],
+        ),
         "",
         _paragraph(
             f"Min-entropy of a key bit, from {min(ESTIMATED_BITS, keys * KEY_BITS):,} of them (SP 800-90B,",
@@ -77,13 +84,14 @@ def summary(
             "is linear.",
         ),
         "",
-        "| source |" + "".join(f" {name} |" for name in ESTIMATORS) + " shortest LFSR |",
-        "|---|" + "---|" * (len(ESTIMATORS) + 1),
-    ]
-    for item in tested:
-        values = "".join(f" {item.entropy[name]:.4f} |" for name in ESTIMATORS)
-        lines.append(f"| {item.source.name} |{values} {item.register} |")
-    lines += [
+        markdown_table(
+            ("source", *ESTIMATORS, "shortest LFSR"),
+            [
+                (item.source.name, *(f"{item.entropy[name]:.4f}" for name in ESTIMATORS), item.register)
+                for item in evidence
+                if item.words
+            ],
+        ),
         "",
         f"Jump-ahead of LFSR113 against {JUMPS:,} steps: keys, and the states after each power of two, "
         + ("agree." if jumps else "**differ**."),
@@ -92,39 +100,33 @@ def summary(
 
 
 def details(evidence: list[Evidence]) -> str:
-    """Every finding on every source."""
-    lines = []
+    """Every result on every source: a section and a table for each."""
+    heads = ("test", "what", "effect", "95 %", "p")
+    parts = []
     for item in evidence:
-        lines += [
-            f"## {item.source.name}",
-            "",
-            "| test | what | effect | 95 % | p |",
-            "|---|---|---|---|---|",
-        ]
-        for finding in (*item.words, *item.network):
-            between = "" if finding.interval is None else "{:.3g} .. {:.3g}".format(*finding.interval)
-            lines.append(
-                f"| {finding.name} | {finding.measure} | {finding.effect:.3g} | {between} | {finding.p:.3g} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
+        rows = []
+        for result in (*item.words, *item.network):
+            between = "" if result.interval is None else "{:.3g} .. {:.3g}".format(*result.interval)
+            rows.append((result.name, result.measure, f"{result.effect:.3g}", between, f"{result.p:.3g}"))
+        parts.append(f"## {item.source.name}\n\n{markdown_table(heads, rows)}\n")
+    return "\n".join(parts)
 
 
 def _paragraph(*parts: str) -> str:
     return textwrap.fill(" ".join(parts), 118, break_long_words=False, break_on_hyphens=False)
 
 
-def _verdict(findings: list[Finding]) -> str:
-    return "fair" if verdict(findings) else "**not fair**"
+def _verdict(results: list[TestResult]) -> str:
+    return "fair" if verdict(results) else "**not fair**"
 
 
-def _size(finding: Finding) -> str:
-    if finding.bound is None or finding.interval is None:
+def _size(result: TestResult) -> str:
+    if result.bound is None or result.interval is None:
         return "-"
-    if finding.p < ALPHA:
-        low, high = finding.interval
-        return f"**{finding.effect:.3g}** ({low:.3g} .. {high:.3g})"
-    return f"{finding.bound:.2g}"
+    if result.p < ALPHA:
+        low, high = result.interval
+        return f"**{result.effect:.3g}** ({low:.3g} .. {high:.3g})"
+    return f"{result.bound:.2g}"
 
 
 def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.randomness.mtj_model import Junctions
+from synflip.randomness.mtj_model import JunctionModel
 from synflip.randomness.statistical_tests import Taps
 from synflip.spec import lfsr
 from synflip.spec.coins import word_taps
@@ -16,9 +15,6 @@ from synflip.spec.sizes import KEY_BITS
 
 #: Junctions that differ, drift and remember a little, and the fold that ``calibration`` proposes for them.
 REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
-
-if TYPE_CHECKING:
-    pass
 
 DEVICES = 16
 
@@ -40,7 +36,7 @@ class Source:
     taps: Taps = word_taps
 
 
-def junction_keys(junctions: Junctions, fold: int) -> Keys:
+def junction_keys(junctions: JunctionModel, fold: int) -> Keys:
     """Keys as the gateware's source packs them: raw bits of each device XORed in groups of ``fold``, in the
     order of devices and time."""
     left = np.zeros(0, dtype=np.uint8)
@@ -96,7 +92,7 @@ def sources() -> list[Source]:
         return lambda first, count: generator.integers(0, 1 << 64, count, dtype=np.uint64)
 
     def mtj(fold: int, physics: dict[str, float]) -> Callable[[int], Keys]:
-        return lambda seed: junction_keys(Junctions(DEVICES, seed, **physics), fold)  # type: ignore[arg-type]
+        return lambda seed: junction_keys(JunctionModel(DEVICES, seed, **physics), fold)  # type: ignore[arg-type]
 
     xor = f"{DEVICES} junctions, {REAL_FOLD} raw bits XORed into one"
     register = "one 64-bit LFSR, a shift a row; word j from bit j"

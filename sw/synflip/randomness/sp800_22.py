@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaincc
 
-from synflip.randomness.statistical_tests import Finding
+from synflip.randomness.statistical_tests import TestResult
 
 Bits = NDArray[np.uint8]
 SEQUENCE = 1 << 20  # bits of a sequence, if there are as many
@@ -23,7 +23,7 @@ COMPLEXITY_BLOCK, COMPLEXITY_BLOCKS = 500, 500
 COMPLEXITY_SHARES = (1 / 96, 1 / 32, 1 / 8, 1 / 2, 1 / 4, 1 / 16, 1 / 48)
 
 
-def findings(bits: Bits) -> Iterator[Finding]:
+def results(bits: Bits) -> Iterator[TestResult]:
     """Every test on up to SEQUENCES sequences of SEQUENCE bits (one of all bits if they are fewer): the
     smallest p-value times their number."""
     length = min(SEQUENCE, bits.size)
@@ -31,9 +31,9 @@ def findings(bits: Bits) -> Iterator[Finding]:
     for name, test in TESTS.items():
         p_values = np.array([test(sequence) for sequence in sequences])
         worst = float(p_values.min())
-        yield Finding(f"SP 800-22: {name}", "smallest p", worst, min(1.0, worst * p_values.size))
+        yield TestResult(f"SP 800-22: {name}", "smallest p", worst, min(1.0, worst * p_values.size))
     worst = linear_complexity(sequences[0])
-    yield Finding("SP 800-22: linear complexity", "p", worst, worst)
+    yield TestResult("SP 800-22: linear complexity", "p", worst, worst)
 
 
 def monobit(bits: Bits) -> float:

@@ -24,12 +24,17 @@ PAIRS, TRIPLES = 200, 300  # of each direction, at most
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One test. effect: what was measured, in words of ``measure``; p: probability of as much by chance.
+class TestResult:
+    """The outcome of one statistical test, called ``name``.
 
-    interval: 95 % interval of the effect, of the worst of many widened by their number. bound: no effect of
-    the many is larger than that, with 95 % confidence. None where an effect has no size of its own.
+    measure: what the test measures, in words; effect: the measured number, in the unit that ``measure`` says.
+    p: probability, 0..1, that fair coins give an effect at least as large. A test of many numbers at once
+    reports the worst of them: interval is its 95 % interval, widened for how many there are (Bonferroni), and
+    bound the size that, with 95 % confidence, none of the effects exceeds. Both are None where the effect has
+    no size of its own, such as a smallest p.
     """
+
+    __test__ = False  # pytest would collect it in files that import it, because of its name
 
     name: str
     measure: str
@@ -39,9 +44,9 @@ class Finding:
     bound: float | None = None
 
 
-def verdict(findings: list[Finding]) -> bool:
-    """Whether nothing was found: the smallest p-value is as large as chance allows."""
-    return min(finding.p for finding in findings) * len(findings) >= ALPHA
+def verdict(results: list[TestResult]) -> bool:
+    """Whether the coins pass: the smallest of n p-values, times n, is at least ALPHA (Bonferroni)."""
+    return min(result.p for result in results) * len(results) >= ALPHA
 
 
 def words(
@@ -62,25 +67,27 @@ def key_bits(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
     return np.unpackbits(keys.astype("<u8").view(np.uint8), bitorder="little")
 
 
-def key_findings(keys: NDArray[np.uint64]) -> Iterator[Finding]:
+def key_results(keys: NDArray[np.uint64]) -> Iterator[TestResult]:
     """Bits of the keys as one stream: share of ones, runs, serial correlation, bytes."""
     bits = key_bits(keys)
     n = bits.size
     share = float(bits.mean())
-    yield Finding("ones", "share of ones - 1/2", share - 0.5, _two_sided((share - 0.5) * 2 * np.sqrt(n)))
+    yield TestResult("ones", "share of ones - 1/2", share - 0.5, _two_sided((share - 0.5) * 2 * np.sqrt(n)))
     columns = bits.reshape(-1, 64).mean(0)
     chi = float((((columns - 0.5) * 2) ** 2 * len(keys)).sum())
-    yield Finding("ones of each key bit", "chi-square / 64", chi / 64, float(stats.chi2.sf(chi, 64)))
+    yield TestResult("ones of each key bit", "chi-square / 64", chi / 64, float(stats.chi2.sf(chi, 64)))
     runs = int((bits[1:] != bits[:-1]).sum()) + 1
     expected = 2 * n * share * (1 - share) + 1
     spread = 2 * np.sqrt(n) * share * (1 - share)
-    yield Finding("runs", "runs / expected - 1", runs / expected - 1, _two_sided((runs - expected) / spread))
+    yield TestResult(
+        "runs", "runs / expected - 1", runs / expected - 1, _two_sided((runs - expected) / spread)
+    )
     signs = bits.astype(np.float32) * 2 - 1
     size = 1 << (2 * n - 1).bit_length()
     spectrum = np.fft.rfft(signs, size)
     lags = np.fft.irfft(np.abs(spectrum) ** 2, size)[1:257] / np.sqrt(n)
     worst = int(np.abs(lags).argmax())
-    yield Finding(
+    yield TestResult(
         "serial correlation, lags 1 to 256",
         f"largest, at lag {worst + 1}",
         float(lags[worst] / np.sqrt(n)),
@@ -89,9 +96,9 @@ def key_findings(keys: NDArray[np.uint64]) -> Iterator[Finding]:
     yield _uniform("bytes", keys.astype("<u8").view(np.uint8), 256)
 
 
-def word_findings(
+def word_results(
     keys: NDArray[np.uint64], bits: int = 4, taps: Taps = word_taps, seed: int = 0
-) -> Iterator[Finding]:
+) -> Iterator[TestResult]:
     """Words of ``bits`` bits: uniform; and pairs and triples of them independent, between lanes of a tile,
     tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Neighbours, and others that
     are drawn."""
@@ -129,7 +136,7 @@ def word_findings(
                 for one in sorted(chosen)
             ]
             effect, p = min(found, key=lambda one: one[1])
-            yield Finding(
+            yield TestResult(
                 f"{name}: {len(found)} {name} of {direction}",
                 "largest chi-square / freedom",
                 effect,
@@ -144,17 +151,17 @@ def _joint(columns: list[NDArray[np.int64]], levels: int) -> tuple[float, float]
     for column in columns:
         code *= levels
         code += column[:length]
-    finding = _uniform("", code, levels ** len(columns))
-    return finding.effect, finding.p
+    result = _uniform("", code, levels ** len(columns))
+    return result.effect, result.p
 
 
 def _two_sided(z: float) -> float:
     return float(2 * stats.norm.sf(abs(z)))
 
 
-def _uniform(name: str, values: NDArray[np.integer], levels: int) -> Finding:
+def _uniform(name: str, values: NDArray[np.integer], levels: int) -> TestResult:
     counts = np.bincount(values, minlength=levels)
     expected = values.size / levels
     chi = float(((counts - expected) ** 2 / expected).sum())
     p = float(stats.chi2.sf(chi, levels - 1))
-    return Finding(name, "chi-square / freedom", chi / (levels - 1), p)
+    return TestResult(name, "chi-square / freedom", chi / (levels - 1), p)

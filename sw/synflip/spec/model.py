@@ -1,10 +1,8 @@
 """The compiled model: integers only, and the proof that they can be run exactly.
 
 File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
-``l1.q``, ...
-and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked
-``CompiledModel`` and
-back; ``synflip.modelfile`` reads and writes the file itself.
+``l1.q``, ... and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked
+``CompiledModel`` and back; ``synflip.modelfile`` reads and writes the file itself.
 """
 
 import json
@@ -35,7 +33,7 @@ IMAGES_AT_ONCE = 16384  # bounds the memory that looking at images takes
 
 
 class Images(Protocol):
-    """Images [N, I], integers: an array, or what reads them block by block."""
+    """Integer images [N, I]: an array, or an object such as ``ImageFile`` that reads them block by block."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,7 +47,7 @@ class Images(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of a pixel."""
+        """The type of a pixel."""
         ...
 
     def __len__(self) -> int: ...
@@ -82,8 +80,9 @@ class CompiledModel:
     """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
 
     bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
-    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where it
-        came from. features: what makes the images of pixels; None if they are the pixels.
+    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where the
+        network came from, JSON values. features: the extractor that makes the first layer's rows of pixels;
+        None if the pixels themselves are the rows.
     """
 
     layers: tuple[Layer, ...]
@@ -143,15 +142,11 @@ class CompiledModel:
         _check_pixels(pixels, largest)
         if features is not None:
             return features.rows(pixels, self.layers[0].rows, self.activation_max)
-        scaled = (2 * self.activation_max * np.arange(self.input_max + 1) + self.input_max) // (
-            2 * self.input_max
-        )
-        if pixels.dtype == np.uint8 and np.array_equal(scaled, np.arange(len(scaled))):
-            return pixels.astype(np.uint8)  # ten times as fast as looking each one up
-        return scaled.astype(np.uint8)[pixels]
+        return pixels_to_activations(pixels, self.input_max, self.activation_bits)
 
     def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
-        """What makes features of them, if they are images in front of features, and their largest pixel."""
+        """The extractor for these images (None if they are the first layer's rows already), and the largest
+        value that they may hold."""
         rows, features = self.layers[0].rows, self.features
         if not np.issubdtype(pixels.dtype, np.integer):
             raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
@@ -190,6 +185,21 @@ class CompiledModel:
         for index, layer in enumerate(self.layers):
             out |= {f"l{index}.q": layer.q, f"l{index}.sign": layer.sign, f"l{index}.bias": layer.bias}
         return out
+
+
+def pixels_to_activations(
+    pixels: NDArray[np.integer], input_max: int, activation_bits: int
+) -> NDArray[np.uint8]:
+    """Pixels [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1.
+
+    A pixel p becomes the integer nearest to p (2**A-1) / input_max, a half rounded up. With input_max = 16
+    and A = 8, pixel 8 becomes 128 (127.5) and pixel 1 becomes 16 (15.9).
+    """
+    largest = (1 << activation_bits) - 1
+    table = (2 * largest * np.arange(input_max + 1) + input_max) // (2 * input_max)
+    if pixels.dtype == np.uint8 and np.array_equal(table, np.arange(len(table))):
+        return pixels.astype(np.uint8)  # ten times as fast as looking each one up
+    return table.astype(np.uint8)[pixels]
 
 
 def _check_pixels(pixels: NDArray[np.integer], largest: int, first: int = 0) -> None:

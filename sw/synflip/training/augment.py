@@ -10,14 +10,14 @@ def augmented(images: Tensor, shape: Sequence[int], generator: torch.Generator) 
     """Images [N, I] of ``shape`` [H, W], each moved by up to one pixel down and right; or of [C, H, W], half
     of them mirrored left to right, then moved by up to four. What moves in is 0."""
     if len(shape) == 2:
-        return _shifted(images, shape, generator, reach=1)
+        return shifted(images, shape, generator, reach=1)
     mirrored = torch.randint(2, (len(images), 1, 1, 1), generator=generator, dtype=torch.bool)
     pictures = images.view(-1, *shape)
     pictures = torch.where(mirrored, pictures.flip(-1), pictures)
-    return _shifted(pictures.reshape(len(images), -1), shape, generator, reach=4)
+    return shifted(pictures.reshape(len(images), -1), shape, generator, reach=4)
 
 
-def _shifted(images: Tensor, shape: Sequence[int], generator: torch.Generator, reach: int = 1) -> Tensor:
+def shifted(images: Tensor, shape: Sequence[int], generator: torch.Generator, reach: int = 1) -> Tensor:
     """Images [N, I], each moved by -reach..reach pixels down and right; what moves in is 0."""
     height, width = shape[-2:]
     padded = nn.functional.pad(images.view(len(images), -1, height, width), (reach,) * 4)

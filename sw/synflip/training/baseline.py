@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from synflip.data.dataset import Dataset
-from synflip.training.loop import FLOAT_RATE, TEST_BATCH, Progress, _fit, _sizes, checked_epochs
+from synflip.training.loop import FLOAT_RATE, TEST_BATCH, Progress, checked_epochs, fit, layer_sizes
 from synflip.util.threads import one_thread
 
 
@@ -33,7 +33,7 @@ def float_network(
     modules: list[nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for inputs, outputs in pairwise(_sizes(dataset, hidden)):
+        for inputs, outputs in pairwise(layer_sizes(dataset, hidden)):
             modules += [nn.Linear(inputs, outputs), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*modules[: -2 if dropout else -1])
 
@@ -58,7 +58,7 @@ def fit_float(
 
     network.train()
     groups = [(list(network.parameters()), FLOAT_RATE)]
-    _fit(groups, loss, dataset, dataset.train_images, epochs, generator, augment, progress)
+    fit(groups, loss, dataset, dataset.train_images, epochs, generator, augment, progress)
     network.eval()
 
 

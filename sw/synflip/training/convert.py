@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
+from synflip.spec.model import pixels_to_activations
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
 from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
 from synflip.training.loop import Progress
 from synflip.training.train import RATE as NEW_RATE
-from synflip.training.train import activations, fit_coins
+from synflip.training.train import fit_coins
 from synflip.util.threads import one_thread
 
 EPOCHS = 10
@@ -94,7 +95,7 @@ def convert(
     if head is None:
         layers = _on_shares(dense_layers(network), data, mean, std)
         coins = _coins(layers, data.train_images.shape[1], data, bits, activation_bits, seed)
-        rows = activations(data.train_images, data.input_max, activation_bits)
+        rows = pixels_to_activations(data.train_images, data.input_max, activation_bits)
         initialise(coins, layers, _some(rows), 1 / largest)
         fit_coins(coins, data, rows, epochs, RATE, generator, augment, progress)
         return coins

@@ -76,7 +76,7 @@ class SynapticLinear(nn.Module):
             return nn.functional.linear(x, self.flip(generator), rounded)
         noise = torch.randn(draws, len(x), len(weight), generator=generator)
         bias = self.bias * self.bias_unit
-        sums: Tensor = _NoisySums.apply(x, self.weight, weight, noise)
+        sums: Tensor = NoisySums.apply(x, self.weight, weight, noise)
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
 
     def clamp(self) -> None:
@@ -158,7 +158,7 @@ class SynapticNetwork(nn.Module):
             layer.clamp()
 
 
-class _NoisySums(torch.autograd.Function):
+class NoisySums(torch.autograd.Function):
     """mean + standard deviation * noise of the sums, with the gradients written out.
 
     Autograd would keep and revisit a dozen tensors as large as the weights: a third more time for a step.

@@ -14,22 +14,20 @@ from synflip.errors import SynflipError
 from synflip.training.augment import augmented
 from synflip.util.threads import one_thread
 
-BATCH = 128
-
-FLOAT_RATE = 0.002  # weights of an ordinary network are a tenth as large
-
-SMALL_BATCH = 32
-
-SMALL = 10_000  # images; below it, smaller batches and more epochs
-
-TEST_BATCH = 1000
-
+BATCH, SMALL_BATCH = 128, 32  # images of a step
+SMALL = 10_000  # images; smaller training sets have SMALL_BATCH and more epochs
+TEST_BATCH = 1000  # images that are classified at once
+FLOAT_RATE = 0.002  # a tenth of the coins' rate: weights of an ordinary network are a tenth as large
 WARM_UP = 0.3  # share of the steps in which the rate rises
 
 
 @dataclass(frozen=True)
-class Step:
-    """Where training is. loss: mean cross-entropy of the batch, in nats. rate: learning rate."""
+class TrainStep:
+    """How far training is after one step.
+
+    step: from 1 to ``steps``, over all epochs. epoch: from 1 to ``epochs``. loss: of the step's batch before
+    the step, in nats. rate: learning rate of the first group of parameters in this step.
+    """
 
     step: int
     steps: int
@@ -40,11 +38,11 @@ class Step:
 
 
 #: Called after every step, from 1 to ``steps``.
-Progress = Callable[[Step], None]
+Progress = Callable[[TrainStep], None]
 
 
 def default_epochs(dataset: Dataset) -> int:
-    """Epochs that bring training close to where more change little."""
+    """Epochs after which more change accuracy little: 15, or 40 for less than SMALL training images."""
     return 15 if len(dataset.train_labels) >= SMALL else 40
 
 
@@ -58,7 +56,7 @@ def one_cycle(fraction: float) -> float:
     return (1 + math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _fit(
+def fit(
     groups: Sequence[tuple[list[nn.Parameter], float]],
     loss: Callable[[Tensor, Tensor], Tensor],
     dataset: Dataset,
@@ -69,7 +67,14 @@ def _fit(
     progress: Progress | None,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    """Minimise ``loss(images, labels)`` over shuffled batches. groups: parameters and their highest rates."""
+    """Minimise a loss with Adam over shuffled batches, on one torch thread; parameters change in place.
+
+    groups: parameters, and the highest learning rate that each group reaches in the one cycle. loss: of a
+    batch of images, float32 [B, I], and labels, int64 [B]; a scalar. images: uint8 [N, I], trained on in
+    place of the data set's own training images; the labels are the data set's. epochs: passes over all
+    images. generator: draws the order of the images, and how ``augment`` moves them. after_step: called after
+    every step of the optimiser, before progress.
+    """
     count = len(images)
     batch = BATCH if count >= SMALL else SMALL_BATCH
     steps = epochs * math.ceil(count / batch)
@@ -79,7 +84,7 @@ def _fit(
     step = 0
     with one_thread():
         for epoch in range(epochs):
-            for x, labels in _batches(dataset, images, batch, generator, augment):
+            for x, labels in batches(dataset, images, batch, generator, augment):
                 share = one_cycle(step / steps)
                 for group, (_, rate) in zip(optimiser.param_groups, groups, strict=True):
                     group["lr"] = rate * share
@@ -91,13 +96,16 @@ def _fit(
                     after_step()
                 step += 1
                 if progress:
-                    progress(Step(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
+                    progress(TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
 
 
-def _batches(
+def batches(
     dataset: Dataset, images: NDArray[np.uint8], batch: int, generator: torch.Generator, augment: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled float32 [N, I] and int64 [N], once through the training set."""
+    """One epoch: images float32 [B, I] and labels int64 [B] in an order that ``generator`` draws.
+
+    The last batch may be smaller than ``batch``. augment: move each image, see ``augmented``.
+    """
     x, labels = torch.from_numpy(images), torch.from_numpy(dataset.train_labels)
     for chosen in torch.randperm(len(x), generator=generator).split(batch):
         part = x[chosen]
@@ -105,12 +113,14 @@ def _batches(
 
 
 def checked_epochs(dataset: Dataset, epochs: int | None) -> int:
-    """``epochs``, or as many as are worth it. Raises SynflipError if there are none."""
+    """``epochs``, or ``default_epochs`` in place of None. Raises SynflipError for less than 1."""
     epochs = default_epochs(dataset) if epochs is None else epochs
     if epochs < 1:
         raise SynflipError(f"epochs must be at least 1, not {epochs}")
     return epochs
 
 
-def _sizes(dataset: Dataset, hidden: Sequence[int]) -> list[int]:
+def layer_sizes(dataset: Dataset, hidden: Sequence[int]) -> list[int]:
+    """Pixels of an image, outputs of the hidden layers, number of classes: ``[64, 128, 10]`` for digits and
+    one hidden layer of 128."""
     return [dataset.train_images.shape[1], *hidden, len(dataset.classes)]

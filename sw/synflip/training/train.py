@@ -11,9 +11,10 @@ from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
+from synflip.spec.model import pixels_to_activations
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
-from synflip.training.loop import FLOAT_RATE, Progress, _fit, _sizes, checked_epochs
+from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
 
 RATE = 0.02
 
@@ -39,10 +40,10 @@ def train(
     SynflipError for sizes that no accelerator runs.
     """
     epochs = checked_epochs(dataset, epochs)
-    network = SynapticNetwork(_sizes(dataset, hidden), bits, activation_bits, seed, signed)
+    network = SynapticNetwork(layer_sizes(dataset, hidden), bits, activation_bits, seed, signed)
     generator = torch.Generator().manual_seed(seed)
 
-    images = activations(dataset.train_images, dataset.input_max, activation_bits)
+    images = pixels_to_activations(dataset.train_images, dataset.input_max, activation_bits)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
     return network
 
@@ -89,12 +90,5 @@ def fit_coins(
         return -(taught * shares).sum(1).mean()
 
     network.train()
-    _fit(groups, loss, dataset, images, epochs, generator, augment, progress, after_step=network.clamp)
+    fit(groups, loss, dataset, images, epochs, generator, augment, progress, after_step=network.clamp)
     network.eval()
-
-
-def activations(pixels: NDArray[np.uint8], input_max: int, activation_bits: int) -> NDArray[np.uint8]:
-    """Pixels [N, I] in 0..input_max to 0..2**A-1, as ``CompiledModel.activations`` does."""
-    largest = (1 << activation_bits) - 1
-    scaled = (2 * largest * np.arange(input_max + 1) + input_max) // (2 * input_max)
-    return scaled.astype(np.uint8)[pixels]

@@ -1,4 +1,25 @@
 """From votes and logits to answers: entropies, aggregates, temperature, metrics.
 
-Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
+Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``. The names below need numpy and scipy;
+``synflip.uncertainty.metrics`` needs torch and scikit-learn too, so it is imported by its own name.
 """
+
+from synflip.uncertainty.aggregate import AGGREGATES
+from synflip.uncertainty.scores import (
+    energy,
+    entropy,
+    lead,
+    mutual_information,
+    softmax,
+    softmax_moments,
+)
+
+__all__ = [
+    "AGGREGATES",
+    "energy",
+    "entropy",
+    "lead",
+    "mutual_information",
+    "softmax",
+    "softmax_moments",
+]

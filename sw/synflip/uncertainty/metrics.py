@@ -16,7 +16,7 @@ LEAST_SHARE = 1e-12  # below it, a share counts as this in the likelihood
 
 
 @dataclass(frozen=True)
-class Measures:
+class Metrics:
     """Of predicted shares of N images against their labels.
 
     accuracy: share right, 0..1. nll: mean negative log-likelihood, nats. brier: mean squared distance of the
@@ -38,7 +38,7 @@ class Measures:
         return asdict(self)
 
 
-def measure(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Measures:
+def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metrics:
     """Of shares [N, C], which add up to 1, and labels [N]. Raises SynflipError for other shapes or sums."""
     if shares.ndim != 2 or labels.shape != shares.shape[:1] or not len(labels):
         raise SynflipError(f"shares {list(shares.shape)} do not go with labels {list(labels.shape)}")
@@ -47,10 +47,10 @@ def measure(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Measur
     classes = shares.shape[1]
     corner = np.eye(classes)[labels]
     wrong = shares.argmax(1) != labels
-    doubt = entropy(shares)
-    some = bool(wrong.any() and not wrong.all())
+    uncertainty = entropy(shares)
+    both_kinds = bool(wrong.any() and not wrong.all())
     clipped = np.maximum(shares, LEAST_SHARE)
-    return Measures(
+    return Metrics(
         accuracy=float(1 - wrong.mean()),
         nll=float(
             log_loss(labels, clipped / clipped.sum(1, keepdims=True), labels=np.arange(classes))
@@ -62,9 +62,9 @@ def measure(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Measur
                 num_classes=classes, n_bins=BINS, norm="l1",
             )
         ),
-        auroc=float(roc_auc_score(wrong, doubt)) if some else float("nan"),
-        aupr=float(average_precision_score(wrong, doubt)) if some else float("nan"),
-        aurc=float(risk_coverage(doubt, wrong)[1].mean()),
+        auroc=float(roc_auc_score(wrong, uncertainty)) if both_kinds else float("nan"),
+        aupr=float(average_precision_score(wrong, uncertainty)) if both_kinds else float("nan"),
+        aurc=float(risk_coverage(uncertainty, wrong)[1].mean()),
     )  # fmt: skip
 
 
@@ -76,10 +76,10 @@ def outside_auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -
 
 
 def risk_coverage(
-    doubt: NDArray[np.floating], wrong: NDArray[np.bool_]
+    uncertainty: NDArray[np.floating], wrong: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of images answered, the least doubtful first, and the share of wrong answers among them: [N]
+    """Shares of images answered, the least uncertain first, and the share of wrong answers among them: [N]
     each."""
-    order = np.argsort(doubt, kind="stable")
-    answered = np.arange(1, len(doubt) + 1)
-    return answered / len(doubt), np.cumsum(wrong[order]) / answered
+    order = np.argsort(uncertainty, kind="stable")
+    answered = np.arange(1, len(uncertainty) + 1)
+    return answered / len(uncertainty), np.cumsum(wrong[order]) / answered

@@ -1,10 +1,5 @@
 """Text of files and tools that are not trusted, made fit to print."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # rich loads when there is something to say
-    pass
-
 MAX_MESSAGE = 300  # characters
 
 

@@ -1,32 +1,20 @@
-"""torch's threads, as many as the work wants."""
+"""How many threads torch uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Train on one torch thread, so that the bytes do not depend on how many there are.
+def one_thread() -> Iterator[int]:
+    """Limit torch to one thread while the block lasts; the block is given the number of threads before.
 
-    Two are at best 1.6 times as fast, but on a busy machine their barriers make a step 40 times as slow.
+    Training is limited so that the bytes of a network do not depend on the number of cores: sums are added in
+    another order on two threads. Two are at best 1.6 times as fast, and on a busy machine, where torch's
+    threads wait for each other after every operation, a step can take 40 times as long. The golden model is
+    limited because it gives each thread blocks of images of its own, which share nothing.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    import torch  # here, not above: other rooms import util without torch
 
-
-@contextmanager
-def single_threaded() -> Iterator[int]:
-    """torch with one thread while the block lasts; gives the number of threads before.
-
-    Blocks of images share nothing, so a thread for each is all it takes. torch's own threads wait for each
-    other after every operation: on a busy machine for a time slice, and small batches gain nothing by them.
-    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
