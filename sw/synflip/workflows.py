@@ -12,7 +12,7 @@ from synflip.util.progress import bar, waiting
 # torch is imported when it is first used: the command line must not wait for it.
 if TYPE_CHECKING:
     from synflip.data.dataset import Dataset
-    from synflip.inference.device import Progress
+    from synflip.inference.request import Progress
     from synflip.spec.model import CompiledModel
     from synflip.training.feature_network import FeatureNetwork
     from synflip.training.layers import SynapticNetwork

@@ -557,7 +557,7 @@ def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line:
 
 
 def test_output_to_a_closed_pipe_is_quiet(files: Path) -> None:
-    code = "import sys; from synflip.cli import main; sys.exit(main(['info', 'm.safetensors']))"
+    code = "import sys; from synflip.cli.app import main; sys.exit(main(['info', 'm.safetensors']))"
     command = f'{sys.executable} -c "{code}" | true; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr

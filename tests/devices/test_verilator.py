@@ -270,7 +270,7 @@ def test_interrupted_twice(flagship, monkeypatch):
             raise KeyboardInterrupt
         write(name, value)
 
-    for again in (flagship.load, lambda model: flagship.infer(pixels, 1, 1), lambda model: flagship._abort()):
+    for again in (flagship.load, lambda model: flagship.infer(pixels, 1, 1), lambda model: flagship.abort()):
         flagship.load(model)
         with monkeypatch.context() as patched:
             patched.setattr(flagship.transport, "wait", interrupt)

@@ -10,7 +10,7 @@ from synflip.cli import app
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.golden.cuda import MOST_ROWS, TorchGolden
+from synflip.golden.cuda import MOST_ROWS, CudaGolden
 from synflip.inference.compare import compare
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
@@ -33,7 +33,7 @@ def pixels(model: CompiledModel, count: int = 9) -> np.ndarray:
 
 
 def same(place: str, model: CompiledModel, geometry: Geometry, images: np.ndarray, *request, **more) -> None:
-    golden, other = Golden(geometry), TorchGolden(geometry, place)
+    golden, other = Golden(geometry), CudaGolden(geometry, place)
     for device in (golden, other):
         device.load(model)
     want, have = (device.infer(images, *request, logits=True, **more) for device in (golden, other))
@@ -46,7 +46,7 @@ def same(place: str, model: CompiledModel, geometry: Geometry, images: np.ndarra
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_keys(place, seed):
-    other = TorchGolden(device=place)
+    other = CudaGolden(device=place)
     for first, count in ((0, 1), (5, 300), (2**40, 7), (3, 0)):
         made = other.make_keys(seed, first, count).cpu().numpy().view(np.uint64)
         np.testing.assert_array_equal(made, lfsr.keys(seed, first, count))
@@ -55,7 +55,7 @@ def test_keys(place, seed):
 def test_the_slow_reading(place):
     model = network([30, 20, 10], bits=4)
     images, margins = pixels(model, 4), [1, 2, 3, 2, 1]
-    other = TorchGolden(GEOMETRY, place)
+    other = CudaGolden(GEOMETRY, place)
     other.load(model)
     have = other.infer(images, 5, 3, np.array(margins), logits=True)
     equal(have, expected(model, images, 5, 3, margins))
@@ -93,7 +93,7 @@ def test_without_cycles(place, margins):
     model = network([40, 24, 10], bits=3)
     images = pixels(model, 40)
     limits = margins and np.array(margins)
-    for device in (Golden, lambda *rest, **more: TorchGolden(*rest, place, **more)):
+    for device in (Golden, lambda *rest, **more: CudaGolden(*rest, place, **more)):
         with_cycles, without = device(GEOMETRY), device(GEOMETRY, predict=False)
         with_cycles.load(model)
         without.load(model)
@@ -109,7 +109,7 @@ def test_sums_at_the_edge_of_32_bits(place):
 
 
 def test_what_would_not_be_exact_is_refused(place):
-    other = TorchGolden(device=place)
+    other = CudaGolden(device=place)
     with pytest.raises(SynflipError, match=f"{MOST_ROWS + 1} rows: sums in float32 are exact up to"):
         other.load(network([MOST_ROWS + 1, 1]))
 

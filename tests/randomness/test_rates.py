@@ -90,10 +90,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text("<!-- begin rates digits -->\n<!-- end rates digits -->\n")
     monkeypatch.setattr(
-        coin_rates, "CASES", (coin_rates.Case(devices=5, fold=2, period=8, images=4, samples=6),)
+        coin_rates, "CASES", (coin_rates.RateCase(devices=5, fold=2, period=8, images=4, samples=6),)
     )
     monkeypatch.setattr(
-        coin_rates.Case,
+        coin_rates.RateCase,
         "measure",
         lambda case, model, x: coin_rates.measure(
             model, GEOMETRY, x[:4], case.samples, case.fold, case.period
@@ -116,6 +116,6 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         assert not found.agrees
         return found
 
-    monkeypatch.setattr(coin_rates.Case, "measure", wrong)
+    monkeypatch.setattr(coin_rates.RateCase, "measure", wrong)
     assert main([*arguments, "--measure"]) == 1
     assert "did not take the cycles" in capsys.readouterr().err

@@ -8,18 +8,18 @@ from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import Layer
 from synflip.verification import fuzz
-from synflip.verification.cases import Case, draw_case, draw_geometry, network
+from synflip.verification.cases import RandomCase, draw_case, draw_geometry, network
 from synflip.verification.coverage import BINS, observe
 from synflip_sim.campaigns.coverage import block, points, share
 
 GEOMETRY = Geometry(16, 2, bits=3)
 
 
-def bins(case: Case) -> dict[str, int]:
+def bins(case: RandomCase) -> dict[str, int]:
     return observe(case, fuzz.run(case, Golden(case.geometry))[0])
 
 
-def certain(pixels: list[list[int]], margins=None) -> Case:
+def certain(pixels: list[list[int]], margins=None) -> RandomCase:
     """Two rows whose coins always come up heads, two hidden outputs, three equal logits."""
     always = np.full((2, 2), 7, dtype=np.uint16)
     sign = np.array([[0, 0], [1, 1]], dtype=np.uint8)
@@ -27,7 +27,7 @@ def certain(pixels: list[list[int]], margins=None) -> Case:
         np.zeros((3, 2), dtype=np.uint16), np.zeros((3, 2), dtype=np.uint8), np.full(3, -5, np.int32)
     )
     model = network([Layer(always, sign, np.zeros(2, dtype=np.int32)), last], 3, 8, [0], 255)
-    return Case(GEOMETRY, model, np.array(pixels, dtype=np.uint8), 4, 0, margins, True)
+    return RandomCase(GEOMETRY, model, np.array(pixels, dtype=np.uint8), 4, 0, margins, True)
 
 
 def test_bins_of_known_cases():

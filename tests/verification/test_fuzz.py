@@ -9,12 +9,12 @@ import pytest
 from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference import device
+from synflip.devices import registry
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.verification import fuzz
-from synflip.verification.cases import Case, draw_case, draw_geometry
+from synflip.verification.cases import RandomCase, draw_case, draw_geometry
 from synflip.verification.shrink import shrink, simpler
 
 from tests.golden import reference
@@ -76,7 +76,7 @@ class Slow(Refusing):
         )
 
 
-def small(case: Case) -> bool:
+def small(case: RandomCase) -> bool:
     """A second or less for the slow reading."""
     synapses = sum(layer.q.size for layer in case.model.layers)
     return case.samples * synapses * (len(case.pixels) + case.model.bits) < 200_000
@@ -97,7 +97,7 @@ def test_what_is_wrong_on_purpose_is_found_shrunk_saved_and_replayed(tmp_path, m
 
     command = shlex.split(finding.command)
     assert command.pop(0) == "synflip"
-    monkeypatch.setattr(device, "open_device", lambda name, geometry: replayed(name, geometry))
+    monkeypatch.setattr(registry, "open_device", lambda name, geometry: replayed(name, geometry))
     assert app.main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: first difference: logit sums: image 0, class 0, golden 0, verilator 1")
@@ -113,10 +113,10 @@ def test_command_says_all_of_a_case(tmp_path, monkeypatch):
 
     class Spy(Golden):
         def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-            asked.append(Case(self.geometry, self.model, pixels, samples, seed, margins, logits))
+            asked.append(RandomCase(self.geometry, self.model, pixels, samples, seed, margins, logits))
             return super().infer(pixels, samples, seed, margins, logits)
 
-    monkeypatch.setattr(device, "open_device", lambda name, geometry: Spy(geometry))
+    monkeypatch.setattr(registry, "open_device", lambda name, geometry: Spy(geometry))
     for number in range(12):
         geometry = draw_geometry(np.random.default_rng((1, number)))
         case = draw_case(geometry, np.random.default_rng((1, number, 0)))

@@ -1,6 +1,6 @@
 """Coverage of a fixed set of random cases: functional bins, and Verilator's lines and toggles, as a page.
 
-python -m synflip_sim.coverage docs/coverage.md
+python -m synflip_sim.campaigns.coverage docs/coverage.md
 """
 
 import re

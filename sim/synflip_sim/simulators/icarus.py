@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from synflip.devices.accelerator import Accelerator
+from synflip.devices.registry import chosen
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
@@ -157,3 +158,8 @@ def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
 def open_icarus(geometry: Geometry, noise: int = 1) -> Accelerator:
     """The accelerator of ``geometry`` in Icarus: thousands of cycles a second, for small networks."""
     return Accelerator(IcarusTransport(geometry, noise), name="icarus")
+
+
+def open_device(text: str, geometry: Geometry | None) -> Accelerator:
+    """The device ``icarus``: see ``synflip.devices.registry``."""
+    return open_icarus(chosen(text, geometry))

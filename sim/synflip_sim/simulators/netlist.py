@@ -64,6 +64,12 @@ def open_netlist(family: str, geometry: Geometry | None = None, say: Say | None 
     return Accelerator(VerilatorTransport(library), name=f"netlist:{family}")
 
 
+def open_device(text: str, geometry: Geometry | None) -> Accelerator:
+    """The device ``netlist``, such as ``ecp5`` or ``ecp5:16x4``: see ``synflip.devices.registry``."""
+    family, _, size = text.partition(":")
+    return open_netlist(family, Geometry.parse(size) if size else geometry)
+
+
 def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> Path:
     """Path of the library for ``geometry`` in cells of ``family``, built if it is not cached. Raises
     SynflipError."""

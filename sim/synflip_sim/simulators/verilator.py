@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from synflip.devices.accelerator import Accelerator
+from synflip.devices.registry import chosen
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.randomness.mtj_model import JunctionModel
@@ -118,6 +119,11 @@ def open_verilator(
         junctions = JunctionModel(geometry.devices, seed=0)
     library = build(geometry, say or progress())
     return Accelerator(VerilatorTransport(library, junctions, period), name="verilator")
+
+
+def open_device(text: str, geometry: Geometry | None) -> Accelerator:
+    """The device ``verilator``: see ``synflip.devices.registry``."""
+    return open_verilator(chosen(text, geometry))
 
 
 def progress() -> Say:

@@ -72,7 +72,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Case:
+class RateCase:
     """A run to be simulated, on a 16x2 accelerator."""
 
     devices: int
@@ -89,12 +89,12 @@ class Case:
 
 #: From far too slow a source, over one that is about as fast as the accelerator, to one that is faster.
 CASES = (
-    Case(devices=8, fold=3, period=20, images=4),
-    Case(devices=8, fold=3, period=4, images=4),
-    Case(devices=8, fold=2, period=4, images=16),
-    Case(devices=32, fold=3, period=4, images=16),
-    Case(devices=32, fold=2, period=4, images=16),
-    Case(devices=32, fold=1, period=4, images=16),
+    RateCase(devices=8, fold=3, period=20, images=4),
+    RateCase(devices=8, fold=3, period=4, images=4),
+    RateCase(devices=8, fold=2, period=4, images=16),
+    RateCase(devices=32, fold=3, period=4, images=16),
+    RateCase(devices=32, fold=2, period=4, images=16),
+    RateCase(devices=32, fold=1, period=4, images=16),
 )
 
 

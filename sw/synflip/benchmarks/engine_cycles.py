@@ -21,7 +21,6 @@ STREAMING, IMBALANCE = "streaming", "bank imbalance"
 BUBBLE, LAYER, PASS = "tile bubble", "layer turn-around", "pass turn-around"
 KEYS, ENDS = "waiting for keys", "start and end"
 CAUSES = (STREAMING, IMBALANCE, BUBBLE, LAYER, PASS, KEYS, ENDS)
-_LONG_AGO = -(1 << 40)
 
 
 def run(models: Models) -> dict[str, Any]:
@@ -77,7 +76,8 @@ class _Clock:
     def __init__(self, model: CompiledModel, geometry: Geometry, runs: int, batch: int) -> None:
         self.model, self.lanes, self.runs, self.batch = model, geometry.lanes, runs, batch
         self.real, self.fed = (
-            CycleModel(geometry, model.rows, model.outputs, runs, early=False) for _ in range(2)
+            CycleModel(geometry, model.rows, model.outputs, runs, early=False, key_interval=interval)
+            for interval in (1, 0)
         )
         self.end = np.zeros(runs, dtype=np.int64)
         self.gaps = dict.fromkeys((BUBBLE, LAYER, PASS, ENDS), 0)
@@ -88,7 +88,6 @@ class _Clock:
         on = np.ones((self.batch, self.runs), dtype=bool)
         begins = self.fed.sample == 0
         self.real.advance(spread, on)
-        self.fed.fill = np.full(self.runs, _LONG_AGO)
         self.fed.advance(spread, on)
         for item in self.fed.passes:
             mine = spread[item.slot]

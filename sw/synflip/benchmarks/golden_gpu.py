@@ -9,7 +9,7 @@ from synflip.benchmarks.golden_cpu import NETWORK, Run, seconds_a_sample
 from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.errors import SynflipError
-from synflip.golden.cuda import TorchGolden
+from synflip.golden.cuda import CudaGolden
 
 IMAGES, QUICK_IMAGES = (1, 64, 1000, 10_000, 30_000), (1, 1000)
 
@@ -23,7 +23,7 @@ def run(models: Models) -> dict[str, Any]:
     if not torch.cuda.is_available():
         raise SynflipError("torch finds no CUDA GPU here; leave gpu out of --only")
     model = models.model(NETWORK)
-    golden, votes, plain = TorchGolden(), TorchGolden(predict=False), PlainLoop(model, SEED, "cuda")
+    golden, votes, plain = CudaGolden(), CudaGolden(predict=False), PlainLoop(model, SEED, "cuda")
     golden.load(model)
     votes.load(model)
     runs: dict[str, Run] = {

@@ -21,7 +21,7 @@ IMAGES, QUICK_IMAGES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 20_000)
 _PROBE = """
 import re, resource, sys
 from pathlib import Path
-from synflip.cli import main
+from synflip.cli.app import main
 status = main(sys.argv[1:])
 there = Path("/proc/self/status")
 found = re.search(r"VmHWM:\\s*(\\d+) kB", there.read_text()) if there.exists() else None

@@ -1,6 +1,7 @@
 """The commands run and verify, and images for both."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -250,20 +251,17 @@ def _infer(
 ) -> "tuple[Result, float, int]":
     """The result of samples from ``first`` on, the seconds that inference took, and the cycles of the
     simulated clock, 0 if there is none. margin: of every sample, or one for each."""
-    from functools import partial
-
     import numpy as np
 
     from synflip.devices.registry import open_device
-    from synflip.inference.plan import plan
-    from synflip.inference.request import check_logits, check_request
+    from synflip.inference.plan import plan_of
+    from synflip.inference.request import InferenceRequest, check_logits
     from synflip.util.progress import bar, waiting
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
-    check_request(samples, seed, None)
+    request = InferenceRequest(model, pixels, samples, seed, limits, logits, first=first)
     if name not in ("golden", "cuda"):
-        # What does not fit is refused before a simulator is built.
-        plan(model, geometry, len(pixels), samples, margin is not None, logits)
+        plan_of(request, geometry)  # what does not fit is refused before a simulator is built
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
@@ -272,11 +270,9 @@ def _infer(
         with waiting("Loading the model"):
             device.load(model)
         with bar(f"Flipping coins: {name}") as advance:
-            transport = getattr(device, "transport", None)
-            start, began = time.perf_counter(), getattr(transport, "cycles", 0)
-            infer = partial(device.infer, first=first) if first else device.infer
-            result = infer(pixels, samples, seed, limits, logits, advance)
-            clock = getattr(transport, "cycles", 0) - began
+            start, began = time.perf_counter(), device.clock_cycles()
+            result = device.run(replace(request, progress=advance))
+            clock = device.clock_cycles() - began
             return result, time.perf_counter() - start, clock
 
 

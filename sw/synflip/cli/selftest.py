@@ -45,9 +45,9 @@ def selftest(
     if out is not None:
         check_output(out)
     with waiting("Loading torch"):
-        from synflip.verification.selftest import Report, Step, selftest
+        from synflip.verification.selftest import ProbeStep, Report, selftest
 
-    def say(step: Step) -> None:
+    def say(step: ProbeStep) -> None:
         typer.echo(f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}")
 
     try:
@@ -56,7 +56,7 @@ def selftest(
         with device, bar("Testing") as advance:
             report = selftest(device, say, advance)
     except SynflipError as error:
-        step = Step("identity", False, str(error), 0.0)
+        step = ProbeStep("identity", False, str(error), 0.0)
         say(step)
         report = Report(port, "", (step,), {})
     if out is not None:

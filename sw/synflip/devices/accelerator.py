@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.devices import mtj_source
-from synflip.devices.registry import open_device
-from synflip.devices.transport import BusError, Transport
+from synflip.devices.transport import BusError, SimulatedTransport, Transport
 from synflip.errors import SynflipError
-from synflip.inference.device import Device, Margin, Progress
-from synflip.inference.plan import check_fit, class_shift, input_shift, plan
-from synflip.inference.request import check_first, check_keys, check_request
-from synflip.inference.result import Result
+from synflip.inference.device import Device
+from synflip.inference.plan import check_fit, class_shift, input_shift, plan_of
+from synflip.inference.request import InferenceRequest
+from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr, memory_map
 from synflip.spec.coins import widen
 from synflip.spec.geometry import Geometry
@@ -27,14 +26,12 @@ from synflip.spec.memory_map import (
     address,
     register,
 )
-from synflip.spec.model import CompiledModel, Images
+from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
 
 
 class Accelerator(Device):
     """An accelerator behind a memory map, of whatever geometry it says that it has."""
-
-    open = staticmethod(open_device)
 
     def __init__(self, transport: Transport, name: str = "accelerator", timeout: float = 600.0) -> None:
         """timeout: seconds that one run may take without an end. Raises SynflipError if there is no
@@ -43,20 +40,17 @@ class Accelerator(Device):
         self.transport = transport
         self.name = name
         self.timeout = timeout
-        self.model: CompiledModel | None = None
         self._running = False  # a run was started, and its end not seen
         self.geometry = self._discover()
         if self.geometry.devices:
             with suppress(mtj_source.SourceAlarm):
                 mtj_source.prepare(self)
 
-    def __enter__(self) -> "Accelerator":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """End what runs, and close the transport."""
         try:
-            with suppress(SynflipError):  # whoever is not there any more is not waited for
-                self._abort()
+            with suppress(SynflipError):  # a device that is not there any more is not waited for
+                self.abort()
         finally:
             self.transport.close()
 
@@ -74,14 +68,14 @@ class Accelerator(Device):
 
     # Loading a model
 
-    def load(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
+    def prepare(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
         """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
         not fit.
 
         weight_base, bias_base: entry and group of biases to begin at. That it fits there is not checked.
         """
         check_fit(model, self.geometry)
-        self._abort()
+        self.abort()
         self.model = None  # half a model is none
         geometry = self.geometry
         weight, bias = weight_base, bias_base
@@ -154,43 +148,23 @@ class Accelerator(Device):
 
     # Running it
 
-    def infer(
-        self,
-        pixels: Images,
-        samples: int,
-        seed: int,
-        margin: Margin | None = None,
-        logits: bool = False,
-        progress: Progress | None = None,
-        keys: NDArray[np.uint64] | None = None,
-        keep_keys: bool = False,
-        first: int = 0,
-    ) -> Result:
-        """See ``Device.infer``. Ctrl-C leaves the device idle and usable."""
-        model = self.model
-        if model is None:
-            raise SynflipError("no model loaded; call load(model) first")
-        model.check_images(pixels)
-        limits = check_request(samples, seed, margin)
-        check_first(first, samples, margin, keys)
-        if first and self.geometry.devices:
-            raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {first}")
-        count, classes = len(pixels), len(model.classes)
-        rows = key_offsets(model.rows)[1]
-        check_keys(keys, samples, rows)
-        runs = plan(model, self.geometry, count, samples, limits is not None, logits, keep_keys)
+    def run(self, request: InferenceRequest) -> Result:
+        """Carry out a request. Ctrl-C leaves the device idle and usable."""
+        model, pixels, keys = request.model, request.pixels, request.keys
+        samples, limits = request.samples, request.limits
+        if request.first and self.geometry.devices:
+            raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {request.first}")
+        count, classes, rows = len(pixels), len(model.classes), request.key_rows
+        runs = plan_of(request, self.geometry)
         batches, chunks = runs.batches(count), runs.chunks(samples)
-        votes = np.zeros((count, classes), dtype=np.int32)
-        sums = np.zeros((count, classes), dtype=np.int64)
-        used = np.zeros(count, dtype=np.int32)
-        kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
-        used_keys = np.zeros((samples, rows), dtype=np.uint64) if keep_keys else None
-        self._abort()
+        tally = Tally.zeros(samples, count, classes, request.logits)
+        used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None
+        self.abort()
         if limits is not None:
             never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
             self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
         cycles = 0
-        self._set_model(model, limits is not None, logits, keys is not None)
+        self.write_settings(model, request.early, request.logits, keys is not None)
 
         def write_images(batch: int) -> None:
             if batch < len(batches):
@@ -201,22 +175,23 @@ class Accelerator(Device):
             """Read what a run left, and add it to what the runs before left."""
             image, past = batches[batch]
             slot, images = runs.slot(batch), past - image
+            part = tally.of(slice(image, past))
             batch_used = self._read(Region.USED, slot, images).astype(np.int32)
-            used[image:past] += batch_used
-            votes[image:past] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
+            part.used[:] += batch_used
+            part.votes[:] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
             halves = self._results(Region.SUMS, slot, images, model).astype(np.uint64)
-            sums[image:past] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
-            if kept is not None:
+            part.logit_sums[:] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+            if part.logits is not None:
                 takes_part = np.arange(end - start)[:, None] < batch_used
                 log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
-                kept[start:end, image:past][takes_part] = log.view(np.int32).reshape(-1, classes)
+                part.logits[start:end][takes_part] = log.view(np.int32).reshape(-1, classes)
             if used_keys is not None:
                 for sample in range(start, end):
                     half = (sample - start) % self.geometry.key_halves
                     offset = memory_map.key_offset(self.geometry, half, 0)
                     used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
-            if progress is not None:
-                progress(image * samples + end * images, count * samples)
+            if request.progress is not None:
+                request.progress(image * samples + end * images, count * samples)
 
         # With two sides, the next batch is written and the last one's results are read while a batch runs.
         write_images(0)
@@ -224,16 +199,18 @@ class Accelerator(Device):
         for batch, (image, past) in enumerate(batches):
             for start, end in chunks:
                 slot, images = runs.slot(batch), past - image
-                with self._run(slot, images, first + start, end - start, seed, model, keys is not None):
+                with self.run_slots(
+                    slot, images, request.first + start, end - start, request.seed, model, keys is not None
+                ):
                     if keys is not None:
-                        self._feed(keys[start:end])
+                        self.feed_keys(keys[start:end])
                     if runs.sides == 2 and start == 0:
                         write_images(batch + 1)
                     if uncollected is not None:
                         collect(*uncollected)
                         uncollected = None
                 cycles += self.read_register("CYCLES_LOW") | self.read_register("CYCLES_HIGH") << 32
-                if runs.sides == 2 and end == samples and kept is None and used_keys is None:
+                if runs.sides == 2 and end == samples and tally.logits is None and used_keys is None:
                     uncollected = batch, start, end
                 else:
                     collect(batch, start, end)
@@ -241,9 +218,13 @@ class Accelerator(Device):
                 write_images(batch + 1)
         if uncollected is not None:
             collect(*uncollected)
-        return Result(votes, sums, used, cycles, kept, model.logit_scale, used_keys)
+        return tally.result(cycles, model.logit_scale, used_keys)
 
-    def _set_model(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
+    # Parts of a run, for tests of an accelerator that go their own way
+
+    def write_settings(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
+        """Write the registers that all runs of a model share. early: images may leave early. log: keep
+        logits. host_keys: ``feed_keys`` gives the keys. Raises BusError."""
         settings = {
             "LAYERS": len(model.layers) - 1,
             "CLASSES": len(model.classes) - 1,
@@ -266,7 +247,7 @@ class Accelerator(Device):
             self.transport.write(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), image)
 
     @contextmanager
-    def _run(
+    def run_slots(
         self,
         slot: int,
         images: int,
@@ -303,16 +284,16 @@ class Accelerator(Device):
                 self.transport.wait()
             self._running = False
         except BaseException:
-            self._abort()
+            self.abort()
             raise
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         """End a run that is not over: one that was interrupted, and then its abort as well."""
         if self._running:
             self.write_register("CONTROL", memory_map.CONTROL_ABORT)
             self._running = False
 
-    def _feed(self, keys: NDArray[np.uint64]) -> None:
+    def feed_keys(self, keys: NDArray[np.uint64]) -> None:
         """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
         images have all left early takes no more."""
         for sample, words in enumerate(keys):
@@ -324,6 +305,10 @@ class Accelerator(Device):
                 if self.read_register("STATUS") & STATUS_BUSY:
                     raise
                 return
+
+    def clock_cycles(self) -> int:
+        """Clock cycles that a simulated accelerator has made since reset, bus traffic included; else 0."""
+        return self.transport.cycles if isinstance(self.transport, SimulatedTransport) else 0
 
     # Words
 

@@ -2,11 +2,11 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip.devices.transport import Registers
 from synflip.errors import SynflipError
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import (
@@ -17,9 +17,6 @@ from synflip.spec.memory_map import (
     Region,
     address,
 )
-
-if TYPE_CHECKING:
-    from synflip.devices.accelerator import Accelerator
 
 REPETITION, PROPORTION = 2, 4  # bits of a device's flags
 
@@ -59,13 +56,13 @@ class SourceSettings:
         }
 
 
-def require_junctions(device: "Accelerator") -> None:
+def require_junctions(device: Registers) -> None:
     """Raises SynflipError if the accelerator has no junctions."""
     if not device.geometry.devices:
         raise SynflipError(f"{device.name} has no tunnel junctions: its keys come from an LFSR")
 
 
-def prepare(device: "Accelerator", settings: SourceSettings | None = None) -> None:
+def prepare(device: Registers, settings: SourceSettings | None = None) -> None:
     """Write the settings and wait for the start-up tests. Without settings, those that the accelerator was
     given before stay; after a reset the default ones are written.
 
@@ -90,13 +87,13 @@ def prepare(device: "Accelerator", settings: SourceSettings | None = None) -> No
         raise SourceAlarm(f"{device.name}: {describe(device)}")
 
 
-def used(device: "Accelerator") -> set[int]:
+def used(device: Registers) -> set[int]:
     """The junctions whose bits are used."""
     flags = device.transport.read(address(Region.DEVICES), device.geometry.devices)
     return {index for index, word in enumerate(flags) if word & 1}
 
 
-def describe(device: "Accelerator") -> str:
+def describe(device: Registers) -> str:
     """The state of all junctions in a line."""
     flags = device.transport.read(address(Region.DEVICES), device.geometry.devices)
     stuck = [str(index) for index, word in enumerate(flags) if word & REPETITION]
@@ -110,7 +107,7 @@ def describe(device: "Accelerator") -> str:
     return "; ".join(parts)
 
 
-def capture(device: "Accelerator", junction: int) -> NDArray[np.uint8]:
+def capture(device: Registers, junction: int) -> NDArray[np.uint8]:
     """The next CAPTURE_BITS raw bits of one junction, in order: uint8 of 0 and 1. Raises SynflipError."""
     if not 0 <= junction < device.geometry.devices:
         raise SynflipError(f"there is no junction {junction}: there are {device.geometry.devices}")

@@ -1,11 +1,12 @@
 """What carries words to and from a memory map."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
 
 
 class BusError(SynflipError):
@@ -26,3 +27,32 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Free what the transport holds."""
+
+
+@runtime_checkable
+class SimulatedTransport(Transport, Protocol):
+    """A transport whose accelerator is simulated, so that its clock can be read."""
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles since reset, bus traffic included."""
+        ...
+
+
+class Registers(Protocol):
+    """The registers of one accelerator, by name, and the transport under them.
+
+    name: of the device, for errors. timeout: seconds that a wait may take.
+    """
+
+    name: str
+    geometry: Geometry
+    transport: Transport
+    timeout: float
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write a register of the map. Raises BusError."""
+
+    def read_register(self, name: str) -> int:
+        """Read a register of the map. Raises BusError."""
+        ...

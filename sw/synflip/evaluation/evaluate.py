@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.device import Progress
-from synflip.inference.request import check_logits
+from synflip.inference.request import Progress, check_logits
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy

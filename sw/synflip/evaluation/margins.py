@@ -22,9 +22,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaln, gammaln
 
 from synflip.errors import SynflipError
-from synflip.golden.cpu import IMAGES_AT_ONCE, Golden, assert_loaded
-from synflip.inference.device import Progress
-from synflip.inference.request import check_request
+from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
+from synflip.inference.device import loaded
+from synflip.inference.request import Progress, check_samples
 from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
@@ -93,8 +93,8 @@ def winners(
     golden: Golden, pixels: NDArray[np.uint8], samples: int, seed: int, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """The class of each sample, [S, N], by the golden model's loaded network; memory does not hold logits."""
-    check_request(samples, seed, None)
-    x = torch.from_numpy(assert_loaded(golden.model).activations(pixels))
+    check_samples(samples, seed, None)
+    x = torch.from_numpy(loaded(golden.model).activations(pixels))
     found = np.empty((samples, len(x)), dtype=np.int64)
     for sample in range(samples):
         coins = golden.coins(seed, sample)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.golden.kernels import CoinPlanes, products
 from synflip.golden.run_clock import RunClock, bank_loads
-from synflip.inference.device import Device, Margin, Progress
-from synflip.inference.plan import Plan, plan
-from synflip.inference.request import check_first, check_keys, check_request
-from synflip.inference.result import Result
+from synflip.inference.device import Device, loaded
+from synflip.inference.plan import Plan, plan_of
+from synflip.inference.request import InferenceRequest
+from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr
 from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
-from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel, Images
+from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets
 from synflip.uncertainty.scores import lead
 from synflip.util.threads import one_thread
@@ -42,19 +42,16 @@ class Golden(Device):
     def __init__(self, geometry: Geometry | None = None, predict: bool = True) -> None:
         self.geometry = geometry or Geometry()
         self.predict = predict
-        self.model: CompiledModel | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
-    def __enter__(self) -> "Golden":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Free the model and the threads."""
         self.model = None
         self._end_threads()
 
-    def load(self, model: CompiledModel) -> None:
-        """Prepare ``model``. The golden model itself runs any model; cycles are -1 if it would not fit the
-        geometry."""
+    def prepare(self, model: CompiledModel) -> None:
+        """Make ``model`` the one that runs. The golden model runs any model; ``cycles`` are -1 where it would
+        not fit the geometry."""
         self.model = model
         self._offsets, self._rows = key_offsets(model.rows)
         self._prepare(model)
@@ -70,7 +67,7 @@ class Golden(Device):
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
-        assert_loaded(self.model)
+        loaded(self.model)
         return self.flip(lfsr.keys(seed, sample * self._rows, self._rows))
 
     def make_keys(self, seed: int, first: int, count: int) -> NDArray[np.uint64] | torch.Tensor:
@@ -88,7 +85,7 @@ class Golden(Device):
     @property
     def key_rows(self) -> int:
         """R, the keys of one network sample of the loaded model."""
-        assert_loaded(self.model)
+        loaded(self.model)
         return self._rows
 
     def flip(
@@ -104,81 +101,60 @@ class Golden(Device):
             for layer, first in zip(planes or self._planes, self._offsets, strict=True)
         ]
 
-    def infer(
-        self,
-        pixels: Images,
-        samples: int,
-        seed: int,
-        margin: Margin | None = None,
-        logits: bool = False,
-        progress: Progress | None = None,
-        keys: NDArray[np.uint64] | None = None,
-        keep_keys: bool = False,
-        first: int = 0,
-    ) -> Result:
-        """See ``Device.infer``. ``cycles`` are those that an accelerator of this geometry takes, or -1."""
-        model = assert_loaded(self.model)
-        model.check_images(pixels)
-        limits = check_request(samples, seed, margin)
-        check_first(first, samples, margin, keys)
-        check_keys(keys, samples, self._rows)
-
-        def sample_keys(start: int, past: int) -> NDArray[np.uint64] | torch.Tensor:
-            if keys is not None:
-                return keys[start:past]
-            number = (first + start) * self._rows
-            return self.make_keys(seed, number, (past - start) * self._rows).reshape(-1, self._rows)
-
+    def run(self, request: InferenceRequest) -> Result:
+        """Carry out a request. ``cycles`` are those that an accelerator of this geometry takes, or -1."""
+        model, pixels = request.model, request.pixels
         runs: Plan | None = None
         with suppress(SynflipError):  # of a network that does not fit
             if self.predict:
-                early = limits is not None
-                runs = plan(model, self.geometry, len(pixels), samples, early, logits, keep_keys)
-        count, classes = len(pixels), len(model.classes)
-        votes = np.zeros((count, classes), dtype=np.int32)
-        sums = np.zeros((count, classes), dtype=np.int64)
-        used = np.zeros(count, dtype=np.int32)
-        kept = np.zeros((samples, count, classes), dtype=np.int32) if logits else None
+                runs = plan_of(request, self.geometry)
+        count = len(pixels)
+        tally = Tally.zeros(request.samples, count, len(model.classes), request.logits)
         block = IMAGES_AT_ONCE if runs is None else max(IMAGES_AT_ONCE // runs.images, 1) * runs.images
         cycles = 0
         for start in range(0, count, block):
             part = slice(start, min(start + block, count))
-            cycles += self._infer_block(
-                torch.from_numpy(model.activations(pixels[part])),
-                samples,
-                sample_keys,
-                limits,
-                runs,
-                votes[part],
-                sums[part],
-                used[part],
-                None if kept is None else kept[:, part],
-                None
-                if progress is None
-                else (lambda done, at=start: progress(at * samples + done, count * samples)),
-            )
-        if not keep_keys:
-            keys = None
-        elif keys is None:  # wherever this run's were made
-            keys = lfsr.keys(seed, first * self._rows, samples * self._rows).reshape(-1, self._rows)
-        return Result(votes, sums, used, cycles if runs else -1, kept, model.logit_scale, keys)
+            x = torch.from_numpy(model.activations(pixels[part]))
+            cycles += self._run_block(request, x, runs, tally.of(part), start)
+        keys = None
+        if request.keep_keys:  # whoever made this run's keys, these are they
+            keys = request.keys
+            if keys is None:
+                first, count = request.first * self._rows, request.samples * self._rows
+                keys = lfsr.keys(request.seed, first, count).reshape(-1, self._rows)
+        return tally.result(cycles if runs else -1, model.logit_scale, keys)
 
-    def _infer_block(self, x, samples, sample_keys, limits, runs, votes, sums, used, kept, progress) -> int:  # type: ignore[no-untyped-def]
-        model = assert_loaded(self.model)
-        clock = RunClock(self.geometry, model, runs, len(x), samples, limits is not None) if runs else None
+    def _keys_of(self, request: InferenceRequest, start: int, past: int) -> NDArray[np.uint64] | torch.Tensor:
+        """Keys of the request's network samples start .. past - 1, [past - start, R], as ``flip`` takes
+        them."""
+        if request.keys is not None:
+            return request.keys[start:past]
+        number = (request.first + start) * self._rows
+        return self.make_keys(request.seed, number, (past - start) * self._rows).reshape(-1, self._rows)
+
+    def _run_block(
+        self, request: InferenceRequest, x: torch.Tensor, runs: Plan | None, tally: Tally, start: int
+    ) -> int:
+        """All network samples of a block of images, added to ``tally``; the cycles that they take.
+
+        x: uint8 [N, I], activations of the images. runs: None if no cycles are predicted. start: number of
+        the block's first image.
+        """
+        samples, limits = request.samples, request.limits
+        clock = RunClock(self.geometry, request.model, runs, len(x), samples, request.early) if runs else None
         active = np.arange(len(x))
         x = batch = self.place(x)
         first_loads = self.first_loads(x)
-        together = self.samples_together(len(x), limits is not None)
+        together = self.samples_together(len(x), request.early)
         at_once = max(KEYS_AT_ONCE // self._rows // together, 1) * together
         for sample in range(samples):
             place = sample % at_once
             if place == 0:
-                block_keys = sample_keys(sample, min(sample + at_once, samples))
+                block_keys = self._keys_of(request, sample, min(sample + at_once, samples))
             if place % together == 0:
                 among = active
-                some_keys = block_keys[place : place + together]
-                results = self.passes(some_keys, batch, clock is not None, first_loads[among])
+                sample_keys = block_keys[place : place + together]
+                results = self.passes(sample_keys, batch, clock is not None, first_loads[among])
             z, loads = next(results)
             if len(active) < len(among):
                 still = np.searchsorted(among, active)
@@ -186,19 +162,22 @@ class Golden(Device):
             if clock is not None:
                 clock.advance(active, loads)
             winners = z.argmax(1)
-            votes[active, winners] += 1
-            sums[active] += z
-            used[active] = sample + 1
-            if kept is not None:
-                kept[sample, active] = z
+            tally.votes[active, winners] += 1
+            tally.logit_sums[active] += z
+            tally.used[active] = sample + 1
+            if tally.logits is not None:
+                tally.logits[sample, active] = z
             if limits is not None:
-                active = active[lead(votes[active]) < limits[sample]]
+                active = active[lead(tally.votes[active]) < limits[sample]]
                 batch = x[torch.from_numpy(active).to(x.device)]
-            if progress is not None:
-                progress((sample + 1) * len(x))
+            if request.progress is not None:
+                request.progress(start * samples + (sample + 1) * len(x), len(request.pixels) * samples)
             if not len(active):
                 break
         return clock.cycles() if clock is not None else 0
+
+    # What a device of another kind does in its own way: ``_prepare``, ``make_keys``, ``place``,
+    # ``first_loads``, ``samples_together``, ``passes``, ``flip`` and ``forward``.
 
     def samples_together(self, images: int, early: bool) -> int:
         """Network samples that ``passes`` is given at once. early: whether images may stop between them."""
@@ -206,13 +185,13 @@ class Golden(Device):
 
     def passes(
         self,
-        some_keys: NDArray[np.uint64] | torch.Tensor,
+        sample_keys: NDArray[np.uint64] | torch.Tensor,
         x: torch.Tensor,
         with_loads: bool = False,
         first_loads: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """What ``forward`` gives of each network sample with keys [S, R]."""
-        for keys in some_keys:
+        for keys in sample_keys:
             yield self.forward(x, self.flip(keys), with_loads, first_loads)
 
     def forward(
@@ -227,7 +206,7 @@ class Golden(Device):
 
         first_loads: int64 [N, 3], those of the first layer, if they are known.
         """
-        model = assert_loaded(self.model)
+        model = loaded(self.model)
         logits = np.empty((len(x), len(model.classes)), dtype=np.int32)
         loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
         if with_loads and first_loads is not None:
@@ -275,7 +254,7 @@ class Golden(Device):
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """``layers``, but z has what rounds its shift added, and going on to the next layer overwrites it."""
-        model = assert_loaded(self.model)
+        model = loaded(self.model)
         for index, (flipped, added) in enumerate(zip(coins, self._added, strict=True)):
             z = products(x, flipped)
             z += added
@@ -283,10 +262,3 @@ class Golden(Device):
             if index < len(model.shifts):
                 z >>= model.shifts[index]
                 x = z.clamp_(0, model.activation_max).to(torch.uint8)
-
-
-def assert_loaded(model: CompiledModel | None) -> CompiledModel:
-    """The model, or SynflipError if none was loaded."""
-    if model is None:
-        raise SynflipError("no model loaded; call load(model) first")
-    return model

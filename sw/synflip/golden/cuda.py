@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden.cpu import Golden, assert_loaded
+from synflip.golden.cpu import Golden
 from synflip.golden.kernels import CoinPlanes
 from synflip.golden.run_clock import load_members
+from synflip.inference.device import loaded
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS
@@ -26,11 +27,11 @@ from synflip.spec.sizes import KEY_BITS, ceil_div
 MOST_ROWS = (1 << 24) // 255
 BYTE = 255
 FAN = 16  # times as many keys are there after a step of make_keys
-SOME, SOME_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
+TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
 MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an output of an image take
 
 
-class TorchGolden(Golden):
+class CudaGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
 
     def __init__(self, geometry: Geometry | None = None, device: str = "cuda", predict: bool = True) -> None:
@@ -45,11 +46,14 @@ class TorchGolden(Golden):
         self._table_places = (BYTE + 1) * (4 * bytes_of_state[:, None, None] + bytes_of_state[:, None])
         self._made_jumps: dict[int, torch.Tensor] = {}
 
-    def load(self, model: CompiledModel) -> None:
-        """Prepare ``model`` on the device. Raises SynflipError if a layer's sums would not be exact."""
+    def prepare(self, model: CompiledModel) -> None:
+        """Make ``model`` the one that runs, on the device.
+
+        Raises SynflipError if a layer's sums would not be exact.
+        """
         if max(model.rows) > MOST_ROWS:
             raise SynflipError(f"{max(model.rows)} rows: sums in float32 are exact up to {MOST_ROWS}")
-        super().load(model)
+        super().prepare(model)
 
     def _prepare(self, model: CompiledModel) -> None:
         """See ``Golden._prepare``; on the device."""
@@ -109,10 +113,10 @@ class TorchGolden(Golden):
 
     def samples_together(self, images: int, early: bool) -> int:
         """See ``Golden.samples_together``: as many as memory allows, for a GPU waits for its orders."""
-        model = assert_loaded(self.model)
+        model = loaded(self.model)
         synapses = sum(layer.q.size for layer in model.layers)
         taken = synapses * (3 * model.bits + WIDE) + images * sum(model.outputs) * WIDE
-        return max(min(MEMORY // taken, SOME_EARLY if early else SOME), 1)
+        return max(min(MEMORY // taken, TOGETHER_EARLY if early else TOGETHER), 1)
 
     def flip(
         self,
@@ -137,19 +141,19 @@ class TorchGolden(Golden):
 
     def passes(
         self,
-        some_keys: NDArray[np.uint64] | torch.Tensor,
+        sample_keys: NDArray[np.uint64] | torch.Tensor,
         x: torch.Tensor,
         with_loads: bool = False,
         first_loads: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """See ``Golden.passes``; all samples at once."""
-        return zip(*self._forward(x, self._flip(some_keys), with_loads, first_loads), strict=True)
+        return zip(*self._forward(x, self._flip(sample_keys), with_loads, first_loads), strict=True)
 
-    def _flip(self, some_keys: NDArray[np.uint64] | torch.Tensor) -> list[torch.Tensor]:
+    def _flip(self, sample_keys: NDArray[np.uint64] | torch.Tensor) -> list[torch.Tensor]:
         """``flip`` of S network samples with keys [S, R]: int8 [S, J, I] each."""
-        if not isinstance(some_keys, torch.Tensor):
-            some_keys = self._put(some_keys.view(np.int64))
-        key_bits = (some_keys[:, None] >> self._key_places & 1).to(torch.uint8)  # [S, 64, R]
+        if not isinstance(sample_keys, torch.Tensor):
+            sample_keys = self._put(sample_keys.view(np.int64))
+        key_bits = (sample_keys[:, None] >> self._key_places & 1).to(torch.uint8)  # [S, 64, R]
         coins = []
         for taps, levels, signs, first in zip(
             self._taps, self._thresholds, self._signs, self._offsets, strict=True
@@ -169,7 +173,7 @@ class TorchGolden(Golden):
         first_loads: NDArray[np.int64] | None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """``forward`` through S flipped networks: activations [N, I], coins [S, J, I] each."""
-        model = assert_loaded(self.model)
+        model = loaded(self.model)
         samples = len(coins[0])
         found = []
         wide = x.to(torch.float32)  # [N, I], then [S, N, I]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import plan
-from synflip.inference.request import check_request
+from synflip.inference.request import check_samples
 from synflip.spec.coins import key_words
 from synflip.spec.cycles import (
     DRAIN_LATENCY,
@@ -141,7 +141,7 @@ def cycle_trace(
     margins: NDArray[np.integer] | None = None,
 ) -> Trace:
     """The trace of one run over ``pixels`` [N, I]. Raises SynflipError if it is not one run there."""
-    limits = check_request(samples, seed, margins)
+    limits = check_samples(samples, seed, margins)
     runs = plan(model, geometry, min(len(pixels), 1), samples, limits is not None, logits=False)
     if not 1 <= len(pixels) <= runs.images or samples > runs.samples:
         raise SynflipError(
@@ -182,7 +182,7 @@ class _Tracer:
             self._fills(sample, clock.filled)
             self._layer_words(sample)
             release = sample > 0
-            for slot, pick, times in clock.passes:
+            for slot, pick, times, _ in clock.passes:
                 self._add("picks", pick, slot=slot, sample=sample, release=release)
                 release = False
                 decided = self._pass(slot, sample, loads[slot, 0], times, passes[slot])
@@ -255,7 +255,7 @@ class _Tracer:
         cycle = 0
         for index, (layer, time, (x, z)) in enumerate(zip(self.model.layers, times, values, strict=True)):
             origin = {"slot": slot, "sample": sample, "layer": index}
-            head, opened, end, period = time
+            head, opened, end, period = time.head, time.opened, time.first_end, time.period
             tiles = ceil_div(layer.outputs, lanes)
             whole, of_head, of_rest = loads[index].tolist()
             if head < 0:

@@ -1,32 +1,61 @@
 """What runs a compiled model. Every device has one interface, and all give equal results."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip import modelfile
+from synflip.errors import SynflipError
+from synflip.inference.request import InferenceRequest, Margin, Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
 
-#: Called with (done, total), in network samples times images.
-Progress = Callable[[int, int], None]
-#: The least lead, in votes, with which an image leaves: the same after every network sample, or [samples].
-Margin = int | NDArray[np.integer]
 
-
-class Device(Protocol):
+class Device(ABC):
     """Anything that runs a compiled model; a context manager that frees what it holds.
 
-    geometry: of the accelerator; that whose cycles are predicted, if there is none.
+    A device implements ``prepare``, ``run`` and ``close``; the rest is the same for all.
+
+    name: as users name it. model: what was loaded last, or None.
+    geometry: of the accelerator. A device that is none has that of the accelerator whose cycles it predicts.
     """
 
     name: str
     geometry: Geometry
+    model: CompiledModel | None = None
 
-    def load(self, model: CompiledModel) -> None:
+    @abstractmethod
+    def prepare(self, model: CompiledModel) -> None:
         """Make ``model`` the one that runs. Raises SynflipError if it does not fit, saying what is short."""
+
+    @abstractmethod
+    def run(self, request: InferenceRequest) -> Result:
+        """Carry out a request for the model that is loaded. Ctrl-C leaves the device usable."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the device holds. A second call does nothing."""
+
+    def load(self, model: CompiledModel | str | os.PathLike[str]) -> None:
+        """Make ``model``, or the one in the file of that path, the one that runs.
+
+        Raises SynflipError for a file that is missing or no compiled model, and for a model that does not
+        fit the device, saying what is short.
+        """
+        if isinstance(model, str | os.PathLike):
+            model = modelfile.load(Path(model))
+        if not isinstance(model, CompiledModel):
+            raise SynflipError(
+                f"a device loads a compiled model or the path of one, not a {type(model).__name__}; "
+                "compile a trained network first: synflip.compiler.compile.compile_network"
+            )
+        self.prepare(model)
 
     def infer(
         self,
@@ -40,17 +69,16 @@ class Device(Protocol):
         keep_keys: bool = False,
         first: int = 0,
     ) -> Result:
-        """Votes of network samples first..first+samples-1 for pixels [N, I], which are read block by block.
+        """Votes of network samples first..first+samples-1 for images ``pixels`` [N, I].
 
-        margin: early stopping: an image leaves after the first sample s in which its leader is at least
-            margin (margin[s]) votes ahead of its runner-up. logits: keep the logits of every sample.
-        keys: [samples, R], the contract's keys of each network sample, to be used instead of the source's, so
-            that a run can be replayed. keep_keys: keep the keys that were used; for at most one batch of
-            images. seed: of the LFSR; tunnel junctions have none.
-        first: not 0 for a part of an inference; then images cannot stop early, nor keys be given.
-        Raises SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
+        The images are read block by block. ``InferenceRequest`` says what each argument means. Raises
+        SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
         """
-        ...
+        return self.run(
+            InferenceRequest(
+                loaded(self.model), pixels, samples, seed, margin, logits, progress, keys, keep_keys, first
+            )
+        )
 
     def stream(
         self,
@@ -68,6 +96,19 @@ class Device(Protocol):
         for pixels in blocks:
             yield self.infer(pixels, samples, seed, margin, logits)
 
-    def __enter__(self) -> "Device": ...
+    def clock_cycles(self) -> int:
+        """Clock cycles that a simulated device has made since reset, bus traffic included; else 0."""
+        return 0
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def loaded(model: CompiledModel | None) -> CompiledModel:
+    """The model. Raises SynflipError if none was loaded."""
+    if model is None:
+        raise SynflipError("no model loaded; call load(model) first")
+    return model

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synflip.errors import SynflipError
+from synflip.inference.request import InferenceRequest
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets
@@ -119,3 +120,11 @@ def plan(
     if keep_keys and count > images:
         raise SynflipError(f"keys can be kept for one batch: {images} images of this model, not {count}")
     return Plan(images, chunk, sides=2 if images < count and 2 * images <= slots else 1)
+
+
+def plan_of(request: InferenceRequest, geometry: Geometry) -> Plan:
+    """The runs of a request on an accelerator of ``geometry``. Raises SynflipError if there are none."""
+    return plan(
+        request.model, geometry, len(request.pixels), request.samples, request.early, request.logits,
+        request.keep_keys,
+    )  # fmt: skip

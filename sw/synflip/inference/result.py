@@ -96,3 +96,35 @@ class Result:
         if self.logits is not None:
             arrays["logits"] = self.logits
         return arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What the runs of one inference add up: the arrays of a Result while they grow.
+
+    votes: int32 [N, C]. logit_sums: int64 [N, C]. used: int32 [N]. logits: int32 [S, N, C], or None.
+    """
+
+    votes: NDArray[np.int32]
+    logit_sums: NDArray[np.int64]
+    used: NDArray[np.int32]
+    logits: NDArray[np.int32] | None
+
+    @classmethod
+    def zeros(cls, samples: int, images: int, classes: int, logits: bool) -> "Tally":
+        """Before the first network sample."""
+        return cls(
+            np.zeros((images, classes), dtype=np.int32),
+            np.zeros((images, classes), dtype=np.int64),
+            np.zeros(images, dtype=np.int32),
+            np.zeros((samples, images, classes), dtype=np.int32) if logits else None,
+        )
+
+    def of(self, images: slice) -> "Tally":
+        """Views of the rows of some images: what is added there is added here."""
+        logits = None if self.logits is None else self.logits[:, images]
+        return Tally(self.votes[images], self.logit_sums[images], self.used[images], logits)
+
+    def result(self, cycles: int, logit_scale: float | None, keys: NDArray[np.uint64] | None) -> Result:
+        """After the last network sample."""
+        return Result(self.votes, self.logit_sums, self.used, cycles, self.logits, logit_scale, keys)

@@ -8,7 +8,6 @@ is what a source holds ready when it was made to wait: less than two transfers, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
 
 import numpy as np
 import torch
@@ -64,9 +63,7 @@ def cycles(
 ) -> int:
     """Of one run, without early stopping. loads: ``network_loads``. transfer: cycles for Q keys, at least
     1."""
-    clock = CycleModel(geometry, model.rows, model.outputs, 1, early=False)
-    clock.key_blocks = ceil(clock.key_blocks * transfer)
-    clock.key_end = [ceil(end * transfer) for end in clock.key_end]
+    clock = CycleModel(geometry, model.rows, model.outputs, 1, early=False, key_interval=transfer)
     active = np.ones((loads.shape[1], 1), dtype=bool)
     for sample in loads:
         clock.advance(sample[:, None], active)

@@ -5,6 +5,8 @@ the constants below and nothing else. docs/architecture.md draws the pipeline th
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,28 +65,43 @@ def ideal_cycles(loads: NDArray[np.integer], outputs: Sequence[int], lanes: int)
     return int((loads[..., WHOLE].astype(np.int64) * tiles).sum())
 
 
+#: Before any run.
+LONG_AGO = 1 << 40
 #: Cycles since the first busy cycle of a run: int64 [runs], or an int of the only run, which is many times
 #: as fast as an array of one.
 Times = Any
 
 
 class LayerTimes(NamedTuple):
-    """Of one layer of a pass: the cycle that opens the head of its lists, or -1 if that is not read by
-    itself; the cycle that opens the rest or the whole; the issue of its first tile's last event, and the
-    cycles from there to the next tile's last event, and so on."""
+    """Times of one layer of a pass.
+
+    head: the cycle that opens the head of its lists, or -1 if the head is not read by itself.
+    opened: the cycle that opens the rest of its lists, or the whole.
+    first_end: the issue of its first tile's last event. period: cycles from one tile's last event to the
+        next tile's.
+    ready: when the layer before is in its lists. keys: when the layer's own keys are there. free: when the
+        requantizer can take the sums of its first tile. The layer waited for the last of these.
+    """
 
     head: Times
     opened: Times
     first_end: Times
     period: Times
+    ready: Times
+    keys: Times
+    free: Times
 
 
 class PassTimes(NamedTuple):
-    """Of one pass: its image's slot, the cycle that picks it, and its layers."""
+    """Times of one pass: its image's slot, the cycle that picks it, and its layers.
+
+    free: when the sequencer could have picked it, had its last vote been decided.
+    """
 
     slot: int
     pick: Times
     layers: list[LayerTimes]
+    free: Times
 
 
 def _choose_one(condition: bool, then: int, otherwise: int) -> int:
@@ -96,20 +113,29 @@ class CycleModel:
 
     rows, outputs: of each layer. runs: how many runs advance side by side. early: whether images may stop
         early.
+    key_interval: cycles from the arrival of one set of Q keys to the next. 1: an LFSR. More: a source that is
+        slower. 0: all keys are always there.
     ``passes``: of the network sample that was advanced last, in their order.
     """
 
     def __init__(
-        self, geometry: Geometry, rows: Sequence[int], outputs: Sequence[int], runs: int, early: bool
+        self,
+        geometry: Geometry,
+        rows: Sequence[int],
+        outputs: Sequence[int],
+        runs: int,
+        early: bool,
+        key_interval: int | Fraction = 1,
     ) -> None:
         lanes, banks = geometry.lanes, geometry.banks
         offsets, total = key_offsets(rows)
         self.early = early
         self.runs = runs
         self.depth = pipeline_depth(banks)
-        self.key_blocks = total // banks
+        self.key_blocks = ceil(total // banks * key_interval)
         self.key_halves = geometry.key_halves
-        self.key_end = [end // banks for end in (*offsets[1:], total)]
+        self.key_end = [ceil(end // banks * key_interval) for end in (*offsets[1:], total)]
+        self.key_interval = key_interval
         self.tiles = [ceil_div(count, lanes) for count in outputs]
         self.steps = [
             ceil_div(count - (tiles - 1) * lanes, banks)
@@ -143,6 +169,8 @@ class CycleModel:
         else:
             first = np.ones(self.runs, dtype=bool)
             by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
+        if not self.key_interval:
+            self.fill = self.fill * 0 - LONG_AGO
         next_fill = self.fill + self.key_blocks
         self.passes = []
         anyone: Any = active.any(1)
@@ -158,7 +186,7 @@ class CycleModel:
                 next_fill = self._choose(on & first, self._later(next_fill, pick + KEY_RELEASE), next_fill)
             first = self._choose(on, False, first)
             end, hold, layers = self._pass(pick, mine)
-            self.passes.append(PassTimes(slot, pick, layers))
+            self.passes.append(PassTimes(slot, pick, layers, self.free))
             self.free = self._choose(on, end + 1, self.free)
             self.hold = self._choose(on, hold, self.hold)
             self.decided = self._choose(on, end + self.decision, self.decided)
@@ -186,7 +214,7 @@ class CycleModel:
                 opened = choose(alone, later(ready, early + of_head + 1), opened)
                 stream = choose(alone, of_rest, whole)
             first_end = later(opened + stream, hold)
-            times.append(LayerTimes(head, opened, first_end, period))
+            times.append(LayerTimes(head, opened, first_end, period, ready, keys, hold))
             end = first_end + (tiles - 1) * period
             before = end - period
             hold = end + self.last_hold[layer]

@@ -36,7 +36,7 @@ TRIES = 20  # at a model that fits; after that, one that does not has to do
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class RandomCase:
     """One inference on one accelerator. pixels: uint8 [N, I]. margins: int64 [samples], or None."""
 
     geometry: Geometry
@@ -110,7 +110,7 @@ def draw_geometry(rng: Generator) -> Geometry:
 # Cases
 
 
-def draw_case(geometry: Geometry, rng: Generator) -> Case:
+def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     """A case for ``geometry``; one in ten may ask for more than it has room for."""
     fitting = rng.random() < 0.9
     for _ in range(TRIES):
@@ -133,7 +133,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> Case:
     )
     count = min(count, max(1, MAX_CYCLES // a_pass))
     samples = max(1, min(samples, MAX_CYCLES // (a_pass * max(count, 1))))
-    return Case(
+    return RandomCase(
         geometry=geometry,
         model=model,
         pixels=_pixels(count, model, rng),

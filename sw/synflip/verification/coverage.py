@@ -5,24 +5,18 @@ Computed on the golden model's side, from coins, event loads and the cycle model
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
 from synflip.spec.cycles import (
-    DRAIN_LATENCY,
     HEAD,
     LOADS,
-    PICK_TO_READY,
     REST,
     CycleModel,
-    LayerTimes,
-    Times,
     bank_load,
 )
 from synflip.spec.geometry import BANKS
@@ -37,7 +31,7 @@ from synflip.spec.sizes import (
     MAX_SHIFT,
     ceil_div,
 )
-from synflip.verification.cases import Case
+from synflip.verification.cases import RandomCase
 
 NEAR = 1 << 10  # how close to the end of a range counts as near
 
@@ -109,7 +103,7 @@ BINS = (
 )
 
 
-def observe(case: Case, golden: Result) -> Counter[str]:
+def observe(case: RandomCase, golden: Result) -> Counter[str]:
     """How often ``case`` reached each of ``BINS``. golden: the golden model's result of it."""
     seen: Counter[str] = Counter()
     if golden.cycles < 0:
@@ -122,7 +116,7 @@ def observe(case: Case, golden: Result) -> Counter[str]:
     return seen
 
 
-def _static(case: Case, golden: Result) -> Iterator[tuple[str, int]]:
+def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
     """What the request itself shows."""
     geometry, model = case.geometry, case.model
     outputs = model.outputs
@@ -171,14 +165,18 @@ def _static(case: Case, golden: Result) -> Iterator[tuple[str, int]]:
         yield "early: margin 0", (case.margins == 0).any()
 
 
-def _dynamic(case: Case, golden: Result, seen: Counter[str]) -> None:
+def _dynamic(case: RandomCase, golden: Result, seen: Counter[str]) -> None:
     """What happens inside: every network sample again, layer by layer, and the waits of the cycle model."""
     geometry, model = case.geometry, case.model
     runs = plan(model, geometry, len(case.pixels), case.samples, case.margins is not None, case.logits)
     x0 = model.activations(case.pixels).astype(np.int64)
     batches = runs.batches(len(x0))
-    fresh = lambda: [Waits(case, seen) for _ in batches]  # noqa: E731
-    clocks = fresh()
+    early = case.margins is not None
+
+    def clocks_of_a_run() -> list[CycleModel]:
+        return [CycleModel(geometry, model.rows, model.outputs, 1, early) for _ in batches]
+
+    clocks = clocks_of_a_run()
     with Golden(geometry) as device:
         device.load(model)
         for sample in range(case.samples):
@@ -186,16 +184,17 @@ def _dynamic(case: Case, golden: Result, seen: Counter[str]) -> None:
             if not active.any():
                 break
             if sample and sample % runs.samples == 0:
-                clocks = fresh()
+                clocks = clocks_of_a_run()
             coins = [flipped.numpy().astype(np.int64) for flipped in device.coins(case.seed, sample)]
             loads = _layers(case, x0, active, coins, seen)
             for (first, past), clock in zip(batches, clocks, strict=True):
                 if active[first:past].any():
                     clock.advance(loads[first:past, None], active[first:past, None])
+                    count_waits(clock, loads[first:past], seen)
 
 
 def _layers(
-    case: Case,
+    case: RandomCase,
     x: NDArray[np.int64],
     active: NDArray[np.bool_],
     coins: list[NDArray[np.int64]],
@@ -239,44 +238,31 @@ def _layers(
     return loads
 
 
-class Waits(CycleModel):
-    """The cycle model of one run, counting what its layers waited for."""
+def count_waits(clock: CycleModel, loads: NDArray[np.int64], seen: Counter[str]) -> None:
+    """Count what the passes that ``clock`` advanced last waited for.
 
-    def __init__(self, case: Case, seen: Counter[str]) -> None:
-        model = case.model
-        super().__init__(case.geometry, model.rows, model.outputs, 1, case.margins is not None)
-        self.seen = seen
-
-    def _pass(self, pick: Times, loads: Any) -> tuple[Times, Times, list[LayerTimes]]:
-        if self.early and pick > self.free:
-            self.seen["wait: for a decision (queue)"] += 1
-        ready, hold = pick + PICK_TO_READY, self.hold
-        end = before = pick
-        for layer, tiles in enumerate(self.tiles):
-            keys = self.fill + self.key_end[layer]
-            if keys > ready:
-                self.seen["wait: for keys of the next sample" if self.sample else "wait: for keys"] += 1
-            elif layer:
-                self.seen["wait: for the layer before"] += 1
-            whole, of_head, stream = (max(load, 1) for load in loads[layer])
-            several = layer and self.tiles[layer - 1] > 1
-            head = max(end + PICK_TO_READY, before + self.head_turn, keys) if several else 0
-            if several and head <= end + self.depth + DRAIN_LATENCY:
-                self.seen["head: read while the layer before drains"] += 1
-                self.seen["head: longer than the drain"] += int(head + of_head + 1 > ready)
-                self.seen["head: no events in it"] += int(loads[layer][HEAD] == 0)
-                self.seen["head: no events in the rest"] += int(loads[layer][REST] == 0)
-                ready = max(ready, head + of_head + 1)
+    loads: int [slots, layers, 3], by LOADS, of the network sample.
+    """
+    first_sample = clock.sample == 1
+    for slot, pick, layers, free in clock.passes:
+        if clock.early and pick > free:
+            seen["wait: for a decision (queue)"] += 1
+        for index, time in enumerate(layers):
+            if time.keys > time.ready:
+                seen["wait: for keys" if first_sample else "wait: for keys of the next sample"] += 1
+            elif index:
+                seen["wait: for the layer before"] += 1
+            whole, of_head, of_rest = (max(int(load), 1) for load in loads[slot, index])
+            several = index > 0 and clock.tiles[index - 1] > 1
+            stream = whole
+            if time.head >= 0:
+                stream = of_rest
+                seen["head: read while the layer before drains"] += 1
+                seen["head: longer than the drain"] += int(time.head + of_head + 1 > time.ready)
+                seen["head: no events in it"] += int(loads[slot, index, HEAD] == 0)
+                seen["head: no events in the rest"] += int(loads[slot, index, REST] == 0)
             else:
-                self.seen["head: too late for it"] += int(several)
-                stream, ready = whole, max(ready, keys)
-            period = max(whole, self.full_hold[layer])
-            if hold > ready + stream or (tiles > 1 and self.full_hold[layer] > whole):
-                self.seen["wait: for the drain"] += 1
-            end = max(ready + stream, hold) + (tiles - 1) * period
-            before = end - period
-            hold, ready = end + self.last_hold[layer], end + self.turn[layer]
-        result = super()._pass(pick, loads)
-        if (end, hold) != result[:2]:
-            raise SynflipError("the waits that coverage counts are not those of the cycle model")
-        return result
+                seen["head: too late for it"] += int(several)
+            full = clock.full_hold[index]
+            if time.free > time.opened + stream or (clock.tiles[index] > 1 and full > whole):
+                seen["wait: for the drain"] += 1

@@ -28,7 +28,7 @@ from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import write_array
 from synflip.util.progress import Advance
-from synflip.verification.cases import Case, draw_case, draw_geometry
+from synflip.verification.cases import RandomCase, draw_case, draw_geometry
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.shrink import shrink
 
@@ -41,7 +41,7 @@ Opener = Callable[[Geometry], Device]
 
 
 @dataclass(frozen=True)
-class Step:
+class FuzzStep:
     """One case that was run.
 
     accelerator, number: which. golden: the golden model's result. difference: in words, or None.
@@ -49,17 +49,17 @@ class Step:
 
     accelerator: int
     number: int
-    case: Case
+    case: RandomCase
     golden: Result
     difference: str | None
 
 
 @dataclass(frozen=True)
-class Finding:
+class Failure:
     """A failure, shrunk and saved. alone: it needs no cases before it. command: replays it."""
 
     folder: Path
-    case: Case
+    case: RandomCase
     difference: str
     alone: bool
     command: str
@@ -77,7 +77,7 @@ def opener(name: str) -> Opener:
     return opened
 
 
-def steps(seed: int, opened: Opener, first: int = 0) -> Generator[Step]:
+def steps(seed: int, opened: Opener, first: int = 0) -> Generator[FuzzStep]:
     """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
     opened anew after a difference. Raises SynflipError if a device cannot be opened."""
     for accelerator in itertools.count(first):
@@ -90,11 +90,11 @@ def steps(seed: int, opened: Opener, first: int = 0) -> Generator[Step]:
                 while number < CASES and difference is None:
                     case = draw_case(geometry, np.random.default_rng((seed, accelerator, number)))
                     golden, difference = run(case, device)
-                    yield Step(accelerator, number, case, golden, difference)
+                    yield FuzzStep(accelerator, number, case, golden, difference)
                     number += 1
 
 
-def run(case: Case, device: Device) -> tuple[Result, str | None]:
+def run(case: RandomCase, device: Device) -> tuple[Result, str | None]:
     """The golden model's result, and how the device's differs from it, or None.
 
     What does not fit the accelerator, the device has to refuse; anything else it must not. A device whose
@@ -121,20 +121,20 @@ def run(case: Case, device: Device) -> tuple[Result, str | None]:
     return golden, compare(golden, result, device.name).first
 
 
-def difference_of(case: Case, opened: Opener) -> str | None:
+def difference_of(case: RandomCase, opened: Opener) -> str | None:
     """As ``run``, on a device that has done nothing before."""
     with opened(case.geometry) as device:
         return run(case, device)[1]
 
 
 def settle(
-    step: Step,
+    step: FuzzStep,
     seed: int,
     opened: Opener,
     name: str,
     out: Path,
     say: Callable[[int], None] = lambda attempts: None,
-) -> Finding:
+) -> Failure:
     """Shrink the failure of ``step`` and save it in a folder of its own under ``out``.
 
     name: of the device, for the command. A failure that a fresh device does not show is saved as it is.
@@ -151,7 +151,7 @@ def settle(
     if not alone:
         note += [f"Seen only after the {step.number} cases before it on the same device:", "", again, ""]
     (folder / NOTE).write_text("\n".join(note))
-    return Finding(folder, case, difference, alone, command if alone else again)
+    return Failure(folder, case, difference, alone, command if alone else again)
 
 
 class Session:
@@ -168,7 +168,7 @@ class Session:
         self.opened = opened or opener(name)
         self.cases = self.accelerators = 0
         self.rate = 0.0
-        self.findings: list[Finding] = []
+        self.findings: list[Failure] = []
         self.coverage: Counter[str] = Counter()
 
     def run(self, seconds: float, advance: Advance = lambda done, total, word="": None) -> None:
@@ -199,7 +199,7 @@ class Session:
         advance(done, total, f"shrinking a failure: {attempts} tries")
 
 
-def save(case: Case, folder: Path, name: str) -> str:
+def save(case: RandomCase, folder: Path, name: str) -> str:
     """Model and images as files, the rest in the command that replays the case, which is returned."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,8 +22,8 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
-from synflip.inference.device import Progress
 from synflip.inference.plan import plan
+from synflip.inference.request import Progress
 from synflip.inference.result import Result
 from synflip.spec import lfsr, memory_map
 from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
@@ -47,7 +47,7 @@ STATISTICS = ("requests", "repeats", "damaged_requests", "damaged_replies", "sil
 
 
 @dataclass(frozen=True)
-class Step:
+class ProbeStep:
     """found: what was looked at, or what differs."""
 
     name: str
@@ -62,7 +62,7 @@ class Report:
 
     device: str
     geometry: str
-    steps: tuple[Step, ...]
+    steps: tuple[ProbeStep, ...]
     line: dict[str, int]
 
     @property
@@ -181,7 +181,7 @@ class SelfTest:
         table[LayerField.BIAS_BASE] = probe.bias_base
         table[LayerField.LAST_STEPS] = ceil_div(len(probe.model.classes), geometry.banks) - 1
         self.device.transport.write(address(Region.LAYERS), table)
-        with self.device._run(probe.slot, 1, 0, samples, SEED, probe.model, host_keys=False):
+        with self.device.run_slots(probe.slot, 1, 0, samples, SEED, probe.model, host_keys=False):
             pass
         places = edges(rows, 1)
         have = np.array(
@@ -295,7 +295,7 @@ class SelfTest:
 
     def _set_probes(self, host_keys: bool) -> None:
         """The settings of all probes; their images' lists share all the events that there are."""
-        self.device._set_model(self.probes[0].model, early=False, log=True, host_keys=host_keys)
+        self.device.write_settings(self.probes[0].model, early=False, log=True, host_keys=host_keys)
         room = self.geometry.event_depth // (1 + probe_slots(self.geometry)[-1])
         self.device.write_register("INPUT_SHIFT", room.bit_length() - 1)
 
@@ -306,7 +306,7 @@ class SelfTest:
             place = address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS)
             self.device.transport.write(place, image.view("<u4"))
         for probe in probes:
-            self.device.load(probe.model, probe.weight_base, probe.bias_base)
+            self.device.prepare(probe.model, probe.weight_base, probe.bias_base)
 
     def _run_probe(self, probe: Probe) -> None:
         keys, classes = probe.keys, len(probe.model.classes)
@@ -314,8 +314,8 @@ class SelfTest:
         logits = []
         for first in range(0, EDGES, self.together):
             part = keys[first : first + self.together]
-            with self.device._run(probe.slot, 1, 0, len(part), SEED, probe.model, host_keys=True):
-                self.device._feed(part)
+            with self.device.run_slots(probe.slot, 1, 0, len(part), SEED, probe.model, host_keys=True):
+                self.device.feed_keys(part)
             logits.append(self.device.transport.read(address(Region.LOG), len(part) * classes).view(np.int32))
         have = np.concatenate(logits).reshape(EDGES, classes)
         self.golden.load(probe.model)
@@ -356,7 +356,7 @@ def _runs(words: dict[int, int]) -> Iterator[tuple[int, list[int]]]:
 
 def selftest(
     device: Accelerator,
-    say: Callable[[Step], None] = lambda step: None,
+    say: Callable[[ProbeStep], None] = lambda step: None,
     progress: Progress | None = None,
 ) -> Report:
     """Test an accelerator, which another host must not use meanwhile; what it held before is gone then.
@@ -366,7 +366,7 @@ def selftest(
     """
     test = SelfTest(device)
     device.timeout = TIMEOUT
-    done: list[Step] = []
+    done: list[ProbeStep] = []
     steps = test.steps()
     for number, (name, work) in enumerate(steps):
         if progress is not None:
@@ -378,7 +378,7 @@ def selftest(
         except SynflipError as error:
             passed, found = False, str(error)
             gone = not isinstance(error, Difference) and not _answers(device)
-        done.append(Step(name, passed, found, round(time.perf_counter() - began, 3)))
+        done.append(ProbeStep(name, passed, found, round(time.perf_counter() - began, 3)))
         say(done[-1])
         if gone:
             break

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, Layer
-from synflip.verification.cases import Case, network
+from synflip.verification.cases import RandomCase, network
 
 MAX_ATTEMPTS = 1000
 
 
 def shrink(
-    case: Case, fails: Callable[[Case], bool], say: Callable[[int], None] = lambda attempts: None
-) -> Case:
+    case: RandomCase, fails: Callable[[RandomCase], bool], say: Callable[[int], None] = lambda attempts: None
+) -> RandomCase:
     """The last case of a greedy walk: any step of ``simpler`` that still fails is taken, until none does.
 
     say: called with the number of cases tried so far. Tries at most ``MAX_ATTEMPTS``.
@@ -35,7 +35,7 @@ def shrink(
     return case
 
 
-def simpler(case: Case) -> Iterator[Case]:
+def simpler(case: RandomCase) -> Iterator[RandomCase]:
     """Cases that are one step simpler, the largest steps first. No walk along them is endless."""
     for samples in _fewer(case.samples):
         margins = None if case.margins is None else case.margins[:samples]
@@ -62,7 +62,7 @@ def _cuts(count: int) -> list[NDArray[np.intp]]:
     return [kept for kept in (*halves, *(np.delete(every, at) for at in every[:16])) if 0 < len(kept) < count]
 
 
-def _smaller(case: Case) -> Iterator[tuple[list[Layer], list[int], NDArray[np.uint8]]]:
+def _smaller(case: RandomCase) -> Iterator[tuple[list[Layer], list[int], NDArray[np.uint8]]]:
     """Fewer layers, then fewer rows and outputs."""
     layers, shifts = list(case.model.layers), list(case.model.shifts)
     for gone in range(len(layers) if len(layers) > 1 else 0):
@@ -89,7 +89,7 @@ def _columns(layer: Layer, kept: NDArray[np.intp]) -> Layer:
     )
 
 
-def _plainer(case: Case) -> Iterator[Case]:
+def _plainer(case: RandomCase) -> Iterator[RandomCase]:
     """Zeros, and if that mends it, the largest numbers."""
     model = case.model
     layers, shifts = list(model.layers), list(model.shifts)
@@ -118,7 +118,9 @@ def _plainer(case: Case) -> Iterator[Case]:
             yield replace(case, pixels=brightest)
 
 
-def _with(case: Case, layers: list[Layer], shifts: list[int], pixels: NDArray[np.uint8]) -> Iterator[Case]:
+def _with(
+    case: RandomCase, layers: list[Layer], shifts: list[int], pixels: NDArray[np.uint8]
+) -> Iterator[RandomCase]:
     """The case with another model, if the contract allows that model."""
     old = case.model
     try:
