@@ -85,11 +85,11 @@ def test_packed(tmp_path):
     ("changes", "message"),
     [
         ({"label": LABELS + 1}, "label 9 is 10, not in 0..9"),
-        ({"label": LABELS[:-1]}, r"label is uint8 \[19\]"),
-        ({"label": LABELS.astype(np.int64)}, r"label is int64 \[20\]"),
+        ({"label": LABELS[:-1]}, r"label holds uint8 \[19\]"),
+        ({"label": LABELS.astype(np.int64)}, r"label holds int64 \[20\]"),
         ({"end": np.arange(COUNT)}, "`end` does not part `jpeg` into 20 images"),
         ({"end": None}, "has no array end"),
-        ({"end": np.array([None] * COUNT)}, r"end is object \[20\]"),
+        ({"end": np.array([None] * COUNT)}, r"end holds object \[20\]"),
         (
             {"jpeg": np.zeros(COUNT * 9, np.uint8), "end": 9 * np.arange(1, COUNT + 1)},
             "image 0 is no 32x32 JPEG",

@@ -173,7 +173,7 @@ def read_array(name: str) -> np.ndarray:
 
 @pytest.fixture
 def left_in_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synflip.data.registry.image_file.SMALL_BYTES", 7 * 12 - 1)
+    monkeypatch.setattr("synflip.data.image_file.SMALL_BYTES", 7 * 12 - 1)
 
 
 def test_few_images_are_an_array() -> None:

@@ -5,14 +5,13 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from synflip.data.dataset import FOLDER_VARIABLE, Dataset
 from synflip.errors import SynflipError
+from synflip.util.npz import read_array
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
@@ -104,13 +103,20 @@ def _unpacked(path: Path, count: int) -> _Part:
     """Images from ``jpeg`` (uint8, all files one after the other), ``end`` (int64, of each) and ``label``."""
     try:
         with zipfile.ZipFile(path) as archive:
-            ends = _array(archive, path, "end", np.dtype(np.int64), count, count)
-            labels = _array(archive, path, "label", np.dtype(np.uint8), count, count)
-            jpeg = _array(archive, path, "jpeg", np.dtype(np.uint8), count, MAX_JPEG_BYTES)
+            ends = read_array(archive, "end", np.int64, 1, 8 * count)
+            labels = read_array(archive, "label", np.uint8, 1, count)
+            jpeg = read_array(archive, "jpeg", np.uint8, 1, MAX_JPEG_BYTES)
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise SynflipError(f"{path} is not a whole .npz file ({error}); get it again") from None
+    except ValueError as error:
+        raise SynflipError(f"{path}: {error}; get it again") from None
+    for name, array in (("end", ends), ("label", labels)):
+        if len(array) != count:
+            raise SynflipError(
+                f"{path}: {name} holds {array.dtype} [{len(array)}], not [{count}]; get it again"
+            )
     starts = np.concatenate([[0], ends[:-1]])
     if (ends <= starts).any() or ends[-1] != len(jpeg):
         raise SynflipError(f"{path}: `end` does not part `jpeg` into {count} images; get it again")
@@ -133,31 +139,6 @@ def _decoded(content: bytes) -> NDArray[np.uint8]:
         if picture.size != SHAPE[1:]:  # known before anything is decoded
             raise ValueError(f"it has {picture.size[0]}x{picture.size[1]} pixels")
         return np.asarray(picture.convert("RGB")).transpose(2, 0, 1).reshape(-1)
-
-
-def _array(
-    archive: zipfile.ZipFile, path: Path, name: str, dtype: np.dtype[Any], least: int, most: int
-) -> NDArray[Any]:
-    """An array [N] of a .npz file, ``least`` <= N <= ``most``: its header, then no more than it says."""
-    try:
-        member: IO[bytes] = archive.open(f"{name}.npy")
-    except KeyError:
-        raise SynflipError(f"{path} has no array {name}; get it again") from None
-    with member:
-        try:
-            if npy.read_magic(member) != (1, 0):  # type: ignore[arg-type]
-                raise ValueError("not format 1.0")
-            shape, _, found = npy.read_array_header_1_0(member)  # type: ignore[arg-type]
-        except (OSError, zipfile.BadZipFile):
-            raise
-        except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
-            raise SynflipError(f"{path}: {name} is no array of numpy's; get it again") from None
-        if found != dtype or len(shape) != 1 or not least <= shape[0] <= most:
-            raise SynflipError(f"{path}: {name} is {found} {list(shape)}; get it again")
-        content = member.read(shape[0] * dtype.itemsize)
-    if len(content) != shape[0] * dtype.itemsize:
-        raise SynflipError(f"{path}: {name} ends early; get it again")
-    return np.frombuffer(content, dtype=dtype)
 
 
 def _check_labels(path: Path, labels: NDArray[np.uint8]) -> None:

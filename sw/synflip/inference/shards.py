@@ -6,24 +6,24 @@ the parts may be computed on any devices, in any order. Only images that stop ea
 
 import hashlib
 import json
-import math
 import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.inference.result import Result
+from synflip.util.npz import read_array
 
 MAX_ARRAY_BYTES = 1 << 30
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
+_AXES = {"cycles": 0, "used": 1, "logits": 3}  # of arrays; the others have 2
 _DTYPES = {
     "votes": np.int32,
     "logit_sums": np.int64,
@@ -152,16 +152,16 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
     before anything is read. Raises SynflipError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
             if "part" not in names:
                 raise ValueError("it does not say which part it is (synflip run --shards writes parts)")
-            odd = sorted((_DTYPES.keys() - {"logits"} | {"part"}) ^ names.keys() - {"logits"})
+            odd = sorted((_DTYPES.keys() - {"logits"} | {"part"}) ^ names - {"logits"})
             if odd:
                 raise ValueError(f"{odd[0]} is {'missing' if odd[0] not in names else 'not of a part'}")
-            text = _array(archive, names["part"], np.uint8, 1, MAX_PART_BYTES)
+            text = read_array(archive, "part", np.uint8, 1, MAX_PART_BYTES)
             part = _part(text.tobytes())
             arrays = {
-                name: _array(archive, names[name], dtype, {"cycles": 0, "used": 1, "logits": 3}.get(name, 2))
+                name: read_array(archive, name, dtype, _AXES.get(name, 2), MAX_ARRAY_BYTES)
                 for name, dtype in _DTYPES.items()
                 if name in names
             }
@@ -181,28 +181,6 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
     if len(shape) and not (arrays["used"] == part.past - part.first).all():
         raise SynflipError(f"{path}: its images did not all take part in {part.past - part.first} samples")
     return part, arrays
-
-
-def _array(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, dtype: Any, axes: int, most: int = MAX_ARRAY_BYTES
-) -> NDArray[Any]:
-    with archive.open(info) as file:
-        if npy.read_magic(file) != (1, 0):
-            raise ValueError(f"{info.filename} is not as numpy writes it")
-        shape, fortran, found = npy.read_array_header_1_0(file)
-        size = math.prod(shape) * found.itemsize
-        if found != dtype or len(shape) != axes or fortran:
-            raise ValueError(f"{info.filename} holds {found} {list(shape)}")
-        if not 0 <= size <= most:
-            raise ValueError(f"{info.filename} takes {size} bytes; at most {most} are read")
-        return np.frombuffer(_exactly(file, size, info.filename), dtype=found).reshape(shape)
-
-
-def _exactly(file: IO[bytes], size: int, name: str) -> bytes:
-    content = file.read(size + 1)
-    if len(content) != size:
-        raise ValueError(f"{name} does not have the {size} bytes that its header says")
-    return content
 
 
 def _part(text: bytes) -> Part:

@@ -1,0 +1,40 @@
+"""Arrays of ``.npz`` files that are not trusted: nothing is unpickled, sizes are checked before reading."""
+
+import math
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import DTypeLike, NDArray
+
+
+def read_array(archive: zipfile.ZipFile, name: str, dtype: DTypeLike, axes: int, limit: int) -> NDArray[Any]:
+    """The array ``name`` of an open ``.npz`` archive, read-only, in C order.
+
+    dtype, axes: what it must be. limit: bytes that it may take at most. Raises ValueError, in one line, for
+    an array that is missing or another one, and what zipfile raises for an archive that is damaged.
+    """
+    try:
+        member = archive.open(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"it has no array {name}") from None
+    with member as file:
+        try:
+            version = npy.read_magic(file)  # type: ignore[arg-type]  # a zip's member is no BinaryIO to mypy
+            if version != (1, 0):  # what np.save writes for any array of numbers
+                raise ValueError("another version")
+            shape, fortran, found = npy.read_array_header_1_0(file)  # type: ignore[arg-type]
+        except (OSError, zipfile.BadZipFile):
+            raise
+        except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
+            raise ValueError(f"{name} is not as numpy writes it") from None
+        if found != np.dtype(dtype) or len(shape) != axes or fortran or min(shape, default=0) < 0:
+            raise ValueError(f"{name} holds {found} {list(shape)}")
+        size = math.prod(shape) * found.itemsize
+        if size > limit:
+            raise ValueError(f"{name} takes {size} bytes; at most {limit} are read")
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise ValueError(f"{name} does not have the {size} bytes that its header says")
+    return np.frombuffer(content, dtype=found).reshape(shape)
