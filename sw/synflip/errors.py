@@ -1,6 +1,9 @@
-"""What goes wrong for reasons a user can mend: one exception, one clear line."""
+"""The one exception of this package for errors that a user can mend."""
 
 
 class SynflipError(Exception):
-    """Bad input or a missing prerequisite. The message says what, where, and what to do; no traceback is
-    owed."""
+    """Bad input or a missing prerequisite.
+
+    The message is one line: what is wrong, where, and what to do. The command line prints it without a
+    traceback and exits with status 1.
+    """

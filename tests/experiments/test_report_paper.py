@@ -28,7 +28,7 @@ from synflip.golden.cpu import Golden
 from synflip.report.tables import Table
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
-from synflip.training import train
+from synflip.training import baseline, train
 from synflip.uncertainty.scores import softmax
 
 REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"
@@ -77,7 +77,7 @@ def only_read(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("made again")
 
     monkeypatch.setattr(train, "train", refuse)
-    monkeypatch.setattr(train, "fit_float", refuse)
+    monkeypatch.setattr(baseline, "fit_float", refuse)
     monkeypatch.setattr(Golden, "infer", refuse)
 
 

@@ -1,4 +1,4 @@
-"""Trained weights to a compiled model: integers only, or a refusal naming the layer and the number."""
+"""From trained weights to a compiled model, which holds integers only."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int) -> Layer:
         j = int(outside.argmax())
         raise SynflipError(f"{name}: bias[{j}] = {b[j]} does not fit 32 bits")
     q = probability_word(np.abs(w), bits)
-    # A coin that never comes up has no sign worth writing: one network, one file.
+    # A coin with probability 0 has sign 0, so that the same network always gives the same file.
     sign = ((w < 0) & (q > 0)).astype(np.uint8)
     return Layer(q, sign, rounded.astype(np.int32))
 

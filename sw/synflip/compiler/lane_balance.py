@@ -1,8 +1,8 @@
-"""Rows dealt to banks by measured activity: an order of hidden outputs that suits the fullest bank.
+"""An order of hidden outputs, by measured activity, that shortens the time of the fullest bank.
 
 Row i lives in bank i mod Q, and a layer takes the time of its fullest bank. The outputs of a hidden layer may
-be in any order, as long as the next layer's rows are in the same one: no sum changes but by which keys its
-coins come from. The first layer's rows are pixels, whose order is the contract's.
+be in any order, as long as the next layer's rows are in the same one: sums change only because their coins
+come from other keys. The first layer's rows are pixels, whose order the contract fixes.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ STEPS = 40_000
 def balance(
     model: CompiledModel, pixels: NDArray[np.integer], banks: int = BANKS[-1], seed: int = 0
 ) -> CompiledModel:
-    """The same network with the outputs of its hidden layers in an order that suits ``banks``.
+    """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
     pixels: images [N, I] to measure activity on, not those of a test. The same seed gives the same order.
     Raises SynflipError for images that are not the model's.
@@ -38,7 +38,7 @@ def balance(
 
 
 def _activity(model: CompiledModel, pixels: NDArray[np.integer], seed: int) -> list[NDArray[np.bool_]]:
-    """Of each hidden layer [M, J], whether an output was not zero, for images and network samples."""
+    """For each hidden layer, bool [M, J]: which outputs were not zero, for M images and network samples."""
     golden = Golden()
     golden.load(model)
     step = max(len(pixels) // IMAGES, 1)
@@ -51,11 +51,11 @@ def _activity(model: CompiledModel, pixels: NDArray[np.integer], seed: int) -> l
 
 
 def deal(active: NDArray[np.bool_], banks: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    """An order [J] of outputs, new to old, in which the fullest bank has fewer events, over all ``active``
-    [M, J].
+    """An order [J] of outputs (new place to old) with a smaller sum of the fullest bank's events.
 
-    Two outputs of different banks change places as long as the sum does not grow; it begins with the order as
-    it is, so it never ends worse.
+    active: bool [M, J], which outputs were not zero; the sum is over M. The search starts from the order as
+    it is, draws STEPS pairs of outputs from ``generator``, and swaps those of different banks unless the sum
+    grows. So the result is never worse than the start.
     """
     order = np.arange(active.shape[1])
     events = np.ascontiguousarray(active.T).astype(np.int16)

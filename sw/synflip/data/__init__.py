@@ -1,4 +1,4 @@
-"""Data sets: what is trained on and shown, read from files that are not trusted.
+"""Data sets and image files, read without trust: nothing is unpickled, sizes are checked first.
 
 Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
 """

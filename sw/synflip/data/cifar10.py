@@ -1,4 +1,4 @@
-"""CIFAR-10 from a folder: the standard binary batches, or the same images once more through JPEG."""
+"""CIFAR-10 from a folder: the standard binary batches, or the same images recompressed as JPEG."""
 
 import io
 import math
@@ -22,7 +22,8 @@ TEST_FILES = ("test_batch.bin",)
 PACKED = "cifar10-jpeg75"
 JPEG_NOTE = "JPEG quality 75"
 MAX_JPEG_BYTES = 256 << 20
-#: Of images that JPEG made at quality 75, 0.99 of the high frequencies lie on its steps; of others, half.
+#: Images with a larger share of high frequencies on JPEG's steps were recompressed. The share is 0.99 after
+#: quality 75, and about one half for the original images.
 JPEG_SHARE = 0.95
 _PIXELS = math.prod(SHAPE)
 _Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -31,8 +32,9 @@ _Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 def load(folder: str | None) -> Dataset:
     """CIFAR-10 from ``folder``: ``cifar-10-batches-bin/*.bin``, or else ``cifar10-jpeg75/*.npz``.
 
-    Pixels are [N, 3072]: red, green, blue, row by row. Images that went through JPEG at quality 75 have a
-    note that says so, in either layout. Raises SynflipError for files that are missing or not these.
+    Pixels are [N, 3072]: red, green, blue, row by row. If the images were recompressed at JPEG quality 75,
+    which is measured for the binary batches, ``note`` says so.
+    Raises SynflipError for files that are missing or not these.
     """
     if not folder:
         raise SynflipError(
@@ -53,10 +55,11 @@ def load(folder: str | None) -> Dataset:
 
 
 def on_jpeg_steps(images: NDArray[np.uint8]) -> float:
-    """Share of the high frequencies of luma that are near a multiple of JPEG's step at quality 75, 0..1.
+    """Share, 0..1, of the high frequencies of luma that are near a multiple of JPEG's step at quality 75.
 
-    images: [N, 3072], of which 1000 are looked at. JPEG rounds the frequencies of each 8x8 block to steps
-    (ITU-T T.81, table K.1, halved at quality 75). Only steps of at least 24 count: others are too near noise.
+    images: [N, 3072], of which the first 1000 are measured. JPEG rounds the frequencies of each 8x8 block to
+    multiples of a step (ITU-T T.81, table K.1, halved at quality 75). Frequencies with a step below 24 are
+    left out: rounding pixels to integers makes noise of their size.
     """
     from scipy.fft import dctn
 
@@ -83,7 +86,7 @@ _LUMA = (
 
 
 def _batches(folder: Path, names: tuple[str, ...]) -> _Part:
-    """Records of a label and 3072 pixels."""
+    """Images and labels of binary batches: each record is a byte of label and 3072 of pixels."""
     size = BATCH_IMAGES * (1 + _PIXELS)
     parts = []
     for path in (folder / name for name in names):
@@ -100,7 +103,11 @@ def _batches(folder: Path, names: tuple[str, ...]) -> _Part:
 
 
 def _unpacked(path: Path, count: int) -> _Part:
-    """Images from ``jpeg`` (uint8, all files one after the other), ``end`` (int64, of each) and ``label``."""
+    """``count`` images and labels of a ``.npz`` file with three arrays.
+
+    jpeg: uint8, all JPEG files one after the other. end: int64, where each file ends in ``jpeg``.
+    label: uint8.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             ends = read_array(archive, "end", np.int64, 1, 8 * count)
@@ -132,7 +139,7 @@ def _unpacked(path: Path, count: int) -> _Part:
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8]:
-    """A JPEG to [3072]."""
+    """The pixels [3072] of one JPEG file. Raises ValueError, before decoding, if it is not 32x32."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:

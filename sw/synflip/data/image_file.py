@@ -1,4 +1,4 @@
-"""Images that stay in their file: read block by block, so that memory does not grow with their number."""
+"""Images read block by block from their file, so that memory does not grow with their number."""
 
 import math
 from pathlib import Path
@@ -10,13 +10,13 @@ from synflip.data.npy import image_header, read_images
 from synflip.errors import SynflipError
 from synflip.spec.model import Images
 
-SMALL_BYTES = 1 << 24  # as much as a block takes
+SMALL_BYTES = 1 << 24  # a file up to this size is read at once
 
 
 class ImageFile:
-    """Images uint8 [N, I] of a ``.npy`` file in C order; a slice of images is read when it is asked for.
+    """Images uint8 [N, I] of a ``.npy`` file in C order. ``file[10:20]`` reads ten images.
 
-    shape: N, I. start: where the first pixel is, in bytes.
+    shape: (N, I). start: offset of the first pixel in the file, in bytes.
     """
 
     ndim = 2
@@ -49,8 +49,8 @@ class ImageFile:
 def open_images(path: str | Path, least: int = 1) -> Images:
     """Images uint8 [N, I] of a ``.npy`` file, N at least ``least``, I at least 1.
 
-    More than SMALL_BYTES are left in the file, unless in Fortran order. The file is not trusted: see
-    ``read_images``. Raises SynflipError.
+    A file of more than SMALL_BYTES is read block by block, unless it is in Fortran order. It is not trusted:
+    see ``read_images``. Raises SynflipError.
     """
     shape, fortran, start = image_header(path, least)
     if fortran or math.prod(shape) <= SMALL_BYTES:

@@ -36,8 +36,10 @@ def read_images(path: str | Path, least: int = 1) -> NDArray[np.uint8]:
 
 
 def image_header(path: str | Path, least: int) -> tuple[tuple[int, int], bool, int]:
-    """Of a ``.npy`` file of images: N and I, whether it is in Fortran order, and where the pixels begin; all
-    checked against the size of the file. Raises SynflipError."""
+    """The header of a ``.npy`` file of images: (N, I), whether its order is Fortran's, the offset of pixel 0.
+
+    N is at least ``least``. The sizes are checked against the size of the file. Raises SynflipError.
+    """
     path = Path(path)
     try:
         if not path.is_file():
@@ -51,7 +53,7 @@ def image_header(path: str | Path, least: int) -> tuple[tuple[int, int], bool, i
 
 
 def _header(file: BinaryIO, path: Path, least: int) -> tuple[tuple[int, int], bool]:
-    """Shape and order of the array in ``file``, checked against its size; leaves it at the first pixel."""
+    """Shape and order of the array in ``file``, which is left at the first pixel."""
     size = path.stat().st_size
     try:
         version = npy.read_magic(file)

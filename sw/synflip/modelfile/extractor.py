@@ -1,4 +1,7 @@
-"""Features: a network in front of the coins that is not sampled. It makes the accelerator's rows."""
+"""Extractors: networks in front of the coins that are not sampled and turn images into features.
+
+An extractor runs on the host; its features, counted in integer steps, are the first layer's activations.
+"""
 
 import copy
 import hashlib
@@ -17,15 +20,17 @@ from synflip.errors import SynflipError
 from synflip.modelfile import pt2
 from synflip.spec.features import BLOCK, MAX_LOG2_STEP
 
-_PERCENTILE = 99.9  # of the features above 0: fewer than one in a thousand of them is cut off
+_PERCENTILE = 99.9  # of the features above 0: one in a thousand is larger, and cut off
+#: What torch.export notes of each node for people, with file names of the machine that it ran on.
 _FOR_PEOPLE = ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack", "from_node")
 
 
 class Extractor:
-    """An extractor's file, run in float64: on another machine that adds in another order, a feature is hardly
-    ever close enough to the edge of a step to fall on the other side.
+    """A network in a ``.pt2`` file that turns images into features, in float64.
 
-    content: the bytes of a ``.pt2`` file, parsed when it is first called.
+    Machines add in different orders, so features differ in their last bits. In float64 a feature is hardly
+    ever so near to the edge of a step that it is counted as another integer.
+    content: the bytes of the file, parsed at the first call.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -56,13 +61,13 @@ def load_extractor(path: str | Path, sha256: str) -> Extractor:
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """[H, W] or [C, H, W] as C, H, W."""
+    """``shape``, [H, W] or [C, H, W], as (C, H, W): C is 1 if it is missing."""
     channels, height, width = shape if len(shape) == 3 else (1, *shape)
     return channels, height, width
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """The module again, its parameters float32 on the CPU, in evaluation mode. Raises SynflipError."""
+    """A copy with float32 parameters on the CPU, in evaluation mode. Raises SynflipError."""
     try:
         return copy.deepcopy(module).cpu().float().eval()
     except Exception as error:  # whatever the module raises
@@ -70,8 +75,9 @@ def copied(module: nn.Module) -> nn.Module:
 
 
 def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
-    """The ``.pt2`` file of an extractor of images of ``shape``: the same module, the same bytes.
+    """The bytes of a ``.pt2`` file of an extractor, for images of ``shape`` (C, H, W).
 
+    The same module gives the same bytes.
     Raises SynflipError for a module that torch.export cannot follow, or with an operation that ``pt2`` does
     not have.
     """
@@ -82,7 +88,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
             program = torch.export.export(
                 network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)
             )
-            for node in program.graph.nodes:  # file names of this machine
+            for node in program.graph.nodes:
                 for key in _FOR_PEOPLE:
                     node.meta.pop(key, None)
             program._example_inputs = None  # would be pickled
@@ -104,8 +110,10 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
 
 
 def log2_step(features: NDArray[np.floating], activation_bits: int) -> int:
-    """The smallest power of two in whose steps nearly all ``features`` [N, F] are at most 2**A - 1.
+    """log2 of the step that features are counted in: the smallest with which 99.9 % of them fit 2**A - 1.
 
+    features: [N, F]; those that are 0 do not count. For features up to 3.9 and A = 8 it is -6: 3.9 is
+    counted as 250 steps of 1/64.
     Raises SynflipError for features below 0, and if all are 0: rows are counts.
     """
     if not np.isfinite(features).all():

@@ -1,4 +1,4 @@
-"""Networks that torch.export.save wrote (``*.pt2``), read without believing what the file says.
+"""Reading networks that torch.export.save wrote (``*.pt2``), without running anything from the file.
 
 torch.export.load unpickles parts of a file and evaluates text in it, so that a file can run anything. But the
 archive is a zip with the graph in JSON and the plain bytes of each tensor, and only these are read here. The
@@ -79,7 +79,7 @@ class Program(nn.Module):
             self.register_buffer(place, tensors[name])
 
     def tensor(self, name: str) -> Tensor | None:
-        """The stored tensor of that name; None if it is a result."""
+        """The stored tensor called ``name``; None if that is the result of an operation."""
         place = self._places.get(name)
         return None if place is None else getattr(self, place)
 
@@ -111,7 +111,7 @@ class Program(nn.Module):
 
 
 def describe(index: int, node: Node) -> str:
-    """For people: ``operation 3 (conv2d)``."""
+    """How messages name an operation: ``operation 3 (conv2d)``."""
     return f"operation {index} ({node.operation.split('.')[0]})"
 
 
@@ -215,7 +215,7 @@ def load(path: str | Path) -> Program:
 
 
 def load_sequential(path: str | Path) -> nn.Sequential:
-    """The same ``as_sequential``."""
+    """The network in a ``.pt2`` file as a Sequential, see ``as_sequential``. Raises SynflipError."""
     program = load(path)
     with _naming(path):
         return as_sequential(program)

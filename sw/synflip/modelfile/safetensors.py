@@ -77,7 +77,7 @@ def _read(path: Path) -> CompiledModel:
 
 
 def _check_header(path: Path) -> None:
-    """Everything that could make the library allocate more than the file holds, or a type we do not take."""
+    """Refuse what could make the library allocate more than the file holds, and types no model has."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise SynflipError(f"{size} bytes; a compiled model has at most {MAX_FILE_BYTES}")

@@ -1,4 +1,4 @@
-"""What every report is made of: tables, sections of a page, plots.
+"""Parts that all reports share: tables, sections of a page, pictures.
 
 Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
 """

@@ -1,4 +1,4 @@
-"""PNG files from matplotlib: the same bytes every time, and no display, nor its global state."""
+"""PNG pictures by matplotlib, without pyplot: no display, no global state, the same bytes every time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from synflip.util.extras import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of the colour-blind safe palette of Okabe and Ito. They differ in lightness too.
+# From the palette of Okabe and Ito, which colour-blind readers can tell apart; lightness differs too.
 RIGHT = "#0072B2"
 WRONG = "#E69F00"
 OUT_OF_DISTRIBUTION = "#009E73"
@@ -17,7 +17,10 @@ FAINT = "#8C8C8C"
 
 
 def new_figure(width: float, height: float, layout: str | None = "constrained") -> "Figure":
-    """White, of that size in inches. Raises SynflipError without matplotlib."""
+    """An empty white figure of width x height inches, 110 dots an inch.
+
+    Raises SynflipError without matplotlib.
+    """
     require("matplotlib")
     from matplotlib.figure import Figure
 
@@ -25,5 +28,5 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """As PNG."""
+    """Write a PNG without matplotlib's version in it, so that the same figure gives the same bytes."""
     figure.savefig(path, format="png", metadata={"Software": None})

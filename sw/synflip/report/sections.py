@@ -1,4 +1,7 @@
-"""Sections of a Markdown page, found and replaced."""
+"""Sections of a Markdown page that commands fill.
+
+A section stands between the lines ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
 
 from pathlib import Path
 
@@ -7,8 +10,10 @@ from synflip.util.atomic import replacing
 
 
 def find_section(path: str | Path, name: str) -> tuple[str, str, str]:
-    """A page in three parts: up to its line ``<!-- begin NAME -->``, what is between it and ``<!-- end NAME
-    -->``, and the rest from there. Raises SynflipError if they are not there once each, in this order."""
+    """A page in three parts: its text up to and with the begin line, the section, the end line and the rest.
+
+    Raises SynflipError for a page that cannot be read, or does not have both lines once, in this order.
+    """
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     try:
         page = Path(path).read_text(encoding="utf-8")
@@ -22,7 +27,7 @@ def find_section(path: str | Path, name: str) -> tuple[str, str, str]:
 
 
 def replace_section(path: str | Path, name: str, text: str) -> None:
-    """Put ``text`` between the lines that ``find_section`` finds. Raises SynflipError."""
+    """Replace the section ``name`` of the page at ``path`` by ``text``. Raises SynflipError."""
     before, _, after = find_section(path, name)
     with replacing(path) as partial:
         partial.write_text(f"{before}\n{text.strip()}\n{after}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training images, moved and mirrored."""
+"""Augmentation: training images that are moved and mirrored at random."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,11 @@ from torch import Tensor, nn
 
 
 def augmented(images: Tensor, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Images [N, I] of ``shape`` [H, W], each moved by up to one pixel down and right; or of [C, H, W], half
-    of them mirrored left to right, then moved by up to four. What moves in is 0."""
+    """Images [N, I], each moved by a random number of pixels down and right; pixels that move in are 0.
+
+    shape: of an image. Grey images, [H, W], move by -1..1 pixels. Images in colour, [C, H, W], move by -4..4,
+    after half of them were mirrored left to right.
+    """
     if len(shape) == 2:
         return shifted(images, shape, generator, reach=1)
     mirrored = torch.randint(2, (len(images), 1, 1, 1), generator=generator, dtype=torch.bool)
@@ -18,7 +21,7 @@ def augmented(images: Tensor, shape: Sequence[int], generator: torch.Generator) 
 
 
 def shifted(images: Tensor, shape: Sequence[int], generator: torch.Generator, reach: int = 1) -> Tensor:
-    """Images [N, I], each moved by -reach..reach pixels down and right; what moves in is 0."""
+    """Images [N, I], each moved by -reach..reach pixels down and right; pixels that move in are 0."""
     height, width = shape[-2:]
     padded = nn.functional.pad(images.view(len(images), -1, height, width), (reach,) * 4)
     down, right = torch.randint(2 * reach + 1, (2, len(images), 1, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""The ordinary network that a network of coins is compared with."""
+"""Ordinary ReLU networks in float32, which networks of coins are compared with."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -29,7 +29,10 @@ def float_baseline(
 def float_network(
     dataset: Dataset, hidden: Sequence[int] = (512, 512), seed: int = 0, dropout: float = 0.0
 ) -> nn.Sequential:
-    """An ordinary ReLU network, not trained. dropout: the share of each hidden layer's outputs left out."""
+    """An ordinary ReLU network with initial weights of ``seed``, in training mode.
+
+    dropout: share of each hidden layer's outputs that are left out in training.
+    """
     modules: list[nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -46,9 +49,9 @@ def fit_float(
     augment: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Train an ordinary network in place; it takes float32 [N, I] in 0..1. Leaves it in evaluation mode.
+    """Train an ordinary network in place and leave it in evaluation mode.
 
-    Dropout draws from torch's global generator.
+    network: float32 images [N, I] in 0..1 to logits [N, C]. Dropout draws from torch's global generator.
     """
     epochs = checked_epochs(dataset, epochs)
     generator = torch.Generator().manual_seed(seed)
@@ -63,7 +66,7 @@ def fit_float(
 
 
 def float_accuracy(network: nn.Module, dataset: Dataset) -> float:
-    """Test accuracy, 0..1, of an ordinary network in evaluation mode that takes float32 [N, I] in 0..1."""
+    """Test accuracy, 0..1, of a network in evaluation mode: float32 images [N, I] in 0..1 to logits."""
     right = 0
     with torch.no_grad(), one_thread():
         for start in range(0, len(dataset.test_labels), TEST_BATCH):

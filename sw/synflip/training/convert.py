@@ -1,4 +1,4 @@
-"""Trained networks of ordinary weights, made networks of coins."""
+"""Conversion of trained ordinary networks to networks of coins."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from synflip.training.train import fit_coins
 from synflip.util.threads import one_thread
 
 EPOCHS = 10
-RATE = 0.01  # half of training's: much is known
+RATE = 0.01  # half of training's, because the weights are nearly right
 MEASURED = 1000  # training images that scales are measured on
 _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
 _SCALES = 25  # tried for each layer's weights, 2**(1/4) apart
@@ -75,14 +75,14 @@ def convert(
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
 ) -> SynapticNetwork | FeatureNetwork:
-    """A network of coins that computes what a trained network computes, as far as coins can, then fine-tuned.
+    """A network of coins with the mean outputs of a trained network, fine-tuned.
 
     network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d that takes (pixel / input_max -
         mean) / std, [N, I]; all its weights become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
-    activation_bits: A. augment: as in ``synflip.train``; features are made once, of images as they are.
+    activation_bits: A. augment: as in ``train``; not with a head, whose features are computed once.
     mean, std: one number, or one for each channel.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
     Raises SynflipError, naming the module's index and type, for what cannot be coins.
@@ -177,7 +177,7 @@ def dense_layers(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
 def initialise(
     network: SynapticNetwork, layers: Sequence[tuple[Tensor, Tensor]], rows: NDArray[np.uint8], unit: float
 ) -> None:
-    """Make the mean over the coins, as near as it can be, that of ordinary layers on inputs rows * unit.
+    """Set the coins so that their mean outputs are those of ordinary layers on inputs rows * unit.
 
     layers: weights and biases, float64. rows: [N, I], activations of training images. A weight w of a layer
     becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the larger,
@@ -205,7 +205,8 @@ def initialise(
 
 
 def _largest_weight(weight: Tensor, x: Tensor, bits: int) -> float:
-    """Which weight becomes 1, of weights [J, I], for the least square error of a sample on inputs [N, I]."""
+    """m, the weight that becomes 1, of weights [J, I]: the one with the least square error of a network
+    sample on inputs [N, I]. Candidates are the largest weight, and 2**(1/4) times smaller each."""
     top = float(weight.abs().max())
     if top == 0:
         return 1.0
@@ -228,7 +229,7 @@ def _on_shares(
     mean: float | Sequence[float],
     std: float | Sequence[float],
 ) -> list[tuple[Tensor, Tensor]]:
-    """Layers that take (share - mean) / std as ones that take shares: pixels / input_max."""
+    """The layers with normalisation folded into the first: for shares, pixels / input_max, as they are."""
     (weight, bias), *others = layers
     channels = image_shape(data.shape)[0]
     pixels = weight.shape[1] // channels
@@ -243,7 +244,7 @@ def _on_shares(
 
 
 def _folded(name: str, norm: nn.BatchNorm1d, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """A Linear's weights and bias with the BatchNorm1d after it, as it is in evaluation."""
+    """A Linear's weights and bias with the BatchNorm1d after it folded in, as in evaluation mode."""
     if norm.running_mean is None or norm.running_var is None:
         raise SynflipError(f"{name} has no running statistics: what it does depends on the batch")
     if norm.num_features != len(bias):
@@ -263,7 +264,7 @@ def _coins(
     activation_bits: int,
     seed: int,
 ) -> SynapticNetwork:
-    """A network of the layers' sizes. Raises SynflipError if they are not those of the data."""
+    """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the data."""
     sizes = [layers[0][0].shape[1], *(len(bias) for _, bias in layers)]
     if sizes[0] != inputs:
         raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {data.name} gives {inputs}")

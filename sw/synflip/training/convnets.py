@@ -1,4 +1,4 @@
-"""Convolutions with coins behind them, trained end to end, and ordinary networks of the same shape.
+"""Convolutions with coins behind them, trained together, and ordinary networks of the same shape.
 
 The shapes are those of the synaptic sampling paper (Aimone, Severa, Smith, ICRC 2023, arXiv 2311.13038): for
 grey images one convolution of 32 filters in front of 100-10, for colour three of 32, 64 and 128 in front of
@@ -26,12 +26,12 @@ MEASURED = 256  # training images that the first features' size is measured on
 
 
 def default_filters(dataset: Dataset) -> tuple[int, ...]:
-    """Filters of each convolution."""
+    """Filters of each convolution, by the data set: GREY_FILTERS, or COLOUR_FILTERS."""
     return COLOUR_FILTERS if len(dataset.shape) == 3 else GREY_FILTERS
 
 
 def default_hidden(dataset: Dataset) -> tuple[int, ...]:
-    """Outputs of each hidden layer behind the convolutions."""
+    """Outputs of each hidden layer behind the convolutions: GREY_HIDDEN, or COLOUR_HIDDEN."""
     return COLOUR_HIDDEN if len(dataset.shape) == 3 else GREY_HIDDEN
 
 
@@ -50,8 +50,8 @@ def train(
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
 
-    hidden, filters: None takes the defaults. Others are as in ``synflip.train.train``. The same seed gives
-    the same network on the same kind of machine. Raises SynflipError.
+    hidden, filters: None takes the defaults. The other arguments are those of ``training.train.train``. The
+    same seed gives the same network on the same kind of machine. Raises SynflipError.
     """
     epochs = checked_epochs(dataset, epochs)
     hidden = default_hidden(dataset) if hidden is None else hidden
@@ -103,7 +103,7 @@ def float_network(
 
 
 def _convolutions(dataset: Dataset, filters: Sequence[int] | None, seed: int) -> tuple[nn.Sequential, int]:
-    """Convolutions of [N, C, H, W], and how many features [N, F] they give."""
+    """Convolutions of images [N, C, H, W], with weights of ``seed``, and F, the number of their features."""
     channels, height, width = image_shape(dataset.shape)
     filters = default_filters(dataset) if filters is None else filters
     if not filters or min(filters) < 1 or min(height, width) >> len(filters) == 0:
@@ -121,7 +121,10 @@ def _convolutions(dataset: Dataset, filters: Sequence[int] | None, seed: int) ->
 
 
 def _normalise(dataset: Dataset, scale: float) -> Normalise:
-    """Mean 0 and standard deviation 1 of each channel, over the training images."""
+    """Normalisation of each channel to mean 0 and standard deviation 1 over the training images.
+
+    scale: what pixels are multiplied by first, to be in 0..1.
+    """
     channels = image_shape(dataset.shape)[0]
     shares = dataset.train_images.reshape(len(dataset.train_images), channels, -1)
     mean = [float(shares[:, channel].mean()) / dataset.input_max for channel in range(channels)]

@@ -1,8 +1,8 @@
-"""Ordinary networks whose answers coins learn in place of labels.
+"""Distillation: ordinary networks whose softmaxes a network of coins learns in place of labels.
 
-What an ensemble makes of an image says more than its label: which other classes it is near. (Knowledge
-distillation: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531; of an ensemble into one network that is to be as
-sure as it: Korattikara et al., NeurIPS 2015, arXiv 1506.04416.)
+An ensemble's mean softmax says more of an image than its label: which other classes the image is near.
+Sources: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531 (knowledge distillation); Korattikara et al., NeurIPS
+2015, arXiv 1506.04416 (one network that learns the uncertainty of an ensemble).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from synflip.data.dataset import Dataset
 from synflip.training.baseline import fit_float
 from synflip.training.loop import Progress
 
-#: Called with which teacher, from 1 on, and of how many; returns what its training calls.
+#: Called with the number of a teacher, from 1 on, and their count; returns the Progress of its training.
 Show = Callable[[int, int], Progress | None]
 
 
@@ -26,10 +26,10 @@ def train_teachers(
     augment: bool = False,
     show: Show = lambda number, count: None,
 ) -> list[nn.Module]:
-    """Train ``count`` ordinary networks, of the seeds ``seed``, ``seed + 1``, ..
+    """Train ``count`` ordinary networks with the seeds ``seed``, ``seed + 1``, ..; in evaluation mode.
 
-    make: a network of a seed, not trained, such as ``synflip.train.float_network``. Others are as in
-    ``synflip.train.fit_float``. Raises SynflipError.
+    make: gives an untrained network for a seed, such as ``baseline.float_network``. The other arguments are
+    those of ``baseline.fit_float``. Raises SynflipError.
     """
     teachers = []
     for number in range(count):

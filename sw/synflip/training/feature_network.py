@@ -1,4 +1,4 @@
-"""An extractor of features with coins behind it, trained together."""
+"""Networks of an extractor and coins behind it, which are trained together."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ from synflip.training.layers import SynapticNetwork
 
 
 class Normalise(nn.Module):
-    """Pixels [N, C, H, W] to (pixel * scale - mean) / std; mean, std: one number, or one for each channel."""
+    """Normalisation: pixels [N, C, H, W] to (pixel * scale - mean) / std.
+
+    mean, std: one number, or one for each channel. Raises SynflipError for other counts, and std <= 0.
+    """
 
     def __init__(
         self, scale: float, mean: float | Sequence[float], std: float | Sequence[float], channels: int
@@ -31,12 +34,12 @@ class Normalise(nn.Module):
     std: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """The normalised pixels, of the same shape."""
         return (x * self.scale - self.mean) / self.std
 
 
 def per_channel(name: str, value: float | Sequence[float], channels: int) -> NDArray[np.float64]:
-    """``mean`` or ``std`` as float64 [channels]. Raises SynflipError."""
+    """``value``, a mean or standard deviation called ``name``, as float64 [channels]. Raises SynflipError."""
     try:
         values = np.array(value, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):
@@ -49,10 +52,11 @@ def per_channel(name: str, value: float | Sequence[float], channels: int) -> NDA
 
 
 class FeatureNetwork(nn.Module):
-    """An extractor and a network of coins that takes its features: pixels [N, I] in 0..input_max to logits.
+    """An extractor and a network of coins behind it: pixels [N, I] in 0..input_max to logits [N, C].
 
-    extractor: float32 [N, C, H, W], pixels as they are, to [N, F] or what flattens to it; normalisation is
-    part of it. shape: of an image, [H, W] or [C, H, W]. log2_step: of the steps that features are counted in.
+    extractor: float32 pixels [N, C, H, W], in 0..input_max, to features [N, F] or of a shape that flattens to
+    that; it normalises the pixels itself. head: the network of coins, on F activations. shape: of an image,
+    [H, W] or [C, H, W]. log2_step: a feature f becomes the activation round(f / 2**log2_step).
     """
 
     def __init__(
@@ -72,12 +76,14 @@ class FeatureNetwork(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """That of the head."""
+        """The head's divisor of the logits in the softmax."""
         return self.head.temperature
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """Logits [draws * N, C] of pixels [N, I], as the head's in training and evaluation. Rounding to steps
-        is passed through in the backward pass."""
+        """Logits [draws * N, C] of pixels [N, I], in training and evaluation as ``SynapticNetwork.forward``.
+
+        The backward pass takes the rounding of features for the identity (straight-through).
+        """
         features = self.extractor(x.view(-1, *self.shape)).flatten(1) * 2.0**-self.log2_step
         steps = features + ((features + 0.5).floor() - features).detach()
         return self.head(steps.clamp(0, (1 << self.head.activation_bits) - 1), generator, draws)

@@ -1,11 +1,11 @@
-"""Networks whose weights are coins, in the contract's integer units: what is trained is what is compiled.
+"""Networks whose weights are coins, in the contract's integer units, so that they compile without change.
 
 A synapse adds sign * x with probability |w|. Over its coins, output j has mean b + sum of w x and variance
 sum of x^2 |w| (1 - |w|); by the central limit theorem it is close to a Gaussian, so training draws one
 Gaussian number an output in place of one coin a synapse, and gradients flow through mean and variance (local
-reparameterisation: Kingma, Salimans, Welling, NeurIPS 2015, arXiv 1506.02557). Whatever is an integer in the
-compiled model is rounded in the forward pass and passed through in the backward pass (straight-through:
-Bengio, Léonard, Courville, 2013, arXiv 1308.3432).
+reparameterisation: Kingma, Salimans, Welling, NeurIPS 2015, arXiv 1506.02557). Numbers that are integers in
+the compiled model are rounded in the forward pass; the backward pass takes rounding for the identity
+(straight-through: Bengio, Léonard, Courville, 2013, arXiv 1308.3432).
 """
 
 import math
@@ -21,8 +21,8 @@ from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OU
 
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
-_LEAST_VARIANCE = 1e-2  # of a sum of integers: nothing, but the square root wants a slope
-# Of an activation as a share of the largest, for the initial scale: about those of ink on paper.
+_LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gradient at 0
+# Mean square and mean of activations, as shares of the largest, for the initial scale: MNIST's images.
 _MEAN_SQUARE = 1 / 10
 _MEAN = 1 / 8
 
@@ -80,7 +80,7 @@ class SynapticLinear(nn.Module):
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
 
     def clamp(self) -> None:
-        """Bring the weights back to where they may be; to be called after each step."""
+        """Clamp the weights to [-1, 1], or [0, 1]; to be called after each step of the optimiser."""
         with torch.no_grad():
             self.weight.clamp_(self.lowest, 1)
 
@@ -95,7 +95,7 @@ class Shift(nn.Module):
 
     @property
     def shift(self) -> int:
-        """r."""
+        """r, the learned log2 scale rounded to an integer in 0..MAX_TRAINED_SHIFT."""
         return min(max(round(self.log2_scale.item()), 0), MAX_TRAINED_SHIFT)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -145,15 +145,15 @@ class SynapticNetwork(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """Logits [N, C]: with Gaussian noise in training, exactly of one network sample in evaluation.
 
-        draws: in training, of how many noises each: [draws * N, C].
+        draws: in training, how many noises each image has; the logits are [draws * N, C].
         """
         for layer, shift in zip(self.linear, self.hidden, strict=False):
             x = shift(layer(x, generator, draws))
-            draws = 1  # they are apart now
+            draws = 1  # the first layer has repeated the images
         return self.linear[-1](x, generator, draws)
 
     def clamp(self) -> None:
-        """Bring all weights back to where they may be; to be called after each step."""
+        """Clamp all weights to their range; to be called after each step of the optimiser."""
         for layer in self.linear:
             layer.clamp()
 
@@ -166,8 +166,10 @@ class NoisySums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, _trained: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
-        """x: [N, I]. _trained, weight: [J, I], before and after quantising. noise: [draws, N, J], normal, as
-        what is returned."""
+        """Sums [draws, N, J]. x: [N, I]. _trained, weight: [J, I], before and after quantising.
+
+        noise: standard normal numbers [draws, N, J].
+        """
         squared = x * x
         spread = weight.abs().addcmul_(weight, weight, value=-1)  # |w| (1 - |w|)
         deviation = (squared @ spread.T).add_(_LEAST_VARIANCE).sqrt_()

@@ -1,4 +1,4 @@
-"""The training loop: batches, the one-cycle rate, steps."""
+"""The training loop that networks of coins and ordinary networks share."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

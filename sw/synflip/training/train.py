@@ -1,4 +1,4 @@
-"""Training: a network of coins, and the ordinary network that it is compared with."""
+"""Training of networks of coins."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
 
-RATE = 0.02
+RATE = 0.02  # the highest learning rate of coins
 
 
 def train(
@@ -66,8 +66,7 @@ def fit_coins(
     mean_of: what is made likely is the mean of this many sampled softmaxes: 1 makes each sample right, more
     let samples differ where they are not sure. (As importance-weighted bounds do: Burda, Grosse,
     Salakhutdinov, ICLR 2016, arXiv 1509.00519.) teachers: ordinary networks as ``float_accuracy`` takes them;
-    the mean of their softmaxes is learnt in place of the labels, see ``synflip.teachers``. Raises
-    SynflipError.
+    the mean of their softmaxes is learnt in place of the labels, see ``distillation``. Raises SynflipError.
     """
     if mean_of < 1:
         raise SynflipError(f"mean_of must be at least 1, not {mean_of}")

@@ -1,4 +1,7 @@
-"""One answer from many network samples: what can be made of the same logits, and from how many of them."""
+"""Aggregates: ways to make one answer, shares of classes, from the logits of many network samples.
+
+Each takes integer logits [S, N, C] and the scale of the logits in a softmax, and gives float64 [N, C].
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -7,13 +10,15 @@ from numpy.typing import NDArray
 
 from synflip.uncertainty.scores import softmax
 
-#: Shares of samples cut off at either end by ``trimmed``.
+#: Share of the samples that ``trimmed`` leaves out at either end.
 TRIM = 0.1
 
 
 def vote(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
-    """Shares of votes, smoothed so that no class has none: (votes + 1/C) / (S + 1), the mean under a
-    Dirichlet prior worth one vote. Logits [S, N, C] to [N, C], as all here."""
+    """Shares of votes, smoothed so that no class has 0: (votes + 1/C) / (S + 1).
+
+    That is the posterior mean under a Dirichlet prior that is worth one vote. The scale is not used.
+    """
     samples, _, classes = logits.shape
     votes = (logits.argmax(-1)[..., None] == np.arange(classes)).sum(0)
     return (votes + 1 / classes) / (samples + 1)
@@ -25,7 +30,7 @@ def logit_sum(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
 
 
 def softmax_mean(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
-    """The posterior predictive: the mean of the samples' softmaxes."""
+    """The mean of the samples' softmaxes: the posterior predictive distribution."""
     total = softmax(logits[0], scale)
     for z in logits[1:]:
         total += softmax(z, scale)
@@ -33,7 +38,7 @@ def softmax_mean(logits: NDArray[np.integer], scale: float) -> NDArray[np.float6
 
 
 def weighted_vote(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
-    """Votes that weigh what their sample's softmax gives its winner, smoothed as ``vote``."""
+    """Votes weighted by the share that the sample's softmax gives its winner, smoothed as in ``vote``."""
     _, images, classes = logits.shape
     total = np.full((images, classes), 1 / classes)
     for z in logits:
@@ -45,14 +50,14 @@ def weighted_vote(logits: NDArray[np.integer], scale: float) -> NDArray[np.float
 
 
 def trimmed(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
-    """The mean softmax without each class's TRIM largest and smallest, made to add up to 1 again."""
+    """The mean softmax without the TRIM largest and smallest values of each class, scaled to sum to 1."""
     shares = np.sort(softmax(logits, scale), axis=0)
     cut = int(TRIM * len(shares))
     mean = shares[cut : len(shares) - cut].mean(0)
     return mean / mean.sum(1, keepdims=True)
 
 
-#: By name: logits [S, N, C] and their scale to shares [N, C].
+#: The aggregates by name.
 AGGREGATES: dict[str, Callable[[NDArray[np.integer], float], NDArray[np.float64]]] = {
     "vote": vote,
     "logit sum": logit_sum,
@@ -63,7 +68,7 @@ AGGREGATES: dict[str, Callable[[NDArray[np.integer], float], NDArray[np.float64]
 
 
 def powers(samples: int) -> Iterator[int]:
-    """1, 2, 4, ... up to ``samples``, which is the last."""
+    """1, 2, 4, ... below ``samples``, and then ``samples``: 1, 2, 4, 6 for 6."""
     count = 1
     while count < samples:
         yield count

@@ -1,4 +1,4 @@
-"""How good a predictive distribution is, whoever made it; most measures are from libraries."""
+"""Metrics of predicted shares of classes: accuracy, likelihood, calibration, detection of wrong answers."""
 
 from dataclasses import asdict, dataclass
 
@@ -17,7 +17,7 @@ LEAST_SHARE = 1e-12  # below it, a share counts as this in the likelihood
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of predicted shares of N images against their labels.
+    """Metrics of predicted shares of N images against their labels.
 
     accuracy: share right, 0..1. nll: mean negative log-likelihood, nats. brier: mean squared distance of the
     shares from the label's corner, 0..2. ece: expected calibration error in BINS equal bins, 0..1.
@@ -34,12 +34,15 @@ class Metrics:
     aurc: float
 
     def as_dict(self) -> dict[str, float]:
-        """By name."""
+        """The metrics by name."""
         return asdict(self)
 
 
 def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metrics:
-    """Of shares [N, C], which add up to 1, and labels [N]. Raises SynflipError for other shapes or sums."""
+    """The metrics of shares [N, C], which add up to 1, and labels [N].
+
+    Raises SynflipError for other shapes or sums.
+    """
     if shares.ndim != 2 or labels.shape != shares.shape[:1] or not len(labels):
         raise SynflipError(f"shares {list(shares.shape)} do not go with labels {list(labels.shape)}")
     if not np.allclose(shares.sum(1), 1, atol=1e-6):
@@ -69,8 +72,11 @@ def metrics(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> Metric
 
 
 def outside_auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -> float:
-    """Area under the ROC curve of telling images of another data set by their uncertainty: of [N] inside and
-    [M] outside."""
+    """AUROC, 0..1, of detecting out-of-distribution images by a score of uncertainty.
+
+    inside: scores [N] of the network's own data set. outside: scores [M] of other images. 1 if every score
+    outside is above every one inside, 0.5 if the score says nothing.
+    """
     scores = np.concatenate([inside, outside])
     return float(roc_auc_score(np.arange(len(scores)) >= len(inside), scores))
 

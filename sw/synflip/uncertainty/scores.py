@@ -1,4 +1,4 @@
-"""How sure to be: softmaxes, the lead of votes, entropies in bits, energy in nats."""
+"""Scores of uncertainty: entropies in bits, the lead of votes, energy in nats; and the softmax they need."""
 
 from typing import Any
 
@@ -10,13 +10,16 @@ from synflip.errors import SynflipError
 
 
 def entropy(shares: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Entropy over the last axis, in bits. Shares are 0..1 and add up to 1 (or all are 0: entropy 0)."""
+    """Entropy in bits of shares [..., C], over the last axis: [...].
+
+    Shares are 0..1 and add up to 1; where all are 0, the entropy is 0.
+    """
     safe = np.where(shares > 0, shares, 1.0)
     return -(shares * np.log2(safe)).sum(-1) + 0.0
 
 
 def softmax(logits: NDArray[Any], scale: float) -> NDArray[np.float64]:
-    """Over the last axis, of logits / scale."""
+    """Softmax of logits / scale over the last axis: float64 of the logits' shape."""
     x = logits / scale
     x -= x.max(-1, keepdims=True)
     np.exp(x, out=x)
@@ -25,7 +28,10 @@ def softmax(logits: NDArray[Any], scale: float) -> NDArray[np.float64]:
 
 
 def lead(votes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """By how many votes [..., C] the leader is ahead: all of them, if there is but one class."""
+    """Votes of the leading class less those of the second, of votes [..., C]: int64 [...].
+
+    With a single class it is that class's votes.
+    """
     top = np.sort(votes.astype(np.int64), axis=-1)
     return top[..., -1] - (top[..., -2] if top.shape[-1] > 1 else 0)
 
@@ -35,9 +41,9 @@ def softmax_moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean over an image's network samples of softmax(logits / scale), and of that softmax's entropy.
 
-    logits: [S, N, C]. used: [N], samples that each image took part in. scale: above 0.
-    Returns [N, C], the posterior predictive, and [N], the expected entropy in bits. A sample at a time:
-    memory does not grow with S.
+    logits: [S, N, C]. used: [N], samples that each image took part in: the first ones. scale: above 0.
+    Returns [N, C], the posterior predictive, and [N], the expected entropy in bits. Samples are read one by
+    one, so that memory does not grow with S. Raises SynflipError.
     """
     if not scale > 0:
         raise SynflipError(f"the scale of the logits must be above 0, not {scale}")
@@ -53,8 +59,12 @@ def softmax_moments(
 
 
 def mutual_information(mean: NDArray[np.floating], expected: NDArray[np.floating]) -> NDArray[np.float64]:
-    """[N] mutual information, in bits, of the class and the network sample, of ``softmax_moments``: entropy
-    of the posterior predictive less the mean entropy of the samples' softmaxes."""
+    """Mutual information [N], in bits, of an image's class and the network sample.
+
+    It is the entropy of the posterior predictive, ``mean`` [N, C], less the mean entropy of the samples'
+    softmaxes, ``expected`` [N]; both are what ``softmax_moments`` returns (Houlsby et al., 2011, arXiv
+    1112.5745).
+    """
     return np.maximum(entropy(mean) - expected, 0.0)
 
 

@@ -1,12 +1,13 @@
-"""Soft votes: what a network sample could add up in place of one vote, in integers, without a multiplier.
+"""Soft votes: integers that a network sample adds to the classes in place of one vote, without a multiplier.
 
-A study, not the contract: docs/uncertainty.md proposes the wording. Of a network sample's logits z, with the
-largest one m, class c is d = m - z behind. A table of exponentials gives
+A study: the contract has plain votes. If z is a class's logit in a network sample and m the sample's largest,
+the class is d = m - z behind. A table of exponentials gives
 
     e = exponential[min((d + half) >> shift, length - 1)]        half = 2^(shift - 1), or 0 if shift = 0
 
-about 2^F exp(-d / scale). Added up as they are, a sample that is not sure counts more than one that is: its e
-add up to more. So a second table gives, for their sum Z, how far behind a class with the share 2^F / Z is,
+about 2^F exp(-d / scale). If these were added up as they are, an unsure sample would count more than a sure
+one, because its e have a larger sum Z. So a second table gives the distance by which all classes of the
+sample are put farther behind,
 
     l = logarithm[min(Z >> (F - P), length - 1)]
 
@@ -28,8 +29,11 @@ MAX_FRACTION = 16
 
 @dataclass(frozen=True, eq=False)
 class SoftTable:
-    """Both tables. shift: of differences. fraction: F, bits of the largest soft vote. precision: P, bits of
-    Z / 2^F behind the point. exponential: int64, its last entry 0. logarithm: int64.
+    """Both tables.
+
+    shift: by which differences are shifted to an index of ``exponential``. fraction: F; the largest soft vote
+    is 2^F. precision: P, bits of Z / 2^F behind the point that index ``logarithm``. exponential: int64, its
+    last entry 0. logarithm: int64.
     """
 
     shift: int
@@ -42,8 +46,10 @@ class SoftTable:
     def of(
         cls, scale: float, classes: int, fraction: int = 8, entries: int = 64, precision: int = 4
     ) -> "SoftTable":
-        """For logits of this scale. entries: of the exponentials; their step is the smallest power of two
-        with which they reach down to half a unit of 2^-F. Raises SynflipError.
+        """Tables for logits of a scale, the divisor of the logits in a softmax.
+
+        entries: of the table of exponentials. Its step is the smallest power of two with which its last
+        entries round to 0. Raises SynflipError.
         """
         if not scale > 0 or classes < 1:
             raise SynflipError(f"no tables for a scale of {scale} and {classes} classes")
@@ -65,11 +71,11 @@ class SoftTable:
 
     @property
     def bits(self) -> int:
-        """Of memory that both tables take."""
+        """Bits of memory that both tables take."""
         return memory(self.exponential) + memory(self.logarithm)
 
     def plain(self, logits: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Exponentials [..., C] of logits [..., C], as they are: not shares, but against the winner."""
+        """The exponentials e [..., C] of logits [..., C]: 2^F for the winner, by the first table alone."""
         return self._look_up(_behind(logits))
 
     def votes(self, logits: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -90,8 +96,10 @@ def memory(table: NDArray[np.int64]) -> int:
 
 
 def posterior(soft: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Shares [N, C] of sums [N, C] of soft votes over samples, smoothed as bare votes are, by half a unit of
-    the table for each class: no class has none. On the host."""
+    """Shares [N, C] of soft votes summed over samples, [N, C]; computed on the host.
+
+    Half a unit is added to each class, as ``vote`` smooths plain votes, so that no share is 0.
+    """
     smoothed = soft + 0.5
     shares: NDArray[np.float64] = smoothed / smoothed.sum(-1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""The scale of the logits, fitted to images that were not trained on."""
+"""Temperature scaling: the scale of the logits in a softmax, fitted to held-out images."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ from synflip.errors import SynflipError
 from synflip.uncertainty.metrics import LEAST_SHARE
 from synflip.uncertainty.scores import softmax
 
-REACH = 16.0  # the scale fitted is at most this times smaller or larger than the one given
+REACH = 16.0  # the fitted scale is at most 16 times smaller or larger than the given one
 
 
 def fit_scale(logits: NDArray[np.number], labels: NDArray[np.integer], scale: float) -> float:
-    """The scale for which the mean softmax of logits [S, N, C] makes labels [N] most likely.
+    """The scale with which the mean softmax of logits [S, N, C] gives labels [N] the largest likelihood.
 
     scale: where to start, above 0. One sample gives the temperature scaling of ordinary networks (Guo,
     Pleiss, Sun, Weinberger, ICML 2017, arXiv 1706.04599). Raises SynflipError for shapes that do not go

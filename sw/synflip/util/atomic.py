@@ -1,4 +1,4 @@
-"""Files of the command line: images that are not trusted, results that are whole or not there."""
+"""Files that are written whole or not at all: the new content takes the old one's place in one step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from synflip.errors import SynflipError
 
 
 def check_output(path: str | Path) -> Path:
-    """``path``, if a file can be written there; asked before long work. Raises SynflipError."""
+    """``path`` as a Path. Raises SynflipError if no file can be written there; call it before long work."""
     path = Path(path)
     if path.is_dir():
         raise SynflipError(f"cannot write {path}: it is a folder")
@@ -22,7 +22,11 @@ def check_output(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A name to write to; it takes ``path``'s place when all is written. Raises SynflipError."""
+    """Write a file whole or not at all: ``with replacing("x.npy") as partial: ...`` writes to ``partial``.
+
+    The block is given ``path`` with ``.partial`` appended. When it ends, that file replaces ``path``; if it
+    raises, ``path`` stays as it was and the partial file is deleted. Raises SynflipError.
+    """
     path = check_output(path)
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -35,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, if it is not there. Raises SynflipError."""
+    """Make a folder and the folders above it, where they are missing. Raises SynflipError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,6 +47,6 @@ def make_folder(path: Path) -> None:
 
 
 def write_array(path: str | Path, array: NDArray[np.generic]) -> None:
-    """Write ``array`` as ``.npy``. Raises SynflipError."""
+    """Write ``array`` to ``path`` as ``.npy``, whole or not at all. Raises SynflipError."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, array, allow_pickle=False)

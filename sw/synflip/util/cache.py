@@ -1,12 +1,11 @@
-"""Where built things are kept."""
+"""The folder that built simulators and netlists are kept in."""
 
 import os
 from pathlib import Path
 
 
 def cache_root() -> Path:
-    """Where built libraries are kept: ``$SYNFLIP_CACHE``, else ``$XDG_CACHE_HOME/synflip``, else
-    ``~/.cache/synflip``."""
+    """``$SYNFLIP_CACHE``, else ``$XDG_CACHE_HOME/synflip``, else ``~/.cache/synflip``; it need not exist."""
     chosen = os.environ.get("SYNFLIP_CACHE")
     if chosen:
         return Path(chosen)

@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, and silent when that is not a terminal."""
+"""Progress bars and spinners on stderr; nothing is shown where stderr is not a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-#: Called with (done, total) and, if there is more to say, a word.
+#: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
 
 
 @contextmanager
 def bar(what: str) -> Iterator[Advance]:
-    """A bar that lasts as long as the block; it moves when the function that it gives is called."""
+    """Show a bar titled ``what`` while the block lasts; the block is given the function that moves it."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -40,7 +40,7 @@ def bar(what: str) -> Iterator[Advance]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """A spinner, for work that cannot say how far it is."""
+    """Show a spinner with the title ``what`` while the block lasts: for work whose length is not known."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield

@@ -1,10 +1,13 @@
-"""Text of files and tools that are not trusted, made fit to print."""
+"""Text from files and tools that are not trusted, made safe to print."""
 
 MAX_MESSAGE = 300  # characters
 
 
 def one_line(text: str) -> str:
-    """Names in a file that is not trusted may break lines, move the cursor or go on for a megabyte."""
+    """``text`` as one line of at most MAX_MESSAGE characters, control characters as escapes (``\\n``).
+
+    A name in a file that is not trusted may break lines, move the cursor or be a megabyte long.
+    """
     text = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
@@ -12,5 +15,5 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """One line, without control characters: names in files must not drive a terminal."""
+    """``text`` as one line of any length: white space becomes one blank, a control character too."""
     return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
