@@ -25,10 +25,10 @@ IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Numbers and what pictures need.
+    """The result of an evaluation: its numbers, and the arrays that its pictures are drawn from.
 
-    numbers: plain, as JSON holds them. shares: of each aggregate after all samples, [N, C]. outside: the same
-    of the out-of-distribution images, or empty. labels: [N].
+    numbers: values that JSON holds. shares: by aggregate, float64 [N, C] of all samples. outside: by
+    aggregate, float64 [M, C] of the out-of-distribution images; empty without them. labels: int64 [N].
     """
 
     numbers: dict[str, Any]
@@ -45,10 +45,11 @@ def evaluate(
     outside: Dataset | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """All test images, on the golden model: what any device gives, bit for bit.
+    """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
 
-    outside: a data set of images of the same size that the network knows nothing of. progress: over the
-    images of both. Raises SynflipError.
+    outside: another data set with images of the same size, whose test images are to be detected. progress:
+    called with the images and samples done, of both data sets. Raises SynflipError, among others for a model
+    whose file lacks the scale of its logits.
     """
     scale = model.logit_scale
     if scale is None:
@@ -102,7 +103,7 @@ def evaluate(
     )
 
 
-#: Of ``markdown``: what is shown of each aggregate, and how.
+#: Columns of ``markdown``: head, name of the metric, format.
 COLUMNS = (
     ("accuracy", "accuracy", ".2%"),
     ("NLL", "nll", ".4f"),
@@ -113,7 +114,7 @@ COLUMNS = (
 
 
 def markdown(numbers: dict[str, Any]) -> str:
-    """A table of ``Evaluation.numbers`` after all samples, and what they are of."""
+    """A table of ``Evaluation.numbers`` after all samples, and a line that says what was evaluated."""
     most, outside = str(numbers["samples"]), numbers.get("outside")
     outside_heads = [] if outside is None else [f"AUROC of {outside['data']}"]
     heads = [f"{most} samples", *(head for head, _, _ in COLUMNS), *outside_heads]
@@ -139,7 +140,7 @@ def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], N
 def _aggregate(
     logits: NDArray[np.int32], scale: float, counts: list[int]
 ) -> dict[str, dict[int, NDArray[np.float64]]]:
-    """Shares [N, C] by aggregate and by samples."""
+    """Shares [N, C] by aggregate and by number of samples; logits are [S, N, C]."""
     images = logits.shape[1]
     return {
         name: {

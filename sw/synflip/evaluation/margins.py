@@ -1,16 +1,15 @@
-"""Early stopping: how far the leader must be ahead, after each sample, for an image to leave.
+"""Early stopping: the margin of each sample, the lead in votes with which an image leaves the run.
 
-The rule. Let p be the share of votes that the better of an image's two leading classes would have of the
-votes for these two if there were no end of samples, and let p over images follow a symmetric beta
-distribution, Beta(a, a): small a where most images are clear, large a where most are close. After s votes
-for the two, d of them ahead, p of the leader follows Beta(a + (s + d) / 2, a + (s - d) / 2), and the leader
-is the wrong one of the two with the probability that this is below one half. The margin of sample s is the
-least d for which that is at most the error asked for. ``a`` is fitted to votes by maximum likelihood: they
-need no labels. Votes for other classes than the two make the leader surer than the rule takes it to be: it
-counts all s.
+The rule. Of the votes for an image's two leading classes, let p be the share that one of the two has in the
+limit of many samples. Over images, p follows a symmetric beta distribution, Beta(a, a): a is small if most
+images are clear, large if most are close. After s votes for the two, with the leader d ahead, the leader's p
+follows Beta(a + (s + d) / 2, a + (s - d) / 2), and the leader is the wrong one with the probability that p <
+1/2. The margin of sample s is the least d for which this probability is at most the error asked for. ``a`` is
+fitted to votes by maximum likelihood, which needs no labels. The rule takes all s votes for votes for the
+two; if other classes have some, the leader is surer than the rule says.
 
-The number of votes at which a decision is looked at does not matter to a posterior probability, so there is
-no correction for looking often (Berger, Statistical Decision Theory and Bayesian Analysis, 1985, 7.7).
+A posterior probability does not depend on how often one looks at it, so there is no correction for a decision
+after every sample (Berger, Statistical Decision Theory and Bayesian Analysis, 1985, 7.7).
 """
 
 from dataclasses import dataclass
@@ -32,10 +31,11 @@ LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
 
 @dataclass(frozen=True)
 class Trial:
-    """What margins do to votes, counted on images.
+    """The effect of margins on votes, counted on images.
 
-    images. samples: mean that an image took. agrees: share of images whose winner is that of the full vote.
-    accuracy, full_accuracy: shares that are right, 0..1, or None without labels.
+    images: their number. samples: mean of the samples that an image took. agrees: share of images, 0..1, with
+    the same winner as in the full vote. accuracy, full_accuracy: of the winners with margins and of the full
+    vote, 0..1; None without labels.
     """
 
     images: int
@@ -67,13 +67,13 @@ def fit_shape(votes: NDArray[np.integer]) -> float:
 
 
 def wrong(shape: float, votes: NDArray[np.integer], ahead: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Probability that the leader is the wrong one of two after ``votes`` for them, by which it is
-    ``ahead``."""
+    """Probability that the leader is the wrong one of two classes, after ``votes`` for them with a lead of
+    ``ahead``; ``shape`` is a."""
     return betainc(shape + (votes + ahead) / 2, shape + (votes - ahead) / 2, 0.5)
 
 
 def margins(shape: float, samples: int, error: float) -> NDArray[np.int64]:
-    """The margin of each sample, int64 [S]: s + 1 where even a unanimous vote of s is not sure enough.
+    """The margin of each sample, int64 [S]; s + 1, which no lead reaches, if even s votes of s are too few.
 
     error: 0 to 1/2, both excluded. Raises SynflipError.
     """

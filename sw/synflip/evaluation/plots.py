@@ -13,7 +13,7 @@ from synflip.uncertainty.metrics import BINS, risk_coverage
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: What the pictures of one answer are of.
+#: Aggregates that have panels of their own.
 SHOWN = ("vote", "mean softmax")
 COLOURS = (RIGHT, WRONG, OUT_OF_DISTRIBUTION, FAINT, INK)
 

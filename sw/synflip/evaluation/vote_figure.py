@@ -1,4 +1,4 @@
-"""The demo's picture: images that the votes are most and least certain of, with their votes."""
+"""The demo's picture: the images with the most and the least certain votes, and bars of the votes."""
 
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,8 @@
-"""Calibration of tunnel junctions: what each one's raw bits are like, and the settings that follow.
+"""Calibration of tunnel junctions: statistics of each one's raw bits, and settings that suit them.
 
-A device is taken for a Markov chain of first order: the next bit depends on the last one. That covers bias
-and the telegraph noise of a free-running junction; drift is what CLAIM leaves room for. A capture is 16,384
-bits in a row; what is estimated from several is estimated from them put end to end.
+A device is modelled as a Markov chain of first order: the next bit depends on the last one. That covers bias
+and the telegraph noise of a free-running junction; CLAIM leaves room for drift. A capture is 16,384 bits in a
+row; several captures are put end to end before anything is estimated.
 """
 
 import itertools
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Z95 = 1.959963984540054
 MOST_FOLD = (1 << REGISTERS["FOLD"].bits) - 1
-CLAIM = 0.9  # of the least min-entropy that was measured: what the health tests are set to
+CLAIM = 0.9  # share of the least measured min-entropy that the health tests are set to
 MAX_BYTES = 1 << 20  # of a calibration's file
 TARGET = 0.999  # min-entropy of a folded bit
 LEAST_ENTROPY = 0.5  # of a raw bit: a device with less is left out
@@ -37,12 +37,13 @@ LEAST_ENTROPY = 0.5  # of a raw bit: a device with less is left out
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of one device.
+    """The statistics of one device.
 
     bias: P(1) - 1/2, and its 95 % interval (Wilson's, of as many independent bits as the correlation leaves).
     most_common, markov: min-entropy of a raw bit, SP 800-90B, sections 6.3.1 and 6.3.3. correlation: of a bit
-    with the next, and its 95 % interval. fold: raw bits to be XORed into one, None if none suffices.
-    repetition, proportion: cut-offs that this device alone would get. left_out: why, or "".
+    with the next, and its 95 % interval. fold: raw bits to be XORed into one, None if MOST_FOLD are too few.
+    repetition, proportion: cut-offs that this device alone would get. left_out: why the device should not be
+    used, or "".
     """
 
     device: int
@@ -66,7 +67,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Calibration:
-    """All devices, and the settings that suit those which are not left out; None if too few are any good."""
+    """The statistics of all devices, and settings for those that are used; None if too few can be used."""
 
     accelerator: str
     devices: tuple[Measured, ...]
@@ -78,7 +79,7 @@ class Calibration:
         return [one.device for one in self.devices if one.left_out]
 
     def save(self, path: Path) -> None:
-        """Write it as JSON. Raises SynflipError."""
+        """Write the calibration as JSON. Raises SynflipError."""
         content = {
             "accelerator": self.accelerator,
             "devices": [asdict(one) for one in self.devices],
@@ -91,7 +92,7 @@ class Calibration:
 
 
 def read_settings(path: str | Path) -> SourceSettings:
-    """The settings in a file that ``Calibration.save`` wrote, for ``junctions.prepare``. Raises
+    """The settings in a file that ``Calibration.save`` wrote, for ``mtj_source.prepare``. Raises
     SynflipError."""
     what = "a calibration, as synflip calibrate writes it"
     content = read_json(path, MAX_BYTES, what)
@@ -128,7 +129,7 @@ def calibrate(
 def measure(
     device: int, bits: NDArray[np.uint8], target: float = TARGET, least_entropy: float = LEAST_ENTROPY
 ) -> Measured:
-    """What these raw bits say of the device that they come from."""
+    """The statistics of a device from its raw bits, uint8 [n] of 0 and 1. Raises SynflipError."""
     for name, value in (("target", target), ("least entropy", least_entropy)):
         if not 0 < value < 1:
             raise SynflipError(f"the {name} must be above 0 and below 1, not {value}")
@@ -164,11 +165,12 @@ def measure(
 
 
 def propose(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], SourceSettings | None]:
-    """The devices, with those that are not worth their FOLD left out too, and settings for the rest.
+    """The devices, those that need too large a FOLD marked as left out, and settings for the others.
 
-    All devices are folded alike. So of the devices that are good at some FOLD, those are kept that give the
-    most folded bits together. Health tests claim CLAIM of the least min-entropy among them; at least half of
-    them must work.
+    All devices have the same FOLD. It is chosen for the most folded bits: with FOLD 3, ten devices that need
+    at most 3 give 10/3 bits a strobe; two more that need 9 would bring it to 12/9, so they are left out.
+    Health tests are set to CLAIM of the least min-entropy among the devices kept; at least half of these must
+    work.
     """
     folds = sorted(one.fold for one in measured if one.fold is not None and not one.left_out)
     if not folds:
@@ -186,7 +188,7 @@ def propose(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], SourceS
 
 
 def fold_for(bits: NDArray[np.uint8], target: float) -> int | None:
-    """The fewest raw bits whose XOR has ``target`` bits of min-entropy, whatever came before them.
+    """The fewest raw bits whose XOR has ``target`` bits of min-entropy, whatever bit came before them.
 
     For a chain with P(1 | last bit) as counted, at the worst corner of their 99 % intervals. None if
     MOST_FOLD do not suffice.

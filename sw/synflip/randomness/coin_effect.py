@@ -1,4 +1,4 @@
-"""What coins do to a network: logits, votes and entropies against those of ideal coins (``torch.rand``)."""
+"""The effect of coins on a network: its logits, votes and entropies against those with ideal coins."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.scores import entropy
 
-GROUP = 16  # network samples of a vote whose entropy is looked at
+GROUP = 16  # network samples of a vote whose entropy is tested
 LEVEL = 0.95  # of confidence intervals
 LEVEL_Z = float(stats.norm.isf((1 - LEVEL) / 2))
 #: Signed coins [J, I] of every layer, one network sample a call.
@@ -22,7 +22,7 @@ Report = Callable[[int], None]
 
 
 def ideal_flips(model: CompiledModel, seed: int) -> Flips:
-    """Coins that are independent as torch's generator is: heads if rand < T / 2**k."""
+    """Ideal coins: heads if torch.rand gives less than T / 2**k, one number for each coin."""
     generator = torch.Generator().manual_seed(seed)
     shares = [
         torch.from_numpy(threshold(layer.q, model.bits) / (1 << model.bits)).float() for layer in model.layers
@@ -53,8 +53,11 @@ def logits(
 
 
 def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[TestResult]:
-    """Findings on logits [S, N, C] against ideal ones. Images share coins, so the worst of many is corrected
-    by their number (Bonferroni), which holds however they depend on each other."""
+    """Results of tests of logits [S, N, C] against logits with ideal coins, of the same shape.
+
+    Images share coins, so their effects depend on each other. The worst of many is corrected by their number
+    (Bonferroni), which holds for any dependence.
+    """
     a, b = have.astype(np.float64), ideal.astype(np.float64)
     yield _worst("mean of a logit", "difference / spread", *_two_means(a, b), b.std(0))
     a -= a.mean(0)
@@ -86,7 +89,8 @@ def compare(have: NDArray[np.int32], ideal: NDArray[np.int32]) -> Iterator[TestR
         effects[worst],
         min(1.0, p_values[worst] * len(p_values)),
     )
-    # One more vote for and one against (Agresti and Caffo 2000): few votes must not look certain.
+    # One vote for and one against are added (Agresti and Caffo 2000), so that 0 of few votes has an error
+    # too.
     rare = [(part.sum(0) + 1) / (len(part) + 2) for part in votes]
     error = np.sqrt(sum(share * (1 - share) / (len(have) + 2) for share in rare))
     yield _worst("share of a class's votes", "difference", rare[0] - rare[1], error, 1.0)
@@ -169,8 +173,10 @@ def _worst(
     errors: NDArray[np.float64],
     scale: NDArray[np.float64] | float,
 ) -> TestResult:
-    """The least likely of many differences, in units of ``scale``. Where nothing varies, as in the logits of
-    an image that no coin can change, there is nothing to test."""
+    """The test of many differences, of which the least likely is reported, in units of ``scale``.
+
+    Where nothing varies, as in the logits of an image that no coin can change, there is nothing to test.
+    """
     scales = np.broadcast_to(scale, differences.shape)
     varies = (errors > 1e-12) & (scales > 1e-12)
     z = np.where(

@@ -1,4 +1,4 @@
-"""Everything that is measured of one source of keys."""
+"""Gathering evidence: all tests of each source of keys, and of a network whose coins it makes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS
 from synflip.util.progress import bar
 
-BLOCK_KEYS = 1 << 16
+BLOCK_KEYS = 1 << 16  # keys drawn at once
 
-ESTIMATED_BITS = 1_000_000  # that min-entropy is estimated from: as many as SP 800-90B wants
+ESTIMATED_BITS = 1_000_000  # min-entropy is estimated from as many, which SP 800-90B asks for
 
-REGISTER_BITS = 1024  # of one key bit, of which the shortest LFSR is sought
+REGISTER_BITS = 1024  # values of one key bit for which the shortest LFSR is sought
 
 JUMPS = 1 << 20  # steps up to which jumps are compared with stepping
 
@@ -85,8 +85,11 @@ def flips(model: CompiledModel, source: Source, seed: int) -> coin_effect.Flips:
 
 
 def jumps_agree(seed: int, steps: int, report: Callable[[int], None] = lambda done: None) -> bool:
-    """Whether jumping ahead arrives where stepping does: after every power of two of steps up to ``steps``,
-    and the keys on the way, made by jumps, are outputs of the stepped states."""
+    """Whether LFSR113's jumps agree with ``steps`` single steps from a seed.
+
+    Compared are the states after 1, 2, 4, ... steps, and all keys on the way, which ``lfsr.keys`` makes by
+    jumps. report: called with each power of two that agrees.
+    """
     state = lfsr.seed_state(seed)
     jumped = lfsr_keys(seed, 0, -(-steps // 2))
     outputs = (

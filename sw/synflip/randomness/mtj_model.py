@@ -42,14 +42,14 @@ def balanced_current(barrier: float, pulse: float) -> float:
 
 @dataclass
 class JunctionModel:
-    """Raw bits of ``count`` junctions, a stream that goes on from call to call; the same seed, the same bits.
+    """A stream of raw bits of ``count`` junctions, which goes on from call to call; a seed fixes it.
 
-    mismatch: standard deviation of the devices' currents about the balanced one, relative. drift: standard
-    deviation of a device's current, relative, that wanders with a memory of ``drift_bits`` bits.
-    temperature: kelvin; may be changed, for the blocks to come. correlation: of a bit with the next, 0 or
-    more.
-    stuck: device -> (bit number, value): from there on it gives only this value. dying: device -> (bit
-    number, bits): from there on its current decays with this constant, and with it the ones.
+    barrier: Delta at 300 K. pulse: t. mismatch: standard deviation of the devices' currents, as a share of
+    the balanced current. drift: standard deviation, as a share, by which a device's current wanders with a
+    memory of ``drift_bits`` bits. temperature: kelvin; a change takes effect with the next block.
+    correlation: of a bit with the next, from 0 to below 1. stuck: device -> (number of a bit, value): from
+    that bit on the device gives only this value. dying: device -> (number of a bit, time constant in bits):
+    from that bit on the device's current decays exponentially, and with it the share of ones.
     """
 
     count: int
@@ -78,8 +78,10 @@ class JunctionModel:
 
     @classmethod
     def parse(cls, count: int, text: str) -> "JunctionModel":
-        """From ``seed=1,mismatch=0.01,correlation=0.05,stuck=3``; a device that is stuck is so at 0, from the
-        start, and ``stuck`` may come again. Raises SynflipError."""
+        """A model of ``count`` junctions from text such as ``seed=1,mismatch=0.01,correlation=0.05,stuck=3``.
+
+        ``stuck=3`` makes device 3 give 0 from the start, and may come again. Raises SynflipError.
+        """
         values: dict[str, Any] = {"seed": 0, "stuck": {}}
         names = ("seed", "barrier", "pulse", "mismatch", "drift", "drift_bits", "temperature", "correlation")
         for setting in filter(None, (part.strip() for part in text.split(","))):
@@ -113,7 +115,7 @@ class JunctionModel:
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """[devices] probability of a 1 now, stuck devices aside."""
+        """Probability [devices] of a 1 in the next block, without regard to stuck devices."""
         return switching_probability(self._current(), self.barrier, self.pulse, self.temperature)
 
     def _current(self) -> NDArray[np.float64]:

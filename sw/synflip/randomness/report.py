@@ -1,4 +1,4 @@
-"""``synflip coins``: evidence that the coins are fair, and that the tests would see it if they were not."""
+"""The report of ``synflip coins``: fair sources pass the tests, and unfair ones fail them."""
 
 import textwrap
 from pathlib import Path
@@ -32,7 +32,11 @@ def summary(
     keys: int,
     jumps: bool,
 ) -> str:
-    """The main tables. network: what was run; jumps: whether they agree with stepping."""
+    """The main tables as Markdown.
+
+    ideal: int32 [S, N, C], logits with ideal coins. labels: [N]. network, command, keys: what was run, for
+    the text. jumps: whether jumps of LFSR113 agree with single steps.
+    """
     samples, images, _ = ideal.shape
     right = (ideal.argmax(2) == labels).mean(1)
     lines = [
@@ -151,7 +155,7 @@ def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None
 
 
 def _moments(logits: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
-    """[N * C] of each logit."""
+    """Mean, spread, and correlation with the next class's logit: [N * C] each, of logits [S, N, C]."""
     centred = logits - logits.mean(0)
     spread = np.maximum(centred.std(0), 1e-9)
     both = (centred * np.roll(centred, -1, axis=2)).mean(0) / (spread * np.roll(spread, -1, axis=1))

@@ -18,16 +18,20 @@ REAL, REAL_FOLD = {"mismatch": 0.002, "drift": 0.001, "correlation": 0.02}, 5
 
 DEVICES = 16
 
-#: Bits of the textbook LFSR whose XOR comes 64 later: x^64 + x^4 + x^3 + x + 1, full period.
+#: The textbook LFSR: bit n + 64 is the XOR of the bits n + tap (x^64 + x^4 + x^3 + x + 1, of full period).
 TEXTBOOK_TAPS = (0, 1, 3, 4)
 
-#: (first key, how many) -> keys. Calls come in ascending order, without gaps.
+#: Called with the number of the first key and a count; returns uint64 keys. Calls ascend without gaps.
 Keys = Callable[[int, int], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where coins come from. fair: what the verdict should be. keys: None for torch's generator."""
+    """A source of coins.
+
+    what: it in words. fair: the verdict that is expected. keys: makes Keys from a seed; None if torch flips
+    the coins. taps: the key bits of each word.
+    """
 
     name: str
     what: str
@@ -37,8 +41,11 @@ class Source:
 
 
 def junction_keys(junctions: JunctionModel, fold: int) -> Keys:
-    """Keys as the gateware's source packs them: raw bits of each device XORed in groups of ``fold``, in the
-    order of devices and time."""
+    """Keys packed as by the gateware's source.
+
+    ``fold`` raw bits of a device in a row are XORed into one; the folded bits of all devices, device 0 first,
+    then those of the next time, fill keys from bit 0.
+    """
     left = np.zeros(0, dtype=np.uint8)
 
     def keys(first: int, count: int) -> NDArray[np.uint64]:
@@ -61,8 +68,8 @@ def textbook_keys(seed: int) -> Keys:
     def keys(first: int, count: int) -> NDArray[np.uint64]:
         nonlocal bits
         while bits.size < first + count + KEY_BITS:
-            # A polynomial's square has its exponents doubled, so a recurrence with wide steps makes many bits
-            # at once.
+            # Over GF(2) squaring a polynomial doubles its exponents, so the recurrence holds with steps of 2,
+            # 4, 8, ... too, and makes that many bits at once.
             wide = 1 << ((bits.size // KEY_BITS).bit_length() - 1)
             length = wide * (KEY_BITS - max(TEXTBOOK_TAPS))
             starts = [bits.size - wide * (KEY_BITS - tap) for tap in TEXTBOOK_TAPS]

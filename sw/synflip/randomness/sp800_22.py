@@ -1,6 +1,6 @@
-"""Tests of bits as one sequence: NIST SP 800-22 rev. 1a, section 2. Each gives a p-value.
+"""Tests of a sequence of bits: NIST SP 800-22 rev. 1a, section 2. Each gives a p-value.
 
-All but those with templates (2.7, 2.8), the universal test (2.9) and random excursions (2.14, 2.15).
+All tests but those with templates (2.7, 2.8), the universal test (2.9) and random excursions (2.14, 2.15).
 ``bits``: uint8 of 0 and 1.
 """
 
@@ -15,8 +15,8 @@ from scipy.special import gammaincc
 from synflip.randomness.statistical_tests import TestResult
 
 Bits = NDArray[np.uint8]
-SEQUENCE = 1 << 20  # bits of a sequence, if there are as many
-SEQUENCES = 16  # that are tested at most
+SEQUENCE = 1 << 20  # bits of a sequence; fewer if there are fewer
+SEQUENCES = 16  # number of sequences that are tested, at most
 RANK = 32  # rows and columns of a matrix
 COMPLEXITY_BLOCK, COMPLEXITY_BLOCKS = 500, 500
 #: Section 3.10: shares of blocks with T in -inf, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, inf.
@@ -24,8 +24,11 @@ COMPLEXITY_SHARES = (1 / 96, 1 / 32, 1 / 8, 1 / 2, 1 / 4, 1 / 16, 1 / 48)
 
 
 def results(bits: Bits) -> Iterator[TestResult]:
-    """Every test on up to SEQUENCES sequences of SEQUENCE bits (one of all bits if they are fewer): the
-    smallest p-value times their number."""
+    """The result of every test, each on up to SEQUENCES sequences of SEQUENCE bits.
+
+    Fewer bits than that are one sequence. A result's p is the smallest of a test's p-values times their
+    number.
+    """
     length = min(SEQUENCE, bits.size)
     sequences = bits[: bits.size // length * length].reshape(-1, length)[:SEQUENCES]
     for name, test in TESTS.items():
@@ -59,8 +62,7 @@ def runs(bits: Bits) -> float:
 
 
 def longest_run(bits: Bits) -> float:
-    """Section 2.4. The shares of its tables, computed: of a block of M bits without more than r ones in a
-    row."""
+    """Section 2.4. The probabilities of its tables are computed here, by ``_at_most``."""
     block, least, most = (
         (10_000, 10, 16) if bits.size >= 750_000 else (128, 4, 9) if bits.size >= 6272 else (8, 1, 4)
     )
@@ -106,7 +108,7 @@ def rank(bits: Bits) -> float:
 
 
 def spectral(bits: Bits) -> float:
-    """Section 2.6: peaks of the spectrum above the height that 95 % stay below."""
+    """Section 2.6: how many peaks of the spectrum are below the height that 95 % of fair ones stay below."""
     n = bits.size
     heights = np.abs(np.fft.rfft(bits.astype(np.float64) * 2 - 1))[: n // 2]
     low = int((heights < math.sqrt(math.log(1 / 0.05) * n)).sum())
@@ -128,7 +130,7 @@ def linear_complexity(bits: Bits, block: int = COMPLEXITY_BLOCK, most: int = COM
 def shortest_register(bits: Bits) -> int:
     """Length of the shortest LFSR that makes these bits (Berlekamp and Massey); polynomials are integers."""
     connection, before, length, last = 1, 1, 0, -1
-    seen = 0  # the bits so far, the latest lowest
+    seen = 0  # the bits so far, the latest in bit 0
     for place, bit in enumerate(bits.tolist()):
         seen = seen << 1 | bit
         if (connection & seen).bit_count() & 1:
@@ -177,7 +179,7 @@ def _excursion(far: int, n: int) -> float:
 
 
 def _patterns(bits: Bits, width: int) -> NDArray[np.int64]:
-    """How often each pattern of ``width`` bits comes, the sequence closed to a ring."""
+    """Counts [2**width] of the patterns of ``width`` bits; the sequence's end is joined to its start."""
     ring = np.concatenate([bits, bits[: max(width - 1, 0)]]).astype(np.int64)
     codes = np.zeros(bits.size, dtype=np.int64)
     for place in range(width):

@@ -1,9 +1,9 @@
 """Estimates of min-entropy from samples: NIST SP 800-90B (January 2018), section 6.3.
 
-Each gives bits of min-entropy a sample, a bound that holds with some confidence, from counts of one kind; the
-entropy of a source is taken for the smallest. The standard has ten estimators and wants 10^6 samples in a
-row; here are the four whose counts say what is wrong with a junction: how often its most common value comes,
-how soon a value comes again, what follows what, and how often a tuple comes.
+Each estimator gives bits of min-entropy a sample, as a lower bound; a source is credited with the smallest.
+The standard has ten estimators and asks for 10^6 samples in a row. These four show what is wrong with a
+junction: the share of its most common value, the time until a value comes again, which bit follows which, and
+how often a tuple of bits comes.
 """
 
 import math

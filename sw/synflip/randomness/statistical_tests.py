@@ -1,8 +1,8 @@
 """Statistical tests of keys and of the words that coins are decided by.
 
 Each test gives a p-value, uniform on 0..1 if the coins are fair: a source fails if the smallest of n p-values
-is below alpha / n (Bonferroni). What is tested is what the contract promises of words: uniform, independent
-between any two lanes of a row, two rows, two tiles, two network samples.
+is below alpha / n (Bonferroni). The contract promises that words are uniform, and independent between any two
+lanes of a row, two rows, two tiles, two network samples; that is tested.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from synflip.spec.coins import word_taps
 #: (output, bit) -> the three key bits whose XOR is that bit of the output's word.
 Taps = Callable[[int, int], tuple[int, int, int]]
 ALPHA = 0.001  # of all tests of one source together
-LANES = 24  # of one tile, that are tested; among them
+LANES = 24  # number of lanes of a tile that are tested: NEAR_LANES and others that are drawn
 NEAR_LANES = (0, 1, 2, 3, 16, 17, 32, 48)
 ROWS = 512  # keys between words of different network samples
 PAIRS, TRIPLES = 200, 300  # of each direction, at most
@@ -68,7 +68,7 @@ def key_bits(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
 
 
 def key_results(keys: NDArray[np.uint64]) -> Iterator[TestResult]:
-    """Bits of the keys as one stream: share of ones, runs, serial correlation, bytes."""
+    """Tests of the keys' bits as one stream: share of ones, runs, serial correlation, bytes."""
     bits = key_bits(keys)
     n = bits.size
     share = float(bits.mean())
@@ -99,9 +99,11 @@ def key_results(keys: NDArray[np.uint64]) -> Iterator[TestResult]:
 def word_results(
     keys: NDArray[np.uint64], bits: int = 4, taps: Taps = word_taps, seed: int = 0
 ) -> Iterator[TestResult]:
-    """Words of ``bits`` bits: uniform; and pairs and triples of them independent, between lanes of a tile,
-    tiles of 64 lanes, rows, and network samples (keys that are ROWS apart). Neighbours, and others that
-    are drawn."""
+    """Tests that words of ``bits`` bits are uniform, and that pairs and triples of them are independent.
+
+    The words of a pair or triple lie in different lanes of a tile, tiles of 64 lanes, rows, or network
+    samples (keys that are ROWS apart): half are neighbours, half are drawn with ``seed``.
+    """
     rng = np.random.default_rng(seed)
     levels = 1 << bits
     others = np.setdiff1d(np.arange(64), NEAR_LANES)
@@ -145,7 +147,7 @@ def word_results(
 
 
 def _joint(columns: list[NDArray[np.int64]], levels: int) -> tuple[float, float]:
-    """Whether these words are uniform together: chi-square / freedom, and p."""
+    """Test that tuples of these words are uniform: chi-square / degrees of freedom, and p."""
     length = min(len(column) for column in columns)
     code = np.zeros(length, dtype=np.int64)
     for column in columns:
