@@ -1,13 +1,12 @@
 """The command line: what it writes, what it says, and one line for every error."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
-import tomllib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ import synflip
 from synflip import modelfile
 from synflip.cli import app
 from synflip.devices import registry
+from synflip.golden.cpu import Golden
 from synflip.inference.device import Device
-from synflip.inference.request import MAX_LOGIT_BYTES
+from synflip.inference.request import MAX_LOGIT_BYTES, InferenceRequest, Progress
 from synflip.inference.result import Result
 from synflip.spec.model import CompiledModel, Layer
 
@@ -103,16 +103,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version_is_the_one_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--version"]) == 0
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert capsys.readouterr().out == f"synflip {project['version']}\n"
-    assert synflip.__version__ == project["version"]
+    assert capsys.readouterr().out == f"synflip {synflip.__version__}\n"
+    assert synflip.__version__ == importlib.metadata.version("synflip")
 
 
 def test_import_and_help_are_light() -> None:
     heavy = "{'torch', 'numpy', 'matplotlib', 'sklearn', 'amaranth'} & set(sys.modules)"
     for code in (
         f"import sys, synflip; print({heavy})",
-        f"import sys, synflip.cli; synflip.cli.main(['--help']); print({heavy})",
+        f"import sys, synflip.cli.app; synflip.cli.app.main(['--help']); print({heavy})",
     ):
         done = in_process("-c", code)
         assert done.returncode == 0, done.stderr
@@ -209,33 +208,21 @@ def test_verify_golden_against_golden(files: Path, capsys: pytest.CaptureFixture
     assert app.main([*arguments, "--margin", "2"]) == 0
 
 
-class Faulty:
+class Faulty(Golden):
     """The golden model with one number wrong."""
 
     name = "verilator"
 
-    def __init__(self, golden: Device, quantity: str, at: tuple[int, ...]) -> None:
-        self.golden, self.quantity, self.at = golden, quantity, at
+    def __init__(self, geometry: synflip.Geometry, quantity: str, at: tuple[int, ...]) -> None:
+        super().__init__(geometry)
+        self.quantity, self.at = quantity, at
 
-    def __enter__(self) -> "Faulty":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def load(self, model: CompiledModel) -> None:
-        self.golden.load(model)
-
-    def infer(self, *arguments, **other) -> Result:
-        result = self.golden.infer(*arguments, **other)
-        numbers = {
-            name: getattr(result, name) for name in ("votes", "logit_sums", "used", "cycles", "logits")
-        }
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        result = super().run(request, progress)
         if self.quantity == "cycles":
-            numbers["cycles"] += 1
-        else:
-            numbers[self.quantity][self.at] += 1
-        return Result(**numbers)
+            return replace(result, cycles=result.cycles + 1)
+        getattr(result, self.quantity)[self.at] += 1
+        return result
 
 
 @pytest.mark.parametrize(
@@ -256,11 +243,8 @@ def test_verify_prints_the_first_difference(
     at: tuple[int, ...],
     place: str,
 ) -> None:
-    opened = registry.open_device
-
     def open_faulty(name: str, geometry: synflip.Geometry) -> Device:
-        golden = opened("golden", geometry)
-        return golden if name == "golden" else Faulty(golden, quantity, at)
+        return Golden(geometry) if name == "golden" else Faulty(geometry, quantity, at)
 
     monkeypatch.setattr(registry, "open_device", open_faulty)
     line = fails(capsys, "verify", "m.safetensors", "--images", "x.npy", "--samples", "5")
@@ -273,22 +257,21 @@ def test_run_says_how_busy_the_engine_was(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the cycles that a simulated clock has run since the model was loaded."""
-    opened = registry.open_device
 
-    def open_clocked(name: str, geometry: synflip.Geometry) -> Device:
-        golden: Any = opened("golden", geometry)
-        golden.transport = SimpleNamespace(cycles=10**9)
-        infer = golden.infer
+    class Clocked(Golden):
+        """Its clock makes two cycles for each of the engine's."""
 
-        def twice_as_long(*arguments: Any) -> Result:
-            result = infer(*arguments)
-            golden.transport.cycles += 2 * result.cycles
+        cycles = 10**9
+
+        def clock_cycles(self) -> int:
+            return self.cycles
+
+        def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+            result = super().run(request, progress)
+            self.cycles += 2 * result.cycles
             return result
 
-        golden.infer = twice_as_long
-        return golden
-
-    monkeypatch.setattr(registry, "open_device", open_clocked)
+    monkeypatch.setattr(registry, "open_device", lambda name, geometry: Clocked(geometry))
     arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "5", "--out", "r.npz"]
     assert app.main(arguments) == 0
     cycles = 2 * int(np.load("r.npz")["cycles"])
@@ -495,7 +478,8 @@ def test_interrupt_of_a_process_at_work(files: Path) -> None:
     code = """
 import os, signal, sys
 from contextlib import contextmanager
-from synflip import cli, progress
+from synflip.cli import app
+from synflip.util import progress
 
 @contextmanager
 def interrupting(what):
@@ -503,7 +487,7 @@ def interrupting(what):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 progress.bar = interrupting
-sys.exit(cli.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"]))
+sys.exit(app.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"]))
 """
     done = in_process("-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")

@@ -371,7 +371,7 @@ def test_random_margins(draw: int, margins: list[int]) -> None:
 
 MATMUL = """
 import itertools, numpy as np, torch
-from synflip.golden import products
+from synflip.golden.kernels import products
 numbers = np.random.default_rng(0)
 for n, i, j in itertools.product((1, 2, 5, 17, 64), (1, 2, 3, 8, 33, 65, 300), (1, 2, 3, 10, 33, 128)):
     for x, coins in (

@@ -211,7 +211,7 @@ def test_many_images_are_read_block_by_block(left_in_file: None, monkeypatch: py
     monkeypatch.setattr("synflip.golden.cpu.IMAGES_AT_ONCE", 4)
     monkeypatch.setattr("synflip.spec.model.IMAGES_AT_ONCE", 3)
     run("--out", "blocks.npz", "--geometry", "64x8,image_slots=2")
-    assert sizes == [3, 3, 1, 3, 3, 1, 4, 3]
+    assert sizes == [3, 3, 1, 4, 3]  # checked once, then run
     with np.load("whole.npz") as whole, np.load("blocks.npz") as blocks:
         assert np.array_equal(whole["logit_sums"], blocks["logit_sums"])
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synflip.cli import app
+from synflip.devices import registry
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.devices import registry
-from synflip.inference.plan import plan
+from synflip.inference.plan import plan, plan_of
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.verification import fuzz
@@ -26,10 +26,10 @@ class Wrong(Golden):
 
     name = "wrong"
 
-    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-        result = super().infer(pixels, samples, seed, margins, logits, progress)
-        broken = pixels[:, -1] > 0
-        if result.cycles >= 0 and samples >= 2 and self.model.shape.count("-") >= 2:
+    def run(self, request, progress=None) -> Result:
+        result = super().run(request, progress)
+        broken = request.pixels[:, -1] > 0
+        if result.cycles >= 0 and request.samples >= 2 and self.model.shape.count("-") >= 2:
             result.logit_sums[broken, -1] += 1
         elif result.cycles < 0:
             raise SynflipError("it does not fit")
@@ -39,13 +39,13 @@ class Wrong(Golden):
 class Refusing(Golden):
     """The golden model, refusing what does not fit, as the accelerator does."""
 
-    def load(self, model) -> None:
-        super().load(model)
+    def prepare(self, model) -> None:
+        super().prepare(model)
         plan(model, self.geometry, 0, 1, False, False)
 
-    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-        plan(self.model, self.geometry, len(pixels), samples, margins is not None, logits)
-        return super().infer(pixels, samples, seed, margins, logits, progress)
+    def run(self, request, progress=None) -> Result:
+        plan_of(request, self.geometry)
+        return super().run(request, progress)
 
 
 class Slow(Refusing):
@@ -53,9 +53,10 @@ class Slow(Refusing):
 
     name = "reference"
 
-    def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-        plan(self.model, self.geometry, len(pixels), samples, margins is not None, logits)
-        model = self.model
+    def run(self, request, progress=None) -> Result:
+        plan_of(request, self.geometry)
+        model, pixels, samples, seed = request.model, request.pixels, request.samples, request.seed
+        margins, logits = request.limits, request.logits
         outcome = reference.run(
             [(layer.q, layer.sign, layer.bias) for layer in model.layers],
             model.bits,
@@ -112,9 +113,19 @@ def test_command_says_all_of_a_case(tmp_path, monkeypatch):
     asked = []
 
     class Spy(Golden):
-        def infer(self, pixels, samples, seed, margins=None, logits=False, progress=None) -> Result:
-            asked.append(RandomCase(self.geometry, self.model, pixels, samples, seed, margins, logits))
-            return super().infer(pixels, samples, seed, margins, logits)
+        def run(self, request, progress=None) -> Result:
+            asked.append(
+                RandomCase(
+                    self.geometry,
+                    request.model,
+                    request.pixels,
+                    request.samples,
+                    request.seed,
+                    request.margin,
+                    request.logits,
+                )
+            )
+            return super().run(request, progress)
 
     monkeypatch.setattr(registry, "open_device", lambda name, geometry: Spy(geometry))
     for number in range(12):
@@ -142,9 +153,9 @@ def test_failure_that_needs_what_ran_before_is_kept_as_it_is(tmp_path):
 
         done = 0
 
-        def infer(self, *request) -> Result:
+        def run(self, request, progress=None) -> Result:
             self.done += 1
-            result = super().infer(*request)
+            result = super().run(request, progress)
             result.used[:] += self.done >= 5
             return result
 
@@ -159,11 +170,11 @@ def test_failure_that_needs_what_ran_before_is_kept_as_it_is(tmp_path):
 
 def test_what_has_no_room_must_be_refused_and_the_rest_done():
     class Bold(Golden):
-        def infer(self, *request) -> Result:
-            return replace(super().infer(*request), cycles=1)
+        def run(self, request, progress=None) -> Result:
+            return replace(super().run(request, progress), cycles=1)
 
     class Timid(Golden):
-        def load(self, model) -> None:
+        def prepare(self, model) -> None:
             raise SynflipError("too large for me")
 
     geometry = Geometry(16, 1, result_depth=3)

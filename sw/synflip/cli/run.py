@@ -1,7 +1,6 @@
 """The commands run and verify, and images for both."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from synflip.inference.request import InferenceRequest
     from synflip.inference.result import Result
     from synflip.spec.geometry import Geometry
     from synflip.spec.model import CompiledModel, Images
@@ -79,8 +79,9 @@ def run(
         part = Part(*parse_shards(shards, samples), samples, seed, file_digest(model), file_digest(images))
         first, samples = part.first, part.past - part.first
     network, pixels = _open(model, images)
+    request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
-    result, seconds, clock = _infer(device, machine, network, pixels, samples, seed, stop, logits, first)
+    result, seconds, clock = _infer(device, machine, request)
     with replacing(out) as partial:
         if part is None:
             result.save(partial)
@@ -93,9 +94,7 @@ def run(
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
         (
             "cycles",
-            f"{result.cycles:,}"
-            if result.cycles >= 0
-            else _why_no_cycles(network, machine, len(pixels), samples, stop, logits),
+            f"{result.cycles:,}" if result.cycles >= 0 else _why_no_cycles(request, machine),
         ),
         ("time", f"{seconds:.2f} s"),
         ("wrote", str(out)),
@@ -132,9 +131,10 @@ def verify(
 
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
+    request = _request(network, pixels, samples, seed, stop, logits)
     machine = _geometry(geometry, network, device)
-    golden, *_ = _infer("golden", machine, network, pixels, samples, seed, stop, logits)
-    other, seconds, _ = _infer(device, machine, network, pixels, samples, seed, stop, logits)
+    golden, *_ = _infer("golden", machine, request)
+    other, seconds, _ = _infer(device, machine, request)
     comparison = compare(golden, other, device)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
@@ -209,13 +209,11 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 
 
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
-    """Both files, checked against each other; at least ``least`` images."""
+    """Both files; at least ``least`` images."""
     from synflip.data.image_file import open_images
     from synflip.modelfile.safetensors import load
 
-    network, pixels = load(model), open_images(images, least)
-    network.check_images(pixels)  # before a simulator is built
-    return network, pixels
+    return load(model), open_images(images, least)
 
 
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
@@ -238,9 +236,7 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
     return geometry
 
 
-def _infer(
-    name: str,
-    geometry: "Geometry",
+def _request(
     model: "CompiledModel",
     pixels: "Images",
     samples: int,
@@ -248,46 +244,45 @@ def _infer(
     margin: int | list[int] | None,
     logits: bool,
     first: int = 0,
-) -> "tuple[Result, float, int]":
-    """The result of samples from ``first`` on, the seconds that inference took, and the cycles of the
-    simulated clock, 0 if there is none. margin: of every sample, or one for each."""
+) -> "InferenceRequest":
+    """What is asked, checked. margin: of every sample, or one for each."""
     import numpy as np
 
-    from synflip.devices.registry import open_device
-    from synflip.inference.plan import plan_of
     from synflip.inference.request import InferenceRequest, check_logits
-    from synflip.util.progress import bar, waiting
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
     request = InferenceRequest(model, pixels, samples, seed, limits, logits, first=first)
-    if name not in ("golden", "cuda"):
-        plan_of(request, geometry)  # what does not fit is refused before a simulator is built
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
+    return request
+
+
+def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int]":
+    """The result, the seconds that inference took, and the cycles of the simulated clock, 0 if there is
+    none."""
+    from synflip.devices.registry import open_device
+    from synflip.inference.plan import plan_of
+    from synflip.util.progress import bar, waiting
+
+    if name not in ("golden", "cuda"):
+        plan_of(request, geometry)  # what does not fit is refused before a simulator is built
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
     with device:
         with waiting("Loading the model"):
-            device.load(model)
+            device.load(request.model)
         with bar(f"Flipping coins: {name}") as advance:
             start, began = time.perf_counter(), device.clock_cycles()
-            result = device.run(replace(request, progress=advance))
+            result = device.run(request, advance)
             clock = device.clock_cycles() - began
             return result, time.perf_counter() - start, clock
 
 
-def _why_no_cycles(
-    model: "CompiledModel",
-    geometry: "Geometry",
-    images: int,
-    samples: int,
-    margin: int | list[int] | None,
-    logits: bool,
-) -> str:
-    from synflip.inference.plan import plan
+def _why_no_cycles(request: "InferenceRequest", geometry: "Geometry") -> str:
+    from synflip.inference.plan import plan_of
 
     try:
-        plan(model, geometry, images, samples, margin is not None, logits)
+        plan_of(request, geometry)
     except SynflipError as error:
         return f"not predicted: {error}"
     return "not predicted"

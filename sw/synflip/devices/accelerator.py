@@ -12,7 +12,7 @@ from synflip.devices.transport import BusError, SimulatedTransport, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.plan import check_fit, class_shift, input_shift, plan_of
-from synflip.inference.request import InferenceRequest
+from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr, memory_map
 from synflip.spec.coins import widen
@@ -148,7 +148,7 @@ class Accelerator(Device):
 
     # Running it
 
-    def run(self, request: InferenceRequest) -> Result:
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
         """Carry out a request. Ctrl-C leaves the device idle and usable."""
         model, pixels, keys = request.model, request.pixels, request.keys
         samples, limits = request.samples, request.limits
@@ -190,8 +190,8 @@ class Accelerator(Device):
                     half = (sample - start) % self.geometry.key_halves
                     offset = memory_map.key_offset(self.geometry, half, 0)
                     used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
-            if request.progress is not None:
-                request.progress(image * samples + end * images, count * samples)
+            if progress is not None:
+                progress(image * samples + end * images, count * samples)
 
         # With two sides, the next batch is written and the last one's results are read while a batch runs.
         write_images(0)

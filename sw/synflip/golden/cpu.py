@@ -18,7 +18,7 @@ from synflip.golden.kernels import CoinPlanes, products
 from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, loaded
 from synflip.inference.plan import Plan, plan_of
-from synflip.inference.request import InferenceRequest
+from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr
 from synflip.spec.cycles import LOADS
@@ -101,7 +101,7 @@ class Golden(Device):
             for layer, first in zip(planes or self._planes, self._offsets, strict=True)
         ]
 
-    def run(self, request: InferenceRequest) -> Result:
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
         """Carry out a request. ``cycles`` are those that an accelerator of this geometry takes, or -1."""
         model, pixels = request.model, request.pixels
         runs: Plan | None = None
@@ -115,7 +115,7 @@ class Golden(Device):
         for start in range(0, count, block):
             part = slice(start, min(start + block, count))
             x = torch.from_numpy(model.activations(pixels[part]))
-            cycles += self._run_block(request, x, runs, tally.of(part), start)
+            cycles += self._run_block(request, x, runs, tally.of(part), start, progress)
         keys = None
         if request.keep_keys:  # whoever made this run's keys, these are they
             keys = request.keys
@@ -133,7 +133,13 @@ class Golden(Device):
         return self.make_keys(request.seed, number, (past - start) * self._rows).reshape(-1, self._rows)
 
     def _run_block(
-        self, request: InferenceRequest, x: torch.Tensor, runs: Plan | None, tally: Tally, start: int
+        self,
+        request: InferenceRequest,
+        x: torch.Tensor,
+        runs: Plan | None,
+        tally: Tally,
+        start: int,
+        progress: Progress | None,
     ) -> int:
         """All network samples of a block of images, added to ``tally``; the cycles that they take.
 
@@ -170,8 +176,8 @@ class Golden(Device):
             if limits is not None:
                 active = active[lead(tally.votes[active]) < limits[sample]]
                 batch = x[torch.from_numpy(active).to(x.device)]
-            if request.progress is not None:
-                request.progress(start * samples + (sample + 1) * len(x), len(request.pixels) * samples)
+            if progress is not None:
+                progress(start * samples + (sample + 1) * len(x), len(request.pixels) * samples)
             if not len(active):
                 break
         return clock.cycles() if clock is not None else 0

@@ -35,8 +35,11 @@ class Device(ABC):
         """Make ``model`` the one that runs. Raises SynflipError if it does not fit, saying what is short."""
 
     @abstractmethod
-    def run(self, request: InferenceRequest) -> Result:
-        """Carry out a request for the model that is loaded. Ctrl-C leaves the device usable."""
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        """Carry out a request for the model that is loaded. Ctrl-C leaves the device usable.
+
+        progress: called as the work goes on.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -74,11 +77,10 @@ class Device(ABC):
         The images are read block by block. ``InferenceRequest`` says what each argument means. Raises
         SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
         """
-        return self.run(
-            InferenceRequest(
-                loaded(self.model), pixels, samples, seed, margin, logits, progress, keys, keep_keys, first
-            )
+        request = InferenceRequest(
+            loaded(self.model), pixels, samples, seed, margin, logits, keys, keep_keys, first
         )
+        return self.run(request, progress)
 
     def stream(
         self,

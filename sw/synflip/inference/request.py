@@ -29,7 +29,6 @@ class InferenceRequest:
     margin: early stopping. An image leaves after the first network sample s in which its leader is at least
         margin (margin[s]) votes ahead of its runner-up. None: no image leaves.
     logits: keep the logits of every network sample.
-    progress: called as the work goes on.
     keys: uint64 [S, R], the contract's keys of each network sample. The device uses them in place of its own
         source, so a run can be replayed.
     keep_keys: keep the keys that were used. Only one batch of images can keep them.
@@ -45,7 +44,6 @@ class InferenceRequest:
     seed: int
     margin: Margin | None = None
     logits: bool = False
-    progress: Progress | None = None
     keys: NDArray[np.uint64] | None = None
     keep_keys: bool = False
     first: int = 0
