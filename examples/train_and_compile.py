@@ -10,7 +10,7 @@ import sys
 import synflip
 from synflip.compiler.compile import compile_network
 from synflip.data import load
-from synflip.training.loop import Step as TrainStep
+from synflip.training.loop import TrainStep
 from synflip.training.train import train
 
 FILE = sys.argv[1] if len(sys.argv) > 1 else "digits.safetensors"

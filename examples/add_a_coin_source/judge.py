@@ -9,7 +9,7 @@ coins, go through the statistical tests, beside a counter that is there to show 
 import numpy as np
 import xorshift
 from amaranth.sim import Simulator
-from synflip.randomness.evidence import key_and_word_findings
+from synflip.randomness.evidence import key_and_word_results
 from synflip.randomness.statistical_tests import ALPHA, verdict
 from synflip.spec.coins import word_taps
 
@@ -47,9 +47,7 @@ def counter(seed: int, count: int) -> np.ndarray:
 same = np.array_equal(simulated(), xorshift.keys(SEED, BANKS * CYCLES))
 print(f"gateware and numpy: {BANKS * CYCLES} keys {'are equal' if same else 'DIFFER'}")
 for name, keys in (("xorshift64", xorshift.keys(SEED, KEYS)), ("counter", counter(SEED, KEYS))):
-    findings = key_and_word_findings(keys, BITS, word_taps)
-    worst = min(findings, key=lambda finding: finding.p)
-    print(
-        f"\n{name}: {'fair' if verdict(findings) else 'NOT fair'}, by {len(findings)} tests of {KEYS:,} keys"
-    )
-    print(f"  smallest p-value {worst.p:.2g} ({worst.name}); refused below {ALPHA / len(findings):.2g}")
+    results = key_and_word_results(keys, BITS, word_taps)
+    worst = min(results, key=lambda result: result.p)
+    print(f"\n{name}: {'fair' if verdict(results) else 'NOT fair'}, by {len(results)} tests of {KEYS:,} keys")
+    print(f"  smallest p-value {worst.p:.2g} ({worst.name}); refused below {ALPHA / len(results):.2g}")
