@@ -40,10 +40,12 @@ proof: $(INSTALLED) ## prove properties of the gateware; writes docs/proofs.md; 
 mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/mutants.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/mutants.md --workers $(WORKERS)
 
-lint: $(INSTALLED) ## ruff (lint and format) and mypy
+lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/lint-imports
 
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
 	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/coverage.md
@@ -58,8 +60,8 @@ coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter
 install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
 
 clean: ## delete what was built and written, but not the virtual environment
-	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find sw hdl sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find sw hdl sim tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml requirements.lock
 	@missing() { echo "error: $$1" >&2; exit 1; }; \

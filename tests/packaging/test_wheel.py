@@ -100,6 +100,15 @@ def test_boards_and_verilog(place, tmp_path):
     assert "module synflip(" in (tmp_path / "top.v").read_text()
 
 
+def test_simulators_are_found_as_devices(place, tmp_path):
+    script = "from importlib.metadata import entry_points as points\n"
+    script += "for point in points(group='synflip.devices'): print(point.name, point.load().__module__)"
+    found = dict(line.split() for line in run(place, "python", "-c", script, cwd=tmp_path).splitlines())
+    assert {name: found.get(name) for name in ("verilator", "icarus", "netlist")} == {
+        name: f"synflip_sim.simulators.{name}" for name in ("verilator", "icarus", "netlist")
+    }
+
+
 def test_constraints_are_found(place, tmp_path):
     script = "from synflip_hdl.boards.constraints import read_constraints as read; print(len(read('{}')))"
     for path in (ROOT / "constraints").iterdir():

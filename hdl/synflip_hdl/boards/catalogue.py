@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import entry_points
 from typing import Any
 
 from amaranth.build import Attrs, Pins, Resource, Subsignal
@@ -325,8 +326,27 @@ BOARDS = {
 }
 
 
+#: Entry points of this group are boards of other packages: ``acorn = "acorn:BOARD"``, a ``Board``.
+GROUP = "synflip.boards"
+
+
+def every_board() -> dict[str, Board]:
+    """The boards here, then those of other packages, by name. Raises SynflipError if one cannot be loaded."""
+    found = dict(BOARDS)
+    for entry in entry_points(group=GROUP):
+        try:
+            board = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise SynflipError(f"the board {entry.name} of {entry.value} cannot be loaded: {error}") from None
+        if not isinstance(board, Board):
+            raise SynflipError(f"the board {entry.name} of {entry.value} is not a Board: {board!r}")
+        found.setdefault(board.name, board)
+    return found
+
+
 def find_board(name: str) -> Board:
     """Raises SynflipError, with the boards' names, if there is none called ``name``."""
-    if name not in BOARDS:
-        raise SynflipError(f"no board {name!r}; there are {', '.join(BOARDS)}")
-    return BOARDS[name]
+    boards = BOARDS if name in BOARDS else every_board()
+    if name not in boards:
+        raise SynflipError(f"no board {name!r}; there are {', '.join(boards)}")
+    return boards[name]

@@ -10,7 +10,7 @@
 
 #include "Vsynflip.h"
 #include "verilated.h"
-#include "junctions.h"
+#include "../simulators/junctions.h"
 
 namespace {
 

@@ -52,10 +52,10 @@ def boards(
         return
     if page is not None or pictures is not None:
         raise SynflipError("--page and --pictures need the folders of builds to draw")
-    from synflip_hdl.boards.catalogue import BOARDS
+    from synflip_hdl.boards.catalogue import every_board
 
     rows = []
-    for board in BOARDS.values():
+    for board in every_board().values():
         size = f"{board.geometry.name}, k = {board.geometry.bits}"
         made = "bitstream" if board.family != "xilinx" else "sources for Vivado"
         rows.append(

@@ -1,0 +1,94 @@
+"""Every example runs as its first lines say, and prints what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synflip.spec.geometry import Geometry
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+LINES = 60
+#: Roughly what the simulated line moves in real time: only time-outs follow from it.
+BAUD = 50_000
+
+
+def run(name: str, *arguments: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments], capture_output=True, text=True, cwd=cwd
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    """The folder with the model of the first example, and what it printed."""
+    folder = tmp_path_factory.mktemp("examples")
+    return folder, run("train_and_compile.py", cwd=folder)
+
+
+def test_examples_are_short():
+    found = sorted(EXAMPLES.rglob("*.py"))
+    assert len(found) >= 6
+    assert {path.name: len(path.read_text().splitlines()) for path in found}
+    assert not [path for path in found if len(path.read_text().splitlines()) >= LINES]
+
+
+def test_train_and_compile(trained):
+    folder, said = trained
+    assert (folder / "digits.safetensors").is_file()
+    accuracies = [float(text) for text in re.findall(r"votes: ([\d.]+)%", said)]
+    assert len(accuracies) == 4 and accuracies[0] > 90 and accuracies[-1] > 95
+
+
+def test_votes_and_uncertainty(trained):
+    said = run("votes_and_uncertainty.py", cwd=trained[0])
+    kept = [float(text) for text in re.findall(r"least certain +\d+%: ([\d.]+)%", said)]
+    assert len(kept) == 4 and kept[-1] > kept[0]  # what is left out is what is wrong
+    assert said.count("entropy") == 4
+
+
+@pytest.mark.simulator
+def test_run_on_board(trained):
+    from synflip_sim.serial.pty import PtyDevice
+
+    with PtyDevice(Geometry(16, 2)) as device:
+        said = run("run_on_board.py", f"{device.path}@{BAUD}", cwd=trained[0])
+    assert "16x2, k = 4" in said
+    assert "The board gave exactly the golden model's numbers." in said
+
+
+def test_add_a_board(tmp_path):
+    said = run("add_a_board/acorn.py", "build", cwd=tmp_path)
+    assert "set_io uart_0__tx__io 9" in said
+    assert (tmp_path / "build" / "synflip.il").stat().st_size > 100_000
+
+
+def test_an_installed_board_is_one_of_synflips(tmp_path):
+    offline = ["--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
+    installed = ["--target", str(tmp_path / "site"), str(EXAMPLES / "add_a_board")]
+    subprocess.run([sys.executable, "-m", "pip", "install", *offline, *installed], check=True)
+    path = os.pathsep.join((str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")))
+
+    def synflip(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "synflip.cli.app", *arguments]
+        environment = os.environ | {"PYTHONPATH": path}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    assert "an imaginary board (iCE40UP5K): 16x1" in " ".join(synflip("boards").stdout.split())
+    assert "acorn" in synflip("simulate", "--board", "oak").stderr
+    (tmp_path / "site" / "acorn.py").write_text("BOARD = 3\n")
+    assert "the board acorn of acorn:BOARD is not a Board: 3" in synflip("boards").stderr
+
+
+def test_add_a_coin_source(tmp_path):
+    said = run("add_a_coin_source/judge.py", cwd=tmp_path)
+    assert "100 keys are equal" in said
+    assert "xorshift64: fair" in said
+    assert "counter: NOT fair" in said
