@@ -16,7 +16,7 @@ from synflip_hdl.boards.constraints import FOLDERS, read_constraints
 from synflip_hdl.flow import boards_page, program, toolchain
 from synflip_hdl.flow import report as build_report
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
-from synflip_hdl.flow.job import COSTS, Build, Resource, reached_clock, smaller
+from synflip_hdl.flow.job import COSTS, BuildJob, Resource, reached_clock, smaller
 from synflip_hdl.flow.program import loader_command
 
 CONSTRAINTS = FOLDERS[0]
@@ -26,7 +26,7 @@ CONSTRAINTS = FOLDERS[0]
 def test_gateware_has_pins_and_constraints(name, tmp_path):
     board = BOARDS[name]
     geometry = board.sized("16x1", None, 0)
-    Build(board, geometry, board.clock, tmp_path).write_gateware()
+    BuildJob(board, geometry, board.clock, tmp_path).write_gateware()
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     design = written.get("synflip.il") or written["synflip.v"]
     ports = [name for name in re.findall(r"\\?(\w+__io)\b", design)]
@@ -103,14 +103,14 @@ def test_sizes():
 @pytest.mark.parametrize("devices", [1, 32])
 def test_junctions_have_pins(devices, tmp_path):
     board = find_board("ulx3s-85f")
-    Build(board, board.sized("16x1", None, devices), board.clock, tmp_path).write_gateware()
+    BuildJob(board, board.sized("16x1", None, devices), board.clock, tmp_path).write_gateware()
     pins = re.findall(r'LOCATE COMP "(junction\w*)" SITE "(\w+)"', (tmp_path / "synflip.lpf").read_text())
     assert len(pins) == devices + 1 and len({site for _, site in pins}) == devices + 1
 
 
 def job(name="ulx3s-85f", text=None):
     board = find_board(name)
-    return Build(board, board.sized(text, None, 0), board.clock, Path("nowhere"))
+    return BuildJob(board, board.sized(text, None, 0), board.clock, Path("nowhere"))
 
 
 def test_what_does_not_fit_says_what_would():

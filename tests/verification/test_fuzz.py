@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synflip.cli import app
+from synflip.devices import registry
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.devices import registry
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry

@@ -80,7 +80,7 @@ class Resource:
 
 
 @dataclass
-class Build:
+class BuildJob:
     """A board's build in ``folder``. parts: what each part of the netlist takes, once there is one."""
 
     board: "Board"
