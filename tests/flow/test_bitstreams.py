@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.flow.build import build
-from synflip_hdl.flow.job import NAME, PLACED, Build
+from synflip_hdl.flow.job import NAME, PLACED, BuildJob
 from synflip_hdl.flow.toolchain import run
 
 SMALL = (
@@ -93,7 +93,7 @@ def test_a_small_bitstream(name, check, tmp_path):
     assert report["resources"]["LUTs"]["used"] > 1000
     of_cells = {
         name: item.used
-        for name, item in Build(board, geometry, 1e6, tmp_path).resources(report["cells"]).items()
+        for name, item in BuildJob(board, geometry, 1e6, tmp_path).resources(report["cells"]).items()
     }
     of_parts = {name: sum(part[name] for part in report["parts"].values()) for name in of_cells}
     assert of_parts == of_cells

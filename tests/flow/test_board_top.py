@@ -1,4 +1,4 @@
-"""Whole boards, pin by pin: the self-test over a pseudo-terminal; reset, lamps and PLL; defects."""
+"""Whole boards, pin by pin: the self-test over a pseudo-terminal; reset, LEDs and PLL; defects."""
 
 import json
 import os
@@ -68,15 +68,15 @@ class Host:
         return reply.status
 
 
-def test_reset_and_lamps():
+def test_reset_and_leds():
     board = find_board(SMALL)
     bench = open_bench(board, build(board, board.geometry))
     host = Host(bench)
     bench.run(1)
-    assert bench.lamps() == (False, False)
+    assert bench.leds() == (False, False)
     bench.run(CYCLES)  # the PLL locks
     assert host.ask(Command.HELLO).status == Status.OK
-    assert bench.lamps() == (False, False)
+    assert bench.leds() == (False, False)
 
     # A layer that waits for keys that never come: a run without an end.
     table = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
@@ -86,13 +86,13 @@ def test_reset_and_lamps():
         assert host.write(name, 1) == Status.OK
     assert host.write("OPTIONS", memory_map.OPTION_HOST_KEYS) == Status.OK
     assert host.write("CONTROL", memory_map.CONTROL_START) == Status.OK
-    assert bench.lamps() == (True, False)
+    assert bench.leds() == (True, False)
     assert host.write("SAMPLES", 2) == Status.REFUSED
-    assert bench.lamps() == (True, True)
+    assert bench.leds() == (True, True)
 
     bench.reset(True)
     bench.run(10)
-    assert bench.lamps() == (False, False)
+    assert bench.leds() == (False, False)
     assert host.ask(Command.HELLO) is None
     bench.reset(False)
     bench.run(CYCLES)
@@ -132,7 +132,7 @@ class Defect:
 RUNS = ("known keys", "key source", "early stopping", "counters")
 DEFECTS = (
     Defect(  # another tap
-        "coins.py",
+        "engine/coin_comparators.py",
         "Cat(around[a : a + run] ^",
         "Cat(Mux(DEFECT & (bit == 0) & (a == taps[3][0]), around[a + 1 : a + run + 1], around[a : a + run])"
         " ^",
@@ -141,7 +141,7 @@ DEFECTS = (
         RUNS,
     ),
     Defect(
-        "array.py",
+        "engine/synapse_array.py",
         "lane.signs[bank].eq(coins.signs[position]),",
         "lane.signs[bank].eq(coins.signs[position] ^ (DEFECT & (index == 11))),",
         "memories",
@@ -149,7 +149,7 @@ DEFECTS = (
         RUNS,
     ),
     Defect(  # a bit of the weights, stuck
-        "array.py",
+        "engine/synapse_array.py",
         "coins.entry.eq(read_late(m, read, asked, self.compact)),",
         "coins.entry.eq((lambda entry: Mux(DEFECT, entry & ~(1 << 5), entry))("
         "read_late(m, read, asked, self.compact))),",
@@ -158,7 +158,7 @@ DEFECTS = (
         RUNS,
     ),
     Defect(  # a bit of their address, stuck
-        "array.py",
+        "engine/synapse_array.py",
         'asked = delayed(weight_address, 2, f"weight_address_{bank}")',
         "asked = (lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
         'delayed(weight_address, 2, f"weight_address_{bank}"))',
@@ -166,7 +166,7 @@ DEFECTS = (
         "weights at entry",
     ),
     Defect(  # the halves of a key, swapped
-        "lfsr.py",
+        "sources/lfsr.py",
         "Cat(low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])",
         "(lambda a, b: Mux(DEFECT, Cat(b, a), Cat(a, b)))("
         "low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])",
@@ -174,9 +174,9 @@ DEFECTS = (
         "differ; first logits",
         ("key memory", "early stopping", "counters"),
     ),
-    Defect("sequencer.py", "self.cycles.eq(0),", "self.cycles.eq(DEFECT),", "counters", "predicted"),
+    Defect("engine/sequencer.py", "self.cycles.eq(0),", "self.cycles.eq(DEFECT),", "counters", "predicted"),
     Defect(
-        "votes.py",
+        "engine/votes.py",
         "(self.early & (kept.lead - kept.second >= least))",
         "(self.early & (kept.lead - kept.second >= least + DEFECT))",
         "early stopping",
@@ -184,7 +184,7 @@ DEFECTS = (
         ("counters",),
     ),
     Defect(  # a bit of a setting, stuck; no run can be started then
-        "registers.py",
+        "bus/registers.py",
         "m.d.sync += setting.eq(request.data)",
         "m.d.sync += setting.eq(request.data | (DEFECT & (name == 'FIRST_SLOT')) << 7)",
         "registers",
@@ -192,25 +192,25 @@ DEFECTS = (
         ("memories", "key memory", *RUNS),
     ),
     Defect(
-        "registers.py",
+        "bus/registers.py",
         "(offset < extent(item, self.geometry))",
         "(offset < extent(item, self.geometry) + DEFECT)",
         "refusals",
         "a write past the margins was not refused",
     ),
     Defect(  # a PLL that never locks
-        "board_top.py", "pressed | ~locked", "pressed | ~locked | DEFECT", "identity", "no answer from /dev/"
+        "boards/top.py", "pressed | ~locked", "pressed | ~locked | DEFECT", "identity", "no answer from /dev/"
     ),
     Defect(  # a reset button of the wrong polarity
-        "board_top.py",
+        "boards/top.py",
         "ResetSynchronizer(pressed",
         "ResetSynchronizer((pressed ^ DEFECT)",
         "identity",
         "no answer from /dev/",
     ),
 )
-#: Not to be found by the self-test: lamps of the wrong polarity.
-LAMP = Defect("board_top.py", "lamp.o.eq(lit)", "lamp.o.eq(lit ^ DEFECT)", "", "")
+#: Not to be found by the self-test: LEDs of the wrong polarity.
+LED = Defect("boards/top.py", "led.o.eq(lit)", "led.o.eq(lit ^ DEFECT)", "", "")
 #: Of a line on which nothing is waited for in vain for long.
 FAST = 20_000
 
@@ -230,8 +230,8 @@ endmodule
 """
 WRITE = """
 from pathlib import Path
-from synflip_hdl.boards import find_board
-from synflip_sim.board import write_sources
+from synflip_hdl.boards.catalogue import find_board
+from synflip_sim.serial.board import write_sources
 board = find_board({name!r})
 write_sources(board, board.geometry, Path({folder!r}))
 """
@@ -244,12 +244,12 @@ def build_with_defects(folder: Path) -> tuple[Path, Path]:
     shutil.copytree(hdl, copy, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(FOLDERS[0], copy / FOLDERS[0].name)
     (copy / "defects.py").write_text(SWITCH)
-    for number, item in enumerate((*DEFECTS, LAMP), 1):
+    for number, item in enumerate((*DEFECTS, LED), 1):
         path = copy / item.file
         text = path.read_text()
         assert text.count(item.old) == 1, f"{item.old!r} occurs {text.count(item.old)} times in {item.file}"
         path.write_text(text.replace(item.old, item.new.replace("DEFECT", f"defect(m, {number})")))
-    for name in {item.file for item in (*DEFECTS, LAMP)}:
+    for name in {item.file for item in (*DEFECTS, LED)}:
         text = (copy / name).read_text()
         imports = "from synflip_hdl.defects import Mux, defect\n"
         first, rest = text.split("\nfrom ", 1)
@@ -303,6 +303,6 @@ def test_defects_are_found(tmp_path, capsys):
     chosen.write_text(f"{len(DEFECTS) + 1:02x}\n")
     bench = open_bench(board, library)
     bench.run(CYCLES)
-    assert bench.lamps() == (True, True)  # nothing to light them for
+    assert bench.leds() == (True, True)  # nothing to light them for
     bench.close()
     assert not wrong, "\n".join(map(str, wrong))

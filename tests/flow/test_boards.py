@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from synflip_hdl.boards.constraints import FOLDERS, read_constraints
 from synflip_hdl.flow import boards_page, program, toolchain
 from synflip_hdl.flow import report as build_report
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
-from synflip_hdl.flow.job import COSTS, Build, Resource, reached_clock, smaller
+from synflip_hdl.flow.job import COSTS, BuildJob, Resource, reached_clock, smaller
 from synflip_hdl.flow.program import loader_command
 
 CONSTRAINTS = FOLDERS[0]
@@ -26,7 +27,7 @@ CONSTRAINTS = FOLDERS[0]
 def test_gateware_has_pins_and_constraints(name, tmp_path):
     board = BOARDS[name]
     geometry = board.sized("16x1", None, 0)
-    Build(board, geometry, board.clock, tmp_path).write_gateware()
+    BuildJob(board, geometry, board.clock, tmp_path).write_gateware()
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     design = written.get("synflip.il") or written["synflip.v"]
     ports = [name for name in re.findall(r"\\?(\w+__io)\b", design)]
@@ -103,14 +104,14 @@ def test_sizes():
 @pytest.mark.parametrize("devices", [1, 32])
 def test_junctions_have_pins(devices, tmp_path):
     board = find_board("ulx3s-85f")
-    Build(board, board.sized("16x1", None, devices), board.clock, tmp_path).write_gateware()
+    BuildJob(board, board.sized("16x1", None, devices), board.clock, tmp_path).write_gateware()
     pins = re.findall(r'LOCATE COMP "(junction\w*)" SITE "(\w+)"', (tmp_path / "synflip.lpf").read_text())
     assert len(pins) == devices + 1 and len({site for _, site in pins}) == devices + 1
 
 
 def job(name="ulx3s-85f", text=None):
     board = find_board(name)
-    return Build(board, board.sized(text, None, 0), board.clock, Path("nowhere"))
+    return BuildJob(board, board.sized(text, None, 0), board.clock, Path("nowhere"))
 
 
 def test_what_does_not_fit_says_what_would():
@@ -263,7 +264,7 @@ def test_pages_of_reports(tmp_path):
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
     assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
     report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names
-    assert "| part |  |" in boards_page.markdown([report])
+    assert "| part |\n" in boards_page.markdown([report])
     assert "from `a` to `z`, 9.5 ns" in text
     for content in ("", "[]", "{}", "{"):
         (tmp_path / "report.json").write_text(content)
@@ -318,26 +319,55 @@ def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch,
     assert said in capsys.readouterr().err
 
 
-def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path):
+def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
     log, scripts = tmp_path / "yosys.log", []
 
-    def yosys(script):
+    def run_yosys(script, folder, advance):
         scripts.append(script)
         if "splitnets" not in script:
-            raise SynflipError("yosys failed")
+            raise toolchain.ToolError("yosys failed", log)
 
+    monkeypatch.setattr(toolchain, "run_yosys", run_yosys)
     log.write_text(f"ERROR: {toolchain.UNEQUAL_NETS} in rtlil.cc\n")
-    toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+    toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", tmp_path)
     first, second = scripts
     assert first == "read x; synth_ecp5 -top x; write y"
     assert second.startswith(
         "read x; synth_ecp5 -top x -run begin:map_luts; splitnets; synth_ecp5 -top x -run "
     )
-    for other in ("ERROR: no module x\n", None):
-        log.unlink() if other is None else log.write_text(other)
+    for other in ("ERROR: no module x\n", ""):
+        log.write_text(other)
         with pytest.raises(SynflipError):
-            toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", yosys, log)
+            toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", tmp_path)
     assert len(scripts) == 4
+
+
+def test_a_log_outlives_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNFLIP_CACHE", str(tmp_path / "cache"))
+    with (
+        pytest.raises(toolchain.ToolError, match=r"yosys failed: ERROR: .*nosuch") as caught,
+        toolchain.scratch_folder(tmp_path) as folder,
+    ):
+        toolchain.run_yosys("read_verilog nosuch.v", folder)
+    assert not folder.exists()
+    log = tmp_path / "cache" / "failed" / "yosys.log"
+    assert caught.value.log == log and str(log) in str(caught.value)
+    assert "nosuch" in log.read_text()
+
+
+@pytest.mark.parametrize("writes_log", [False, True])
+def test_what_a_program_printed_is_in_its_log(writes_log, tmp_path):
+    """Also a crash's last words, where the program writes the log itself and cannot put them there."""
+    code = "import sys; print('first', flush=True); sys.exit('x.cpp:1:2: error: no such type')"
+    if writes_log:
+        code = "open('tool.log', 'w').write('first\\n'); " + code
+    heard = []
+    with pytest.raises(toolchain.ToolError, match=r"tool failed: x\.cpp:1:2: error: no such type; its"):
+        toolchain.run_program([sys.executable, "-c", code], tmp_path, "tool", heard.append, None, writes_log)
+    text = "first\nx.cpp:1:2: error: no such type\n"
+    assert (tmp_path / "tool.log").read_text() == text and "".join(heard) == text
+    assert toolchain.run_program([sys.executable, "-c", "print(7)"], tmp_path, "tool") == "7\n"
+    assert (tmp_path / "tool.log").read_text() == "7\n"
 
 
 def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):

@@ -10,7 +10,7 @@ from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.export.verilog import MODULES
 from synflip_hdl.flow import toolchain
-from synflip_hdl.flow.job import SYNTH, Build
+from synflip_hdl.flow.job import SYNTH, BuildJob
 from synflip_sim.simulators.verilate import MAKE
 
 from tests.flow.test_dp16kd import ENVIRONMENT, verilate
@@ -70,7 +70,7 @@ def test_weights_and_tables_of_a_compact_board(tmp_path):
         board = find_board(name)
         folder = tmp_path / name
         folder.mkdir()
-        Build(board, board.geometry, board.clock, folder).write_gateware()
+        BuildJob(board, board.geometry, board.clock, folder).write_gateware()
         text = (folder / "synflip.il").read_text()
         assert len(re.findall(r"cell \\synflip_memory_one_port ", text)) == ports
         assert len(re.findall(r'parameter \\STYLE "block"', text)) == blocks

@@ -21,7 +21,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True)
-class Junctions:
+class JunctionPins:
     """Pins for tunnel junctions: names of ``connector``'s pins, the strobe's first. attributes: of all."""
 
     connector: tuple[str, int]
@@ -55,7 +55,7 @@ class Board:
     nextpnr: tuple[str, ...]
     loader: str
     capacity: dict[str, int]
-    junctions: Junctions | None = None
+    junctions: JunctionPins | None = None
     sizes: tuple[tuple[int, str, float], ...] = ()
     compact: bool = False
     seed: int = 1
@@ -164,7 +164,7 @@ BOARDS = {
             nextpnr=("--85k", "--package", "CABGA381", "--speed", "6"),
             capacity=_capacity(83640, 83640, 208),
             loader="ulx3s",
-            junctions=Junctions(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
+            junctions=JunctionPins(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
             seed=2,
         ),
         Board(
@@ -193,7 +193,7 @@ BOARDS = {
             nextpnr=("--um5g-45k", "--package", "CABGA554", "--speed", "8"),
             capacity=_capacity(43848, 43848, 108),
             loader="ecpix5",
-            junctions=Junctions(
+            junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
             ),
         ),
@@ -318,7 +318,7 @@ BOARDS = {
             nextpnr=(),
             capacity=_capacity(20800, 41600, 100),
             loader="arty_a7_35t",
-            junctions=Junctions(
+            junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IOSTANDARD": "LVCMOS33"}
             ),
         ),

@@ -1,4 +1,4 @@
-"""The design of a board: oscillator, PLL, reset, UART pins, lamps, and the accelerator on the serial line."""
+"""The design of a board: oscillator, PLL, reset, UART pins, LEDs, and the accelerator on the serial line."""
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
@@ -11,7 +11,7 @@ from synflip_hdl.serial.top import SerialTop
 
 
 class BoardTop(Elaboratable):
-    """Everything between the board's pins. Lamp 0 is lit during a run, lamp 1 after a request that failed.
+    """Everything between the board's pins. LED 0 is lit during a run, LED 1 after a request that failed.
 
     The reset button and a PLL that has not locked reset everything but memories.
     """
@@ -40,8 +40,8 @@ class BoardTop(Elaboratable):
         for resource, lit, name in zip(
             self.board.leds, (serial.busy, serial.error), ("busy", "error"), strict=True
         ):
-            m.submodules[name] = lamp = io.Buffer("o", self._port(platform, resource))
-            m.d.comb += lamp.o.eq(lit)
+            m.submodules[name] = led = io.Buffer("o", self._port(platform, resource))
+            m.d.comb += led.o.eq(lit)
         if self.geometry.devices:
             strobe = platform.request("junctions", 0, dir={"strobe": "-"}).strobe
             m.submodules.strobe = strobe_buffer = io.Buffer("i", strobe)

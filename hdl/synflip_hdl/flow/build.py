@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import make_folder
 
-from synflip_hdl.flow.job import REPORT, Build
+from synflip_hdl.flow.job import REPORT, BuildJob
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
@@ -35,7 +35,7 @@ def build(
 
     show = step or (lambda name: nullcontext(lambda *args: None))
     make_folder(folder)
-    job = Build(board, geometry, clock or board.clock_of(geometry), folder, seed or board.seed)
+    job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, seed or board.seed)
     with show("Gateware"):
         job.write_gateware()
     with show("Yosys") as advance:

@@ -6,10 +6,8 @@ RAMs; neither is what makes the keys, counted beside it.
 """
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
@@ -26,7 +24,7 @@ from synflip_hdl.engine.coin_comparators import Coins, below
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.flow.cell_counts import COUNTS, takes
 from synflip_hdl.flow.job import COSTS
-from synflip_hdl.flow.toolchain import map_to_cells
+from synflip_hdl.flow.toolchain import map_to_cells, scratch_folder
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)
@@ -142,8 +140,7 @@ SCHEMES = (
 
 def synthesize(component: wiring.Component) -> Cost:
     """Cells of this component alone, as Yosys makes it for an ECP5. Raises SynflipError."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         (folder / "synflip.v").write_text(to_verilog(component))
         map_to_cells("ecp5", f"tee -q -o {COUNTS} stat -json", folder)
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]

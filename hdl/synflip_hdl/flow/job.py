@@ -10,10 +10,10 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 
-from synflip_hdl.flow import ecp5, toolchain
+from synflip_hdl.flow import ecp5
 from synflip_hdl.flow.cell_counts import count_cells, count_parts, takes
 from synflip_hdl.flow.ecp5 import blocks
-from synflip_hdl.flow.toolchain import Advance, Stopwatch, run
+from synflip_hdl.flow.toolchain import Advance, Stopwatch, run, synthesize
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
@@ -80,7 +80,7 @@ class Resource:
 
 
 @dataclass
-class Build:
+class BuildJob:
     """A board's build in ``folder``. parts: what each part of the netlist takes, once there is one."""
 
     board: "Board"
@@ -125,14 +125,9 @@ class Build:
         return f"{source}; read_verilog memories.v"
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
-        """The netlist, as NETLIST; its cells, counted."""
-        synth, log = f"{SYNTH[self.board.family]} -top {NAME}", self.folder / "yosys.full.log"
-
-        def yosys(script: str) -> str:  # what it says after ABC is only in its own log
-            arguments = ["-l", log.name, "-p", script]
-            return self.watch.time("yosys", lambda: run("yosys", arguments, self.folder, advance))
-
-        toolchain.synthesize(self.read_script, synth, f"write_json {NETLIST}", yosys, log)
+        """Write the netlist, NETLIST; returns how many cells it has of each type."""
+        synth, write = f"{SYNTH[self.board.family]} -top {NAME}", f"write_json {NETLIST}"
+        self.watch.time("yosys", lambda: synthesize(self.read_script, synth, write, self.folder, advance))
         netlist = json.loads((self.folder / NETLIST).read_text())
         if self.board.family == "ecp5":
             ecp5.finish(netlist)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from synflip._version import __version__
 from synflip.inference.throughput import predict
 
-from synflip_hdl.flow.job import PLACED_AS, Build, Resource, reached_clock
+from synflip_hdl.flow.job import PLACED_AS, BuildJob, Resource, reached_clock
 
 if TYPE_CHECKING:
     pass
 
 
 def make_report(
-    job: Build, cells: dict[str, int], placed: dict[str, Any] | None, product: Path | None
+    job: BuildJob, cells: dict[str, int], placed: dict[str, Any] | None, product: Path | None
 ) -> dict[str, Any]:
     """The report as a dictionary of numbers and texts. placed: nextpnr's report, if there is one."""
     geometry, board = job.geometry, job.board

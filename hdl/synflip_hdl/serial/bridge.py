@@ -25,7 +25,7 @@ HEAD = data.StructLayout({"address": CODE_SHIFT, "command": 32 - CODE_SHIFT})
 OUTCOME = data.StructLayout({"done": DONE_BITS, "status": 32 - CODE_SHIFT})
 
 
-class Link(wiring.Component):
+class SerialBridge(wiring.Component):
     """Takes one request at a time: gathers it, judges it, carries it out, answers.
 
     Nothing of a request reaches the bus before its CRC is found right. A repeat of the last request is not

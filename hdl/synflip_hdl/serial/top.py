@@ -7,12 +7,12 @@ from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
-from synflip_hdl.serial.bridge import Link
+from synflip_hdl.serial.bridge import SerialBridge
 from synflip_hdl.serial.uart import Receiver, Transmitter, phase_step
 
 
 class SerialTop(wiring.Component):
-    """Accelerator, link and UART in one clock domain.
+    """Accelerator, serial bridge and UART in one clock domain.
 
     Members
     -------
@@ -45,16 +45,17 @@ class SerialTop(wiring.Component):
         m = Module()
         m.submodules.receiver = receiver = Receiver(self.step)
         m.submodules.transmitter = transmitter = Transmitter(self.step)
-        m.submodules.link = link = Link(self.silence)
+        # The instance is called ``link``: cell names, and with them nextpnr's placement, depend on it.
+        m.submodules.link = bridge = SerialBridge(self.silence)
         m.submodules.accelerator = accelerator = Accelerator(self.geometry, self.compact)
-        wiring.connect(m, receiver.bytes, link.received)
-        wiring.connect(m, link.sent, transmitter.bytes)
-        wiring.connect(m, link.request, accelerator.request)
-        wiring.connect(m, accelerator.response, link.response)
+        wiring.connect(m, receiver.bytes, bridge.received)
+        wiring.connect(m, bridge.sent, transmitter.bytes)
+        wiring.connect(m, bridge.request, accelerator.request)
+        wiring.connect(m, accelerator.response, bridge.response)
 
         glow = Signal(range(self.glow + 1))
-        failed = Signal()  # a cycle later: the lamp's counter may be far away
-        m.d.sync += failed.eq(link.error)
+        failed = Signal()  # a cycle later: the LED's counter may be far away
+        m.d.sync += failed.eq(bridge.error)
         with m.If(failed):
             m.d.sync += glow.eq(self.glow)
         with m.Elif(glow != 0):

@@ -1,6 +1,6 @@
 """A board in Verilator, pin by pin: the files that are synthesized, with a model of each cell of the family.
 
-What ``synflip build`` gives to the tools (PLL, pads, reset, UART, lamps, accelerator) goes through Yosys to
+What ``synflip build`` gives to the tools (PLL, pads, reset, UART, LEDs, accelerator) goes through Yosys to
 Verilog and is simulated as a serial port. The oscillator's pin has the frequency that the PLL makes of it,
 and a bit of the UART lasts as many cycles of it as on the board, which need not be a whole number. Not
 simulated: the PLL's frequency, synthesis, placement, any delay.
@@ -15,7 +15,7 @@ from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board
-from synflip_hdl.flow.job import NAME, Build
+from synflip_hdl.flow.job import NAME, BuildJob
 from synflip_hdl.flow.toolchain import YOSYS, run_yosys
 
 from synflip_sim.serial import pty
@@ -54,7 +54,7 @@ def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say
         compile_board(board, geometry, folder, say)
 
     files = [Path(__file__), Path(pty.__file__), pty.HARNESS, *sorted(CELLS.glob("board_*"))]
-    key = content_key(geometry, [*files, Path(sys.modules[Build.__module__].__file__ or "")], [YOSYS])
+    key = content_key(geometry, [*files, Path(sys.modules[BuildJob.__module__].__file__ or "")], [YOSYS])
     asked = f"{board.name}-{round(clock or board.clock)}"
     return cached(f"{geometry.name}-k{geometry.bits}-{asked}", key, make)
 
@@ -69,7 +69,7 @@ def write_sources(
     """Write the board's top as Verilog, BOARD, and a top around it whose pins have no polarity, PINS, into
     ``folder``. Raises SynflipError."""
     say(f"Gateware of {board.name}: {geometry.name}, k = {geometry.bits}")
-    job = Build(board, geometry, clock or board.clock, folder)
+    job = BuildJob(board, geometry, clock or board.clock, folder)
     job.write_gateware()
     say("Yosys")
     script = (
@@ -89,7 +89,7 @@ def compile_board(board: Board, geometry: Geometry, folder: Path, say: Say = lam
 
 
 def _pins(board: Board, geometry: Geometry) -> str:
-    """Verilog of the top: ``rst`` is 1 while the reset button is pressed, a lamp 1 while it is lit."""
+    """Verilog of the top: ``rst`` is 1 while the reset button is pressed, an LED 1 while it is lit."""
     platform = board.make_platform()
     ports = ["input clk", "input rst", "input rx", "output tx", "output busy", "output error"]
     pins = {(platform.default_clk, 0): "clk", ("uart", 0, "rx"): "rx", ("uart", 0, "tx"): "tx"}

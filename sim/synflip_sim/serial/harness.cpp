@@ -113,7 +113,7 @@ void synflip_junctions(void* bench, RawSource source, int64_t period) {
 void synflip_reset(void* bench, int pressed) { static_cast<Bench*>(bench)->top->rst = pressed; }
 
 // Bit 0: busy is lit; bit 1: error.
-int synflip_lamps(void* bench) {
+int synflip_leds(void* bench) {
     Bench& b = *static_cast<Bench*>(bench);
     return b.top->busy | b.top->error << 1;
 }

@@ -68,7 +68,7 @@ class SerialBench:
             getattr(self._library, name).argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64]
         self._library.synflip_run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
         self._library.synflip_reset.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        for name in ("synflip_lamps", "synflip_close"):
+        for name in ("synflip_leds", "synflip_close"):
             getattr(self._library, name).argtypes = [ctypes.c_void_p]
         self._bench = self._library.synflip_open(line.divisor, reset)
         if junctions is not None:
@@ -92,9 +92,9 @@ class SerialBench:
         """Hold the reset input, or let it go."""
         self._library.synflip_reset(self._bench, pressed)
 
-    def lamps(self) -> tuple[bool, bool]:
+    def leds(self) -> tuple[bool, bool]:
         """Whether ``busy`` and ``error`` are lit."""
-        lit = self._library.synflip_lamps(self._bench)
+        lit = self._library.synflip_leds(self._bench)
         return bool(lit & 1), bool(lit & 2)
 
     def close(self) -> None:

