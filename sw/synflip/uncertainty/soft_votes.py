@@ -1,7 +1,7 @@
 """Soft votes: what a network sample could add up in place of one vote, in integers, without a multiplier.
 
-A study, not the contract: docs/uncertainty.md proposes the wording. Of a network sample's logits z, with the
-largest one m, class c is d = m - z behind. A table of exponentials gives
+A study, not the contract: docs/explanation/uncertainty.md proposes the wording. Of the logits z of a network
+sample, with the largest one m, class c is d = m - z behind. A table of exponentials gives
 
     e = exponential[min((d + half) >> shift, length - 1)]        half = 2^(shift - 1), or 0 if shift = 0
 

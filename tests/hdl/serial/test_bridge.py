@@ -1,4 +1,4 @@
-"""Link against docs/uart.md: every defined answer, and what reaches the bus."""
+"""Link against docs/reference/uart.md: every defined answer, and what reaches the bus."""
 
 import random
 import struct
