@@ -1,7 +1,7 @@
 """The compiled model: integers only, and the proof that they can be run exactly.
 
 <<<<<<< HEAD
-File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
+File layout (see docs/reference/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
 =======
 File layout (docs/reference/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
 >>>>>>> beabf7c (docs: what writes into the pages, and what names them, follows; extra docs, make docs)
