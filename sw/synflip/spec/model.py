@@ -1,10 +1,6 @@
 """The compiled model: integers only, and the proof that they can be run exactly.
 
-<<<<<<< HEAD
-File layout (see docs/reference/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
-=======
 File layout (docs/reference/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
->>>>>>> beabf7c (docs: what writes into the pages, and what names them, follows; extra docs, make docs)
 ``l1.q``, ... and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked
 ``CompiledModel`` and back; ``synflip.modelfile`` reads and writes the file itself.
 """
