@@ -1,4 +1,4 @@
-"""The site: Markdown pages (MyST), furo's looks, the command line and the library from their own docstrings."""
+"""The site: Markdown pages (MyST), furo, the command line and the library from their own docstrings."""
 
 import inspect
 import re

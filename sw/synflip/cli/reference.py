@@ -31,7 +31,9 @@ def _section(words: str, command: Any) -> str:
     if examples:
         parts.append("\n".join(("```sh", *examples, "```")))
     if command.params:
-        rows = [f"| {_names(item)} | {_cell(item.help or '')} | {_default(item)} |" for item in command.params]
+        rows = [
+            f"| {_names(item)} | {_cell(item.help or '')} | {_default(item)} |" for item in command.params
+        ]
         parts.append("\n".join(("| argument, option | meaning | default |", "|---|---|---|", *rows)))
     return "\n\n".join(parts)
 
