@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test proof mutants lint coverage coins install clean
+.PHONY: help demo test proof mutants lint docs coverage coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -34,11 +34,11 @@ demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a pic
 test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-proof: $(INSTALLED) ## prove properties of the gateware; writes docs/proofs.md; ARGS='keys votes' chooses by name
+proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='keys votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)
 
-mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/mutants.md
-	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/mutants.md --workers $(WORKERS)
+mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/results/mutants.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/results/mutants.md --workers $(WORKERS)
 
 lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction of imports
 	@$(BIN)/ruff check
@@ -47,15 +47,18 @@ lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction
 	@$(BIN)/codespell
 	@$(BIN)/lint-imports
 
-coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/coverage.md
-	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/coverage.md
+docs: $(INSTALLED) ## the documentation as a site, build/docs/index.html; a warning is an error
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
-coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/coins.md
+coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/results/coverage.md
+	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/results/coverage.md
+
+coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/explanation/coins.md
 	@mkdir -p out
-	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/coins.md
-	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/coins.md
-	@$(BIN)/synflip rates --data fashion-mnist --out out/rates-fashion.md --page docs/coins.md
-	@$(BIN)/synflip coins --out out/coins --page docs/coins.md --picture docs/images/coins.png
+	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/explanation/coins.md
+	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/explanation/coins.md
+	@$(BIN)/synflip rates --data fashion-mnist --out out/rates-fashion.md --page docs/explanation/coins.md
+	@$(BIN)/synflip coins --out out/coins --page docs/explanation/coins.md --picture docs/results/images/coins.png
 
 install: $(INSTALLED) ## only the virtual environment, with everything in requirements.lock
 

@@ -30,7 +30,7 @@ from synflip_hdl.sources.mtj import MtjSource
 
 
 class Accelerator(wiring.Component):
-    """One clock domain, no vendor primitives. See docs/architecture.md for the pipeline and its cycles.
+    """One clock domain, no vendor primitives. The pipeline and its cycles: docs/explanation/architecture.md.
 
     Members
     -------

@@ -1,6 +1,6 @@
 """How much of a serial line carries data, in the time of the simulated line: the same on every machine.
 
-The numbers in docs/uart.md: pytest -s tests/devices/test_throughput.py
+The numbers in docs/reference/uart.md: pytest -s tests/devices/test_throughput.py
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ from tests.formal.runner import Proof
 
 class Timing(Elaboratable):
     """Any issues, events and keys, in every cycle. Cycles are counted from the issue, as in
-    docs/architecture.md."""
+    docs/explanation/architecture.md."""
 
     def __init__(self, banks: int) -> None:
         self.geometry = Geometry(lanes=16, banks=banks, bits=1, weight_depth=64, key_depth=32)

@@ -8,7 +8,8 @@ from synflip_hdl.engine.key_memory import KeyMemory
 from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
 
-READ_DELAY = 3  # cycles from an event's issue to its key's address: docs/architecture.md, the pipeline
+#: Cycles from an event's issue to its key's address: docs/explanation/architecture.md, the pipeline.
+READ_DELAY = 3
 COUNT = 26  # bits of this harness's own sample numbers, for every run; the design counts modulo 4
 
 

@@ -1,10 +1,10 @@
-"""docs/proofs.md: what is proved, for which parameters, and how far."""
+"""docs/explanation/proofs.md: what is proved, for which parameters, and how far."""
 
 from collections.abc import Sequence
 
 from tests.formal.runner import Proof
 
-TABLE = "docs/proofs.md"
+TABLE = "docs/explanation/proofs.md"
 HEAD = """\
 # Proofs
 

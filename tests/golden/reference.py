@@ -1,7 +1,7 @@
 """The contract read aloud: one synapse, one bit, one step of the generator at a time.
 
-Written from section 1 of the design (docs/contract.md) alone. It shares no code with synflip: it steps its
-own LFSR113, reads the tap table from the JSON file itself, and computes in plain Python integers. Everything
+Written from the contract (docs/reference/contract.md) alone. It shares no code with synflip: it steps its own
+LFSR113, reads the tap table from the JSON file itself, and computes in plain Python integers. Everything
 else in the project is compared with it. Slow on purpose.
 """
 

@@ -13,7 +13,7 @@ from synflip_hdl.bus.arbiter import Arbiter
 
 
 class AxiTop(wiring.Component):
-    """Ports by the names that block designs look for: see docs/axi.md.
+    """Ports by the names that block designs look for: see docs/reference/axi.md.
 
     Members
     -------

@@ -46,7 +46,7 @@ def _register_table(registers: Mapping[str, Register], region: int) -> list[str]
 
 
 def markdown() -> str:
-    """docs/registers.md."""
+    """docs/reference/registers.md."""
     lines = [
         "# Memory map",
         "",
@@ -100,7 +100,7 @@ def markdown() -> str:
 
 
 def header() -> str:
-    """docs/synflip.h."""
+    """docs/reference/synflip.h."""
     lines = [
         f"/* Memory map of the synflip accelerator, version {VERSION}.",
         " *",
@@ -176,7 +176,7 @@ def _quoted(text: str) -> str:
 
 
 def systemrdl() -> str:
-    """docs/synflip.rdl. Byte addresses. Regions have their largest size."""
+    """docs/reference/synflip.rdl. Byte addresses. Regions have their largest size."""
     lines = [
         f"// Memory map of the synflip accelerator, version {VERSION}. Made by `synflip map --format rdl`;",
         "// do not edit. Regions have all their address space; how much of it answers is the geometry's.",

@@ -1,4 +1,4 @@
-"""Tables of builds, for docs/boards.md."""
+"""Tables of builds, for docs/results/boards.md."""
 
 from collections.abc import Sequence
 from pathlib import Path

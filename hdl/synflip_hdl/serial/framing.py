@@ -1,4 +1,4 @@
-"""Frames on a line of bytes: flags, escapes, CRC. See docs/uart.md."""
+"""Frames on a line of bytes: flags, escapes, CRC. See docs/reference/uart.md."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring

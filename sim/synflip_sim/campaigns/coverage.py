@@ -1,6 +1,6 @@
 """Coverage of a fixed set of random cases: functional bins, and Verilator's lines and toggles, as a page.
 
-python -m synflip_sim.campaigns.coverage docs/coverage.md
+python -m synflip_sim.campaigns.coverage docs/results/coverage.md
 """
 
 import re
@@ -90,9 +90,9 @@ def page(seen: Counter[str], counters: Points) -> str:
         "",
         "## Functional bins",
         "",
-        "What the bins mean: `sw/synflip/coverage.py`. One accelerator cannot reach them all: those of",
-        "other lanes, banks, word sizes and memories stay empty here; `synflip fuzz` draws them and says",
-        "which it has not reached.",
+        "What the bins mean: `sw/synflip/verification/coverage.py`. One accelerator cannot reach them",
+        "all: those of other lanes, banks, word sizes and memories stay empty here; `synflip fuzz` draws",
+        "them and says which it has not reached.",
         "",
         "| bin | times |",
         "|---|---|",

@@ -2,7 +2,7 @@
 
 Yosys maps the accelerator's Verilog to LUTs, flip-flops, carries and memories of a family; Verilator compiles
 these with a model of each cell, under the clock, bus and driver that the Verilog itself has. Nothing has a
-delay: no placement, no routing, no timing, no pads, no clock generator. docs/netlist.md has the cells.
+delay: no placement, no routing, no timing, no pads, no clock generator. docs/guide/netlist.md has the cells.
 """
 
 import importlib.metadata

@@ -53,7 +53,7 @@ def bench(
 
     Example: synflip bench --quick --out out/bench.json
 
-    Example: synflip bench --out out/bench.json --page docs/performance.md --pictures docs/images
+    Example: synflip bench --out out/bench.json --only engine,scale
     """
     from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section

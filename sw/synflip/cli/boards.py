@@ -45,7 +45,7 @@ def boards(
 
     Example: synflip boards
 
-    Example: synflip boards out/ulx3s out/tang --page docs/boards.md --pictures docs/images
+    Example: synflip boards out/ulx3s out/tang --page docs/results/boards.md --pictures docs/results/images
     """
     if reports:
         _tables(reports, page, pictures)

@@ -40,8 +40,8 @@ def margins(
 ) -> None:
     """Compute after which lead of votes an image may leave, for each sample, and try it.
 
-    Of the images' votes every other image's fit the rule, no labels needed; the rest are for the trial. The
-    rule (a symmetric beta distribution of the two leading classes' shares) is told in docs/uncertainty.md.
+    The votes of every other image fit the rule, without labels; the other images are for the trial. The rule
+    is a symmetric beta distribution of the two leading classes' shares: docs/explanation/uncertainty.md.
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """

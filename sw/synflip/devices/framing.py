@@ -1,4 +1,4 @@
-"""The host's frames: requests to bytes, bytes to replies. docs/uart.md has the rules."""
+"""The host's frames: requests to bytes, bytes to replies. docs/reference/uart.md has the rules."""
 
 import zlib
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""An accelerator on a serial port: the transport that numbers, repeats and checks. See docs/uart.md."""
+"""An accelerator on a serial port: the transport that numbers, repeats and checks.
+
+docs/reference/uart.md has the rules."""
 
 import secrets
 import time

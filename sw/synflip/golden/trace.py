@@ -1,6 +1,6 @@
 """The cycle trace: what every stage of an accelerator holds in every cycle of one run, from the golden model.
 
-Values come from the golden model, times from the cycle model and the table in docs/architecture.md. Benches
+Values come from the golden model, times from the cycle model and docs/explanation/architecture.md. Benches
 compare the gateware with it, cycle by cycle. Loading a trace needs numpy only.
 """
 
@@ -31,7 +31,7 @@ from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets
 
 # Cycles from the issue of an event until the output of a stage has it: one more than the stage's row in the
-# table of docs/architecture.md.
+# table of docs/explanation/architecture.md.
 EVENT = 2  # row and value leave the event lists
 ADDRESS = 3  # address of the key
 KEY = 5  # the key leaves the key memory

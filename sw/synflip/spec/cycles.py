@@ -1,7 +1,8 @@
 """The cycle model: when the accelerator issues, drains and votes, counted from the first cycle of a run.
 
 The gateware is a state machine and a pipeline; this is arithmetic on the times of a few events. They share
-the constants below and nothing else. docs/architecture.md draws the pipeline that the constants come from.
+the constants below and nothing else. The pipeline that the constants come from is drawn in
+docs/explanation/architecture.md.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The frames of the serial line, as numbers. docs/uart.md has their rules.
+"""The frames of the serial line, as numbers. docs/reference/uart.md has their rules.
 
 A request is TAG, HEAD, COUNT, the data of a write, CRC; a reply TAG, the data of a read, TAIL, CRC: 32-bit
 words, the low byte first. CRC is CRC-32 of all bytes before it (polynomial 04C11DB7, reflected, as in zlib).

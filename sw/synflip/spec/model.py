@@ -1,6 +1,6 @@
 """The compiled model: integers only, and the proof that they can be run exactly.
 
-File layout (see docs/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
+File layout (docs/reference/contract.md): a safetensors file with tensors ``l0.q``, ``l0.sign``, ``l0.bias``,
 ``l1.q``, ... and one metadata entry ``synflip``, JSON. This module turns tensors and metadata into a checked
 ``CompiledModel`` and back; ``synflip.modelfile`` reads and writes the file itself.
 """

@@ -1,4 +1,4 @@
-"""SerialBridge against docs/uart.md: every defined answer, and what reaches the bus."""
+"""SerialBridge against docs/reference/uart.md: every defined answer, and what reaches the bus."""
 
 import random
 import struct

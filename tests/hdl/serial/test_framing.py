@@ -13,7 +13,7 @@ SILENCE = 100
 
 
 def frame(words, tail=b"", damage=0):
-    """A frame as docs/uart.md has it. tail: more bytes. damage: what the CRC is changed by."""
+    """A frame as docs/reference/uart.md has it. tail: more bytes. damage: what the CRC is changed by."""
     content = struct.pack(f"<{len(words)}I", *words) + tail
     content += struct.pack("<I", binascii.crc32(content) ^ damage)
     line = bytearray(b"\x7e")
