@@ -6,7 +6,6 @@ and a bit of the UART lasts as many cycles of it as on the board, which need not
 simulated: the PLL's frequency, synthesis, placement, any delay.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,22 @@ from synflip_hdl.flow.toolchain import YOSYS, run_yosys
 
 from synflip_sim.serial import pty
 from synflip_sim.serial.pty import CYCLES, PtyServer, SerialBench, SerialLine
-from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
+from synflip_sim.simulators.verilate import (
+    GATEWARE,
+    Say,
+    cached,
+    compile_library,
+    content_key,
+    device_flags,
+)
 
 CELLS = Path(__file__).parents[1] / "simulators" / "cells"
 #: The board's top in the simulation, its Verilog, and the top around it.
 INNER, BOARD, PINS = "synflip_board", "board.v", "pins.v"
 #: A model's refusal ($fatal while Verilator builds) is an error, and so is a cell without a model.
 STRICT = ("-Werror-USERFATAL",)
+#: The parts of synflip_hdl beyond the accelerator that decide a board's Verilog.
+BUILD = ("boards", "flow/job.py")
 #: Cycles that a request may take without a sign of it. A silence that ends a frame takes longer, on a board
 #: millions: the next frame's flag ends it too.
 LINGER = 10 * CYCLES
@@ -53,10 +61,15 @@ def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say
         write_sources(board, geometry, folder, clock, say)
         compile_board(board, geometry, folder, say)
 
-    files = [Path(__file__), Path(pty.__file__), pty.HARNESS, *sorted(CELLS.glob("board_*"))]
-    key = content_key(geometry, [*files, Path(sys.modules[BuildJob.__module__].__file__ or "")], [YOSYS])
     asked = f"{board.name}-{round(clock or board.clock)}"
-    return cached(f"{geometry.name}-k{geometry.bits}-{asked}", key, make)
+    return cached(f"{geometry.name}-k{geometry.bits}-{asked}", library_key(geometry), make)
+
+
+def library_key(geometry: Geometry) -> str:
+    """The key of a board's library: its top, the files that its build writes and the cells' models decide it
+    too."""
+    files = [Path(__file__), Path(pty.__file__), pty.HARNESS, *sorted(CELLS.glob("board_*"))]
+    return content_key(geometry, files, [YOSYS], (*GATEWARE, *BUILD))
 
 
 def write_sources(

@@ -14,16 +14,18 @@ from pathlib import Path
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip_hdl.flow import ecp5, ecp5_carry_chains, ecp5_output_registers
+from synflip_hdl.flow import ecp5
 from synflip_hdl.flow.cell_counts import COUNTS, count_cells
 from synflip_hdl.flow.toolchain import YOSYS, map_to_cells, run_yosys
 
-from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, write_verilog
+from synflip_sim.simulators.verilate import GATEWARE, Say, cached, compile_library, content_key, write_verilog
 from synflip_sim.simulators.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
 MAPPED = "netlist.json"
 NETLIST = "netlist.v"
+#: The parts of synflip_hdl.flow that decide a netlist.
+FLOW = ("flow/toolchain.py", "flow/ecp5*.py")
 SYNAPSES = 40960  # in the small weight memory, tiles padded
 #: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
 EFFORT = "-O0"
@@ -78,9 +80,12 @@ def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> P
         synthesize(geometry, family, folder, say)
         compile_netlist(family, folder, say)
 
-    changed_by = [Path(str(module.__file__)) for module in (ecp5, ecp5_carry_chains, ecp5_output_registers)]
-    key = content_key(geometry, [Path(__file__), *changed_by, *sorted(CELLS.iterdir())], [YOSYS])
-    return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{key}", make)
+    return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{library_key(geometry)}", make)
+
+
+def library_key(geometry: Geometry) -> str:
+    """The key of a netlist's library: synthesis, the passes behind it and the cells' models decide it too."""
+    return content_key(geometry, [Path(__file__), *sorted(CELLS.iterdir())], [YOSYS], (*GATEWARE, *FLOW))
 
 
 def synthesize(

