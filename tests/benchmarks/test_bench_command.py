@@ -30,7 +30,7 @@ from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
-from tests.cli.test_cli import random_model
+from tests.networks import random_model
 
 MACHINE = {"processor": "a", "cores": 1, "torch": "0"}
 

@@ -15,7 +15,7 @@ from synflip.data.image_file import ImageFile, open_images
 from synflip.errors import SynflipError
 from synflip.inference.shards import MAX_ARRAY_BYTES, Part, parse_shards, read_part
 
-from tests.cli.test_cli import random_model
+from tests.networks import random_model
 
 RUN = ("run", "m.safetensors", "--images", "x.npy", "--seed", "7")
 

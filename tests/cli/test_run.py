@@ -1,0 +1,245 @@
+"""The command run: what it writes, what it says, what it refuses, how it stops."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synflip
+from synflip import modelfile
+from synflip.cli import app
+from synflip.devices import registry
+from synflip.golden.cpu import Golden
+from synflip.inference.device import Device
+from synflip.inference.request import MAX_LOGIT_BYTES, InferenceRequest, Progress
+from synflip.inference.result import Result
+
+from tests.cli.helpers import fails, in_process
+from tests.networks import random_model
+
+
+def test_run_writes_what_the_device_gives(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "run",
+        "m.safetensors",
+        "--images",
+        "x.npy",
+        "--samples",
+        "6",
+        "--seed",
+        "3",
+        "--out",
+        "r.npz",
+    ]
+    assert app.main([*arguments, "--logits", "--device", "golden", "--geometry", "32x4"]) == 0
+    captured = capsys.readouterr()
+    assert "7 x 6" in captured.out
+    assert captured.err == ""
+    with synflip.open_device("golden", synflip.Geometry(32, 4)) as golden:
+        golden.load(random_model())
+        expected = golden.infer(np.load("x.npy"), 6, 3, logits=True)
+    with np.load("r.npz") as counts:
+        assert {name: counts[name].dtype.name for name in counts} == {
+            "votes": "int32",
+            "logit_sums": "int64",
+            "used": "int32",
+            "cycles": "int64",
+            "logits": "int32",
+        }
+        assert (counts["votes"] == expected.votes).all()
+        assert (counts["logit_sums"] == expected.logit_sums).all()
+        assert (counts["logits"] == expected.logits).all()
+        assert (counts["used"] == 6).all()
+        assert counts["cycles"] == expected.cycles
+    assert app.main(arguments) == 0
+    with np.load("r.npz") as counts:
+        assert set(counts) == {"votes", "logit_sums", "used", "cycles"}
+        assert (counts["votes"] == expected.votes).all()
+
+
+def test_run_stops_early(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "30", "--out", "r.npz", "--margin"]
+    assert app.main([*arguments, "2"]) == 0
+    with np.load("r.npz") as counts:
+        used, votes = counts["used"], np.sort(counts["votes"], axis=1)
+    assert used.min() == 2
+    done = used < 30
+    assert (votes[done, -1] - votes[done, -2] == 2).all()
+    assert app.main([*arguments, str(10**30)]) == 0  # a margin that nobody reaches, whatever its size
+    with np.load("r.npz") as counts:
+        assert (counts["used"] == 30).all()
+
+
+def test_run_says_why_cycles_are_missing(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    modelfile.save(random_model((33000, 4)), "wide.safetensors")
+    np.save("wide.npy", np.ones((1, 33000), dtype=np.uint8))
+    assert app.main(["run", "wide.safetensors", "--images", "wide.npy", "--out", "r.npz"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "not predicted: the model (33000-4) does not fit the 64x8 accelerator: it needs" in text
+
+
+def test_run_says_how_busy_the_engine_was(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the cycles that a simulated clock has run since the model was loaded."""
+
+    class Clocked(Golden):
+        """Its clock makes two cycles for each of the engine's."""
+
+        cycles = 10**9
+
+        def clock_cycles(self) -> int:
+            return self.cycles
+
+        def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+            result = super().run(request, progress)
+            self.cycles += 2 * result.cycles
+            return result
+
+    monkeypatch.setattr(registry, "open_device", lambda name, geometry: Clocked(geometry))
+    arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "5", "--out", "r.npz"]
+    assert app.main(arguments) == 0
+    cycles = 2 * int(np.load("r.npz")["cycles"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"engine busy 50.0% of {cycles:,} cycles" in text
+
+
+def bad_image_files() -> dict[str, tuple[bytes, str]]:
+    """Name -> what is in the file, and what must be said of it."""
+
+    def npy(array: np.ndarray, pickle: bool = False) -> bytes:
+        path = Path("made.npy")
+        np.save(path, array, allow_pickle=pickle)
+        return path.read_bytes()
+
+    good = npy(np.zeros((3, 12), dtype=np.uint8))
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%b), }\n"
+
+    def with_shape(shape: bytes) -> bytes:
+        text = header % shape
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+    return {
+        "empty": (b"", "is not a .npy file"),
+        "text": (b"hello, this is no array", "is not a .npy file"),
+        "cut header": (good[:20], "is not a .npy file"),
+        "cut pixels": (good[:-1], "its shape [3, 12] needs 36"),
+        "too many pixels": (good + b"\0", "its shape [3, 12] needs 36"),
+        "huge": (with_shape(b"1000000000000, 1000000000000"), "needs 1000000000000000000000000"),
+        "negative": (with_shape(b"-1, -12"), "there is nothing in it"),
+        "header is code": (with_shape(b"__import__('os').abort(), 1"), "is not a .npy file"),
+        "deep": (with_shape(b"(" * 9000), "is not a .npy file"),
+        "version": (b"\x93NUMPY\x02\x00" + (1 << 31).to_bytes(4, "little") + b"x" * 99, "format 2.0"),
+        "float": (npy(np.zeros((3, 12))), "holds float64; images are uint8"),
+        "object": (npy(np.array([[None]]), pickle=True), "holds object; images are uint8"),
+        "3-D": (npy(np.zeros((3, 3, 4), dtype=np.uint8)), "has shape [3, 3, 4]; images are [N, I]"),
+        "no images": (npy(np.zeros((0, 12), dtype=np.uint8)), "there is nothing in it"),
+        "narrow": (npy(np.zeros((3, 11), dtype=np.uint8)), "wants [N, 12]"),
+    }
+
+
+def test_bad_images_are_one_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, (content, reason) in bad_image_files().items():
+        Path("bad.npy").write_bytes(content)
+        line = fails(capsys, "run", "m.safetensors", "--images", "bad.npy", "--out", "r.npz")
+        assert reason in line, name
+        assert not Path("r.npz").exists()
+
+
+def test_a_large_image_file_is_not_read(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("bad.npy", np.zeros((2, 12), dtype=np.uint8, order="F"))
+    header = Path("bad.npy").read_bytes()[:128].replace(b"(2, 12), }          ", b"(91625968981, 12), }")
+    with open("bad.npy", "wb") as file:
+        file.write(header)
+        file.truncate(len(header) + 91625968981 * 12)
+    assert "split them" in fails(capsys, "run", "m.safetensors", "--images", "bad.npy", "--out", "r.npz")
+
+
+def test_images_in_column_order(files: Path) -> None:
+    pixels = np.load("x.npy")
+    for name, images in (("c.npy", pixels), ("f.npy", np.asfortranarray(pixels))):
+        np.save(name, images)
+        assert app.main(["run", "m.safetensors", "--images", name, "--out", name + ".npz"]) == 0
+    with np.load("c.npy.npz") as first, np.load("f.npy.npz") as second:
+        assert (first["votes"] == second["votes"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "none.safetensors"}, "cannot read none.safetensors: No such file"),
+        ({"model": "x.npy"}, "x.npy: not a safetensors file"),
+        ({"model": "."}, "cannot read ."),
+        ({"--images": "none.npy"}, "none.npy is missing"),
+        ({"--images": "."}, ". is not a file"),
+        ({"--out": "."}, "it is a folder"),
+        ({"--out": "none/r.npz"}, "there is no folder none"),
+        ({"--geometry": "64"}, "geometry '64' is not LANESxBANKS, such as 64x8"),
+        ({"--geometry": "24x8"}, "lanes must be a multiple of 16 in 16..128, not 24"),
+        ({"--geometry": "64x3"}, "banks must be 1, 2, 4 or 8, not 3"),
+        ({"--samples": str(1 << 31)}, "samples must be in 1..2**31-1, not 2147483648"),
+        ({"--seed": str(1 << 64)}, "the seed must be in 0..2**64-1, not 18446744073709551616"),
+    ],
+)
+def test_errors_of_run(
+    files: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str], reason: str
+) -> None:
+    options = {"model": "m.safetensors", "--images": "x.npy", "--out": "r.npz"} | change
+    model = options.pop("model")
+    line = fails(capsys, "run", model, *(part for option in options.items() for part in option))
+    assert reason in line
+    assert not list(files.glob("*.partial"))
+    assert not Path("r.npz").exists()
+
+
+def test_logits_that_would_not_fit_in_memory(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = MAX_LOGIT_BYTES // (4 * 7 * 5) + 1
+    common = ("m.safetensors", "--images", "x.npy", "--samples", str(samples))
+    assert "take fewer images or samples" in fails(capsys, "run", *common, "--logits", "--out", "r.npz")
+    assert "take fewer images or samples" in fails(capsys, "verify", *common)
+
+
+def test_a_failed_write_leaves_the_old_file(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("r.npz").write_text("old")
+
+    def full(self: Result, path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Result, "save", full)
+    line = fails(capsys, "run", "m.safetensors", "--images", "x.npy", "--out", "r.npz")
+    assert line == "error: cannot write r.npz: No space left on device"
+    assert Path("r.npz").read_text() == "old"
+    assert not list(files.glob("*.partial"))
+
+
+def test_interrupt_is_one_line_and_status_130(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(name: str, geometry: synflip.Geometry) -> Device:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "open_device", interrupted)
+    line = fails(capsys, "run", "m.safetensors", "--images", "x.npy", "--out", "r.npz", status=130)
+    assert line == "error: interrupted"
+
+
+def test_interrupt_of_a_process_at_work(files: Path) -> None:
+    code = """
+import os, signal, sys
+from contextlib import contextmanager
+from synflip.cli import app
+from synflip.util import progress
+
+@contextmanager
+def interrupting(what):
+    yield lambda done, total: os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+progress.bar = interrupting
+sys.exit(app.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"]))
+"""
+    done = in_process("-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+    assert sorted(path.name for path in files.iterdir()) == ["m.safetensors", "x.npy"]
