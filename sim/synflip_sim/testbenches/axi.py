@@ -6,6 +6,7 @@ import os
 import random
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
@@ -20,7 +21,7 @@ from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, Region, addres
 STREAMED = (Region.WEIGHTS, Region.BIASES, Region.IMAGES)
 #: Registers of an accelerator without tunnel junctions.
 HERE = {name: item for name, item in memory_map.REGISTERS.items() if memory_map.present(name, Geometry())}
-TIMEOUT = (2, "ms")  # of simulated time, at 10 ns a cycle
+TIMEOUT_MS = 2  # of simulated time, at 10 ns a cycle
 
 #: Channels as the accelerator's outputs: valid, ready, payload.
 OUTPUTS = {
@@ -38,12 +39,12 @@ CAUSES = {
 class Bench:
     """The accelerator under cocotbext-axi's masters, and a watch on the rules of the bus."""
 
-    def __init__(self, dut):
+    def __init__(self, dut: Any) -> None:
         logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
         logging.getLogger("py.warnings").setLevel(logging.ERROR)  # cocotbext-axi's, about cocotb 2
         self.dut = dut
         dut.aresetn.value = 0
-        cocotb.start_soon(Clock(dut.aclk, 10, unit="ns").start())
+        Clock(dut.aclk, 10, unit="ns").start()
         args = (dut.aclk, dut.aresetn, False)
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), *args)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), *args)
@@ -60,7 +61,7 @@ class Bench:
         }
         cocotb.start_soon(self._watch())
 
-    async def start(self, pauses=True):
+    async def start(self, pauses: bool = True) -> "Bench":
         """Reset; from then on every channel pauses at random, each with its own chance."""
         await ClockCycles(self.dut.aclk, 4)
         self.dut.aresetn.value = 1
@@ -70,14 +71,15 @@ class Bench:
                 self.pause(name, random.choice([0.1, 0.5, 0.8]))
         return self
 
-    def pause(self, channel, chance):
+    def pause(self, channel: str, chance: float) -> None:
         """Idle cycles at random on one channel."""
         chances = random.Random(random.random())
         self.channels[channel].set_pause_generator(iter(lambda: chances.random() < chance, None))
 
-    async def _watch(self):
+    async def _watch(self) -> None:
         """A valid output stays, with its payload, until it is taken; no answer before its causes."""
-        dut, held = self.dut, {}
+        dut = self.dut
+        held: dict[str, tuple[int, ...]] = {}
         counts = {name: [0] * (1 + len(causes)) for name, causes in CAUSES.items()}
         while True:
             await RisingEdge(dut.aclk)
@@ -87,11 +89,11 @@ class Bench:
                 counts = {name: [0] * (1 + len(causes)) for name, causes in CAUSES.items()}
             for name, (valid, ready, payload) in OUTPUTS.items():
                 now = tuple(int(getattr(dut, item).value) for item in payload)
-                valid, ready = bool(getattr(dut, valid).value), bool(getattr(dut, ready).value)
+                offered, taken = bool(getattr(dut, valid).value), bool(getattr(dut, ready).value)
                 if name in held:
-                    assert valid and held[name] == now, f"{name} did not wait: {held[name]}, {now}"
+                    assert offered and held[name] == now, f"{name} did not wait: {held[name]}, {now}"
                 held.pop(name, None)
-                if valid and not ready:
+                if offered and not taken:
                     held[name] = now
             for name, causes in CAUSES.items():
                 count = counts[name]
@@ -101,43 +103,43 @@ class Bench:
 
     # The map, by word address.
 
-    async def write(self, place, *words):
+    async def write(self, place: int, *words: int) -> bool:
         """True if no word was refused."""
         data = b"".join(word.to_bytes(4, "little") for word in words)
-        answer = await with_timeout(self.lite.write(place * 4, data), *TIMEOUT)
+        answer = await with_timeout(self.lite.write(place * 4, data), TIMEOUT_MS, "ms")
         assert answer.resp in (AxiResp.OKAY, AxiResp.SLVERR)
         return answer.resp == AxiResp.OKAY
 
-    async def read(self, place, count=1):
+    async def read(self, place: int, count: int = 1) -> list[int] | None:
         """The words, or None if one was refused."""
-        answer = await with_timeout(self.lite.read(place * 4, count * 4), *TIMEOUT)
+        answer = await with_timeout(self.lite.read(place * 4, count * 4), TIMEOUT_MS, "ms")
         assert answer.resp in (AxiResp.OKAY, AxiResp.SLVERR)
         if answer.resp != AxiResp.OKAY:
             return None
         return [int.from_bytes(answer.data[at : at + 4], "little") for at in range(0, count * 4, 4)]
 
-    async def poll(self, place):
+    async def poll(self, place: int) -> None:
         """Until the word is 0."""
         while await self.read(place) != [0]:
             pass
 
-    async def send(self, place, *words):
+    async def send(self, place: int, *words: int) -> None:
         """A packet for s_axis: its words go to ``place`` and above."""
         await self.source.send(b"".join(word.to_bytes(4, "little") for word in (place, *words)))
 
-    async def sent(self):
+    async def sent(self) -> None:
         """All packets were taken, and their words answered."""
-        await with_timeout(self.source.wait(), *TIMEOUT)
+        await with_timeout(self.source.wait(), TIMEOUT_MS, "ms")
         await self.poll(axi_register("STREAM_STATUS"))
 
-    async def packet(self):
+    async def packet(self) -> list[int]:
         """A packet of m_axis."""
-        frame = await with_timeout(self.sink.recv(), *TIMEOUT)
+        frame = await with_timeout(self.sink.recv(), TIMEOUT_MS, "ms")
         data = bytes(frame.tdata)
         return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
 
 
-async def replay(bench, plan):
+async def replay(bench: Bench, plan: dict[str, Any]) -> None:
     """A driver's calls: bulk regions over the stream, the rest over AXI4-Lite; every answer is compared."""
     for kind, place, words in plan["calls"]:
         region = place >> memory_map.OFFSET_BITS
@@ -156,13 +158,13 @@ async def replay(bench, plan):
             assert got == wanted, f"at {place:#x}: {got}, not {wanted}"
 
 
-def plan():
+def plan() -> dict[str, Any]:
     """What test_axi.py wants replayed."""
     return json.loads(Path(os.environ["AXI_PLAN"]).read_text())
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def inference(dut):
+async def inference(dut: Any) -> None:
     """A whole inference equals the golden model's: votes, sums, samples used, log, cycles, and the stream."""
     bench = await Bench(dut).start()
     work = plan()
@@ -175,13 +177,13 @@ async def inference(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def access(dut):
+async def access(dut: Any) -> None:
     """Reads and writes at once, all kinds of places, answers as the map says."""
     bench = await Bench(dut).start()
     settings = {name: item for name, item in HERE.items() if item.access == "RW"}
     held = {}
 
-    async def writer():
+    async def writer() -> None:
         for _ in range(150):
             name = random.choice(list(settings))
             value = random.getrandbits(32)
@@ -204,7 +206,7 @@ async def access(dut):
                     value,
                 )
 
-    async def reader():
+    async def reader() -> None:
         for _ in range(150):
             assert await bench.read(register("MAGIC"), 2) == [memory_map.MAGIC, memory_map.VERSION]
             if random.random() < 0.3:
@@ -228,7 +230,7 @@ async def access(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def strobes(dut):
+async def strobes(dut: Any) -> None:
     """Some strobes: refused. None: accepted. Neither has an effect. Order of answers is kept."""
     bench = await Bench(dut).start()
     write = bench.lite.write_if
@@ -251,20 +253,20 @@ async def strobes(dut):
         refused = strobe not in (0, 15) or (strobe == 15 and where == register("MAGIC"))
         sent.append((aw, w, 2 if refused else 0))
 
-    async def send():
+    async def send() -> None:
         for aw, w, _ in sent:
             await write.aw_channel.send(aw)
             await write.w_channel.send(w)
 
     sending = cocotb.start_soon(send())
     for _, _, wanted in sent:
-        assert int((await with_timeout(write.b_channel.recv(), *TIMEOUT)).bresp) == wanted
+        assert int((await with_timeout(write.b_channel.recv(), TIMEOUT_MS, "ms")).bresp) == wanted
     await sending
     assert await bench.read(place) == [value]
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def packets(dut):
+async def packets(dut: Any) -> None:
     """Packets beside reads and writes; refused words are counted, and nothing else is lost."""
     bench = await Bench(dut).start()
     refused, settings = 0, {}
@@ -286,9 +288,9 @@ async def packets(dut):
             refused += 2
         else:
             first = random.randrange(count)
-            words = [random.getrandbits(4) for _ in range(random.randrange(1, count - first + 1))]
-            await bench.send(base + first, *words)
-            settings |= {first + index: word for index, word in enumerate(words)}
+            values = [random.getrandbits(4) for _ in range(random.randrange(1, count - first + 1))]
+            await bench.send(base + first, *values)
+            settings |= {first + index: word for index, word in enumerate(values)}
         assert await bench.read(register("MAGIC")) == [memory_map.MAGIC]
         assert await bench.write(register("CONTROL"), 0)
     await bench.sent()
@@ -300,7 +302,7 @@ async def packets(dut):
     assert await bench.read(axi_register("WORDS_REFUSED")) == [0]
 
 
-async def endless_run(bench):
+async def endless_run(bench: Bench) -> None:
     """A layer of one class, without weights, for the image in slot 2, for very many samples."""
     await bench.send(address(Region.LAYERS), 0, 4, 0, 4, 0, 0, 0, 0)
     await bench.send(address(Region.BIASES), 7, 7)
@@ -311,7 +313,7 @@ async def endless_run(bench):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def bulk(dut):
+async def bulk(dut: Any) -> None:
     """Words one by one over AXI4-Lite, each answered before the next; then all as one packet."""
     bench = await Bench(dut).start(pauses=False)
     place, words = address(Region.WEIGHTS), [random.getrandbits(32) for _ in range(512)]
@@ -329,7 +331,7 @@ async def bulk(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def waiting_stream(dut):
+async def waiting_stream(dut: Any) -> None:
     """A packet starts a run; what comes behind waits for its end, but images for other slots do not, and
     AXI4-Lite goes on meanwhile."""
     bench = await Bench(dut).start()
@@ -356,23 +358,23 @@ async def waiting_stream(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def lost_passes(dut):
+async def lost_passes(dut: Any) -> None:
     """A reader that does not read loses whole passes, which are counted; what is there stays whole."""
     bench = await Bench(dut).start(pauses=False)
     bench.sink.pause = True
     await endless_run(bench)
-    while not (lost := (await bench.read(axi_register("PASSES_LOST")))[0]):
+    while await bench.read(axi_register("PASSES_LOST")) == [0]:
         await ClockCycles(dut.aclk, 1000)
     assert await bench.write(register("CONTROL"), CONTROL_ABORT)
-    lost = (await bench.read(axi_register("PASSES_LOST")))[0]
-    assert lost > 0
+    lost = await bench.read(axi_register("PASSES_LOST"))
+    assert lost is not None and lost[0] > 0
     bench.sink.pause = False
     for _ in range(1024):
         assert await bench.packet() == [7]
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def resets(dut):
+async def resets(dut: Any) -> None:
     """Reset in the middle of everything: no valid output, and afterwards all is as new."""
     bench = await Bench(dut).start()
     await endless_run(bench)

@@ -2,29 +2,39 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from typing import Any, cast
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Timer
 from cocotbext.uart import UartSink, UartSource
-from synflip.devices.framing import Replies, request
+from synflip.devices.framing import Replies, Reply, request
 from synflip.spec.frames import MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import MAGIC, register
 
 SESSION = 77
+UNKNOWN = cast(Command, 7)  # no command has this number
 
 
 class Host:
     """Requests out, replies in."""
 
-    def __init__(self, dut, baud):
+    def __init__(self, dut: Any, baud: int) -> None:
         logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
         self.source = UartSource(dut.rx, baud=baud)
         self.sink = UartSink(dut.tx, baud=baud)
         self.replies, self.number = Replies(), 0
 
-    async def ask(self, command, address=0, count=1, data=(), tag=None):
+    async def ask(
+        self,
+        command: Command,
+        address: int = 0,
+        count: int = 1,
+        data: Sequence[int] = (),
+        tag: int | None = None,
+    ) -> Reply:
         """One request; its reply."""
         if tag is None:
             self.number += command != Command.HELLO
@@ -35,7 +45,7 @@ class Host:
         assert reply.tag == tag
         return reply
 
-    async def answer(self):
+    async def answer(self) -> Reply:
         """The next reply."""
         while True:
             for reply in self.replies.feed(bytes(await self.sink.read(1))):
@@ -44,10 +54,10 @@ class Host:
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def frames(dut):
+async def frames(dut: Any) -> None:
     """Reads, bursts, refusals, repeats, and silence, at the host's baud rate."""
     baud, clock_ns = int(os.environ["UART_BAUD"]), int(os.environ["UART_CLOCK_NS"])
-    cocotb.start_soon(Clock(dut.clk, clock_ns, unit="ns").start())
+    Clock(dut.clk, clock_ns, unit="ns").start()
     dut.rst.value = 1
     host = Host(dut, baud)
     await ClockCycles(dut.clk, 4)
@@ -72,7 +82,7 @@ async def frames(dut):
     assert (await host.ask(Command.READ, first)).data.tolist() == [1]
     # What is not carried out does not use up its number.
     tag = SESSION << NUMBER_BITS | host.number + 1
-    assert (await host.ask(7, first, tag=tag)).status == Status.UNKNOWN
+    assert (await host.ask(UNKNOWN, first, tag=tag)).status == Status.UNKNOWN
     for count in (0, MAX_WORDS + 1, 1 << 31):
         assert (await host.ask(Command.READ, first, count, tag=tag)).status == Status.LENGTH
     damaged = bytearray(request(tag, Command.WRITE, first, 1, np.zeros(1, dtype=np.uint32)))
@@ -83,8 +93,8 @@ async def frames(dut):
     await host.source.write(request(5, Command.READ)[:7])
     await host.source.wait()
     await Timer(2 * int(os.environ["UART_SILENCE_BITS"]) * 10**9 // baud, "ns")
-    reply = next(iter(host.replies.feed(bytes(host.sink.read_nowait()))))
-    assert reply is not None and reply.status == Status.DAMAGED
+    late = next(iter(host.replies.feed(bytes(host.sink.read_nowait()))))
+    assert late is not None and late.status == Status.DAMAGED
     assert (await host.ask(Command.READ, first)).data.tolist() == [1]
     host.number += 5
     assert (await host.ask(Command.READ, first)).status == Status.OUT_OF_ORDER
