@@ -51,7 +51,7 @@ class ResultCache:
         path = self.folder / "rows" / f"{experiment}-{digest(settings)}.json"
         if not path.exists():
             self._check(path)
-            made = {
+            row = {
                 "experiment": experiment,
                 "settings": settings,
                 "numbers": make(),
@@ -59,7 +59,7 @@ class ResultCache:
                 "commit": self.commit,
             }
             with replacing(path) as partial:
-                partial.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                partial.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
         numbers: Numbers = read_row(path)["numbers"]
         return numbers
 

@@ -27,28 +27,28 @@ def soft_votes(context: Context, data: str) -> Parts:
         scale, classes = scale_of(model), len(dataset.classes)
         z = logits(context, model, dataset.test_images, budget.samples)
         wanted = aggregate("mean softmax", z, scale)
-        made = {
+        answers = {
             "votes": (0, aggregate("vote", z, scale)),
             "logit sums": (0, aggregate("logit sum", z, scale)),
         }
         for fraction, entries, precision in TABLES:
             table = SoftTable.of(scale, classes, fraction, entries, precision)
-            made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
+            answers[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
                 table.bits,
                 posterior(_added(table.votes, z)),
             )
-            made[f"the first table only, F = {fraction}, {entries} entries"] = (
+            answers[f"the first table only, F = {fraction}, {entries} entries"] = (
                 memory(table.exponential),
                 posterior(_added(table.plain, z)),
             )
-        made["mean softmax"] = (0, wanted)
+        answers["mean softmax"] = (0, wanted)
         return {
             name: {
                 "bits": bits,
                 "distance": float(np.abs(shares - wanted).sum(1).mean() / 2),
                 **Answer(shares, dataset.test_labels, {}).numbers(),
             }
-            for name, (bits, shares) in made.items()
+            for name, (bits, shares) in answers.items()
         }
 
     settings = {**answer_settings(recipe, budget.samples), "tables": TABLES}
