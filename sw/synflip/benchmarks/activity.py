@@ -1,4 +1,4 @@
-"""How many activations of the README's networks are not zero: what the time of a pass depends on.
+"""Measured activity of three networks: how many activations are not zero, on which a pass's time depends.
 
     python -m synflip.benchmarks.activity
 

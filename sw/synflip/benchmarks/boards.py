@@ -1,4 +1,4 @@
-"""Network samples a second on each board, as the cycle model predicts them, and what others published."""
+"""Network samples a second on each board, by the cycle model, and published figures of other accelerators."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ FEWER_BITS = 2  # of probability words, where a network does not fit with the bo
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of another accelerator. like: how far it can be compared."""
+    """A published figure of another accelerator. like: whether it can be compared, and why."""
 
     name: str
     device: str
@@ -55,7 +55,7 @@ PUBLISHED = (
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Samples a second by board and network, and the mean samples of an image that stops early."""
+    """Network samples a second by board and network, and mean samples an image with early stopping."""
     from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []

@@ -1,4 +1,4 @@
-"""What a bench has found so far: one JSON file, written after each part, so that it can be taken up again."""
+"""The findings of a bench: one JSON file, written after each part, so that an interrupted bench goes on."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ VERSION = 1
 
 
 class Findings:
-    """The findings in ``path``: machine, whether quick, and the parts that are done, by name.
+    """The findings in the file ``path``: machine, whether the bench is quick, and the finished parts by name.
 
     Raises SynflipError if the file is not one of a bench, or is of another machine or kind: figures of two
     machines are not put side by side.

@@ -1,4 +1,4 @@
-"""The golden model's speed, beside the plain loop and the bare products, in turns."""
+"""The golden model's speed on a CPU, beside a plain torch loop and its int8 products alone, in turns."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,7 +15,7 @@ from synflip.golden.cpu import Golden
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
-FEW = 256  # images, up to which a run is of SAMPLES network samples, and of MANY_SAMPLES above
+FEW = 256  # up to as many images a run has SAMPLES network samples, above MANY_SAMPLES
 SAMPLES, MANY_SAMPLES = 32, 8
 TURNS, QUICK_TURNS = 6, 2
 

@@ -17,11 +17,12 @@ def run(models: Models) -> dict[str, Any]:
     for name in NETWORKS:
         models.say(f"balance: {name}")
         model, pixels = models.model(name), models.images(name, images)
-        made = balance(model, models.data(name).train_images)
+        balanced = balance(model, models.data(name).train_images)
         for size in GEOMETRIES:
             geometry = Geometry.parse(size, bits=model.bits, activation_bits=model.activation_bits)
             before, after = (
-                account(one, geometry, pixels, samples, (BATCH,))[BATCH]["cycles"] for one in (model, made)
+                account(one, geometry, pixels, samples, (BATCH,))[BATCH]["cycles"]
+                for one in (model, balanced)
             )
             rows.append(
                 {"network": name, "shape": model.shape, "geometry": size, "passes": samples * images}

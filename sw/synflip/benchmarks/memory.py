@@ -1,4 +1,4 @@
-"""Memory against images: ``synflip run`` in a process of its own, which says how much it took at most."""
+"""Peak memory of ``synflip run`` against images, each run in a process of its own."""
 
 import subprocess
 import sys
@@ -17,7 +17,8 @@ from synflip.errors import SynflipError
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 20_000)
-#: Linux counts in ru_maxrss what the process was that a new one was started from, so not in VmHWM.
+#: Prints the peak memory of a command. On Linux ru_maxrss includes the parent process before exec; VmHWM does
+#: not.
 _PROBE = """
 import re, resource, sys
 from pathlib import Path
@@ -32,7 +33,7 @@ sys.exit(status)
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Bytes that a run of one sample of many images takes at most, and its seconds."""
+    """Peak bytes and seconds of a run of one sample, for each number of images."""
     model = models.model(NETWORK)
     pixels = models.data(NETWORK).test_images
     rows = []
@@ -51,7 +52,7 @@ def run(models: Models) -> dict[str, Any]:
 
 
 def peak(folder: Path, *words: str) -> int:
-    """The most bytes that a command of synflip, run in ``folder``, had in memory. Raises SynflipError."""
+    """Peak memory, in bytes, of the command ``synflip *words`` run in ``folder``. Raises SynflipError."""
     done = subprocess.run([sys.executable, "-c", _PROBE, *words], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise SynflipError(f"synflip {' '.join(words)} failed: {done.stderr.strip()[-200:]}")
@@ -59,7 +60,7 @@ def peak(folder: Path, *words: str) -> int:
 
 
 def write_images(path: Path, pixels: NDArray[np.uint8], count: int) -> None:
-    """``count`` images, ``pixels`` [N, I] over and over, as ``.npy``; block by block."""
+    """Write ``count`` images as ``.npy``: ``pixels`` [N, I], repeated as often as needed, block by block."""
     with path.open("wb") as file:
         npy.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": (count, pixels.shape[1])}

@@ -1,4 +1,4 @@
-"""The networks of the bench: trained once, and kept in the folder of its findings."""
+"""The networks of the bench, trained once and kept in the folder of its findings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Models:
         return self._data[source]
 
     def images(self, name: str, count: int) -> NDArray[np.uint8]:
-        """``count`` of its test images, from all over the set; again from the first if there are too few."""
+        """``count`` test images, spread over the set; if there are too few, images come again."""
         pixels = self.data(name).test_images
         return pixels[np.arange(count) * max(len(pixels) // count, 1) % len(pixels)]
 

@@ -1,4 +1,4 @@
-"""The plain way to sample the network in torch: what the golden model is compared with."""
+"""A plain torch loop that samples a network, which the golden model's speed is compared with."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Pictures of what a bench has found."""
+"""Pictures of a bench's findings."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,7 +60,7 @@ def golden(part: dict[str, Any], path: Path) -> None:
 
 
 def scale(part: dict[str, Any], path: Path) -> None:
-    """Points and their lines."""
+    """A panel for each line of the part ``scale``: its points and the fit."""
     figure = new_figure(11, 5.2)
     grid: Any = figure.subplots(2, 4)
     for axes, (name, line) in zip(grid.flat, part["lines"].items(), strict=False):

@@ -1,4 +1,4 @@
-"""The parts of a bench: what each measures, and the run through them."""
+"""The parts of a bench by name, and the run through them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,7 +33,10 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
 
 
 def chosen(only: str | None) -> list[str]:
-    """``engine,golden`` to names; all if None, but without a GPU not its part. Raises SynflipError."""
+    """The names in ``only``, such as ``engine,golden``. None: all, without ``gpu`` if torch finds none.
+
+    Raises SynflipError for an unknown name.
+    """
     if only is None:
         return [name for name in PARTS if name != "gpu" or torch.cuda.is_available()]
     names = [name.strip() for name in only.split(",")]

@@ -1,4 +1,4 @@
-"""Cost against images, samples, layer sizes and geometry: straight lines, and how straight they are."""
+"""Cost against images, samples, layer sizes and geometry, fitted by straight lines."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,15 +20,17 @@ GEOMETRIES = ("16x1", "16x2", "32x2", "32x4", "64x4", "64x8", "128x8")
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
-    """The straight line through points: slope, intercept, and the largest distance of a point from it, as a
-    share of the largest y."""
+    """A straight line fitted to points: slope, intercept, and residual.
+
+    residual: the largest vertical distance of a point from the line, as a share of the largest y.
+    """
     slope, intercept = np.polyfit(x, y, 1)
     residual = np.abs(slope * np.asarray(x) + intercept - y).max() / np.max(y)
     return {"slope": float(slope), "intercept": float(intercept), "residual": float(residual)}
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Lines, by name: what x and y are, the points, the fit."""
+    """Lines by name: names of x and y, points, slope, intercept, residual."""
     model = models.model(NETWORK)
     most = 1000 if models.quick else 8000
     images = models.images(NETWORK, most)

@@ -1,4 +1,4 @@
-"""Tables of what a bench has found: for the terminal and for pages."""
+"""Tables of a bench's findings, for terminals and pages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Seconds that can be compared: what is compared takes turns, and each counts with its best turn."""
+"""Timing of runs that are compared: they take turns, and each counts with its fastest turn."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -87,8 +87,8 @@ def bench(
         given = _given(model or [])
         models = Models(out.with_suffix(""), quick, given, say=lambda word: advance(*place, word))
         registry.run(findings, names, models, step)
-    said = machine.describe()
-    table("Machine", *((key, str(value)) for key, value in said.items()))
+    described = machine.describe()
+    table("Machine", *((key, str(value)) for key, value in described.items()))
     for name in names:
         found = findings.parts[name]
         boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)

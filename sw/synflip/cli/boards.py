@@ -183,13 +183,13 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     for item in report["predictions"]:
-        said = (
+        rate = (
             f"{item['samples_per_second_1']:,} network samples a second, "
             f"{item['samples_per_second_batch']:,} in batches of {item['batch']}"
             if item["fits"]
             else f"does not fit: {item['why']}"
         )
-        rows.append((f"{item['network']}, k = {item['bits']}", said))
+        rows.append((f"{item['network']}, k = {item['bits']}", rate))
     rows.append(("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["seconds"].items())))
     return rows
 

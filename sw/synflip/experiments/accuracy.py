@@ -1,4 +1,4 @@
-"""Experiments on accuracy: the networks, their votes, early stopping."""
+"""Experiments on accuracy: networks, votes, early stopping, and the networks that other experiments share."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ Parts = list[Table | Picture]
 
 
 def is_colour(context: Context, data: str) -> bool:
-    """Whether only convolutional networks are worth it."""
+    """Whether the data set is in colour; only networks with convolutions are trained for such."""
     return len(context.data(data).shape) == 3
 
 
@@ -43,7 +43,7 @@ def main_coins(context: Context, data: str, seed: int = 0) -> Coins:
 
 
 def main_float(context: Context, data: str, seed: int = 0, dropout: float = 0.0) -> Float:
-    """The ordinary network that it is compared with."""
+    """The ordinary network that ``main_coins`` is compared with."""
     if is_colour(context, data):
         return conv_float(context, data)
     return Float(data, context.budget.hidden, context.budget.epochs, seed=seed, dropout=dropout)
@@ -56,12 +56,12 @@ def conv_coins(context: Context, data: str) -> Coins:
 
 
 def conv_float(context: Context, data: str) -> Float:
-    """The same with ordinary weights."""
+    """The ordinary network of the same shape as ``conv_coins``."""
     return Float(data, (), conv_coins(context, data).epochs, conv=True)
 
 
 def accuracies(context: Context, recipe: Coins) -> Numbers:
-    """Of one sample, of votes, of the mean softmax: a row of the cache."""
+    """Accuracies of one sample and of votes, and metrics of the mean softmax: a row of the cache."""
     samples = context.budget.samples
 
     def make() -> Numbers:
@@ -79,14 +79,14 @@ def accuracies(context: Context, recipe: Coins) -> Numbers:
 
 
 def float_accuracy(context: Context, recipe: Float) -> float:
-    """Of an ordinary network: a row of the cache."""
+    """Accuracy of an ordinary network, 0..1: a row of the cache."""
     row = context.cache.row("networks", recipe.settings, lambda: float_answer(context, [recipe]).numbers())
     accuracy: float = row["accuracy"]
     return accuracy
 
 
 def headline(context: Context, data: str) -> Parts:
-    """The network and the ordinary one, for every seed."""
+    """The main network and the ordinary one, for every seed, and their ensembles."""
     seeds = context.budget.seeds[:1] if is_colour(context, data) else context.budget.seeds
     pairs = [(main_coins(context, data, seed), main_float(context, data, seed)) for seed in seeds]
     rows = [_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
@@ -102,7 +102,7 @@ def headline(context: Context, data: str) -> Parts:
 
 
 def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Table:
-    """All seeds as one answer: an ensemble of coins beside one of ordinary networks."""
+    """The networks of all seeds as an ensemble: of coins, and of ordinary networks."""
     samples = context.budget.samples
 
     def make() -> Numbers:
@@ -123,7 +123,7 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
 
 
 def networks(context: Context, data: str) -> Parts:
-    """Other shapes."""
+    """Networks of other shapes, and convolutions."""
     rows = []
     if not is_colour(context, data):
         for hidden in context.budget.others:
@@ -151,7 +151,7 @@ def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str
 
 
 def samples(context: Context, data: str) -> Parts:
-    """Accuracy by samples and by aggregate, up to many."""
+    """Accuracy by number of samples, up to ``budget.most``, and by aggregate."""
     most = context.budget.most
     recipe = main_coins(context, data)
 
@@ -190,7 +190,7 @@ def samples(context: Context, data: str) -> Parts:
 
 
 def early(context: Context, data: str) -> Parts:
-    """Margins fitted to half of the images' votes, tried on the other half: every network that is there."""
+    """Early stopping: margins fitted to the votes of every other image, and tried on the others."""
     samples = context.budget.samples
     recipes = dict.fromkeys((main_coins(context, data), conv_coins(context, data)))
     rows = [

@@ -1,4 +1,4 @@
-"""Coins, and what people would use instead: the same data, shape, augmentation and epochs."""
+"""The experiment on baselines: softmax, MC dropout and ensembles of the same shape, data and epochs."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def mean_coins(context: Context, data: str) -> Coins:
 
 
 def taught_coins(context: Context, data: str) -> Coins:
-    """The same, which learns from the ensemble that it is compared with."""
+    """The network of ``mean_coins``, taught by the ensemble of ordinary networks that it is compared with."""
     return replace(mean_coins(context, data), teachers=context.budget.members)
 
 
@@ -32,7 +32,7 @@ def networks_of_coins(context: Context, data: str) -> dict[str, Coins]:
 
 
 def ordinary_networks(context: Context, data: str) -> dict[str, tuple[list[Float], int]]:
-    """Those that people would use instead, by name, and how often each is passed through."""
+    """The baselines by name: the networks of each, and the number of passes through each network."""
     budget = context.budget
     members = [main_float(context, data, seed) for seed in range(budget.members)]
     return {
@@ -45,7 +45,7 @@ def ordinary_networks(context: Context, data: str) -> dict[str, tuple[list[Float
 
 
 def baselines(context: Context, data: str) -> Parts:
-    """Coins, and what people would use instead, all trained on the same data for as many epochs."""
+    """Metrics of coins and of baselines, all trained on the same data for as many epochs."""
     budget = context.budget
     answers: dict[str, Answer] = {}
     for name, recipe in networks_of_coins(context, data).items():

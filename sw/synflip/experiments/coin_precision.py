@@ -1,4 +1,4 @@
-"""Experiments on coins: their bits, their errors, their signs, and samples that are related."""
+"""Experiments on coins: bits of probabilities, errors of probabilities, signs, related samples."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,11 +19,11 @@ from synflip.report.tables import Table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.metrics import metrics
 
-MOST_RELATED = 16  # samples of related ones; all that ``coins.stratified`` relates at k = 4
+MOST_RELATED = 16  # samples of a group; ``coin_variants.stratified`` relates as many at k = 4
 
 
 def bits(context: Context, data: str) -> Parts:
-    """The same network, and networks trained for it, with fewer bits."""
+    """One network requantised to fewer bits, and networks that were trained with as few."""
     budget = context.budget
     trained = Coins(data, budget.hidden, budget.sweep, bits=max(budget.bits))
     rows = []
@@ -62,7 +62,7 @@ def bits(context: Context, data: str) -> Parts:
 
 
 def noise(context: Context, data: str) -> Parts:
-    """Every probability is off by a Gaussian error of its own."""
+    """A network whose probabilities each have a fixed Gaussian error."""
     recipe = main_coins(context, data)
     rows = []
     for spread in context.budget.noise:
@@ -92,7 +92,7 @@ def noise(context: Context, data: str) -> Parts:
 
 
 def signs(context: Context, data: str) -> Parts:
-    """Weights in [-1, 1] against weights in [0, 1]."""
+    """A network with weights in [-1, 1] against one with weights in [0, 1]."""
     budget = context.budget
     rows = []
     for signed in (True, False):
@@ -110,7 +110,7 @@ def signs(context: Context, data: str) -> Parts:
 
 
 def related(context: Context, data: str) -> Parts:
-    """Samples that are not independent: means over groups of samples, each group with new keys."""
+    """Samples that are not independent: mean metrics over groups of samples, each group with new keys."""
     recipe = main_coins(context, data)
     samples = max(context.budget.samples // MOST_RELATED, 1) * MOST_RELATED
     counts = [1, 2, 4, 8, MOST_RELATED]
@@ -154,7 +154,7 @@ def related(context: Context, data: str) -> Parts:
 
 
 def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy and NLL of groups of samples [G, S, N, C], the mean over the groups."""
+    """Accuracy and NLL of logits [G, S, N, C] of G groups of S samples: the mean over the groups."""
     found = [metrics(aggregate(kind, group, scale), labels) for group in groups]
     return {
         "accuracy": float(np.mean([each.accuracy for each in found])),
@@ -165,7 +165,10 @@ def _mean(kind: str, groups: NDArray[np.int32], scale: float, labels: NDArray[np
 def _changed(
     context: Context, recipe: Coins, change: dict[str, float], apply: Callable[[CompiledModel], CompiledModel]
 ) -> Numbers:
-    """Numbers of a network whose model is changed before it runs: a row of the cache."""
+    """Numbers of a network whose compiled model ``apply`` changes before it runs: a row of the cache.
+
+    change: name and value of the change, part of the row's settings.
+    """
     samples = context.budget.samples
 
     def make() -> Numbers:

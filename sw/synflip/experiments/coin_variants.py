@@ -1,4 +1,4 @@
-"""Coins that are not the contract's: of other bits, off by some noise, related from sample to sample."""
+"""Variants of the contract's coins: other bits, noisy probabilities, samples that are related."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,19 +14,20 @@ from synflip.spec.coins import key_words, threshold, word_taps
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import MAX_BITS
 
-#: Signed coins [J, I] of every layer, one network sample after the other.
+#: Endless network samples: of each, the signed coins int8 [J, I] of every layer.
 Coins = Iterator[list[torch.Tensor]]
 
 
 def requantised(model: CompiledModel, bits: int) -> CompiledModel:
-    """The same network with probabilities of ``bits`` bits."""
+    """The same network with probabilities rounded to ``bits`` bits."""
     return _with(model, [_weights(model, index) for index in range(len(model.layers))], bits)
 
 
 def noisy(model: CompiledModel, spread: float, seed: int) -> CompiledModel:
-    """Every probability off by its own Gaussian number, the same in all samples, cut off at 0 and 1.
+    """The same network with a Gaussian error added to each probability, which is clipped to 0..1.
 
-    It is written with all bits that a probability may have: an error is not rounded away.
+    spread: standard deviation of the errors. The errors are the same in all samples. The model has MAX_BITS
+    bits, so that small errors are not rounded away.
     """
     generator = np.random.default_rng(seed)
     weights = []
@@ -51,7 +52,7 @@ def _with(model: CompiledModel, weights: list[NDArray[np.float64]], bits: int) -
 
 
 def independent(golden: Golden, seed: int) -> Coins:
-    """The contract's."""
+    """The contract's coins: samples are independent."""
     sample = 0
     while True:
         yield golden.coins(seed, sample)
@@ -59,7 +60,7 @@ def independent(golden: Golden, seed: int) -> Coins:
 
 
 def one_word(golden: Golden, seed: int) -> Coins:
-    """All outputs of a row share one word."""
+    """Coins of which all outputs of a row share one word; samples are independent."""
     assert golden.model is not None
     planes = [
         CoinPlanes.of(layer, golden.model.bits, lambda output, bit: word_taps(0, bit))
@@ -70,18 +71,20 @@ def one_word(golden: Golden, seed: int) -> Coins:
 
 
 def antithetic(golden: Golden, seed: int) -> Coins:
-    """Every other sample has the complement of the keys before it: a word is the XOR of three key bits, so u
-    becomes 2^k - 1 - u."""
+    """Samples in pairs, of which the second has the complemented keys of the first.
+
+    A bit of a word is the XOR of three key bits, so a word u becomes 2^k - 1 - u.
+    """
     for keys in _keys(golden, seed):
         yield golden.flip(keys)
         yield golden.flip(~keys)
 
 
 def stratified(golden: Golden, seed: int) -> Coins:
-    """2^k samples share their keys, and sample n of them XORs n, its bits in reverse order, into all words.
+    """Samples in groups of 2^k with the same keys; sample n of a group XORs n, bits reversed, into all words.
 
-    So each of the 2^k values of u comes once, and a coin is heads exactly T times of 2^k; of 2, 4, 8, ...
-    samples, the words lie in as many equal parts of their range, one in each.
+    So each word takes all 2^k values once in a group, and a coin with threshold T is heads in exactly T of
+    the samples. The first 2, 4, 8, ... samples have one word in each half, quarter, eighth, ... of the range.
     """
     model = golden.model
     assert model is not None
@@ -101,7 +104,7 @@ def stratified(golden: Golden, seed: int) -> Coins:
             ]
 
 
-#: By name.
+#: The arrangements by name.
 ARRANGEMENTS: dict[str, Callable[[Golden, int], Coins]] = {
     "independent": independent,
     "one word a row": one_word,
@@ -118,7 +121,7 @@ def arranged_logits(
     seed: int,
     report: Callable[[int, int], None],
 ) -> NDArray[np.int32]:
-    """int32 [S, N, C] with coins of an arrangement."""
+    """Logits int32 [S, N, C] with the coins of an arrangement. report: is given samples done and all."""
     with Golden() as golden:
         golden.load(model)
         x = torch.from_numpy(model.activations(images))

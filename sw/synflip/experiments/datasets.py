@@ -11,12 +11,12 @@ from synflip.modelfile.extractor import image_shape
 
 RARE = 3  # the class whose training images are removed
 _SEED = 7  # of noise
-#: Images of the same size from elsewhere.
+#: By data set: another one with images of the same size.
 OTHERS = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}
 
 
 def rarer(dataset: Dataset, kept: float) -> Dataset:
-    """With only the first ``kept`` share of the training images of class RARE."""
+    """The data set with only the first ``kept`` share, 0..1, of the training images of class RARE."""
     rare = np.flatnonzero(dataset.train_labels == RARE)
     left = np.ones(len(dataset.train_labels), dtype=bool)
     left[rare[round(kept * len(rare)) :]] = False
@@ -24,7 +24,7 @@ def rarer(dataset: Dataset, kept: float) -> Dataset:
 
 
 def held_out(dataset: Dataset, count: int) -> tuple[Dataset, NDArray[np.uint8], NDArray[np.int64]]:
-    """Without the last ``count`` training images; and these, with their labels."""
+    """The data set without its last ``count`` training images, and these images and their labels."""
     images, labels = dataset.train_images, dataset.train_labels
     past = len(labels) - count
     left = replace(dataset, train_images=images[:past], train_labels=labels[:past])

@@ -1,4 +1,4 @@
-"""Experiments on entropy: of right and wrong answers, and of a class that was hardly seen."""
+"""Experiments on entropy: of right and wrong answers, and of a class with few training images."""
 
 from synflip.experiments import datasets, plots
 from synflip.experiments.accuracy import Parts, main_coins
@@ -14,7 +14,7 @@ KINDS = ("vote", "logit sum", "mean softmax")
 
 
 def entropies(context: Context, data: str) -> Parts:
-    """Entropy of right and wrong answers, and whether the second choice is right if the first is wrong."""
+    """Mean entropy of right and wrong answers, and how often a wrong answer's second choice is right."""
     recipe = main_coins(context, data)
     samples = context.budget.samples
     found = coin_answers(context, recipe, samples)
@@ -50,7 +50,7 @@ def entropies(context: Context, data: str) -> Parts:
 
 
 def removal(context: Context, data: str) -> Parts:
-    """Training without most images of one class: does entropy say so?"""
+    """Entropy of a class, most of whose training images were removed, against that of the others."""
     budget = context.budget
     rare = datasets.RARE
     rows = []

@@ -1,6 +1,6 @@
-"""What a report has found so far: rows as JSON, models and answers as safetensors, named by their settings.
+"""The cache of a report: rows as JSON, models and answers as safetensors, in files named by their settings.
 
-An interrupted report goes on where it was: each of these is written whole, or not at all.
+Each file is written whole or not at all, so an interrupted report goes on where it was.
 """
 
 import json
@@ -26,12 +26,14 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Missing(Exception):
-    """Something is not in the cache, and may not be made now."""
+    """A result is not in the cache, and the cache may not make it now."""
 
 
 class ResultCache:
-    """A folder. command, commit: written beside each row that is made. making: whether what is missing is
-    made; else ``Missing`` is raised.
+    """A folder of results, each of which is made when it is first asked for.
+
+    command, commit: written into each row that is made. making: whether missing results are made; if it is
+    False, ``Missing`` is raised instead.
     """
 
     def __init__(self, folder: Path, command: str, commit: str) -> None:
@@ -42,11 +44,14 @@ class ResultCache:
             make_folder(folder / name)
 
     def row(self, experiment: str, settings: dict[str, Any], make: Callable[[], Numbers]) -> Numbers:
-        """The numbers of one row. Raises SynflipError for a file that is not such a row."""
+        """The numbers of one row, made by ``make`` if there is no file of it.
+
+        Raises SynflipError for a file that is not such a row, and Missing.
+        """
         path = self.folder / "rows" / f"{experiment}-{digest(settings)}.json"
         if not path.exists():
             self._check(path)
-            made = {
+            row = {
                 "experiment": experiment,
                 "settings": settings,
                 "numbers": make(),
@@ -54,17 +59,17 @@ class ResultCache:
                 "commit": self.commit,
             }
             with replacing(path) as partial:
-                partial.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                partial.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
         numbers: Numbers = read_row(path)["numbers"]
         return numbers
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows, by experiment and settings."""
+        """All rows in the folder, sorted by experiment and settings."""
         found = [read_row(path) for path in (self.folder / "rows").glob("*.json")]
         return sorted(found, key=lambda row: (row["experiment"], json.dumps(row["settings"], sort_keys=True)))
 
     def model(self, settings: dict[str, Any], make: Callable[[], CompiledModel]) -> CompiledModel:
-        """A compiled model. Raises SynflipError for a file that is none."""
+        """A compiled model, made by ``make`` if there is no file of it. Raises as ``row``."""
         path = self.folder / "models" / f"{settings['data']}-{digest(settings)}.safetensors"
         if not path.exists():
             self._check(path)
@@ -72,7 +77,7 @@ class ResultCache:
         return modelfile.load(path)
 
     def tensors(self, name: str, settings: dict[str, Any], make: Callable[[], Tensors]) -> Tensors:
-        """Arrays by name. Raises SynflipError for a file that holds none."""
+        """Arrays by name, made by ``make`` if there is no file of them. Raises as ``row``."""
         path = self.folder / "tensors" / f"{name}-{digest(settings)}.safetensors"
         if not path.exists():
             self._check(path)
@@ -90,7 +95,7 @@ class ResultCache:
 
 
 def read_row(path: Path) -> dict[str, Any]:
-    """A row's file. Raises SynflipError."""
+    """A row: experiment, settings, numbers, command, commit. Raises SynflipError for another file."""
     try:
         row = read_json(path, MAX_ROW_BYTES, "a row of a report")
         if not all(isinstance(row[key], dict) for key in ("settings", "numbers")):

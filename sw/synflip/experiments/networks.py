@@ -19,12 +19,12 @@ from synflip.spec.model import CompiledModel
 from synflip.training import baseline, convnets, train
 from synflip.training.loop import TrainStep
 
-#: Called with what is being done, and how far it is: done, total.
+#: Called with the name of the work, the steps done, and their total.
 Say = Callable[[str, int, int], None]
 
 
 class Context:
-    """What every experiment is given: the budget, the cache, data sets, and whom to tell."""
+    """The surroundings of an experiment: budget, cache, data sets, networks, and ``say`` for progress."""
 
     def __init__(self, budget: Budget, cache: ResultCache, say: Say = lambda what, done, total: None) -> None:
         self.budget, self.cache, self.say = budget, cache, say
@@ -44,11 +44,11 @@ class Context:
         return self._out_of_distribution[name]
 
     def coins(self, recipe: Coins) -> CompiledModel:
-        """A compiled network of coins."""
+        """The compiled network of a recipe, from the cache or trained now."""
         return self.cache.model(recipe.settings, lambda: self._train_coins(recipe))
 
     def ordinary(self, recipe: Float) -> nn.Module:
-        """An ordinary network, in evaluation mode; it takes float32 [N, I] in 0..1."""
+        """The ordinary network of a recipe, in evaluation mode: float32 images [N, I] in 0..1 to logits."""
         dataset = self.data(recipe.data)
         network: nn.Module
         if recipe.conv:

@@ -72,7 +72,7 @@ def _aurocs(
 
 
 def _scores(z: NDArray[np.number], scale: float) -> dict[str, NDArray[np.float64]]:
-    """Of logits [S, N, C], by name, [N] each; one sample has no mutual information."""
+    """Scores [N] by name, of logits [S, N, C]. Without mutual information if S is 1."""
     used = np.full(z.shape[1], len(z))
     mean, expected = softmax_moments(z, used, scale)
     found = {"entropy": entropy(mean), "energy": energy(z, used, scale)}

@@ -1,4 +1,4 @@
-"""What a report is written as: one page that needs nothing else, and every number as CSV and JSON."""
+"""The files of a report: a page that needs no other file, and all numbers as CSV and JSON."""
 
 import base64
 import csv
@@ -29,7 +29,7 @@ FIELDS = ("experiment", "settings", "number", "value", "command", "commit")
 
 
 def commit() -> str:
-    """The commit that this code is at, with ``-dirty`` if it is not quite that; or the version."""
+    """The hash of the commit that is checked out, with ``-dirty`` if files differ; else the version."""
     try:
         found = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40",
@@ -42,7 +42,7 @@ def commit() -> str:
 
 
 def html(sections: list[Section], command: str, at: str) -> str:
-    """The page: no scripts, nothing that is fetched."""
+    """The page as HTML, without scripts; pictures are inside it. at: the commit."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     template = environment.from_string(
@@ -76,7 +76,7 @@ def write(folder: Path, sections: list[Section], rows: list[dict[str, Any]], com
 
 
 def flat(numbers: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and values of nested numbers, ``vote / 16 / nll``."""
+    """Names and values of nested numbers: ``{"vote": {"16": 0.9}}`` gives ``vote / 16`` and 0.9."""
     for name, value in numbers.items():
         if isinstance(value, dict):
             yield from flat(value, f"{before}{name} / ")
@@ -85,16 +85,16 @@ def flat(numbers: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]
 
 
 def markdown(section: Section) -> str:
-    """Tables of one experiment on one data set."""
+    """The tables of a section as Markdown, a title above each."""
     note = f" ({section.note})" if section.note else ""
     tables = [f"*{section.data}{note}. {table.title}.*\n\n{table.markdown()}" for table in section.tables]
     return "\n\n".join(tables)
 
 
 def into(page: Path, sections: list[Section]) -> list[str]:
-    """Replace the page's sections ``paper NAME``, of those experiments that it has one for; their names.
+    """Fill the sections ``paper NAME`` of a Markdown page; the names of the experiments that have one there.
 
-    Tables of data sets that ``sections`` has nothing of stay, and so do rows where a new one is NOT_RUN.
+    Tables of data sets that are not in ``sections`` stay, and an old row stays where the new one is NOT_RUN.
     Raises SynflipError.
     """
     text = page.read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def into(page: Path, sections: list[Section]) -> list[str]:
 
 
 def _kept(before: str, after: str) -> str:
-    """Tables ``after`` in place of ``before``."""
+    """Tables ``after``, with the rows of ``before`` where a row is NOT_RUN."""
     rows = {line.split("|")[1]: line for line in before.splitlines() if line.startswith("|")}
     lines = after.splitlines()
     return "\n".join(
@@ -121,7 +121,7 @@ def _kept(before: str, after: str) -> str:
 
 
 def _by_data(text: str) -> dict[str, str]:
-    """What ``markdown`` wrote of each data set, in the order in which it is there."""
+    """The text that ``markdown`` wrote for each data set, by data set, in the page's order."""
     found: dict[str, str] = {}
     for part in re.split(r"^(?=\*[^*|]+\*$)", text, flags=re.M):
         if title := re.match(r"\*([^. (]+)( \([^)]*\))?\. ", part):

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 COLOURS = (RIGHT, WRONG, OUT_OF_DISTRIBUTION, INK, "#CC79A7", "#56B4E9", FAINT)
 WIDTH = 5.2  # inches: letters are still large enough on a phone
-#: A line's name, its places and its values.
+#: A curve: its name, x values, y values.
 Line = tuple[str, Sequence[float], Sequence[float]]
 
 
 def lines(
     data: Sequence[Line], x: str, y: str, log: bool = False, percent: bool = True, diagonal: bool = False
 ) -> bytes:
-    """Curves, points marked. log: powers of two along x."""
+    """Curves with marked points. x, y: labels. log: x in powers of two. percent: y, 0..1, in percent."""
     figure, axes = _panel()
     if diagonal:
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
@@ -46,8 +46,8 @@ def risk(answers: dict[str, Answer]) -> bytes:
     curves = []
     for name, answer in answers.items():
         coverage, wrong = risk_coverage(entropy(answer.shares), ~answer.right)
-        some = np.unique(np.linspace(0, len(coverage) - 1, 200).astype(int))
-        curves.append((name, 100 * coverage[some], wrong[some]))
+        places = np.unique(np.linspace(0, len(coverage) - 1, 200).astype(int))
+        curves.append((name, 100 * coverage[places], wrong[places]))
     return lines(curves, "% answered, the surest first", "% of them wrong")
 
 
@@ -82,7 +82,7 @@ def entropies(answer: Answer) -> bytes:
 
 
 def second_choices(answer: Answer, classes: Sequence[str]) -> bytes:
-    """Of the wrong answers: rows the label, columns the second choice."""
+    """Counts of wrong answers: a row for each label, a column for each second choice."""
     order = np.argsort(-answer.shares, axis=1, kind="stable")
     wrong = ~answer.right
     table = np.zeros((len(classes), len(classes)), dtype=int)
@@ -100,7 +100,10 @@ def second_choices(answer: Answer, classes: Sequence[str]) -> bytes:
 
 
 def gallery(dataset: Dataset, chosen: NDArray[np.int64], votes: NDArray[np.int64]) -> bytes:
-    """Images [of ``chosen``] over bars of their votes [N, C]; the label's bar is in another colour."""
+    """Test images, each above bars of its votes; the label's bar has a colour of its own.
+
+    chosen: numbers of the images. votes: [N, C] of all test images.
+    """
     columns = 4
     rows = -(-len(chosen) // columns)
     figure = new_figure(WIDTH, 1.9 * rows)

@@ -60,7 +60,7 @@ class Answer:
 
 
 def measured_row(name: str, found: Numbers) -> dict[str, object]:
-    """A row of a table of measures."""
+    """A row of a table of metrics, from ``Answer.numbers``."""
     return {
         "": name,
         "accuracy %": found["accuracy"],
@@ -79,7 +79,7 @@ def measured_row(name: str, found: Numbers) -> dict[str, object]:
 
 
 def mean_answer(answers: list[Answer]) -> Answer:
-    """The mean of several networks' shares."""
+    """The ensemble of several networks: the mean of their shares."""
     return Answer(
         np.mean([answer.shares for answer in answers], axis=0),
         answers[0].labels,
@@ -90,7 +90,7 @@ def mean_answer(answers: list[Answer]) -> Answer:
 def logits(
     context: Context, model: CompiledModel, images: NDArray[np.uint8], samples: int, seed: int = SEED
 ) -> NDArray[np.int32]:
-    """int32 [S, N, C] of the golden model: what any device gives."""
+    """Logits int32 [S, N, C] of the golden model, which every device gives too."""
     with Golden() as golden:
         golden.load(model)
         result = golden.infer(
@@ -105,20 +105,23 @@ def logits(
 
 
 def aggregate(name: str, z: NDArray[np.int32], scale: float) -> NDArray[np.float64]:
-    """Shares [N, C] of logits [S, N, C]."""
+    """Shares [N, C] by the aggregate called ``name``, of logits [S, N, C]."""
     parts = [AGGREGATES[name](z[:, at : at + AT_ONCE], scale) for at in range(0, z.shape[1], AT_ONCE)]
     return np.concatenate(parts)
 
 
 def scale_of(model: CompiledModel) -> float:
-    """Of the logits in the softmax; the networks of a report all have it."""
+    """The scale of the logits in the softmax; every network of a report has one."""
     assert model.logit_scale is not None
     return model.logit_scale
 
 
 @dataclass(frozen=True, eq=False)
 class CoinAnswers:
-    """kinds: an answer by aggregate. winners: int64 [S, N], the class of each sample. labels: [N]."""
+    """Answers of a network of coins.
+
+    kinds: an answer for each aggregate in KEPT. winners: int64 [S, N], the class of each sample. labels: [N].
+    """
 
     kinds: dict[str, Answer]
     winners: NDArray[np.int64]
@@ -127,16 +130,16 @@ class CoinAnswers:
 
     @property
     def one(self) -> float:
-        """Accuracy of one sample, 0..1: the mean of all."""
+        """Accuracy of one sample, 0..1: the mean over all samples."""
         return float((self.winners == self.labels).mean())
 
     def votes(self, samples: int) -> float:
-        """Accuracy of the vote of the first ``samples``, 0..1."""
+        """Accuracy, 0..1, of the vote of the first ``samples`` samples."""
         return float((count(self.winners[:samples], self.classes).argmax(1) == self.labels).mean())
 
 
 def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
-    """What a network of coins answers."""
+    """Answers of the network of a recipe to test images and out-of-distribution images."""
 
     def make() -> dict[str, NDArray[Any]]:
         model = context.coins(recipe)
@@ -161,12 +164,12 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
 
 
 def answer_settings(recipe: Coins, samples: int) -> dict[str, Any]:
-    """What an answer of coins depends on."""
+    """The settings that an answer of coins depends on."""
     return {**recipe.settings, "samples": samples, "seed of coins": SEED}
 
 
 def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Answer:
-    """Of one network, of the mean of several, or of passes with dropout."""
+    """The answer of ordinary networks: the mean softmax over the networks and their passes with dropout."""
 
     def make() -> dict[str, NDArray[Any]]:
         networks = [context.ordinary(recipe) for recipe in recipes]
@@ -184,7 +187,7 @@ def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Ans
 def float_logits(
     context: Context, networks: list[nn.Module], images: NDArray[np.uint8], data: str, passes: int = 1
 ) -> NDArray[np.float32]:
-    """float32 [networks * passes, N, C]. More than one pass: with dropout."""
+    """Logits float32 [networks * passes, N, C]. Dropout is on if there is more than one pass."""
     largest = context.data(data).input_max
     found = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]), one_thread():
@@ -203,7 +206,7 @@ def float_logits(
 
 
 def image_sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
-    """Test images, and those that a network of this data set knows nothing of, by name."""
+    """Images by name: ``test``, and the sets of out-of-distribution images."""
     return {"test": context.data(data).test_images, **context.out_of_distribution(data)}
 
 

@@ -1,4 +1,4 @@
-"""What is trained, and how much of everything: settings, of which files have their names."""
+"""Settings: recipes of networks, and the budget of a report. Files in its cache are named by them."""
 
 import hashlib
 import json
@@ -53,14 +53,14 @@ class Coins:
         return {"network": "coins", **asdict(self)}
 
     def teacher(self, seed: int) -> Float:
-        """One of the networks that it learns from."""
+        """The recipe of the teacher with this seed."""
         return Float(
             self.data, self.hidden, self.epochs, seed, self.augment, self.conv, held_out=self.held_out
         )
 
 
 def digest(settings: dict[str, Any]) -> str:
-    """A short name for settings: the same settings, the same name."""
+    """16 hexadecimal digits that stand for settings in names of files."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

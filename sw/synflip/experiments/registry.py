@@ -23,7 +23,11 @@ from synflip.report.tables import Table
 
 @dataclass(frozen=True)
 class Experiment:
-    """name: for --only. text: what it is about. colour: whether it is for data in colour too."""
+    """An experiment.
+
+    name: for --only. text: what it is about, for the page. run: gives tables and pictures of a data set.
+    colour: whether it is run on data sets in colour too.
+    """
 
     name: str
     title: str
@@ -32,7 +36,7 @@ class Experiment:
     colour: bool = False
 
     def section(self, context: Context, data: str) -> Section:
-        """What it finds. Raises Missing if the cache must make nothing and something is missing."""
+        """Its section of the page. Raises Missing if a result is not in the cache and must not be made."""
         parts = self.run(context, data)
         return Section(
             self.name, self.title, self.text, data, context.data(data).note,
@@ -137,12 +141,12 @@ EXPERIMENTS = (
 )  # fmt: skip
 NAMES = tuple(experiment.name for experiment in EXPERIMENTS)
 
-#: Called with what is being done, how far it is, and which of how many experiments it is: numbers from 0.
+#: Called with the name of an experiment, its number from 0, and how many there are.
 Watch = Callable[[str, int, int], None]
 
 
 def chosen(only: list[str] | None) -> tuple[Experiment, ...]:
-    """Experiments by name. Raises SynflipError for a name that there is not."""
+    """The experiments called ``only``; all for None. Raises SynflipError for an unknown name."""
     for name in only or ():
         if name not in NAMES:
             raise SynflipError(f"no experiment {name!r}; there are {', '.join(NAMES)}")
@@ -150,7 +154,7 @@ def chosen(only: list[str] | None) -> tuple[Experiment, ...]:
 
 
 def run(context: Context, names: list[str], only: list[str] | None, watch: Watch) -> list[Section]:
-    """Sections by data set and experiment: all that are chosen, and of the others those that are there.
+    """Run the chosen experiments; the sections of these, and of others whose results are in the cache.
 
     names: of data sets. Raises SynflipError.
     """

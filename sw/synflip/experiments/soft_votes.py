@@ -1,4 +1,4 @@
-"""The experiment on soft votes: what a chip could add up in place of bare votes."""
+"""The experiment on soft votes: integers that an accelerator could add up in place of votes."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ from synflip.experiments.predictions import Answer, aggregate, answer_settings, 
 from synflip.report.tables import Table
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
-#: Bits F of a soft vote, entries of its table, and bits P of the second one.
+#: F, the bits of a soft vote; entries of the first table; P, the bits that index the second one.
 TABLES = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
 
 
 def soft_votes(context: Context, data: str) -> Parts:
-    """What a chip could add up in place of bare votes, against the host's mean softmax."""
+    """Soft votes, plain votes and logit sums against the mean softmax of a host."""
     recipe = main_coins(context, data)
     budget = context.budget
 
@@ -27,28 +27,28 @@ def soft_votes(context: Context, data: str) -> Parts:
         scale, classes = scale_of(model), len(dataset.classes)
         z = logits(context, model, dataset.test_images, budget.samples)
         wanted = aggregate("mean softmax", z, scale)
-        made = {
+        answers = {
             "votes": (0, aggregate("vote", z, scale)),
             "logit sums": (0, aggregate("logit sum", z, scale)),
         }
         for fraction, entries, precision in TABLES:
             table = SoftTable.of(scale, classes, fraction, entries, precision)
-            made[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
+            answers[f"soft votes, F = {fraction}, {entries} entries, P = {precision}"] = (
                 table.bits,
                 posterior(_added(table.votes, z)),
             )
-            made[f"the first table only, F = {fraction}, {entries} entries"] = (
+            answers[f"the first table only, F = {fraction}, {entries} entries"] = (
                 memory(table.exponential),
                 posterior(_added(table.plain, z)),
             )
-        made["mean softmax"] = (0, wanted)
+        answers["mean softmax"] = (0, wanted)
         return {
             name: {
                 "bits": bits,
                 "distance": float(np.abs(shares - wanted).sum(1).mean() / 2),
                 **Answer(shares, dataset.test_labels, {}).numbers(),
             }
-            for name, (bits, shares) in made.items()
+            for name, (bits, shares) in answers.items()
         }
 
     settings = {**answer_settings(recipe, budget.samples), "tables": TABLES}
@@ -71,7 +71,7 @@ def soft_votes(context: Context, data: str) -> Parts:
 def _added(
     soft_votes: Callable[[NDArray[np.int32]], NDArray[np.int64]], z: NDArray[np.int32]
 ) -> NDArray[np.int64]:
-    """Sums [N, C] over samples of logits [S, N, C]."""
+    """Soft votes summed over samples, [N, C], of logits [S, N, C]."""
     total = np.zeros(z.shape[1:], dtype=np.int64)
     for sample in z:
         total += soft_votes(sample)

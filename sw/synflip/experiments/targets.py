@@ -1,4 +1,4 @@
-"""Figures that were aimed at, and by how much they were missed."""
+"""The experiment on targets: numbers that were aimed at, and by how much they were missed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +25,18 @@ from synflip.experiments.predictions import float_answer
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 
-#: A context and a data set to a number; raises Missing where nothing was run for it.
+#: Gives a number of a data set; raises Missing where nothing was run for it.
 Find = Callable[[Context, str], float]
 
 
 @dataclass(frozen=True)
 class Target:
-    """least: whether the number should be at least the target; else at most. A column with ``%`` is a share.
-    wanted: a number, or where it comes from."""
+    """A number that was aimed at.
+
+    what: the number in words. wanted: the target, or the number that it is derived from. found: the number
+    reached. least: whether it should be at least the target, else at most. share: whether it is a share,
+    which is shown in percent.
+    """
 
     what: str
     data: str
@@ -47,7 +51,7 @@ def _of(recipe: Callable[[Context, str], Coins], key: str) -> Find:
 
 
 def _seeds(column: str, less: float = 0.0) -> Find:
-    """Mean over the seeds of the headline's table."""
+    """The last row, the mean over the seeds, of a column of the headline's table; minus ``less``."""
 
     def find(context: Context, data: str) -> float:
         table = headline(context, data)[0]
@@ -58,7 +62,7 @@ def _seeds(column: str, less: float = 0.0) -> Find:
 
 
 def _float(less: float) -> Find:
-    """The ordinary network of the first seed."""
+    """Accuracy of the ordinary network of the first seed; minus ``less``."""
     return lambda context, data: float_accuracy(context, main_float(context, data)) - less
 
 
@@ -72,7 +76,7 @@ def _ensemble(context: Context, data: str) -> float:
 
 
 def _early(field: str) -> Find:
-    """At --error 0.003."""
+    """A column of the table of early stopping, at --error 0.003."""
     return lambda context, data: float(early_row(context, main_coins(context, data), ERRORS[0])[field])
 
 

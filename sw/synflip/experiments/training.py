@@ -1,4 +1,4 @@
-"""Experiments on training for uncertainty: the mean of samples made likely, and a scale that is fitted."""
+"""Experiments on training for uncertainty: likelihood of the mean of samples, and a fitted scale."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from synflip.uncertainty.temperature import fit_scale
 
 
 def front(context: Context, data: str) -> Parts:
-    """Accuracy against calibration, by how many samples' mean is made likely."""
+    """Accuracy against calibration of networks trained on the likelihood of the mean of M samples."""
     budget = context.budget
     rows = []
     for mean_of in budget.front:
@@ -66,7 +66,7 @@ def front(context: Context, data: str) -> Parts:
 
 
 def temperature(context: Context, data: str) -> Parts:
-    """The scale of the logits that training found, and one fitted to training images held out."""
+    """The trained scale of the logits against one fitted to held-out training images."""
     budget = context.budget
     recipe = Coins(data, budget.hidden, budget.sweep, held_out=budget.held_out)
     ordinary = Float(data, budget.hidden, budget.sweep, held_out=budget.held_out)

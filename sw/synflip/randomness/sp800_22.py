@@ -168,13 +168,14 @@ def cumulative_sums(bits: Bits) -> list[float]:
     return [_excursion(int(np.abs(np.cumsum(walk)).max()), bits.size) for walk in (steps, steps[::-1])]
 
 
-def _excursion(far: int, n: int) -> float:
+def _excursion(distance: int, n: int) -> float:
+    """p-value of the largest ``distance`` of a walk of n steps from 0."""
     root = math.sqrt(n)
-    first = np.arange((-n // far + 1) // 4, (n // far - 1) // 4 + 1)
-    second = np.arange((-n // far - 3) // 4, (n // far - 1) // 4 + 1)
+    first = np.arange((-n // distance + 1) // 4, (n // distance - 1) // 4 + 1)
+    second = np.arange((-n // distance - 3) // 4, (n // distance - 1) // 4 + 1)
     cdf = stats.norm.cdf
-    inside = (cdf((4 * first + 1) * far / root) - cdf((4 * first - 1) * far / root)).sum()
-    beyond = (cdf((4 * second + 3) * far / root) - cdf((4 * second + 1) * far / root)).sum()
+    inside = (cdf((4 * first + 1) * distance / root) - cdf((4 * first - 1) * distance / root)).sum()
+    beyond = (cdf((4 * second + 3) * distance / root) - cdf((4 * second + 1) * distance / root)).sum()
     return float(np.clip(1 - inside + beyond, 0, 1))
 
 

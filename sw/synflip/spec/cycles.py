@@ -40,8 +40,8 @@ def pipeline_depth(banks: int) -> int:
     return ISSUE_TO_LEAF + banks.bit_length() - 1
 
 
-#: What a layer's time depends on: events of the fullest bank, of all rows (WHOLE), of those that all tiles
-#: but the last of the layer before give (HEAD), and of that tile's (REST).
+#: The loads that a layer's time depends on, in events of the fullest bank: of all rows (WHOLE), of the rows
+#: from all tiles but the last of the layer before (HEAD), and of the rows from that last tile (REST).
 WHOLE, HEAD, REST = LOADS = range(3)
 
 

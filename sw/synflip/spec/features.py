@@ -1,4 +1,4 @@
-"""What makes a model's images of pixels, if they are not pixels themselves: features, in integer steps."""
+"""Features: the description of an extractor that makes a model's activations from pixels."""
 
 import math
 import re

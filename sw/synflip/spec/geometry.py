@@ -1,4 +1,4 @@
-"""The size of one accelerator: what is fixed when it is built, and what the hardware says of itself."""
+"""The geometry of an accelerator: the sizes that are fixed when it is built, which its registers tell."""
 
 import re
 from dataclasses import dataclass, fields, replace
@@ -108,8 +108,7 @@ class Geometry:
 
     @property
     def text(self) -> str:
-        """All of it, as ``parse`` reads it: ``16x1,bits=4,activation_bits=8``, and the depths that are not
-        default."""
+        """The geometry as ``parse`` reads it: ``16x1,bits=4,activation_bits=8``, and what is not default."""
         default = Geometry(self.lanes, self.banks)
         parts = [self.name, f"bits={self.bits}", f"activation_bits={self.activation_bits}"]
         for item in fields(self)[4:]:
@@ -119,8 +118,10 @@ class Geometry:
 
     @classmethod
     def parse(cls, text: str, **other: int) -> "Geometry":
-        """From ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``; ``other`` is for what it leaves
-        out. Raises SynflipError."""
+        """A geometry from ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
+
+        other: settings that the text leaves out. Raises SynflipError.
+        """
         size, *settings = text.split(",")
         match = re.fullmatch(r"(\d{1,4})x(\d{1,2})", size.strip())
         if not match:

@@ -23,9 +23,9 @@ COMPONENTS = (
     (13, 7, 21, 0xFFFFFFF0),
     (3, 13, 12, 0xFFFFFF80),
 )
-#: Smallest value that a component may be seeded with; a smaller one is raised by as much.
+#: Smallest seed of each component; this is added to a smaller one.
 MINIMUM = (2, 8, 16, 128)
-#: Outputs in a row that ``keys`` steps to, side by side with as many others as there are, from one jump.
+#: Outputs that ``keys`` makes by single steps from each jump; all jumps are stepped side by side.
 STRIDE = 16
 
 State = tuple[int, int, int, int]
@@ -67,7 +67,7 @@ def step(state: State) -> State:
 
 
 def output(state: State) -> int:
-    """The 32-bit output of a state that was just stepped to."""
+    """The 32-bit output after the step that led to ``state``."""
     return state[0] ^ state[1] ^ state[2] ^ state[3]
 
 

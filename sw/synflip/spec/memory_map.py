@@ -44,7 +44,7 @@ class Region(IntEnum):
 
 @dataclass(frozen=True)
 class RegionInfo:
-    """access: R, W or RW. offset: how a word's offset is made. meaning: what is there."""
+    """One region. access: R, W or RW. offset: formula of a word's offset. meaning: of its words."""
 
     access: str
     offset: str
@@ -108,7 +108,7 @@ class LayerField(IntEnum):
     SHIFT = 7
 
 
-#: What they mean. A bank's row block is row // Q.
+#: Meanings of the fields. A bank's row block is row // Q.
 LAYER_FIELDS: dict[LayerField, str] = {
     LayerField.WEIGHT_BASE: "first entry of the layer in every bank's weight memory",
     LayerField.ROW_BLOCKS: "padded rows / Q: weight entries of one tile in a bank",
@@ -227,12 +227,12 @@ def weight_bits(geometry: Geometry) -> int:
 
 
 def lane_position(lane: int, lanes: int) -> int:
-    """Where a lane's bit is in a plane: lanes that share taps lie side by side, as their key bits do."""
+    """The place of a lane's bit in a plane: lanes that share taps lie side by side, as their key bits do."""
     return lane % TAP_LANES * (lanes // TAP_LANES) + lane // TAP_LANES
 
 
 def entry_words(bits: int) -> tuple[int, int]:
-    """Words of an entry of ``bits`` bits, and log2 of the words it is given room for."""
+    """Words of an entry of ``bits`` bits, and log2 of the words that its addresses have room for."""
     words = ceil_div(bits, 32)
     return words, (words - 1).bit_length()
 
