@@ -97,7 +97,7 @@ class BuildJob:
         """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
         from synflip_hdl.boards.constraints import read_constraints
         from synflip_hdl.boards.top import BoardTop
-        from synflip_hdl.export.verilog import MODULES, MemoryModules
+        from synflip_hdl.export.memories import MODULES, MemoryModules
 
         platform = self.board.make_platform()
         platform.get_memory = MemoryModules(self.in_blocks).get_memory
