@@ -17,8 +17,8 @@ TOP, AXI_TOP = "synflip", "synflip_axi"
 
 
 def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> str:
-    """Verilog-2005 of any component, as module ``name``, and of its memories' modules. The same component gives
-    the same text.
+    """Verilog-2005 of a component, as module ``name``, and of its memories' modules. One component gives one
+    text, always the same.
 
     reset: whether the module has the input ``rst``; without it, registers only start with their initial
     values.
