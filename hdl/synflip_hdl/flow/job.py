@@ -155,8 +155,8 @@ class BuildJob:
         ]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            # Router 1, nextpnr's default for iCE40, may rip up the same few arcs without end. On ECP5 router 2
-            # is the default.
+            # Router 1, nextpnr's default for iCE40, may rip up the same few arcs without end. On ECP5 the
+            # default is router 2.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
