@@ -13,7 +13,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address, register
 from synflip.spec.model import Layer
 from synflip.verification import fuzz
-from synflip.verification.cases import Case, network
+from synflip.verification.cases import RandomCase, network
 from synflip_sim.simulators import icarus
 
 REQUIRED = "SYNFLIP_REQUIRE_ICARUS"
@@ -28,7 +28,7 @@ def tools():
         pytest.skip(f"{' and '.join(MISSING)} missing: install Icarus Verilog (Debian: apt install iverilog)")
 
 
-def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed: int = 1) -> Case:
+def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed: int = 1) -> RandomCase:
     """Lit, dark and half dark images through a random network: full, empty and unequal event lists."""
     rng = np.random.default_rng(seed)
     layers = [
@@ -44,7 +44,7 @@ def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed:
     pixels[2, ::2] = 0
     margins = None if margin is None else np.full(6, margin)
     model = network(layers, geometry.bits, geometry.activation_bits, [2] * (len(layers) - 1), 255)
-    return Case(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, logits=True)
+    return RandomCase(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, logits=True)
 
 
 SMALL = {"weight_depth": 90, "event_depth": 100, "key_depth": 64, "bias_depth": 96}

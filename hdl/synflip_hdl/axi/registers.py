@@ -1,4 +1,4 @@
-"""The AXI front end's own registers, in a region that the accelerator does not have."""
+"""The registers of the AXI front end, in a region of the map that the accelerator does not use."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, fifo, wiring
@@ -12,14 +12,24 @@ ANSWER = data.StructLayout({"own": 1, "data": 32, "error": 1})
 
 
 class AxiRegisters(wiring.Component):
-    """Passes requests and answers on, and answers for ``axi_map.REGION`` in the accelerator's stead.
+    """Passes requests and answers on, and puts its own answers in place of those for ``axi_map.REGION``.
 
-    The accelerator refuses that region, without effect, but in order: its answer is replaced as it passes.
-    Latency and throughput are the accelerator's.
+    A request for that region goes to the accelerator too, which refuses it without effect and in order; its
+    answer is replaced on the way back. So answers need no reordering, and latency and throughput are the
+    accelerator's. Reset: the counters are 0.
 
     Members
     -------
-    bus: from the arbiter. accelerator: to it. stream_busy: of the sink. refused, lost: strobes to be counted.
+    bus : In(BUS)
+        Requests from the arbiter, and answers to it.
+    accelerator : Out(BUS)
+        The same requests to the accelerator, and its answers.
+    stream_busy : In(1)
+        The stream's sink is busy: the register's value.
+    refused : In(1)
+        Strobe: count a refused word.
+    lost : In(1)
+        Strobe: count a lost pass.
     """
 
     def __init__(self) -> None:

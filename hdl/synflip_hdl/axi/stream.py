@@ -18,17 +18,29 @@ class StreamSink(wiring.Component):
     """Writes packets of words into the map. A packet's first word is a word address, the words after it go to
     that address and the ones above it; ``last`` ends the packet.
 
-    While a run is busy, images for other slots than its own go on, and every other word waits for the run's
-    end: nothing is refused for being early. A packet may start a run. A word that is refused (outside the
-    map, or what is only read) is counted by who listens to ``refused``, and the packet goes on.
+    While a run is busy, words for image slots that the run does not use are written, and every other word
+    waits for the run's end, so no word is refused for being early. A packet may itself start a run. The map
+    refuses a word outside of it or for a place that is only read: ``refused`` strobes, and the packet goes
+    on.
 
-    Throughput a word a cycle. ``words.ready`` does not depend on an input of the same cycle.
+    Throughput: a word a cycle. Latency: a word's request is there in the cycle after its handshake.
+    ``words.ready`` does not depend on an input of the same cycle. Reset: outside a packet.
 
     Members
     -------
-    words: the stream. bus: to the arbiter. run, run_slots: a run is busy, with images in these slots.
-        A start counts from the cycle after its request was taken: what comes behind must not be early.
-    busy: a packet was begun, or a word was not answered yet. refused: strobe, a word was.
+    words : In(stream of WORD)
+        The packets.
+    bus : Out(BUS)
+        Their writes, to the arbiter.
+    run : In(1)
+        A run is busy. It must be high from the cycle after the request that starts the run was taken: the
+        next word of the packet comes then, and must wait.
+    run_slots : In(RUN_SLOTS)
+        The image slots of that run.
+    busy : Out(1)
+        A packet is not finished, or a word of it has no answer yet.
+    refused : Out(1)
+        Strobe: the map refused a word.
     """
 
     def __init__(self) -> None:
@@ -62,7 +74,7 @@ class StreamSink(wiring.Component):
             word.eq(queue.r_data),
             request.valid.eq(queue.r_rdy & inside & (~self.run | meanwhile)),
             request.payload.write.eq(1),
-            # An address of more than 28 bits is none of the map's.
+            # The map has addresses of 28 bits: a larger one goes to NOWHERE, not to its lower bits.
             request.payload.address.eq(Mux(place[ADDRESS_BITS:].any(), NOWHERE, place)),
             request.payload.data.eq(word.data),
             queue.r_en.eq(~inside | taken),
@@ -77,18 +89,30 @@ class StreamSink(wiring.Component):
 
 
 class LogitSource(wiring.Component):
-    """Logits of a run as packets of a stream, one a pass, each when its last logit has been made.
+    """Logits of a run as packets of a stream: one packet a pass, sent once the pass's last logit is there.
 
-    The accelerator cannot wait. If a pass finds no place, all of it is left out, and ``lost`` says so; a pass
-    that is cut by an abort is left out too. So every packet is a whole pass. The depth (a power of two)
-    is that of the largest pass: a reader that never waits never loses one, as passes are VOTE_GAP apart.
+    The accelerator cannot wait for the stream. A pass that finds too little room is dropped as a whole, and
+    ``lost`` strobes; a pass that an abort cuts short is dropped too. So every packet is a whole pass. The
+    buffer holds ``depth`` logits, by default those of the largest pass. Passes are at least VOTE_GAP cycles
+    apart, so a reader that takes a word every cycle never loses a pass.
 
-    Latency from a pass's last logit to its first word: 2 cycles. Throughput a word a cycle. ``words.valid``
-    and ``words.payload`` do not depend on an input of the same cycle.
+    Latency from a pass's last logit to the packet's first word: 2 cycles. Throughput: a word a cycle.
+    ``words.valid`` and ``words.payload`` do not depend on an input of the same cycle. Reset: empty.
+
+    Parameters
+    ----------
+    depth: logits in the buffer, a power of two.
 
     Members
     -------
-    logit_valid, logit: from the accelerator. words: the stream. lost: strobe, a pass was.
+    logit_valid : In(1)
+        Strobe: ``logit`` is there.
+    logit : In(WATCHED_LOGIT)
+        A logit from the accelerator, and whether it is its pass's first or last.
+    words : Out(stream of WORD)
+        The packets: a logit a word, sign-extended.
+    lost : Out(1)
+        Strobe: a pass was dropped.
     """
 
     def __init__(self, depth: int = MAX_OUTPUTS) -> None:
@@ -107,8 +131,8 @@ class LogitSource(wiring.Component):
         m.submodules.rows = rows = Memory(shape=WORD, depth=self.depth, init=[])
         write, read = rows.write_port(), rows.read_port()
 
-        # Counters of words, a bit wider than an address: whole is past the last whole pass, tail past what
-        # was written of the one that is being made, head past what was read.
+        # Counters of words, one bit wider than an address so that full and empty differ. head: words read.
+        # whole: words of the passes that are complete. tail: words written, an incomplete pass included.
         bits = log2(self.depth)
         head, whole, tail = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         place, losing, lose = Signal(bits + 1), Signal(), Signal()

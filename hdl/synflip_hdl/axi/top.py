@@ -13,14 +13,28 @@ from synflip_hdl.bus.arbiter import Arbiter
 
 
 class AxiTop(wiring.Component):
-    """Ports by the names that block designs look for: see docs/reference/axi.md.
+    """The accelerator with ports by the names that block designs look for: see docs/reference/axi.md.
+
+    Latency and throughput are those of ``AxiLite``, ``StreamSink`` and ``LogitSource``.
 
     Members
     -------
-    aclk, aresetn: the clock of everything; reset, active low, synchronous.
-    s_axi_*: AXI4-Lite slave, 32 bits, see ``AxiLite``. s_axis_*: see ``StreamSink``. m_axis_*: see
-        ``LogitSource``. busy: a run is under way.
-    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
+    aclk : In(1)
+        The clock of everything.
+    aresetn : In(1)
+        Reset, active low, synchronous to ``aclk``.
+    s_axi_* : AXI4-Lite slave of 32 bits
+        The memory map, see ``AxiLite``. ``awprot`` and ``arprot`` are ignored.
+    s_axis_* : AXI4-Stream slave of 32 bits
+        Packets that are written into the map, see ``StreamSink``.
+    m_axis_* : AXI4-Stream master of 32 bits
+        Packets of logits, see ``LogitSource``.
+    busy : Out(1)
+        A run is under way.
+    raw : In(geometry.devices)
+        Bits of the tunnel junctions, see ``sources.mtj.MtjSource``. Only if the geometry has some.
+    strobe : In(1)
+        Its rising edge says that ``raw`` has new bits. Only if the geometry has tunnel junctions.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -60,7 +74,7 @@ class AxiTop(wiring.Component):
             }
             | ({"raw": In(geometry.devices), "strobe": In(1)} if geometry.devices else {})
         )
-        # What a block design cannot tell from the names.
+        # Vivado knows the buses by their names; clock and reset must be tied to them by attributes.
         self.aclk.attrs["X_INTERFACE_INFO"] = "xilinx.com:signal:clock:1.0 aclk CLK"
         self.aclk.attrs["X_INTERFACE_PARAMETER"] = (
             "ASSOCIATED_BUSIF s_axi:s_axis:m_axis, ASSOCIATED_RESET aresetn"
@@ -94,6 +108,7 @@ class AxiTop(wiring.Component):
         m.d.comb += [
             sync.clk.eq(self.aclk),
             sync.rst.eq(~self.aresetn),
+            # AXI4-Lite
             lite.aw.payload.eq(self.s_axi_awaddr),
             lite.aw.valid.eq(self.s_axi_awvalid),
             self.s_axi_awready.eq(lite.aw.ready),
@@ -111,18 +126,21 @@ class AxiTop(wiring.Component):
             self.s_axi_rresp.eq(response(lite.r.payload.error)),
             self.s_axi_rvalid.eq(lite.r.valid),
             lite.r.ready.eq(self.s_axi_rready),
+            # AXI4-Stream: words in
             sink.words.payload.data.eq(self.s_axis_tdata),
             sink.words.payload.last.eq(self.s_axis_tlast),
             sink.words.valid.eq(self.s_axis_tvalid),
             self.s_axis_tready.eq(sink.words.ready),
             sink.run.eq(accelerator.busy | accelerator.starting),
             sink.run_slots.eq(accelerator.run_slots),
+            # AXI4-Stream: logits out
             source.logit_valid.eq(accelerator.logit_valid),
             source.logit.eq(accelerator.logit),
             self.m_axis_tdata.eq(source.words.payload.data),
             self.m_axis_tlast.eq(source.words.payload.last),
             self.m_axis_tvalid.eq(source.words.valid),
             source.words.ready.eq(self.m_axis_tready),
+            # The front end's registers
             registers.stream_busy.eq(sink.busy),
             registers.refused.eq(sink.refused),
             registers.lost.eq(source.lost),

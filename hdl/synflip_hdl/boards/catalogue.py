@@ -22,7 +22,11 @@ class Family(StrEnum):
 
 @dataclass(frozen=True)
 class JunctionPins:
-    """Pins for tunnel junctions: names of ``connector``'s pins, the strobe's first. attributes: of all."""
+    """Pins for tunnel junctions.
+
+    connector: name and number of the connector. pins: its pins, the strobe's first, then one a junction.
+    attributes: of all of these pins, such as their voltage.
+    """
 
     connector: tuple[str, int]
     pins: tuple[str, ...]
@@ -33,12 +37,20 @@ class JunctionPins:
 class Board:
     """A board and what is built for it unless told otherwise.
 
-    platform: module and class of amaranth-boards, which has the pins. clock: Hz that the accelerator runs at.
-    geometry: its default. sizes: (k, geometry, clock) where the default is another for words of k bits. leds,
-    reset: resources of the platform: busy and error; reset may be None. constraints: file beside the
-    platform's own, in constraints/, if there is one. nextpnr: its options for the device. loader: the board's
-    name in openFPGALoader. capacity: what the device has. compact: fewer registers, see
-    ``accelerator.Accelerator``, and on iCE40 other memories, see ``verilog.MemoryModules``: small devices.
+    name: in commands. title: for people. device: the FPGA's part name. family: its family.
+    platform: module and class of amaranth-boards that list the pins.
+    clock: Hz of the accelerator.
+    geometry: the default accelerator.
+    sizes: (k, geometry, clock): the default for words of k bits, where it differs from ``geometry``.
+    leds: resources of the platform for the LEDs busy and error.
+    reset: resource of the reset button; None if there is none.
+    constraints: a file in constraints/ beside the platform's own; None if there is none.
+    nextpnr: its options for the device.
+    loader: the board's name in openFPGALoader.
+    capacity: LUTs, flip-flops and block RAMs of the device.
+    junctions: pins for tunnel junctions, where the board has some.
+    compact: for small devices: fewer registers, see ``accelerator.Accelerator``, and on iCE40 other memories,
+        see ``export.memories.MemoryModules``.
     seed: of a placement that reaches the clock.
     """
 
@@ -78,13 +90,17 @@ class Board:
         return platform
 
     def clock_of(self, geometry: Geometry) -> float:
-        """Hz that is asked for unless told otherwise."""
+        """The clock of a build of ``geometry``, in Hz, unless another one is asked for."""
         clocks = {k: clock for k, size, clock in self.sizes if geometry.name == Geometry.parse(size).name}
         return clocks.get(geometry.bits, self.clock)
 
     def sized(self, text: str | None, bits: int | None, devices: int) -> Geometry:
-        """The geometry asked for, with the default's memories where nothing else is said. Raises
-        SynflipError."""
+        """The geometry of a build: the board's memories, cut into the lanes and banks asked for.
+
+        text: such as ``16x2,weight_depth=100``; the board's default if None. bits: k, the board's default if
+        None. devices: tunnel junctions. Raises SynflipError for a text that is no geometry, and for more
+        junctions than the board has pins for.
+        """
         default = self.geometry
         bits = default.bits if bits is None else bits
         depths = {

@@ -1,10 +1,10 @@
-"""The files in constraints/: what a board's build needs beside the pins that Amaranth knows."""
+"""The files in constraints/: settings of a board's build that amaranth-boards does not have."""
 
 from pathlib import Path
 
 from synflip.errors import SynflipError
 
-#: In a checkout, and in an installed package.
+#: Where the files are: in a checkout, and in an installed package.
 FOLDERS = (Path(__file__).parents[3] / "constraints", Path(__file__).parents[1] / "constraints")
 
 

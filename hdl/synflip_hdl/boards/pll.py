@@ -11,7 +11,8 @@ TOLERANCE = 0.005  # of the frequency asked for
 
 @dataclass(frozen=True)
 class Divisors:
-    """reference, feedback, output: what input, loop and output clock are divided by. frequency: Hz."""
+    """The dividers of a PLL: of its input (reference), its loop (feedback) and its output. frequency: of the
+    output, in Hz."""
 
     reference: int
     feedback: int
@@ -28,7 +29,8 @@ def _nearest(clock: float, choices) -> Divisors:
 
 
 def ecp5_divisors(reference: float, clock: float) -> Divisors:
-    """Of EHXPLLL with its loop over CLKOP at ``feedback`` times the divided input, and the clock at CLKOS.
+    """Dividers of an EHXPLLL: its loop runs over CLKOP, at ``feedback`` times the divided input; the clock is
+    CLKOS.
 
     Limits: oscillator 400 to 800 MHz, phase detector from 10 MHz (Lattice FPGA-DS-02012, sysCLOCK PLL
     timing). The oscillator runs at ``reference / divisor * feedback * CLKOP_DIV``: see ``ecp5_loop``.
@@ -45,12 +47,13 @@ def ecp5_divisors(reference: float, clock: float) -> Divisors:
 
 
 def ecp5_loop(frequency: float) -> int:
-    """CLKOP_DIV that brings the oscillator of a loop at ``frequency`` Hz next below 800 MHz."""
+    """The largest CLKOP_DIV with an oscillator of at most 800 MHz, for a loop at ``frequency`` Hz: at 100 MHz
+    it is 8."""
     return max(int(800e6 // frequency), 1)
 
 
 def ice40_divisors(reference: float, clock: float) -> Divisors:
-    """Of SB_PLL40 with simple feedback: clock = reference / (DIVR + 1) * (DIVF + 1) / 2^DIVQ.
+    """Dividers of an SB_PLL40 with simple feedback: clock = reference / (DIVR + 1) * (DIVF + 1) / 2^DIVQ.
 
     Limits: phase detector 10 to 133 MHz, oscillator 533 to 1066 MHz (Lattice FPGA-TN-02052).
     """
@@ -63,7 +66,7 @@ def ice40_divisors(reference: float, clock: float) -> Divisors:
 
 
 def gowin_divisors(reference: float, clock: float) -> Divisors:
-    """Of rPLL: clock = reference * feedback / divisor; ``output`` times it is the oscillator.
+    """Dividers of an rPLL: clock = reference * feedback / divisor; ``output`` times it is the oscillator.
 
     Limits of GW1NR-9 C6: phase detector 3 to 400 MHz, oscillator 400 to 1200 MHz (Gowin DS117E).
     """
@@ -76,7 +79,10 @@ def gowin_divisors(reference: float, clock: float) -> Divisors:
 
 
 def xilinx_divisors(reference: float, clock: float) -> Divisors:
-    """Of PLLE2_BASE: clock = reference * feedback / output; oscillator 800 to 1600 MHz (Xilinx DS181)."""
+    """Dividers of a PLLE2_BASE: clock = reference * feedback / output.
+
+    Limits: oscillator 800 to 1600 MHz (Xilinx DS181).
+    """
     choices = [
         Divisors(1, feedback, output, reference * feedback / output)
         for feedback, output in product(range(2, 65), range(1, 129))

@@ -11,9 +11,11 @@ from synflip_hdl.serial.top import SerialTop
 
 
 class BoardTop(Elaboratable):
-    """Everything between the board's pins. LED 0 is lit during a run, LED 1 after a request that failed.
+    """Everything between the board's pins.
 
-    The reset button and a PLL that has not locked reset everything but memories.
+    LED 0 is lit during a run, LED 1 for a tenth of a second after a request that failed. Reset lasts while
+    the reset button is pressed or the PLL has not locked; it resets everything but memories. Its end is
+    synchronised to the clock. There are no ports: ``platform.request`` gives the pins.
     """
 
     def __init__(self, board: Board, geometry: Geometry, clock: float | None = None) -> None:
@@ -59,7 +61,7 @@ class BoardTop(Elaboratable):
         reference = platform.default_clk_frequency
         port = platform.request(platform.default_clk, dir="-")
         if self.board.family == Family.ice40:
-            # Not the buffer of Amaranth's table, a global one: a PLL's reference comes from the fabric.
+            # Amaranth would use a global buffer for the clock's pin; the PLL's reference needs a plain one.
             pin = Signal()
             m.submodules.oscillator = Instance(
                 "SB_IO", p_PIN_TYPE=Const(0b000001, 6), io_PACKAGE_PIN=port.io, o_D_IN_0=pin
@@ -74,7 +76,7 @@ class BoardTop(Elaboratable):
 
     @staticmethod
     def _unused(platform):
-        """The UART's other signals, left alone."""
+        """Pins of the UART other than rx and tx, such as rts: ``request`` must not make buffers for them."""
         resource = platform.lookup("uart", 0)
         return {item.name: "-" for item in resource.ios if item.name not in ("rx", "tx")}
 

@@ -12,12 +12,12 @@ from synflip_hdl.flow.cell_counts import NAMES, OTHER
 from synflip_hdl.flow.job import REPORT
 
 MAX_BYTES = 1 << 20
-#: What a table needs of a report.
+#: The entries of a report that the tables use.
 KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "parts", "slots", "predictions", "seconds")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """The report of a build. Raises SynflipError if there is none, or it is none."""
+    """The report of the build in ``folder``. Raises SynflipError if there is none, or it is no report."""
     path = folder / REPORT
     report = read_json(path, MAX_BYTES, "a report of synflip build")
     if not isinstance(report, dict) or any(key not in report for key in KEYS):

@@ -22,11 +22,11 @@ def build(
     seed: int | None = None,
     step: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
-    """Build a board's bitstream in ``folder``; the report, also written there as REPORT.
+    """Build a board's bitstream in ``folder``; returns the report, which is written there too, as REPORT.
 
-    clock: Hz. seed: of the placement. The board's, if None. step: gives a context manager of an ``advance``
-    for each named step. For a board without open place and route (Arty) there is no bitstream: the sources
-    for Vivado, and Yosys's counts.
+    clock: in Hz. seed: of the placement. Where these are None, the board's are taken. step: called with the
+    name of each step; returns a context manager that gives an ``Advance``. A board without open place and
+    route (Arty) gets the sources for Vivado and Yosys's counts, but no bitstream.
     Raises SynflipError if a tool fails or the design does not fit.
     """
     from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Which part of the accelerator a cell belongs to, by the name that Yosys gives it."""
+"""Counts of a netlist's cells: by type, and by the part of the accelerator that a cell's name tells."""
 
 import re
 from collections import Counter
@@ -31,8 +31,8 @@ def part_of(name: str) -> str:
 
 
 def takes(kinds: Mapping[str, int], cell: str) -> int:
-    """How much of a resource a cell of that type takes, by the beginning of its name in ``kinds``; 0 if none
-    fits."""
+    """How much of a resource a cell of type ``cell`` takes: the value of the first key of ``kinds`` that the
+    name begins with; 0 if there is none."""
     return next((each for kind, each in kinds.items() if cell.startswith(kind)), 0)
 
 
@@ -50,8 +50,8 @@ def count_cells(netlist: dict[str, Any]) -> dict[str, int]:
 def count_parts(netlist: dict[str, Any], costs: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
     """For each part, in the order of NAMES, how much of each resource its cells take.
 
-    netlist: Yosys's JSON, flattened. costs: of each resource, what ``takes`` asks for. A LUT between two
-    parts is counted where its name says.
+    netlist: Yosys's JSON, flattened. costs: resource -> ``kinds`` of ``takes``. A LUT with inputs from two
+    parts is counted for the part in its name.
     """
     found = {part: dict.fromkeys(costs, 0) for part in NAMES}
     for name, cell in _module(netlist)["cells"].items():

@@ -1,8 +1,8 @@
 """What coins cost: a bank of 64 lanes in cells of an ECP5, with the contract's words and with other schemes.
 
-Each scheme is synthesized by itself, from the row's key (or what stands for it) to coins, with the registers
-that it needs. Weight and key memories are not in it, nor the registers behind them, which are part of block
-RAMs; neither is what makes the keys, counted beside it.
+Each scheme is synthesized by itself, from a row's key (or the scheme's input in its place) to coins, with the
+registers that it needs. Not counted are the weight and key memories and the registers behind them, which are
+part of block RAMs. The source of the keys is counted on its own.
 """
 
 import json
@@ -40,8 +40,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scheme:
-    """bank: what is counted. source: what makes its keys, and how many banks that serves; None if the bank
-    itself has it. name: as in ``synflip coins``."""
+    """A way to make coins.
+
+    name: as in ``synflip coins``. what: a short description. bank: makes the component that is counted.
+    source: makes the component that its keys come from; None if the bank makes its own. banks: how many banks
+    one source serves.
+    """
 
     name: str
     what: str
@@ -94,8 +98,8 @@ class ShiftByOne(_Compared):
 
 
 class OwnRegister(_Compared):
-    """A whole LFSR113 in every lane: words that are independent without further ado. How its states are
-    loaded is not in it."""
+    """A whole LFSR113 in every lane, so every word is independent by itself. The loading of the states is not
+    counted."""
 
     def __init__(self) -> None:
         super().__init__({"step": In(1)})

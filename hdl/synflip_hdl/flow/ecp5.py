@@ -1,4 +1,4 @@
-"""ECP5: what is done to Yosys's netlist before nextpnr gets it, and the block RAMs that a memory takes."""
+"""ECP5: changes of Yosys's netlist before nextpnr reads it, and the block RAMs that a memory takes."""
 
 from typing import Any
 
@@ -16,7 +16,8 @@ def finish(netlist: dict[str, Any]) -> None:
 
 
 def blocks(width: int, depth: int) -> int:
-    """The fewest block RAMs that hold ``depth`` rows of ``width`` bits, each in any of the shapes."""
+    """The fewest block RAMs that hold ``depth`` rows of ``width`` bits. Their shapes may differ: 512 rows of
+    40 bits take two, one of 36 and one of 4 bits."""
     best = [0]
     for bits in range(1, width + 1):
         best.append(min(best[max(bits - wide, 0)] - (-depth // rows) for wide, rows in SHAPES))

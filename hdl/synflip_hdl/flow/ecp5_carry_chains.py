@@ -1,9 +1,9 @@
-"""Carry chains of an ECP5 netlist, as nextpnr wants them: without ends that nobody needs.
+"""Carry chains of an ECP5 netlist: the ends that no sum needs are left open, which saves slices.
 
 nextpnr puts a slice before every chain whose carry-in is a constant, and one after every chain whose
-carry-out is a net, even one without a reader. Neither is needed here: an adder of ours begins with a position
-whose operands are equal, so that its carry-out is that operand whatever comes in, and a sum's last carry is
-dropped. So both are left open.
+carry-out is a net, even a net without a reader. The gateware needs neither. Its adders begin with a position
+whose operands are equal: with a = b = 1 the carry-out is 1, with a = b = 0 it is 0, for any carry-in. And the
+last carry of a sum is dropped.
 """
 
 from collections import Counter
@@ -14,8 +14,7 @@ SUM = "1001011010101010"
 
 
 def open_ends(netlist: dict[str, Any]) -> tuple[int, int]:
-    """Change ``netlist``, as Yosys writes it in JSON: how many carry-ins and how many carry-outs were left
-    open."""
+    """Leave ends open in ``netlist``, Yosys's JSON, in place. Returns how many carry-ins and carry-outs."""
     carry_ins = carry_outs = 0
     for module in netlist["modules"].values():
         uses = Counter(bit for port in module["ports"].values() for bit in port["bits"])

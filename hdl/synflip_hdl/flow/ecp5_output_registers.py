@@ -1,7 +1,8 @@
-"""Registers behind the block RAMs of an ECP5 netlist, put into the block RAMs, which have some of their own.
+"""Registers behind the block RAMs of an ECP5 netlist, moved into the block RAMs' own output registers.
 
-Yosys does not use these: it leaves flip-flops, half a chip away where the design is large. A block RAM's
-output comes late in its cycle, that of its register early. Both take the same cycles.
+Yosys does not use these output registers. It leaves flip-flops, which in a large design lie half a chip away,
+and a block RAM's output comes late in its cycle; the output of its register comes early. The number of cycles
+is the same.
 """
 
 from collections import defaultdict
@@ -12,7 +13,7 @@ WIDE = 36
 
 
 def absorb(netlist: dict[str, Any]) -> int:
-    """Change ``netlist``, as Yosys writes it in JSON: how many flip-flops went into block RAMs.
+    """Move flip-flops into block RAMs in ``netlist``, Yosys's JSON, in place. Returns how many.
 
     A port's register is used if each output that is read goes to a flip-flop without enable and reset of the
     same clock, and nowhere else.

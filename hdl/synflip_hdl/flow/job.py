@@ -1,4 +1,4 @@
-"""One build of a board: what each tool is told, and what the device has room for."""
+"""One build of a board: the commands of each tool, and the check that the design fits the device."""
 
 import json
 import re
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 NAME = "synflip"
 
 REPORT = "report.json"
-#: What is written into the folder of a build, beside the tools' logs.
+#: Netlists in the folder of a build: Yosys's, and nextpnr's with the place of every cell.
 NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
-#: iCE40UP5K's large memories of one port: how many there are.
+#: The large one-port memories of an iCE40UP5K, and how many it has.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
-#: Of a family: how much of each resource a cell takes, by the beginning of its type's name in Yosys.
+#: Family -> resource -> the beginning of a cell type's name in Yosys -> how much of it such a cell takes.
 COSTS = {
     "ecp5": {
         "LUTs": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
@@ -50,7 +50,7 @@ COSTS = {
     },
 }
 
-#: nextpnr's names of the same.
+#: Family -> nextpnr's names of the resources, in the order of COSTS.
 PLACED_AS = {
     "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"),
     "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
@@ -58,7 +58,8 @@ PLACED_AS = {
 }
 
 SYNTH = {
-    # No logic for reads and writes of one place in one cycle: nothing here counts on what they give.
+    # Without -no-rw-check Yosys adds logic that defines a read and a write of one row in one cycle. The
+    # gateware never uses such a read.
     "ecp5": "synth_ecp5 -no-rw-check",
     "ice40": "synth_ice40 -no-rw-check -spram",
     "gowin": "synth_gowin -nolutram",
@@ -68,20 +69,24 @@ SYNTH = {
 
 @dataclass(frozen=True)
 class Resource:
-    """used of available."""
+    """A resource of the device: how much of it the design uses, and how much there is."""
 
     used: int
     available: int
 
     @property
     def fits(self) -> bool:
-        """Whether there is enough."""
+        """Whether the device has enough."""
         return self.used <= self.available
 
 
 @dataclass
 class BuildJob:
-    """A board's build in ``folder``. parts: what each part of the netlist takes, once there is one."""
+    """A build of a board in ``folder``, step by step.
+
+    clock: of the accelerator, in Hz. seed: of the placement. watch: seconds of each tool. parts: resources of
+    each part of the accelerator, known after ``synthesize``.
+    """
 
     board: "Board"
     geometry: Geometry
@@ -94,10 +99,10 @@ class BuildJob:
     # Steps
 
     def write_gateware(self) -> None:
-        """Amaranth's output: RTLIL (Verilog for Vivado), constraints, memories."""
+        """Write the tools' input: Amaranth's RTLIL (Verilog for Vivado), constraints, memories' modules."""
         from synflip_hdl.boards.constraints import read_constraints
         from synflip_hdl.boards.top import BoardTop
-        from synflip_hdl.export.verilog import MODULES, MemoryModules
+        from synflip_hdl.export.memories import MODULES, MemoryModules
 
         platform = self.board.make_platform()
         platform.get_memory = MemoryModules(self.in_blocks).get_memory
@@ -114,8 +119,8 @@ class BuildJob:
 
     @property
     def in_blocks(self) -> bool:
-        """Whether tables are block RAM and weights SPRAM: on a compact iCE40 board. On others block RAM is
-        short first."""
+        """Whether tables are put into block RAM and weights into SPRAM: on a compact iCE40 board. On other
+        boards Yosys chooses, because there block RAM runs out before LUTs do."""
         return self.board.compact and self.board.family == "ice40"
 
     @property
@@ -136,7 +141,8 @@ class BuildJob:
         return count_cells(netlist)
 
     def place_and_route(self, advance: Advance) -> dict[str, Any]:
-        """nextpnr's report."""
+        """Place and route NETLIST; returns nextpnr's report. Raises SynflipError if nextpnr fails or does not
+        know the clock."""
         options = [*self.board.nextpnr, "--seed", str(self.seed), "--timing-allow-fail"]
         options += [
             "--freq",
@@ -149,7 +155,8 @@ class BuildJob:
         ]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            # Router 1 may rip up the same few arcs for ever here; on ECP5 that is router 2.
+            # Router 1, nextpnr's default for iCE40, may rip up the same few arcs without end. On ECP5 the
+            # default is router 2.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]
@@ -162,7 +169,7 @@ class BuildJob:
         return json.loads((self.folder / "nextpnr.json").read_text())
 
     def pack(self, advance: Advance) -> Path:
-        """The bitstream."""
+        """Pack the placed design; returns the path of the bitstream."""
         pack: dict[str, tuple[str, list[str], str]] = {
             "ecp5": (
                 "ecppack",
@@ -183,7 +190,7 @@ class BuildJob:
     # What fits
 
     def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
-        """LUTs, flip-flops and block RAMs that the netlist takes, and how many the device has."""
+        """LUTs, flip-flops and block RAMs: how many ``cells`` take, and how many the device has."""
         used = {
             name: sum(takes(kinds, cell) * count for cell, count in cells.items())
             for name, kinds in COSTS[self.board.family].items()
@@ -191,7 +198,8 @@ class BuildJob:
         return {name: Resource(used[name], self.board.capacity[name]) for name in used}
 
     def check_fit(self, cells: dict[str, int]) -> None:
-        """Raises SynflipError if the netlist is too large: which resource is short, and what would fit."""
+        """Raise SynflipError if the netlist is too large. The message says which resource is short, and which
+        geometry should fit."""
         if cells.get(SPRAM, 0) > SPRAMS:
             raise SynflipError(
                 f"weights of {self.geometry.name}, k = {self.geometry.bits}, {self.geometry.weight_depth} "
@@ -216,8 +224,7 @@ class BuildJob:
         )
 
     def _fewer_entries(self, found: Resource) -> int:
-        """A depth of the weight memory that needs no more block RAMs than there are, as far as one can tell
-        beforehand."""
+        """An estimate of the largest depth of the weight memory, in steps of 64, with enough block RAMs."""
         bits, depth, banks = weight_bits(self.geometry), self.geometry.weight_depth, self.geometry.banks
 
         def all_blocks(entries: int) -> float:
@@ -231,8 +238,10 @@ class BuildJob:
 
 
 def smaller(geometry: Geometry, scale: float) -> str:
-    """The largest lanes x banks with at most ``scale`` of the geometry's slots; if there are none, the
-    least."""
+    """The largest lanes x banks of at most ``scale`` times the geometry's slots, or else the smallest.
+
+    64x8 and a scale of 0.5 give a size of at most 256 slots.
+    """
     most = geometry.lanes * geometry.banks * scale
     sizes = [(lanes, banks) for banks in BANKS for lanes in range(LANE_STEP, geometry.lanes + 1, LANE_STEP)]
     lanes, banks = max(
@@ -244,8 +253,8 @@ def smaller(geometry: Geometry, scale: float) -> str:
 
 
 def reached_clock(report: dict[str, Any]) -> float:
-    """Hz of the accelerator's clock in nextpnr's report: the slowest that is not an oscillator's pin. Raises
-    SynflipError if there is none."""
+    """The clock that the accelerator reaches by nextpnr's report, in Hz: the slowest clock except those at an
+    oscillator's pin. Raises SynflipError if there is none."""
     clocks = {name: item["achieved"] for name, item in report.get("fmax", {}).items()}
     inner = [speed for name, speed in clocks.items() if not re.search(r"clk\d+_0__io", name)]
     if not inner:

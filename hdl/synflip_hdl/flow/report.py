@@ -1,22 +1,23 @@
-"""What a build says of itself: resources, clock, critical path, and what to expect of it."""
+"""The report of a build: resources, clock, critical path, and predicted network samples a second."""
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from synflip._version import __version__
 from synflip.inference.throughput import predict
 
 from synflip_hdl.flow.job import PLACED_AS, BuildJob, Resource, reached_clock
 
-if TYPE_CHECKING:
-    pass
-
 
 def make_report(
     job: BuildJob, cells: dict[str, int], placed: dict[str, Any] | None, product: Path | None
 ) -> dict[str, Any]:
-    """The report as a dictionary of numbers and texts. placed: nextpnr's report, if there is one."""
+    """The report as a dictionary that JSON can hold. Clocks in Hz.
+
+    cells: the netlist's cells by type. placed, product: nextpnr's report and the bitstream; None if the board
+    has no open place and route.
+    """
     geometry, board = job.geometry, job.board
     counted = job.resources(cells)
     if placed is not None:
@@ -55,7 +56,7 @@ def make_report(
 
 
 def _placed(family: str, placed: dict[str, Any], counted: dict[str, Resource]) -> dict[str, Resource]:
-    """The same resources as nextpnr counts them, where it does."""
+    """The resources ``counted`` by Yosys, replaced by nextpnr's own counts where it has some."""
     result = dict(counted)
     for name, cell in zip(counted, PLACED_AS[family], strict=True):
         item = placed["utilization"].get(cell)
@@ -65,7 +66,11 @@ def _placed(family: str, placed: dict[str, Any], counted: dict[str, Resource]) -
 
 
 def critical_path(placed: dict[str, Any]) -> dict[str, Any] | None:
-    """Of the accelerator's clock: from where to where, nanoseconds of logic and of wires, and the cells."""
+    """The longest path between two registers of one clock; None if there is none.
+
+    from, to: the registers' names. nanoseconds: its delay, of which ``logic`` in cells and ``wires`` between
+    them. levels: cells with a delay on the way.
+    """
     inside = [
         item
         for item in placed["critical_paths"]
@@ -87,10 +92,7 @@ def critical_path(placed: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _cell(name: str) -> str:
-    """A register's or memory's name without what the tools hung on it."""
+    """A register's or memory's name without the suffixes of the tools and the names of the tops."""
     name = re.split(r"_(?:TRELLIS|SB_|DFF|LUT4|CCU2C|PFUMX|L6MUX|MUX2|ALU)", name)[0]
     name = re.sub(r"(\.rows\.rows[.\d]*|\$[A-Z_]+\w*)$", "", name)
     return re.sub(r"^serial\.(accelerator\.)?", "", name)
-
-
-# What to expect

@@ -1,4 +1,4 @@
-"""The device's end of the serial line: requests in frames to requests on the bus, and answers back."""
+"""The device's end of the serial line: frames to accesses of the bus, and their answers to frames."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -26,16 +26,27 @@ OUTCOME = data.StructLayout({"done": DONE_BITS, "status": 32 - CODE_SHIFT})
 
 
 class SerialBridge(wiring.Component):
-    """Takes one request at a time: gathers it, judges it, carries it out, answers.
+    """Serves one request at a time: receives its frame, checks it, carries it out on the bus, sends a reply.
 
-    Nothing of a request reaches the bus before its CRC is found right. A repeat of the last request is not
-    carried out again if it is a write: its outcome is kept. What comes while a request is carried out or
-    answered is not heard.
+    A request reaches the bus only after its CRC has been found right. The outcome of the last write is kept:
+    a host that lost the reply sends the write again, gets the kept outcome, and the words are not written
+    twice. Frames that come while a request is carried out or answered are dropped; the host waits.
+
+    Throughput: three cycles a word and the bus's latency, far less than the line takes for its bytes. Reset:
+    no session is open.
 
     Members
     -------
-    received, sent: streams of bytes. request, response: the bus, one access at a time.
-    error: strobe: a request was not answered with OK.
+    received : In(stream of 8 bits, always ready)
+        Bytes from the line.
+    sent : Out(stream of 8 bits)
+        Bytes to the line.
+    request : Out(stream of REQUEST)
+        Accesses of the bus: the next goes out after the response of the one before.
+    response : In(stream of RESPONSE)
+        The bus's answers, one an access.
+    error : Out(1)
+        Strobe: a reply with another status than OK is finished.
     """
 
     def __init__(self, silence: int) -> None:
@@ -61,15 +72,16 @@ class SerialBridge(wiring.Component):
         wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
 
         tag, head = Signal(TAG), Signal(HEAD)
-        count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT, if it is 1..MAX_WORDS
+        count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT; whether it is 1..MAX_WORDS
         length, good = Signal.like(frame.length), Signal()
         session, last = Signal(SESSION_BITS), Signal(NUMBER_BITS)  # open session; last request carried out
-        outcome, kept = Signal(OUTCOME), Signal(OUTCOME)  # of this request; of the last one, if a write
+        outcome, kept = Signal(OUTCOME), Signal(OUTCOME)  # of this request; of the last write
         not_kept = OUTCOME.const({"done": 0, "status": Status.OUT_OF_ORDER})
         write = head.command == Command.WRITE
         reading = Signal()  # the reply has data
 
-        # A request as it comes. The last word, the CRC, goes where data would.
+        # The words of a request as they come: TAG, HEAD, COUNT, then data to the memory. The CRC, the last
+        # word, is stored like one more word of data, and nothing reads it.
         m.d.comb += [
             write_port.addr.eq(frame.length - (REQUEST_WORDS - 1)),
             write_port.data.eq(frame.word),
@@ -95,12 +107,12 @@ class SerialBridge(wiring.Component):
             self.request.payload.data.eq(read_port.data),
         ]
         with m.FSM():
-            with m.State("RECEIVE"):
+            with m.State("RECEIVE"):  # take a frame's words until it ends
                 m.d.comb += frame.listen.eq(1)
                 m.d.sync += [length.eq(frame.length), good.eq(frame.good)]
                 with m.If(frame.end):
                     m.next = "JUDGE"
-            with m.State("JUDGE"):
+            with m.State("JUDGE"):  # check the request: carry it out, or only reply with a status
                 m.d.sync += [outcome.eq(0), reading.eq(0)]
                 m.next = "TAG"
                 expected = Mux(write, count + REQUEST_WORDS, REQUEST_WORDS)
@@ -131,13 +143,13 @@ class SerialBridge(wiring.Component):
                 with m.Else():
                     m.d.sync += outcome.status.eq(Status.OUT_OF_ORDER)
 
-            with m.State("FETCH"):  # the word of a write
+            with m.State("FETCH"):  # the memory reads the next word of a write
                 m.next = "REQUEST"
-            with m.State("REQUEST"):
+            with m.State("REQUEST"):  # one access goes out to the bus
                 m.d.comb += self.request.valid.eq(1)
                 with m.If(self.request.ready):
                     m.next = "RESPONSE"
-            with m.State("RESPONSE"):
+            with m.State("RESPONSE"):  # its answer comes: a word that was read goes into the reply
                 refused = self.response.payload.error
                 m.d.comb += [
                     framer.words.payload.data.eq(self.response.payload.data),
@@ -155,17 +167,17 @@ class SerialBridge(wiring.Component):
                         m.next = "KEEP"
                     with m.Else():
                         m.next = "TAIL"
-            with m.State("KEEP"):
+            with m.State("KEEP"):  # store a write's outcome, for a repeat of the request
                 m.d.sync += kept.eq(outcome)
                 m.next = "TAG"
 
-            with m.State("TAG"):
+            with m.State("TAG"):  # the reply's first word; a read's words follow as they are read
                 m.d.comb += [framer.words.valid.eq(1), framer.words.payload.data.eq(tag)]
                 with m.If(framer.words.ready):
                     m.next = "TAIL"
                     with m.If(reading):
                         m.next = "FETCH"
-            with m.State("TAIL"):
+            with m.State("TAIL"):  # the reply's last word: words done, and status
                 padding = Const(0, CODE_SHIFT - DONE_BITS)
                 m.d.comb += [
                     framer.words.valid.eq(1),

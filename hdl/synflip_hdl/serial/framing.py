@@ -11,17 +11,29 @@ WORD = data.StructLayout({"data": 32, "last": 1})
 
 
 class Deframer(wiring.Component):
-    """Bytes to the words of frames, a frame's CRC included.
+    """Bytes to the words of frames. The CRC is delivered too, as a frame's last word.
 
-    A flag ends a frame, and so does a silence; a frame without a byte is none. A frame of which a byte came
-    while ``listen`` was low is missed: nothing is said of it.
+    A flag ends a frame, and so does a silence of ``silence`` cycles; two flags in a row enclose no frame. If
+    a byte of a frame comes while ``listen`` is low, the rest of that frame is dropped: it has no words and no
+    end. Latency: a word and a frame's end are there in the cycle of the byte that completes them, the end by
+    a silence one cycle after the silence. Reset: outside a frame.
 
     Members
     -------
-    bytes: stream. listen: somebody takes the words.
-    word, word_valid: strobe: the next word of a frame. length: whole words of the frame before it, at most
-        LONGEST + 1.
-    end, good: strobe: the frame has ended; its CRC is right and its last word whole.
+    bytes : In(stream of 8 bits, always ready)
+        The bytes of the line.
+    listen : In(1)
+        High while the words are taken.
+    word : Out(32)
+        The next word of the frame, the low byte first on the line.
+    word_valid : Out(1)
+        Strobe: ``word`` is there in this cycle.
+    length : Out(0..LONGEST + 1)
+        Words of the frame before ``word``; LONGEST + 1 stands for any larger number.
+    end : Out(1)
+        Strobe: the frame has ended.
+    good : Out(1)
+        With ``end``: the CRC is right and the last word is whole.
     """
 
     def __init__(self, silence: int) -> None:
@@ -42,9 +54,9 @@ class Deframer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ETHERNET(data_width=8).create()
-        flag, inside = Signal(), Signal()  # a byte that ends the frame; one that is in it
+        flag, inside = Signal(), Signal()  # the frame ends now; a byte of the frame is there now
         silence = Signal(range(self.silence))
-        silent = Signal()  # for ``self.silence`` cycles: a register, for Yosys takes a reset for a path
+        silent = Signal()  # a register: Yosys would count the counter's reset as a path
         begun, escaped, missed = Signal(), Signal(), Signal()
         lower, position = Signal(24), Signal(2)  # the word's bytes so far, and how many
 
@@ -81,9 +93,15 @@ class Deframer(wiring.Component):
 class Framer(wiring.Component):
     """Words to the bytes of a frame: flag, words, CRC, flag.
 
+    Throughput: a byte a cycle while ``bytes`` is taken, and one more cycle a word to load it. Latency: the
+    opening flag is there in the cycle of the first word. Reset: outside a frame.
+
     Members
     -------
-    words: stream; ``last`` ends the frame. bytes: stream.
+    words : In(stream of WORD)
+        ``data``: a word, sent from its low byte on. ``last``: the frame ends behind this word.
+    bytes : Out(stream of 8 bits)
+        The bytes of the line.
     """
 
     def __init__(self) -> None:
@@ -99,7 +117,7 @@ class Framer(wiring.Component):
         m.d.comb += crc.data.eq(byte)
 
         with m.FSM():
-            with m.State("OPEN"):
+            with m.State("OPEN"):  # the opening flag; it waits for the frame's first word
                 m.d.comb += [
                     self.bytes.valid.eq(self.words.valid),
                     self.bytes.payload.eq(FLAG),
@@ -107,7 +125,7 @@ class Framer(wiring.Component):
                 ]
                 with m.If(self.words.valid & self.bytes.ready):
                     m.next = "WORD"
-            with m.State("WORD"):
+            with m.State("WORD"):  # load the next word
                 m.d.comb += self.words.ready.eq(1)
                 m.d.sync += [
                     word.eq(self.words.payload.data),
@@ -117,7 +135,7 @@ class Framer(wiring.Component):
                 ]
                 with m.If(self.words.valid):
                     m.next = "BYTE"
-            with m.State("BYTE"):
+            with m.State("BYTE"):  # send four bytes; FLAG and ESCAPE go as two, ESCAPE and the byte changed
                 m.d.comb += self.bytes.valid.eq(1)
                 with m.If(special & ~escaped):
                     m.d.comb += self.bytes.payload.eq(ESCAPE)
@@ -135,10 +153,10 @@ class Framer(wiring.Component):
                                 m.next = "CRC"
                             with m.Else():
                                 m.next = "WORD"
-            with m.State("CRC"):
+            with m.State("CRC"):  # load the CRC as one more word
                 m.d.sync += [word.eq(crc.crc), left.eq(3), closing.eq(1)]
                 m.next = "BYTE"
-            with m.State("CLOSE"):
+            with m.State("CLOSE"):  # the closing flag
                 m.d.comb += [self.bytes.valid.eq(1), self.bytes.payload.eq(FLAG)]
                 with m.If(self.bytes.ready):
                     m.next = "OPEN"

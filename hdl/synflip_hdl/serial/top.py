@@ -12,13 +12,22 @@ from synflip_hdl.serial.uart import Receiver, Transmitter, phase_step
 
 
 class SerialTop(wiring.Component):
-    """Accelerator, serial bridge and UART in one clock domain.
+    """Accelerator, serial bridge and UART in one clock domain, ``sync``.
 
     Members
     -------
-    rx, tx: the line; rx may be asynchronous. busy: a run is under way.
-    error: lights up for about a tenth of a second when a request was not answered with OK.
-    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
+    rx : In(1)
+        The line to the device, asynchronous, high when idle.
+    tx : Out(1)
+        The line from the device.
+    busy : Out(1)
+        A run is under way.
+    error : Out(1)
+        High for a tenth of a second after a reply with another status than OK, long enough to see an LED.
+    raw : In(geometry.devices)
+        Bits of the tunnel junctions, see ``sources.mtj.MtjSource``. Only if the geometry has some.
+    strobe : In(1)
+        Its rising edge says that ``raw`` has new bits. Only if the geometry has tunnel junctions.
     """
 
     def __init__(
@@ -54,7 +63,7 @@ class SerialTop(wiring.Component):
         wiring.connect(m, accelerator.response, bridge.response)
 
         glow = Signal(range(self.glow + 1))
-        failed = Signal()  # a cycle later: the LED's counter may be far away
+        failed = Signal()  # ``error`` a cycle later: the LED's counter may be placed far from the bridge
         m.d.sync += failed.eq(bridge.error)
         with m.If(failed):
             m.d.sync += glow.eq(self.glow)

@@ -13,10 +13,11 @@ MAX_ERROR = 0.002
 
 
 def phase_step(clock: float, baud: float) -> int:
-    """What a bit's phase of PHASE_BITS bits grows by in a cycle: a divisor with a fraction.
+    """The step by which a phase of PHASE_BITS bits grows each cycle, so that it wraps once a bit.
 
-    clock, baud: in Hz. Raises SynflipError if a bit has fewer than MIN_CYCLES cycles, or if the rate would be
-    off by more than MAX_ERROR.
+    This divides the clock by any fraction: 25 MHz and 3 Mbaud give round(3 / 25 * 2^24) = 2013266, and a bit
+    lasts 8 or 9 cycles, 8.33 on average. clock, baud: in Hz. Raises SynflipError if a bit has fewer than
+    MIN_CYCLES cycles, or if the rate would be off by more than MAX_ERROR.
     """
     if not 0 < baud * MIN_CYCLES <= clock:
         raise SynflipError(f"{baud:g} baud needs a clock of at least {baud * MIN_CYCLES:g} Hz, not {clock:g}")
@@ -27,14 +28,18 @@ def phase_step(clock: float, baud: float) -> int:
 
 
 class Receiver(wiring.Component):
-    """Bits to bytes. Each is sampled once, in its middle, timed from the edge of its byte's start bit.
+    """Bits to bytes. A falling edge starts a byte; each bit is sampled once, in its middle.
 
-    Nothing is delivered for a start bit that is high again in its middle, nor for a byte without a stop bit.
-    A byte is delivered in the middle of its stop bit, 3 cycles late (synchroniser, edge).
+    A start bit that is high again in its middle was a glitch, and a byte whose stop bit is low is damaged:
+    both are dropped. A byte is delivered in the middle of its stop bit, 3 cycles late: the synchroniser takes
+    two, the detection of the edge one. Reset: the receiver waits for a falling edge.
 
     Members
     -------
-    rx: the line, asynchronous. bytes: stream; a byte is there for one cycle.
+    rx : In(1)
+        The line, asynchronous, high when idle.
+    bytes : Out(stream of 8 bits, always ready)
+        The received bytes; ``valid`` is high for one cycle a byte.
     """
 
     def __init__(self, step: int) -> None:
@@ -74,11 +79,17 @@ class Receiver(wiring.Component):
 
 
 class Transmitter(wiring.Component):
-    """Bytes to bits, without a gap as long as there are bytes. The first waits for the end of a bit time.
+    """Bytes to bits, back to back as long as there are bytes: 10 bit times a byte.
+
+    Bit times run on while the line is idle, so the first byte after a pause waits for the end of one, at most
+    one bit time. Reset: the line is high.
 
     Members
     -------
-    bytes: stream. tx: the line, from a register.
+    bytes : In(stream of 8 bits)
+        The bytes to send. ``ready`` is high for one cycle, at the end of a stop bit or of an idle bit time.
+    tx : Out(1)
+        The line, from a register, high when idle.
     """
 
     def __init__(self, step: int) -> None:
@@ -88,9 +99,9 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)  # of the line's bits, busy or not
+        phase, sum_ = Signal(PHASE_BITS), Signal(PHASE_BITS + 1)  # runs on while the line is idle
         tick = sum_[-1]
-        left = Signal(range(FRAME_BITS + 1))  # bits whose end is still to come
+        left = Signal(range(FRAME_BITS + 1))  # bits of the byte that have not ended
         start = Signal()
         bits = Signal(FRAME_BITS, init=(1 << FRAME_BITS) - 1)
         m.d.comb += [
@@ -101,7 +112,8 @@ class Transmitter(wiring.Component):
         ]
         m.d.sync += phase.eq(sum_)
         with m.If(tick):
-            # Not a reset that depends on itself: Yosys would take it for a combinational loop.
+            # ``start`` is ORed in, not a second assignment: that one would become a reset of ``left`` which
+            # depends on ``left``, and Yosys would report a combinational loop.
             m.d.sync += [
                 left.eq((left - (left != 0)) | (start.replicate(len(left)) & FRAME_BITS)),
                 bits.eq(Cat(bits[1:], Const(1, 1))),

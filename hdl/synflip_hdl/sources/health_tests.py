@@ -8,15 +8,38 @@ from synflip.spec.memory_map import REGISTERS
 
 
 class HealthTests(wiring.Component):
-    """Repetition count and adaptive proportion of each device. A device's bits may be used once it has passed
-    a whole window, and no more once it has failed, until ``restart``. One bit of each device a cycle.
+    """The repetition count test and the adaptive proportion test of each device.
+
+    The first fails a device that repeats one bit too often, such as 1, 1, 1, ... of a stuck latch; the second
+    one whose bits are too often equal to the first bit of a window of WINDOW bits. A device's bits may be
+    used once every test of one whole window has passed, and no longer once a test has failed, until
+    ``restart``.
+
+    Throughput: a bit of each device a cycle. Latency: ``working`` and ``failing`` take the bits of the same
+    cycle into account, so that no bit of a failing device gets through. Reset: nothing is tested yet.
 
     Members
     -------
-    take, bits: one raw bit of each device. restart: forget everything.
-    repetition_cutoff, proportion_cutoff: see ``synflip.spec.health``; 0 fails every device.
-    working: devices whose bits may be used, the ones of this cycle included. failing: a device fails with the
-        bits of this cycle. repetition_failed, proportion_failed: which test, kept. tested: a window is over.
+    take : In(1)
+        Strobe: ``bits`` holds new bits.
+    bits : In(devices)
+        One raw bit of each device.
+    restart : In(1)
+        Strobe: forget all bits and all failures.
+    repetition_cutoff : In(10)
+        A run of so many equal bits fails a device, see ``synflip.spec.health``. 0 fails every device.
+    proportion_cutoff : In(11)
+        So many bits equal to the window's first fail a device. 0 fails every device.
+    working : Out(devices)
+        Devices whose bits may be used, the bits of this cycle included.
+    failing : Out(1)
+        A device fails with the bits of this cycle.
+    repetition_failed : Out(devices)
+        Devices that failed the repetition count test since ``restart``.
+    proportion_failed : Out(devices)
+        Devices that failed the adaptive proportion test since ``restart``.
+    tested : Out(1)
+        A whole window has been taken since ``restart``.
     """
 
     def __init__(self, devices: int) -> None:
@@ -39,7 +62,7 @@ class HealthTests(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         place = Signal(range(WINDOW))  # of the next bit in its window
-        fresh = Signal(init=1)  # no bit was taken yet
+        fresh = Signal(init=1)  # no bit has been taken since ``restart``
         failing = []
         with m.If(self.take):
             m.d.sync += [place.eq(place + 1), fresh.eq(0)]

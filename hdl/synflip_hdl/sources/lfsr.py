@@ -12,7 +12,11 @@ STATE = data.ArrayLayout(32, 4)
 
 
 def gf2_matmul(columns, z):
-    """The linear map ``columns`` of the bits of ``z``: one XOR of a few bits for each bit of the result."""
+    """The product of a GF(2) matrix and the bits of ``z``: for each bit of the result an XOR of some bits.
+
+    columns: column j of the matrix as an integer, bit i its row i. ``[0b01, 0b11]`` maps (z0, z1) to
+    (z0 ^ z1, z1).
+    """
     rows = []
     for bit in range(len(z)):
         terms = [z[source] for source, column in enumerate(columns) if column >> bit & 1]
@@ -23,8 +27,10 @@ def gf2_matmul(columns, z):
 class LfsrSource(wiring.Component):
     """Q keys a cycle: bank q gives keys q, q + Q, q + 2Q, ... of the sequence.
 
-    A key is two outputs of LFSR113, so a bank's state moves M^(2Q) a cycle. Latency none: the keys of the
-    state that was loaded are there in the next cycle. Throughput one transfer (Q keys) a cycle.
+    A key is two outputs of LFSR113, so a transfer multiplies a bank's state by M^(2Q); the matrices and their
+    source are in ``synflip.spec.lfsr``. Latency: the keys of a loaded state are there in the cycle after the
+    load. Throughput: one transfer, Q keys, a cycle. Reset: the states are 0, and so are all keys until the
+    states are loaded.
 
     Parameters
     ----------
@@ -32,9 +38,17 @@ class LfsrSource(wiring.Component):
 
     Members
     -------
-    keys: stream of Q 64-bit keys; always valid.
-    load, load_bank, load_component, load_data: write one 32-bit component of one bank's state, which is the
-        state stepped to the low half of the bank's first key: M^(2q + 1) of the seed, for bank q from key 0.
+    keys : Out(stream of Q 64-bit keys, always valid)
+        Key q of a transfer is bank q's.
+    load : In(1)
+        Strobe: ``load_data`` is written. A bank's state is to be that of the low half of its first key: the
+        seed times M^(2q + 1), for bank q from key 0.
+    load_bank : In(3)
+        The bank whose state is written.
+    load_component : In(2)
+        Which of its four components.
+    load_data : In(32)
+        The component's new value.
     """
 
     def __init__(self, banks: int) -> None:

@@ -11,8 +11,12 @@ from synflip_hdl.sources.health_tests import HealthTests
 
 
 def compact(m, bits, mask):
-    """The bits where ``mask`` is 1, moved down next to each other: (bits, how many). Stages of multiplexers:
-    a bit moves by as many places as there are zeros of the mask below it, a power of two a stage."""
+    """(the bits where ``mask`` is 1, moved down next to each other; how many these are).
+
+    bits = d c b a with mask = 1 0 1 0 gives 0 0 d b and 2. A bit moves down by the number of zeros in the
+    mask below it: d by two, b by one. Stage s of multiplexers moves those bits by 2^s whose number has bit s.
+    No two bits meet, and the bits above the count are 0.
+    """
     n = len(bits)
     width = n.bit_length()
     zeros = Const(0, width)
@@ -45,22 +49,59 @@ def compact(m, bits, mask):
 class MtjSource(wiring.Component):
     """Keys out of ``devices`` junctions, each read by a latch outside.
 
-    A rising edge of ``strobe`` says that ``raw`` holds a new bit of every device; ``raw`` must then be still
-    for four clock cycles. Both are synchronised. Strobes are at least two cycles high and two low.
+    A rising edge of ``strobe`` says that ``raw`` holds a new bit of every device; ``raw`` must then be stable
+    for four clock cycles. Both inputs are synchronised. A strobe is at least two cycles high and two low.
 
-    Fails closed: a device that fails a health test is cut out; with it go all bits on their way, those of
-    other devices too, and the keys that were not taken yet (``keys.valid`` drops). With fewer than
-    ``least`` working devices there is an alarm and no key, until ``restart``.
+    The source fails closed. A device that fails a health test is cut off; all bits that are on their way,
+    also those of other devices, and the keys that were not taken yet are thrown away with its own
+    (``keys.valid`` drops). With fewer than ``least`` working devices there is an alarm and no key, until
+    ``restart``.
+
+    Latency: the fifth clock edge that sees ``strobe`` high adds the bits to the pool that keys are cut from.
+    Throughput: all bits of each strobe; a key takes 64 bits out of the pool, in one cycle.
+    Reset: no device is tested, so there is no key before a whole window of raw bits.
+
+    Parameters
+    ----------
+    banks: Q, keys of a transfer.
+    devices: tunnel junctions.
 
     Members
     -------
-    raw, strobe: asynchronous. keys: stream of Q keys; a bit nobody wants is thrown away.
-    fold: raw bits of a device XORed into one (0 counts as 1). von_neumann: of two folded bits of a device
-        keep the first if they differ. least, repetition_cutoff, proportion_cutoff: see the memory map.
-    restart: test all devices anew.
-    capture, capture_device: keep the next CAPTURE_BITS raw bits of this device; captured: how many are there.
-    offset: selects a device for flags, and a word of the capture for raw_word, a cycle later.
-    alarm, working: too few devices; how many.
+    raw : In(devices)
+        A bit of each device, asynchronous.
+    strobe : In(1)
+        Asynchronous; its rising edge says that ``raw`` has new bits.
+    keys : Out(stream of Q 64-bit keys)
+        While no key is taken and the buffers are full, new bits are thrown away.
+    fold : In(4)
+        How many raw bits of a device are XORed into one; 0 counts as 1.
+    von_neumann : In(1)
+        Of two folded bits of a device keep the first if they differ, else none.
+    least : In(7)
+        Alarm below so many working devices.
+    repetition_cutoff : In(10)
+        See ``health_tests.HealthTests``.
+    proportion_cutoff : In(11)
+        See ``health_tests.HealthTests``.
+    restart : In(1)
+        Strobe: test all devices anew.
+    capture : In(1)
+        Strobe: keep the next CAPTURE_BITS raw bits of ``capture_device``.
+    capture_device : In(6)
+        The device whose raw bits are captured.
+    captured : Out(24)
+        Raw bits captured so far.
+    offset : In(OFFSET_BITS)
+        Selects a device for ``flags``, and a word of the capture for ``raw_word``.
+    flags : Out(3)
+        Of the device ``offset`` of the cycle before: working, repetition count failed, proportion failed.
+    raw_word : Out(32)
+        Word ``offset`` of the capture, a cycle later; the oldest bit is bit 0.
+    alarm : Out(1)
+        Fewer than ``least`` devices work.
+    working : Out(7)
+        How many devices work.
     """
 
     def __init__(self, banks: int, devices: int) -> None:
@@ -114,7 +155,7 @@ class MtjSource(wiring.Component):
         return m
 
     def _synchronise(self, m):
-        """A pulse for each rising edge of the strobe, and the raw bits in that cycle."""
+        """A pulse for each rising edge of the strobe, and the raw bits in that cycle, two cycles late."""
         strobe, before = Signal(), Signal()
         bits = Signal(self.devices)
         m.submodules.strobe_sync = cdc.FFSynchronizer(self.strobe, strobe)
@@ -124,7 +165,7 @@ class MtjSource(wiring.Component):
 
     def _fold(self, m, take, bits, discard):
         """XOR over ``fold`` takes, then von Neumann's pairs: bits, and which of them count, in one cycle."""
-        left = Signal.like(self.fold)  # takes that the fold under way still needs, after this one
+        left = Signal.like(self.fold)  # raw bits that the fold under way lacks, the next one included
         folding = Signal(self.devices)
         folded = Signal(self.devices)
         whole = Signal()

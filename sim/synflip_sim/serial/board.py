@@ -1,9 +1,9 @@
 """A board in Verilator, pin by pin: the files that are synthesized, with a model of each cell of the family.
 
-What ``synflip build`` gives to the tools (PLL, pads, reset, UART, LEDs, accelerator) goes through Yosys to
-Verilog and is simulated as a serial port. The oscillator's pin has the frequency that the PLL makes of it,
-and a bit of the UART lasts as many cycles of it as on the board, which need not be a whole number. Not
-simulated: the PLL's frequency, synthesis, placement, any delay.
+Yosys turns the files that ``synflip build`` gives to the tools (PLL, pads, reset, UART, LEDs, accelerator)
+into Verilog, which is simulated as a serial port. The simulated oscillator already has the PLL's output
+frequency, and a bit of the UART lasts as many of its cycles as on the board, such as 33.3. Not simulated: the
+PLL's frequency, synthesis, placement, any delay.
 """
 
 from pathlib import Path
@@ -29,14 +29,14 @@ from synflip_sim.simulators.verilate import (
 )
 
 CELLS = Path(__file__).parents[1] / "simulators" / "cells"
-#: The board's top in the simulation, its Verilog, and the top around it.
+#: The name of the board's top in the simulation, the file of its Verilog, the file of the top around it.
 INNER, BOARD, PINS = "synflip_board", "board.v", "pins.v"
 #: A model's refusal ($fatal while Verilator builds) is an error, and so is a cell without a model.
 STRICT = ("-Werror-USERFATAL",)
 #: The parts of synflip_hdl beyond the accelerator that decide a board's Verilog.
 BUILD = ("boards", "flow/job.py")
-#: Cycles that a request may take without a sign of it. A silence that ends a frame takes longer, on a board
-#: millions: the next frame's flag ends it too.
+#: Cycles that are simulated after the last sign of life; a request takes fewer. A silence that ends a frame
+#: would take millions; no host needs it, because the next frame's flag ends the frame too.
 LINGER = 10 * CYCLES
 POWER_UP = 1000  # cycles until the PLL has locked and the reset is over
 #: For ``Accelerator.open(f"{path}@{SLOW}")``: a simulated line is slower than any timeout of a real one.
@@ -44,7 +44,7 @@ SLOW = 300
 
 
 def frequency(board: Board, clock: float | None = None) -> float:
-    """Hz that the board's PLL makes for ``clock``, or else for the board's own."""
+    """The frequency that the board's PLL makes for ``clock``, the board's own if None, in Hz."""
     reference = board.make_platform().default_clk_frequency
     return pll.frequency(board.family, reference, clock or board.clock)
 

@@ -1,4 +1,4 @@
-"""A serial line that damages what goes over it."""
+"""A serial line that damages the bytes it carries."""
 
 import random
 from collections import Counter, deque
@@ -6,16 +6,16 @@ from collections import Counter, deque
 from synflip.spec.frames import FLAG
 
 KINDS = ("dropped", "flipped", "duplicated", "truncated", "garbage", "replayed")
-LONGEST_CUT = 40  # bytes that a truncation swallows
+LONGEST_CUT = 40  # bytes that a truncation swallows, at most
 LONGEST_GARBAGE = 12
-REPLAYS = 4  # a replayed frame is one of so many before this one
+REPLAYS = 4  # a replayed frame is one of the last so many
 
 
 class Faults:
-    """Call it with bytes: it gives what arrives. About one byte in ``every`` suffers a fault.
+    """Called with the bytes that were sent, it returns those that arrive; one in ``every`` suffers a fault.
 
-    Equally often a byte is dropped, has one bit flipped, or comes twice; some bytes in a row are swallowed;
-    garbage is put in; a frame of a moment ago comes again, in the middle of whatever is on the line.
+    The kinds of fault are equally likely: a byte is dropped, has one bit flipped, or comes twice; some bytes
+    in a row are swallowed; garbage is inserted; a recent frame comes again in the middle of another.
     ``injected`` counts the faults of each kind. The same seed and the same bytes give the same faults.
     """
 
@@ -32,7 +32,7 @@ class Faults:
         return 1 + int(self._chance.expovariate(1 / self._every))
 
     def __call__(self, sent: bytes) -> bytes:
-        """What arrives of ``sent``."""
+        """The bytes that arrive when ``sent`` is sent."""
         arrived = bytearray()
         for byte in sent:
             self._remember(byte)

@@ -21,8 +21,10 @@ HARNESS = Path(__file__).with_name("harness.cpp")
 
 @dataclass(frozen=True)
 class SerialLine:
-    """The line of a simulated UART. divisor: cycles a bit, at least 1. silence_bits: bit times of silence
-    that end a frame."""
+    """The line of a simulated UART.
+
+    divisor: cycles a bit, at least 1. silence_bits: a silence of so many bit times ends a frame.
+    """
 
     divisor: float
     silence_bits: int
@@ -30,11 +32,11 @@ class SerialLine:
 
 LINE = SerialLine(divisor=4, silence_bits=1024)
 CYCLES = 2000  # simulated between two looks at the pseudo-terminal
-RESET = 2  # cycles of it
+RESET = 2  # cycles at the beginning
 IDLE = 0.1  # seconds between two looks at whether to stop
 ROOM = 4096  # bytes moved at once
 
-#: What arrives of bytes sent over a line.
+#: A line: called with the bytes that were sent, it returns the bytes that arrive.
 Line = Callable[[bytes], bytes]
 
 
@@ -59,7 +61,7 @@ class SerialBench:
     def __init__(
         self, library: Path, line: SerialLine, junctions: JunctionModel | None = None, reset: int = RESET
     ) -> None:
-        """junctions: what drives the raw inputs, if there are some. reset: cycles of it at the beginning."""
+        """junctions: drives the raw inputs of a geometry that has them. reset: cycles at the beginning."""
         self._library = ctypes.CDLL(str(library))
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_open.argtypes = [ctypes.c_double, ctypes.c_int]
@@ -79,21 +81,21 @@ class SerialBench:
         self._library.synflip_put(self._bench, content, len(content))
 
     def run(self, cycles: int) -> bool:
-        """Run; whether line or accelerator is busy at the end."""
+        """Run for ``cycles``; returns whether line or accelerator is busy at the end."""
         return bool(self._library.synflip_run(self._bench, cycles))
 
     def take(self) -> bytes:
-        """What the device has sent since, at most ROOM bytes."""
+        """The bytes that the device has sent since the last call, at most ROOM."""
         room = ctypes.create_string_buffer(ROOM)
         count = self._library.synflip_take(self._bench, room, ROOM)
         return room.raw[:count]
 
     def reset(self, pressed: bool) -> None:
-        """Hold the reset input, or let it go."""
+        """Set the reset input: ``pressed`` holds the device in reset."""
         self._library.synflip_reset(self._bench, pressed)
 
     def leds(self) -> tuple[bool, bool]:
-        """Whether ``busy`` and ``error`` are lit."""
+        """Whether the LEDs ``busy`` and ``error`` are lit."""
         lit = self._library.synflip_leds(self._bench)
         return bool(lit & 1), bool(lit & 2)
 
@@ -111,8 +113,9 @@ class PtyServer:
     def __init__(
         self, bench: SerialBench, linger: int, to_device: Line = bytes, from_device: Line = bytes
     ) -> None:
-        """linger: cycles that the device may do something without a sign of it: carry out a request, wait for
-        a silence. to_device, from_device: what arrives of the bytes sent, see ``faults.Faults``."""
+        """linger: cycles that are simulated after the last sign of life: the device may still carry out a
+        request or wait for a silence. to_device, from_device: the line in each direction, which may damage
+        bytes, see ``line_faults.Faults``."""
         self._bench = bench
         self._to_device, self._from_device = to_device, from_device
         self._linger = linger
@@ -148,7 +151,7 @@ class PtyServer:
             if left > 0:
                 busy = self._bench.run(CYCLES)
                 sent = self._bench.take()
-                # Between two bytes the line is not busy, and CYCLES may be a whole number of bytes.
+                # The line is not busy between two bytes, and CYCLES may end just there.
                 left = self._linger if busy or sent else left - CYCLES
                 outgoing += self._from_device(sent)
 
@@ -165,8 +168,8 @@ class PtyDevice(PtyServer):
         say: Say = lambda text: None,
         junctions: JunctionModel | None = None,
     ) -> None:
-        """to_device, from_device: see ``PtyServer``. junctions: what drives the inputs of a geometry that has
-        some; well-behaved ones unless given. Raises SynflipError if the simulator cannot be built."""
+        """to_device, from_device: see ``PtyServer``. junctions: drives the raw inputs of a geometry that has
+        them; ideal junctions unless given. Raises SynflipError if the simulator cannot be built."""
         if geometry.devices and junctions is None:
             junctions = JunctionModel(geometry.devices, seed=0)
         bench = SerialBench(build(geometry, line, say), line, junctions)

@@ -1,11 +1,11 @@
 """Icarus Verilog as a device: a second simulator, which knows unknown values.
 
-Verilator gives every bit a value. Icarus starts memories and what is not reset as unknown, and lets unknowns
-spread, so a result that depends on something never written is an error here.
+Verilator gives every bit a value. In Icarus, memories and registers without reset start as unknown, and
+unknowns spread, so a result that depends on something never written is an error here.
 
-Weights and event lists start with noise instead: a bank without an event adds 0 as ~0 + 1 if its weight is
-negative, in idle cycles too, and a simulator cannot tell that this is 0 for an unknown sign. Results must not
-depend on the noise.
+Weights and event lists start with noise instead. A bank without an event adds 0, and if its weight is
+negative it adds ~0 + 1, which is 0 too; a simulator does not see that both are 0 if the sign is unknown.
+Results must not depend on the noise.
 """
 
 import os
@@ -73,8 +73,8 @@ class IcarusTransport:
     def read(self, address: int, count: int) -> NDArray[np.uint32]:
         """Read consecutive words. Raises BusError if one is refused or unknown.
 
-        But the results of an image have room for a power of two of classes: what was never written there, and
-        the driver drops, reads as ``UNKNOWN``.
+        One exception: an image's results have room for a power of two of classes, such as 16 for 10. Words
+        past the last class are never written, and the driver drops them; they read as ``UNKNOWN``.
         """
         kept_whole = address >> OFFSET_BITS in (Region.VOTES, Region.SUMS)
         words: list[int] = []

@@ -27,7 +27,7 @@ NETLIST = "netlist.v"
 #: The parts of synflip_hdl.flow that decide a netlist.
 FLOW = ("flow/toolchain.py", "flow/ecp5*.py")
 SYNAPSES = 40960  # in the small weight memory, tiles padded
-#: C++ of a netlist takes long to compile, and few cycles are run: g++ works less, on fewer files.
+#: A netlist's C++ takes long to compile and runs for few cycles: no optimisation, and fewer, larger files.
 EFFORT = "-O0"
 SPLIT = ("--output-split", "40000")
 #: Verilator takes the models' refusals ($fatal while it builds) for warnings.
@@ -42,7 +42,7 @@ class Family(StrEnum):
 
 
 def small(geometry: Geometry) -> Geometry:
-    """The same with small memories: enough for networks such as the demo's (64-64-128-10)."""
+    """The geometry with small memories: enough for networks such as the demo's (64-64-128-10)."""
     banks = geometry.banks
     return replace(
         geometry,

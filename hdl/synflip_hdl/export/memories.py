@@ -1,0 +1,92 @@
+"""Memories as Verilog modules, in place of the memories that Amaranth writes.
+
+Amaranth writes out the initial contents of every row. Here no row is read before it is written, so the
+contents may stay unknown, and the text of a memory of a million rows is as short as that of one of eight.
+"""
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
+
+from synflip_hdl.interfaces import ONE_PORT
+
+# STYLE: where Yosys puts the rows: "block" RAM, "huge" (SPRAM), or its own choice, "auto".
+MEMORY = """
+module {name} #(
+    parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1, parameter STYLE = "auto"
+) (
+    input clk, input write, input [ADDRESS-1:0] write_address, input [WIDTH-1:0] write_data,
+    input read, input [ADDRESS-1:0] read_address, output {kind} [WIDTH-1:0] read_data
+);
+    (* ram_style = STYLE *) reg [WIDTH-1:0] rows [0:DEPTH-1];
+    {access}
+endmodule
+"""
+WRITE = "always @(posedge clk) if (write) rows[write_address] <= write_data;\n    "
+_CLOCKED = MEMORY.format(
+    name="synflip_memory",
+    kind="reg",
+    access=WRITE + "always @(posedge clk) if (read) read_data <= rows[read_address];",
+)
+_UNCLOCKED = MEMORY.format(
+    name="synflip_memory_unclocked", kind="wire", access=WRITE + "assign read_data = rows[read_address];"
+)
+# One port is enough for memories whose read in the cycle of a write is not used.
+_ONE_PORT = MEMORY.format(
+    name="synflip_memory_one_port",
+    kind="reg",
+    access="""wire [ADDRESS-1:0] address = write ? write_address : read_address;
+    always @(posedge clk)
+        if (write) rows[address] <= write_data;
+        else if (read) read_data <= rows[address];""",
+)
+#: Verilog of the three modules.
+MODULES = _CLOCKED + _UNCLOCKED + _ONE_PORT
+
+LEAST_BLOCK = 16  # bits of a memory
+
+
+class MemoryModules:
+    """A platform that replaces every ``lib.memory.Memory`` by an instance of one of the modules above.
+
+    compact: for small devices: memories with the attribute ONE_PORT have one port and may be SPRAM, and other
+        clocked ones of at least LEAST_BLOCK bits are block RAM.
+    """
+
+    def __init__(self, compact: bool = False) -> None:
+        self.compact = compact
+
+    def get_memory(self, memory):
+        """The module with the instance. Amaranth calls this for each memory.
+
+        Raises NotImplementedError for a memory with other ports than one that writes whole rows and one that
+        reads, not transparent.
+        """
+        (write,), (read,) = memory.write_ports, memory.read_ports
+        if read.transparent_for or len(write.en) != 1:
+            raise NotImplementedError(
+                "only memories with a whole-row write and a non-transparent read are used"
+            )
+        m = Module()
+        # A memory of one row has an address of no bits, which Amaranth would leave unconnected.
+        missing = Const(0, 1 if memory.depth == 1 else 0)
+        kind, style = "synflip_memory", {}
+        if read.domain == "comb":
+            kind = "synflip_memory_unclocked"
+        elif self.compact and ONE_PORT in memory.attrs:
+            kind, style = "synflip_memory_one_port", {"p_STYLE": "huge"}
+        elif self.compact and memory.depth * Shape.cast(memory.shape).width >= LEAST_BLOCK:
+            style = {"p_STYLE": "block"}
+        m.submodules.rows = Instance(
+            kind,
+            **style,
+            p_WIDTH=Shape.cast(memory.shape).width,
+            p_DEPTH=memory.depth,
+            p_ADDRESS=len(write.addr) + len(missing),
+            i_clk=ClockSignal(),
+            i_write=write.en,
+            i_write_address=Cat(write.addr, missing),
+            i_write_data=write.data,
+            i_read=read.en,
+            i_read_address=Cat(read.addr, missing),
+            o_read_data=read.data,
+        )
+        return m
