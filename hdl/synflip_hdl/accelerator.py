@@ -1,4 +1,4 @@
-"""The accelerator: source, keys, events, array, drain, votes, sequencer, behind one memory map."""
+"""The accelerator: source, keys, events, array, requantizer, votes, sequencer, behind one memory map."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
@@ -18,13 +18,13 @@ from synflip.spec.memory_map import (
 from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.engine.key_memory import KeyMemory
-from synflip_hdl.engine.requantizer import Drain
+from synflip_hdl.engine.requantizer import Requantizer
 from synflip_hdl.engine.sequencer import Sequencer
-from synflip_hdl.engine.synapse_array import Array
+from synflip_hdl.engine.synapse_array import SynapseArray
 from synflip_hdl.engine.votes import Votes
 from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT
 from synflip_hdl.lib.entry_writer import EntryWriter
-from synflip_hdl.lib.register_slice import Skid, Stage
+from synflip_hdl.lib.register_slice import RegisterSlice, SkidBuffer
 from synflip_hdl.sources.lfsr import LfsrSource
 from synflip_hdl.sources.mtj import MtjSource
 
@@ -67,15 +67,15 @@ class Accelerator(wiring.Component):
         keys = KeyMemory(
             geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits, self.compact
         )
-        array = Array(geometry, self.compact)
-        drain = Drain(geometry, self.compact)
+        array = SynapseArray(geometry, self.compact)
+        requantizer = Requantizer(geometry, self.compact)
         votes = Votes(geometry, self.compact)
         sequencer = Sequencer(geometry, events.index_bits)
         for name, block in {
             "keys": keys,
             "events": events,
             "array": array,
-            "drain": drain,
+            "requantizer": requantizer,
             "votes": votes,
             "sequencer": sequencer,
         }.items():
@@ -89,10 +89,10 @@ class Accelerator(wiring.Component):
             wiring.connect(m, wiring.flipped(self.request), registers.request)
             wiring.connect(m, registers.response, wiring.flipped(self.response))
         else:
-            m.submodules.stage = stage = Stage(REQUEST)
+            m.submodules.stage = stage = RegisterSlice(REQUEST)
             wiring.connect(m, wiring.flipped(self.request), stage.input)
             wiring.connect(m, stage.output, registers.request)
-            m.submodules.skid = skid = Skid(RESPONSE)
+            m.submodules.skid = skid = SkidBuffer(RESPONSE)
             wiring.connect(m, registers.response, skid.input)
             wiring.connect(m, skid.output, wiring.flipped(self.response))
         # Told apart in front of the stage: behind it comes the registers' own decoder.
@@ -137,9 +137,9 @@ class Accelerator(wiring.Component):
             votes.data.eq(registers.data),
             sequencer.layer_write.eq(late_write[Region.LAYERS]),
             array.weight_write.eq(late_write[Region.WEIGHTS]),
-            drain.bias_write.eq(late_write[Region.BIASES]),
+            requantizer.bias_write.eq(late_write[Region.BIASES]),
         ]
-        for block in (sequencer, array, drain):
+        for block in (sequencer, array, requantizer):
             m.d.comb += [block.offset.eq(late_offset), block.data.eq(late_data)]
         results = {
             Region.VOTES: votes.vote,
@@ -184,33 +184,33 @@ class Accelerator(wiring.Component):
             events.slot.eq(sequencer.slot),
             events.read.eq(sequencer.read),
             events.index.eq(sequencer.index),
-            events.append_valid.eq(drain.append_valid),
-            events.append.eq(drain.append),
-            # Array.
+            events.append_valid.eq(requantizer.append_valid),
+            events.append.eq(requantizer.append),
+            # SynapseArray.
             array.issue.eq(sequencer.place),
             array.last.eq(sequencer.last),
             array.events.eq(events.events),
             array.keys.eq(keys.data),
-            # Drain.
-            drain.tile_valid.eq(sequencer.tile_valid),
-            drain.tile.eq(sequencer.tile),
-            drain.coming.eq(array.coming),
-            drain.capture.eq(array.capture),
-            drain.sums.eq(array.sums),
-            drain.classes.eq(settings["CLASSES"]),
-            drain.largest.eq(settings["ACTIVATION_MAX"]),
+            # Requantizer.
+            requantizer.tile_valid.eq(sequencer.tile_valid),
+            requantizer.tile.eq(sequencer.tile),
+            requantizer.coming.eq(array.coming),
+            requantizer.capture.eq(array.capture),
+            requantizer.sums.eq(array.sums),
+            requantizer.classes.eq(settings["CLASSES"]),
+            requantizer.largest.eq(settings["ACTIVATION_MAX"]),
             # Votes.
             votes.start.eq(registers.start),
             votes.class_shift.eq(settings["CLASS_SHIFT"]),
             votes.samples.eq(settings["SAMPLES"]),
             votes.early.eq(early),
             votes.log.eq((settings["OPTIONS"] & OPTION_LOG) != 0),
-            votes.logit_valid.eq(drain.logit_valid),
-            votes.logit.eq(drain.logit),
-            self.logit_valid.eq(drain.logit_valid),
-            self.logit.z.eq(drain.logit.z),
-            self.logit.first.eq(drain.logit.class_ == 0),
-            self.logit.last.eq(drain.logit.last),
+            votes.logit_valid.eq(requantizer.logit_valid),
+            votes.logit.eq(requantizer.logit),
+            self.logit_valid.eq(requantizer.logit_valid),
+            self.logit.z.eq(requantizer.logit.z),
+            self.logit.first.eq(requantizer.logit.class_ == 0),
+            self.logit.last.eq(requantizer.logit.last),
         ]
         return m
 

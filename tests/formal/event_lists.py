@@ -251,7 +251,7 @@ class Hidden(Elaboratable):
 
         # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
         for some, each in zip(append["some"], append["values"], strict=True):
-            m.d.comb += Assume(some == each.any())  # drain.sums
+            m.d.comb += Assume(some == each.any())  # requantizer.sums
         mine = dut.append_valid & (append.hidden_set == chosen)
         known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
         width = len(inside["hidden_tally_0"]) // (banks + 1)
@@ -367,7 +367,7 @@ class Hidden(Elaboratable):
 PROOFS = [
     *(
         Proof(
-            f"events.images Q={banks}",
+            f"event_lists.images Q={banks}",
             "an opened image's lists hold exactly its activations that are not zero, in order, and are as "
             "long; the longest's length is known, and whether it is at most 1, until the next open; there is "
             "value 0 beyond a list's end and without read; every accepted word is worked off once",
@@ -384,12 +384,12 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"events.hidden Q={banks}",
+            f"event_lists.hidden Q={banks}",
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
             "more are added; and of what its last tile added, where only that is opened",
             f"Q = {banks}, 1024 outputs; assumes ascending row blocks and tiles of up to P / Q steps that "
-            "are not mixed (drain.sums), and that a set that is begun anew, or a rest that is added to, is "
-            "not read any more (sequencer)",
+            "are not mixed (requantizer.sums), and that a set that is begun anew, or a rest that is added to, "
+            "is not read any more (sequencer)",
             lambda banks=banks: Hidden(banks),
             depth=2,
             induction=True,

@@ -179,12 +179,12 @@ class Halves(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"keys depth={depth} Q={banks} halves={halves}",
+        f"key_memory depth={depth} Q={banks} halves={halves}",
         "a key that is read is the one that the source gave for that row and sample: it was written "
         "before, and is not written over before the read, even if its sample is released in between",
         f"Q = {banks}, {halves} {'half' if halves == 1 else 'halves'} of {depth} keys, 1 to {depth} keys a "
-        f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (array), none is issued with "
-        f"or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and only in a "
+        f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (synapse_array), none is "
+        f"issued with or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and only in a "
         "run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last layer's at "
         "KEY_BLOCKS (driver)",
         lambda banks=banks, depth=depth, halves=halves: Halves(banks, depth, halves),

@@ -1,11 +1,11 @@
-"""Drain: rounding and clamping, its tiles in order, and every captured sum out once."""
+"""Requantizer: rounding and clamping, its tiles in order, and every captured sum out once."""
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
 from amaranth.lib import data
 from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import MAX_OUTPUTS
-from synflip_hdl.engine.requantizer import Drain, clamp, shift_right, tile_spacing
+from synflip_hdl.engine.requantizer import Requantizer, clamp, shift_right, tile_spacing
 from synflip_hdl.interfaces import log2, tile_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
@@ -54,7 +54,7 @@ class TilesInOrder(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Drain(self.geometry)
+        dut = Requantizer(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut, "coming", "capture")
         depth = pipeline_depth(self.geometry.banks)
@@ -110,7 +110,7 @@ class EverySum(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         lanes, banks = self.geometry.lanes, self.geometry.banks
-        dut = Drain(self.geometry)
+        dut = Requantizer(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         # Biases are not written in a run: the registers refuse it.
         free_inputs(m, dut, "coming", "capture", "bias_write")
@@ -266,7 +266,7 @@ class EverySum(Elaboratable):
 PROOFS = [
     *(
         Proof(
-            f"drain.hidden A={bits}",
+            f"requantizer.hidden A={bits}",
             "an activation is min(max((z + round) >> r, 0), largest), the rounding in the bias: shifted in "
             "one cycle, clamped in the next",
             f"A = {bits}, all r, all 32-bit z whose z + round fits 32 bits, all largest activations",
@@ -277,11 +277,11 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"drain.tiles Q={banks}",
+            f"requantizer.tiles Q={banks}",
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
             f"Q = {banks}, P = 16; any cycles of issue that are as far apart as the sequencer keeps them; "
-            "capture follows the issue as in array",
+            "capture follows the issue as in synapse_array",
             lambda banks=banks: TilesInOrder(banks),
             depth=2,
             induction=True,
@@ -292,7 +292,7 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"drain.sums P={lanes} Q={banks}",
+            f"requantizer.sums P={lanes} Q={banks}",
             f"every captured sum leaves once, {DRAIN_LATENCY} cycles later for the first, with its bias, as "
             "the activation of its row or the logit of its class; nothing else leaves",
             f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "

@@ -169,7 +169,7 @@ class Runs(Elaboratable):
         enters, leaves = inside["w_en"], inside["r_en"]
         passes = Signal(16)
         begins = (state == PICK) & ((fresh != past_slot) | (queue_level != 0))
-        m.d.comb += Assume(~decided | (passes != 0))  # one decision a pass: drain.sums, votes
+        m.d.comb += Assume(~decided | (passes != 0))  # one decision a pass: requantizer.sums, votes
         m.d.comb += Assume(passes != 0xFFFF)
         m.d.sync += passes.eq(passes + begins - decided)
         m.d.comb += [
@@ -250,9 +250,9 @@ PROOFS = [
         "layer starts when its keys are there, and a sample is released between passes; the image queue "
         "never holds more than the images, or the slots, and is not read empty",
         f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table, lists of up to 16 events; assumes "
-        "lists that stay while they are open (events), drain steps of at most P / Q (driver), one decision a "
-        "pass (drain.sums, votes), settings that stay (registers), and no start before the drain is done "
-        "with the run before (not proved: its last decision comes later)",
+        "lists that stay while they are open (event_lists), drain steps of at most P / Q (driver), one "
+        "decision a pass (requantizer.sums, votes), settings that stay (registers), and no start before the "
+        "drain is done with the run before (not proved: its last decision comes later)",
         lambda lanes=lanes, banks=banks, slots=slots: Runs(lanes, banks, slots),
         depth=2,
         induction=True,

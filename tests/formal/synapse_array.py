@@ -4,7 +4,7 @@ from amaranth.hdl import Assert, Cat, Elaboratable, Module, Mux, ResetInserter, 
 from amaranth.lib import data
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, Array
+from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, SynapseArray
 from synflip_hdl.interfaces import address_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, free, free_inputs
@@ -20,7 +20,7 @@ class Timing(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Array(self.geometry)
+        dut = SynapseArray(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut)
         layout = address_layout(self.geometry)
@@ -58,7 +58,7 @@ class Resets(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Array(self.geometry)
+        dut = SynapseArray(self.geometry)
         reset = free(m, 1, "reset")
         inside = Opened(m, ResetInserter(reset)(dut), platform=Followed())
         free_inputs(m, dut)
@@ -91,7 +91,7 @@ class Resets(Elaboratable):
 PROOFS = [
     *(
         Proof(
-            f"array.timing Q={banks}",
+            f"synapse_array.timing Q={banks}",
             "an event's key address comes 3 cycles after its issue, its turn 5, its weights 6, its value 8: "
             "in step; a tile's sums are captured 8 + log2 Q cycles after its last event's issue",
             f"P = 16, Q = {banks}",
@@ -104,7 +104,7 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"array.resets Q={banks}",
+            f"synapse_array.resets Q={banks}",
             "every lane's accumulator is empty when the first event after a reset is added, whatever was "
             "under way, and after every capture, and is emptied at no other time; a tile of before the reset "
             "is not captured",

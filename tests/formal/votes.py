@@ -357,7 +357,7 @@ PROOFS = [
         "votes.argmax",
         "the class that gets the vote has the largest logit, and the lowest number of those that have it",
         f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, "
-        "drain.sums)",
+        "requantizer.sums)",
         Argmax,
         depth=3,
         induction=True,

@@ -35,7 +35,7 @@ def rotate_right(m, value, amount, granule: int):
     return value
 
 
-class Coins(wiring.Component):
+class CoinComparators(wiring.Component):
     """A coin a lane, from a row's key and its weight entry. Latency 3 cycles from the key, one row a cycle.
 
     Rotation, words, coins: ``entry`` comes two cycles after ``key`` and ``turn``.

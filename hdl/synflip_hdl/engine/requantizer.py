@@ -1,4 +1,4 @@
-"""Drain: a tile's sums leave Q at a time, get bias, rounding and clamping, and become events or logits."""
+"""Requantizer: a tile's sums get bias, rounding and clamping, and become activations or logits."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, wiring
@@ -44,7 +44,7 @@ def tiles_under_way(geometry: Geometry) -> int:
     return max(1 << (most - 1).bit_length(), 2)
 
 
-class Drain(wiring.Component):
+class Requantizer(wiring.Component):
     """Captured sums wait in a shift register while the array works on the next tile.
 
     Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be

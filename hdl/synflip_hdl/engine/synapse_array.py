@@ -8,7 +8,7 @@ from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
 
-from synflip_hdl.engine.coin_comparators import Coins
+from synflip_hdl.engine.coin_comparators import CoinComparators
 from synflip_hdl.engine.lane import Lane
 from synflip_hdl.interfaces import ONE_PORT, address_layout, event_layout, log2, sums_layout
 from synflip_hdl.lib.entry_writer import EntryWriter
@@ -17,7 +17,7 @@ from synflip_hdl.lib.memory_reads import read_late
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 
 
-class Array(wiring.Component):
+class SynapseArray(wiring.Component):
     """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
     ``capture``.
 
@@ -120,7 +120,7 @@ class Array(wiring.Component):
                 write_enable.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
             ]
             asked = delayed(weight_address, 2, f"weight_address_{bank}")
-            m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
+            m.submodules[f"coins_{bank}"] = coins = CoinComparators(geometry)
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(written),

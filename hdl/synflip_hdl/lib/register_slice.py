@@ -5,14 +5,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
-class Step(wiring.Component):
+class StreamComponent(wiring.Component):
     """What has a stream in and the same stream out."""
 
     def __init__(self, shape) -> None:
         super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
 
 
-class Stage(Step):
+class RegisterSlice(StreamComponent):
     """Holds one transfer. Latency a cycle; throughput a transfer a cycle: it takes one while it hands on the
     one before.
 
@@ -29,7 +29,7 @@ class Stage(Step):
         return m
 
 
-class Skid(Step):
+class SkidBuffer(StreamComponent):
     """Takes a transfer that the output is not ready for, so that ``input.ready`` comes from a register.
 
     Latency none; throughput a transfer a cycle.

@@ -368,9 +368,9 @@ MUTANTS = [
         "all lanes but the first 16 keep the sums of the tile before",
         PLAIN,
     ),
-    # The drain.
+    # The requantizer.
     Mutant(
-        "drain-late",
+        "requantizer-late",
         "requantizer",
         "engine/requantizer.py",
         "self.append_valid.eq(out_valid & ~out_tile.final),",
@@ -378,7 +378,7 @@ MUTANTS = [
         "a hidden group is announced a cycle late",
     ),
     Mutant(
-        "drain-order",
+        "requantizer-order",
         "requantizer",
         "engine/requantizer.py",
         "waiting[bank] + bias[bank]",
@@ -386,7 +386,7 @@ MUTANTS = [
         "the outputs of a group leave in reverse order",
     ),
     Mutant(
-        "drain-shift",
+        "requantizer-shift",
         "requantizer",
         "engine/requantizer.py",
         "Mux(shift[stage], value[1 << stage :], value)",
@@ -394,7 +394,7 @@ MUTANTS = [
         "the last stage of the shift does nothing",
     ),
     Mutant(
-        "drain-chosen",
+        "requantizer-chosen",
         "requantizer",
         "engine/requantizer.py",
         "z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)",
@@ -402,7 +402,7 @@ MUTANTS = [
         "a class gets its neighbour's logit",
     ),
     Mutant(
-        "drain-above",
+        "requantizer-above",
         "requantizer",
         "engine/requantizer.py",
         "above.append(value[reach:].any())",
@@ -410,7 +410,7 @@ MUTANTS = [
         "ones above what a stage of the shift leaves are not seen",
     ),
     Mutant(
-        "drain-negative",
+        "requantizer-negative",
         "requantizer",
         "engine/requantizer.py",
         "negative.eq(z[bank][-1]),",
@@ -418,7 +418,7 @@ MUTANTS = [
         "values below zero are taken for large ones",
     ),
     Mutant(
-        "drain-clamp",
+        "requantizer-clamp",
         "requantizer",
         "engine/requantizer.py",
         "Mux(above | (low > largest), largest, low)",
@@ -426,7 +426,7 @@ MUTANTS = [
         "large values are not clamped",
     ),
     Mutant(
-        "drain-largest",
+        "requantizer-largest",
         "requantizer",
         "engine/requantizer.py",
         "Mux(above | (low > largest), largest, low)",
@@ -434,7 +434,7 @@ MUTANTS = [
         "values are clamped to one less than the largest",
     ),
     Mutant(
-        "drain-bias",
+        "requantizer-bias",
         "requantizer",
         "engine/requantizer.py",
         "tile.bias + Cat(advance ^ again, advance & again)",
@@ -442,7 +442,7 @@ MUTANTS = [
         "a group gets the biases of the one before",
     ),
     Mutant(
-        "drain-classes",
+        "requantizer-classes",
         "requantizer",
         "engine/requantizer.py",
         "class_ <= self.classes",
@@ -743,9 +743,9 @@ MUTANTS = [
         "",
         "a run of no samples can be started",
     ),
-    # The stage before them.
+    # The register slice before them.
     Mutant(
-        "stage-overwritten",
+        "slice-overwritten",
         "accelerator",
         "lib/register_slice.py",
         "self.input.ready.eq(~self.output.valid | self.output.ready)",
@@ -753,7 +753,7 @@ MUTANTS = [
         "a request that waits is overwritten by the next",
     ),
     Mutant(
-        "stage-repeated",
+        "slice-repeated",
         "accelerator",
         "lib/register_slice.py",
         "self.output.valid.eq(self.input.valid)",

@@ -15,7 +15,7 @@ from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.tiles import tiles
 
 
-class DrainMonitor:
+class RequantizerMonitor:
     """Groups of hidden values and logits as they leave the drain."""
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
@@ -77,5 +77,5 @@ async def drain(dut: Any) -> None:
         player.at(item.capture - pipeline_depth(geometry.banks), tile_valid=1, tile=pack(tile, item.tile))
         player.at(item.capture - 1, coming=1)
         player.at(item.capture, capture=1, sums=pack(sums, item.row["sums"].tolist()))
-    monitor = DrainMonitor(dut, geometry, bench.trace, bench.scoreboard)
+    monitor = RequantizerMonitor(dut, geometry, bench.trace, bench.scoreboard)
     await bench.run(first, [player], [monitor])

@@ -1,4 +1,4 @@
-"""Drain against z = bias + sum, one output at a time."""
+"""Requantizer against z = bias + sum, one output at a time."""
 
 import random
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.engine.requantizer import Drain
+from synflip_hdl.engine.requantizer import Requantizer
 
 from tests.hdl.helpers import simulate
 
@@ -147,7 +147,7 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
         assert got_logits == logits
 
     for compact in (False, True):
-        dut = Drain(geometry, compact)
+        dut = Requantizer(geometry, compact)
         simulate(dut, bench)
     return appends, logits
 
