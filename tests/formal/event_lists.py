@@ -388,8 +388,8 @@ PROOFS = [
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
             "more are added; and of what its last tile added, where only that is opened",
             f"Q = {banks}, 1024 outputs; assumes ascending row blocks and tiles of up to P / Q steps that "
-            "are not mixed (requantizer.sums), and that a set that is begun anew, or a rest that is added to, "
-            "is not read any more (sequencer)",
+            "are not mixed (requantizer.sums), and that a set that is begun anew, or a rest that is added "
+            "to, is not read any more (sequencer)",
             lambda banks=banks: Hidden(banks),
             depth=2,
             induction=True,
