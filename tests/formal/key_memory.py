@@ -184,9 +184,9 @@ PROOFS = [
         "before, and is not written over before the read, even if its sample is released in between",
         f"Q = {banks}, {halves} {'half' if halves == 1 else 'halves'} of {depth} keys, 1 to {depth} keys a "
         f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (synapse_array), none is "
-        f"issued with or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and only "
-        "in a run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last layer's at "
-        "KEY_BLOCKS (driver)",
+        f"issued with or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and "
+        "only in a run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last "
+        "layer's at KEY_BLOCKS (driver)",
         lambda banks=banks, depth=depth, halves=halves: Halves(banks, depth, halves),
         depth=2,
         induction=True,
