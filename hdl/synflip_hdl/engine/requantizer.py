@@ -1,22 +1,36 @@
 """Requantizer: a tile's sums get bias, rounding and clamping, and become activations or logits."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.memory_map import Region
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
+from synflip_hdl.interfaces import (
+    HostAccess,
+    RunControl,
+    TileSums,
+    append_layout,
+    logit_layout,
+    sums_layout,
+    tile_layout,
+)
+from synflip_hdl.lib.distance import across
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
 
 
 def shift_right(z, shift, bits: int):
     """z >> shift of a ``z`` that is not negative: its lowest ``bits`` bits, and whether there is a 1 above
-    them. Coarse stages come first: what a stage leaves above the reach of those to come is only looked at."""
+    them.
+
+    The shift by 2^4 comes first, the shift by 1 last. The stages that follow a shift by 2^s move the value by
+    at most 2^s - 1, so of its bits only ``bits`` + 2^s - 1 can still become part of the result. The others
+    stay above it: whether one of them is 1 is all that matters of them.
+    """
     value, above = z[:-1], []
     for stage in reversed(range(len(shift))):
         value = Mux(shift[stage], value[1 << stage :], value)
@@ -27,7 +41,8 @@ def shift_right(z, shift, bits: int):
 
 
 def clamp(low, above, negative, largest):
-    """min(max(value, 0), largest) of a value that ``shift_right`` took apart."""
+    """min(max(value, 0), largest) of a value that ``shift_right`` took apart: ``low``, ``above``, and whether
+    it is ``negative``."""
     return Mux(negative, 0, Mux(above | (low > largest), largest, low))
 
 
@@ -45,20 +60,20 @@ def tiles_under_way(geometry: Geometry) -> int:
 
 
 class Requantizer(wiring.Component):
-    """Captured sums wait in a shift register while the array works on the next tile.
+    """Drains tiles: the P sums of a tile get bias, rounding, shift and clamp, and leave Q a cycle.
 
-    Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be
-        shifted out. Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart;
-        nothing stalls.
+    Captured sums wait in a shift register while the array works on the next tile. A hidden layer's tile
+    leaves Q outputs a cycle, the first DRAIN_LATENCY cycles after its capture. A last layer's tile leaves a
+    logit a cycle, in ascending order. The sequencer keeps captures so far apart that nothing stalls.
 
     Members
     -------
-    tile_valid, tile: what is known of a tile when its last event is issued; kept until its sums arrive.
-    coming: a capture comes in the next cycle. capture, sums: from the array.
-    classes, largest: classes - 1; largest activation.
-    append_valid, append: to the event lists. logit_valid, logit: to the votes.
-    bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding
-        too.
+    control: In(RunControl); CLASSES, and ACTIVATION_MAX, the largest activation.
+    host: In(HostAccess), words of the groups of Q biases; a hidden layer's biases hold the rounding, too.
+    tiles: In(stream of tile_layout, always ready), from the sequencer, with a tile's last event.
+    sums: In(TileSums), from the array, ``pipeline_depth`` cycles later.
+    appends: Out(stream of append_layout, always ready), to the event lists.
+    logits: Out(stream of logit_layout, always ready), to the votes.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -68,20 +83,12 @@ class Requantizer(wiring.Component):
         self.compact = compact
         super().__init__(
             {
-                "tile_valid": In(1),
-                "tile": In(tile_layout(geometry)),
-                "coming": In(1),
-                "capture": In(1),
-                "sums": In(sums_layout(geometry)),
-                "classes": In(10),
-                "largest": In(geometry.activation_bits),
-                "append_valid": Out(1),
-                "append": Out(append_layout(geometry)),
-                "logit_valid": Out(1),
-                "logit": Out(logit_layout(geometry)),
-                "bias_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
+                "control": In(RunControl(geometry)),
+                "host": In(HostAccess()),
+                "tiles": In(stream.Signature(tile_layout(geometry), always_ready=True)),
+                "sums": In(TileSums(geometry)),
+                "appends": Out(stream.Signature(append_layout(geometry), always_ready=True)),
+                "logits": Out(stream.Signature(logit_layout(geometry), always_ready=True)),
             }
         )
 
@@ -96,65 +103,60 @@ class Requantizer(wiring.Component):
             shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
         )
         write, read = biases.write_port(), biases.read_port()
-        # A group is written a cycle later, from registers.
-        write_enable = Signal()
-        write_address = Signal(write.addr.shape(), reset_less=True)
-        written = Signal(LOGIT_BITS * banks, reset_less=True)
-        far = m.d.comb if self.compact else m.d.sync
-        far += [
-            write_enable.eq(writer.commit),
-            write_address.eq(writer.entry),
-            written.eq(writer.value),
-        ]
-        m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
-        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
-        arriving = Signal(layout, reset_less=True)
-        far += arriving.eq(tiles.r_data)
+        # A group is written a cycle later.
+        address = writer.entry[: len(write.addr)]
         m.d.comb += [
-            writer.valid.eq(self.bias_write),
-            writer.offset.eq(self.offset),
-            writer.data.eq(self.data),
-            tiles.w_data.eq(self.tile),
-            tiles.w_en.eq(self.tile_valid),
-            tiles.r_en.eq(self.capture if self.compact else self.coming),
+            writer.valid.eq(self.host.write[Region.BIASES]),
+            writer.offset.eq(self.host.offset),
+            writer.data.eq(self.host.data),
+            write.en.eq(across(m, writer.commit, self.compact, "write_enable", reset_less=False)),
+            write.addr.eq(across(m, address, self.compact, "write_address")),
+            write.data.eq(across(m, writer.value, self.compact, "written")),
+        ]
+        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
+        arriving = data.View(layout, across(m, tiles.r_data, self.compact, "arriving"))
+        m.d.comb += [
+            tiles.w_data.eq(self.tiles.payload),
+            tiles.w_en.eq(self.tiles.valid),
+            tiles.r_en.eq(self.sums.capture if self.compact else self.sums.coming),
         ]
 
-        # Step: the first Q of the shift register and their biases, which are asked for two cycles before:
-        # block RAM answers late in its cycle.
+        # A step takes the first Q sums of the shift register, and their biases. Those are asked for two
+        # cycles before, as block RAM answers late in its cycle. ``group`` is what the step in two cycles needs:
+        # the group of now, plus 1 if the register advances now, plus 1 if it advances in the next cycle.
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
         tile = Signal(layout, reset_less=True)
         active = Signal()
         first = Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
-        again = Signal()  # it will in the next cycle
-        group = Signal(read.addr.shape())  # in two cycles
+        again = Signal()  # it advances in the next cycle, too
+        group = Signal(read.addr.shape())
         bias = read_late(m, read, group, self.compact)
         m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
-        with m.If(self.coming):
+        with m.If(self.sums.coming):
             m.d.comb += group.eq(data.View(layout, tiles.r_data).bias)
-        with m.Elif(self.capture):
+        with m.Elif(self.sums.capture):
             m.d.comb += group.eq(arriving.bias + (~arriving.final | (banks == 1)))
         with m.Else():
-            m.d.comb += [
-                again.eq(~tile.final | (lane == (banks - 2) % banks)),
-                group.eq(tile.bias + Cat(advance ^ again, advance & again)),
-            ]
+            # Of Q logits the last but one is taken now; the only one, where Q = 1.
+            next_is_last = lane == (banks - 2) % banks
+            both = Cat(advance ^ again, advance & again)  # advance + again: 0, 1 or 2
+            m.d.comb += [again.eq(~tile.final | next_is_last), group.eq(tile.bias + both)]
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
             m.d.sync += [
-                waiting.as_value()[: (lanes - banks) * waiting[0].shape().width].eq(
-                    waiting.as_value()[banks * waiting[0].shape().width :]
-                ),
+                # The other sums move down by Q places.
+                *(waiting[place].eq(waiting[place + banks]) for place in range(lanes - banks)),
                 tile.bias.eq(tile.bias + 1),
                 tile.block.eq(tile.block + 1),
                 tile.steps.eq(tile.steps - 1),
                 active.eq(tile.steps != 0),
                 first.eq(0),
             ]
-        with m.If(self.capture):
-            m.d.sync += [waiting.eq(self.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+        with m.If(self.sums.capture):
+            m.d.sync += [waiting.eq(self.sums.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
 
         # z: bias plus sum.
         z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), reset_less=True)
@@ -168,6 +170,8 @@ class Requantizer(wiring.Component):
 
         # Shifted: Q activations that are not clamped yet, or the one logit that is asked for.
         bits = self.geometry.activation_bits
+        append, logit, settings = self.appends.payload, self.logits.payload, self.control.settings
+        largest = settings["ACTIVATION_MAX"][:bits]
         out_tile = Signal(layout, reset_less=True)
         out_valid = Signal()
         out_first = Signal()
@@ -187,22 +191,22 @@ class Requantizer(wiring.Component):
             m.d.sync += [
                 Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
                 negative.eq(z[bank][-1]),
-                self.append["values"][bank].eq(clamp(low, above, negative, self.largest)),
-                self.append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
+                append["values"][bank].eq(clamp(low, above, negative, largest)),
+                append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
             ]
 
         # Out: Q activations, or one logit.
         class_ = Cat(out_lane[: (banks - 1).bit_length()], out_tile.block)
         m.d.sync += [
-            self.append_valid.eq(out_valid & ~out_tile.final),
-            self.append.hidden_set.eq(out_tile.hidden_set),
-            self.append.begin.eq(out_tile.begin & out_first),
-            self.append.first.eq(out_first),
-            self.append.block.eq(out_tile.block),
-            self.logit_valid.eq(out_valid & out_tile.final & (class_ <= self.classes)),
-            self.logit.z.eq(chosen),
-            self.logit.class_.eq(class_),
-            self.logit.last.eq(class_ == self.classes),
-            self.logit.current.eq(out_tile.current),
+            self.appends.valid.eq(out_valid & ~out_tile.final),
+            append.hidden_set.eq(out_tile.hidden_set),
+            append.begin.eq(out_tile.begin & out_first),
+            append.first.eq(out_first),
+            append.block.eq(out_tile.block),
+            self.logits.valid.eq(out_valid & out_tile.final & (class_ <= settings["CLASSES"])),
+            logit.z.eq(chosen),
+            logit.class_.eq(class_),
+            logit.last.eq(class_ == settings["CLASSES"]),
+            logit.current.eq(out_tile.current),
         ]
         return m

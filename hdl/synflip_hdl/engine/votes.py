@@ -1,14 +1,23 @@
 """Votes: argmax, vote counters, logit sums, early stopping."""
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.interfaces import CLASS_BITS, log2, logit_layout, pass_layout
+from synflip_hdl.interfaces import (
+    CLASS_BITS,
+    HostAccess,
+    RunControl,
+    VoteResults,
+    decision_layout,
+    log2,
+    logit_layout,
+    pass_layout,
+)
 
 SUM_BITS = 64
 
@@ -16,18 +25,18 @@ SUM_BITS = 64
 class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
-    The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and
-        runner-up of an image are kept with it, so that a vote moves them without a look at the other classes.
+    The first sample of a run overwrites what the memories held: nothing needs to be cleared. The votes of an
+    image's leader and runner-up are kept with the image, so that a vote moves them without reading the votes
+    of the other classes.
 
     Members
     -------
-    start: a run begins.
-    class_shift: log2 of the results that an image takes. samples: of the run. early, log: options.
-    logit_valid, logit: from the drain.
-    decided, leaves, decision: a pass's vote was counted; its image has had its last sample; which pass.
-    margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle after
-        ``free``, vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the
-        log.
+    control: In(RunControl); CLASS_SHIFT, log2 of the results that an image takes, SAMPLES, and the options
+        EARLY and LOG.
+    host: In(HostAccess), words of the margin table; its offset also reads the results.
+    logits: In(stream of logit_layout, always ready), from the requantizer.
+    decisions: Out(stream of decision_layout, always ready), to the sequencer: a pass's vote was counted.
+    results: Out(VoteResults), for the host.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -36,25 +45,11 @@ class Votes(wiring.Component):
         self.sum_bits = LOGIT_BITS + geometry.sample_bits if compact else SUM_BITS
         super().__init__(
             {
-                "start": In(1),
-                "class_shift": In(4),
-                "samples": In(geometry.sample_bits),
-                "early": In(1),
-                "log": In(1),
-                "logit_valid": In(1),
-                "logit": In(logit_layout(geometry)),
-                "decided": Out(1),
-                "leaves": Out(1),
-                "decision": Out(pass_layout(geometry)),
-                "margin_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
-                "free": Out(1),
-                "vote": Out(geometry.sample_bits),
-                "logit_sum": Out(32),
-                "used": Out(geometry.sample_bits),
-                "logged": Out(signed(LOGIT_BITS)),
-                "logged_count": Out(geometry.log_depth.bit_length()),
+                "control": In(RunControl(geometry)),
+                "host": In(HostAccess()),
+                "logits": In(stream.Signature(logit_layout(geometry), always_ready=True)),
+                "decisions": Out(stream.Signature(decision_layout(geometry), always_ready=True)),
+                "results": Out(VoteResults(geometry)),
             }
         )
 
@@ -62,6 +57,8 @@ class Votes(wiring.Component):
         m = Module()
         geometry = self.geometry
         sample_bits = geometry.sample_bits
+        settings, host, results = self.control.settings, self.host, self.results
+        early, log = ((settings["OPTIONS"] & option) != 0 for option in (OPTION_EARLY, OPTION_LOG))
 
         def memory(name, shape, depth):
             m.submodules[name] = item = Memory(shape=shape, depth=depth, init=[])
@@ -76,31 +73,31 @@ class Votes(wiring.Component):
         log_write, log_read = memory("logits", signed(LOGIT_BITS), geometry.log_depth)
 
         def result(slot, class_):
-            return (slot << self.class_shift) | class_
+            return (slot << settings["CLASS_SHIFT"]) | class_
 
         # Logit: argmax, and the address of its sum.
-        logit = self.logit
+        logit = self.logits.payload
         place = Signal(log2(geometry.result_depth))
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
         m.d.comb += [
             place.eq(result(logit.current.slot, logit.class_)),
-            log_write.addr.eq(self.logged_count),
+            log_write.addr.eq(results.logged_count),
             log_write.data.eq(logit.z),
-            log_write.en.eq(self.logit_valid & self.log & (self.logged_count < geometry.log_depth)),
+            log_write.en.eq(self.logits.valid & log & (results.logged_count < geometry.log_depth)),
         ]
         with m.If(log_write.en):
-            m.d.sync += self.logged_count.eq(self.logged_count + 1)
-        with m.If(self.start):
-            m.d.sync += self.logged_count.eq(0)
-        with m.If(self.logit_valid & ((logit.class_ == 0) | (logit.z > best))):
+            m.d.sync += results.logged_count.eq(results.logged_count + 1)
+        with m.If(self.control.start):
+            m.d.sync += results.logged_count.eq(0)
+        with m.If(self.logits.valid & ((logit.class_ == 0) | (logit.z > best))):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
 
         # A cycle later its sum is there, in the next one it is updated.
         summed = Signal(logit_layout(geometry), reset_less=True)
         summed_valid = Signal()
         summed_place = Signal(place.shape(), reset_less=True)
-        m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
+        m.d.sync += [summed.eq(logit), summed_valid.eq(self.logits.valid), summed_place.eq(place)]
         opening = summed.current.sample == 0
         total = Signal(signed(self.sum_bits), reset_less=True)
         addend = Signal(signed(LOGIT_BITS), reset_less=True)
@@ -113,7 +110,7 @@ class Votes(wiring.Component):
             total_place.eq(summed_place),
         ]
         m.d.comb += [
-            sums_read.addr.eq(Mux(self.logit_valid, place, self.offset[1:])),
+            sums_read.addr.eq(Mux(self.logits.valid, place, host.offset[1:])),
             sums_write.addr.eq(total_place),
             sums_write.data.eq(total + addend),
             sums_write.en.eq(total_valid),
@@ -129,7 +126,7 @@ class Votes(wiring.Component):
         winner_place = Signal(place.shape(), reset_less=True)
         m.d.comb += [
             count_next.eq(summed_valid & summed.last),
-            votes_read.addr.eq(Mux(count_next, result(summed.current.slot, winner), self.offset)),
+            votes_read.addr.eq(Mux(count_next, result(summed.current.slot, winner), host.offset)),
             standing_read.addr.eq(summed.current.slot),
             margins_read.addr.eq(summed.current.sample),
         ]
@@ -184,10 +181,11 @@ class Votes(wiring.Component):
 
         # ... and decide whether the image leaves.
         m.d.sync += [
-            self.decided.eq(deciding),
-            self.decision.eq(decided_pass),
-            self.leaves.eq(
-                (self.early & (kept.lead - kept.second >= least)) | (sample_count == self.samples)
+            self.decisions.valid.eq(deciding),
+            self.decisions.payload.current.eq(decided_pass),
+            self.decisions.payload.leaves.eq(
+                (early & (kept.lead - kept.second >= least))
+                | (sample_count == settings["SAMPLES"][:sample_bits])
             ),
         ]
         m.d.comb += [
@@ -201,17 +199,17 @@ class Votes(wiring.Component):
 
         # The host's side.
         half = Signal()
-        m.d.comb += self.free.eq(~self.logit_valid & ~count_next)
-        m.d.sync += half.eq(self.offset[0])
+        m.d.comb += results.free.eq(~self.logits.valid & ~count_next)
+        m.d.sync += half.eq(host.offset[0])
         m.d.comb += [
-            margins_write.addr.eq(self.offset),
-            margins_write.data.eq(self.data),
-            margins_write.en.eq(self.margin_write),
-            used_read.addr.eq(self.offset),
-            log_read.addr.eq(self.offset),
-            self.vote.eq(votes_read.data),
-            self.logit_sum.eq(Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])),
-            self.used.eq(used_read.data),
-            self.logged.eq(log_read.data),
+            margins_write.addr.eq(host.offset),
+            margins_write.data.eq(host.data),
+            margins_write.en.eq(host.write[Region.MARGINS]),
+            used_read.addr.eq(host.offset),
+            log_read.addr.eq(host.offset),
+            results.vote.eq(votes_read.data),
+            results.logit_sum.eq(Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])),
+            results.used.eq(used_read.data),
+            results.logged.eq(log_read.data),
         ]
         return m
