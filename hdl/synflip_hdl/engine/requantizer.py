@@ -122,8 +122,8 @@ class Requantizer(wiring.Component):
         ]
 
         # A step takes the first Q sums of the shift register, and their biases. Those are asked for two
-        # cycles before, as block RAM answers late in its cycle. ``group`` is what the step in two cycles needs:
-        # the group of now, plus 1 if the register advances now, plus 1 if it advances in the next cycle.
+        # cycles before, as block RAM answers late in its cycle. ``group`` is for the step in two cycles: the
+        # group of now, plus 1 if the register advances now, plus 1 if it advances in the next cycle.
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
         tile = Signal(layout, reset_less=True)
         active = Signal()

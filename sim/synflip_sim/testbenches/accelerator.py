@@ -33,7 +33,7 @@ def monitors(bench: Bench) -> list[Monitor]:
         SequencerMonitor(scope["sequencer"], geometry, trace, bench.script, board),
         FillMonitor(scope["keys"], geometry, trace, board),
         EventMonitor(scope["events"], geometry, trace, board),
-        KeyMonitor(signal(scope["array"], "keys"), geometry, trace, board),
+        KeyMonitor(signal(scope["array"], "keys__data"), geometry, trace, board),
         ArrayMonitor(scope["array"], geometry, trace, board),
         RequantizerMonitor(scope["requantizer"], geometry, trace, board),
         VoteMonitor(scope["votes"], trace, board),

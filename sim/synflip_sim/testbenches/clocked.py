@@ -10,7 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.golden.trace import Trace
+from synflip.spec.memory_map import OFFSET_BITS, Region
+from synflip_hdl.interfaces import settings_layout
 
+from synflip_sim.testbenches.ports import pack
 from synflip_sim.testbenches.runs import SCRIPT, TRACE
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 from synflip_sim.testbenches.script import Script
@@ -128,8 +131,20 @@ def noise(chance: random.Random, bits: int) -> Callable[[], int]:
     return lambda: chance.getrandbits(bits)
 
 
+def run_control(bench: Bench) -> dict[str, int]:
+    """Idle values of a block's ``control``: the run's settings, and no start."""
+    layout = settings_layout(bench.geometry)
+    settings = {name: bench.script.settings.get(name, 0) for name, _ in layout}
+    return {"control__start": 0, "control__settings": pack(layout, settings)}
+
+
+def host_idle(chance: random.Random) -> dict[str, int | Callable[[], int]]:
+    """Idle values of a block's ``host``: no strobe, and noise on what nobody may look at."""
+    return {"host__write": 0, "host__offset": noise(chance, OFFSET_BITS), "host__data": noise(chance, 32)}
+
+
 def host_writes(
-    player: Player, chance: random.Random, strobe: str, writes: Iterable[tuple[int, int]], last: int = -3
+    player: Player, chance: random.Random, region: Region, writes: Iterable[tuple[int, int]], last: int = -3
 ) -> int:
     """Schedules the host's words of one region, with idle cycles between them, up to cycle ``last``.
 
@@ -137,6 +152,6 @@ def host_writes(
     """
     cycle = last
     for offset, data in reversed(list(writes)):
-        player.at(cycle, **{strobe: 1}, offset=offset, data=data)
+        player.at(cycle, host__write=1 << region, host__offset=offset, host__data=data)
         cycle -= 1 + (chance.random() < 0.2) * chance.randrange(3)
     return cycle

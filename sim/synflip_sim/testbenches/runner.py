@@ -28,6 +28,7 @@ from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
 from synflip_hdl.export.verilog import to_verilog
+from synflip_hdl.interfaces import index_bits
 
 from synflip_sim.simulators.verilate import MAKE
 from synflip_sim.testbenches.clocked import CASE_VARIABLE, DIFFERENCE
@@ -53,24 +54,15 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "--noassert", "--x-initial", "unique", "-
 VERILATE += ["--no-public-flat-rw"]
 #: Signals that monitors look at inside blocks; a pattern for all modules.
 WATCHED = (
-    *(
-        "busy",
-        "open",
-        "rest",
-        "hidden",
-        "hidden_set",
-        "slot",
-        "read",
-        "index",
-        "key_release",
-        "key_sample",
-        "key_end",
-    ),
-    *("place", "last", "tile_valid", "tile", "cycles"),
-    *("source__ready", "source__payload", "events", "longest", "short"),
-    *("keys", "capture", "sums", "word_*", "coins", "signs", "x"),
-    *("append_valid", "append", "logit_valid", "logit"),
-    *("decided", "leaves", "decision", "winner", "counted"),
+    *("status__busy", "status__cycles"),
+    *("lists__open", "lists__rest", "lists__hidden", "lists__hidden_set", "lists__slot"),
+    *("lists__read", "lists__index"),
+    *("keys__release", "keys__sample", "keys__end"),
+    *("issue__place", "issue__last", "tiles__valid", "tiles__payload"),
+    *("source__ready", "source__payload", "events__payload", "reads__longest", "reads__short"),
+    *("keys__data", "sums__capture", "sums__sums", "word_*", "coins", "signs", "x"),
+    *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
+    *("decisions__valid", "decisions__payload", "winner", "counted"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
 RUNTIME = "verilated*.o"  # the same in every build
@@ -86,16 +78,9 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
     make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
     if bench == "source":
         return make(geometry.banks)
-    if bench == "key_memory":
-        return make(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
     if bench == "sequencer":
         return make(geometry, index_bits(geometry))
     return make(geometry)
-
-
-def index_bits(geometry: Geometry) -> int:
-    """Bits of an index into the longest of the event lists."""
-    return max((max(geometry.event_depth, geometry.hidden_depth) - 1).bit_length(), 1)
 
 
 @contextmanager

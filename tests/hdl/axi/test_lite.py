@@ -63,7 +63,7 @@ def test_write_latency(late):
             ctx.set(lite.b.ready, cycle > 18)
             await ctx.tick()
         assert at["b"] == max(at["aw"], at["w"]) + 4
-        assert ctx.get(dut.registers.settings["KEY_BLOCKS"]) == 77
+        assert ctx.get(dut.registers.control.settings["KEY_BLOCKS"]) == 77
 
     simulate(dut, bench)
 
