@@ -1,5 +1,7 @@
 """Requantizer: a tile's sums get bias, rounding and clamping, and become activations or logits."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
@@ -74,6 +76,10 @@ class Requantizer(wiring.Component):
     sums: In(TileSums), from the array, ``pipeline_depth`` cycles later.
     appends: Out(stream of append_layout, always ready), to the event lists.
     logits: Out(stream of logit_layout, always ready), to the votes.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``bias``, the group of biases that the step of now gets.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -133,6 +139,7 @@ class Requantizer(wiring.Component):
         again = Signal()  # it advances in the next cycle, too
         group = Signal(read.addr.shape())
         bias = read_late(m, read, group, self.compact)
+        self.debug = SimpleNamespace(bias=bias)
         m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
         with m.If(self.sums.coming):
             m.d.comb += group.eq(data.View(layout, tiles.r_data).bias)

@@ -1,5 +1,7 @@
 """The array: P lanes times Q banks, from a tile's events to its sums."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -32,6 +34,11 @@ class SynapseArray(wiring.Component):
     events: In(stream of Q event_layout, always valid and ready), from the lists, two cycles after the issue.
     keys: Out(KeyReads), to the key memory, which answers in two cycles.
     sums: Out(TileSums), to the requantizer.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``banks``, (coin comparators, activation at the leaves) of each
+        bank, and ``clears``, the registers that empty LANES_A_CLEAR lanes each.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -121,6 +128,7 @@ class SynapseArray(wiring.Component):
                 coins.entry.eq(read_late(m, read, asked, self.compact)),
             ]
             banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
+        self.debug = SimpleNamespace(banks=banks, clears=clears)
 
         for index in range(geometry.lanes):
             m.submodules[f"lane_{index}"] = lane = Lane(

@@ -1,5 +1,7 @@
 """Votes: argmax, vote counters, logit sums, early stopping."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -37,6 +39,10 @@ class Votes(wiring.Component):
     logits: In(stream of logit_layout, always ready), from the requantizer.
     decisions: Out(stream of decision_layout, always ready), to the sequencer: a pass's vote was counted.
     results: Out(VoteResults), for the host.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``votes_read`` and ``sums_read``, the memories' read ports.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -71,6 +77,8 @@ class Votes(wiring.Component):
         standing_write, standing_read = memory("standings", standing, geometry.image_slots)
         margins_write, margins_read = memory("margins", unsigned(sample_bits), geometry.margin_depth)
         log_write, log_read = memory("logits", signed(LOGIT_BITS), geometry.log_depth)
+
+        self.debug = SimpleNamespace(votes_read=votes_read, sums_read=sums_read)
 
         def result(slot, class_):
             return (slot << settings["CLASS_SHIFT"]) | class_
