@@ -308,6 +308,7 @@ class Hidden(Elaboratable):
                 m.d.sync += rest_counts[b].eq(before + append["values"][b].any())
                 with m.If(mine & (bank == b) & (append.block == block)):
                     m.d.sync += [in_rest.eq(1), rest_rank.eq(before)]
+        of_chosen_set = dut.reads.hidden & (dut.reads.hidden_set == chosen)
         rest_opened, rest_asked, rest_followed = check_reading(
             m,
             dut,

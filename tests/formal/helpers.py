@@ -24,8 +24,8 @@ def _bits(signal):
 
 
 def free_inputs(m, component, *but: str) -> None:
-    """Every input of ``component`` may be anything in any cycle, except ``but``: a port (``"lists.open"``), or
-    all ports of an interface (``"lists"``)."""
+    """Every input of ``component`` may be anything in any cycle, except ``but``: a port (``"lists.open"``),
+    or all ports of an interface (``"lists"``)."""
     for path, member, value in component.signature.flatten(component):
         names = {".".join(map(str, path[:length])) for length in range(1, len(path) + 1)}
         if member.flow.value == "In" and names.isdisjoint(but) and not isinstance(value, Const):

@@ -135,10 +135,9 @@ class EverySum(Elaboratable):
             Assume(~dut.sums.capture | ~active | last),
         ]
         with m.If(dut.sums.capture):
+            sums = dut.sums.sums.as_value()
             m.d.sync += [active.eq(1), tile.eq(arriving), gone.eq(0)]
-            m.d.sync += followed.eq(
-                dut.sums.sums.as_value().word_select(lane, self.geometry.accumulator_bits)
-            )
+            m.d.sync += followed.eq(sums.word_select(lane, self.geometry.accumulator_bits))
         with m.Elif(active):
             m.d.sync += [gone.eq(gone + 1), active.eq(~last)]
 
@@ -158,7 +157,8 @@ class EverySum(Elaboratable):
         hidden_set, shift = past(tile.hidden_set, "hidden_set"), past(tile.shift, "shift")
         current = past(tile.current.as_value(), "current")
         settings = dut.control.settings
-        largest = delayed(m, settings["ACTIVATION_MAX"][: self.geometry.activation_bits], 1, "largest")
+        largest_now = settings["ACTIVATION_MAX"][: self.geometry.activation_bits]
+        largest = delayed(m, largest_now, 1, "largest")
         classes = delayed(m, settings["CLASSES"], 1, "classes")
         out_z, out_known = delayed(m, z, 2, "z"), delayed(m, z_known, 2, "z_known")
         appends, class_ = out & ~final, ((block << (banks.bit_length() - 1)) + out_gone)[:10]
@@ -220,7 +220,7 @@ class EverySum(Elaboratable):
                     )
                 ),
                 Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
-                Assert((group_now != group) | (inside["bias"] == biases)),
+                Assert((group_now != group) | (dut.debug.bias.as_value() == biases)),
             ]
         # The memory answers what the next cycle needs.
         more = Mux(tile.final, (gone + 1) >> (banks.bit_length() - 1), gone + 1)

@@ -25,6 +25,7 @@ class Runs(Elaboratable):
         banks, tile_steps = self.geometry.banks, self.geometry.lanes // self.geometry.banks
         depth = pipeline_depth(banks)
         dut = Sequencer(self.geometry, 4)
+        lists, keys = dut.lists, dut.keys
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut, "control", "decisions.valid")
         settings = dut.control.settings
@@ -60,43 +61,43 @@ class Runs(Elaboratable):
             Assume(~(dut.control.start & (state == IDLE)) | (drain == 0)),
             Assert(~dut.issue.last | (drain == 0)),
             Assert(dut.tiles.valid == dut.issue.last),
-            Assert(~dut.issue.last | dut.lists.read),
+            Assert(~dut.issue.last | lists.read),
             Cover(dut.issue.last & tile.final & (tile.steps == tile_steps - 1)),
         ]
 
         # Lists are as long as the event lists say, from the cycle after an open to the next one.
-        listed, length = Signal(), Signal.like(dut.lists.longest)
-        opened = delayed(m, dut.lists.open, 1, "opened")
-        m.d.sync += length.eq(dut.lists.longest)
-        with m.If(dut.lists.open):
+        listed, length = Signal(), Signal.like(lists.longest)
+        opened = delayed(m, lists.open, 1, "opened")
+        m.d.sync += length.eq(lists.longest)
+        with m.If(lists.open):
             m.d.sync += listed.eq(1)
         m.d.comb += [
-            Assume(~listed | (dut.lists.short == (dut.lists.longest <= 1))),
-            Assume(~listed | opened | (dut.lists.longest == length)),
-            Assume(dut.lists.longest <= 1 << len(dut.lists.index)),
+            Assume(~listed | (lists.short == (lists.longest <= 1))),
+            Assume(~listed | opened | (lists.longest == length)),
+            Assume(lists.longest <= 1 << len(lists.index)),
         ]
         # A tile reads each event once, in order, and one where there is none; what was opened early is read
         # once, and then the rest.
-        reads = Signal.like(dut.lists.longest)
-        count = Mux(dut.lists.longest == 0, 1, dut.lists.longest)
-        ends = dut.lists.read & (reads + 1 == count)
-        with m.If(ends | dut.lists.open):
+        reads = Signal.like(lists.longest)
+        count = Mux(lists.longest == 0, 1, lists.longest)
+        ends = lists.read & (reads + 1 == count)
+        with m.If(ends | lists.open):
             m.d.sync += reads.eq(0)
-        with m.Elif(dut.lists.read):
+        with m.Elif(lists.read):
             m.d.sync += reads.eq(reads + 1)
         ahead, head_read, of_rest = Signal(), Signal(), Signal()
         m.d.comb += [
-            Assert(~dut.lists.read | ((dut.lists.index == reads) & (reads < count))),
+            Assert(~lists.read | ((lists.index == reads) & (reads < count))),
             Assert(dut.issue.last == (ends & ~ahead)),
-            Assert(~dut.lists.read | ~head_read),
-            Assert(~dut.lists.rest | (dut.lists.open & ahead & head_read)),
-            Assert(~dut.lists.open | ~ahead | dut.lists.rest),
+            Assert(~lists.read | ~head_read),
+            Assert(~lists.rest | (lists.open & ahead & head_read)),
+            Assert(~lists.open | ~ahead | lists.rest),
             # Nothing is read in the first cycle after a reset, nor between an open and the layer's end.
-            Assert(started | ~dut.lists.read),
-            Assert(~dut.lists.read | (state == STREAM) | (state == HEAD)),
-            Cover(dut.issue.last & (dut.lists.longest == 0)),
-            Cover(dut.issue.last & (dut.lists.longest == 1)),
-            Cover(dut.issue.last & (dut.lists.longest == 3) & ~tile.begin),
+            Assert(started | ~lists.read),
+            Assert(~lists.read | (state == STREAM) | (state == HEAD)),
+            Cover(dut.issue.last & (lists.longest == 0)),
+            Cover(dut.issue.last & (lists.longest == 1)),
+            Cover(dut.issue.last & (lists.longest == 3) & ~tile.begin),
         ]
 
         # Tiles are so far apart that the drain's queue has room.
@@ -115,8 +116,8 @@ class Runs(Elaboratable):
         with m.Elif(filling != 0):
             m.d.sync += filling.eq(filling - 1)
         reading_hidden, reading_set = Signal(), Signal()
-        with m.If(dut.lists.open):
-            m.d.sync += [reading_hidden.eq(dut.lists.hidden), reading_set.eq(dut.lists.hidden_set)]
+        with m.If(lists.open):
+            m.d.sync += [reading_hidden.eq(lists.hidden), reading_set.eq(lists.hidden_set)]
         # Until those of all tiles but a layer's last are, and until the last one's first are.
         but_last, begins_in = Signal.like(filling), Signal(range(depth + DRAIN_LATENCY + 1))
         last_tile = inside["last_tile"]
@@ -129,35 +130,28 @@ class Runs(Elaboratable):
                 m.d.sync += begins_in.eq(depth + DRAIN_LATENCY)
             with m.Else():
                 m.d.sync += but_last.eq(arrives)
-        with m.If(dut.lists.open):
-            m.d.sync += [ahead.eq(filling != 0), head_read.eq(0), of_rest.eq(dut.lists.rest)]
+        with m.If(lists.open):
+            m.d.sync += [ahead.eq(filling != 0), head_read.eq(0), of_rest.eq(lists.rest)]
         with m.If(ends & ahead):
             m.d.sync += head_read.eq(1)
         m.d.comb += [
-            Assert(
-                ~dut.lists.open | (filling == 0) | ((but_last == 0) & (begins_in != 0) & dut.lists.hidden)
-            ),
+            Assert(~lists.open | (filling == 0) | ((but_last == 0) & (begins_in != 0) & lists.hidden)),
             # What is open is opened again only to read all of what was read last.
-            Assert(
-                ~(dut.lists.open & dut.lists.read)
-                | (dut.issue.last & of_rest & reading_hidden & dut.lists.hidden)
-            ),
-            Assert(
-                ~(dut.lists.open & dut.lists.read) | ((dut.lists.hidden_set == reading_set) & ~dut.lists.rest)
-            ),
-            Assert(~dut.issue.last | ~of_rest | dut.lists.open | last_tile),
-            Cover(dut.lists.open & (filling != 0)),
-            Assert(~dut.lists.open | (dut.lists.slot == delayed(m, dut.lists.slot, 1, "slot"))),
+            Assert(~(lists.open & lists.read) | (dut.issue.last & of_rest & reading_hidden & lists.hidden)),
+            Assert(~(lists.open & lists.read) | ((lists.hidden_set == reading_set) & ~lists.rest)),
+            Assert(~dut.issue.last | ~of_rest | lists.open | last_tile),
+            Cover(lists.open & (filling != 0)),
+            Assert(~lists.open | (lists.slot == delayed(m, lists.slot, 1, "slot"))),
             Assert(~dut.issue.last | tile.final | ~reading_hidden | (tile.hidden_set != reading_set)),
-            Cover(dut.lists.open & dut.lists.hidden),
+            Cover(lists.open & lists.hidden),
         ]
         if self.geometry.image_slots == 1:  # these take long to find: once
-            m.d.comb += [Cover(dut.lists.open & dut.lists.rest), Cover(dut.lists.open & dut.lists.read)]
+            m.d.comb += [Cover(lists.open & lists.rest), Cover(lists.open & lists.read)]
         # A layer's tiles fill its set in ascending order, from its first tile on.
         first_tile, next_block = Signal(), Signal.like(tile.block)
         with m.If(dut.issue.last):
             m.d.sync += [first_tile.eq(0), next_block.eq(tile.block + tile_steps)]
-        with m.If(dut.lists.open & ~dut.lists.rest & ~dut.issue.last):
+        with m.If(lists.open & ~lists.rest & ~dut.issue.last):
             m.d.sync += first_tile.eq(1)
         with m.If(dut.issue.last):
             m.d.comb += [
@@ -168,16 +162,14 @@ class Runs(Elaboratable):
         # Keys: a layer is opened when its keys are there; a sample is released between passes, for the next.
         past_sample, past_release = (
             delayed(m, sample, 1, "sample"),
-            delayed(m, dut.keys.release, 1, "release"),
+            delayed(m, keys.release, 1, "release"),
         )
         past_start = delayed(m, state == IDLE, 1, "idle")
         m.d.comb += [
-            Assert(
-                ~dut.lists.open | dut.keys.ready | dut.lists.rest | dut.lists.read
-            ),  # again, with the keys of before
-            Assert(~dut.keys.release | ~(dut.lists.read | dut.issue.last | dut.lists.open)),
+            Assert(~lists.open | keys.ready | lists.rest | lists.read),  # again, with the keys of before
+            Assert(~keys.release | ~(lists.read | dut.issue.last | lists.open)),
             Assert(~started | past_start | (sample == (past_sample + past_release)[: len(sample)])),
-            Assert(dut.keys.sample == sample[:2]),
+            Assert(keys.sample == sample[:2]),
         ]
 
         # The image queue: never fuller than the images, nor read empty. ``passes``: begun, not decided.
@@ -214,7 +206,7 @@ class Runs(Elaboratable):
             Assert(head_read == (state == REST)),
             Assert(~ahead_now | (layer != 0)),
             Assert((but_last <= head_turn) & (but_last < depth + DRAIN_LATENCY + tile_steps)),
-            Assert((state != REST) | (dut.lists.index == 0)),
+            Assert((state != REST) | (lists.index == 0)),
             Assert(window <= begins_in),
             Assert((window == 0) | (layer != 0)),
             Assert((window == 0) | ((state != IDLE) & (state != PICK))),
@@ -237,7 +229,7 @@ class Runs(Elaboratable):
             Assert(~(reading | ahead_now) | (inner.block == Mux(first_tile, 0, next_block))),
             Assert((state == IDLE) | ((fresh >= settings["FIRST_SLOT"]) & (fresh <= past_slot))),
             Assert((state != IDLE) | (queue_level == 0)),
-            Assert(~reading | ((dut.lists.index == reads) & (reads < count) & listed)),
+            Assert(~reading | ((lists.index == reads) & (reads < count) & listed)),
             Assert(reading | ~opened),
             Assert(~reading | ~opened | (reads == 0)),
             Assert(~reading | opened | (inside["ending"] == (reads + 1 == count))),

@@ -120,6 +120,7 @@ class Counts(Elaboratable):
         logit, slot, classes = dut.logits.payload, fixed(m, 8, "slot"), passes.classes
         samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
         start = free(m, 1, "start")
+        others = free(m, 3, "options") & ~OPTION_EARLY
         m.d.comb += [
             dut.control.settings["CLASS_SHIFT"].eq(CLASS_SHIFT),
             dut.control.settings["SAMPLES"].eq(samples),
@@ -182,6 +183,7 @@ class Counts(Elaboratable):
                 Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
             )
 
+        decided = dut.decisions.payload.current
         told = dut.decisions.valid & (dut.decisions.payload.current.slot == slot)
         lead_class = inside["kept"][:CLASS_BITS]
         new_lead, new_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
