@@ -314,12 +314,7 @@ class Hidden(Elaboratable):
             dut,
             inside,
             rest_counts,
-            opens
-            & dut.reads.rest
-            & dut.reads.hidden
-            & (dut.reads.hidden_set == chosen)
-            & of_chosen
-            & ~dut.appends.valid,
+            opens & dut.reads.rest & of_chosen_set & of_chosen & ~dut.appends.valid,
             dut.appends.valid | opens,
             (there & in_rest, bank, rest_rank, value),
         )

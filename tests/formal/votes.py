@@ -124,9 +124,7 @@ class Counts(Elaboratable):
         m.d.comb += [
             dut.control.settings["CLASS_SHIFT"].eq(CLASS_SHIFT),
             dut.control.settings["SAMPLES"].eq(samples),
-            dut.control.settings["OPTIONS"].eq(
-                Mux(early, OPTION_EARLY, 0) | free(m, 3, "options") & ~OPTION_EARLY
-            ),
+            dut.control.settings["OPTIONS"].eq(Mux(early, OPTION_EARLY, 0) | others),
             dut.control.start.eq(start),
             Assume((slot < SLOTS) & (samples != 0)),
             Assume(~dut.logits.valid | (logit.current.slot < SLOTS)),
@@ -184,15 +182,12 @@ class Counts(Elaboratable):
             )
 
         decided = dut.decisions.payload.current
-        told = dut.decisions.valid & (dut.decisions.payload.current.slot == slot)
+        told = dut.decisions.valid & (decided.slot == slot)
         lead_class = inside["kept"][:CLASS_BITS]
         new_lead, new_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
         m.d.comb += [
             Assert(dut.decisions.valid == telling),
-            Assert(
-                ~dut.decisions.valid
-                | (dut.decisions.payload.current.as_value() == Cat(passes.slot, passes.sample))
-            ),
+            Assert(~dut.decisions.valid | (decided.as_value() == Cat(passes.slot, passes.sample))),
             Assert(~(deciding & chosen) | ranks(lead_class, new_lead, new_second)),
         ]
         lead, second = delayed(m, new_lead, 1, "lead"), delayed(m, new_second, 1, "second")
