@@ -18,7 +18,7 @@ from synflip_sim.testbenches.runs import SCRIPT, TRACE
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 from synflip_sim.testbenches.script import Script
 
-CASE_VARIABLE = "SYNFLIP_BENCH_CASE"  # folder with trace and script
+RUN_VARIABLE = "SYNFLIP_BENCH_RUN"  # folder with trace and script
 DIFFERENCE = "difference.json"  # in the folder in which the simulator runs
 
 
@@ -46,7 +46,7 @@ class Monitor(Protocol):
 
 
 class Bench:
-    """The case to run, a scoreboard, random numbers, and the clock.
+    """The run, a scoreboard, random numbers, and the clock.
 
     In each cycle all drivers drive, responders respond, then, before the next rising edge, all monitors
     sample. Cycle 0 is the trace's; what comes before is preparation.
@@ -54,7 +54,7 @@ class Bench:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        folder = Path(os.environ[CASE_VARIABLE])
+        folder = Path(os.environ[RUN_VARIABLE])
         self.trace = Trace.load(folder / TRACE)
         self.script = Script.load(folder / SCRIPT)
         self.geometry = self.trace.geometry

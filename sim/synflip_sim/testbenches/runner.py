@@ -1,7 +1,7 @@
 """Builds a block for cocotb's Verilator, and runs a bench in it.
 
 A command, too: ``python -m synflip_sim.testbenches.runner FOLDER BENCH...`` runs benches over a prepared
-case.
+run.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.interfaces import index_bits
 
 from synflip_sim.simulators.verilate import MAKE
-from synflip_sim.testbenches.clocked import CASE_VARIABLE, DIFFERENCE
+from synflip_sim.testbenches.clocked import DIFFERENCE, RUN_VARIABLE
 from synflip_sim.testbenches.runs import TRACE
 from synflip_sim.testbenches.scoreboard import Difference
 
@@ -167,13 +167,15 @@ def _compile(texts: Mapping[str, str], folder: Path, runtime: Path) -> Path:
     return simulator
 
 
-def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Run a bench over the case in folder ``case``. Raises Difference, the scoreboard's first, or BenchError.
+def run(
+    bench: str, prepared: Path, seed: int = 1, variables: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Run a bench over a prepared run. Raises Difference, the scoreboard's first, or BenchError.
 
-    variables: more of the bench's environment.
+    prepared: the run's folder. variables: more of the bench's environment.
     """
-    simulator = build(bench, Trace.load(case / TRACE).geometry)
-    with tempfile.TemporaryDirectory(dir=case) as name, _environment(cache_root() / "bench"):
+    simulator = build(bench, Trace.load(prepared / TRACE).geometry)
+    with tempfile.TemporaryDirectory(dir=prepared) as name, _environment(cache_root() / "bench"):
         folder = Path(name)
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results
@@ -185,7 +187,7 @@ def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = Ma
                 test_dir=folder,
                 seed=seed,
                 plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
-                extra_env={CASE_VARIABLE: str(case), **variables},
+                extra_env={RUN_VARIABLE: str(prepared), **variables},
                 results_xml=str(folder / "results.xml"),
                 log_file=log,
             )
@@ -206,20 +208,20 @@ def _passed(results: Path) -> bool:
 def main() -> None:
     """Prints each bench's difference. Exit status 0: none, 1: some. Anything else is an exception."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", type=Path, help="folder with a prepared case")
+    parser.add_argument("prepared", type=Path, help="folder of a prepared run")
     parser.add_argument("bench", nargs="+", choices=BENCHES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--known", nargs="*", default=(), help="simulators (build's folders) that need no run"
     )
     chosen = parser.parse_args()
-    geometry = Trace.load(chosen.case / TRACE).geometry
+    geometry = Trace.load(chosen.prepared / TRACE).geometry
     status = 0
     for bench in chosen.bench:
         if build(bench, geometry).name in chosen.known:
             continue
         try:
-            run(bench, chosen.case, chosen.seed)
+            run(bench, chosen.prepared, chosen.seed)
         except Difference as difference:
             print(f"{bench}: {difference}", flush=True)
             status = 1
