@@ -174,7 +174,9 @@ DEFECTS = (
         "differ; first logits",
         ("key memory", "early stopping", "counters"),
     ),
-    Defect("engine/sequencer.py", "status.cycles.eq(0),", "status.cycles.eq(DEFECT),", "counters", "predicted"),
+    Defect(
+        "engine/sequencer.py", "status.cycles.eq(0),", "status.cycles.eq(DEFECT),", "counters", "predicted"
+    ),
     Defect(
         "engine/votes.py",
         "(early & (kept.lead - kept.second >= least))",
