@@ -100,16 +100,27 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes, banks = self.geometry.lanes, self.geometry.banks
-        layout = tile_layout(self.geometry)
-        queue = fifo.SyncFIFOBuffered if self.compact else fifo.SyncFIFO
-        m.submodules.tiles = tiles = queue(width=layout.size, depth=tiles_under_way(self.geometry))
-        m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
+        self._tile_layout = tile_layout(self.geometry)
+        kind = fifo.SyncFIFOBuffered if self.compact else fifo.SyncFIFO
+        m.submodules.tiles = tiles = kind(width=self._tile_layout.size, depth=tiles_under_way(self.geometry))
+        read = self._biases(m)
+        queue = self._queue(m, tiles)
+        step = self._step(m, queue, read)
+        z = self._add(m, step)
+        out = self._shift(m, z)
+        self._leave(m, out)
+        return m
+
+    def _biases(self, m):
+        """The memory of biases, which the host writes, a cycle late. Returns its read port."""
+        bits = LOGIT_BITS * self.geometry.banks
+        m.submodules.writer = writer = EntryWriter(bits)
         m.submodules.biases = biases = Memory(
-            shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
+            shape=data.ArrayLayout(signed(LOGIT_BITS), self.geometry.banks),
+            depth=self.geometry.bias_depth,
+            init=[],
         )
         write, read = biases.write_port(), biases.read_port()
-        # A group is written a cycle later.
         address = writer.entry[: len(write.addr)]
         m.d.comb += [
             writer.valid.eq(self.host.write[Region.BIASES]),
@@ -119,19 +130,31 @@ class Requantizer(wiring.Component):
             write.addr.eq(across(m, address, self.compact, "write_address")),
             write.data.eq(across(m, writer.value, self.compact, "written")),
         ]
+        return read
+
+    def _queue(self, m, tiles):
+        """Tiles wait in ``tiles`` for their sums. Returns the tile whose sums come in the next cycle
+        (``next``), and the one whose sums are captured now (``arriving``)."""
         # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
-        arriving = data.View(layout, across(m, tiles.r_data, self.compact, "arriving"))
+        arriving = data.View(self._tile_layout, across(m, tiles.r_data, self.compact, "arriving"))
         m.d.comb += [
             tiles.w_data.eq(self.tiles.payload),
             tiles.w_en.eq(self.tiles.valid),
             tiles.r_en.eq(self.sums.capture if self.compact else self.sums.coming),
         ]
+        return SimpleNamespace(next=data.View(self._tile_layout, tiles.r_data), arriving=arriving)
 
-        # A step takes the first Q sums of the shift register, and their biases. Those are asked for two
-        # cycles before, as block RAM answers late in its cycle. ``group`` is for the step in two cycles: the
-        # group of now, plus 1 if the register advances now, plus 1 if it advances in the next cycle.
+    def _step(self, m, queue, read):
+        """A step of a tile: the first Q sums of the shift register, and their biases.
+
+        A hidden layer's register advances in every cycle, a last layer's when its Q logits have left:
+        ``lane`` is the one that leaves now. Biases are asked for two cycles before, as block RAM answers
+        late in its cycle: ``group`` is for the step in two cycles, which is the group of now, plus 1 if the
+        register advances now, plus 1 if it advances in the next cycle.
+        """
+        lanes, banks, arriving = self.geometry.lanes, self.geometry.banks, queue.arriving
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
-        tile = Signal(layout, reset_less=True)
+        tile = Signal(self._tile_layout, reset_less=True)
         active = Signal()
         first = Signal()
         lane = Signal(range(max(banks, 2)))
@@ -142,14 +165,14 @@ class Requantizer(wiring.Component):
         self.debug = SimpleNamespace(bias=bias)
         m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
         with m.If(self.sums.coming):
-            m.d.comb += group.eq(data.View(layout, tiles.r_data).bias)
+            m.d.comb += group.eq(queue.next.bias)
         with m.Elif(self.sums.capture):
             m.d.comb += group.eq(arriving.bias + (~arriving.final | (banks == 1)))
         with m.Else():
-            # Of Q logits the last but one is taken now; the only one, where Q = 1.
-            next_is_last = lane == (banks - 2) % banks
+            # The last but one of Q logits leaves now; the only one, where Q = 1.
+            last_is_next = lane == (banks - 2) % banks
             both = Cat(advance ^ again, advance & again)  # advance + again: 0, 1 or 2
-            m.d.comb += [again.eq(~tile.final | next_is_last), group.eq(tile.bias + both)]
+            m.d.comb += [again.eq(~tile.final | last_is_next), group.eq(tile.bias + both)]
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
@@ -164,56 +187,68 @@ class Requantizer(wiring.Component):
             ]
         with m.If(self.sums.capture):
             m.d.sync += [waiting.eq(self.sums.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+        return SimpleNamespace(waiting=waiting, bias=bias, tile=tile, valid=active, first=first, lane=lane)
 
-        # z: bias plus sum.
-        z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), reset_less=True)
-        z_tile = Signal(layout, reset_less=True)
-        z_valid = Signal()
-        z_first = Signal()
-        z_lane = Signal.like(lane)
-        m.d.sync += [z_tile.eq(tile), z_valid.eq(active), z_first.eq(first), z_lane.eq(lane)]
-        for bank in range(banks):
-            m.d.sync += z[bank].eq(waiting[bank] + bias[bank])
-
-        # Shifted: Q activations that are not clamped yet, or the one logit that is asked for.
-        bits = self.geometry.activation_bits
-        append, logit, settings = self.appends.payload, self.logits.payload, self.control.settings
-        largest = settings["ACTIVATION_MAX"][:bits]
-        out_tile = Signal(layout, reset_less=True)
-        out_valid = Signal()
-        out_first = Signal()
-        out_lane = Signal.like(lane)
-        chosen = Signal(signed(LOGIT_BITS), reset_less=True)
+    def _later(self, m, stage, name: str):
+        """What goes with a step, a cycle later."""
+        later = SimpleNamespace(
+            tile=Signal(self._tile_layout, name=f"{name}_tile", reset_less=True),
+            valid=Signal(name=f"{name}_valid"),
+            first=Signal(name=f"{name}_first"),
+            lane=Signal.like(stage.lane, name=f"{name}_lane"),
+        )
         m.d.sync += [
-            out_tile.eq(z_tile),
-            out_valid.eq(z_valid),
-            out_first.eq(z_first),
-            out_lane.eq(z_lane),
-            chosen.eq(z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)),
+            later.tile.eq(stage.tile),
+            later.valid.eq(stage.valid),
+            later.first.eq(stage.first),
+            later.lane.eq(stage.lane),
         ]
+        return later
+
+    def _add(self, m, step):
+        """z: sum plus bias."""
+        banks = self.geometry.banks
+        sums = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), name="z", reset_less=True)
+        z = self._later(m, step, "z")
         for bank in range(banks):
+            m.d.sync += sums[bank].eq(step.waiting[bank] + step.bias[bank])
+        z.sums = sums
+        return z
+
+    def _shift(self, m, z):
+        """Q activations, shifted here and clamped in the next cycle; or the logit whose turn it is."""
+        bits, append = self.geometry.activation_bits, self.appends.payload
+        largest = self.control.settings["ACTIVATION_MAX"][:bits]
+        out = self._later(m, z, "out")
+        out.chosen = Signal(signed(LOGIT_BITS), name="chosen", reset_less=True)
+        # Logit z.lane of Q, by the place of its lowest bit: 32 times the lane.
+        m.d.sync += out.chosen.eq(z.sums.as_value().bit_select(Cat(Const(0, 5), z.lane), LOGIT_BITS))
+        for bank in range(self.geometry.banks):
             low = Signal(bits, name=f"low_{bank}", reset_less=True)
             above = Signal(name=f"above_{bank}", reset_less=True)
             negative = Signal(name=f"negative_{bank}", reset_less=True)
             m.d.sync += [
-                Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
-                negative.eq(z[bank][-1]),
+                Cat(low, above).eq(Cat(*shift_right(z.sums[bank], z.tile.shift, bits))),
+                negative.eq(z.sums[bank][-1]),
                 append["values"][bank].eq(clamp(low, above, negative, largest)),
                 append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
             ]
+        return out
 
-        # Out: Q activations, or one logit.
-        class_ = Cat(out_lane[: (banks - 1).bit_length()], out_tile.block)
+    def _leave(self, m, out):
+        """What leaves: Q activations, or one logit."""
+        append, logit = self.appends.payload, self.logits.payload
+        settings, tile = self.control.settings, out.tile
+        class_ = Cat(out.lane[: (self.geometry.banks - 1).bit_length()], tile.block)
         m.d.sync += [
-            self.appends.valid.eq(out_valid & ~out_tile.final),
-            append.hidden_set.eq(out_tile.hidden_set),
-            append.begin.eq(out_tile.begin & out_first),
-            append.first.eq(out_first),
-            append.block.eq(out_tile.block),
-            self.logits.valid.eq(out_valid & out_tile.final & (class_ <= settings["CLASSES"])),
-            logit.z.eq(chosen),
+            self.appends.valid.eq(out.valid & ~tile.final),
+            append.hidden_set.eq(tile.hidden_set),
+            append.begin.eq(tile.begin & out.first),
+            append.first.eq(out.first),
+            append.block.eq(tile.block),
+            self.logits.valid.eq(out.valid & tile.final & (class_ <= settings["CLASSES"])),
+            logit.z.eq(out.chosen),
             logit.class_.eq(class_),
             logit.last.eq(class_ == settings["CLASSES"]),
-            logit.current.eq(out_tile.current),
+            logit.current.eq(tile.current),
         ]
-        return m
