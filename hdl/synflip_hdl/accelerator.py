@@ -225,7 +225,8 @@ class Accelerator(wiring.Component):
         m.submodules.host_keys = host = EntryWriter(64 * banks)
         from_host = (settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
         m.d.comb += [
-            # There is room for keys then too: a transfer takes two words at least, so none is under way.
+            # The registers let a word pass only while the key memory is ready. It still is when the word
+            # arrives, a cycle later: a transfer takes two words or more, so no other one is under way.
             host.valid.eq(late.write[Region.KEYS]),
             host.offset.eq(late.offset),
             host.data.eq(late.data),

@@ -1,5 +1,7 @@
 """Registers: the bus's end of the memory map."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -100,31 +102,24 @@ class Registers(wiring.Component):
         request = self.request.payload
         region, offset = request.address[OFFSET_BITS:], request.address[:OFFSET_BITS]
 
-        def in_region(item: Region):
-            return (region == item) & (offset < extent(item, self.geometry))
-
         reading = Signal()
         answering = Signal()
-        read_region = Signal(4)
-        read_offset = Signal(REGISTER_BITS)
-        read_error = Signal()
         resetting = Signal()  # the blocks are being reset
         m.d.sync += resetting.eq(self.abort)
         free = Signal()
         taken = Signal()  # a request is accepted, unless it waits for the block that it is for
         accept = Signal()
         refused = Signal()
+        access = SimpleNamespace(region=region, offset=offset, taken=taken, accept=accept, refused=refused)
         loading = request.write & (region == Region.IMAGES)
         reading_results = ~request.write & (region != Region.REGISTERS)
         settings = self.control.settings
         host_keys = self.status.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         feeding = request.write & (region == Region.KEYS) & host_keys
-        # What the settings say of a run, a cycle late: a write of CONTROL waits for it.
+        # What the settings mean for a run is computed in a cycle of its own; a write of CONTROL waits for it.
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         runnable = Signal()
         changed = Signal()  # a setting is new
-        slot_bits = log2(self.geometry.image_slots)
-        slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word in the region
         controlling = request.write & (request.address == register("CONTROL"))
         m.d.comb += [
             free.eq(
@@ -158,8 +153,22 @@ class Registers(wiring.Component):
             ),
             changed.eq(accept & request.write & (region == Region.REGISTERS)),
         ]
+        self._strobes(m, access, host_keys, past_slot)
+        values = self._registers(m, access, runnable, changed)
+        self._answer(m, access, values, reading, answering)
+        return m
 
-        # What a write waits for is only in its own strobe: no path leads from there to all the others.
+    def _strobes(self, m, access, host_keys, past_slot):
+        """Which accesses of the blocks' memories are allowed, and the strobes of writes."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        taken, refused, settings = access.taken, access.refused, self.control.settings
+        slot_bits = log2(self.geometry.image_slots)
+        slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word of an image
+
+        def in_region(item: Region):
+            return (region == item) & (offset < extent(item, self.geometry))
+
+        # A block's ready signal gates the strobe of its own region only: no path leads from it to the others.
         waits_for = {Region.IMAGES: self.load_ready, Region.KEYS: self.key_ready}
         for item in WRITABLE:
             allowed = ~self.status.busy
@@ -175,6 +184,10 @@ class Registers(wiring.Component):
             with m.If(~request.write & in_region(item) & (~self.status.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
+    def _registers(self, m, access, runnable, changed):
+        """The registers: strobes of CONTROL, and the settings. Returns what a read of each gives, by name."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        taken, refused, settings = access.taken, access.refused, self.control.settings
         m.d.sync += [self.control.start.eq(0), self.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
@@ -218,9 +231,18 @@ class Registers(wiring.Component):
             "CAPTURED": self.captured,
             "WORKING": self.working,
         }
-        values |= {name: value for name, value in live.items() if name in self.registers}
+        return values | {name: value for name, value in live.items() if name in self.registers}
 
-        # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
+    def _answer(self, m, access, values, reading, answering):
+        """A write is answered at once; a read is looked up in the cycle after (``reading``), and answered in
+        the next (``answering``)."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        accept, refused = access.accept, access.refused
+        read_region = Signal(4)
+        read_offset = Signal(REGISTER_BITS)
+        read_error = Signal()
+        # Reads take two cycles more than writes: a memory answers a cycle after the address, and late in that
+        # cycle.
         value = Signal(32)
         result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
@@ -230,7 +252,7 @@ class Registers(wiring.Component):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                if item != Region.KEYS:  # which come a cycle later than the others
+                if item != Region.KEYS:  # keys come a cycle later than the others
                     with m.Case(item):
                         m.d.sync += result.eq(self.results[index])
 
@@ -253,4 +275,3 @@ class Registers(wiring.Component):
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),
                 self.response.payload.error.eq(read_error),
             ]
-        return m

@@ -113,8 +113,7 @@ class EventLists(wiring.Component):
         base = Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
         longest = Mux(reads.rest, added.longest, Mux(reads.hidden, source.longest, loaded.longest))
-        # Where a bank's list begins to be read.
-        start = Signal(starts.shape())
+        start = Signal(starts.shape())  # of each bank's list: the first event that is read
         m.d.sync += was_hidden.eq(from_hidden)
         m.d.comb += source.eq(Mux(reads.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
         with m.If(reads.open):
@@ -155,15 +154,17 @@ class EventLists(wiring.Component):
         return m
 
     def _load(self, m):
-        """Compaction of the host's words. Returns the tally of ``slot``, and what drives a bank's write
-        port."""
+        """Appends the host's words to an image's lists, without the zeros.
+
+        Returns the tally of the image in ``reads.slot``, and a function that drives a bank's write port.
+        """
         banks = self.geometry.banks
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
         word = Signal(self.load.payload.shape())
         word_base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
         busy = Signal()
-        begin = Signal()  # the word's first step, and the image's
+        begin = Signal()  # it is the first step of the image's first word
         not_zero = Signal(ACTIVATIONS_PER_WORD)
         step = Signal(range(max(steps, 2)))
         done = step == steps - 1
@@ -186,7 +187,8 @@ class EventLists(wiring.Component):
         values = []
         for bank in range(banks):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
-            # Put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
+            # The activation step * at_once + bank % at_once of the word, and its first bit, 8 times that:
+            # at_once is a power of two, so bits are put side by side and nothing is multiplied.
             lane = Const(bank % at_once, (at_once - 1).bit_length())
             place = Cat(lane, step[: (steps - 1).bit_length()])
             m.d.comb += value.eq(word.data.bit_select(Cat(Const(0, 3), place), 8))
@@ -198,7 +200,7 @@ class EventLists(wiring.Component):
         before, after = tally.after(m, running, begin, [appended for _, appended in values])
         m.submodules.tallies = tallies = Memory(shape=tally.result, depth=self.geometry.image_slots, init=[])
         tally_write, tally_read = tallies.write_port(), tallies.read_port()
-        # Kept a cycle later: long before keys of a run can be there.
+        # A tally is written a cycle later: that is long before a run that needs it can have its first keys.
         counted = Signal()
         counted_slot = Signal(SLOT_BITS, reset_less=True)
         m.d.sync += [counted.eq(busy), counted_slot.eq(word.slot)]
@@ -223,8 +225,11 @@ class EventLists(wiring.Component):
         return tally_read.data, drive
 
     def _append(self, m):
-        """Lists of the hidden layers. Returns the tallies of both sets, that of the last tile alone, where
-        its events begin in each bank, and what drives a bank's write port."""
+        """Appends the outputs of hidden layers to their lists, without the zeros.
+
+        Returns the tallies of both sets, the tally of what the last tile added, the place of the first of
+        these events in each bank, and a function that drives a bank's write port.
+        """
         append = self.appends.payload
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
         sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
