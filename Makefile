@@ -34,7 +34,7 @@ demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a pic
 test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='keys votes' chooses by name
+proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='key_memory votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)
 
 mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/results/mutants.md

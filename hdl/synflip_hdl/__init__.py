@@ -1,1 +1,1 @@
-"""The accelerator's gateware: source, keys, events, lanes, drain, votes, sequencer. Data flows one way."""
+"""The gateware: source, keys, events, array, requantizer, votes, sequencer. Data flows one way."""

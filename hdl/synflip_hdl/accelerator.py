@@ -1,16 +1,13 @@
-"""The accelerator: source, keys, events, array, drain, votes, sequencer, behind one memory map."""
+"""The accelerator: source, keys, events, array, requantizer, votes, sequencer, behind one memory map."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     CONTROL_START,
     IMAGE_WORD_BITS,
-    OFFSET_BITS,
-    OPTION_EARLY,
     OPTION_HOST_KEYS,
-    OPTION_LOG,
     Region,
     register,
 )
@@ -18,13 +15,14 @@ from synflip.spec.memory_map import (
 from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.engine.key_memory import KeyMemory
-from synflip_hdl.engine.requantizer import Drain
+from synflip_hdl.engine.requantizer import Requantizer
 from synflip_hdl.engine.sequencer import Sequencer
-from synflip_hdl.engine.synapse_array import Array
+from synflip_hdl.engine.synapse_array import SynapseArray
 from synflip_hdl.engine.votes import Votes
-from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT
+from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT, HostAccess
+from synflip_hdl.lib.distance import across
 from synflip_hdl.lib.entry_writer import EntryWriter
-from synflip_hdl.lib.register_slice import Skid, Stage
+from synflip_hdl.lib.register_slice import RegisterSlice, SkidBuffer
 from synflip_hdl.sources.lfsr import LfsrSource
 from synflip_hdl.sources.mtj import MtjSource
 
@@ -32,18 +30,27 @@ from synflip_hdl.sources.mtj import MtjSource
 class Accelerator(wiring.Component):
     """One clock domain, no vendor primitives. The pipeline and its cycles: docs/explanation/architecture.md.
 
+    Parameters
+    ----------
+    geometry: lanes, banks, word sizes, memories.
+    compact: without the registers that only bridge distance on the die (``lib.distance``), for a small device
+        and a slow clock. A run takes the same cycles; the bus is decoded in the cycle of its request.
+
     Members
     -------
-    request, response: streams of bus requests and their answers, see ``registers.Registers``.
-    busy: a run is under way. run_slots: its images' slots, the first and one past the last. starting: a start
-        is, from the cycle after its request was taken until it is refused or the run is busy.
-    logit_valid, logit: each logit as it is made, for who wants to watch. It cannot wait.
-    raw, strobe: of the tunnel junctions, where the geometry has some, see ``mtj.MtjSource``.
+    request: In(stream of REQUEST), see ``bus.registers.Registers``.
+    response: Out(stream of RESPONSE), its answers in order.
+    busy: Out(1), a run is under way.
+    starting: Out(1), a start was taken and the run is not busy yet: from the cycle after the request until
+        ``busy`` rises, or until the registers refuse the start.
+    run_slots: Out(RUN_SLOTS), slots of the run's images: the first, and one past the last.
+    logit_valid: Out(1), there is a logit in this cycle. Whoever watches the logits cannot hold them up.
+    logit: Out(WATCHED_LOGIT), the logit.
+    raw: In(devices), bits of the tunnel junctions, where the geometry has some, see ``sources.mtj``.
+    strobe: In(1), their strobe.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
-        """compact: without the registers that only bridge distance, for a small device and a slow clock: the
-        same cycles in a run, but the bus's paths go through."""
         self.geometry = geometry
         self.compact = compact
         members = {
@@ -61,163 +68,132 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        geometry = self.geometry
+        geometry, compact = self.geometry, self.compact
         m.submodules.registers = registers = Registers(geometry)
-        events = EventLists(geometry, self.compact)
-        keys = KeyMemory(
-            geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits, self.compact
-        )
-        array = Array(geometry, self.compact)
-        drain = Drain(geometry, self.compact)
-        votes = Votes(geometry, self.compact)
+        keys = KeyMemory(geometry, compact)
+        events = EventLists(geometry, compact)
+        array = SynapseArray(geometry, compact)
+        requantizer = Requantizer(geometry, compact)
+        votes = Votes(geometry, compact)
         sequencer = Sequencer(geometry, events.index_bits)
-        for name, block in {
+        blocks = {
             "keys": keys,
             "events": events,
             "array": array,
-            "drain": drain,
+            "requantizer": requantizer,
             "votes": votes,
             "sequencer": sequencer,
-        }.items():
-            abort = Signal(name=f"abort_{name}")  # of its own: the blocks are far apart
+        }
+        for name, block in blocks.items():
+            abort = Signal(name=f"abort_{name}")  # a register for each: the blocks are far apart
             abort.attrs["keep"] = 1
             m.d.sync += abort.eq(registers.abort)
             m.submodules[name] = ResetInserter(abort)(block)
 
-        settings = registers.settings
-        if self.compact:
-            wiring.connect(m, wiring.flipped(self.request), registers.request)
-            wiring.connect(m, registers.response, wiring.flipped(self.response))
-        else:
-            m.submodules.stage = stage = Stage(REQUEST)
-            wiring.connect(m, wiring.flipped(self.request), stage.input)
-            wiring.connect(m, stage.output, registers.request)
-            m.submodules.skid = skid = Skid(RESPONSE)
-            wiring.connect(m, registers.response, skid.input)
-            wiring.connect(m, skid.output, wiring.flipped(self.response))
-        # Told apart in front of the stage: behind it comes the registers' own decoder.
-        request = self.request.payload
-        asked = request.write & (request.address == register("CONTROL"))
-        asked &= (request.data & CONTROL_START) != 0
-        staged = Signal()
-        with m.If(self.request.ready):
-            m.d.sync += staged.eq(self.request.valid & asked)
-        m.d.comb += self.starting.eq(staged | registers.start)
-        # Writes to far blocks are a cycle later: long before a run can need them.
-        late_write, late_offset, late_data = (
-            Signal(len(registers.write), name="late_write"),
-            Signal(OFFSET_BITS, name="late_offset", reset_less=True),
-            Signal(32, name="late_data", reset_less=True),
-        )
-        far = m.d.comb if self.compact else m.d.sync
-        far += [
-            late_write.eq(registers.write),
-            late_offset.eq(registers.offset),
-            late_data.eq(registers.data),
-        ]
-        self._connect_source(m, registers, keys, late_write, late_offset, late_data)
+        self._connect_bus(m, registers)
+        late = self._late_host(m, registers.host)
+        connect(m, registers.host, keys.host, votes.host)
+        connect(m, late, sequencer.host, array.host, requantizer.host)
+        controlled = (keys, events, requantizer, votes, sequencer)
+        connect(m, registers.control, *(block.control for block in controlled))
+        self._connect_source(m, registers, keys, late)
+        self._connect_images(m, registers, events)
 
+        connect(m, sequencer.lists, events.reads)
+        connect(m, sequencer.keys, keys.demand)
+        connect(m, sequencer.issue, array.issue)
+        connect(m, sequencer.tiles, requantizer.tiles)
+        connect(m, events.events, array.events)
+        connect(m, array.keys, keys.reads)
+        connect(m, array.sums, requantizer.sums)
+        connect(m, requantizer.appends, events.appends)
+        connect(m, requantizer.logits, votes.logits)
+        connect(m, votes.decisions, sequencer.decisions)
+
+        connect(m, sequencer.status, registers.status)
+        self._connect_results(m, registers, votes, keys)
+        self._watch(m, registers, sequencer, requantizer)
+        return m
+
+    def _connect_bus(self, m, registers):
+        """The bus's streams, from and to the registers: through a register each, unless compact."""
+        request, response = flipped(self.request), flipped(self.response)
+        if self.compact:
+            connect(m, request, registers.request)
+            connect(m, registers.response, response)
+        else:
+            m.submodules.stage = stage = RegisterSlice(REQUEST)
+            connect(m, request, stage.input)
+            connect(m, stage.output, registers.request)
+            m.submodules.skid = skid = SkidBuffer(RESPONSE)
+            connect(m, registers.response, skid.input)
+            connect(m, skid.output, response)
+
+    def _late_host(self, m, host):
+        """The host's writes for the blocks that are far from the registers: a cycle later, which is long
+        before a run can need them."""
+        late = HostAccess().create(path=("late",))
+        for region in (Region.LAYERS, Region.SEEDS, Region.WEIGHTS, Region.BIASES, Region.KEYS):
+            strobe = across(m, host.write[region], self.compact, f"late_{region.name.lower()}", False)
+            m.d.comb += late.write[region].eq(strobe)
         m.d.comb += [
-            # The host's side.
-            self.busy.eq(sequencer.busy),
-            self.run_slots.first.eq(settings["FIRST_SLOT"]),
-            self.run_slots.past.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
-            registers.busy.eq(sequencer.busy),
-            registers.cycles.eq(sequencer.cycles),
-            registers.logged.eq(votes.logged_count),
-            registers.load_ready.eq(events.load.ready),
-            registers.results_free.eq(votes.free),
-            events.load.valid.eq(registers.write[Region.IMAGES]),
-            events.load.payload.slot.eq(registers.offset[IMAGE_WORD_BITS:]),
-            events.load.payload.word.eq(registers.offset),
-            events.load.payload.data.eq(registers.data),
-            events.load_shift.eq(settings["INPUT_SHIFT"]),
-            votes.margin_write.eq(registers.write[Region.MARGINS]),
-            votes.offset.eq(registers.offset),
-            votes.data.eq(registers.data),
-            sequencer.layer_write.eq(late_write[Region.LAYERS]),
-            array.weight_write.eq(late_write[Region.WEIGHTS]),
-            drain.bias_write.eq(late_write[Region.BIASES]),
+            late.offset.eq(across(m, host.offset, self.compact, "late_offset")),
+            late.data.eq(across(m, host.data, self.compact, "late_data")),
         ]
-        for block in (sequencer, array, drain):
-            m.d.comb += [block.offset.eq(late_offset), block.data.eq(late_data)]
+        return late
+
+    def _connect_images(self, m, registers, events):
+        """Words of images go into the event lists. The strobe of a write already says that they take it."""
+        word = events.load.payload
+        m.d.comb += [
+            registers.load_ready.eq(events.load.ready),
+            events.load.valid.eq(registers.host.write[Region.IMAGES]),
+            word.slot.eq(registers.host.offset[IMAGE_WORD_BITS:]),
+            word.word.eq(registers.host.offset),
+            word.data.eq(registers.host.data),
+        ]
+
+    def _connect_results(self, m, registers, votes, keys):
+        """What the host reads."""
         results = {
-            Region.VOTES: votes.vote,
-            Region.SUMS: votes.logit_sum,
-            Region.USED: votes.used,
-            Region.LOG: votes.logged,
+            Region.VOTES: votes.results.vote,
+            Region.SUMS: votes.results.logit_sum,
+            Region.USED: votes.results.used,
+            Region.LOG: votes.results.logged,
             Region.KEYS: keys.word,
         }
         for region, value in results.items():
             m.d.comb += registers.results[READABLE.index(region)].eq(value)
-
-        early = (settings["OPTIONS"] & OPTION_EARLY) != 0
         m.d.comb += [
-            # Keys.
-            keys.run.eq(sequencer.busy),
-            keys.start.eq(registers.start),
-            keys.samples.eq(settings["SAMPLES"]),
-            keys.blocks.eq(settings["KEY_BLOCKS"]),
-            keys.release.eq(sequencer.key_release),
-            keys.sample.eq(sequencer.key_sample),
-            keys.end.eq(sequencer.key_end),
-            keys.address.eq(array.key_address),
-            keys.offset.eq(registers.offset),
-            # Sequencer.
-            sequencer.start.eq(registers.start),
-            sequencer.layers.eq(settings["LAYERS"]),
-            sequencer.first_slot.eq(settings["FIRST_SLOT"]),
-            sequencer.images.eq(settings["IMAGES"]),
-            sequencer.samples.eq(settings["SAMPLES"]),
-            sequencer.early.eq(early),
-            sequencer.longest.eq(events.longest),
-            sequencer.short.eq(events.short),
-            sequencer.key_ready.eq(keys.ready),
-            sequencer.decided.eq(votes.decided),
-            sequencer.leaves.eq(votes.leaves),
-            sequencer.decision.eq(votes.decision),
-            # Events.
-            events.open.eq(sequencer.open),
-            events.rest.eq(sequencer.rest),
-            events.hidden.eq(sequencer.hidden),
-            events.hidden_set.eq(sequencer.hidden_set),
-            events.slot.eq(sequencer.slot),
-            events.read.eq(sequencer.read),
-            events.index.eq(sequencer.index),
-            events.append_valid.eq(drain.append_valid),
-            events.append.eq(drain.append),
-            # Array.
-            array.issue.eq(sequencer.place),
-            array.last.eq(sequencer.last),
-            array.events.eq(events.events),
-            array.keys.eq(keys.data),
-            # Drain.
-            drain.tile_valid.eq(sequencer.tile_valid),
-            drain.tile.eq(sequencer.tile),
-            drain.coming.eq(array.coming),
-            drain.capture.eq(array.capture),
-            drain.sums.eq(array.sums),
-            drain.classes.eq(settings["CLASSES"]),
-            drain.largest.eq(settings["ACTIVATION_MAX"]),
-            # Votes.
-            votes.start.eq(registers.start),
-            votes.class_shift.eq(settings["CLASS_SHIFT"]),
-            votes.samples.eq(settings["SAMPLES"]),
-            votes.early.eq(early),
-            votes.log.eq((settings["OPTIONS"] & OPTION_LOG) != 0),
-            votes.logit_valid.eq(drain.logit_valid),
-            votes.logit.eq(drain.logit),
-            self.logit_valid.eq(drain.logit_valid),
-            self.logit.z.eq(drain.logit.z),
-            self.logit.first.eq(drain.logit.class_ == 0),
-            self.logit.last.eq(drain.logit.last),
+            registers.results_free.eq(votes.results.free),
+            registers.logged.eq(votes.results.logged_count),
         ]
-        return m
 
-    def _connect_source(self, m, registers, keys, write, offset, word):
+    def _watch(self, m, registers, sequencer, requantizer):
+        """What those outside see of a run."""
+        settings, logits = registers.control.settings, requantizer.logits
+        # A start is seen in front of the register slice, as the registers' own decoder is behind it.
+        request = self.request.payload
+        is_start = request.write & (request.address == register("CONTROL"))
+        is_start &= (request.data & CONTROL_START) != 0
+        staged = Signal()
+        with m.If(self.request.ready):
+            m.d.sync += staged.eq(self.request.valid & is_start)
+        m.d.comb += [
+            self.busy.eq(sequencer.status.busy),
+            self.starting.eq(staged | registers.control.start),
+            self.run_slots.first.eq(settings["FIRST_SLOT"]),
+            self.run_slots.past.eq(settings["FIRST_SLOT"] + settings["IMAGES"]),
+            self.logit_valid.eq(logits.valid),
+            self.logit.z.eq(logits.payload.z),
+            self.logit.first.eq(logits.payload.class_ == 0),
+            self.logit.last.eq(logits.payload.last),
+        ]
+
+    def _connect_source(self, m, registers, keys, late):
         """The built-in source or the host fills the key memory."""
         banks, devices = self.geometry.banks, self.geometry.devices
-        settings = registers.settings
+        settings = registers.control.settings
         if devices:
             m.submodules.source = source = MtjSource(banks, devices)
             m.d.comb += [
@@ -231,7 +207,7 @@ class Accelerator(wiring.Component):
                 source.restart.eq(registers.retest),
                 source.capture.eq(registers.capture),
                 source.capture_device.eq(settings["CAPTURE"]),
-                source.offset.eq(registers.offset),
+                source.offset.eq(registers.host.offset),
                 registers.alarm.eq(source.alarm),
                 registers.captured.eq(source.captured),
                 registers.working.eq(source.working),
@@ -241,18 +217,19 @@ class Accelerator(wiring.Component):
         else:
             m.submodules.source = source = LfsrSource(banks)
             m.d.comb += [
-                source.load.eq(write[Region.SEEDS]),
-                source.load_bank.eq(offset[2:]),
-                source.load_component.eq(offset[:2]),
-                source.load_data.eq(word),
+                source.load.eq(late.write[Region.SEEDS]),
+                source.load_bank.eq(late.offset[2:]),
+                source.load_component.eq(late.offset[:2]),
+                source.load_data.eq(late.data),
             ]
         m.submodules.host_keys = host = EntryWriter(64 * banks)
         from_host = (settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
         m.d.comb += [
-            # There is room for keys then too: a transfer takes two words at least, so none is under way.
-            host.valid.eq(write[Region.KEYS]),
-            host.offset.eq(offset),
-            host.data.eq(word),
+            # The registers let a word pass only while the key memory is ready. It still is when the word
+            # arrives, a cycle later: a transfer takes two words or more, so no other one is under way.
+            host.valid.eq(late.write[Region.KEYS]),
+            host.offset.eq(late.offset),
+            host.data.eq(late.data),
             registers.key_ready.eq(keys.source.ready),
             keys.source.valid.eq(Mux(from_host, host.commit, source.keys.valid)),
             keys.source.payload.eq(Mux(from_host, host.value, source.keys.payload.as_value())),

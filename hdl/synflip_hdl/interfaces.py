@@ -1,10 +1,15 @@
-"""What the blocks hand to each other."""
+"""What the blocks hand to each other: layouts of values, and the signatures that connect two blocks.
+
+Directions are the initiator's: of the block that has the signature as ``Out``. A stream with
+``always_ready=True`` cannot be held up: whoever sends it has made sure that there is room.
+"""
 
 from amaranth.hdl import signed
-from amaranth.lib import data
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import LayerField
-from synflip.spec.sizes import LOGIT_BITS, MAX_OUTPUTS, MAX_SHIFT, ceil_div
+from synflip.spec.memory_map import IMAGE_WORD_BITS, OFFSET_BITS, REGISTERS, LayerField, present
+from synflip.spec.sizes import KEY_BITS, LOGIT_BITS, MAX_OUTPUTS, MAX_SHIFT, ceil_div
 
 SLOT_BITS = 8  # image slots
 #: Attribute of a memory for which one port is enough: what is read in the cycle of a write is not used.
@@ -41,7 +46,8 @@ def most_tiles(geometry: Geometry) -> int:
 
 
 def layer_layout(geometry: Geometry) -> data.StructLayout:
-    """An entry of the layer table: of each field only the bits that are looked at."""
+    """An entry of the layer table. A field has only as many bits as the gateware looks at; the host's word
+    has 32."""
     weight, group = log2(geometry.weight_depth), log2(geometry.bias_depth)
     bits = {
         LayerField.WEIGHT_BASE: weight,
@@ -57,10 +63,16 @@ def layer_layout(geometry: Geometry) -> data.StructLayout:
 
 
 def tile_layout(geometry: Geometry) -> data.StructLayout:
-    """A tile on its way to the drain.
+    """A tile on its way to the requantizer.
 
-    bias: its first bias group. block: row block of its first output in the next layer. steps: drain steps -
-        1. begin: it is its layer's first. final: its outputs are logits. end: it is its pass's last.
+    bias: its first group of Q biases.
+    block: row block of its first output in the next layer.
+    steps: steps in which it is drained, less 1.
+    shift: r of its layer.
+    hidden_set: the set of lists that its outputs go to.
+    begin: it is its layer's first tile.
+    final: its outputs are logits.
+    current: its pass.
     """
     return data.StructLayout(
         {
@@ -89,7 +101,11 @@ def event_layout(geometry: Geometry) -> data.StructLayout:
 
 def append_layout(geometry: Geometry) -> data.StructLayout:
     """Q outputs of a hidden layer on their way to the event lists: rows block * Q + bank of the next layer.
-    begin: they are its first. first: they are their tile's first. some: which are not zero."""
+
+    begin: they are the first of their layer.
+    first: they are the first of their tile.
+    some: one bit a bank, 1 where the value is not zero.
+    """
     return data.StructLayout(
         {
             "hidden_set": 1,
@@ -107,3 +123,183 @@ def logit_layout(geometry: Geometry) -> data.StructLayout:
     return data.StructLayout(
         {"z": signed(LOGIT_BITS), "class_": CLASS_BITS, "last": 1, "current": pass_layout(geometry)}
     )
+
+
+def decision_layout(geometry: Geometry) -> data.StructLayout:
+    """A vote that was counted. leaves: its image has had its last sample."""
+    return data.StructLayout({"current": pass_layout(geometry), "leaves": 1})
+
+
+def image_word_layout() -> data.StructLayout:
+    """Four activations of the image in ``slot``; ``word`` counts from 0."""
+    return data.StructLayout({"slot": SLOT_BITS, "word": IMAGE_WORD_BITS, "data": 32})
+
+
+def settings_layout(geometry: Geometry) -> data.StructLayout:
+    """The registers that the host reads and writes, by name. They stay as they are while a run is busy."""
+    names = [name for name, item in REGISTERS.items() if item.access == "RW" and present(name, geometry)]
+    return data.StructLayout({name: REGISTERS[name].bits for name in names})
+
+
+def index_bits(geometry: Geometry) -> int:
+    """Bits of an index into the event lists, of images and of hidden layers."""
+    return max(log2(geometry.event_depth), log2(geometry.hidden_depth))
+
+
+class HostAccess(wiring.Signature):
+    """Registers to blocks: what the host writes into their memories, and where it reads.
+
+    A word is valid in the cycle of its strobe. ``offset`` is there for reads too, without a strobe.
+
+    Members
+    -------
+    write: Out(16), strobes, bit n of region n; one at most is 1.
+    offset: Out(OFFSET_BITS), of the access inside its region.
+    data: Out(32), the word.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"write": Out(16), "offset": Out(OFFSET_BITS), "data": Out(32)})
+
+
+class RunControl(wiring.Signature):
+    """Registers to blocks: a run begins, with these settings.
+
+    Members
+    -------
+    start: Out(1), strobe; ``busy`` of ``RunStatus`` rises in the next cycle.
+    settings: Out(settings_layout), from two cycles before ``start`` until the run is over.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__({"start": Out(1), "settings": Out(settings_layout(geometry))})
+
+
+class RunStatus(wiring.Signature):
+    """Sequencer to registers: the run.
+
+    Members
+    -------
+    busy: Out(1), it is under way.
+    cycles: Out(64), clock cycles in which it was busy so far; they stay when it is over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"busy": Out(1), "cycles": Out(64)})
+
+
+class ListReads(wiring.Signature):
+    """Sequencer to event lists: open the lists of an image or a hidden layer, then read them by index.
+
+    Members
+    -------
+    open: Out(1), strobe: open the lists that the next four members choose.
+    rest: Out(1), only what the tile that was appended last added.
+    hidden: Out(1), a hidden layer's lists, else an image's.
+    hidden_set: Out(1), the hidden layer's set.
+    slot: Out(SLOT_BITS), the image's slot; it must be there in the cycle before ``open``, too.
+    longest: In(index_bits + 1), events of the longest list, from the cycle after ``open`` until the next.
+    short: In(1), ``longest`` is 0 or 1.
+    read: Out(1), an event of every bank is wanted.
+    index: Out(index_bits), which one; the events come two cycles later.
+    """
+
+    def __init__(self, index_bits: int) -> None:
+        super().__init__(
+            {
+                "open": Out(1),
+                "rest": Out(1),
+                "hidden": Out(1),
+                "hidden_set": Out(1),
+                "slot": Out(SLOT_BITS),
+                "longest": In(index_bits + 1),
+                "short": In(1),
+                "read": Out(1),
+                "index": Out(index_bits),
+            }
+        )
+
+
+class KeyDemand(wiring.Signature):
+    """Sequencer to key memory: which keys a layer needs, and which are no longer needed.
+
+    Members
+    -------
+    run: Out(1), a run is busy: the memory is filled, and the array reads it.
+    sample: Out(2), the sample that asks, modulo 4.
+    end: Out(24), transfers of Q keys of this sample that must be there.
+    ready: In(1), they are there in the next cycle.
+    release: Out(1), strobe: the oldest sample is no longer needed. It acts KEY_RELEASE cycles later, when the
+        reads under way are done.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"run": Out(1), "sample": Out(2), "end": Out(24), "ready": In(1), "release": Out(1)})
+
+
+class KeyReads(wiring.Signature):
+    """Array to key memory: a key of every bank, a row a cycle.
+
+    Members
+    -------
+    address: Out(Q addresses): row block, and above it the half, which is the sample's lowest bit, even where
+        the memory has one half only.
+    data: In(Q keys of 64 bits), two cycles later.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        address = data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)
+        super().__init__({"address": Out(address), "data": In(data.ArrayLayout(KEY_BITS, geometry.banks))})
+
+
+class EventIssue(wiring.Signature):
+    """Sequencer to array: where the keys and weights are of the event that the lists were asked for.
+
+    Members
+    -------
+    place: Out(address_layout), with ``ListReads.index``.
+    last: Out(1), it is its tile's last event.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__({"place": Out(address_layout(geometry)), "last": Out(1)})
+
+
+class TileSums(wiring.Signature):
+    """Array to requantizer: a tile's sums.
+
+    Members
+    -------
+    coming: Out(1), a capture comes in the next cycle.
+    capture: Out(1), the sums are there in this cycle, and only in it.
+    sums: Out(sums_layout), one a lane.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__({"coming": Out(1), "capture": Out(1), "sums": Out(sums_layout(geometry))})
+
+
+class VoteResults(wiring.Signature):
+    """Votes to registers: what the host reads, a cycle after ``HostAccess.offset``.
+
+    Members
+    -------
+    free: Out(1), no run uses the memories in this cycle: an answer that is asked for now is right.
+    vote: Out(sample_bits), samples that voted for the class at the offset.
+    logit_sum: Out(32), a half of the sum of the class at offset / 2.
+    used: Out(sample_bits), samples of the image at the offset.
+    logged: Out(signed(32)), the logit at the offset of the log.
+    logged_count: Out, logits in the log.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(
+            {
+                "free": Out(1),
+                "vote": Out(geometry.sample_bits),
+                "logit_sum": Out(32),
+                "used": Out(geometry.sample_bits),
+                "logged": Out(signed(LOGIT_BITS)),
+                "logged_count": Out(geometry.log_depth.bit_length()),
+            }
+        )

@@ -4,25 +4,26 @@ from dataclasses import replace
 
 import pytest
 from synflip.errors import SynflipError
-from synflip_sim.campaigns.mutants import MUTANTS, outcomes, patch
+from synflip_sim.campaigns.mutant_list import MUTANTS
+from synflip_sim.campaigns.mutants import outcomes, patch
 from synflip_sim.testbenches.runner import BENCHES
-from synflip_sim.testbenches.runs import CASES
+from synflip_sim.testbenches.runs import RUNS
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
+def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mutants")
-    prepared = {name: folder / name for name in {mutant.case for mutant in MUTANTS}}
+    prepared = {name: folder / name for name in {mutant.run for mutant in MUTANTS}}
     for name, place in prepared.items():
         place.mkdir()
-        CASES[name].prepare(place)
+        RUNS[name].prepare(place)
     return prepared
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutant_is_found(mutant, cases):
+def test_mutant_is_found(mutant, runs):
     """By the scoreboard: a mutant that does not build, or a bench that breaks off, raises SynflipError."""
-    assert mutant.bench in outcomes(mutant, [mutant.bench], cases[mutant.case])
+    assert mutant.bench in outcomes(mutant, [mutant.bench], runs[mutant.run])
 
 
 def test_every_block_has_mutants():
@@ -37,13 +38,13 @@ def test_stale_patches_are_errors(tmp_path):
         patch(replace(MUTANTS[0], old="self"), tmp_path)
 
 
-def test_no_defect_no_difference(cases):
+def test_no_defect_no_difference(runs):
     """A patch that changes nothing survives, so what finds the others is the defect."""
     harmless = replace(MUTANTS[0], old="2 * self.banks", new="self.banks * 2", name="harmless")
-    assert outcomes(harmless, ["source"], cases[harmless.case]) == {}
+    assert outcomes(harmless, ["source"], runs[harmless.run]) == {}
 
 
-def test_broken_sources_are_not_taken_for_found(cases):
+def test_broken_sources_are_not_taken_for_found(runs):
     broken = replace(MUTANTS[0], new=f"{MUTANTS[0].old} nonsense", name="broken")
     with pytest.raises(SynflipError, match=r"(?s)mutant broken: .*SyntaxError"):
-        outcomes(broken, ["source"], cases[broken.case])
+        outcomes(broken, ["source"], runs[broken.run])

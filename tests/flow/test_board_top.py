@@ -174,11 +174,13 @@ DEFECTS = (
         "differ; first logits",
         ("key memory", "early stopping", "counters"),
     ),
-    Defect("engine/sequencer.py", "self.cycles.eq(0),", "self.cycles.eq(DEFECT),", "counters", "predicted"),
+    Defect(
+        "engine/sequencer.py", "status.cycles.eq(0),", "status.cycles.eq(DEFECT),", "counters", "predicted"
+    ),
     Defect(
         "engine/votes.py",
-        "(self.early & (kept.lead - kept.second >= least))",
-        "(self.early & (kept.lead - kept.second >= least + DEFECT))",
+        "(early & (kept.lead - kept.second >= least))",
+        "(early & (kept.lead - kept.second >= least + DEFECT))",
         "early stopping",
         "differ; first",
         ("counters",),

@@ -151,7 +151,7 @@ def test_cells_are_counted_by_part():
         "serial.accelerator.array.lane_3.accumulator_TRELLIS_FF_Q_1": "TRELLIS_FF",
         "serial.accelerator.array.lane_0.sum_CCU2C_S0": "CCU2C",
         "serial.accelerator.array.weights_0.rows.rows.0.1": "DP16KD",
-        "serial.accelerator.drain.biases.rows.rows.0.3": "TRELLIS_DPR16X4",
+        "serial.accelerator.requantizer.biases.rows.rows.0.3": "TRELLIS_DPR16X4",
         "serial.link.count_LUT4_A": "LUT4",
         "clocks.pll": "EHXPLLL",
         "reset_LUT4_Z": "LUT4",
@@ -167,7 +167,7 @@ def test_cells_are_counted_by_part():
     assert used == {
         "weights": (0, 0, 1),
         "lanes": (2, 2, 0),
-        "drain": (6, 0, 0),
+        "requantizer": (6, 0, 0),
         "serial line": (1, 0, 0),
         "other": (1, 0, 0),
     }

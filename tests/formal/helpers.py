@@ -1,9 +1,7 @@
 """What the harnesses share: free inputs, a look inside a component, memories of which one row is followed."""
 
-import sys
-
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Array, Const, Elaboratable, Fragment, Module, Shape, Signal
+from amaranth.hdl import Array, Const, Fragment, Module, Shape, Signal
 from amaranth.lib import data
 
 
@@ -26,9 +24,11 @@ def _bits(signal):
 
 
 def free_inputs(m, component, *but: str) -> None:
-    """Every input of ``component`` except ``but`` may be anything in any cycle."""
+    """Every input of ``component`` may be anything in any cycle, except ``but``: a port (``"lists.open"``),
+    or all ports of an interface (``"lists"``)."""
     for path, member, value in component.signature.flatten(component):
-        if member.flow.value == "In" and path[0] not in but and not isinstance(value, Const):
+        names = {".".join(map(str, path[:length])) for length in range(1, len(path) + 1)}
+        if member.flow.value == "In" and names.isdisjoint(but) and not isinstance(value, Const):
             value = _bits(value)
             m.d.comb += value.eq(AnySeq(len(value)))
 
@@ -45,23 +45,13 @@ def delayed(m, value, cycles: int, name: str):
 class Opened:
     """A component as a submodule, and the signals inside it by name: ``opened["tiles.produce"]``.
 
-    A name is a signal's own, or that of a local variable of ``elaborate`` or what it calls. Proofs by
-    induction need them: the claim alone says too little about the state that it starts from.
+    Proofs by induction need them: the claim alone says too little about the state that it starts from. A name
+    is that of a signal which the component assigns, after those of the submodules that it is in. What cannot
+    be found so, such as a memory's port or a list of signals, a component keeps in its attribute ``debug``.
     """
 
     def __init__(self, m, component, name: str = "dut", platform=None) -> None:
-        self._locals: dict[int, dict] = {}
-
-        def watch(frame, event, _):
-            if event == "return" and isinstance(frame.f_locals.get("self"), Elaboratable):
-                self._locals.setdefault(id(frame.f_locals["self"]), {}).update(frame.f_locals)
-
-        before = sys.getprofile()
-        sys.setprofile(watch)
-        try:
-            self._fragment = Fragment.get(component, platform)
-        finally:
-            sys.setprofile(before)
+        self._fragment = Fragment.get(component, platform)
         m.submodules[name] = self._fragment
 
     def __getitem__(self, path: str) -> Signal:
@@ -75,23 +65,9 @@ class Opened:
             for signal in statements._lhs_signals()
             if signal.name == name
         }
-        for origin in fragment.origins:
-            value = self._locals.get(id(origin), {}).get(name)
-            if isinstance(value, data.View):
-                value = value.as_value()
-            if isinstance(value, Signal):
-                found = {id(value): value}
         if len(found) != 1:
             raise KeyError(f"{len(found)} signals are called {path!r}")
         return next(iter(found.values()))
-
-    def local(self, name: str):
-        """A local variable of the component's ``elaborate``."""
-        return next(
-            self._locals[id(origin)][name]
-            for origin in self._fragment.origins
-            if name in self._locals.get(id(origin), {})
-        )
 
     def view(self, path: str, layout: data.Layout) -> data.View:
         """The signal as ``layout``."""

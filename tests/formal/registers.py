@@ -38,17 +38,19 @@ class Bus(Elaboratable):
         ]
 
         # What the memory map allows.
-        settings = dut.settings
+        settings = dut.control.settings
         past_slot = settings["FIRST_SLOT"] + settings["IMAGES"]
         fits = past_slot <= self.geometry.image_slots
         runnable = (settings["IMAGES"] != 0) & fits
         slot = offset[IMAGE_WORD_BITS:]
         others = (slot < settings["FIRST_SLOT"]) | (slot >= past_slot)  # slots that a run does not use
         runnable &= (
-            (settings["SAMPLES"] != 0) & (settings["SAMPLES"] < 1 << self.geometry.sample_bits) & ~dut.busy
+            (settings["SAMPLES"] != 0)
+            & (settings["SAMPLES"] < 1 << self.geometry.sample_bits)
+            & ~dut.status.busy
         )
         start, abort, retest = data[0], data[1], data[2]
-        host_keys = dut.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
+        host_keys = dut.status.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         allowed, control = Signal(), Signal()
         with m.Switch(region):
             for item in Region:
@@ -56,11 +58,11 @@ class Bus(Elaboratable):
                 with m.Case(item):
                     if item in WRITABLE:
                         free_for_host = others if item is Region.IMAGES else 0
-                        in_time = host_keys if item is Region.KEYS else ~dut.busy | free_for_host
+                        in_time = host_keys if item is Region.KEYS else ~dut.status.busy | free_for_host
                         with m.If(write):
                             m.d.comb += allowed.eq(inside_region & in_time)
                     if item in READABLE:
-                        in_time = ~dut.busy if item is Region.KEYS else 1
+                        in_time = ~dut.status.busy if item is Region.KEYS else 1
                         with m.If(~write):
                             m.d.comb += allowed.eq(inside_region & in_time)
                     if item is Region.REGISTERS:
@@ -70,13 +72,13 @@ class Bus(Elaboratable):
                                     if register.access == "R":
                                         m.d.comb += allowed.eq(~write)
                                     if register.access == "RW":
-                                        m.d.comb += allowed.eq(~write | ~dut.busy)
+                                        m.d.comb += allowed.eq(~write | ~dut.status.busy)
                                     if register.access == "W":
                                         m.d.comb += [
                                             allowed.eq(
                                                 write
                                                 & (~start | (runnable & ~abort & ~retest))
-                                                & ~(retest & dut.busy)
+                                                & ~(retest & dut.status.busy)
                                             ),
                                             control.eq(1),
                                         ]
@@ -87,17 +89,17 @@ class Bus(Elaboratable):
         resetting = delayed(m, works & control & abort, 1, "aborted")
         for number in range(16):
             here = works & (region == number) if number in list(WRITABLE) else 0
-            m.d.comb += Assert(dut.write[number] == here)
+            m.d.comb += Assert(dut.host.write[number] == here)
         m.d.comb += [
-            Assert(dut.offset == offset),
-            Assert(~works | (dut.data == data)),
-            Assert(dut.start == delayed(m, works & control & start, 1, "start")),
+            Assert(dut.host.offset == offset),
+            Assert(~works | (dut.host.data == data)),
+            Assert(dut.control.start == delayed(m, works & control & start, 1, "start")),
             Assert(dut.abort == (works & control & abort)),
             # Nothing is accepted in a start's cycle or the one after an abort: blocks are started or reset.
-            Assert(~(dut.start | resetting) | ~accepted),
+            Assert(~(dut.control.start | resetting) | ~accepted),
             Assert(dut.retest == (works & control & retest)),
-            Assert(~dut.write[Region.KEYS] | dut.key_ready),
-            Assert(~dut.write[Region.IMAGES] | dut.load_ready),
+            Assert(~dut.host.write[Region.KEYS] | dut.key_ready),
+            Assert(~dut.host.write[Region.IMAGES] | dut.load_ready),
             Assert(~accepted | write | (region == Region.REGISTERS) | dut.results_free),
         ]
         for name in settings.shape().members:
@@ -107,11 +109,13 @@ class Bus(Elaboratable):
             m.d.comb += Assert(setting == kept)
 
         m.d.comb += [
-            Assume(~dut.busy | delayed(m, dut.busy | dut.start, 1, "runs")),  # a run begins with a start
-            Assert(~dut.busy | ~new_setting),
-            Assert(~(dut.busy | dut.start) | (fits & (settings["IMAGES"] != 0))),
+            Assume(
+                ~dut.status.busy | delayed(m, dut.status.busy | dut.control.start, 1, "runs")
+            ),  # a run begins with a start
+            Assert(~dut.status.busy | ~new_setting),
+            Assert(~(dut.status.busy | dut.control.start) | (fits & (settings["IMAGES"] != 0))),
             Assert(new_setting | (inside["past_slot"] == past_slot)),
-            Assert(new_setting | dut.busy | (inside["runnable"] == runnable)),
+            Assert(new_setting | dut.status.busy | (inside["runnable"] == runnable)),
         ]
 
         # Answers: one request is out at most, so they are in order; each is answered once.
@@ -137,7 +141,7 @@ class Bus(Elaboratable):
             Assert(~response.valid | (response.payload.data == answer)),
             Assert(~accepted | (out == 0) | answered),
             # No other pauses than these.
-            Assert(request.ready == (((out == 0) | answered) & ~dut.start & ~resetting & ~waits_for)),
+            Assert(request.ready == (((out == 0) | answered) & ~dut.control.start & ~resetting & ~waits_for)),
         ]
         # A read's answer is looked up in the cycle after it was accepted: the memories were given its offset.
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
@@ -181,7 +185,7 @@ class Bus(Elaboratable):
         payload = delayed(m, response.payload.as_value(), 1, "payload")
         m.d.comb += Assert(~waits | (response.valid & (response.payload.as_value() == payload)))
         m.d.comb += [
-            Cover(dut.start),
+            Cover(dut.control.start),
             Cover(dut.abort),
             Cover(answered & read & ~error & (answer == 0x53594E46)),
             Cover(answered & error),
@@ -189,14 +193,14 @@ class Bus(Elaboratable):
         return m
 
     def _value(self, dut, name):
-        if name in dut.settings.shape().members:
-            return dut.settings[name]
+        if name in dut.control.settings.shape().members:
+            return dut.control.settings[name]
         status = {
-            "STATUS": Cat(dut.busy, dut.alarm),
+            "STATUS": Cat(dut.status.busy, dut.alarm),
             "CAPTURED": dut.captured,
             "WORKING": dut.working,
-            "CYCLES_LOW": dut.cycles[:32],
-            "CYCLES_HIGH": dut.cycles[32:],
+            "CYCLES_LOW": dut.status.cycles[:32],
+            "CYCLES_HIGH": dut.status.cycles[32:],
             "LOGGED": dut.logged,
         }
         if name in status:

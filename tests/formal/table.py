@@ -9,7 +9,7 @@ HEAD = """\
 # Proofs
 
 `make proof` checks these properties of the gateware, from its Amaranth sources, with Yosys, yosys-smtbmc
-and z3, and writes this table. `make proof ARGS='keys votes'` checks those whose names have one of the
+and z3, and writes this table. `make proof ARGS='key_memory votes'` checks those whose names have one of the
 words. The harnesses are in `tests/formal/`; `tests/formal/test_formal.py` runs a part of them, and breaks the
 design to see the proofs fail.
 

@@ -3,6 +3,7 @@
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
 from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OPTION_EARLY
 from synflip_hdl.engine.votes import Votes
 from synflip_hdl.interfaces import CLASS_BITS
 
@@ -14,19 +15,19 @@ SLOTS = 2
 
 
 class _Passes:
-    """Logits as the drain leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
+    """Logits as the requantizer leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
     passes."""
 
     def __init__(self, m, dut, most_classes: int) -> None:
-        logit = dut.logit
+        logit = dut.logits.payload
         self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
         self.next_class = Signal(CLASS_BITS)
         self.slot, self.sample = Signal(8, name="pass_slot"), Signal(24, name="pass_sample")
         self.quiet = Signal(range(VOTE_GAP + 1))
-        self.opens = dut.logit_valid & (logit.class_ == 0)
-        self.ends = dut.logit_valid & logit.last
+        self.opens = dut.logits.valid & (logit.class_ == 0)
+        self.ends = dut.logits.valid & logit.last
         m.d.comb += Assume(self.classes < most_classes)
-        with m.If(dut.logit_valid):
+        with m.If(dut.logits.valid):
             m.d.sync += [
                 self.next_class.eq(Mux(logit.last, 0, logit.class_ + 1)),
                 self.slot.eq(logit.current.slot),
@@ -64,12 +65,12 @@ class Argmax(Elaboratable):
         passes = _Passes(m, dut, 1024)
         followed = fixed(m, CLASS_BITS, "followed")
         z, best, winner = Signal(signed(32)), inside["best"].as_signed(), inside["winner"]
-        logit = dut.logit
-        with m.If(dut.logit_valid & (logit.class_ == followed)):
+        logit = dut.logits.payload
+        with m.If(dut.logits.valid & (logit.class_ == followed)):
             m.d.sync += z.eq(logit.z)
         # Classes so far of the pass that is under way; all of it until the next one begins.
         seen = Signal(CLASS_BITS + 1)
-        with m.If(dut.logit_valid):
+        with m.If(dut.logits.valid):
             m.d.sync += seen.eq(logit.class_ + 1)
         counting = inside["counting"]
         claim = Signal()
@@ -114,22 +115,23 @@ class Counts(Elaboratable):
         geometry = Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS, result_depth=depth, log_depth=16)
         dut = Votes(geometry)
         inside = Opened(m, dut, platform=Spread(depth))
-        free_inputs(m, dut, "class_shift", "samples", "early", "start", "margin_write")
+        free_inputs(m, dut, "control", "host.write")
         passes = _Passes(m, dut, most)
-        logit, slot, classes = dut.logit, fixed(m, 8, "slot"), passes.classes
+        logit, slot, classes = dut.logits.payload, fixed(m, 8, "slot"), passes.classes
         samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
         start = free(m, 1, "start")
+        others = free(m, 3, "options") & ~OPTION_EARLY
         m.d.comb += [
-            dut.class_shift.eq(CLASS_SHIFT),
-            dut.samples.eq(samples),
-            dut.early.eq(early),
-            dut.start.eq(start),
+            dut.control.settings["CLASS_SHIFT"].eq(CLASS_SHIFT),
+            dut.control.settings["SAMPLES"].eq(samples),
+            dut.control.settings["OPTIONS"].eq(Mux(early, OPTION_EARLY, 0) | others),
+            dut.control.start.eq(start),
             Assume((slot < SLOTS) & (samples != 0)),
-            Assume(~dut.logit_valid | (logit.current.slot < SLOTS)),
+            Assume(~dut.logits.valid | (logit.current.slot < SLOTS)),
         ]
         # A run's passes come after its start; margins are not written in between.
         under_way = (passes.next_class != 0) | (passes.quiet != 0)
-        m.d.comb += Assume(~start | ~(dut.logit_valid | under_way))
+        m.d.comb += Assume(~start | ~(dut.logits.valid | under_way))
 
         # The model. Its samples come in order, each once.
         counts = [Signal(24, name=f"count_{c}") for c in range(most)]
@@ -142,7 +144,7 @@ class Counts(Elaboratable):
         best, winner = Signal(signed(32), name="largest"), Signal(CLASS_SHIFT, name="first_largest")
         mine = logit.current.slot == slot
         m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == used) & (used < samples)))
-        with m.If(dut.logit_valid):
+        with m.If(dut.logits.valid):
             m.d.sync += chosen.eq(mine)
             with m.If(passes.opens | (logit.z > best)):
                 m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
@@ -156,7 +158,7 @@ class Counts(Elaboratable):
         with m.If(votes):
             m.d.sync += [count.eq(count + (winner == c)) for c, count in enumerate(counts)]
             m.d.sync += used.eq(used + 1)
-        adding = delayed(m, dut.logit_valid & mine & (logit.class_ == followed), 1, "adding")
+        adding = delayed(m, dut.logits.valid & mine & (logit.class_ == followed), 1, "adding")
         added = delayed(m, adding, 1, "added")
         z = delayed(m, logit.z, 1, "z")
         past_z = delayed(m, z, 1, "past_z")
@@ -179,45 +181,50 @@ class Counts(Elaboratable):
                 Cat(below).all() & Cat(leads).any() & (Cat(attained).any() | (second == 0)) & (second <= lead)
             )
 
-        told = dut.decided & (dut.decision.slot == slot)
+        decided = dut.decisions.payload.current
+        told = dut.decisions.valid & (decided.slot == slot)
         lead_class = inside["kept"][:CLASS_BITS]
         new_lead, new_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
         m.d.comb += [
-            Assert(dut.decided == telling),
-            Assert(~dut.decided | (dut.decision.as_value() == Cat(passes.slot, passes.sample))),
+            Assert(dut.decisions.valid == telling),
+            Assert(~dut.decisions.valid | (decided.as_value() == Cat(passes.slot, passes.sample))),
             Assert(~(deciding & chosen) | ranks(lead_class, new_lead, new_second)),
         ]
         lead, second = delayed(m, new_lead, 1, "lead"), delayed(m, new_second, 1, "second")
         margin, margin_at = inside["margins.row"], inside["margins.address"]
         with m.If(told):
             m.d.comb += [
-                Assert(dut.decision.sample + 1 == used),
+                Assert(dut.decisions.payload.current.sample + 1 == used),
                 Assert(
                     ~early
-                    | (dut.decision.sample[: len(margin_at)] != margin_at)
-                    | (dut.leaves == ((lead - second >= margin) | (used == samples)))
+                    | (dut.decisions.payload.current.sample[: len(margin_at)] != margin_at)
+                    | (dut.decisions.payload.leaves == ((lead - second >= margin) | (used == samples)))
                 ),
-                Assert(early | (dut.leaves == (used == samples))),
+                Assert(early | (dut.decisions.payload.leaves == (used == samples))),
             ]
         m.d.comb += [
             Cover(told & (used == 2) & (second == 1) & delayed(m, lead_class == 1, 1, "leads")),
-            Cover(told & early & dut.leaves & (used != samples)),
+            Cover(told & early & dut.decisions.payload.leaves & (used != samples)),
         ]
 
         # What the host reads, a cycle after the offset: any time but while a pass of this image is under way.
-        asked = delayed(m, dut.offset, 1, "offset")
-        idle = delayed(m, dut.free & ~(under_way & chosen), 1, "idle")
-        m.d.comb += Assert(dut.free | dut.logit_valid | under_way)
+        asked = delayed(m, dut.host.offset, 1, "offset")
+        idle = delayed(m, dut.results.free & ~(under_way & chosen), 1, "idle")
+        m.d.comb += Assert(dut.results.free | dut.logits.valid | under_way)
         with m.If(idle & (used != 0)):
             for c, count in enumerate(counts):
-                m.d.comb += Assert((asked != (slot << CLASS_SHIFT) + c) | (c > classes) | (dut.vote == count))
+                m.d.comb += Assert(
+                    (asked != (slot << CLASS_SHIFT) + c) | (c > classes) | (dut.results.vote == count)
+                )
             for half in range(2):
                 place = (((slot << CLASS_SHIFT) + followed) << 1) + half
                 m.d.comb += Assert(
-                    (asked != place) | (followed > classes) | (dut.logit_sum == total.word_select(half, 32))
+                    (asked != place)
+                    | (followed > classes)
+                    | (dut.results.logit_sum == total.word_select(half, 32))
                 )
             m.d.comb += Assert(
-                (asked != slot) | (inside["used_samples.address"] != slot) | (dut.used == used)
+                (asked != slot) | (inside["used_samples.address"] != slot) | (dut.results.used == used)
             )
 
         # The same of the inside.
@@ -232,7 +239,7 @@ class Counts(Elaboratable):
         leader, row_lead, row_second = (
             standing[:CLASS_BITS], standing[CLASS_BITS:][:24], standing[CLASS_BITS + 24 :]
         )  # fmt: skip
-        valid = delayed(m, dut.logit_valid, 1, "valid")
+        valid = delayed(m, dut.logits.valid, 1, "valid")
         past_valid = delayed(m, valid, 1, "past_valid")
         past_class = delayed(m, logit.class_, 1, "class")
         added_class = delayed(m, past_class, 1, "added_class")
@@ -268,7 +275,7 @@ class Counts(Elaboratable):
         ]
         now = Cat(passes.slot, passes.sample)
         place = ((passes.slot << CLASS_SHIFT) + winner)[:CLASS_BITS]
-        vote_read, sum_read = inside.local("votes_read").data, inside.local("sums_read").data
+        vote_read, sum_read = dut.debug.votes_read.data, dut.debug.sums_read.data
         margin_here = passes.sample[: len(margin_at)] == margin_at
         of_winner = counts[0]
         for c in range(1, most):
@@ -357,7 +364,7 @@ PROOFS = [
         "votes.argmax",
         "the class that gets the vote has the largest logit, and the lowest number of those that have it",
         f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, "
-        "drain.sums)",
+        "requantizer.sums)",
         Argmax,
         depth=3,
         induction=True,

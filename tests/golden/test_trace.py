@@ -9,14 +9,14 @@ from synflip.golden.cpu import Golden
 from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.coins import key_words
 from synflip.spec.geometry import Geometry
-from synflip_sim.testbenches.runs import CASES, SEED
+from synflip_sim.testbenches.runs import RUNS, SEED
 
 from tests.golden import reference
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=RUNS)
 def case(request):
-    return CASES[request.param]
+    return RUNS[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_nothing_collides(case, trace):
 
 def test_cases_reach_what_the_benches_are_for():
     """Tiles that are empty, images that leave early, layers with zeros, and without."""
-    for name, case in CASES.items():
+    for name, case in RUNS.items():
         trace = cycle_trace(case.model(), case.geometry, case.pixels(), case.samples, SEED, margins(case))
         assert (trace.opens["load"] == 0).any(), name
         assert trace.picks["release"].sum() == trace.picks["sample"].max() >= 2, name
@@ -180,7 +180,7 @@ def test_bad_files(trace, tmp_path):
 
 
 def test_more_than_one_run_is_refused():
-    case = CASES["16x2-k4"]
+    case = RUNS["16x2-k4"]
     with pytest.raises(SynflipError, match=r"1\.\.4 images .*, not 8 images"):
         cycle_trace(case.model(), case.geometry, np.concatenate([case.pixels()] * 2), 3, SEED)
     with pytest.raises(SynflipError, match="the model has 4-bit"):

@@ -3,13 +3,13 @@
 import pytest
 from synflip_sim.testbenches.accelerator import FLIP_VARIABLE
 from synflip_sim.testbenches.runner import BENCHES, run
-from synflip_sim.testbenches.runs import CASES
+from synflip_sim.testbenches.runs import RUNS
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=RUNS)
 def case(request, tmp_path_factory):
-    return CASES[request.param].prepare(tmp_path_factory.mktemp(request.param))
+    return RUNS[request.param].prepare(tmp_path_factory.mktemp(request.param))
 
 
 @pytest.mark.parametrize("bench", BENCHES)
@@ -26,7 +26,7 @@ def test_other_pauses(case, seed):
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_one_coin_turned_over(tmp_path, seed):
     """The seed chooses event and lane; the coin is wrong for one cycle, its activation is not zero."""
-    case = CASES["16x2-k4"].prepare(tmp_path)
+    case = RUNS["16x2-k4"].prepare(tmp_path)
     with pytest.raises(Difference) as coin:
         run("accelerator", case, seed, {FLIP_VARIABLE: "seen"})
     assert coin.value.what.startswith("coins of bank")

@@ -7,26 +7,28 @@ from amaranth.lib.wiring import In, Out
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
 from synflip_hdl.interfaces import log2
 
-OUTSTANDING = 4  # requests taken and not yet answered, of all masters together
+OUTSTANDING = 4  # requests, of all masters together, that were taken and are not answered yet
 
-#: What a master has: requests out, answers in, one answer a request, in order.
+#: A master's bus: requests go out, answers come in, one a request, in order.
 BUS = wiring.Signature(
     {"request": Out(stream.Signature(REQUEST)), "response": In(stream.Signature(RESPONSE))}
 )
 
 
 class Arbiter(wiring.Component):
-    """Takes requests of ``count`` masters in turns, and brings each answer to who asked.
+    """Takes requests of ``count`` masters in turns, and brings each answer to the master that asked.
 
     Fair: a master that offers a request waits for at most one request of each other master. An offer that was
-    not taken yet may be withdrawn. A master that does not take its answers stops all others: it should ask
-    only for what it has a place for.
+    not taken yet may be withdrawn. A master that does not take its answers stops all others, so it should ask
+    only for as much as it has room for.
 
-    Latency none, throughput that of the accelerator.
+    Latency none; throughput that of the accelerator.
 
     Members
     -------
-    masters: their buses. request, response: the accelerator's streams.
+    masters: In(BUS) of each of ``count`` masters.
+    request: Out(stream of REQUEST), to the accelerator.
+    response: In(stream of RESPONSE), from the accelerator.
     """
 
     def __init__(self, count: int) -> None:
@@ -45,7 +47,7 @@ class Arbiter(wiring.Component):
         m.submodules.owners = owners = fifo.SyncFIFO(width=bits, depth=OUTSTANDING)
         turn, chosen, offered = Signal(bits), Signal(bits), Signal()
 
-        # Whose turn it is comes first, then the ones after it.
+        # The master whose turn it is comes first, then those after it: for turn 1 of 3, the order is 1, 2, 0.
         with m.Switch(turn):
             for first in range(self.count):
                 with m.Case(first):

@@ -1,5 +1,7 @@
 """Registers: the bus's end of the memory map."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -22,7 +24,7 @@ from synflip.spec.memory_map import (
     register,
 )
 
-from synflip_hdl.interfaces import SLOT_BITS, log2
+from synflip_hdl.interfaces import SLOT_BITS, HostAccess, RunControl, RunStatus, log2
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
@@ -36,28 +38,39 @@ STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING"
 class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three.
 
-    Answered with an error, without effect: an address outside the map, a write to what is read only and the
-        other way round, any write while a run is busy but CONTROL, keys that it takes from the host and
-        images in slots that are not the run's, keys while no run takes them, reading keys while a run is
-        busy, a start or a new test of the junctions while busy, a start with an abort, of no images, of slots
-        that are not there, of no samples, or of too many.
+    A request is answered with an error, and has no effect, if it is
 
-    Throughput a write a cycle, a read every three. A write of an image waits for the event lists, one of a
-    key for the key memory, a write of CONTROL for a cycle after that of another register, a read of results
-    for a cycle in which the vote unit does not use their memories.
+    - to an address outside the map, a write to what can only be read, or a read of what can only be written;
+    - a write while a run is busy. Allowed are CONTROL, images in slots that are not the run's, and keys if
+      the run takes its keys from the host;
+    - a write of keys while no run takes them, or a read of keys while a run is busy;
+    - a start while busy, together with an abort or a new test, or of no images, of slots that are not there,
+      of no samples, or of too many;
+    - a new test of the junctions while busy.
+
+    Throughput a write a cycle, a read every three. These wait: a write of an image for the event lists, a
+    write of a key for the key memory, a write of CONTROL for a cycle after that of another register, a read
+    of results for a cycle in which the votes do not use their memories. Nothing is accepted in the cycle of a
+    start, nor in the one after an abort, when the blocks are reset.
 
     Members
     -------
-    request, response: streams.
-    busy, cycles, logged: of the run. abort, retest: strobes, with their request. start, capture: strobes, a
-        cycle later. Nothing is accepted in the cycle of a start, nor in that after an abort, when the blocks
-        are reset.
-    alarm, captured, working: of the key source.
-    settings: the RW registers, by name.
-    offset, data: of the access. write: one bit a region, by number. load_ready: the event lists take a word.
-    key_ready: the key memory takes keys.
-    results_free: no run reads the results in this cycle. results: of the readable regions, a cycle after
-        ``offset``; keys two.
+    request: In(stream of REQUEST).
+    response: Out(stream of RESPONSE).
+    control: Out(RunControl), the RW registers; the start comes a cycle after its request.
+    host: Out(HostAccess), the access that is accepted in this cycle.
+    status: In(RunStatus), from the sequencer.
+    abort: Out(1), strobe, with its request: the blocks are reset in the next cycle.
+    load_ready: In(1), the event lists take a word of an image.
+    key_ready: In(1), the key memory takes keys.
+    results_free: In(1), no run uses the memories of results in this cycle.
+    results: In(words of 32 bits, by place in READABLE), a cycle after the offset; keys two.
+    logged: In(24), logits in the log.
+    retest: Out(1), strobe, with its request: test all junctions anew.
+    capture: Out(1), strobe, a cycle after its request: capture raw bits of the junction of CAPTURE.
+    alarm: In(1), too few junctions work.
+    captured: In(24), raw bits captured so far.
+    working: In(7), junctions whose bits are used.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -67,28 +80,20 @@ class Registers(wiring.Component):
             {
                 "request": In(stream.Signature(REQUEST)),
                 "response": Out(stream.Signature(RESPONSE)),
-                "busy": In(1),
-                "cycles": In(64),
-                "logged": In(24),
-                "start": Out(1),
+                "control": Out(RunControl(geometry)),
+                "host": Out(HostAccess()),
+                "status": In(RunStatus()),
                 "abort": Out(1),
+                "load_ready": In(1),
+                "key_ready": In(1),
+                "results_free": In(1),
+                "results": In(data.ArrayLayout(32, len(READABLE))),
+                "logged": In(24),
                 "retest": Out(1),
                 "capture": Out(1),
                 "alarm": In(1),
                 "captured": In(24),
                 "working": In(7),
-                "settings": Out(
-                    data.StructLayout(
-                        {name: item.bits for name, item in self.registers.items() if item.access == "RW"}
-                    )
-                ),
-                "offset": Out(OFFSET_BITS),
-                "data": Out(32),
-                "write": Out(16),
-                "load_ready": In(1),
-                "key_ready": In(1),
-                "results_free": In(1),
-                "results": In(data.ArrayLayout(32, len(READABLE))),
             }
         )
 
@@ -97,37 +102,30 @@ class Registers(wiring.Component):
         request = self.request.payload
         region, offset = request.address[OFFSET_BITS:], request.address[:OFFSET_BITS]
 
-        def in_region(item: Region):
-            return (region == item) & (offset < extent(item, self.geometry))
-
         reading = Signal()
         answering = Signal()
-        read_region = Signal(4)
-        read_offset = Signal(REGISTER_BITS)
-        read_error = Signal()
-        resetting = Signal()  # the blocks are
+        resetting = Signal()  # the blocks are being reset
         m.d.sync += resetting.eq(self.abort)
         free = Signal()
-        taken = Signal()  # if nothing of its own holds the request up
+        taken = Signal()  # a request is accepted, unless it waits for the block that it is for
         accept = Signal()
         refused = Signal()
+        access = SimpleNamespace(region=region, offset=offset, taken=taken, accept=accept, refused=refused)
         loading = request.write & (region == Region.IMAGES)
         reading_results = ~request.write & (region != Region.REGISTERS)
-        settings = self.settings
-        host_keys = self.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
+        settings = self.control.settings
+        host_keys = self.status.busy & ((settings["OPTIONS"] & OPTION_HOST_KEYS) != 0)
         feeding = request.write & (region == Region.KEYS) & host_keys
-        # What the settings say of a run, a cycle late: a write of CONTROL waits for it.
+        # What the settings mean for a run is computed in a cycle of its own; a write of CONTROL waits for it.
         past_slot = Signal(SLOT_BITS + 2)  # of the run's images
         runnable = Signal()
         changed = Signal()  # a setting is new
-        slot_bits = log2(self.geometry.image_slots)
-        slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word in the region
         controlling = request.write & (request.address == register("CONTROL"))
         m.d.comb += [
             free.eq(
                 ~reading
                 & ~answering
-                & ~self.start
+                & ~self.control.start
                 & ~resetting
                 & (~self.response.valid | self.response.ready)
             ),
@@ -140,8 +138,8 @@ class Registers(wiring.Component):
             ),
             taken.eq(self.request.valid & free),
             accept.eq(self.request.valid & self.request.ready),
-            self.offset.eq(offset),
-            self.data.eq(request.data),
+            self.host.offset.eq(offset),
+            self.host.data.eq(request.data),
             refused.eq(1),
         ]
         end = settings["FIRST_SLOT"] + settings["IMAGES"]
@@ -155,11 +153,25 @@ class Registers(wiring.Component):
             ),
             changed.eq(accept & request.write & (region == Region.REGISTERS)),
         ]
+        self._strobes(m, access, host_keys, past_slot)
+        values = self._registers(m, access, runnable, changed)
+        self._answer(m, access, values, reading, answering)
+        return m
 
-        # What a write waits for is only in its own strobe: no path leads from there to all the others.
+    def _strobes(self, m, access, host_keys, past_slot):
+        """Which accesses of the blocks' memories are allowed, and the strobes of writes."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        taken, refused, settings = access.taken, access.refused, self.control.settings
+        slot_bits = log2(self.geometry.image_slots)
+        slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word of an image
+
+        def in_region(item: Region):
+            return (region == item) & (offset < extent(item, self.geometry))
+
+        # A block's ready signal gates the strobe of its own region only: no path leads from it to the others.
         waits_for = {Region.IMAGES: self.load_ready, Region.KEYS: self.key_ready}
         for item in WRITABLE:
-            allowed = ~self.busy
+            allowed = ~self.status.busy
             if item == Region.IMAGES:
                 # Both are within the slots there are while a run is busy.
                 first, past = settings["FIRST_SLOT"][:slot_bits], past_slot[: slot_bits + 1]
@@ -167,33 +179,37 @@ class Registers(wiring.Component):
             if item == Region.KEYS:
                 allowed = host_keys
             with m.If(request.write & in_region(item) & allowed):
-                m.d.comb += [refused.eq(0), self.write[item].eq(taken & waits_for.get(item, 1))]
+                m.d.comb += [refused.eq(0), self.host.write[item].eq(taken & waits_for.get(item, 1))]
         for item in READABLE:
-            with m.If(~request.write & in_region(item) & (~self.busy if item == Region.KEYS else 1)):
+            with m.If(~request.write & in_region(item) & (~self.status.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
-        m.d.sync += [self.start.eq(0), self.capture.eq(0)]
+    def _registers(self, m, access, runnable, changed):
+        """The registers: strobes of CONTROL, and the settings. Returns what a read of each gives, by name."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        taken, refused, settings = access.taken, access.refused, self.control.settings
+        m.d.sync += [self.control.start.eq(0), self.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
         for name, entry in self.registers.items():
             here = (region == Region.REGISTERS) & (offset == entry.offset)
             if name == "CONTROL":
-                startable = ~self.busy & runnable
+                startable = ~self.status.busy & runnable
                 with m.If(request.write & here):
                     start, abort, retest = (
                         (request.data & bit) != 0 for bit in (CONTROL_START, CONTROL_ABORT, CONTROL_RETEST)
                     )
                     now = taken & ~changed
                     m.d.comb += [
-                        refused.eq((start & (~startable | abort)) | (retest & (self.busy | start))),
+                        refused.eq((start & (~startable | abort)) | (retest & (self.status.busy | start))),
                         self.abort.eq(now & abort & ~refused),
                         self.retest.eq(now & retest & ~refused),
                     ]
-                    m.d.sync += self.start.eq(now & start & ~refused)
+                    m.d.sync += self.control.start.eq(now & start & ~refused)
             elif entry.access == "RW":
                 setting = Signal(entry.bits, name=name.lower())
                 m.d.comb += settings[name].eq(setting)
-                with m.If(request.write & here & ~self.busy):
+                with m.If(request.write & here & ~self.status.busy):
                     m.d.comb += refused.eq(0)
                     if name == "CAPTURE":  # a cycle later, with the new setting
                         m.d.sync += self.capture.eq(taken)
@@ -208,16 +224,25 @@ class Registers(wiring.Component):
                 with m.If(~request.write & here):
                     m.d.comb += refused.eq(0)
         live = {
-            "STATUS": Cat(self.busy, self.alarm),
-            "CYCLES_LOW": self.cycles[:32],
-            "CYCLES_HIGH": self.cycles[32:],
+            "STATUS": Cat(self.status.busy, self.alarm),
+            "CYCLES_LOW": self.status.cycles[:32],
+            "CYCLES_HIGH": self.status.cycles[32:],
             "LOGGED": self.logged,
             "CAPTURED": self.captured,
             "WORKING": self.working,
         }
-        values |= {name: value for name, value in live.items() if name in self.registers}
+        return values | {name: value for name, value in live.items() if name in self.registers}
 
-        # Reads take two cycles more than writes: the memories answer a cycle after the address, late in it.
+    def _answer(self, m, access, values, reading, answering):
+        """A write is answered at once; a read is looked up in the cycle after (``reading``), and answered in
+        the next (``answering``)."""
+        request, region, offset = self.request.payload, access.region, access.offset
+        accept, refused = access.accept, access.refused
+        read_region = Signal(4)
+        read_offset = Signal(REGISTER_BITS)
+        read_error = Signal()
+        # Reads take two cycles more than writes: a memory answers a cycle after the address, and late in that
+        # cycle.
         value = Signal(32)
         result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
@@ -227,7 +252,7 @@ class Registers(wiring.Component):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                if item != Region.KEYS:  # which come a cycle later than the others
+                if item != Region.KEYS:  # keys come a cycle later than the others
                     with m.Case(item):
                         m.d.sync += result.eq(self.results[index])
 
@@ -250,4 +275,3 @@ class Registers(wiring.Component):
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),
                 self.response.payload.error.eq(read_error),
             ]
-        return m

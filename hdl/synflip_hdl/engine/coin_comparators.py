@@ -12,7 +12,11 @@ from synflip_hdl.interfaces import most_tiles
 
 
 def below(word, q):
-    """1 where ``word`` < T(q) = q + (q >> (k-1)): the carry out of q + ~word, with q's top bit carried in.
+    """1 where ``word`` < T(q) = q + (q >> (k-1)).
+
+    q >> (k-1) is q's top bit, and ~word is 2^k - 1 - word. So q + ~word + top bit carries out, which means
+    that it is at least 2^k, exactly if word < q + top bit. k = 4, q = 9, word = 9: 9 + 6 + 1 = 16 carries, as
+    9 < 10; word = 10: 9 + 5 + 1 = 15 does not.
 
     ``word`` and ``q``: bits, least significant first; a bit may be a plane, one bit a lane.
     """
@@ -23,8 +27,10 @@ def below(word, q):
 
 
 def rotate_right(m, value, amount, granule: int):
-    """``value`` rotated by ``amount``, a multiple of ``granule``, a power of two: a stage of multiplexers a
-    bit."""
+    """``value`` rotated by ``amount``: a stage of multiplexers for each bit of ``amount``.
+
+    ``amount`` is a multiple of ``granule``, which is a power of two: its bits below are 0 and have no stage.
+    """
     for stage in range((granule - 1).bit_length(), len(amount)):
         turned = Signal(len(value), name=f"rotated_{1 << stage}")
         with m.If(amount[stage]):
@@ -35,15 +41,19 @@ def rotate_right(m, value, amount, granule: int):
     return value
 
 
-class Coins(wiring.Component):
-    """A coin a lane, from a row's key and its weight entry. Latency 3 cycles from the key, one row a cycle.
+class CoinComparators(wiring.Component):
+    """A coin a lane, from a row's key and its weight entry.
 
-    Rotation, words, coins: ``entry`` comes two cycles after ``key`` and ``turn``.
+    Three registers, one after the other: the rotated key, the lanes' words, the coins. Latency 3 cycles from
+    the key, throughput one row a cycle.
 
     Members
     -------
-    key: 64 bits. turn: rotation of the tile, tile * P / 16 mod 64. entry: see ``memory_map.weight_bits``.
-    coins, signs: P bits each, lane p at ``memory_map.lane_position``.
+    key: In(64), the row's key.
+    turn: In(6), with the key: the tile's rotation, tile * P / 16 mod 64.
+    entry: In(weight_bits), two cycles after the key: see ``memory_map.weight_bits``.
+    coins: Out(P), lane p at ``memory_map.lane_position``.
+    signs: Out(P), the same of the signs.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -65,7 +75,8 @@ class Coins(wiring.Component):
         turn = self.turn[: ((most_tiles(self.geometry) - 1) * turn_step).bit_length()]
         rotated = Signal(KEY_BITS, reset_less=True)
         m.d.sync += rotated.eq(rotate_right(m, self.key, turn, turn_step & -turn_step))
-        # Lanes p, p + 16, ... share taps, the key turned by one each: their bits are a run of key bits.
+        # Lanes p, p + 16, p + 32, ... have the same taps on a key that is turned by 0, 1, 2, ...: a tap gives
+        # them neighbouring bits of the key. Tap 7, P = 64: bits 7, 8, 9, 10 for lanes 0, 16, 32, 48.
         run = lanes // TAP_LANES
         around = Cat(rotated, rotated[:run])
         words = [Signal(lanes, name=f"word_{bit}", reset_less=True) for bit in range(bits)]

@@ -5,17 +5,30 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
 
-from synflip_hdl.interfaces import SLOT_BITS, append_layout, event_layout, log2
+from synflip_hdl.interfaces import (
+    SLOT_BITS,
+    ListReads,
+    RunControl,
+    append_layout,
+    event_layout,
+    image_word_layout,
+    index_bits,
+    log2,
+)
 from synflip_hdl.lib.memory_reads import read_late
 
 
 class _Tally:
-    """Lengths of Q lists and the greatest of them, kept up to date as events are appended.
+    """Lengths of Q lists and the length of the longest, kept up to date as events are appended.
 
-    The greatest grows by one when a list grows that is not behind it, which a bit a list tells: there is no
-    comparison in front of an addition. layout: of what changes. result: of its lower bits, for readers.
+    A maximum would need comparisons in front of an addition. Instead a bit a list, ``behind``, says that the
+    list is shorter than the longest. The longest grows, by 1, when an event is appended to a list that is not
+    behind. Lengths 3, 2, so longest = 3, behind = 0, 1: an event for the second list makes 3, 3, longest = 3,
+    behind = 0, 0; the next one for either makes the longest 4, and the other list is behind.
+
+    layout: lengths, longest, behind: what is kept. result: the lengths and the longest, for readers.
     """
 
     def __init__(self, banks: int, depth: int) -> None:
@@ -24,78 +37,72 @@ class _Tally:
         self.layout = data.StructLayout(members | {"behind": banks})
 
     def after(self, m, old, begin, appended):
-        """The tally once ``appended`` (Q bits) lists grew; ``begin``: from empty lists."""
-        start = Signal(self.layout, name="tally_before")
-        new = Signal(self.layout, name="tally_after")
-        m.d.comb += start.eq(Mux(begin, 0, old.as_value()))
-        higher = Signal(name="tally_higher")
+        """The tally ``old`` before and after the lists of ``appended`` (Q bits) grow by an event each.
+
+        begin: the lists are emptied first. Returns (before, after).
+        """
+        before = Signal(self.layout, name="tally_before")
+        after = Signal(self.layout, name="tally_after")
+        m.d.comb += before.eq(Mux(begin, 0, old.as_value()))
+        longest_grows = Signal(name="tally_higher")
         m.d.comb += [
-            higher.eq((Cat(appended) & ~start.behind).any()),
-            new.longest.eq(start.longest + higher),
+            longest_grows.eq((Cat(appended) & ~before.behind).any()),
+            after.longest.eq(before.longest + longest_grows),
         ]
-        for bank, grown in enumerate(appended):
-            is_behind = start.behind[bank]
+        for bank, grows in enumerate(appended):
+            was_behind = before.behind[bank]
             m.d.comb += [
-                new.lengths[bank].eq(start.lengths[bank] + grown),
-                new.behind[bank].eq(
-                    Mux(higher, is_behind | ~grown, is_behind & (new.lengths[bank] != start.longest))
+                after.lengths[bank].eq(before.lengths[bank] + grows),
+                after.behind[bank].eq(
+                    Mux(
+                        longest_grows,
+                        was_behind | ~grows,
+                        was_behind & (after.lengths[bank] != before.longest),
+                    )
                 ),
             ]
-        return start, new
+        return before, after
 
 
 class EventLists(wiring.Component):
     """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
 
-    Appending drops zeros. The lists of one image or layer are opened, then read by index: ``events`` are
-    there two cycles after ``index``, with value 0 in the banks whose list has ended, and in all banks without
-    ``read``.
+    Appending drops zeros. The lists of one image or layer are opened, then read by index. In the banks whose
+    list has ended, and in all banks in a cycle without ``read``, an event has the value 0.
 
     Members
     -------
-    load: stream of words of four activations of image ``slot``, in ascending order; word 0 empties the lists.
+    control: In(RunControl); INPUT_SHIFT is log2 of the places that an image has in each bank.
+    load: In(stream of image_word_layout), the words of an image in ascending order; word 0 empties its lists.
         Takes 4 / min(4, Q) cycles a word.
-    load_shift: log2 of the places an image has in each bank.
-    append: Q outputs of a hidden layer (``append_valid``); ``begin`` empties the set first.
-    open, hidden, hidden_set, slot: open a set or an image's lists; ``slot`` must have been there a cycle
-        before.
-    rest: open only what the tile that was appended last added to its set.
-    longest: events of the longest list, from the cycle after ``open``. short: it has one at most.
-    read, index, events: one event of every bank.
+    appends: In(stream of append_layout, always ready), Q outputs of a hidden layer; ``begin`` empties the set
+        first.
+    reads: In(ListReads), from the sequencer.
+    events: Out(stream of Q event_layout, always valid and ready), an event of every bank, two cycles after
+        its index.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
         """compact: see ``accelerator.Accelerator``."""
         self.geometry = geometry
         self.compact = compact
-        self.index_bits = max(log2(geometry.event_depth), log2(geometry.hidden_depth))
+        self.index_bits = index_bits(geometry)
         self.event = event_layout(geometry)
+        events = data.ArrayLayout(self.event, geometry.banks)
         super().__init__(
             {
-                "load": In(
-                    stream.Signature(
-                        data.StructLayout({"slot": SLOT_BITS, "word": IMAGE_WORD_BITS, "data": 32})
-                    )
-                ),
-                "load_shift": In(5),
-                "append_valid": In(1),
-                "append": In(append_layout(geometry)),
-                "open": In(1),
-                "rest": In(1),
-                "hidden": In(1),
-                "hidden_set": In(1),
-                "slot": In(SLOT_BITS),
-                "longest": Out(self.index_bits + 1),
-                "short": Out(1),
-                "read": In(1),
-                "index": In(self.index_bits),
-                "events": Out(data.ArrayLayout(self.event, geometry.banks)),
+                "control": In(RunControl(geometry)),
+                "load": In(stream.Signature(image_word_layout())),
+                "appends": In(stream.Signature(append_layout(geometry), always_ready=True)),
+                "reads": In(ListReads(self.index_bits)),
+                "events": Out(stream.Signature(events, always_valid=True, always_ready=True)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        banks = self.geometry.banks
+        banks, reads = self.geometry.banks, self.reads
+        self._load_shift = self.control.settings["INPUT_SHIFT"]
         loaded, load_write = self._load(m)
         hidden, added, starts, hidden_write = self._append(m)
 
@@ -105,24 +112,23 @@ class EventLists(wiring.Component):
         from_set = Signal()
         base = Signal(log2(self.geometry.event_depth))
         source = Signal.like(hidden[0])
-        longest = Mux(self.rest, added.longest, Mux(self.hidden, source.longest, loaded.longest))
-        # Where a bank's list begins to be read.
-        start = Signal(starts.shape())
+        longest = Mux(reads.rest, added.longest, Mux(reads.hidden, source.longest, loaded.longest))
+        start = Signal(starts.shape())  # of each bank's list: the first event that is read
         m.d.sync += was_hidden.eq(from_hidden)
-        m.d.comb += source.eq(Mux(self.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
-        with m.If(self.open):
+        m.d.comb += source.eq(Mux(reads.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
+        with m.If(reads.open):
             m.d.sync += [
-                from_hidden.eq(self.hidden),
-                from_set.eq(self.hidden_set),
-                base.eq(self.slot << self.load_shift),
-                self.longest.eq(longest),
-                self.short.eq(longest <= 1),
+                from_hidden.eq(reads.hidden),
+                from_set.eq(reads.hidden_set),
+                base.eq(reads.slot << self._load_shift),
+                reads.longest.eq(longest),
+                reads.short.eq(longest <= 1),
             ]
             for bank in range(banks):
-                whole = Mux(self.hidden, source.lengths[bank], loaded.lengths[bank])
+                whole = Mux(reads.hidden, source.lengths[bank], loaded.lengths[bank])
                 m.d.sync += [
-                    lengths[bank].eq(Mux(self.rest, added.lengths[bank], whole)),
-                    start[bank].eq(Mux(self.rest, starts[bank], 0)),
+                    lengths[bank].eq(Mux(reads.rest, added.lengths[bank], whole)),
+                    start[bank].eq(Mux(reads.rest, starts[bank], 0)),
                 ]
 
         for bank in range(banks):
@@ -136,27 +142,29 @@ class EventLists(wiring.Component):
             hidden_write(m, bank, layers.write_port())
             image_read, layer_read = images.read_port(), layers.read_port()
             inside, is_event = Signal(name=f"inside_{bank}"), Signal(name=f"is_event_{bank}")
-            m.d.sync += [inside.eq(self.read & (self.index < lengths[bank])), is_event.eq(inside)]
-            place = Cat((self.index + start[bank])[: start[bank].shape().width], from_set)
-            of_image = read_late(m, image_read, base | self.index, self.compact)
+            m.d.sync += [inside.eq(reads.read & (reads.index < lengths[bank])), is_event.eq(inside)]
+            place = Cat((reads.index + start[bank])[: start[bank].shape().width], from_set)
+            of_image = read_late(m, image_read, base | reads.index, self.compact)
             of_layer = read_late(m, layer_read, place, self.compact)
             event = data.View(self.event, Mux(was_hidden, of_layer.as_value(), of_image.as_value()))
             m.d.comb += [
-                self.events[bank].block.eq(event.block),
-                self.events[bank].value.eq(Mux(is_event, event.value, 0)),
+                self.events.payload[bank].block.eq(event.block),
+                self.events.payload[bank].value.eq(Mux(is_event, event.value, 0)),
             ]
         return m
 
     def _load(self, m):
-        """Compaction of the host's words. Returns the tally of ``slot``, and what drives a bank's write
-        port."""
+        """Appends the host's words to an image's lists, without the zeros.
+
+        Returns the tally of the image in ``reads.slot``, and a function that drives a bank's write port.
+        """
         banks = self.geometry.banks
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
         word = Signal(self.load.payload.shape())
         word_base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
         busy = Signal()
-        begin = Signal()  # the word's first step, and the image's
+        begin = Signal()  # it is the first step of the image's first word
         not_zero = Signal(ACTIVATIONS_PER_WORD)
         step = Signal(range(max(steps, 2)))
         done = step == steps - 1
@@ -172,14 +180,15 @@ class EventLists(wiring.Component):
                 busy.eq(self.load.valid),
                 begin.eq(coming.word == 0),
                 word.eq(coming),
-                word_base.eq(coming.slot << self.load_shift),
+                word_base.eq(coming.slot << self._load_shift),
             ]
             m.d.sync += [bit.eq(coming.data.word_select(i, 8).any()) for i, bit in enumerate(not_zero)]
 
         values = []
         for bank in range(banks):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
-            # Put together, not multiplied: activation step * at_once + bank % at_once, of 8 bits.
+            # The activation step * at_once + bank % at_once of the word, and its first bit, 8 times that:
+            # at_once is a power of two, so bits are put side by side and nothing is multiplied.
             lane = Const(bank % at_once, (at_once - 1).bit_length())
             place = Cat(lane, step[: (steps - 1).bit_length()])
             m.d.comb += value.eq(word.data.bit_select(Cat(Const(0, 3), place), 8))
@@ -191,7 +200,7 @@ class EventLists(wiring.Component):
         before, after = tally.after(m, running, begin, [appended for _, appended in values])
         m.submodules.tallies = tallies = Memory(shape=tally.result, depth=self.geometry.image_slots, init=[])
         tally_write, tally_read = tallies.write_port(), tallies.read_port()
-        # Kept a cycle later: long before keys of a run can be there.
+        # A tally is written a cycle later: that is long before a run that needs it can have its first keys.
         counted = Signal()
         counted_slot = Signal(SLOT_BITS, reset_less=True)
         m.d.sync += [counted.eq(busy), counted_slot.eq(word.slot)]
@@ -199,7 +208,7 @@ class EventLists(wiring.Component):
             tally_write.addr.eq(counted_slot),
             tally_write.data.eq(running),
             tally_write.en.eq(counted),
-            tally_read.addr.eq(self.slot),
+            tally_read.addr.eq(self.reads.slot),
         ]
         with m.If(busy):
             m.d.sync += running.eq(after)
@@ -216,33 +225,37 @@ class EventLists(wiring.Component):
         return tally_read.data, drive
 
     def _append(self, m):
-        """Lists of the hidden layers. Returns the tallies of both sets, that of the last tile alone, where
-        its events begin in each bank, and what drives a bank's write port."""
+        """Appends the outputs of hidden layers to their lists, without the zeros.
+
+        Returns the tallies of both sets, the tally of what the last tile added, the place of the first of
+        these events in each bank, and a function that drives a bank's write port.
+        """
+        append = self.appends.payload
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
         sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
         current = Signal(tally.layout)
-        appended = [self.append_valid & some for some in self.append["some"]]
-        m.d.comb += current.eq(Mux(self.append.hidden_set, sets[1].as_value(), sets[0].as_value()))
-        before, after = tally.after(m, current, self.append.begin, appended)
+        appended = [self.appends.valid & some for some in append["some"]]
+        m.d.comb += current.eq(Mux(append.hidden_set, sets[1].as_value(), sets[0].as_value()))
+        before, after = tally.after(m, current, append.begin, appended)
         for index, kept in enumerate(sets):
-            with m.If(self.append_valid & (self.append.hidden_set == index)):
+            with m.If(self.appends.valid & (append.hidden_set == index)):
                 m.d.sync += kept.eq(after)
         address_bits = log2(self.geometry.hidden_depth)
         of_tile = _Tally(self.geometry.banks, self.geometry.lanes // self.geometry.banks)
         added = Signal(of_tile.layout)
         starts = Signal(data.ArrayLayout(address_bits, self.geometry.banks))
-        _, grown = of_tile.after(m, added, self.append.first, appended)
-        with m.If(self.append_valid):
+        _, grown = of_tile.after(m, added, append.first, appended)
+        with m.If(self.appends.valid):
             m.d.sync += added.eq(grown)
-            with m.If(self.append.first):
+            with m.If(append.first):
                 for bank, length in enumerate(before.lengths):
                     m.d.sync += starts[bank].eq(length)
 
         def drive(m, bank, write):
             m.d.comb += [
-                write.addr.eq(Cat(before.lengths[bank][:address_bits], self.append.hidden_set)),
-                write.data.block.eq(self.append.block),
-                write.data.value.eq(self.append["values"][bank]),
+                write.addr.eq(Cat(before.lengths[bank][:address_bits], append.hidden_set)),
+                write.data.block.eq(append.block),
+                write.data.value.eq(append["values"][bank]),
                 write.en.eq(appended[bank]),
             ]
 

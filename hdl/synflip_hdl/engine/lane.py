@@ -14,16 +14,20 @@ def add_with_carry(a, b, carry, width: int):
 class Lane(wiring.Component):
     """Adds (-1)^sign * coin * x over the banks and the rows of a tile.
 
-    A leaf is (x & coin) ^ sign, which is the wanted number less one if the sign is negative; the ones ride
-    the carries of the tree's Q - 1 adders and of the accumulator: Q carries for Q signs. Latency log2(Q)
-    cycles from the leaves to ``total``; one row of every bank a cycle.
+    Nothing is negated: ~n is -n - 1, so a leaf is the AND of x and coin, inverted where the sign is 1, and an
+    adder's carry input adds the missing 1. x = 5, coin = 1, sign = 1: the leaf is ~5 = -6, and -6 + 1 = -5.
+    The tree has Q - 1 adders and the accumulator is one more: Q carry inputs for Q signs.
+
+    Latency log2(Q) cycles from the leaves to ``total``; throughput one row of every bank a cycle.
 
     Members
     -------
-    coins, signs: Q bits. x: Q activations, 0 where a bank has no event.
-    last: with the tile's last rows, at the accumulator: ``total`` is the tile's sum, the next one starts from
-        zero.
-    total: accumulator plus tree.
+    coins: In(Q), a coin a bank.
+    signs: In(Q), a sign a bank, 1 for minus.
+    x: In(Q activations), 0 where a bank has no event.
+    last: In(1), at the accumulator, with the tile's last rows: ``total`` is the tile's sum, and the next tile
+        starts from zero.
+    total: Out(signed(accumulator_bits)), accumulator plus tree.
     """
 
     def __init__(self, banks: int, activation_bits: int, accumulator_bits: int) -> None:
@@ -41,7 +45,7 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        nodes = []  # (sum, sign not yet added) of each subtree
+        nodes = []  # of each subtree: its sum, and the sign whose 1 is not added yet
         width = self.activation_bits + 1
         for bank in range(self.banks):
             leaf = Signal(signed(width), name=f"leaf_{bank}")

@@ -1,22 +1,38 @@
-"""Drain: a tile's sums leave Q at a time, get bias, rounding and clamping, and become events or logits."""
+"""Requantizer: a tile's sums get bias, rounding and clamping, and become activations or logits."""
+
+from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.memory_map import Region
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
+from synflip_hdl.interfaces import (
+    HostAccess,
+    RunControl,
+    TileSums,
+    append_layout,
+    logit_layout,
+    sums_layout,
+    tile_layout,
+)
+from synflip_hdl.lib.distance import across
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
 
 
 def shift_right(z, shift, bits: int):
     """z >> shift of a ``z`` that is not negative: its lowest ``bits`` bits, and whether there is a 1 above
-    them. Coarse stages come first: what a stage leaves above the reach of those to come is only looked at."""
+    them.
+
+    The shift by 2^4 comes first, the shift by 1 last. The stages that follow a shift by 2^s move the value by
+    at most 2^s - 1, so of its bits only ``bits`` + 2^s - 1 can still become part of the result. The others
+    stay above it: whether one of them is 1 is all that matters of them.
+    """
     value, above = z[:-1], []
     for stage in reversed(range(len(shift))):
         value = Mux(shift[stage], value[1 << stage :], value)
@@ -27,7 +43,8 @@ def shift_right(z, shift, bits: int):
 
 
 def clamp(low, above, negative, largest):
-    """min(max(value, 0), largest) of a value that ``shift_right`` took apart."""
+    """min(max(value, 0), largest) of a value that ``shift_right`` took apart: ``low``, ``above``, and whether
+    it is ``negative``."""
     return Mux(negative, 0, Mux(above | (low > largest), largest, low))
 
 
@@ -44,21 +61,25 @@ def tiles_under_way(geometry: Geometry) -> int:
     return max(1 << (most - 1).bit_length(), 2)
 
 
-class Drain(wiring.Component):
-    """Captured sums wait in a shift register while the array works on the next tile.
+class Requantizer(wiring.Component):
+    """Drains tiles: the P sums of a tile get bias, rounding, shift and clamp, and leave Q a cycle.
 
-    Hidden layers: Q outputs a cycle, a step of Q is appended DRAIN_LATENCY cycles after it could first be
-        shifted out. Last layer: one logit a cycle, in ascending order. The sequencer keeps captures apart;
-        nothing stalls.
+    Captured sums wait in a shift register while the array works on the next tile. A hidden layer's tile
+    leaves Q outputs a cycle, the first DRAIN_LATENCY cycles after its capture. A last layer's tile leaves a
+    logit a cycle, in ascending order. The sequencer keeps captures so far apart that nothing stalls.
 
     Members
     -------
-    tile_valid, tile: what is known of a tile when its last event is issued; kept until its sums arrive.
-    coming: a capture comes in the next cycle. capture, sums: from the array.
-    classes, largest: classes - 1; largest activation.
-    append_valid, append: to the event lists. logit_valid, logit: to the votes.
-    bias_write, offset, data: a word of a bias group from the host; biases of hidden layers hold the rounding
-        too.
+    control: In(RunControl); CLASSES, and ACTIVATION_MAX, the largest activation.
+    host: In(HostAccess), words of the groups of Q biases; a hidden layer's biases hold the rounding, too.
+    tiles: In(stream of tile_layout, always ready), from the sequencer, with a tile's last event.
+    sums: In(TileSums), from the array, ``pipeline_depth`` cycles later.
+    appends: Out(stream of append_layout, always ready), to the event lists.
+    logits: Out(stream of logit_layout, always ready), to the votes.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``bias``, the group of biases that the step of now gets.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -68,141 +89,166 @@ class Drain(wiring.Component):
         self.compact = compact
         super().__init__(
             {
-                "tile_valid": In(1),
-                "tile": In(tile_layout(geometry)),
-                "coming": In(1),
-                "capture": In(1),
-                "sums": In(sums_layout(geometry)),
-                "classes": In(10),
-                "largest": In(geometry.activation_bits),
-                "append_valid": Out(1),
-                "append": Out(append_layout(geometry)),
-                "logit_valid": Out(1),
-                "logit": Out(logit_layout(geometry)),
-                "bias_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
+                "control": In(RunControl(geometry)),
+                "host": In(HostAccess()),
+                "tiles": In(stream.Signature(tile_layout(geometry), always_ready=True)),
+                "sums": In(TileSums(geometry)),
+                "appends": Out(stream.Signature(append_layout(geometry), always_ready=True)),
+                "logits": Out(stream.Signature(logit_layout(geometry), always_ready=True)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        lanes, banks = self.geometry.lanes, self.geometry.banks
-        layout = tile_layout(self.geometry)
-        queue = fifo.SyncFIFOBuffered if self.compact else fifo.SyncFIFO
-        m.submodules.tiles = tiles = queue(width=layout.size, depth=tiles_under_way(self.geometry))
-        m.submodules.writer = writer = EntryWriter(LOGIT_BITS * banks)
+        self._tile_layout = tile_layout(self.geometry)
+        kind = fifo.SyncFIFOBuffered if self.compact else fifo.SyncFIFO
+        m.submodules.tiles = tiles = kind(width=self._tile_layout.size, depth=tiles_under_way(self.geometry))
+        read = self._biases(m)
+        queue = self._queue(m, tiles)
+        step = self._step(m, queue, read)
+        z = self._add(m, step)
+        out = self._shift(m, z)
+        self._leave(m, out)
+        return m
+
+    def _biases(self, m):
+        """The memory of biases, which the host writes, a cycle late. Returns its read port."""
+        bits = LOGIT_BITS * self.geometry.banks
+        m.submodules.writer = writer = EntryWriter(bits)
         m.submodules.biases = biases = Memory(
-            shape=data.ArrayLayout(signed(LOGIT_BITS), banks), depth=self.geometry.bias_depth, init=[]
+            shape=data.ArrayLayout(signed(LOGIT_BITS), self.geometry.banks),
+            depth=self.geometry.bias_depth,
+            init=[],
         )
         write, read = biases.write_port(), biases.read_port()
-        # A group is written a cycle later, from registers.
-        write_enable = Signal()
-        write_address = Signal(write.addr.shape(), reset_less=True)
-        written = Signal(LOGIT_BITS * banks, reset_less=True)
-        far = m.d.comb if self.compact else m.d.sync
-        far += [
-            write_enable.eq(writer.commit),
-            write_address.eq(writer.entry),
-            written.eq(writer.value),
-        ]
-        m.d.comb += [write.en.eq(write_enable), write.addr.eq(write_address), write.data.eq(written)]
-        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
-        arriving = Signal(layout, reset_less=True)
-        far += arriving.eq(tiles.r_data)
+        address = writer.entry[: len(write.addr)]
         m.d.comb += [
-            writer.valid.eq(self.bias_write),
-            writer.offset.eq(self.offset),
-            writer.data.eq(self.data),
-            tiles.w_data.eq(self.tile),
-            tiles.w_en.eq(self.tile_valid),
-            tiles.r_en.eq(self.capture if self.compact else self.coming),
+            writer.valid.eq(self.host.write[Region.BIASES]),
+            writer.offset.eq(self.host.offset),
+            writer.data.eq(self.host.data),
+            write.en.eq(across(m, writer.commit, self.compact, "write_enable", reset_less=False)),
+            write.addr.eq(across(m, address, self.compact, "write_address")),
+            write.data.eq(across(m, writer.value, self.compact, "written")),
         ]
+        return read
 
-        # Step: the first Q of the shift register and their biases, which are asked for two cycles before:
-        # block RAM answers late in its cycle.
+    def _queue(self, m, tiles):
+        """Tiles wait in ``tiles`` for their sums. Returns the tile whose sums come in the next cycle
+        (``next``), and the one whose sums are captured now (``arriving``)."""
+        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
+        arriving = data.View(self._tile_layout, across(m, tiles.r_data, self.compact, "arriving"))
+        m.d.comb += [
+            tiles.w_data.eq(self.tiles.payload),
+            tiles.w_en.eq(self.tiles.valid),
+            tiles.r_en.eq(self.sums.capture if self.compact else self.sums.coming),
+        ]
+        return SimpleNamespace(next=data.View(self._tile_layout, tiles.r_data), arriving=arriving)
+
+    def _step(self, m, queue, read):
+        """A step of a tile: the first Q sums of the shift register, and their biases.
+
+        A hidden layer's register advances in every cycle, a last layer's when its Q logits have left:
+        ``lane`` is the one that leaves now. Biases are asked for two cycles before, as block RAM answers
+        late in its cycle: ``group`` is for the step in two cycles, which is the group of now, plus 1 if the
+        register advances now, plus 1 if it advances in the next cycle.
+        """
+        lanes, banks, arriving = self.geometry.lanes, self.geometry.banks, queue.arriving
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
-        tile = Signal(layout, reset_less=True)
+        tile = Signal(self._tile_layout, reset_less=True)
         active = Signal()
         first = Signal()
         lane = Signal(range(max(banks, 2)))
         advance = Signal()
-        again = Signal()  # it will in the next cycle
-        group = Signal(read.addr.shape())  # in two cycles
+        again = Signal()  # it advances in the next cycle, too
+        group = Signal(read.addr.shape())
         bias = read_late(m, read, group, self.compact)
+        self.debug = SimpleNamespace(bias=bias)
         m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
-        with m.If(self.coming):
-            m.d.comb += group.eq(data.View(layout, tiles.r_data).bias)
-        with m.Elif(self.capture):
+        with m.If(self.sums.coming):
+            m.d.comb += group.eq(queue.next.bias)
+        with m.Elif(self.sums.capture):
             m.d.comb += group.eq(arriving.bias + (~arriving.final | (banks == 1)))
         with m.Else():
-            m.d.comb += [
-                again.eq(~tile.final | (lane == (banks - 2) % banks)),
-                group.eq(tile.bias + Cat(advance ^ again, advance & again)),
-            ]
+            # The last but one of Q logits leaves now; the only one, where Q = 1.
+            last_is_next = lane == (banks - 2) % banks
+            both = Cat(advance ^ again, advance & again)  # advance + again: 0, 1 or 2
+            m.d.comb += [again.eq(~tile.final | last_is_next), group.eq(tile.bias + both)]
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
             m.d.sync += [
-                waiting.as_value()[: (lanes - banks) * waiting[0].shape().width].eq(
-                    waiting.as_value()[banks * waiting[0].shape().width :]
-                ),
+                # The other sums move down by Q places.
+                *(waiting[place].eq(waiting[place + banks]) for place in range(lanes - banks)),
                 tile.bias.eq(tile.bias + 1),
                 tile.block.eq(tile.block + 1),
                 tile.steps.eq(tile.steps - 1),
                 active.eq(tile.steps != 0),
                 first.eq(0),
             ]
-        with m.If(self.capture):
-            m.d.sync += [waiting.eq(self.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+        with m.If(self.sums.capture):
+            m.d.sync += [waiting.eq(self.sums.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+        return SimpleNamespace(waiting=waiting, bias=bias, tile=tile, valid=active, first=first, lane=lane)
 
-        # z: bias plus sum.
-        z = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), reset_less=True)
-        z_tile = Signal(layout, reset_less=True)
-        z_valid = Signal()
-        z_first = Signal()
-        z_lane = Signal.like(lane)
-        m.d.sync += [z_tile.eq(tile), z_valid.eq(active), z_first.eq(first), z_lane.eq(lane)]
-        for bank in range(banks):
-            m.d.sync += z[bank].eq(waiting[bank] + bias[bank])
-
-        # Shifted: Q activations that are not clamped yet, or the one logit that is asked for.
-        bits = self.geometry.activation_bits
-        out_tile = Signal(layout, reset_less=True)
-        out_valid = Signal()
-        out_first = Signal()
-        out_lane = Signal.like(lane)
-        chosen = Signal(signed(LOGIT_BITS), reset_less=True)
+    def _later(self, m, stage, name: str):
+        """What goes with a step, a cycle later."""
+        later = SimpleNamespace(
+            tile=Signal(self._tile_layout, name=f"{name}_tile", reset_less=True),
+            valid=Signal(name=f"{name}_valid"),
+            first=Signal(name=f"{name}_first"),
+            lane=Signal.like(stage.lane, name=f"{name}_lane"),
+        )
         m.d.sync += [
-            out_tile.eq(z_tile),
-            out_valid.eq(z_valid),
-            out_first.eq(z_first),
-            out_lane.eq(z_lane),
-            chosen.eq(z.as_value().bit_select(Cat(Const(0, 5), z_lane), LOGIT_BITS)),
+            later.tile.eq(stage.tile),
+            later.valid.eq(stage.valid),
+            later.first.eq(stage.first),
+            later.lane.eq(stage.lane),
         ]
+        return later
+
+    def _add(self, m, step):
+        """z: sum plus bias."""
+        banks = self.geometry.banks
+        sums = Signal(data.ArrayLayout(signed(LOGIT_BITS), banks), name="z", reset_less=True)
+        z = self._later(m, step, "z")
         for bank in range(banks):
+            m.d.sync += sums[bank].eq(step.waiting[bank] + step.bias[bank])
+        z.sums = sums
+        return z
+
+    def _shift(self, m, z):
+        """Q activations, shifted here and clamped in the next cycle; or the logit whose turn it is."""
+        bits, append = self.geometry.activation_bits, self.appends.payload
+        largest = self.control.settings["ACTIVATION_MAX"][:bits]
+        out = self._later(m, z, "out")
+        out.chosen = Signal(signed(LOGIT_BITS), name="chosen", reset_less=True)
+        # Logit z.lane of Q, by the place of its lowest bit: 32 times the lane.
+        m.d.sync += out.chosen.eq(z.sums.as_value().bit_select(Cat(Const(0, 5), z.lane), LOGIT_BITS))
+        for bank in range(self.geometry.banks):
             low = Signal(bits, name=f"low_{bank}", reset_less=True)
             above = Signal(name=f"above_{bank}", reset_less=True)
             negative = Signal(name=f"negative_{bank}", reset_less=True)
             m.d.sync += [
-                Cat(low, above).eq(Cat(*shift_right(z[bank], z_tile.shift, bits))),
-                negative.eq(z[bank][-1]),
-                self.append["values"][bank].eq(clamp(low, above, negative, self.largest)),
-                self.append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
+                Cat(low, above).eq(Cat(*shift_right(z.sums[bank], z.tile.shift, bits))),
+                negative.eq(z.sums[bank][-1]),
+                append["values"][bank].eq(clamp(low, above, negative, largest)),
+                append["some"][bank].eq(~negative & (above | low.any())),  # the largest is not 0
             ]
+        return out
 
-        # Out: Q activations, or one logit.
-        class_ = Cat(out_lane[: (banks - 1).bit_length()], out_tile.block)
+    def _leave(self, m, out):
+        """What leaves: Q activations, or one logit."""
+        append, logit = self.appends.payload, self.logits.payload
+        settings, tile = self.control.settings, out.tile
+        class_ = Cat(out.lane[: (self.geometry.banks - 1).bit_length()], tile.block)
         m.d.sync += [
-            self.append_valid.eq(out_valid & ~out_tile.final),
-            self.append.hidden_set.eq(out_tile.hidden_set),
-            self.append.begin.eq(out_tile.begin & out_first),
-            self.append.first.eq(out_first),
-            self.append.block.eq(out_tile.block),
-            self.logit_valid.eq(out_valid & out_tile.final & (class_ <= self.classes)),
-            self.logit.z.eq(chosen),
-            self.logit.class_.eq(class_),
-            self.logit.last.eq(class_ == self.classes),
-            self.logit.current.eq(out_tile.current),
+            self.appends.valid.eq(out.valid & ~tile.final),
+            append.hidden_set.eq(tile.hidden_set),
+            append.begin.eq(tile.begin & out.first),
+            append.first.eq(out.first),
+            append.block.eq(tile.block),
+            self.logits.valid.eq(out.valid & tile.final & (class_ <= settings["CLASSES"])),
+            logit.z.eq(out.chosen),
+            logit.class_.eq(class_),
+            logit.last.eq(class_ == settings["CLASSES"]),
+            logit.current.eq(tile.current),
         ]
-        return m

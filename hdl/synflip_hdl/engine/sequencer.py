@@ -1,204 +1,260 @@
 """Sequencer: for sample, for image still in the batch, for layer, for tile: stream events."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import LAYER_WORDS, OFFSET_BITS, LayerField
+from synflip.spec.memory_map import LAYER_WORDS, OPTION_EARLY, LayerField, Region
 from synflip.spec.sizes import MAX_OUTPUTS
 
-from synflip_hdl.interfaces import SLOT_BITS, address_layout, layer_layout, pass_layout, tile_layout
+from synflip_hdl.interfaces import (
+    SLOT_BITS,
+    EventIssue,
+    HostAccess,
+    KeyDemand,
+    ListReads,
+    RunControl,
+    RunStatus,
+    address_layout,
+    decision_layout,
+    layer_layout,
+    tile_layout,
+)
 from synflip_hdl.lib.entry_writer import EntryWriter
 
 
 class Sequencer(wiring.Component):
     """Issues the events of one pass after the other, and keeps what follows the issue from colliding.
 
-    A tile's last event waits until the drain will be free when its sums arrive; a layer waits until the last
-    events of the one before are in their lists, and until its keys are there. Meanwhile its first tile reads
-    what all tiles but the last have left there, the head, and only the rest later. All waiting happens here:
-    nothing downstream stalls.
+    All waiting of a run happens here, so that nothing behind the sequencer stalls:
 
-    Images take turns in a queue: an image whose pass begins, or whose vote was counted if it may leave early,
-        goes to its end for the next sample, unless it was the last. The order of images in a sample never
-        changes.
+    - a tile's last event waits until the requantizer will be free when the tile's sums arrive;
+    - a layer waits until its keys are there, and until the last events of the layer before are in their
+      lists. Meanwhile its first tile reads the head of the lists, which is all that the tiles before the last
+      one left there; the rest, which the last tile adds, is opened later.
+
+    Images take turns in a queue. An image goes to the queue's end for its next sample: when its pass begins,
+    or, if it may leave early, when its vote was counted and it stays. The order of images in a sample never
+    changes.
+
+    Parameters
+    ----------
+    geometry: of the accelerator.
+    index_bits: of an index into the event lists, see ``interfaces.index_bits``.
 
     Members
     -------
-    start: begin a run. busy: it runs. cycles: clock cycles that it took so far.
-    layers: layers - 1. first_slot, images, samples: of the run. early: images may leave early.
-    open, rest, hidden, hidden_set, slot, longest, short, read, index: the event lists.
-    key_sample, key_end, key_ready, key_release: the key memory.
-    place, last: to the array, with ``read``. tile_valid, tile: to the drain.
-    decided, leaves, decision: from the votes.
-    layer_write, offset, data: a word of the layer table from the host.
+    control: In(RunControl), a run begins.
+    status: Out(RunStatus), busy, and cycles so far.
+    host: In(HostAccess), words of the layer table.
+    lists: Out(ListReads), to the event lists.
+    keys: Out(KeyDemand), to the key memory.
+    issue: Out(EventIssue), to the array, with ``lists.read``.
+    tiles: Out(stream of tile_layout, always ready), to the requantizer, with a tile's last event.
+    decisions: In(stream of decision_layout, always ready), from the votes.
     """
 
     def __init__(self, geometry: Geometry, index_bits: int) -> None:
         self.geometry = geometry
-        self.index_bits = index_bits
         super().__init__(
             {
-                "start": In(1),
-                "busy": Out(1),
-                "cycles": Out(64),
-                "layers": In(4),
-                "first_slot": In(SLOT_BITS),
-                "images": In(SLOT_BITS + 1),
-                "samples": In(geometry.sample_bits),
-                "early": In(1),
-                "open": Out(1),
-                "rest": Out(1),
-                "hidden": Out(1),
-                "hidden_set": Out(1),
-                "slot": Out(SLOT_BITS),
-                "longest": In(index_bits + 1),
-                "short": In(1),
-                "read": Out(1),
-                "index": Out(index_bits),
-                "key_sample": Out(2),
-                "key_end": Out(24),
-                "key_ready": In(1),
-                "key_release": Out(1),
-                "place": Out(address_layout(geometry)),
-                "last": Out(1),
-                "tile_valid": Out(1),
-                "tile": Out(tile_layout(geometry)),
-                "decided": In(1),
-                "leaves": In(1),
-                "decision": In(pass_layout(geometry)),
-                "layer_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
+                "control": In(RunControl(geometry)),
+                "status": Out(RunStatus()),
+                "host": In(HostAccess()),
+                "lists": Out(ListReads(index_bits)),
+                "keys": Out(KeyDemand()),
+                "issue": Out(EventIssue(geometry)),
+                "tiles": Out(stream.Signature(tile_layout(geometry), always_ready=True)),
+                "decisions": In(stream.Signature(decision_layout(geometry), always_ready=True)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        geometry = self.geometry
-        lanes, banks = geometry.lanes, geometry.banks
-        bank_bits = banks.bit_length() - 1
-        tile_steps = lanes // banks
-
-        # The layer table.
-        m.submodules.writer = writer = EntryWriter(32 * LAYER_WORDS)
-        m.submodules.table = table = Memory(shape=layer_layout(geometry), depth=geometry.layer_depth, init=[])
-        table_write, table_read = table.write_port(), table.read_port()
-        layer = Signal(range(max(geometry.layer_depth, 2)))
-        words = data.View(data.ArrayLayout(32, LAYER_WORDS), writer.value)
-        field = {item: table_read.data[item.name] for item in LayerField}
+        self._early = (self.control.settings["OPTIONS"] & OPTION_EARLY) != 0
+        self._samples = self.control.settings["SAMPLES"][: self.geometry.sample_bits]
+        layer = Signal(range(max(self.geometry.layer_depth, 2)))
+        sample = Signal(self.geometry.sample_bits)
+        field = self._layer_table(m, layer)
+        queue = self._image_queue(m, sample)
+        event = self._last_event(m)
+        wait = self._spacing(m)
         m.d.comb += [
-            writer.valid.eq(self.layer_write),
-            writer.offset.eq(self.offset),
-            writer.data.eq(self.data),
-            table_write.addr.eq(writer.entry),
-            *(table_write.data[item.name].eq(words[item]) for item in LayerField),
-            table_write.en.eq(writer.commit),
-            table_read.addr.eq(layer),
+            self.lists.hidden.eq(layer != 0),
+            self.lists.hidden_set.eq(~layer[0]),
+            self.keys.run.eq(self.status.busy),
+            self.keys.sample.eq(sample),
+            self.keys.end.eq(field[LayerField.KEY_END]),
         ]
+        with m.If(self.status.busy):
+            m.d.sync += self.status.cycles.eq(self.status.cycles + 1)
+        self._states(m, layer, sample, field, queue, event, wait)
+        return m
 
-        # The queue of images: (slot, lowest bit of the sample that it waits for).
+    def _layer_table(self, m, layer):
+        """The layer table, written by the host. Returns the fields of the entry ``layer``, a cycle later."""
+        m.submodules.writer = writer = EntryWriter(32 * LAYER_WORDS)
+        m.submodules.table = table = Memory(
+            shape=layer_layout(self.geometry), depth=self.geometry.layer_depth, init=[]
+        )
+        write, read = table.write_port(), table.read_port()
+        words = data.View(data.ArrayLayout(32, LAYER_WORDS), writer.value)
+        m.d.comb += [
+            writer.valid.eq(self.host.write[Region.LAYERS]),
+            writer.offset.eq(self.host.offset),
+            writer.data.eq(self.host.data),
+            write.addr.eq(writer.entry),
+            *(write.data[item.name].eq(words[item]) for item in LayerField),
+            write.en.eq(writer.commit),
+            read.addr.eq(layer),
+        ]
+        return {item: read.data[item.name] for item in LayerField}
+
+    def _image_queue(self, m, sample):
+        """Images that wait for their next pass. Returns the queue's state.
+
+        An entry is (slot, lowest bit of the sample that the image waits for). ``fresh`` is the slot of the
+        next image that had no pass yet, ``past_slot`` one past the run's last; ``retired`` counts the images
+        that had their last pass. ``again``: the image whose pass began in the cycle before goes to the end.
+        """
+        settings, decision = self.control.settings, self.decisions.payload
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
-        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=geometry.image_slots)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=waiting.size, depth=self.geometry.image_slots)
         head = Signal(waiting)
         back = Signal(waiting)
-        m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
         fresh = Signal(SLOT_BITS + 1)
         retired = Signal(SLOT_BITS + 1)
         past_slot = Signal(SLOT_BITS + 1, reset_less=True)  # the settings stay as they are for longer
-        m.d.sync += past_slot.eq(self.first_slot + self.images)
-        sample = Signal(geometry.sample_bits)
+        again = Signal()
+        m.d.comb += [head.eq(queue.r_data), queue.w_data.eq(back)]
+        m.d.sync += [past_slot.eq(settings["FIRST_SLOT"] + settings["IMAGES"]), again.eq(0)]
+        with m.If(self.decisions.valid & decision.leaves):
+            m.d.sync += retired.eq(retired + 1)
+        m.d.comb += queue.w_en.eq(again | (self.decisions.valid & self._early & ~decision.leaves))
+        with m.If(self._early):
+            m.d.comb += [back.slot.eq(decision.current.slot), back.parity.eq(~decision.current.sample[0])]
+        with m.Else():
+            m.d.comb += [back.slot.eq(self.lists.slot), back.parity.eq(~sample[0])]
+        return SimpleNamespace(
+            head=head,
+            there=queue.r_rdy,
+            take=queue.r_en,
+            fresh=fresh,
+            past_slot=past_slot,
+            retired=retired,
+            again=again,
+        )
 
-        place = Signal(address_layout(geometry))
-        tile = Signal(tile_layout(geometry))
-        tiles = Signal(range(MAX_OUTPUTS // 16))
-        final = layer == self.layers
-        m.d.comb += [
-            self.hidden.eq(layer != 0),
-            self.hidden_set.eq(~layer[0]),
-            self.key_sample.eq(sample),
-            self.key_end.eq(field[LayerField.KEY_END]),
-            self.place.eq(place),
-        ]
+    def _last_event(self, m):
+        """Whether the event at ``index`` is the last of the open lists, known from registers.
 
+        Lists of at most one event end with their first, in the cycle after they were opened (``short``).
+        Later it was computed in the cycle before: of 5 events, index 3 is read, and 3 + 2 >= 5, so index 4 is
+        the last.
+        """
+        lists = self.lists
         opened = Signal()  # a list was opened in the cycle before
         ending = Signal()  # the event at ``index`` is its list's last, from the second cycle on
         last_event = Signal()
-        m.d.comb += last_event.eq(Mux(opened, self.short, ending))
-        m.d.sync += [opened.eq(self.open), ending.eq(last_event)]
-        with m.If(self.read):
-            m.d.sync += [self.index.eq(self.index + 1), ending.eq(self.index + 2 >= self.longest)]
+        m.d.comb += last_event.eq(Mux(opened, lists.short, ending))
+        m.d.sync += [opened.eq(lists.open), ending.eq(last_event)]
+        with m.If(lists.read):
+            m.d.sync += [lists.index.eq(lists.index + 1), ending.eq(lists.index + 2 >= lists.longest)]
+        return SimpleNamespace(last=last_event, ending=ending)
 
-        # Cycles until the drain takes a tile, until all the layer's outputs are in their lists, until those
-        # of all tiles but the last are, and as long as the last one's are not.
-        arrival = pipeline_depth(banks) + DRAIN_LATENCY
+    def _spacing(self, m):
+        """Counters that keep tiles and layers apart, in cycles; each counts down to 0 and stays there.
+
+        hold: until the requantizer takes a tile. drained: hold is 0.
+        turn: until all outputs of the layer are in their lists.
+        head_turn: until those of all its tiles but the last are.
+        window: as long as it is not 0, the last tile's outputs are not in their lists yet.
+        """
+        lanes, arrival = self.geometry.lanes, self._arrival
         hold = Signal(range(lanes + VOTE_GAP + 1))
-        turn = Signal(range(arrival + tile_steps + 1))
-        head_turn = Signal(range(arrival + tile_steps + 1))
+        turn = Signal(range(arrival + self._tile_steps + 1))
+        head_turn = Signal(range(arrival + self._tile_steps + 1))
         window = Signal(range(arrival + 1))
         for counter in (hold, turn, head_turn, window):
             with m.If(counter != 0):
                 m.d.sync += counter.eq(counter - 1)
-        drained = Signal(init=1)  # hold is 0
+        drained = Signal(init=1)
         m.d.sync += drained.eq(hold <= 1)
-        from_rest = Signal()  # the tile reads the rest, after the head
-        with m.If(self.busy):
-            m.d.sync += self.cycles.eq(self.cycles + 1)
-        with m.If(self.decided & self.leaves):
-            m.d.sync += retired.eq(retired + 1)
-        # Back to the queue: in the cycle after a pass begins, or, with early stopping, when it was decided.
-        again = Signal()
-        m.d.sync += again.eq(0)
-        m.d.comb += queue.w_en.eq(again | (self.decided & self.early & ~self.leaves))
-        with m.If(self.early):
-            m.d.comb += [back.slot.eq(self.decision.slot), back.parity.eq(~self.decision.sample[0])]
-        with m.Else():
-            m.d.comb += [back.slot.eq(self.slot), back.parity.eq(~sample[0])]
+        return SimpleNamespace(hold=hold, drained=drained, turn=turn, head_turn=head_turn, window=window)
+
+    @property
+    def _tile_steps(self) -> int:
+        """Steps in which a whole tile of a hidden layer is drained, Q outputs each."""
+        return self.geometry.lanes // self.geometry.banks
+
+    @property
+    def _arrival(self) -> int:
+        """Cycles from a tile's last event to its first outputs in their lists."""
+        return pipeline_depth(self.geometry.banks) + DRAIN_LATENCY
+
+    def _states(self, m, layer, sample, field, queue, event, wait):
+        """The states of a run. A pass goes through load, ready, stream once a layer; head and rest come in
+        between where the layer before is still being drained."""
+        settings, lists = self.control.settings, self.lists
+        place = Signal(address_layout(self.geometry))
+        tile = Signal(tile_layout(self.geometry))
+        tiles = Signal(range(MAX_OUTPUTS // 16))  # of the layer, after the one that is issued
+        final = layer == settings["LAYERS"]
+        from_rest = Signal()  # the tile reads the rest of the lists, after the head
+        m.d.comb += self.issue.place.eq(place)
 
         def begin(slot, pass_sample):
-            m.d.sync += [self.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), turn.eq(0)]
+            m.d.sync += [lists.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), wait.turn.eq(0)]
 
         with m.FSM():
-            with m.State("idle"), m.If(self.start):
+            # No run. Waits for a start.
+            with m.State("idle"), m.If(self.control.start):
                 m.d.sync += [
-                    fresh.eq(self.first_slot),
-                    retired.eq(0),
+                    queue.fresh.eq(settings["FIRST_SLOT"]),
+                    queue.retired.eq(0),
                     sample.eq(0),
-                    hold.eq(0),
-                    drained.eq(1),
-                    self.cycles.eq(0),
+                    wait.hold.eq(0),
+                    wait.drained.eq(1),
+                    self.status.cycles.eq(0),
                 ]
                 m.next = "pick"
 
+            # Chooses the next pass: an image that had none yet, else the queue's first. Waits for a decision
+            # where neither is there, and ends the run when all images have retired.
             with m.State("pick"):
-                m.d.comb += self.busy.eq(1)
-                following = Signal(geometry.sample_bits)
-                m.d.comb += following.eq(sample + (head.parity != sample[0]))
-                with m.If(fresh != past_slot):
-                    begin(fresh[:SLOT_BITS], sample)
-                    m.d.sync += fresh.eq(fresh + 1)
+                m.d.comb += self.status.busy.eq(1)
+                following = Signal(self.geometry.sample_bits)
+                m.d.comb += following.eq(sample + (queue.head.parity != sample[0]))
+                with m.If(queue.fresh != queue.past_slot):
+                    begin(queue.fresh[:SLOT_BITS], sample)
+                    m.d.sync += queue.fresh.eq(queue.fresh + 1)
                     m.next = "load"
-                with m.Elif(queue.r_rdy):
-                    begin(head.slot, following)
-                    m.d.comb += [queue.r_en.eq(1), self.key_release.eq(head.parity != sample[0])]
+                with m.Elif(queue.there):
+                    begin(queue.head.slot, following)
+                    m.d.comb += [queue.take.eq(1), self.keys.release.eq(queue.head.parity != sample[0])]
                     m.next = "load"
-                with m.Elif(retired == self.images):
+                with m.Elif(queue.retired == settings["IMAGES"]):
                     m.next = "idle"
 
+            # Waits a cycle for the layer's entry of the table, and for the tally of the image's lists.
             with m.State("load"):
-                m.d.comb += self.busy.eq(1)
-                m.d.sync += again.eq((layer == 0) & ~self.early & (sample + 1 != self.samples))
+                m.d.comb += self.status.busy.eq(1)
+                m.d.sync += queue.again.eq((layer == 0) & ~self._early & (sample + 1 != self._samples))
                 m.next = "ready"
 
+            # Waits for the layer's keys, and for its lists: all of them, or at least their head.
             with m.State("ready"):
-                m.d.comb += self.busy.eq(1)
-                whole = turn == 0
-                with m.If((whole | ((window != 0) & (head_turn == 0))) & self.key_ready):
-                    m.d.comb += self.open.eq(1)
+                m.d.comb += self.status.busy.eq(1)
+                whole = wait.turn == 0
+                head_is_there = (wait.window != 0) & (wait.head_turn == 0)
+                with m.If((whole | head_is_there) & self.keys.ready):
+                    m.d.comb += lists.open.eq(1)
                     m.d.sync += [
-                        self.index.eq(0),
+                        lists.index.eq(0),
                         tiles.eq(field[LayerField.TILES]),
                         place.half.eq(sample[0]),
                         place.key.eq(field[LayerField.KEY_BASE]),
@@ -210,7 +266,7 @@ class Sequencer(wiring.Component):
                         tile.hidden_set.eq(layer[0]),
                         tile.begin.eq(1),
                         tile.final.eq(final),
-                        tile.current.slot.eq(self.slot),
+                        tile.current.slot.eq(lists.slot),
                         tile.current.sample.eq(sample),
                     ]
                     with m.If(whole):
@@ -218,59 +274,69 @@ class Sequencer(wiring.Component):
                     with m.Else():
                         m.next = "head"
 
+            # Issues the head's events for the layer's first tile, one a cycle, until the last one.
             with m.State("head"):
-                m.d.comb += [self.busy.eq(1), self.read.eq(1)]
-                with m.If(last_event):
-                    m.d.sync += self.index.eq(0)
+                m.d.comb += [self.status.busy.eq(1), lists.read.eq(1)]
+                with m.If(event.last):
+                    m.d.sync += lists.index.eq(0)
                     m.next = "rest"
 
+            # Waits until the last tile of the layer before is in the lists, and opens what it added.
             with m.State("rest"):
-                m.d.comb += self.busy.eq(1)
-                with m.If(turn == 0):
-                    m.d.comb += [self.open.eq(1), self.rest.eq(1)]
+                m.d.comb += self.status.busy.eq(1)
+                with m.If(wait.turn == 0):
+                    m.d.comb += [lists.open.eq(1), lists.rest.eq(1)]
                     m.d.sync += from_rest.eq(1)
                     m.next = "stream"
 
+            # Issues a tile's events, one a cycle. The last one waits until the requantizer will be free; then
+            # the layer's next tile begins, or its next layer, or the next pass.
             with m.State("stream"):
-                m.d.comb += self.busy.eq(1)
-                last_tile = Signal()
-                steps = Signal(range(max(tile_steps, 2)))
-                m.d.comb += [
-                    last_tile.eq(tiles == 0),
-                    self.read.eq(~last_event | drained),
-                    self.last.eq(last_event & drained),
-                    self.tile_valid.eq(self.last),
-                    steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
-                    self.tile.eq(tile),
-                    self.tile.steps.eq(steps),
+                m.d.comb += self.status.busy.eq(1)
+                self._stream(m, layer, field, event, wait, place, tile, tiles, final, from_rest)
+
+    def _stream(self, m, layer, field, event, wait, place, tile, tiles, final, from_rest):
+        """A tile's events, and what follows its last one."""
+        lists, issue = self.lists, self.issue
+        lanes, banks = self.geometry.lanes, self.geometry.banks
+        tile_steps, arrival = self._tile_steps, self._arrival
+        last_tile = Signal()
+        steps = Signal(range(max(tile_steps, 2)))
+        m.d.comb += [
+            last_tile.eq(tiles == 0),
+            lists.read.eq(~event.last | wait.drained),
+            issue.last.eq(event.last & wait.drained),
+            self.tiles.valid.eq(issue.last),
+            steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
+            self.tiles.payload.eq(tile),
+            self.tiles.payload.steps.eq(steps),
+        ]
+        with m.If(issue.last):
+            m.d.comb += lists.open.eq(from_rest & ~last_tile)  # the tiles to come read head and rest
+            m.d.sync += [
+                from_rest.eq(0),
+                lists.index.eq(0),
+                event.ending.eq(lists.short),
+                tiles.eq(tiles - 1),
+                place.weight.eq(place.weight + field[LayerField.ROW_BLOCKS]),
+                place.turn.eq(place.turn + lanes // 16),
+                tile.bias.eq(tile.bias + tile_steps),
+                tile.block.eq(tile.block + tile_steps),
+                tile.begin.eq(0),
+                # A final tile leaves one logit a cycle: (steps + 1) * Q of them, and then VOTE_GAP.
+                wait.hold.eq(Mux(final, (steps << (banks.bit_length() - 1)) + banks + VOTE_GAP - 1, steps)),
+                wait.drained.eq(~final & (steps == 0)),
+            ]
+            with m.If(last_tile):
+                several = field[LayerField.TILES] != 0
+                m.d.sync += [
+                    wait.turn.eq(arrival + field[LayerField.LAST_STEPS][: len(steps)]),
+                    wait.window.eq(Mux(several & ~final, arrival, 0)),
                 ]
-                with m.If(self.last):
-                    m.d.comb += self.open.eq(from_rest & ~last_tile)  # the tiles to come read all
-                    m.d.sync += [
-                        from_rest.eq(0),
-                        self.index.eq(0),
-                        ending.eq(self.short),
-                        tiles.eq(tiles - 1),
-                        place.weight.eq(place.weight + field[LayerField.ROW_BLOCKS]),
-                        place.turn.eq(place.turn + lanes // 16),
-                        tile.bias.eq(tile.bias + tile_steps),
-                        tile.block.eq(tile.block + tile_steps),
-                        tile.begin.eq(0),
-                        # A final tile leaves one logit a cycle: (steps + 1) * Q of them, and then VOTE_GAP.
-                        hold.eq(Mux(final, (steps << bank_bits) + banks + VOTE_GAP - 1, steps)),
-                        drained.eq(~final & (steps == 0)),
-                    ]
-                    with m.If(last_tile):
-                        several = field[LayerField.TILES] != 0
-                        m.d.sync += [
-                            turn.eq(arrival + field[LayerField.LAST_STEPS][: len(steps)]),
-                            window.eq(Mux(several & ~final, arrival, 0)),
-                        ]
-                        with m.If(final):
-                            m.next = "pick"
-                        with m.Else():
-                            m.d.sync += layer.eq(layer + 1)
-                            m.next = "load"
-                    with m.Else():
-                        m.d.sync += head_turn.eq(arrival + tile_steps - 1)
-        return m
+                with m.If(final):
+                    m.next = "pick"
+                with m.Else():
+                    m.d.sync += layer.eq(layer + 1)
+                    m.next = "load"
+            with m.Else():
+                m.d.sync += wait.head_turn.eq(arrival + tile_steps - 1)

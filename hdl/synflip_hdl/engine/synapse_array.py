@@ -1,56 +1,58 @@
 """The array: P lanes times Q banks, from a tile's events to its sums."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS, lane_position, weight_bits
+from synflip.spec.memory_map import Region, lane_position, weight_bits
 
-from synflip_hdl.engine.coin_comparators import Coins
+from synflip_hdl.engine.coin_comparators import CoinComparators
 from synflip_hdl.engine.lane import Lane
-from synflip_hdl.interfaces import ONE_PORT, address_layout, event_layout, log2, sums_layout
+from synflip_hdl.interfaces import ONE_PORT, EventIssue, HostAccess, KeyReads, TileSums, event_layout, log2
+from synflip_hdl.lib.distance import across
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
 
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 
 
-class Array(wiring.Component):
+class SynapseArray(wiring.Component):
     """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
-    ``capture``.
+    capture.
 
     Cycle by cycle from the issue: 0 event memory, 1 its register, 2 addresses, 3 key memory, 4 its register,
-        5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
+    5 rotation, 6 words, 7 coins, 8 leaves and log2(Q) levels of the tree, then the accumulator.
 
     Members
     -------
-    issue, last: with the event index that the lists were given: where the tile's keys and weights are; its
-        last event.
-    events: of every bank, two cycles later.
-    key_address, keys: of the key memory, which answers in two cycles.
-    capture, sums: the tile's sums, for one cycle. coming: there will be some in the next.
-    weight_write, offset, data: a word of a weight entry from the host.
+    host: In(HostAccess), words of the weight entries.
+    issue: In(EventIssue), from the sequencer, with the event index that it gives the lists.
+    events: In(stream of Q event_layout, always valid and ready), from the lists, two cycles after the issue.
+    keys: Out(KeyReads), to the key memory, which answers in two cycles.
+    sums: Out(TileSums), to the requantizer.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``banks``, (coin comparators, activation at the leaves) of each
+        bank, and ``clears``, the registers that empty LANES_A_CLEAR lanes each.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
         """compact: see ``accelerator.Accelerator``. Weights are written at once."""
         self.geometry = geometry
         self.compact = compact
+        events = data.ArrayLayout(event_layout(geometry), geometry.banks)
         super().__init__(
             {
-                "issue": In(address_layout(geometry)),
-                "last": In(1),
-                "events": In(data.ArrayLayout(event_layout(geometry), geometry.banks)),
-                "key_address": Out(data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)),
-                "keys": In(data.ArrayLayout(64, geometry.banks)),
-                "coming": Out(1),
-                "capture": Out(1),
-                "sums": Out(sums_layout(geometry)),
-                "weight_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
+                "host": In(HostAccess()),
+                "issue": In(EventIssue(geometry)),
+                "events": In(stream.Signature(events, always_valid=True, always_ready=True)),
+                "keys": Out(KeyReads(geometry)),
+                "sums": Out(TileSums(geometry)),
             }
         )
 
@@ -59,15 +61,13 @@ class Array(wiring.Component):
         geometry = self.geometry
         m.submodules.writer = writer = EntryWriter(weight_bits(geometry))
         entry_bits = (geometry.weight_depth - 1).bit_length()
-        # A whole entry is written a cycle later: from registers, as the memories are far apart.
-        written = Signal(weight_bits(geometry), reset_less=True)
-        far = m.d.comb if self.compact else m.d.sync
         m.d.comb += [
-            writer.valid.eq(self.weight_write),
-            writer.offset.eq(self.offset),
-            writer.data.eq(self.data),
+            writer.valid.eq(self.host.write[Region.WEIGHTS]),
+            writer.offset.eq(self.host.offset),
+            writer.data.eq(self.host.data),
         ]
-        far += written.eq(writer.value)
+        # A whole entry is written a cycle later: the banks' memories are far apart.
+        written = across(m, writer.value, self.compact, "written")
 
         def delayed(value, cycles: int, name: str, reset_less: bool = True):
             for cycle in range(cycles):
@@ -77,12 +77,13 @@ class Array(wiring.Component):
             return value
 
         depth = pipeline_depth(geometry.banks)
-        place = delayed(self.issue, 2, "place")
+        place = delayed(self.issue.place, 2, "place")
         turn = delayed(place.turn, 3, "turn")
-        nearly = delayed(self.last, depth - 1, "last", reset_less=False)
-        m.d.comb += self.coming.eq(nearly)
-        m.d.sync += self.capture.eq(nearly)
-        # No event is reset, only what it is added to: until the last one of before a reset has passed.
+        nearly = delayed(self.issue.last, depth - 1, "last", reset_less=False)
+        m.d.comb += self.sums.coming.eq(nearly)
+        m.d.sync += self.sums.capture.eq(nearly)
+        # A reset does not empty the pipeline. It keeps the accumulators at zero until the last event that was
+        # under way has passed.
         flush = Signal(range(depth + 1), init=depth)
         with m.If(flush != 0):
             m.d.sync += flush.eq(flush - 1)
@@ -94,7 +95,7 @@ class Array(wiring.Component):
 
         banks = []
         for bank in range(geometry.banks):
-            event = self.events[bank]
+            event = self.events.payload[bank]
             key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
             weight_address = Signal(
                 log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True
@@ -103,7 +104,7 @@ class Array(wiring.Component):
                 key_address.eq(place.key + event.block),
                 weight_address.eq(place.weight + event.block),
             ]
-            m.d.comb += self.key_address[bank].eq(Cat(key_address, delayed(place.half, 1, f"half_{bank}")))
+            m.d.comb += self.keys.address[bank].eq(Cat(key_address, delayed(place.half, 1, f"half_{bank}")))
 
             m.submodules[f"weights_{bank}"] = weights = Memory(
                 shape=unsigned(weight_bits(geometry)),
@@ -112,30 +113,28 @@ class Array(wiring.Component):
                 attrs={ONE_PORT: 1},  # the host writes it while no run is busy
             )
             write, read = weights.write_port(), weights.read_port()
-            write_address = Signal(log2(geometry.weight_depth), name=f"write_address_{bank}", reset_less=True)
-            write_enable = Signal(name=f"write_enable_{bank}")
+            entry, chosen = writer.entry[:entry_bits], writer.commit & (writer.entry[entry_bits:] == bank)
+            write_address = across(m, entry, self.compact, f"write_address_{bank}")
+            write_enable = across(m, chosen, self.compact, f"write_enable_{bank}", reset_less=False)
             write_address.attrs["keep"] = 1  # each bank has its own
-            far += [
-                write_address.eq(writer.entry[:entry_bits]),
-                write_enable.eq(writer.commit & (writer.entry[entry_bits:] == bank)),
-            ]
             asked = delayed(weight_address, 2, f"weight_address_{bank}")
-            m.submodules[f"coins_{bank}"] = coins = Coins(geometry)
+            m.submodules[f"coins_{bank}"] = coins = CoinComparators(geometry)
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(written),
                 write.en.eq(write_enable),
-                coins.key.eq(self.keys[bank]),
+                coins.key.eq(self.keys.data[bank]),
                 coins.turn.eq(turn),
                 coins.entry.eq(read_late(m, read, asked, self.compact)),
             ]
             banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
+        self.debug = SimpleNamespace(banks=banks, clears=clears)
 
         for index in range(geometry.lanes):
             m.submodules[f"lane_{index}"] = lane = Lane(
                 geometry.banks, geometry.activation_bits, geometry.accumulator_bits
             )
-            m.d.comb += [lane.last.eq(clears[index // LANES_A_CLEAR]), self.sums[index].eq(lane.total)]
+            m.d.comb += [lane.last.eq(clears[index // LANES_A_CLEAR]), self.sums.sums[index].eq(lane.total)]
             position = lane_position(index, geometry.lanes)
             for bank, (coins, x) in enumerate(banks):
                 m.d.comb += [

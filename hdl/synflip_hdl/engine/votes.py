@@ -1,14 +1,25 @@
 """Votes: argmax, vote counters, logit sums, early stopping."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS
+from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip.spec.sizes import LOGIT_BITS
 
-from synflip_hdl.interfaces import CLASS_BITS, log2, logit_layout, pass_layout
+from synflip_hdl.interfaces import (
+    CLASS_BITS,
+    HostAccess,
+    RunControl,
+    VoteResults,
+    decision_layout,
+    log2,
+    logit_layout,
+    pass_layout,
+)
 
 SUM_BITS = 64
 
@@ -16,18 +27,22 @@ SUM_BITS = 64
 class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
-    The first sample of a run overwrites what the memories held: nothing needs to be cleared. Leader and
-        runner-up of an image are kept with it, so that a vote moves them without a look at the other classes.
+    The first sample of a run overwrites what the memories held: nothing needs to be cleared. The votes of an
+    image's leader and runner-up are kept with the image, so that a vote moves them without reading the votes
+    of the other classes.
 
     Members
     -------
-    start: a run begins.
-    class_shift: log2 of the results that an image takes. samples: of the run. early, log: options.
-    logit_valid, logit: from the drain.
-    decided, leaves, decision: a pass's vote was counted; its image has had its last sample; which pass.
-    margin_write, offset, data: a word of the margin table from the host. offset also reads: a cycle after
-        ``free``, vote, logit_sum, used, logged hold that place of their memories. logged_count: logits in the
-        log.
+    control: In(RunControl); CLASS_SHIFT, log2 of the results that an image takes, SAMPLES, and the options
+        EARLY and LOG.
+    host: In(HostAccess), words of the margin table; its offset also reads the results.
+    logits: In(stream of logit_layout, always ready), from the requantizer.
+    decisions: Out(stream of decision_layout, always ready), to the sequencer: a pass's vote was counted.
+    results: Out(VoteResults), for the host.
+
+    Attributes
+    ----------
+    debug: after ``elaborate``, for proofs: ``votes_read`` and ``sums_read``, the memories' read ports.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -36,182 +51,234 @@ class Votes(wiring.Component):
         self.sum_bits = LOGIT_BITS + geometry.sample_bits if compact else SUM_BITS
         super().__init__(
             {
-                "start": In(1),
-                "class_shift": In(4),
-                "samples": In(geometry.sample_bits),
-                "early": In(1),
-                "log": In(1),
-                "logit_valid": In(1),
-                "logit": In(logit_layout(geometry)),
-                "decided": Out(1),
-                "leaves": Out(1),
-                "decision": Out(pass_layout(geometry)),
-                "margin_write": In(1),
-                "offset": In(OFFSET_BITS),
-                "data": In(32),
-                "free": Out(1),
-                "vote": Out(geometry.sample_bits),
-                "logit_sum": Out(32),
-                "used": Out(geometry.sample_bits),
-                "logged": Out(signed(LOGIT_BITS)),
-                "logged_count": Out(geometry.log_depth.bit_length()),
+                "control": In(RunControl(geometry)),
+                "host": In(HostAccess()),
+                "logits": In(stream.Signature(logit_layout(geometry), always_ready=True)),
+                "decisions": Out(stream.Signature(decision_layout(geometry), always_ready=True)),
+                "results": Out(VoteResults(geometry)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        geometry = self.geometry
-        sample_bits = geometry.sample_bits
+        memories = self._memories(m)
+        self.debug = SimpleNamespace(votes_read=memories.votes_read, sums_read=memories.sums_read)
+        place, winner = self._argmax(m, memories)
+        summed, opening = self._sums(m, memories, place)
+        count_next, counted = self._count(m, memories, summed, opening, winner)
+        ranked = self._rank(m, counted, winner)
+        self._decide(m, memories, ranked)
+        self._host_reads(m, memories, count_next)
+        return m
 
-        def memory(name, shape, depth):
-            m.submodules[name] = item = Memory(shape=shape, depth=depth, init=[])
-            return item.write_port(), item.read_port()
+    def _memories(self, m):
+        """Write port and read port of each memory."""
+        geometry, sample_bits = self.geometry, self.geometry.sample_bits
+        ports = {}
+        for name, submodule, shape, depth in (
+            ("votes", "votes", unsigned(sample_bits), geometry.result_depth),
+            ("sums", "sums", signed(self.sum_bits), geometry.result_depth),
+            ("used", "used_samples", unsigned(sample_bits), geometry.image_slots),
+            ("standing", "standings", self._standing, geometry.image_slots),
+            ("margins", "margins", unsigned(sample_bits), geometry.margin_depth),
+            ("log", "logits", signed(LOGIT_BITS), geometry.log_depth),
+        ):
+            m.submodules[submodule] = memory = Memory(shape=shape, depth=depth, init=[])
+            ports[f"{name}_write"], ports[f"{name}_read"] = memory.write_port(), memory.read_port()
+        return SimpleNamespace(**ports)
 
-        standing = data.StructLayout({"leader": CLASS_BITS, "lead": sample_bits, "second": sample_bits})
-        votes_write, votes_read = memory("votes", unsigned(sample_bits), geometry.result_depth)
-        sums_write, sums_read = memory("sums", signed(self.sum_bits), geometry.result_depth)
-        used_write, used_read = memory("used_samples", unsigned(sample_bits), geometry.image_slots)
-        standing_write, standing_read = memory("standings", standing, geometry.image_slots)
-        margins_write, margins_read = memory("margins", unsigned(sample_bits), geometry.margin_depth)
-        log_write, log_read = memory("logits", signed(LOGIT_BITS), geometry.log_depth)
+    @property
+    def _standing(self) -> data.StructLayout:
+        """What is kept with an image: its leader, and the votes of the leader and of the runner-up."""
+        sample_bits = self.geometry.sample_bits
+        return data.StructLayout({"leader": CLASS_BITS, "lead": sample_bits, "second": sample_bits})
 
-        def result(slot, class_):
-            return (slot << self.class_shift) | class_
+    def _result(self, slot, class_):
+        """Where a class of an image is in the memories of votes and sums: slot 3, class 2, four results an
+        image: 3 * 4 + 2 = 14."""
+        return (slot << self.control.settings["CLASS_SHIFT"]) | class_
 
-        # Logit: argmax, and the address of its sum.
-        logit = self.logit
-        place = Signal(log2(geometry.result_depth))
+    def _argmax(self, m, memories):
+        """The first of the largest logits so far, and the log. Returns the place of the logit's sum, and the
+        winner, which is known in the cycle after the pass's last logit."""
+        logit, results, write = self.logits.payload, self.results, memories.log_write
+        log = (self.control.settings["OPTIONS"] & OPTION_LOG) != 0
+        place = Signal(log2(self.geometry.result_depth))
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
         m.d.comb += [
-            place.eq(result(logit.current.slot, logit.class_)),
-            log_write.addr.eq(self.logged_count),
-            log_write.data.eq(logit.z),
-            log_write.en.eq(self.logit_valid & self.log & (self.logged_count < geometry.log_depth)),
+            place.eq(self._result(logit.current.slot, logit.class_)),
+            write.addr.eq(results.logged_count),
+            write.data.eq(logit.z),
+            write.en.eq(self.logits.valid & log & (results.logged_count < self.geometry.log_depth)),
         ]
-        with m.If(log_write.en):
-            m.d.sync += self.logged_count.eq(self.logged_count + 1)
-        with m.If(self.start):
-            m.d.sync += self.logged_count.eq(0)
-        with m.If(self.logit_valid & ((logit.class_ == 0) | (logit.z > best))):
+        with m.If(write.en):
+            m.d.sync += results.logged_count.eq(results.logged_count + 1)
+        with m.If(self.control.start):
+            m.d.sync += results.logged_count.eq(0)
+        with m.If(self.logits.valid & ((logit.class_ == 0) | (logit.z > best))):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
+        return place, winner
 
-        # A cycle later its sum is there, in the next one it is updated.
-        summed = Signal(logit_layout(geometry), reset_less=True)
-        summed_valid = Signal()
-        summed_place = Signal(place.shape(), reset_less=True)
-        m.d.sync += [summed.eq(logit), summed_valid.eq(self.logit_valid), summed_place.eq(place)]
-        opening = summed.current.sample == 0
+    def _sums(self, m, memories, place):
+        """The sums of logits: read with the logit, there in the next cycle, written in the one after.
+
+        Returns the logit of the cycle before, and whether it is of a run's first sample, whose logits start
+        the sums.
+        """
+        sums_read, sums_write = memories.sums_read, memories.sums_write
+        summed = SimpleNamespace(
+            logit=Signal(logit_layout(self.geometry), name="summed", reset_less=True),
+            valid=Signal(name="summed_valid"),
+            place=Signal(place.shape(), name="summed_place", reset_less=True),
+        )
+        m.d.sync += [
+            summed.logit.eq(self.logits.payload),
+            summed.valid.eq(self.logits.valid),
+            summed.place.eq(place),
+        ]
+        opening = summed.logit.current.sample == 0
         total = Signal(signed(self.sum_bits), reset_less=True)
         addend = Signal(signed(LOGIT_BITS), reset_less=True)
         total_valid = Signal()
         total_place = Signal(place.shape(), reset_less=True)
         m.d.sync += [
             total.eq(Mux(opening, 0, sums_read.data)),
-            addend.eq(summed.z),
-            total_valid.eq(summed_valid),
-            total_place.eq(summed_place),
+            addend.eq(summed.logit.z),
+            total_valid.eq(summed.valid),
+            total_place.eq(summed.place),
         ]
         m.d.comb += [
-            sums_read.addr.eq(Mux(self.logit_valid, place, self.offset[1:])),
+            sums_read.addr.eq(Mux(self.logits.valid, place, self.host.offset[1:])),
             sums_write.addr.eq(total_place),
             sums_write.data.eq(total + addend),
             sums_write.en.eq(total_valid),
         ]
+        return summed, opening
 
-        # After the last logit: count the vote, ...
+    def _count(self, m, memories, summed, opening, winner):
+        """After a pass's last logit: the winner gets a vote more. Returns whether its votes are read in this
+        cycle, and, two cycles later (``ranking``), what the next step needs."""
+        sample_bits, logit = self.geometry.sample_bits, summed.logit
+        votes_read, votes_write = memories.votes_read, memories.votes_write
         count_next = Signal()
         counting = Signal()
         ranking = Signal()
         deciding = Signal()
-        current = Signal(pass_layout(geometry), reset_less=True)
+        current = Signal(pass_layout(self.geometry), reset_less=True)
         first = current.sample == 0
-        winner_place = Signal(place.shape(), reset_less=True)
+        winner_place = Signal(summed.place.shape(), reset_less=True)
         m.d.comb += [
-            count_next.eq(summed_valid & summed.last),
-            votes_read.addr.eq(Mux(count_next, result(summed.current.slot, winner), self.offset)),
-            standing_read.addr.eq(summed.current.slot),
-            margins_read.addr.eq(summed.current.sample),
+            count_next.eq(summed.valid & logit.last),
+            votes_read.addr.eq(Mux(count_next, self._result(logit.current.slot, winner), self.host.offset)),
+            memories.standing_read.addr.eq(logit.current.slot),
+            memories.margins_read.addr.eq(logit.current.sample),
         ]
         m.d.sync += [
             counting.eq(count_next),
-            current.eq(summed.current),
-            winner_place.eq(result(summed.current.slot, winner)),
+            current.eq(logit.current),
+            winner_place.eq(self._result(logit.current.slot, winner)),
         ]
-        before = Signal(standing, reset_less=True)
-        had = Signal(sample_bits, reset_less=True)  # votes before this one
+        before = Signal(self._standing, reset_less=True)
+        had = Signal(sample_bits, reset_less=True)  # votes of the winner before this one
         counted = Signal(sample_bits)
         margin = Signal(sample_bits, reset_less=True)
-        counted_place = Signal(place.shape(), reset_less=True)
-        ranked_pass = Signal(pass_layout(geometry), reset_less=True)
+        counted_place = Signal(summed.place.shape(), reset_less=True)
+        ranked_pass = Signal(pass_layout(self.geometry), reset_less=True)
         m.d.sync += [
             ranking.eq(counting),
             had.eq(Mux(first, 0, votes_read.data)),
             counted_place.eq(winner_place),
-            before.eq(standing_read.data),
-            margin.eq(margins_read.data),
+            before.eq(memories.standing_read.data),
+            margin.eq(memories.margins_read.data),
             ranked_pass.eq(current),
         ]
         with m.If(first):
             m.d.sync += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
         m.d.comb += [
             counted.eq(had + 1),
-            votes_write.addr.eq(Mux(ranking, counted_place, summed_place)),
+            votes_write.addr.eq(Mux(ranking, counted_place, summed.place)),
             votes_write.data.eq(Mux(ranking, counted, 0)),
-            votes_write.en.eq(ranking | (summed_valid & opening)),
+            votes_write.en.eq(ranking | (summed.valid & opening)),
         ]
+        return count_next, SimpleNamespace(
+            ranking=ranking,
+            deciding=deciding,
+            before=before,
+            had=had,
+            counted=counted,
+            margin=margin,
+            current=ranked_pass,
+        )
 
-        # ... put it where it belongs, ...
-        after = Signal(standing)
-        kept = Signal(standing, reset_less=True)
-        decided_pass = Signal(pass_layout(geometry), reset_less=True)
+    def _rank(self, m, count, winner):
+        """The winner's new count moves leader and runner-up. A class that had as many votes as the leader
+        takes the lead: if both have 5, and the second one gets a vote, it leads with 6, and the other is the
+        runner-up with 5."""
+        sample_bits, before = self.geometry.sample_bits, count.before
+        after = Signal(self._standing)
+        kept = Signal(self._standing, reset_less=True)
+        decided_pass = Signal(pass_layout(self.geometry), reset_less=True)
         m.d.comb += after.eq(before)
         with m.If(before.leader == winner):
-            m.d.comb += after.lead.eq(counted)
-        with m.Elif(had >= before.lead):
-            m.d.comb += [after.leader.eq(winner), after.lead.eq(counted), after.second.eq(before.lead)]
-        with m.Elif(had >= before.second):
-            m.d.comb += after.second.eq(counted)
+            m.d.comb += after.lead.eq(count.counted)
+        with m.Elif(count.had >= before.lead):
+            m.d.comb += [
+                after.leader.eq(winner),
+                after.lead.eq(count.counted),
+                after.second.eq(before.lead),
+            ]
+        with m.Elif(count.had >= before.second):
+            m.d.comb += after.second.eq(count.counted)
         sample_count = Signal(sample_bits, reset_less=True)
         least = Signal(sample_bits, reset_less=True)
         m.d.sync += [
-            deciding.eq(ranking),
+            count.deciding.eq(count.ranking),
             kept.eq(after),
-            least.eq(margin),
-            decided_pass.eq(ranked_pass),
-            sample_count.eq(ranked_pass.sample + 1),
+            least.eq(count.margin),
+            decided_pass.eq(count.current),
+            sample_count.eq(count.current.sample + 1),
         ]
+        return SimpleNamespace(
+            deciding=count.deciding, kept=kept, least=least, current=decided_pass, sample_count=sample_count
+        )
 
-        # ... and decide whether the image leaves.
+    def _decide(self, m, memories, ranked):
+        """The image leaves if its leader is ahead by the sample's margin, or after the run's last sample."""
+        settings, decision = self.control.settings, self.decisions
+        early = (settings["OPTIONS"] & OPTION_EARLY) != 0
+        kept, least, sample_count = ranked.kept, ranked.least, ranked.sample_count
         m.d.sync += [
-            self.decided.eq(deciding),
-            self.decision.eq(decided_pass),
-            self.leaves.eq(
-                (self.early & (kept.lead - kept.second >= least)) | (sample_count == self.samples)
+            decision.valid.eq(ranked.deciding),
+            decision.payload.current.eq(ranked.current),
+            decision.payload.leaves.eq(
+                (early & (kept.lead - kept.second >= least))
+                | (sample_count == settings["SAMPLES"][: self.geometry.sample_bits])
             ),
         ]
         m.d.comb += [
-            standing_write.addr.eq(decided_pass.slot),
-            standing_write.data.eq(kept),
-            standing_write.en.eq(deciding),
-            used_write.addr.eq(decided_pass.slot),
-            used_write.data.eq(sample_count),
-            used_write.en.eq(deciding),
+            memories.standing_write.addr.eq(ranked.current.slot),
+            memories.standing_write.data.eq(kept),
+            memories.standing_write.en.eq(ranked.deciding),
+            memories.used_write.addr.eq(ranked.current.slot),
+            memories.used_write.data.eq(sample_count),
+            memories.used_write.en.eq(ranked.deciding),
         ]
 
-        # The host's side.
+    def _host_reads(self, m, memories, count_next):
+        """The margin table, which the host writes, and the results, which it reads."""
+        host, results, sums_read = self.host, self.results, memories.sums_read
         half = Signal()
-        m.d.comb += self.free.eq(~self.logit_valid & ~count_next)
-        m.d.sync += half.eq(self.offset[0])
+        m.d.comb += results.free.eq(~self.logits.valid & ~count_next)
+        m.d.sync += half.eq(host.offset[0])
         m.d.comb += [
-            margins_write.addr.eq(self.offset),
-            margins_write.data.eq(self.data),
-            margins_write.en.eq(self.margin_write),
-            used_read.addr.eq(self.offset),
-            log_read.addr.eq(self.offset),
-            self.vote.eq(votes_read.data),
-            self.logit_sum.eq(Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])),
-            self.used.eq(used_read.data),
-            self.logged.eq(log_read.data),
+            memories.margins_write.addr.eq(host.offset),
+            memories.margins_write.data.eq(host.data),
+            memories.margins_write.en.eq(host.write[Region.MARGINS]),
+            memories.used_read.addr.eq(host.offset),
+            memories.log_read.addr.eq(host.offset),
+            results.vote.eq(memories.votes_read.data),
+            results.logit_sum.eq(Mux(half, sums_read.data[32:].as_signed(), sums_read.data[:32])),
+            results.used.eq(memories.used_read.data),
+            results.logged.eq(memories.log_read.data),
         ]
-        return m

@@ -15,7 +15,7 @@ PARTS = (
     ("array", r"\barray\b"),
     ("keys and source", r"\b(keys|source|host_keys)\b"),
     ("event lists", r"\bevents\b"),
-    ("drain", r"\bdrain\b"),
+    ("requantizer", r"\brequantizer\b"),
     ("votes", r"\bvotes\b"),
     ("sequencer", r"\bsequencer\b"),
     ("registers", r"\b(registers|stage)\b"),

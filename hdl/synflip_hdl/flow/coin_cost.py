@@ -20,7 +20,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
 
-from synflip_hdl.engine.coin_comparators import Coins, below
+from synflip_hdl.engine.coin_comparators import CoinComparators, below
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.flow.cell_counts import COUNTS, takes
 from synflip_hdl.flow.job import COSTS
@@ -135,7 +135,7 @@ class TextbookRegister(wiring.Component):
 
 
 SCHEMES = (
-    Scheme("lfsr", "the contract's words", lambda: Coins(GEOMETRY), lambda: LfsrSource(8), 8),
+    Scheme("lfsr", "the contract's words", lambda: CoinComparators(GEOMETRY), lambda: LfsrSource(8), 8),
     Scheme("one word", "one word shared by all lanes of a row", OneWord, lambda: LfsrSource(8), 8),
     Scheme("shift by one", "one 64-bit LFSR that shifts by one", ShiftByOne, TextbookRegister),
     Scheme("own register", "an LFSR113 in each lane", OwnRegister, None),

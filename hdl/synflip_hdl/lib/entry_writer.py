@@ -9,12 +9,18 @@ from synflip.spec.memory_map import OFFSET_BITS, entry_words
 class EntryWriter(wiring.Component):
     """Gathers the words of an entry of ``bits`` bits; the entry is written when its last word arrives.
 
-    Words come in ascending order; an entry's words are aligned to a power of two. Latency none: ``commit`` is
-    in the cycle of the last word. Throughput one word a cycle.
+    An entry's words come in ascending order, and begin at a multiple of a power of two: 80 bits are 3 words
+    and have room for 4, so entry 5 is the words 20, 21, 22. Latency none: ``commit`` is in the cycle of the
+    last word. Throughput one word a cycle.
 
     Members
     -------
-    valid, offset, data: a word. commit, entry, value: a whole entry.
+    valid: In(1), there is a word.
+    offset: In(OFFSET_BITS), its place.
+    data: In(32), the word.
+    commit: Out(1), strobe: an entry is whole.
+    entry: Out, the entry's number.
+    value: Out(bits), the entry.
     """
 
     def __init__(self, bits: int) -> None:

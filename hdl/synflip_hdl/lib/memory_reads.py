@@ -4,10 +4,11 @@ from amaranth.hdl import Signal
 
 
 def read_late(m, port, address, compact: bool):
-    """What ``port`` reads at ``address``, two cycles later, a row a cycle.
+    """Returns the row that ``port`` reads at ``address``, two cycles after it; a row a cycle.
 
-    Block RAM answers late in its cycle, so a register follows, which on an ECP5 is part of the block RAM. In
-    a compact design it is in front of the memory: an address has fewer bits.
+    The memory takes one cycle, a register the other. Block RAM answers late in its cycle, so the register
+    follows the memory; on an ECP5 it is part of the block RAM. In a compact design the register is in front
+    of the memory, because an address has fewer bits than a row.
     """
     if compact:
         asked = Signal(port.addr.shape(), reset_less=True)

@@ -1,24 +1,27 @@
-"""Registers in a stream, so that no path of logic goes through it: forwards, or backwards."""
+"""Registers that cut a stream's long paths: forwards (valid, payload), or backwards (ready)."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
-class Step(wiring.Component):
-    """What has a stream in and the same stream out."""
+class StreamComponent(wiring.Component):
+    """A component between two streams of the same shape: each transfer of ``input`` leaves by ``output``."""
 
     def __init__(self, shape) -> None:
         super().__init__({"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))})
 
 
-class Stage(Step):
-    """Holds one transfer. Latency a cycle; throughput a transfer a cycle: it takes one while it hands on the
-    one before.
+class RegisterSlice(StreamComponent):
+    """A forward register slice: ``output.valid`` and the payload come from registers.
+
+    It holds one transfer, and takes another in the cycle in which that one leaves. Latency a cycle;
+    throughput a transfer a cycle.
 
     Members
     -------
-    input, output: streams of ``shape``.
+    input: In(stream of ``shape``).
+    output: Out(stream of ``shape``).
     """
 
     def elaborate(self, platform):
@@ -29,14 +32,16 @@ class Stage(Step):
         return m
 
 
-class Skid(Step):
-    """Takes a transfer that the output is not ready for, so that ``input.ready`` comes from a register.
+class SkidBuffer(StreamComponent):
+    """``input.ready`` comes from a register, which says that the buffer is empty.
 
-    Latency none; throughput a transfer a cycle.
+    A transfer passes through at once. If the output is not ready for it, it is kept in the buffer until the
+    output is. Latency none; throughput a transfer a cycle.
 
     Members
     -------
-    input, output: streams of ``shape``.
+    input: In(stream of ``shape``).
+    output: Out(stream of ``shape``).
     """
 
     def elaborate(self, platform):

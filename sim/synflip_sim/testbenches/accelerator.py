@@ -12,7 +12,7 @@ from synflip_sim.testbenches.event_lists import EventMonitor
 from synflip_sim.testbenches.host import Host
 from synflip_sim.testbenches.key_memory import FillMonitor, KeyMonitor
 from synflip_sim.testbenches.ports import block, read, signal
-from synflip_sim.testbenches.requantizer import DrainMonitor
+from synflip_sim.testbenches.requantizer import RequantizerMonitor
 from synflip_sim.testbenches.sequencer import SequencerMonitor
 from synflip_sim.testbenches.synapse_array import ArrayMonitor
 from synflip_sim.testbenches.votes import VoteMonitor
@@ -26,15 +26,16 @@ def monitors(bench: Bench) -> list[Monitor]:
     """One for each block, on its signals inside the accelerator."""
     geometry, trace, board = bench.geometry, bench.trace, bench.scoreboard
     scope = {
-        name: block(bench.dut, name) for name in ("sequencer", "keys", "events", "array", "drain", "votes")
+        name: block(bench.dut, name)
+        for name in ("sequencer", "keys", "events", "array", "requantizer", "votes")
     }
     return [
         SequencerMonitor(scope["sequencer"], geometry, trace, bench.script, board),
         FillMonitor(scope["keys"], geometry, trace, board),
         EventMonitor(scope["events"], geometry, trace, board),
-        KeyMonitor(signal(scope["array"], "keys"), geometry, trace, board),
+        KeyMonitor(signal(scope["array"], "keys__data"), geometry, trace, board),
         ArrayMonitor(scope["array"], geometry, trace, board),
-        DrainMonitor(scope["drain"], geometry, trace, board),
+        RequantizerMonitor(scope["requantizer"], geometry, trace, board),
         VoteMonitor(scope["votes"], trace, board),
     ]
 

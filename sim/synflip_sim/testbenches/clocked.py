@@ -10,12 +10,15 @@ from typing import Any, Protocol, runtime_checkable
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 from synflip.golden.trace import Trace
+from synflip.spec.memory_map import OFFSET_BITS, Region
+from synflip_hdl.interfaces import settings_layout
 
+from synflip_sim.testbenches.ports import pack
 from synflip_sim.testbenches.runs import SCRIPT, TRACE
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 from synflip_sim.testbenches.script import Script
 
-CASE_VARIABLE = "SYNFLIP_BENCH_CASE"  # folder with trace and script
+RUN_VARIABLE = "SYNFLIP_BENCH_RUN"  # folder with trace and script
 DIFFERENCE = "difference.json"  # in the folder in which the simulator runs
 
 
@@ -43,7 +46,7 @@ class Monitor(Protocol):
 
 
 class Bench:
-    """The case to run, a scoreboard, random numbers, and the clock.
+    """The run, a scoreboard, random numbers, and the clock.
 
     In each cycle all drivers drive, responders respond, then, before the next rising edge, all monitors
     sample. Cycle 0 is the trace's; what comes before is preparation.
@@ -51,7 +54,7 @@ class Bench:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        folder = Path(os.environ[CASE_VARIABLE])
+        folder = Path(os.environ[RUN_VARIABLE])
         self.trace = Trace.load(folder / TRACE)
         self.script = Script.load(folder / SCRIPT)
         self.geometry = self.trace.geometry
@@ -128,8 +131,20 @@ def noise(chance: random.Random, bits: int) -> Callable[[], int]:
     return lambda: chance.getrandbits(bits)
 
 
+def run_control(bench: Bench) -> dict[str, int]:
+    """Idle values of a block's ``control``: the run's settings, and no start."""
+    layout = settings_layout(bench.geometry)
+    settings = {name: bench.script.settings.get(name, 0) for name, _ in layout}
+    return {"control__start": 0, "control__settings": pack(layout, settings)}
+
+
+def host_idle(chance: random.Random) -> dict[str, int | Callable[[], int]]:
+    """Idle values of a block's ``host``: no strobe, and noise on what nobody may look at."""
+    return {"host__write": 0, "host__offset": noise(chance, OFFSET_BITS), "host__data": noise(chance, 32)}
+
+
 def host_writes(
-    player: Player, chance: random.Random, strobe: str, writes: Iterable[tuple[int, int]], last: int = -3
+    player: Player, chance: random.Random, region: Region, writes: Iterable[tuple[int, int]], last: int = -3
 ) -> int:
     """Schedules the host's words of one region, with idle cycles between them, up to cycle ``last``.
 
@@ -137,6 +152,6 @@ def host_writes(
     """
     cycle = last
     for offset, data in reversed(list(writes)):
-        player.at(cycle, **{strobe: 1}, offset=offset, data=data)
+        player.at(cycle, host__write=1 << region, host__offset=offset, host__data=data)
         cycle -= 1 + (chance.random() < 0.2) * chance.randrange(3)
     return cycle

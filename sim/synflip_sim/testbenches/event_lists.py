@@ -9,7 +9,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, Region
 from synflip_hdl.interfaces import append_layout, event_layout
 
-from synflip_sim.testbenches.clocked import Bench, Player, noise
+from synflip_sim.testbenches.clocked import Bench, Player, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.streams import StreamSource
@@ -21,8 +21,8 @@ class EventMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._events = signal(scope, "events")
-        self._longest, self._short = signal(scope, "longest"), signal(scope, "short")
+        self._events = signal(scope, "events__payload")
+        self._longest, self._short = signal(scope, "reads__longest"), signal(scope, "reads__short")
         self._layout = data.ArrayLayout(event_layout(geometry), geometry.banks)
         cycles: dict[int, list[tuple[int, int] | None]] = {}
         for row in trace.events:
@@ -46,32 +46,32 @@ class EventMonitor:
 
 @cocotb.test()
 async def events(dut: Any) -> None:
-    """The drivers play host, sequencer and drain. Cycle 0 waits until the images are loaded."""
+    """The drivers play host, sequencer and requantizer. Cycle 0 waits until the images are loaded."""
     bench = Bench(dut)
     geometry, trace, chance = bench.geometry, bench.trace, bench.chance
     append = append_layout(geometry)
     player = Player(
         dut,
-        load_shift=bench.script.settings["INPUT_SHIFT"],
-        append_valid=0,
-        append=noise(chance, append.size),
-        open=0,
-        rest=0,
-        hidden=noise(chance, 1),
-        hidden_set=noise(chance, 1),
-        slot=noise(chance, 8),
-        read=0,
-        index=noise(chance, len(dut.index)),
+        **run_control(bench),
+        appends__valid=0,
+        appends__payload=noise(chance, append.size),
+        reads__open=0,
+        reads__rest=0,
+        reads__hidden=noise(chance, 1),
+        reads__hidden_set=noise(chance, 1),
+        reads__slot=noise(chance, 8),
+        reads__read=0,
+        reads__index=noise(chance, len(dut.reads__index)),
     )
     for row in trace.opens:
         cycle, layer = int(row["cycle"]), int(row["layer"])
         if layer == 0:
-            player.at(cycle - 1, slot=int(row["slot"]))
-        player.at(cycle, open=1, rest=int(row["rest"]), hidden=int(layer > 0), hidden_set=(layer - 1) % 2)
-        player.at(cycle, slot=int(row["slot"]))
+            player.at(cycle - 1, reads__slot=int(row["slot"]))
+        player.at(cycle, reads__open=1, reads__rest=int(row["rest"]), reads__slot=int(row["slot"]))
+        player.at(cycle, reads__hidden=int(layer > 0), reads__hidden_set=(layer - 1) % 2)
     for tile in tiles(trace, bench.script):
         for cycle, index in tile.issues:
-            player.at(cycle, read=1, index=index)
+            player.at(cycle, reads__read=1, reads__index=index)
     for row in trace.drains:
         group = {
             "hidden_set": row["set"],
@@ -81,7 +81,7 @@ async def events(dut: Any) -> None:
             "values": row["values"],
             "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
         }
-        player.at(int(row["cycle"]), append_valid=1, append=pack(append, group))
+        player.at(int(row["cycle"]), appends__valid=1, appends__payload=pack(append, group))
     words = []
     for offset, word in bench.script.of(Region.IMAGES):
         slot, place = divmod(offset, 1 << IMAGE_WORD_BITS)

@@ -9,7 +9,7 @@ from synflip.golden.trace import ADDRESS, KEY, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField
 
-from synflip_sim.testbenches.clocked import Bench, Monitor, Player, noise
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.tiles import layer_table
@@ -72,7 +72,7 @@ class ReadyMonitor:
     """Asks in every cycle whether a layer's keys are there: of the last sample begun, or the next."""
 
     def __init__(self, bench: Bench, player: Player) -> None:
-        self._ready, self._scoreboard = bench.dut.ready, bench.scoreboard
+        self._ready, self._scoreboard = bench.dut.demand__ready, bench.scoreboard
         table = layer_table(bench.script)
         fills, picks = bench.trace.fills, bench.trace.picks
         blocks = int(table[-1][LayerField.KEY_END])
@@ -82,7 +82,7 @@ class ReadyMonitor:
                 np.searchsorted(fills["cycle"], cycle)
             ) and bench.chance.random() < 0.3
             end = int(bench.chance.choice(table)[LayerField.KEY_END])
-            player.at(cycle, sample=sample % 4, end=end)
+            player.at(cycle, demand__sample=sample % 4, demand__end=end)
             there = int(np.searchsorted(fills["cycle"], cycle)) >= sample * blocks + end
             self._scoreboard.expect("keys are there", cycle, int(there))
 
@@ -100,22 +100,20 @@ async def keys(dut: Any) -> None:
     address = data.ArrayLayout((geometry.key_depth - 1).bit_length() + 1, geometry.banks)
     player = Player(
         dut,
-        run=0,
-        start=0,
-        samples=bench.script.settings["SAMPLES"],
-        blocks=bench.script.settings["KEY_BLOCKS"],
+        **run_control(bench),
         source__valid=1,
-        release=0,
-        sample=noise(chance, 2),
-        end=noise(chance, 24),
-        address=noise(chance, address.size),
-        offset=noise(chance, 24),
+        demand__run=0,
+        demand__release=0,
+        demand__sample=noise(chance, 2),
+        demand__end=noise(chance, 24),
+        reads__address=noise(chance, address.size),
+        **host_idle(chance),
     )
-    player.at(-1, start=1)
+    player.at(-1, control__start=1)
     for cycle in range(trace.cycles):
-        player.at(cycle, run=1)
+        player.at(cycle, demand__run=1)
     for row in trace.picks[trace.picks["release"] == 1]:
-        player.at(int(row["cycle"]), release=1)
+        player.at(int(row["cycle"]), demand__release=1)
     table = layer_table(bench.script)
     reads: dict[int, list[int]] = {}
     half_size = 1 << (geometry.key_depth - 1).bit_length()
@@ -124,11 +122,11 @@ async def keys(dut: Any) -> None:
         block = int(table[row["layer"]][LayerField.KEY_BASE] + row["row"] // geometry.banks)
         places[row["bank"]] = int(row["sample"]) % 2 * half_size + block
     for cycle, places in reads.items():
-        player.at(cycle, address=pack(address, places))
+        player.at(cycle, reads__address=pack(address, places))
     source = KeySource(dut, trace, geometry)
     monitors: list[Monitor] = [
         FillMonitor(dut, geometry, trace, bench.scoreboard),
-        KeyMonitor(dut.data, geometry, trace, bench.scoreboard),
+        KeyMonitor(dut.reads__data, geometry, trace, bench.scoreboard),
         ReadyMonitor(bench, player),
         source,
     ]

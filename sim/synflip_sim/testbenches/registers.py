@@ -146,17 +146,18 @@ class RegisterMonitor:
         possible = self._map.runnable and self._changed != cycle - 1
         if self._chance.random() < 0.05 and (possible or not rises):
             self._busy = rises
-        self._dut.busy.value = int(self._busy)
+        self._dut.status__busy.value = int(self._busy)
         self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), results)
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
         dut, board = self._dut, self._board
-        names = ("busy", "cycles", "logged", "load_ready", "key_ready", "results_free", "write")
+        names = ("logged", "load_ready", "key_ready", "results_free")
         now = {name: read(getattr(dut, name)) for name in names}
+        now |= {name: read(getattr(dut, f"status__{name}")) for name in ("busy", "cycles")}
         valid, ready = read(dut.response__valid), read(dut.response__ready)
         board.expect("settings", cycle, dict(self._map.settings))
-        board.check("settings", cycle, unpack(self._map.layout, read(dut.settings)))
+        board.check("settings", cycle, unpack(self._map.layout, read(dut.control__settings)))
         answer = unpack(RESPONSE, read(dut.response__payload)) if valid and not self._standing else None
         board.check("answer", cycle, answer)
 
@@ -179,13 +180,13 @@ class RegisterMonitor:
         elif self._reading is not None:
             self._answer(cycle, now)
         board.check("request taken", cycle, address if offered and read(dut.request__ready) else None)
-        regions = now["write"] & STROBES
-        strobes = {"regions": regions, "offset": read(dut.offset), "data": read(dut.data)}
+        regions = read(dut.host__write) & STROBES
+        strobes = {"regions": regions, "offset": read(dut.host__offset), "data": read(dut.host__data)}
         board.check("write", cycle, strobes if regions else None)
-        for name in ("start", "abort", "retest"):
-            board.check(name, cycle, read(getattr(dut, name)) or None)
+        for name, strobe in (("start", dut.control__start), ("abort", dut.abort), ("retest", dut.retest)):
+            board.check(name, cycle, read(strobe) or None)
         self._standing = bool(valid and not ready)
-        self._earlier, self._offset = self._offset, read(dut.offset)
+        self._earlier, self._offset = self._offset, read(dut.host__offset)
 
     def _take(self, cycle: int, write: int, address: int, word: int, busy: int) -> None:
         region, offset = divmod(address, 1 << OFFSET_BITS)
@@ -233,7 +234,7 @@ async def registers(dut: Any) -> None:
     cycles = 5 * len(items)
     player = Player(
         dut,
-        cycles=noise(chance, 64),
+        status__cycles=noise(chance, 64),
         logged=noise(chance, 24),
         load_ready=noise(chance, 1),
         key_ready=noise(chance, 1),

@@ -1,4 +1,4 @@
-"""Bench of the drain: sums in, hidden activations or logits out."""
+"""Bench of the requantizer: sums in, hidden activations or logits out."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, tile_layout
 
-from synflip_sim.testbenches.clocked import Bench, Player, host_writes, noise
+from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.tiles import tiles
 
 
-class DrainMonitor:
-    """Groups of hidden values and logits as they leave the drain."""
+class RequantizerMonitor:
+    """Groups of hidden values and logits as they leave the requantizer."""
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        names = ("append_valid", "append", "logit_valid", "logit")
+        names = ("appends__valid", "appends__payload", "logits__valid", "logits__payload")
         self._append_valid, self._append, self._logit_valid, self._logit = (
             signal(scope, name) for name in names
         )
@@ -54,28 +54,26 @@ class DrainMonitor:
 
 
 @cocotb.test()
-async def drain(dut: Any) -> None:
+async def requantizer(dut: Any) -> None:
     """The driver plays sequencer and array."""
     bench = Bench(dut)
     geometry, chance = bench.geometry, bench.chance
     sums, tile = sums_layout(geometry), tile_layout(geometry)
     player = Player(
         dut,
-        tile_valid=0,
-        tile=noise(chance, tile.size),
-        coming=0,
-        capture=0,
-        sums=noise(chance, sums.size),
-        classes=bench.script.settings["CLASSES"],
-        largest=bench.script.settings["ACTIVATION_MAX"],
-        bias_write=0,
-        offset=noise(chance, 24),
-        data=noise(chance, 32),
+        **run_control(bench),
+        tiles__valid=0,
+        tiles__payload=noise(chance, tile.size),
+        sums__coming=0,
+        sums__capture=0,
+        sums__sums=noise(chance, sums.size),
+        **host_idle(chance),
     )
-    first = host_writes(player, chance, "bias_write", bench.script.of(Region.BIASES))
+    first = host_writes(player, chance, Region.BIASES, bench.script.of(Region.BIASES))
     for item in tiles(bench.trace, bench.script):
-        player.at(item.capture - pipeline_depth(geometry.banks), tile_valid=1, tile=pack(tile, item.tile))
-        player.at(item.capture - 1, coming=1)
-        player.at(item.capture, capture=1, sums=pack(sums, item.row["sums"].tolist()))
-    monitor = DrainMonitor(dut, geometry, bench.trace, bench.scoreboard)
+        issue = item.capture - pipeline_depth(geometry.banks)
+        player.at(issue, tiles__valid=1, tiles__payload=pack(tile, item.tile))
+        player.at(item.capture - 1, sums__coming=1)
+        player.at(item.capture, sums__capture=1, sums__sums=pack(sums, item.row["sums"].tolist()))
+    monitor = RequantizerMonitor(dut, geometry, bench.trace, bench.scoreboard)
     await bench.run(first, [player], [monitor])

@@ -1,7 +1,7 @@
 """Builds a block for cocotb's Verilator, and runs a bench in it.
 
 A command, too: ``python -m synflip_sim.testbenches.runner FOLDER BENCH...`` runs benches over a prepared
-case.
+run.
 """
 
 import argparse
@@ -28,9 +28,10 @@ from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_root
 from synflip_hdl.export.verilog import to_verilog
+from synflip_hdl.interfaces import index_bits
 
 from synflip_sim.simulators.verilate import MAKE
-from synflip_sim.testbenches.clocked import CASE_VARIABLE, DIFFERENCE
+from synflip_sim.testbenches.clocked import DIFFERENCE, RUN_VARIABLE
 from synflip_sim.testbenches.runs import TRACE
 from synflip_sim.testbenches.scoreboard import Difference
 
@@ -40,8 +41,8 @@ BENCHES = {
     "source": "sources.lfsr.LfsrSource",
     "key_memory": "engine.key_memory.KeyMemory",
     "event_lists": "engine.event_lists.EventLists",
-    "synapse_array": "engine.synapse_array.Array",
-    "requantizer": "engine.requantizer.Drain",
+    "synapse_array": "engine.synapse_array.SynapseArray",
+    "requantizer": "engine.requantizer.Requantizer",
     "votes": "engine.votes.Votes",
     "sequencer": "engine.sequencer.Sequencer",
     "registers": "bus.registers.Registers",
@@ -53,24 +54,15 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "--noassert", "--x-initial", "unique", "-
 VERILATE += ["--no-public-flat-rw"]
 #: Signals that monitors look at inside blocks; a pattern for all modules.
 WATCHED = (
-    *(
-        "busy",
-        "open",
-        "rest",
-        "hidden",
-        "hidden_set",
-        "slot",
-        "read",
-        "index",
-        "key_release",
-        "key_sample",
-        "key_end",
-    ),
-    *("place", "last", "tile_valid", "tile", "cycles"),
-    *("source__ready", "source__payload", "events", "longest", "short"),
-    *("keys", "capture", "sums", "word_*", "coins", "signs", "x"),
-    *("append_valid", "append", "logit_valid", "logit"),
-    *("decided", "leaves", "decision", "winner", "counted"),
+    *("status__busy", "status__cycles"),
+    *("lists__open", "lists__rest", "lists__hidden", "lists__hidden_set", "lists__slot"),
+    *("lists__read", "lists__index"),
+    *("keys__release", "keys__sample", "keys__end"),
+    *("issue__place", "issue__last", "tiles__valid", "tiles__payload"),
+    *("source__ready", "source__payload", "events__payload", "reads__longest", "reads__short"),
+    *("keys__data", "sums__capture", "sums__sums", "word_*", "coins", "signs", "x"),
+    *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
+    *("decisions__valid", "decisions__payload", "winner", "counted"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
 RUNTIME = "verilated*.o"  # the same in every build
@@ -86,16 +78,9 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
     make = getattr(importlib.import_module(f"synflip_hdl.{module}"), name)
     if bench == "source":
         return make(geometry.banks)
-    if bench == "key_memory":
-        return make(geometry.banks, geometry.key_depth, geometry.key_halves, geometry.sample_bits)
     if bench == "sequencer":
         return make(geometry, index_bits(geometry))
     return make(geometry)
-
-
-def index_bits(geometry: Geometry) -> int:
-    """Bits of an index into the longest of the event lists."""
-    return max((max(geometry.event_depth, geometry.hidden_depth) - 1).bit_length(), 1)
 
 
 @contextmanager
@@ -182,13 +167,15 @@ def _compile(texts: Mapping[str, str], folder: Path, runtime: Path) -> Path:
     return simulator
 
 
-def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Run a bench over the case in folder ``case``. Raises Difference, the scoreboard's first, or BenchError.
+def run(
+    bench: str, prepared: Path, seed: int = 1, variables: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Run a bench over a prepared run. Raises Difference, the scoreboard's first, or BenchError.
 
-    variables: more of the bench's environment.
+    prepared: the run's folder. variables: more of the bench's environment.
     """
-    simulator = build(bench, Trace.load(case / TRACE).geometry)
-    with tempfile.TemporaryDirectory(dir=case) as name, _environment(cache_root() / "bench"):
+    simulator = build(bench, Trace.load(prepared / TRACE).geometry)
+    with tempfile.TemporaryDirectory(dir=prepared) as name, _environment(cache_root() / "bench"):
         folder = Path(name)
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results
@@ -200,7 +187,7 @@ def run(bench: str, case: Path, seed: int = 1, variables: Mapping[str, str] = Ma
                 test_dir=folder,
                 seed=seed,
                 plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
-                extra_env={CASE_VARIABLE: str(case), **variables},
+                extra_env={RUN_VARIABLE: str(prepared), **variables},
                 results_xml=str(folder / "results.xml"),
                 log_file=log,
             )
@@ -221,20 +208,20 @@ def _passed(results: Path) -> bool:
 def main() -> None:
     """Prints each bench's difference. Exit status 0: none, 1: some. Anything else is an exception."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", type=Path, help="folder with a prepared case")
+    parser.add_argument("prepared", type=Path, help="folder of a prepared run")
     parser.add_argument("bench", nargs="+", choices=BENCHES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--known", nargs="*", default=(), help="simulators (build's folders) that need no run"
     )
     chosen = parser.parse_args()
-    geometry = Trace.load(chosen.case / TRACE).geometry
+    geometry = Trace.load(chosen.prepared / TRACE).geometry
     status = 0
     for bench in chosen.bench:
         if build(bench, geometry).name in chosen.known:
             continue
         try:
-            run(bench, chosen.case, chosen.seed)
+            run(bench, chosen.prepared, chosen.seed)
         except Difference as difference:
             print(f"{bench}: {difference}", flush=True)
             status = 1

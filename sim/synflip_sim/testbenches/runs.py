@@ -18,8 +18,8 @@ SEED = 0x5EED
 
 
 @dataclass(frozen=True)
-class Case:
-    """One run: sizes of the network, images, samples, and the margins of early stopping, if any.
+class Run:
+    """One run of a bench: sizes of the network, images, samples, and the margins of early stopping, if any.
 
     bits: k of the model. density: of non-zero pixels; the last image has none.
     """
@@ -101,13 +101,13 @@ def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halv
     )
 
 
-CASES = {
+RUNS = {
     # One bank; two tiles of classes; a narrow model on wide words.
-    "16x1-k16": Case(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
+    "16x1-k16": Run(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
     # Early stopping; tiles that end in the middle; three layers.
-    "16x2-k4": Case(
+    "16x2-k4": Run(
         _small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)
     ),
     # Lanes that are no power of two; keys of one sample; sparse, so that keys and turns are waited for.
-    "48x4-k3": Case(_small(48, 4, 3, key_halves=1), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
+    "48x4-k3": Run(_small(48, 4, 3, key_halves=1), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
 }

@@ -6,14 +6,24 @@ import cocotb
 import numpy as np
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OPTION_EARLY, LayerField, Region
-from synflip_hdl.interfaces import address_layout, pass_layout, tile_layout
+from synflip.spec.memory_map import LayerField, Region
+from synflip_hdl.interfaces import address_layout, decision_layout, tile_layout
 
-from synflip_sim.testbenches.clocked import Bench, Player, host_writes, noise
+from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.script import Script
 from synflip_sim.testbenches.tiles import layer_table, tiles
+
+#: Ports of the sequencer that the monitor looks at, by what they are called here.
+PORTS = {
+    **{name: f"status__{name}" for name in ("busy", "cycles")},
+    **{name: f"lists__{name}" for name in ("open", "rest", "hidden", "hidden_set", "slot", "read", "index")},
+    **{f"key_{name}": f"keys__{name}" for name in ("sample", "end", "release")},
+    **{name: f"issue__{name}" for name in ("place", "last")},
+    "tile_valid": "tiles__valid",
+    "tile": "tiles__payload",
+}
 
 
 class SequencerMonitor:
@@ -24,9 +34,7 @@ class SequencerMonitor:
     ) -> None:
         self._scoreboard, self._cycles = scoreboard, trace.cycles
         self._place, self._tile = address_layout(geometry), tile_layout(geometry)
-        names = ["busy", "open", "rest", "hidden", "hidden_set", "slot", "read", "index", "key_release"]
-        names += ["key_sample", "key_end", "place", "last", "tile_valid", "tile", "cycles"]
-        self._signals = {name: signal(scope, name) for name in names}
+        self._signals = {name: signal(scope, port) for name, port in PORTS.items()}
         table = layer_table(script)
         for row in trace.opens:
             layer = int(row["layer"])
@@ -83,42 +91,36 @@ class Neighbours:
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
         if cycle - 1 in self._loads:
-            self._dut.longest.value = self._loads[cycle - 1]
-            self._dut.short.value = int(self._loads[cycle - 1] <= 1)
+            self._dut.lists__longest.value = self._loads[cycle - 1]
+            self._dut.lists__short.value = int(self._loads[cycle - 1] <= 1)
 
     def settle(self, cycle: int) -> None:
         """See ``Responder``: what is asked comes from registers."""
-        asked, end = read(self._dut.key_sample) % 4, read(self._dut.key_end)
+        asked, end = read(self._dut.keys__sample) % 4, read(self._dut.keys__end)
         filled = int(np.searchsorted(self._filled, cycle))
         sample, blocks = divmod(filled, self._blocks)
         there = blocks >= end if sample % 4 == asked else True
-        self._dut.key_ready.value = int(there)
+        self._dut.keys__ready.value = int(there)
 
 
 @cocotb.test()
 async def sequencer(dut: Any) -> None:
     """The drivers play host, event lists, key memory and votes."""
     bench = Bench(dut)
-    trace, chance, settings = bench.trace, bench.chance, bench.script.settings
+    trace, chance = bench.trace, bench.chance
+    decision = decision_layout(bench.geometry)
     player = Player(
         dut,
-        start=0,
-        layers=settings["LAYERS"],
-        first_slot=settings["FIRST_SLOT"],
-        images=settings["IMAGES"],
-        samples=settings["SAMPLES"],
-        early=int(settings["OPTIONS"] & OPTION_EARLY != 0),
-        decided=0,
-        leaves=noise(chance, 1),
-        decision=noise(chance, pass_layout(bench.geometry).size),
-        layer_write=0,
-        offset=noise(chance, 24),
-        data=noise(chance, 32),
+        **run_control(bench),
+        decisions__valid=0,
+        decisions__payload=noise(chance, decision.size),
+        **host_idle(chance),
     )
-    first = host_writes(player, chance, "layer_write", bench.script.of(Region.LAYERS))
-    player.at(-1, start=1)
+    first = host_writes(player, chance, Region.LAYERS, bench.script.of(Region.LAYERS))
+    player.at(-1, control__start=1)
     for row in trace.votes:
-        decision = pack(pass_layout(bench.geometry), {"slot": int(row["slot"]), "sample": int(row["sample"])})
-        player.at(int(row["cycle"]), decided=1, leaves=int(row["leaves"]), decision=decision)
+        current = {"slot": int(row["slot"]), "sample": int(row["sample"])}
+        payload = pack(decision, {"current": current, "leaves": int(row["leaves"])})
+        player.at(int(row["cycle"]), decisions__valid=1, decisions__payload=payload)
     monitor = SequencerMonitor(dut, bench.geometry, trace, bench.script, bench.scoreboard)
     await bench.run(first, [player, Neighbours(bench)], [monitor])

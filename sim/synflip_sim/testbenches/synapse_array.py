@@ -12,7 +12,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position
 from synflip_hdl.interfaces import address_layout, event_layout, sums_layout
 
-from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_writes, noise
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, host_writes, noise
 from synflip_sim.testbenches.key_memory import KeyMonitor
 from synflip_sim.testbenches.ports import block, pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
@@ -35,7 +35,7 @@ class ArrayMonitor:
 
     def __init__(self, scope: Any, geometry: Geometry, trace: Trace, scoreboard: Scoreboard) -> None:
         self._geometry, self._scoreboard = geometry, scoreboard
-        self._capture, self._sums = signal(scope, "capture"), signal(scope, "sums")
+        self._capture, self._sums = signal(scope, "sums__capture"), signal(scope, "sums__sums")
         self._x = signal(block(scope, "lane_0"), "x")
         coins = [block(scope, f"coins_{bank}") for bank in range(geometry.banks)]
         self._words = [[signal(item, f"word_{bit}") for bit in range(geometry.bits)] for item in coins]
@@ -92,12 +92,12 @@ class KeyAnswers:
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
-        self._dut.keys.value = self._later
+        self._dut.keys__data.value = self._later
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
         self._later, self._answer = self._answer, 0
-        for bank, address in enumerate(unpack(self._addresses, read(self._dut.key_address))):
+        for bank, address in enumerate(unpack(self._addresses, read(self._dut.keys__address))):
             keys = self._keys.get(address % self._places)
             self._answer |= (keys[bank] if keys else self._chance.getrandbits(64)) << 64 * bank
         if cycle in self._fills:
@@ -118,26 +118,24 @@ async def array(dut: Any) -> None:
 
     player = Player(
         dut,
-        issue=noise(chance, place.size),
-        last=0,
-        events=nothing,
-        weight_write=0,
-        offset=noise(chance, 24),
-        data=noise(chance, 32),
+        issue__place=noise(chance, place.size),
+        issue__last=0,
+        events__payload=nothing,
+        **host_idle(chance),
     )
-    first = host_writes(player, chance, "weight_write", bench.script.of(Region.WEIGHTS))
+    first = host_writes(player, chance, Region.WEIGHTS, bench.script.of(Region.WEIGHTS))
     for tile in tiles(trace, bench.script):
         for cycle, _ in tile.issues:
             events = [{"block": chance.getrandbits(16), "value": 0} for _ in range(geometry.banks)]
             for row in tile.events[tile.events["cycle"] == cycle]:
                 events[row["bank"]] = {"block": int(row["row"]) // geometry.banks, "value": int(row["x"])}
-            player.at(cycle, issue=pack(place, tile.place))
-            player.at(cycle + EVENT, events=pack(group, events))
-        player.at(tile.end, last=1)
+            player.at(cycle, issue__place=pack(place, tile.place))
+            player.at(cycle + EVENT, events__payload=pack(group, events))
+        player.at(tile.end, issue__last=1)
     answers = KeyAnswers(bench)
     monitors: list[Monitor] = [
         answers,
-        KeyMonitor(dut.keys, geometry, trace, bench.scoreboard),
+        KeyMonitor(dut.keys__data, geometry, trace, bench.scoreboard),
         ArrayMonitor(dut, geometry, trace, bench.scoreboard),
     ]
     await bench.run(first, [player, answers], monitors)

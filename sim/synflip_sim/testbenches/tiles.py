@@ -21,7 +21,7 @@ def layer_table(script: Script) -> NDArray[Any]:
 @dataclass(frozen=True)
 class Tile:
     """issues: (cycle, index of the open lists) of each event. end: cycle of the last. capture: of its sums.
-    place, tile: what the sequencer says of it to the array and to the drain, by field. row, events: the
+    place, tile: what the sequencer says of it to the array and to the requantizer, by field. row, events: the
     trace's."""
 
     issues: list[tuple[int, int]]

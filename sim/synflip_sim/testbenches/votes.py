@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import cocotb
 from synflip.golden.trace import Trace
 from synflip.spec.cycles import LOGIT_TO_DECISION
-from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
-from synflip_hdl.interfaces import logit_layout, pass_layout
+from synflip.spec.memory_map import Region
+from synflip_hdl.interfaces import decision_layout, logit_layout
 
-from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_writes, noise
+from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, host_writes, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.script import ANY, Kind
@@ -19,11 +19,9 @@ class VoteMonitor:
 
     def __init__(self, scope: Any, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._pass = pass_layout(trace.geometry)
-        names = ("decided", "leaves", "decision", "winner", "counted")
-        self._decided, self._leaves, self._decision, self._winner, self._counted = (
-            signal(scope, name) for name in names
-        )
+        self._layout = decision_layout(trace.geometry)
+        names = ("decisions__valid", "decisions__payload", "winner", "counted")
+        self._decided, self._decision, self._winner, self._counted = (signal(scope, name) for name in names)
         for row in trace.votes:
             cycle = int(row["cycle"])
             decision = {"slot": int(row["slot"]), "sample": int(row["sample"]), "leaves": int(row["leaves"])}
@@ -38,7 +36,8 @@ class VoteMonitor:
             self._scoreboard.check("count", cycle, count)
         decision = None
         if read(self._decided):
-            decision = unpack(self._pass, read(self._decision)) | {"leaves": read(self._leaves)}
+            payload = unpack(self._layout, read(self._decision))
+            decision = payload["current"] | {"leaves": payload["leaves"]}
         self._scoreboard.check("decision", cycle, decision)
 
 
@@ -46,10 +45,10 @@ class ResultMonitor:
     """Driver and monitor of the host's reads after the run: an answer is there a cycle after its offset."""
 
     PORTS: ClassVar = {
-        Region.VOTES: "vote",
-        Region.SUMS: "logit_sum",
-        Region.USED: "used",
-        Region.LOG: "logged",
+        Region.VOTES: "results__vote",
+        Region.SUMS: "results__logit_sum",
+        Region.USED: "results__used",
+        Region.LOG: "results__logged",
     }
 
     def __init__(self, bench: Bench, player: Player, first: int) -> None:
@@ -58,7 +57,7 @@ class ResultMonitor:
         self.last = first
         for region, port in self.PORTS.items():
             for offset, answer in bench.script.of(region, Kind.READ):
-                player.at(self.last, offset=offset)
+                player.at(self.last, host__offset=offset)
                 self.last += 1
                 if answer != ANY:
                     what = f"{region.name} at {offset}"
@@ -74,24 +73,18 @@ class ResultMonitor:
 
 @cocotb.test()
 async def votes(dut: Any) -> None:
-    """The drivers play host and drain."""
+    """The drivers play host and requantizer."""
     bench = Bench(dut)
-    trace, chance, settings = bench.trace, bench.chance, bench.script.settings
+    trace, chance = bench.trace, bench.chance
     player = Player(
         dut,
-        start=0,
-        class_shift=settings["CLASS_SHIFT"],
-        samples=settings["SAMPLES"],
-        early=int(settings["OPTIONS"] & OPTION_EARLY != 0),
-        log=int(settings["OPTIONS"] & OPTION_LOG != 0),
-        logit_valid=0,
-        logit=noise(chance, logit_layout(bench.geometry).size),
-        margin_write=0,
-        offset=noise(chance, 24),
-        data=noise(chance, 32),
+        **run_control(bench),
+        logits__valid=0,
+        logits__payload=noise(chance, logit_layout(bench.geometry).size),
+        **host_idle(chance),
     )
-    first = host_writes(player, chance, "margin_write", bench.script.of(Region.MARGINS))
-    player.at(-1, start=1)
+    first = host_writes(player, chance, Region.MARGINS, bench.script.of(Region.MARGINS))
+    player.at(-1, control__start=1)
     decided = {int(cycle) - LOGIT_TO_DECISION for cycle in trace.votes["cycle"]}
     for row in trace.logits:
         logit = {
@@ -100,7 +93,8 @@ async def votes(dut: Any) -> None:
             "last": int(row["cycle"]) in decided,
             "current": {"slot": int(row["slot"]), "sample": int(row["sample"])},
         }
-        player.at(int(row["cycle"]), logit_valid=1, logit=pack(logit_layout(bench.geometry), logit))
+        payload = pack(logit_layout(bench.geometry), logit)
+        player.at(int(row["cycle"]), logits__valid=1, logits__payload=payload)
     results = ResultMonitor(bench, player, trace.cycles)
     monitors: list[Monitor] = [VoteMonitor(dut, trace, bench.scoreboard), results]
     await bench.run(first, [player], monitors, last=results.last)

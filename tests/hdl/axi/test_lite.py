@@ -11,7 +11,7 @@ from synflip.spec.memory_map import MAGIC, register
 from synflip_hdl.axi.lite import AxiLite
 from synflip_hdl.bus.arbiter import Arbiter
 from synflip_hdl.bus.registers import REQUEST, Registers
-from synflip_hdl.lib.register_slice import Stage
+from synflip_hdl.lib.register_slice import RegisterSlice
 
 from tests.hdl.helpers import simulate
 
@@ -30,7 +30,7 @@ class Dut(wiring.Elaboratable):
         m.submodules.arbiter = arbiter = Arbiter(2)
         wiring.connect(m, self.lite.writes, arbiter.masters[0])
         wiring.connect(m, self.lite.reads, arbiter.masters[1])
-        m.submodules.stage = stage = Stage(REQUEST)  # as in the accelerator
+        m.submodules.stage = stage = RegisterSlice(REQUEST)  # as in the accelerator
         wiring.connect(m, arbiter.request, stage.input)
         wiring.connect(m, stage.output, self.registers.request)
         wiring.connect(m, self.registers.response, arbiter.response)
@@ -63,7 +63,7 @@ def test_write_latency(late):
             ctx.set(lite.b.ready, cycle > 18)
             await ctx.tick()
         assert at["b"] == max(at["aw"], at["w"]) + 4
-        assert ctx.get(dut.registers.settings["KEY_BLOCKS"]) == 77
+        assert ctx.get(dut.registers.control.settings["KEY_BLOCKS"]) == 77
 
     simulate(dut, bench)
 

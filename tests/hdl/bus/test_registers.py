@@ -188,15 +188,15 @@ def check(
             ctx.set(dut.captured, captured)
             ctx.set(dut.working, working)
             ctx.set(dut.alarm, alarm)
-            ctx.set(dut.busy, busy)
-            ctx.set(dut.cycles, cycles)
+            ctx.set(dut.status.busy, busy)
+            ctx.set(dut.status.cycles, cycles)
             ctx.set(dut.logged, logged)
             for number, region in enumerate(READABLE):
                 # Keys come a cycle later than the others.
                 seen, there = (earlier, were_free) if region == Region.KEYS else (offset, was_free)
                 ctx.set(dut.results[number], result(number, seen) if there else WORD)
             earlier, were_free = offset, was_free
-            offset, was_free = ctx.get(dut.offset), results_free
+            offset, was_free = ctx.get(dut.host.offset), results_free
 
             response = None
             if ctx.get(dut.response.valid):
@@ -209,16 +209,16 @@ def check(
                 answered.append(cycle)
                 got.append(response)
 
-            strobes = ctx.get(dut.write)
+            strobes = ctx.get(dut.host.write)
             if strobes:
                 region = strobes.bit_length() - 1
                 assert strobes == 1 << region
-                writes.append((cycle, region, offset, ctx.get(dut.data)))
+                writes.append((cycle, region, offset, ctx.get(dut.host.data)))
                 if region == Region.IMAGES:
                     assert loadable
                 if region == Region.KEYS:
                     assert keys_wanted
-            if ctx.get(dut.start):
+            if ctx.get(dut.control.start):
                 starts.append(cycle)
             if ctx.get(dut.abort):
                 aborts.append(cycle)
@@ -234,7 +234,7 @@ def check(
                 offered = False
             await ctx.tick()
         for name, value in twin.settings.items():
-            assert ctx.get(dut.settings[name]) == value, name
+            assert ctx.get(dut.control.settings[name]) == value, name
 
     simulate(dut, bench)
     for request, want, have in zip(requests, wanted, got, strict=True):

@@ -7,7 +7,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
-from synflip_hdl.engine.coin_comparators import Coins, below
+from synflip_hdl.engine.coin_comparators import CoinComparators, below
 
 from tests.golden import reference
 from tests.hdl.helpers import simulate
@@ -63,7 +63,7 @@ def test_below_at_16_bits():
 @pytest.mark.parametrize("bits", [4, 16])
 def test_a_row_a_cycle(lanes, bits):
     chance = random.Random(lanes * bits)
-    dut = Coins(Geometry(lanes=lanes, banks=1, bits=bits))
+    dut = CoinComparators(Geometry(lanes=lanes, banks=1, bits=bits))
     tiles = 1024 // lanes
     rows = []
     for number in range(24):

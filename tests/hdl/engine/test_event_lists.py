@@ -31,7 +31,7 @@ def last_tile(banks, values):
 class Host:
     def __init__(self, ctx, dut, chance):
         self.ctx, self.dut, self.chance = ctx, dut, chance
-        ctx.set(dut.load_shift, SHIFT)
+        ctx.set(dut.control.settings["INPUT_SHIFT"], SHIFT)
 
     async def load(self, slot, values, idle):
         """Load an image; returns the cycles it took."""
@@ -71,17 +71,17 @@ class Host:
         for block in range(-(-len(values) // banks)):
             step = [*values[block * banks : (block + 1) * banks], *[0] * banks][:banks]
             while self.chance.random() < idle:
-                ctx.set(dut.append_valid, 0)
-                ctx.set(dut.append.begin, 1)
+                ctx.set(dut.appends.valid, 0)
+                ctx.set(dut.appends.payload.begin, 1)
                 await ctx.tick()
             self.step(hidden_set, block, step)
             await ctx.tick()
-        ctx.set(dut.append_valid, 0)
+        ctx.set(dut.appends.valid, 0)
 
     def step(self, hidden_set, block, values):
         """Q outputs, of a tile that has P."""
-        ctx, append = self.ctx, self.dut.append
-        ctx.set(self.dut.append_valid, 1)
+        ctx, append = self.ctx, self.dut.appends.payload
+        ctx.set(self.dut.appends.valid, 1)
         ctx.set(append.hidden_set, hidden_set)
         ctx.set(append.begin, block == 0)
         ctx.set(append.first, block % (LANES // len(values)) == 0)
@@ -93,30 +93,30 @@ class Host:
     async def open(self, hidden, which, rest=0):
         ctx, dut = self.ctx, self.dut
         if not hidden:
-            ctx.set(dut.slot, which)
+            ctx.set(dut.reads.slot, which)
             await ctx.tick()
-        ctx.set(dut.hidden, hidden)
-        ctx.set(dut.hidden_set, which if hidden else self.chance.getrandbits(1))
-        ctx.set(dut.rest, rest)
-        ctx.set(dut.open, 1)
+        ctx.set(dut.reads.hidden, hidden)
+        ctx.set(dut.reads.hidden_set, which if hidden else self.chance.getrandbits(1))
+        ctx.set(dut.reads.rest, rest)
+        ctx.set(dut.reads.open, 1)
         await ctx.tick()
-        ctx.set(dut.open, 0)
-        ctx.set(dut.rest, self.chance.getrandbits(1))
+        ctx.set(dut.reads.open, 0)
+        ctx.set(dut.reads.rest, self.chance.getrandbits(1))
         # The lists that were opened stay open whatever these say afterwards.
-        ctx.set(dut.hidden, self.chance.getrandbits(1))
-        ctx.set(dut.hidden_set, self.chance.getrandbits(1))
-        ctx.set(dut.slot, self.chance.randrange(SLOTS))
+        ctx.set(dut.reads.hidden, self.chance.getrandbits(1))
+        ctx.set(dut.reads.hidden_set, self.chance.getrandbits(1))
+        ctx.set(dut.reads.slot, self.chance.randrange(SLOTS))
 
     async def check(self, wanted, room):
         """Read what is open, one event of every bank a cycle, and past the ends."""
         ctx, dut = self.ctx, self.dut
         longest = max(map(len, wanted))
-        assert ctx.get(dut.longest) == longest
-        assert ctx.get(dut.short) == (longest <= 1)
+        assert ctx.get(dut.reads.longest) == longest
+        assert ctx.get(dut.reads.short) == (longest <= 1)
         last = min(longest + 2, room)
         for index in range(last + LATENCY):
-            ctx.set(dut.read, index < last)
-            ctx.set(dut.index, min(index, room - 1))
+            ctx.set(dut.reads.read, index < last)
+            ctx.set(dut.reads.index, min(index, room - 1))
             if index >= LATENCY:
                 self.compare(wanted, index - LATENCY, read=True)
             await ctx.tick()
@@ -124,7 +124,7 @@ class Host:
 
     def compare(self, wanted, index, read):
         for bank, events in enumerate(wanted):
-            got = self.dut.events[bank]
+            got = self.dut.events.payload[bank]
             if read and index < len(events):
                 assert (self.ctx.get(got.block), self.ctx.get(got.value)) == events[index], (bank, index)
             else:
@@ -272,12 +272,12 @@ def test_reading_one_set_while_the_other_grows():
         wanted = lists(banks, first)
         for block in range(50):
             host.step(1, block, second[block * banks : (block + 1) * banks])
-            ctx.set(dut.read, 1)
-            ctx.set(dut.index, block)
+            ctx.set(dut.reads.read, 1)
+            ctx.set(dut.reads.index, block)
             if block >= LATENCY:
                 host.compare(wanted, block - LATENCY, read=True)
             await ctx.tick()
-        ctx.set(dut.append_valid, 0)
+        ctx.set(dut.appends.valid, 0)
         await host.open(1, 1)
         await host.check(lists(banks, second), dut.geometry.hidden_depth)
         await host.open(1, 0)
@@ -300,15 +300,15 @@ def test_a_head_is_read_while_the_rest_comes(banks):
         wanted = lists(banks, head)
         steps, longest = LANES // banks, max(map(len, wanted))
         for index in range(max(longest, steps) + LATENCY):
-            ctx.set(dut.append_valid, 0)
+            ctx.set(dut.appends.valid, 0)
             if index < steps:
                 host.step(0, 5 * steps + index, rest[index * banks : (index + 1) * banks])
-            ctx.set(dut.read, 1)
-            ctx.set(dut.index, index)
+            ctx.set(dut.reads.read, 1)
+            ctx.set(dut.reads.index, index)
             if index >= LATENCY:
                 host.compare(wanted, index - LATENCY, read=True)
             await ctx.tick()
-        ctx.set(dut.append_valid, 0)
+        ctx.set(dut.appends.valid, 0)
         await host.open(1, 0, rest=1)
         await host.check(last_tile(banks, head + rest), steps)
         await host.open(1, 0)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from synflip.spec.cycles import KEY_RELEASE
+from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.key_memory import KeyMemory
 
 from tests.hdl.helpers import simulate
@@ -12,6 +13,10 @@ from tests.hdl.helpers import simulate
 def key(bank, transfer):
     """A key that says where it comes from."""
     return (transfer + 1) * 0x9E3779B97F4A7C15 + bank & (1 << 64) - 1
+
+
+def key_memory(banks, depth, halves=2):
+    return KeyMemory(Geometry(16, banks, key_depth=depth, key_halves=halves))
 
 
 class Host:
@@ -23,44 +28,44 @@ class Host:
         self.asked = self.due = None  # keys asked for in this cycle, and in the one before
 
     async def start(self):
-        self.ctx.set(self.dut.blocks, self.blocks)
-        self.ctx.set(self.dut.samples, self.samples)
-        self.ctx.set(self.dut.start, 1)
+        self.ctx.set(self.dut.control.settings["KEY_BLOCKS"], self.blocks)
+        self.ctx.set(self.dut.control.settings["SAMPLES"], self.samples)
+        self.ctx.set(self.dut.control.start, 1)
         await self.ctx.tick()
-        self.ctx.set(self.dut.start, 0)
+        self.ctx.set(self.dut.control.start, 0)
         self.taken = 0
 
     async def tick(self, run=1, valid=1):
         """One cycle; returns whether a transfer was taken."""
         ctx, dut = self.ctx, self.dut
-        ctx.set(dut.run, run)
+        ctx.set(dut.demand.run, run)
         ctx.set(dut.source.valid, valid)
-        for bank in range(dut.banks):
+        for bank in range(dut.geometry.banks):
             ctx.set(dut.source.payload[bank], key(bank, self.taken))
         ready = ctx.get(dut.source.ready) & valid
         assert run or not ready
         await ctx.tick()
         self.taken += ready
         for bank, wanted in enumerate(self.due or ()):
-            assert ctx.get(dut.data[bank]) == wanted, bank
+            assert ctx.get(dut.reads.data[bank]) == wanted, bank
         self.due, self.asked = self.asked, None
         return ready
 
     def ready(self, sample, end):
-        self.ctx.set(self.dut.sample, sample % 4)
-        self.ctx.set(self.dut.end, end)
-        return self.ctx.get(self.dut.ready)
+        self.ctx.set(self.dut.demand.sample, sample % 4)
+        self.ctx.set(self.dut.demand.end, end)
+        return self.ctx.get(self.dut.demand.ready)
 
     async def check_read(self, sample, blocks, valid=1):
         """Read block ``blocks[bank]`` of each bank: the data must be there two cycles after the address."""
         ctx, dut = self.ctx, self.dut
         for bank, block in enumerate(blocks):
-            ctx.set(dut.address[bank], (sample % 2) << dut.block_bits | block)
+            ctx.set(dut.reads.address[bank], (sample % 2) << dut.block_bits | block)
         self.asked = [key(bank, sample * self.blocks + block) for bank, block in enumerate(blocks)]
         await self.tick(valid=valid)
         for bank in range(len(blocks)):
             # Another address must not show in their place.
-            ctx.set(dut.address[bank], ctx.get(dut.address[bank]) ^ 1)
+            ctx.set(dut.reads.address[bank], ctx.get(dut.reads.address[bank]) ^ 1)
 
 
 @pytest.mark.parametrize("halves", [1, 2])
@@ -68,7 +73,7 @@ class Host:
 @pytest.mark.parametrize(("depth", "blocks"), [(16, 16), (16, 7), (12, 12), (12, 1), (16, 2)])
 def test_fills_its_halves_and_waits_for_a_release(banks, depth, blocks, halves):
     chance = random.Random(banks * blocks)
-    dut = KeyMemory(banks, depth, halves)
+    dut = key_memory(banks, depth, halves)
 
     async def bench(ctx):
         host = Host(ctx, dut, blocks)
@@ -88,11 +93,11 @@ def test_fills_its_halves_and_waits_for_a_release(banks, depth, blocks, halves):
                     for _ in range(4):
                         await host.check_read(sample, [chance.randrange(blocks) for _ in range(banks)])
                 assert host.taken == (oldest + halves) * blocks
-                ctx.set(dut.release, 1)
+                ctx.set(dut.demand.release, 1)
                 for cycle in range(KEY_RELEASE + blocks + 4):
                     # Reads under way still see the old keys: nothing is taken before KEY_RELEASE.
                     assert await host.tick() == (KEY_RELEASE <= cycle < KEY_RELEASE + blocks), cycle
-                    ctx.set(dut.release, 0)
+                    ctx.set(dut.demand.release, 0)
                     if cycle + 1 > KEY_RELEASE:
                         arrived = min(cycle + 1 - KEY_RELEASE, blocks)
                         for end in (1, blocks // 2 + 1, blocks):
@@ -110,7 +115,7 @@ def test_a_sample_is_whole_until_its_release(seed, halves):
     """Random reads, releases and pauses: every key that is ready reads as it was written."""
     chance = random.Random(seed)
     banks, blocks = 4, 5
-    dut = KeyMemory(banks, 8, halves)
+    dut = key_memory(banks, 8, halves)
     reads = []
 
     async def bench(ctx):
@@ -129,10 +134,10 @@ def test_a_sample_is_whole_until_its_release(seed, halves):
             while not host.ready(sample, blocks):
                 await host.tick()
             await host.tick()
-            ctx.set(dut.release, 1)
+            ctx.set(dut.demand.release, 1)
             # The address given with the release still reads the old sample.
             await host.check_read(sample, [blocks - 1] * banks)
-            ctx.set(dut.release, 0)
+            ctx.set(dut.demand.release, 0)
             assert host.taken <= (sample + halves) * blocks
             for _ in range(KEY_RELEASE - 2):
                 await host.check_read(sample, [0] * banks)
@@ -142,7 +147,7 @@ def test_a_sample_is_whole_until_its_release(seed, halves):
 
 
 def test_nothing_is_taken_without_run():
-    dut = KeyMemory(2, 8)
+    dut = key_memory(2, 8)
 
     async def bench(ctx):
         host = Host(ctx, dut, 4)
@@ -171,7 +176,7 @@ def test_nothing_is_taken_without_run():
 def test_the_last_samples_stay_for_the_host(banks, samples, halves):
     """Filling ends with the run's last sample; then the host reads, a word a cycle, two cycles later."""
     blocks = 5
-    dut = KeyMemory(banks, 6, halves)
+    dut = key_memory(banks, 6, halves)
 
     async def bench(ctx):
         host = Host(ctx, dut, blocks, samples)
@@ -179,20 +184,20 @@ def test_the_last_samples_stay_for_the_host(banks, samples, halves):
         for sample in range(samples):
             for _ in range(20):
                 await host.tick()
-            ctx.set(dut.release, sample < samples - 1)
+            ctx.set(dut.demand.release, sample < samples - 1)
             await host.tick()
-            ctx.set(dut.release, 0)
+            ctx.set(dut.demand.release, 0)
         for _ in range(20):
             await host.tick()
         assert host.taken == samples * blocks
-        ctx.set(dut.run, 0)
+        ctx.set(dut.demand.run, 0)
         wanted = [None]
         for sample in range(max(samples - halves, 0), samples):
             for number in range(blocks * banks):
                 for part in range(2):
                     block, bank = divmod(number, banks)
                     half = (sample % halves) << dut.block_bits
-                    ctx.set(dut.offset, ((half | block) * banks + bank) * 2 | part)
+                    ctx.set(dut.host.offset, ((half | block) * banks + bank) * 2 | part)
                     await ctx.tick()
                     wanted.append(key(bank, sample * blocks + block) >> 32 * part & 0xFFFFFFFF)
                     want = wanted.pop(0)

@@ -1,4 +1,4 @@
-"""Drain against z = bias + sum, one output at a time."""
+"""Requantizer against z = bias + sum, one output at a time."""
 
 import random
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.engine.requantizer import Drain
+from synflip.spec.memory_map import Region
+from synflip_hdl.engine.requantizer import Requantizer
 
 from tests.hdl.helpers import simulate
 
@@ -101,40 +102,41 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
     captures = {tile.captured: tile for tile in tiles}
 
     async def bench(ctx):
-        ctx.set(dut.classes, CLASSES - 1)
-        ctx.set(dut.largest, largest)
+        ctx.set(dut.control.settings["CLASSES"], CLASSES - 1)
+        ctx.set(dut.control.settings["ACTIVATION_MAX"], largest)
         for index, bias in enumerate(biases):
-            ctx.set(dut.bias_write, 1)
-            ctx.set(dut.offset, index)
-            ctx.set(dut.data, bias % 2**32)
+            ctx.set(dut.host.write[Region.BIASES], 1)
+            ctx.set(dut.host.offset, index)
+            ctx.set(dut.host.data, bias % 2**32)
             await ctx.tick()
-        ctx.set(dut.bias_write, 0)
+        ctx.set(dut.host.write[Region.BIASES], 0)
         got_appends, got_logits = {}, {}
         for now in range(cycle + DRAIN_LATENCY + 2):
             tile = issues.get(now)
-            ctx.set(dut.tile_valid, tile is not None)
+            ctx.set(dut.tiles.valid, tile is not None)
             if tile:
                 for name in tile.fields:
-                    ctx.set(dut.tile[name], getattr(tile, name))
-                ctx.set(dut.tile.current.slot, tile.slot)
-                ctx.set(dut.tile.current.sample, tile.sample)
+                    ctx.set(dut.tiles.payload[name], getattr(tile, name))
+                ctx.set(dut.tiles.payload.current.slot, tile.slot)
+                ctx.set(dut.tiles.payload.current.sample, tile.sample)
             tile = captures.get(now)
-            ctx.set(dut.capture, tile is not None)
-            ctx.set(dut.coming, now + 1 in captures)
+            ctx.set(dut.sums.capture, tile is not None)
+            ctx.set(dut.sums.coming, now + 1 in captures)
             for lane in range(geometry.lanes):
                 # Sums are there for the cycle of the capture only.
-                ctx.set(dut.sums[lane], tile.sums[lane] if tile else chance.randint(-(2**23), 2**23 - 1))
-            if ctx.get(dut.append_valid):
+                ctx.set(dut.sums.sums[lane], tile.sums[lane] if tile else chance.randint(-(2**23), 2**23 - 1))
+            append = dut.appends.payload
+            if ctx.get(dut.appends.valid):
                 got_appends[now] = (
-                    ctx.get(dut.append.hidden_set),
-                    ctx.get(dut.append.begin),
-                    ctx.get(dut.append.first),
-                    ctx.get(dut.append.block),
-                    [ctx.get(dut.append["values"][bank]) for bank in range(banks)],
-                    [ctx.get(dut.append.some[bank]) for bank in range(banks)],
+                    ctx.get(append.hidden_set),
+                    ctx.get(append.begin),
+                    ctx.get(append.first),
+                    ctx.get(append.block),
+                    [ctx.get(append["values"][bank]) for bank in range(banks)],
+                    [ctx.get(append.some[bank]) for bank in range(banks)],
                 )
-            if ctx.get(dut.logit_valid):
-                logit = dut.logit
+            if ctx.get(dut.logits.valid):
+                logit = dut.logits.payload
                 got_logits[now] = (
                     ctx.get(logit.class_),
                     ctx.get(logit.z),
@@ -147,7 +149,7 @@ def check(banks, tiles, gaps, seed, activation_bits=8, largest=None, lanes=16):
         assert got_logits == logits
 
     for compact in (False, True):
-        dut = Drain(geometry, compact)
+        dut = Requantizer(geometry, compact)
         simulate(dut, bench)
     return appends, logits
 

@@ -5,6 +5,7 @@ import random
 import pytest
 from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
 from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip_hdl.engine.votes import Votes
 
 from tests.golden import reference
@@ -31,55 +32,55 @@ class Host:
     async def write_margins(self, margins):
         ctx, dut = self.ctx, self.dut
         for sample, margin in enumerate(margins):
-            ctx.set(dut.margin_write, 1)
-            ctx.set(dut.offset, sample)
-            ctx.set(dut.data, margin)
+            ctx.set(dut.host.write[Region.MARGINS], 1)
+            ctx.set(dut.host.offset, sample)
+            ctx.set(dut.host.data, margin)
             await ctx.tick()
-        ctx.set(dut.margin_write, 0)
+        ctx.set(dut.host.write[Region.MARGINS], 0)
 
     async def start(self, class_shift, samples, early, log):
         ctx, dut = self.ctx, self.dut
-        ctx.set(dut.class_shift, class_shift)
-        ctx.set(dut.samples, samples)
-        ctx.set(dut.early, early)
-        ctx.set(dut.log, log)
-        ctx.set(dut.start, 1)
+        settings = dut.control.settings
+        ctx.set(settings["CLASS_SHIFT"], class_shift)
+        ctx.set(settings["SAMPLES"], samples)
+        ctx.set(settings["OPTIONS"], OPTION_EARLY * early | OPTION_LOG * log)
+        ctx.set(dut.control.start, 1)
         await ctx.tick()
-        ctx.set(dut.start, 0)
+        ctx.set(dut.control.start, 0)
         self.shift, self.settled = class_shift, {}
         # What the host's address holds in a run must not matter.
-        ctx.set(dut.offset, self.chance.getrandbits(24))
+        ctx.set(dut.host.offset, self.chance.getrandbits(24))
 
     async def send(self, slot, sample, logits, idle):
         """One pass; returns whether the image leaves. Checks the decision's cycle."""
         ctx, dut = self.ctx, self.dut
-        logit = dut.logit
+        logit = dut.logits.payload
         for class_, z in enumerate(logits):
             while self.chance.random() < idle:
                 # Nothing of an invalid logit counts, however large.
-                ctx.set(dut.logit_valid, 0)
+                ctx.set(dut.logits.valid, 0)
                 ctx.set(logit.z, LARGEST)
-                assert ctx.get(dut.decided) == 0
+                assert ctx.get(dut.decisions.valid) == 0
                 await self.look(other_than=slot)
-            ctx.set(dut.offset, self.chance.getrandbits(24))
-            ctx.set(dut.logit_valid, 1)
+            ctx.set(dut.host.offset, self.chance.getrandbits(24))
+            ctx.set(dut.logits.valid, 1)
             ctx.set(logit.z, z)
             ctx.set(logit.class_, class_)
             ctx.set(logit.last, class_ == len(logits) - 1)
             ctx.set(logit.current.slot, slot)
             ctx.set(logit.current.sample, sample)
-            assert ctx.get(dut.decided) == 0
-            assert ctx.get(dut.free) == 0
+            assert ctx.get(dut.decisions.valid) == 0
+            assert ctx.get(dut.results.free) == 0
             await ctx.tick()
-        ctx.set(dut.logit_valid, 0)
+        ctx.set(dut.logits.valid, 0)
         leaves = None
-        # The drain keeps VOTE_GAP cycles between passes; the next class 0 comes right after.
+        # The sequencer keeps VOTE_GAP cycles between passes; the next class 0 comes right after.
         for cycle in range(1, VOTE_GAP + 1):
-            assert ctx.get(dut.decided) == (cycle == LOGIT_TO_DECISION)
-            if ctx.get(dut.decided):
-                assert ctx.get(dut.decision.slot) == slot
-                assert ctx.get(dut.decision.sample) == sample
-                leaves = ctx.get(dut.leaves)
+            assert ctx.get(dut.decisions.valid) == (cycle == LOGIT_TO_DECISION)
+            if ctx.get(dut.decisions.valid):
+                assert ctx.get(dut.decisions.payload.current.slot) == slot
+                assert ctx.get(dut.decisions.payload.current.sample) == sample
+                leaves = ctx.get(dut.decisions.payload.leaves)
                 self.decisions += 1
             await ctx.tick()
         return leaves
@@ -88,25 +89,25 @@ class Host:
         """One cycle; if the memories are free, a look at an image that had its turn in this run."""
         ctx, dut = self.ctx, self.dut
         slots = [slot for slot in self.settled if slot != other_than]
-        if not ctx.get(dut.free) or not slots:
+        if not ctx.get(dut.results.free) or not slots:
             await ctx.tick()
             return
         slot = self.chance.choice(slots)
         votes, sums = self.settled[slot]
         class_ = self.chance.randrange(len(votes))
-        ctx.set(dut.offset, slot << self.shift | class_)
+        ctx.set(dut.host.offset, slot << self.shift | class_)
         await ctx.tick()
-        assert ctx.get(dut.vote) == votes[class_]
-        while not ctx.get(dut.free):
+        assert ctx.get(dut.results.vote) == votes[class_]
+        while not ctx.get(dut.results.free):
             await ctx.tick()
-        ctx.set(dut.offset, (slot << self.shift | class_) * 2)
+        ctx.set(dut.host.offset, (slot << self.shift | class_) * 2)
         await ctx.tick()
-        assert ctx.get(dut.logit_sum) == sums[class_] % (1 << 32)
+        assert ctx.get(dut.results.logit_sum) == sums[class_] % (1 << 32)
         self.looks += 1
 
     async def read(self, output, offset):
-        assert self.ctx.get(self.dut.free) == 1
-        self.ctx.set(self.dut.offset, offset)
+        assert self.ctx.get(self.dut.results.free) == 1
+        self.ctx.set(self.dut.host.offset, offset)
         await self.ctx.tick()
         return self.ctx.get(output)
 
@@ -139,17 +140,17 @@ async def run(host, chance, classes, images, samples, margins, log, idle, draw):
             if ends:
                 here.remove(slot)
     for slot in range(images):
-        assert await host.read(dut.used, slot) == used[slot]
+        assert await host.read(dut.results.used, slot) == used[slot]
         for class_ in range(classes):
             place = slot << shift | class_
-            assert await host.read(dut.vote, place) == votes[slot][class_]
-            low = await host.read(dut.logit_sum, 2 * place)
-            high = await host.read(dut.logit_sum, 2 * place + 1)
+            assert await host.read(dut.results.vote, place) == votes[slot][class_]
+            low = await host.read(dut.results.logit_sum, 2 * place)
+            high = await host.read(dut.results.logit_sum, 2 * place + 1)
             assert signed(high << 32 | low, 64) == sums[slot][class_]
     logged = logged[: GEOMETRY.log_depth] if log else []
-    assert ctx.get(dut.logged_count) == len(logged)
+    assert ctx.get(dut.results.logged_count) == len(logged)
     for index, z in enumerate(logged):
-        assert await host.read(dut.logged, index) == z
+        assert await host.read(dut.results.logged, index) == z
     return used
 
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from synflip_hdl.lib.register_slice import Stage
+from synflip_hdl.lib.register_slice import RegisterSlice
 
 from tests.hdl.helpers import simulate
 
@@ -14,7 +14,7 @@ def check(valid, ready, cycles=400, seed=1):
     valid, ready: how likely a transfer is offered, or taken, in a cycle.
     """
     chance = random.Random(seed)
-    dut = Stage(16)
+    dut = RegisterSlice(16)
     entered, left = [], []
 
     async def bench(ctx):

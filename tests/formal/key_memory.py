@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.cycles import KEY_RELEASE
+from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import MAX_SAMPLE_BITS as SAMPLE_BITS
 from synflip_hdl.engine.key_memory import KeyMemory
 
@@ -26,9 +27,10 @@ class Halves(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         halves = self.halves
-        dut = KeyMemory(self.banks, self.depth, halves)
+        dut = KeyMemory(Geometry(16, self.banks, key_depth=self.depth, key_halves=halves))
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "start", "sample", "samples", "release", "address", "blocks", "end")
+        asks = ("demand.sample", "demand.end", "demand.release")
+        free_inputs(m, dut, "control", "reads.address", *asks)
         blocks, samples = fixed(m, 24, "blocks"), fixed(m, SAMPLE_BITS, "samples")
         end = free(m, 24, "end")
         bank = self.banks - 1
@@ -36,9 +38,9 @@ class Halves(Elaboratable):
             Assume((blocks >= 1) & (blocks <= self.depth)),
             Assume((end >= 1) & (end <= blocks)),
             Assume(samples != 0),
-            dut.blocks.eq(blocks),
-            dut.samples.eq(samples),
-            dut.end.eq(end),
+            dut.control.settings["KEY_BLOCKS"].eq(blocks),
+            dut.control.settings["SAMPLES"].eq(samples),
+            dut.demand.end.eq(end),
         ]
 
         # A run starts now and then; before and between, nothing is issued.
@@ -51,9 +53,9 @@ class Halves(Elaboratable):
         issue, release = free(m, 1, "issue"), free(m, 1, "release")
         block = free(m, len(inside["block"]), "block")
         m.d.comb += [
-            dut.start.eq(start),
-            dut.release.eq(release),
-            dut.sample.eq(reader),
+            dut.control.start.eq(start),
+            dut.demand.release.eq(release),
+            dut.demand.sample.eq(reader),
             Assume(~issue | (going & (block < granted) & ~release & ~start)),
             # A sample is left once its last layer's keys, so all, were there.
             Assume(~release | (going & (granted == blocks) & ~start)),
@@ -63,7 +65,7 @@ class Halves(Elaboratable):
             m.d.sync += [going.eq(1), reader.eq(0), granted.eq(0)]
         with m.Elif(release):
             m.d.sync += [reader.eq(reader + 1), granted.eq(0)]
-        with m.Elif(dut.ready & (end > granted)):
+        with m.Elif(dut.demand.ready & (end > granted)):
             m.d.sync += granted.eq(end)
 
         # The address comes later; a restart forgets what was under way.
@@ -80,7 +82,7 @@ class Halves(Elaboratable):
         reads = issues[-1] & ~start
         address = Cat(places[-1][:-1], readers[-1][0])
         for index in range(self.banks):
-            m.d.comb += dut.address[index].eq(address)
+            m.d.comb += dut.reads.address[index].eq(address)
 
         def located(block, sample):
             """Where a sample's key is in a bank's memory."""
@@ -92,7 +94,7 @@ class Halves(Elaboratable):
         owner = Signal(COUNT)
         key = Signal(64)
         transfer = dut.source.ready & dut.source.valid & ~start
-        m.d.comb += Assume(~reads | dut.run)
+        m.d.comb += Assume(~reads | dut.demand.run)
         with m.If(transfer):
             m.d.sync += filled.eq(filled + 1)
             with m.If(filled + 1 == blocks):
@@ -119,7 +121,7 @@ class Halves(Elaboratable):
         found = inside[f"bank_{bank}.hit_0"] & (inside[f"bank_{bank}.kept_0"] == past_key)
         m.d.comb += [
             Assert(~past_hits | found),
-            Assert(~older_hits | (dut.data[bank] == older_key)),
+            Assert(~older_hits | (dut.reads.data[bank] == older_key)),
         ]
 
         # The same of the inside.
@@ -179,14 +181,14 @@ class Halves(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"keys depth={depth} Q={banks} halves={halves}",
+        f"key_memory depth={depth} Q={banks} halves={halves}",
         "a key that is read is the one that the source gave for that row and sample: it was written "
         "before, and is not written over before the read, even if its sample is released in between",
         f"Q = {banks}, {halves} {'half' if halves == 1 else 'halves'} of {depth} keys, 1 to {depth} keys a "
-        f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (array), none is issued with "
-        f"or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and only in a "
-        "run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last layer's at "
-        "KEY_BLOCKS (driver)",
+        f"sample, the last bank; reads come {READ_DELAY} cycles after the issue (synapse_array), none is "
+        f"issued with or after its sample's release (sequencer), which acts after {KEY_RELEASE} cycles, and "
+        "only in a run; any pauses of the source; assumes that a layer's keys end at KEY_END, and the last "
+        "layer's at KEY_BLOCKS (driver)",
         lambda banks=banks, depth=depth, halves=halves: Halves(banks, depth, halves),
         depth=2,
         induction=True,

@@ -31,31 +31,37 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
         m.d.sync += [length.eq(count) for length, count in zip(lengths, counts, strict=True)]
     with m.Elif(spoils):
         m.d.sync += opened.eq(0)
-    was_opened, reading = delayed(m, opened, 2, "opened"), delayed(m, dut.read, 2, "read")
-    index = delayed(m, dut.index, 2, "index")
+    was_opened, reading = delayed(m, opened, 2, "opened"), delayed(m, dut.reads.read, 2, "read")
+    index = delayed(m, dut.reads.index, 2, "index")
     asked, followed = Signal(banks, name="followed_is_asked"), Signal(banks, name="followed_is_read")
     m.d.sync += followed.eq(asked)
     width = len(inside["lengths"]) // banks
     for b, length in enumerate(lengths):
-        past_length, event = delayed(m, length, 2, f"length_{b}"), dut.events[b]
+        past_length, event = delayed(m, length, 2, f"length_{b}"), dut.events.payload[b]
         m.d.sync += asked[b].eq(
-            opened & dut.read & there & (bank == b) & value.any() & (dut.index == rank) & (rank < length)
+            opened
+            & dut.reads.read
+            & there
+            & (bank == b)
+            & value.any()
+            & (dut.reads.index == rank)
+            & (rank < length)
         )
         m.d.comb += [
-            Assert(~opened | (dut.longest >= length)),
+            Assert(~opened | (dut.reads.longest >= length)),
             Assert(~opened | (inside["lengths"].word_select(b, width) == length)),
             Assert(~opened | (length <= counts[b])),
             Assert(reading | ~event.value.any()),
             Assert(~was_opened | (index < past_length) | ~event.value.any()),
         ]
-    any_opened, past_longest = Signal(name="any_opened"), Signal.like(dut.longest, name="past_longest")
-    m.d.sync += [any_opened.eq(any_opened | dut.open), past_longest.eq(dut.longest)]
-    past_open = delayed(m, dut.open, 1, "open")
+    any_opened, past_longest = Signal(name="any_opened"), Signal.like(dut.reads.longest, name="past_longest")
+    m.d.sync += [any_opened.eq(any_opened | dut.reads.open), past_longest.eq(dut.reads.longest)]
+    past_open = delayed(m, dut.reads.open, 1, "open")
     m.d.comb += [
-        Assert(~any_opened | (dut.short == (dut.longest <= 1))),
+        Assert(~any_opened | (dut.reads.short == (dut.reads.longest <= 1))),
         # It stays until the next open, whatever comes in.
-        Assert(past_open | (dut.longest == past_longest)),
-        Assert(~opened | Cat(dut.longest == length for length in lengths).any()),
+        Assert(past_open | (dut.reads.longest == past_longest)),
+        Assert(~opened | Cat(dut.reads.longest == length for length in lengths).any()),
         Cover(followed.any() & (rank == 1)),
     ]
     return opened, asked, followed
@@ -80,10 +86,10 @@ class Images(Elaboratable):
         banks = self.geometry.banks
         dut = EventLists(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "load_shift", "open")
+        free_inputs(m, dut, "control", "reads.open")
         opens = free(m, 1, "opens")
         shift, slot, row = fixed(m, 5, "shift"), fixed(m, 8, "slot"), fixed(m, 18, "row")
-        m.d.comb += [dut.load_shift.eq(shift), dut.open.eq(opens)]
+        m.d.comb += [dut.control.settings["INPUT_SHIFT"].eq(shift), dut.reads.open.eq(opens)]
 
         # The host: images are whole words in order, and fit the places that they have.
         load, word = dut.load.payload, dut.load.payload.word
@@ -145,19 +151,19 @@ class Images(Elaboratable):
         # read; the slot is there a cycle before. Words of other images may come at any time.
         followed_slot = known & (inside["tallies.address"] == slot)
         past_slot, started = Signal(8), Signal()
-        m.d.sync += [started.eq(1), past_slot.eq(dut.slot)]
+        m.d.sync += [started.eq(1), past_slot.eq(dut.reads.slot)]
         past_busy, past_host = delayed(m, busy, 1, "busy"), delayed(m, last_slot, 1, "host_slot")
         older_busy, older_host = delayed(m, past_busy, 1, "past_busy"), delayed(m, past_host, 1, "past_host")
         clash = (
-            (busy & (last_slot == dut.slot))
-            | (past_busy & (past_host == dut.slot))
-            | (older_busy & (older_host == dut.slot))
+            (busy & (last_slot == dut.reads.slot))
+            | (past_busy & (past_host == dut.reads.slot))
+            | (older_busy & (older_host == dut.reads.slot))
         )
         past_mine, older_mine = past_busy & (past_host == slot), older_busy & (older_host == slot)
         kept_now = followed_slot & ~past_mine  # the tally is written a cycle later
-        m.d.comb += Assume(~opens | (started & ~clash & (dut.slot == past_slot)))
-        m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
-        image_opens = opens & ~dut.rest & ~dut.hidden & (dut.slot == slot) & known
+        m.d.comb += Assume(~opens | (started & ~clash & (dut.reads.slot == past_slot)))
+        m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden & inside["from_hidden"]))
+        image_opens = opens & ~dut.reads.rest & ~dut.reads.hidden & (dut.reads.slot == slot) & known
         opened, asked, followed = check_reading(
             m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
         )
@@ -225,7 +231,7 @@ class Images(Elaboratable):
             check_row(m, inside, f"images_{b}", asked[b], read, len(place))
             m.d.comb += Assert(~asked[b] | ~inside["from_hidden"])
             with m.If(followed[b] & (address == past[: len(place)])):
-                m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
+                m.d.comb += Assert(dut.events.payload[b].as_value() == past[len(place) :])
         return m
 
 
@@ -242,17 +248,17 @@ class Hidden(Elaboratable):
         banks = self.geometry.banks
         dut = EventLists(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "open")
+        free_inputs(m, dut, "reads.open")
         opens = free(m, 1, "opens")
-        append = dut.append
+        append = dut.appends.payload
         block_bits = len(append.block)
         chosen, bank, block = fixed(m, 1, "chosen"), fixed(m, 3, "bank"), fixed(m, block_bits, "block")
-        m.d.comb += [dut.open.eq(opens), Assume(bank < banks)]
+        m.d.comb += [dut.reads.open.eq(opens), Assume(bank < banks)]
 
         # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
         for some, each in zip(append["some"], append["values"], strict=True):
-            m.d.comb += Assume(some == each.any())  # drain.sums
-        mine = dut.append_valid & (append.hidden_set == chosen)
+            m.d.comb += Assume(some == each.any())  # requantizer.sums
+        mine = dut.appends.valid & (append.hidden_set == chosen)
         known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
         width = len(inside["hidden_tally_0"]) // (banks + 1)
         rank, counts = Signal(width), [Signal(width, name=f"count_{b}") for b in range(banks)]
@@ -269,14 +275,14 @@ class Hidden(Elaboratable):
                     m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
 
         # Only a hidden layer's list that is read is opened again at once, to be read further (sequencer).
-        m.d.comb += Assume(~(opens & dut.read) | (dut.hidden & inside["from_hidden"]))
+        m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden & inside["from_hidden"]))
         begun = mine & append.begin
         opened, asked, followed = check_reading(
             m,
             dut,
             inside,
             counts,
-            opens & ~dut.rest & dut.hidden & (dut.hidden_set == chosen) & known & ~begun,
+            opens & ~dut.reads.rest & dut.reads.hidden & (dut.reads.hidden_set == chosen) & known & ~begun,
             begun | opens,
             (there, bank, rank, value),
         )
@@ -290,25 +296,26 @@ class Hidden(Elaboratable):
         goes_on = (
             (steps != 0) & (steps < added_steps) & (append.hidden_set == Mux(of_chosen, chosen, ~chosen))
         )
-        m.d.comb += Assume(~dut.append_valid | append.first | (~append.begin & goes_on))
-        m.d.comb += Assume(~dut.append_valid | ~append.begin | append.first)
-        with m.If(dut.append_valid):
+        m.d.comb += Assume(~dut.appends.valid | append.first | (~append.begin & goes_on))
+        m.d.comb += Assume(~dut.appends.valid | ~append.begin | append.first)
+        with m.If(dut.appends.valid):
             m.d.sync += [steps.eq(Mux(append.first, 0, steps) + 1), of_chosen.eq(mine)]
             with m.If(append.first):
                 m.d.sync += in_rest.eq(0)
         for b in range(banks):
             before = Mux(append.first, 0, rest_counts[b])
-            with m.If(dut.append_valid):
+            with m.If(dut.appends.valid):
                 m.d.sync += rest_counts[b].eq(before + append["values"][b].any())
                 with m.If(mine & (bank == b) & (append.block == block)):
                     m.d.sync += [in_rest.eq(1), rest_rank.eq(before)]
+        of_chosen_set = dut.reads.hidden & (dut.reads.hidden_set == chosen)
         rest_opened, rest_asked, rest_followed = check_reading(
             m,
             dut,
             inside,
             rest_counts,
-            opens & dut.rest & dut.hidden & (dut.hidden_set == chosen) & of_chosen & ~dut.append_valid,
-            dut.append_valid | opens,
+            opens & dut.reads.rest & of_chosen_set & of_chosen & ~dut.appends.valid,
+            dut.appends.valid | opens,
             (there & in_rest, bank, rest_rank, value),
         )
         start_bits = len(inside["starts"]) // banks
@@ -360,14 +367,14 @@ class Hidden(Elaboratable):
             check_row(m, inside, f"hidden_{b}", asked[b] | rest_asked[b], read, len(place))
             m.d.comb += Assert(~(asked[b] | rest_asked[b]) | inside["from_hidden"])
             with m.If((followed[b] | rest_followed[b]) & (address == past[: len(place)])):
-                m.d.comb += Assert(dut.events[b].as_value() == past[len(place) :])
+                m.d.comb += Assert(dut.events.payload[b].as_value() == past[len(place) :])
         return m
 
 
 PROOFS = [
     *(
         Proof(
-            f"events.images Q={banks}",
+            f"event_lists.images Q={banks}",
             "an opened image's lists hold exactly its activations that are not zero, in order, and are as "
             "long; the longest's length is known, and whether it is at most 1, until the next open; there is "
             "value 0 beyond a list's end and without read; every accepted word is worked off once",
@@ -384,12 +391,12 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"events.hidden Q={banks}",
+            f"event_lists.hidden Q={banks}",
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
             "more are added; and of what its last tile added, where only that is opened",
             f"Q = {banks}, 1024 outputs; assumes ascending row blocks and tiles of up to P / Q steps that "
-            "are not mixed (drain.sums), and that a set that is begun anew, or a rest that is added to, is "
-            "not read any more (sequencer)",
+            "are not mixed (requantizer.sums), and that a set that is begun anew, or a rest that is added "
+            "to, is not read any more (sequencer)",
             lambda banks=banks: Hidden(banks),
             depth=2,
             induction=True,

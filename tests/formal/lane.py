@@ -43,7 +43,7 @@ class Sums(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"lanes.sum Q={banks} A={bits}",
+        f"lane.sum Q={banks} A={bits}",
         "total is the tile's sum of (-1)^sign * coin * x so far, modulo 2^24, log2 Q cycles after the "
         "leaves; a tile's last rows empty it",
         f"Q = {banks}, A = {bits}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from amaranth.hdl import Assert, Assume, Cat, Elaboratable, Module, Signal
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import lane_position
-from synflip_hdl.engine.coin_comparators import Coins, below
+from synflip_hdl.engine.coin_comparators import CoinComparators, below
 
 from tests.formal.helpers import Opened, delayed, free
 from tests.formal.runner import Proof
@@ -38,7 +38,7 @@ class BankOfCoins(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         lanes, bits = self.lanes, self.bits
-        dut = Coins(Geometry(lanes=lanes, banks=1, bits=bits))
+        dut = CoinComparators(Geometry(lanes=lanes, banks=1, bits=bits))
         inside = Opened(m, dut)
         key, tile, entry = free(m, 64, "key"), free(m, 6, "tile"), free(m, dut.entry.shape(), "entry")
         first = Signal(16, name="first_output")
@@ -76,7 +76,7 @@ class BankOfCoins(Elaboratable):
 
 PROOFS = [
     Proof(
-        "coins.below",
+        "coin_comparators.below",
         "the comparator is u < q + (q >> (k-1)), for all u and q",
         "k = 1 to 16",
         Comparator,
@@ -84,7 +84,7 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"coins.bank P={lanes} k={bits}",
+            f"coin_comparators.bank P={lanes} k={bits}",
             "the coin and the sign of every lane are the contract's, for all keys, entries and tiles",
             f"P = {lanes}, k = {bits}",
             lambda lanes=lanes, bits=bits: BankOfCoins(lanes, bits),

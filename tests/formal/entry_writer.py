@@ -45,7 +45,7 @@ class Entries(Elaboratable):
 
 PROOFS = [
     Proof(
-        f"entries {bits} bits",
+        f"entry_writer {bits} bits",
         "an entry is committed exactly with its last word, to its place, and holds the words of the entry "
         "that came in ascending order, whatever the pauses",
         f"{bits} bits: {-(-bits // 32)} words",

@@ -1,11 +1,11 @@
-"""Drain: rounding and clamping, its tiles in order, and every captured sum out once."""
+"""Requantizer: rounding and clamping, its tiles in order, and every captured sum out once."""
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
 from amaranth.lib import data
 from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import MAX_OUTPUTS
-from synflip_hdl.engine.requantizer import Drain, clamp, shift_right, tile_spacing
+from synflip_hdl.engine.requantizer import Requantizer, clamp, shift_right, tile_spacing
 from synflip_hdl.interfaces import log2, tile_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
@@ -54,23 +54,23 @@ class TilesInOrder(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Drain(self.geometry)
+        dut = Requantizer(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut, "coming", "capture")
+        free_inputs(m, dut, "sums.coming", "sums.capture")
         depth = pipeline_depth(self.geometry.banks)
         # Bit i and tile i: what was issued i + 1 cycles ago.
         issued, tiles = Signal(depth), []
-        tile = dut.tile.as_value()
+        tile = dut.tiles.payload.as_value()
         for index in range(depth):
             tiles.append(kept := Signal.like(tile, name=f"tile_{index + 1}_ago"))
             m.d.sync += kept.eq(tile)
             tile = kept
-        m.d.sync += issued.eq(Cat(dut.tile_valid, issued))
-        m.d.comb += [dut.coming.eq(issued[-2]), dut.capture.eq(issued[-1])]
+        m.d.sync += issued.eq(Cat(dut.tiles.valid, issued))
+        m.d.comb += [dut.sums.coming.eq(issued[-2]), dut.sums.capture.eq(issued[-1])]
 
         # The sequencer keeps tiles apart.
         recent = issued[: tile_spacing(self.geometry) - 1]
-        m.d.comb += Assume(~dut.tile_valid | ~recent.any())
+        m.d.comb += Assume(~dut.tiles.valid | ~recent.any())
         # How many of the cycles so far can have had an issue: a sliding window of each spacing has one.
         for first in range(depth - tile_spacing(self.geometry) + 1):
             window = issued[first : first + tile_spacing(self.geometry)]
@@ -82,13 +82,13 @@ class TilesInOrder(Elaboratable):
         arriving, taken = inside["arriving"], delayed(m, consume, 1, "taken")
         under_way = sum(issued[1:-1], issued[0])
         m.d.comb += [
-            Assert(~dut.tile_valid | (level < room)),  # no overflow
-            Assert(~dut.coming | (level != 0)),  # no underflow
+            Assert(~dut.tiles.valid | (level < room)),  # no overflow
+            Assert(~dut.sums.coming | (level != 0)),  # no underflow
             # The right one: what comes out of the queue is what is captured in the next cycle.
-            Assert(~dut.capture | (taken != address) | (arriving == tiles[-1])),
+            Assert(~dut.sums.capture | (taken != address) | (arriving == tiles[-1])),
             Assert(level == under_way),
             Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
-            Cover(dut.coming & (level == (depth - 1) // tile_spacing(self.geometry))),
+            Cover(dut.sums.coming & (level == (depth - 1) // tile_spacing(self.geometry))),
         ]
         younger = 0
         for index in range(depth - 1):
@@ -110,14 +110,14 @@ class EverySum(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         lanes, banks = self.geometry.lanes, self.geometry.banks
-        dut = Drain(self.geometry)
+        dut = Requantizer(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         # Biases are not written in a run: the registers refuse it.
-        free_inputs(m, dut, "coming", "capture", "bias_write")
+        free_inputs(m, dut, "sums.coming", "sums.capture", "host.write")
         layout = tile_layout(self.geometry)
         # A capture comes a cycle after it was said to.
         coming = free(m, 1, "coming")
-        m.d.comb += [dut.coming.eq(coming), dut.capture.eq(delayed(m, coming, 1, "capture"))]
+        m.d.comb += [dut.sums.coming.eq(coming), dut.sums.capture.eq(delayed(m, coming, 1, "capture"))]
         arriving = inside.view("arriving", layout)
         lane = fixed(m, log2(lanes), "lane")
         group, biases = inside["biases.address"], inside["biases.row"]
@@ -132,11 +132,12 @@ class EverySum(Elaboratable):
         last = gone + 1 == count
         m.d.comb += [
             Assume(arriving.steps < lanes // banks),
-            Assume(~dut.capture | ~active | last),
+            Assume(~dut.sums.capture | ~active | last),
         ]
-        with m.If(dut.capture):
+        with m.If(dut.sums.capture):
+            sums = dut.sums.sums.as_value()
             m.d.sync += [active.eq(1), tile.eq(arriving), gone.eq(0)]
-            m.d.sync += followed.eq(dut.sums.as_value().word_select(lane, self.geometry.accumulator_bits))
+            m.d.sync += followed.eq(sums.word_select(lane, self.geometry.accumulator_bits))
         with m.Elif(active):
             m.d.sync += [gone.eq(gone + 1), active.eq(~last)]
 
@@ -155,37 +156,43 @@ class EverySum(Elaboratable):
         block, begin = past(tile.block, "block"), past(tile.begin, "begin")
         hidden_set, shift = past(tile.hidden_set, "hidden_set"), past(tile.shift, "shift")
         current = past(tile.current.as_value(), "current")
-        largest, classes = delayed(m, dut.largest, 1, "largest"), delayed(m, dut.classes, 1, "classes")
+        settings = dut.control.settings
+        largest_now = settings["ACTIVATION_MAX"][: self.geometry.activation_bits]
+        largest = delayed(m, largest_now, 1, "largest")
+        classes = delayed(m, settings["CLASSES"], 1, "classes")
         out_z, out_known = delayed(m, z, 2, "z"), delayed(m, z_known, 2, "z_known")
         appends, class_ = out & ~final, ((block << (banks.bit_length() - 1)) + out_gone)[:10]
         shifted = out_z >> shift
         activation = Mux(shifted < 0, 0, Mux(shifted > largest, largest, shifted))
         m.d.comb += [
-            Assume(dut.largest != 0),  # as the driver writes it
-            Assert(dut.append_valid == appends),
-            Assert(dut.logit_valid == (out & final & (class_ <= classes))),
+            Assume(largest_now != 0),  # as the driver writes it
+            Assert(dut.appends.valid == appends),
+            Assert(dut.logits.valid == (out & final & (class_ <= classes))),
         ]
         with m.If(appends):
             m.d.comb += [
-                Assert(dut.append.block == (block + out_gone)[: len(block)]),
-                Assert(dut.append.begin == (begin & (out_gone == 0))),
-                Assert(dut.append.first == (out_gone == 0)),
-                Assert(dut.append.hidden_set == hidden_set),
+                Assert(dut.appends.payload.block == (block + out_gone)[: len(block)]),
+                Assert(dut.appends.payload.begin == (begin & (out_gone == 0))),
+                Assert(dut.appends.payload.first == (out_gone == 0)),
+                Assert(dut.appends.payload.hidden_set == hidden_set),
             ]
-        with m.If(dut.logit_valid):
+        with m.If(dut.logits.valid):
             m.d.comb += [
-                Assert(dut.logit.class_ == class_),
-                Assert(dut.logit.last == (class_ == classes)),
-                Assert(dut.logit.current.as_value() == current),
+                Assert(dut.logits.payload.class_ == class_),
+                Assert(dut.logits.payload.last == (class_ == classes)),
+                Assert(dut.logits.payload.current.as_value() == current),
             ]
-        value = dut.append["values"].as_value().word_select(bank, self.geometry.activation_bits)
+        value = dut.appends.payload["values"].as_value().word_select(bank, self.geometry.activation_bits)
         with m.If(out_known):
             m.d.comb += [
                 Assert(~appends | (value == activation)),
-                Assert(~appends | (dut.append["some"].bit_select(bank, 1) == (activation != 0))),
-                Assert(~dut.logit_valid | (dut.logit.z == out_z)),
+                Assert(~appends | (dut.appends.payload["some"].bit_select(bank, 1) == (activation != 0))),
+                Assert(~dut.logits.valid | (dut.logits.payload.z == out_z)),
             ]
-        m.d.comb += [Cover(dut.append_valid & out_known), Cover(dut.logit_valid & out_known & dut.logit.last)]
+        m.d.comb += [
+            Cover(dut.appends.valid & out_known),
+            Cover(dut.logits.valid & out_known & dut.logits.payload.last),
+        ]
 
         # The same of the inside.
         inner = inside.view("tile", layout)
@@ -211,13 +218,13 @@ class EverySum(Elaboratable):
                     )
                 ),
                 Assert(inside["lane"] == Mux(tile.final, gone % banks, 0)),
-                Assert((group_now != group) | (inside["bias"] == biases)),
+                Assert((group_now != group) | (dut.debug.bias.as_value() == biases)),
             ]
         # The memory answers what the next cycle needs.
         more = Mux(tile.final, (gone + 1) >> (banks.bit_length() - 1), gone + 1)
-        group_next = Mux(dut.capture, arriving.bias, tile.bias + more)[: len(tile.bias)]
+        group_next = Mux(dut.sums.capture, arriving.bias, tile.bias + more)[: len(tile.bias)]
         answered = inside["biases.hit_0"] & (inside["biases.kept_0"] == biases)
-        m.d.comb += Assert(~(dut.capture | (active & ~last)) | (group_next != group) | answered)
+        m.d.comb += Assert(~(dut.sums.capture | (active & ~last)) | (group_next != group) | answered)
         m.d.comb += Assert(inside["active"] == active)
 
         def carried(stage, cycles):
@@ -266,7 +273,7 @@ class EverySum(Elaboratable):
 PROOFS = [
     *(
         Proof(
-            f"drain.hidden A={bits}",
+            f"requantizer.hidden A={bits}",
             "an activation is min(max((z + round) >> r, 0), largest), the rounding in the bias: shifted in "
             "one cycle, clamped in the next",
             f"A = {bits}, all r, all 32-bit z whose z + round fits 32 bits, all largest activations",
@@ -277,11 +284,11 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"drain.tiles Q={banks}",
+            f"requantizer.tiles Q={banks}",
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
             f"Q = {banks}, P = 16; any cycles of issue that are as far apart as the sequencer keeps them; "
-            "capture follows the issue as in array",
+            "capture follows the issue as in synapse_array",
             lambda banks=banks: TilesInOrder(banks),
             depth=2,
             induction=True,
@@ -292,7 +299,7 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"drain.sums P={lanes} Q={banks}",
+            f"requantizer.sums P={lanes} Q={banks}",
             f"every captured sum leaves once, {DRAIN_LATENCY} cycles later for the first, with its bias, as "
             "the activation of its row or the logit of its class; nothing else leaves",
             f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "

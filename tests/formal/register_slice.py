@@ -1,7 +1,7 @@
-"""Stage and Skid: registers in a stream lose nothing, repeat nothing, and keep the order."""
+"""RegisterSlice and SkidBuffer: registers in a stream lose nothing, repeat nothing, and keep the order."""
 
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
-from synflip_hdl.lib.register_slice import Skid, Stage
+from synflip_hdl.lib.register_slice import RegisterSlice, SkidBuffer
 
 from tests.formal.helpers import delayed, free_inputs
 from tests.formal.runner import Proof
@@ -37,7 +37,7 @@ class Transfers(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Stage(BITS)
+        dut = RegisterSlice(BITS)
         streams = Streams(m, dut, passes=False)
         enters, leaves = streams.enters, streams.leaves
         inside, payload = streams.inside, streams.payload
@@ -55,11 +55,11 @@ class Transfers(Elaboratable):
 
 
 class Skidding(Elaboratable):
-    """The same of Skid: one is inside only if it was not taken in the cycle in which it came."""
+    """The same of SkidBuffer: one is inside only if it was not taken in the cycle in which it came."""
 
     def elaborate(self, platform):
         m = Module()
-        dut = Skid(BITS)
+        dut = SkidBuffer(BITS)
         streams = Streams(m, dut, passes=True)
         enters, leaves = streams.enters, streams.leaves
         inside, payload = streams.inside, streams.payload
@@ -81,7 +81,7 @@ class Skidding(Elaboratable):
 
 PROOFS = [
     Proof(
-        "stage",
+        "register_slice",
         "every transfer that enters leaves once, in order, from the next cycle on; valid and payload stay "
         "until ready; one is taken in every cycle but those in which another waits inside",
         f"a payload of {BITS} bits, any pauses of either side",
@@ -92,7 +92,7 @@ PROOFS = [
         fast=True,
     ),
     Proof(
-        "skid",
+        "skid_buffer",
         "every transfer that enters leaves once, in order, at once or when it can; valid and payload stay "
         "until ready; the input is ready unless one waits inside",
         f"a payload of {BITS} bits, any pauses of either side",

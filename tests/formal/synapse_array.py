@@ -4,7 +4,7 @@ from amaranth.hdl import Assert, Cat, Elaboratable, Module, Mux, ResetInserter, 
 from amaranth.lib import data
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, Array
+from synflip_hdl.engine.synapse_array import LANES_A_CLEAR, SynapseArray
 from synflip_hdl.interfaces import address_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, free, free_inputs
@@ -20,19 +20,19 @@ class Timing(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Array(self.geometry)
+        dut = SynapseArray(self.geometry)
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut)
         layout = address_layout(self.geometry)
 
         def issued(cycles: int):
-            return data.View(layout, delayed(m, dut.issue.as_value(), cycles, f"issue_{cycles}"))
+            return data.View(layout, delayed(m, dut.issue.place.as_value(), cycles, f"issue_{cycles}"))
 
-        last = delayed(m, dut.last, pipeline_depth(self.geometry.banks), "last")
+        last = delayed(m, dut.issue.last, pipeline_depth(self.geometry.banks), "last")
         started = delayed(m, Signal(init=1), 1, "started")
-        m.d.comb += Assert(dut.capture == last)
-        for bank, (coins, x) in enumerate(inside.local("banks")):
-            event = dut.events[bank]  # in cycle 2
+        m.d.comb += Assert(dut.sums.capture == last)
+        for bank, (coins, x) in enumerate(dut.debug.banks):
+            event = dut.events.payload[bank]  # in cycle 2
             key, weight = (
                 issued(cycles)[name] + delayed(m, event.block, cycles - 2, f"{name}_block_{bank}")
                 for cycles, name in ((3, "key"), (6, "weight"))
@@ -40,7 +40,7 @@ class Timing(Elaboratable):
             address = inside[f"weights_{bank}.address"]
             m.d.comb += [
                 # The key's address is there in cycle 3, its turn in 5, the weights in 6, the value in 8.
-                Assert(dut.key_address[bank] == Cat(key[: len(dut.key_address[bank]) - 1], issued(3).half)),
+                Assert(dut.keys.address[bank] == Cat(key[: len(dut.keys.address[bank]) - 1], issued(3).half)),
                 Assert(coins.turn == issued(5).turn),
                 Assert(inside[f"weights_{bank}.hit_0"] == (started & (weight[: len(address)] == address))),
                 Assert(x == delayed(m, event.value, 6, f"value_{bank}")),
@@ -58,7 +58,7 @@ class Resets(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        dut = Array(self.geometry)
+        dut = SynapseArray(self.geometry)
         reset = free(m, 1, "reset")
         inside = Opened(m, ResetInserter(reset)(dut), platform=Followed())
         free_inputs(m, dut)
@@ -66,16 +66,16 @@ class Resets(Elaboratable):
         # Bit i: a tile's last event was issued i + 1 cycles ago, and no reset came since.
         last = Signal(depth)
         since = Signal(range(depth + 3))  # cycles since the reset, up to the one after the first that counts
-        m.d.sync += last.eq(Cat(dut.last, last))
+        m.d.sync += last.eq(Cat(dut.issue.last, last))
         with m.If(since != depth + 2):
             m.d.sync += since.eq(since + 1)
         with m.If(reset):
             m.d.sync += [last.eq(0), since.eq(0)]
         first, counts = since == depth + 1, since > depth
-        captured = delayed(m, dut.capture, 1, "captured")
+        captured = delayed(m, dut.sums.capture, 1, "captured")
         m.d.comb += [
-            Assert(dut.capture == last[-1]),
-            *(Assert(clear == (dut.capture | ~counts)) for clear in inside.local("clears")),
+            Assert(dut.sums.capture == last[-1]),
+            *(Assert(clear == (dut.sums.capture | ~counts)) for clear in dut.debug.clears),
         ]
         for index in range(self.geometry.lanes):
             m.d.comb += Assert(~(first | captured) | (inside[f"lane_{index}.accumulator"] == 0))
@@ -91,7 +91,7 @@ class Resets(Elaboratable):
 PROOFS = [
     *(
         Proof(
-            f"array.timing Q={banks}",
+            f"synapse_array.timing Q={banks}",
             "an event's key address comes 3 cycles after its issue, its turn 5, its weights 6, its value 8: "
             "in step; a tile's sums are captured 8 + log2 Q cycles after its last event's issue",
             f"P = 16, Q = {banks}",
@@ -104,7 +104,7 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"array.resets Q={banks}",
+            f"synapse_array.resets Q={banks}",
             "every lane's accumulator is empty when the first event after a reset is added, whatever was "
             "under way, and after every capture, and is emptied at no other time; a tile of before the reset "
             "is not captured",
