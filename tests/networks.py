@@ -6,15 +6,31 @@ import numpy as np
 from synflip.spec.model import CompiledModel, Layer
 
 
-def random_model(sizes: tuple[int, ...] = (12, 20, 5), bits: int = 4) -> CompiledModel:
-    rng = np.random.default_rng(1)
-    layers = tuple(
+def random_layers(
+    rng: np.random.Generator, sizes: tuple[int, ...], bits: int = 4, reach: int = 300
+) -> tuple[Layer, ...]:
+    """Layers of ``sizes``, such as 24-20-5: any probability word, either sign, biases in -reach..reach-1."""
+    return tuple(
         Layer(
             q=rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16),
             sign=rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
-            bias=rng.integers(-50, 50, outputs).astype(np.int32),
+            bias=rng.integers(-reach, reach, outputs).astype(np.int32),
         )
         for rows, outputs in pairwise(sizes)
     )
+
+
+def random_network(
+    rng: np.random.Generator, sizes: tuple[int, ...], bits: int = 4, reach: int = 300, shift: int = 3
+) -> CompiledModel:
+    """A network of ``random_layers``, A = 8, with the same shift everywhere; classes are 0, 1, ..."""
+    classes = tuple(map(str, range(sizes[-1])))
+    shifts = (shift,) * (len(sizes) - 2)
+    return CompiledModel(random_layers(rng, sizes, bits, reach), bits, 8, shifts, classes, 255)
+
+
+def random_model(sizes: tuple[int, ...] = (12, 20, 5), bits: int = 4) -> CompiledModel:
+    """The network that commands are tried on, always the same one."""
+    layers = random_layers(np.random.default_rng(1), sizes, bits, reach=50)
     classes = tuple(f"class {index}" for index in range(sizes[-1]))
     return CompiledModel(layers, bits, 8, (2,) * (len(layers) - 1), classes, 255, {"data": "random"})

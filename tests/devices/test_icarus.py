@@ -1,6 +1,5 @@
 """The same Verilog in a second simulator, which knows unknown values: equal to golden, none unknown."""
 
-import itertools
 import os
 import shutil
 import signal
@@ -11,10 +10,11 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address, register
-from synflip.spec.model import Layer
 from synflip.verification import fuzz
 from synflip.verification.cases import RandomCase, network
 from synflip_sim.simulators import icarus
+
+from tests.networks import random_layers
 
 REQUIRED = "SYNFLIP_REQUIRE_ICARUS"
 MISSING = [tool for tool in icarus.TOOLS if shutil.which(tool) is None]
@@ -31,14 +31,7 @@ def tools():
 def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed: int = 1) -> RandomCase:
     """Lit, dark and half dark images through a random network: full, empty and unequal event lists."""
     rng = np.random.default_rng(seed)
-    layers = [
-        Layer(
-            q=rng.integers(0, 1 << geometry.bits, (outputs, rows)).astype(np.uint16),
-            sign=rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
-            bias=rng.integers(-5, 5, outputs).astype(np.int32),
-        )
-        for rows, outputs in itertools.pairwise(sizes)
-    ]
+    layers = random_layers(rng, sizes, geometry.bits, reach=5)
     pixels = rng.integers(0, 256, (4, sizes[0]))
     pixels[1] = 0
     pixels[2, ::2] = 0

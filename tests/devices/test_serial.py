@@ -19,9 +19,11 @@ from synflip.spec import memory_map
 from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
-from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.model import CompiledModel
 from synflip_sim.serial.line_faults import KINDS, Faults
 from synflip_sim.serial.pty import PtyDevice, SerialLine
+
+from tests.networks import random_network
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64
@@ -35,16 +37,7 @@ SHORT = 12  # words in a frame of which one in two arrives
 
 
 def network(seed, sizes=(24, 20, 5), bits=4) -> CompiledModel:
-    rng = np.random.default_rng(seed)
-    layers = tuple(
-        Layer(
-            rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16),
-            rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
-            rng.integers(-300, 300, outputs).astype(np.int32),
-        )
-        for rows, outputs in itertools.pairwise(sizes)
-    )
-    return CompiledModel(layers, bits, 8, (3,) * (len(sizes) - 2), tuple(map(str, range(sizes[-1]))), 255)
+    return random_network(np.random.default_rng(seed), sizes, bits)
 
 
 def pixels(seed, count=8, rows=24):

@@ -1,6 +1,5 @@
 """The accelerator in Verilator against the golden model: votes, sums, samples used, logits, and cycles."""
 
-import itertools
 import re
 from dataclasses import replace
 
@@ -21,6 +20,8 @@ from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 from synflip_hdl.export.verilog import convert
 from synflip_sim.simulators.verilator import open_verilator
+
+from tests.networks import random_layers
 
 # Every number of banks; lanes that are no power of two; the ends of k; memories that cut runs short.
 GEOMETRIES = [
@@ -46,18 +47,13 @@ def flagship():
 
 
 def network(sizes, bits, activation_bits, rng, shift=None, always=None) -> CompiledModel:
-    layers = []
-    for rows, outputs in itertools.pairwise(sizes):
-        q = rng.integers(0, 1 << bits, (outputs, rows)).astype(np.uint16)
-        if always is not None:
-            q[:] = always * ((1 << bits) - 1)
-        sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
-        layers.append(Layer(q, sign, rng.integers(-300, 300, outputs).astype(np.int32)))
+    layers = random_layers(rng, sizes, bits)
+    if always is not None:
+        full = (1 << bits) - 1
+        layers = tuple(replace(layer, q=np.full_like(layer.q, always * full)) for layer in layers)
     shifts = [int(rng.integers(0, 8)) if shift is None else shift for _ in layers[1:]]
     classes = tuple(str(index) for index in range(sizes[-1]))
-    return CompiledModel(
-        tuple(layers), bits, activation_bits, tuple(shifts), classes, (1 << activation_bits) - 1
-    )
+    return CompiledModel(layers, bits, activation_bits, tuple(shifts), classes, (1 << activation_bits) - 1)
 
 
 def images(count, model, rng, density=0.3):

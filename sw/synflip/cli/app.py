@@ -20,7 +20,6 @@ from synflip.cli import (
     fuzz,
     gateware,
     margins,
-    merge,
     rates,
     report_paper,
     run,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 #: In the order of --help.
 COMMANDS = (
-    train, convert, run, merge, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
+    train, convert, run, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
     coins, coin_cost, calibrate, rates,
 )  # fmt: skip
 

