@@ -145,7 +145,8 @@ def replace(monkeypatch, module, old, new):
     assert source.count(old) == 1
     broken = {"__name__": module.__name__}
     exec(compile(source.replace(old, new), module.__file__, "exec"), broken)
-    for holder in [item for name, item in sys.modules.items() if name.startswith(("formal", "synflip_hdl"))]:
+    ours = ("tests.formal", "synflip_hdl")
+    for holder in [item for name, item in sys.modules.items() if name.startswith(ours)]:
         for name, value in list(vars(holder).items()):
             if not name.startswith("__") and getattr(value, "__module__", None) == module.__name__:
                 monkeypatch.setattr(holder, name, broken[name])
