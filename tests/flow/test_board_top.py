@@ -159,9 +159,9 @@ DEFECTS = (
     ),
     Defect(  # a bit of their address, stuck
         "engine/synapse_array.py",
-        'asked = delayed(weight_address, 2, f"weight_address_{bank}")',
+        'asked = delayed(m, weight_address, 2, f"weight_address_{bank}")',
         "asked = (lambda place: Mux(DEFECT, place & ~(1 << len(place) - 2), place))("
-        'delayed(weight_address, 2, f"weight_address_{bank}"))',
+        'delayed(m, weight_address, 2, f"weight_address_{bank}"))',
         "memories",
         "weights at entry",
     ),

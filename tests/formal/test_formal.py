@@ -32,7 +32,7 @@ BROKEN = [
     ("lfsr Q=1", lfsr, "lfsr.power(index, 2 * self.banks)", "lfsr.power(index, self.banks)"),
     ("lane.sum Q=4 A=8", lane, "kept.eq(spare)", "kept.eq(0)"),  # a dropped carry
     ("entry_writer 80 bits", entry_writer, "word == self.words - 1", "word == self.words - 2"),
-    ("synapse_array.timing Q=1", synapse_array, "delayed(place.turn, 3,", "delayed(place.turn, 2,"),
+    ("synapse_array.timing Q=1", synapse_array, "delayed(m, place.turn, 3,", "delayed(m, place.turn, 2,"),
     (
         "synapse_array.resets Q=2",
         synapse_array,

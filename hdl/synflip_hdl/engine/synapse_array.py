@@ -20,6 +20,15 @@ from synflip_hdl.lib.memory_reads import read_late
 LANES_A_CLEAR = 16  # lanes whose accumulators one register empties
 
 
+def delayed(m, value, cycles: int, name: str, reset_less: bool = True):
+    """``value`` of ``cycles`` cycles ago, from as many registers."""
+    for cycle in range(cycles):
+        later = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less)
+        m.d.sync += later.eq(value)
+        value = later
+    return value
+
+
 class SynapseArray(wiring.Component):
     """A pipeline without stalls: one event of every bank a cycle, ``pipeline_depth`` cycles from issue to
     capture.
@@ -58,9 +67,7 @@ class SynapseArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        geometry = self.geometry
-        m.submodules.writer = writer = EntryWriter(weight_bits(geometry))
-        entry_bits = (geometry.weight_depth - 1).bit_length()
+        m.submodules.writer = writer = EntryWriter(weight_bits(self.geometry))
         m.d.comb += [
             writer.valid.eq(self.host.write[Region.WEIGHTS]),
             writer.offset.eq(self.host.offset),
@@ -68,18 +75,19 @@ class SynapseArray(wiring.Component):
         ]
         # A whole entry is written a cycle later: the banks' memories are far apart.
         written = across(m, writer.value, self.compact, "written")
+        place = delayed(m, self.issue.place, 2, "place")
+        turn = delayed(m, place.turn, 3, "turn")
+        clears = self._clears(m)
+        banks = [self._bank(m, bank, place, turn, writer, written) for bank in range(self.geometry.banks)]
+        self.debug = SimpleNamespace(banks=banks, clears=clears)
+        self._lanes(m, banks, clears)
+        return m
 
-        def delayed(value, cycles: int, name: str, reset_less: bool = True):
-            for cycle in range(cycles):
-                later = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less)
-                m.d.sync += later.eq(value)
-                value = later
-            return value
-
-        depth = pipeline_depth(geometry.banks)
-        place = delayed(self.issue.place, 2, "place")
-        turn = delayed(place.turn, 3, "turn")
-        nearly = delayed(self.issue.last, depth - 1, "last", reset_less=False)
+    def _clears(self, m):
+        """When a tile's sums are captured. Returns the registers that empty the accumulators then, one for
+        LANES_A_CLEAR lanes."""
+        depth = pipeline_depth(self.geometry.banks)
+        nearly = delayed(m, self.issue.last, depth - 1, "last", reset_less=False)
         m.d.comb += self.sums.coming.eq(nearly)
         m.d.sync += self.sums.capture.eq(nearly)
         # A reset does not empty the pipeline. It keeps the accumulators at zero until the last event that was
@@ -88,48 +96,52 @@ class SynapseArray(wiring.Component):
         with m.If(flush != 0):
             m.d.sync += flush.eq(flush - 1)
         clears = []
-        for group in range(0, geometry.lanes, LANES_A_CLEAR):
+        for group in range(0, self.geometry.lanes, LANES_A_CLEAR):
             clears.append(clear := Signal(init=1, name=f"clear_{group}"))
             clear.attrs["keep"] = 1  # equal registers stay apart: each drives its lanes
             m.d.sync += clear.eq(nearly | (flush != 0))
+        return clears
 
-        banks = []
-        for bank in range(geometry.banks):
-            event = self.events.payload[bank]
-            key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
-            weight_address = Signal(
-                log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True
-            )
-            m.d.sync += [
-                key_address.eq(place.key + event.block),
-                weight_address.eq(place.weight + event.block),
-            ]
-            m.d.comb += self.keys.address[bank].eq(Cat(key_address, delayed(place.half, 1, f"half_{bank}")))
+    def _bank(self, m, bank: int, place, turn, writer, written):
+        """A bank: addresses of key and weights, the weight memory, the coins. Returns (coin comparators, the
+        event's activation when its coins are there)."""
+        geometry, event = self.geometry, self.events.payload[bank]
+        key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
+        weight_address = Signal(log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True)
+        m.d.sync += [
+            key_address.eq(place.key + event.block),
+            weight_address.eq(place.weight + event.block),
+        ]
+        half = delayed(m, place.half, 1, f"half_{bank}")
+        m.d.comb += self.keys.address[bank].eq(Cat(key_address, half))
 
-            m.submodules[f"weights_{bank}"] = weights = Memory(
-                shape=unsigned(weight_bits(geometry)),
-                depth=geometry.weight_depth,
-                init=[],
-                attrs={ONE_PORT: 1},  # the host writes it while no run is busy
-            )
-            write, read = weights.write_port(), weights.read_port()
-            entry, chosen = writer.entry[:entry_bits], writer.commit & (writer.entry[entry_bits:] == bank)
-            write_address = across(m, entry, self.compact, f"write_address_{bank}")
-            write_enable = across(m, chosen, self.compact, f"write_enable_{bank}", reset_less=False)
-            write_address.attrs["keep"] = 1  # each bank has its own
-            asked = delayed(weight_address, 2, f"weight_address_{bank}")
-            m.submodules[f"coins_{bank}"] = coins = CoinComparators(geometry)
-            m.d.comb += [
-                write.addr.eq(write_address),
-                write.data.eq(written),
-                write.en.eq(write_enable),
-                coins.key.eq(self.keys.data[bank]),
-                coins.turn.eq(turn),
-                coins.entry.eq(read_late(m, read, asked, self.compact)),
-            ]
-            banks.append((coins, delayed(event.value, 6, f"x_{bank}")))
-        self.debug = SimpleNamespace(banks=banks, clears=clears)
+        m.submodules[f"weights_{bank}"] = weights = Memory(
+            shape=unsigned(weight_bits(geometry)),
+            depth=geometry.weight_depth,
+            init=[],
+            attrs={ONE_PORT: 1},  # the host writes it while no run is busy
+        )
+        write, read = weights.write_port(), weights.read_port()
+        entry_bits = (geometry.weight_depth - 1).bit_length()
+        entry, chosen = writer.entry[:entry_bits], writer.commit & (writer.entry[entry_bits:] == bank)
+        write_address = across(m, entry, self.compact, f"write_address_{bank}")
+        write_enable = across(m, chosen, self.compact, f"write_enable_{bank}", reset_less=False)
+        write_address.attrs["keep"] = 1  # each bank has its own
+        asked = delayed(m, weight_address, 2, f"weight_address_{bank}")
+        m.submodules[f"coins_{bank}"] = coins = CoinComparators(geometry)
+        m.d.comb += [
+            write.addr.eq(write_address),
+            write.data.eq(written),
+            write.en.eq(write_enable),
+            coins.key.eq(self.keys.data[bank]),
+            coins.turn.eq(turn),
+            coins.entry.eq(read_late(m, read, asked, self.compact)),
+        ]
+        return coins, delayed(m, event.value, 6, f"x_{bank}")
 
+    def _lanes(self, m, banks, clears):
+        """The lanes: each takes its coin and sign of every bank, and all take the same activations."""
+        geometry = self.geometry
         for index in range(geometry.lanes):
             m.submodules[f"lane_{index}"] = lane = Lane(
                 geometry.banks, geometry.activation_bits, geometry.accumulator_bits
@@ -142,4 +154,3 @@ class SynapseArray(wiring.Component):
                     lane.signs[bank].eq(coins.signs[position]),
                     lane.x[bank].eq(x),
                 ]
-        return m

@@ -249,8 +249,8 @@ MUTANTS = [
         "coin-rotation-early",
         "synapse_array",
         "engine/synapse_array.py",
-        'delayed(place.turn, 3, "turn")',
-        'delayed(place.turn, 2, "turn")',
+        'delayed(m, place.turn, 3, "turn")',
+        'delayed(m, place.turn, 2, "turn")',
         "a tile's last key is rotated for the next tile",
     ),
     Mutant(
@@ -297,8 +297,8 @@ MUTANTS = [
         "array-capture-early",
         "synapse_array",
         "engine/synapse_array.py",
-        'delayed(self.issue.last, depth - 1, "last", reset_less=False)',
-        'delayed(self.issue.last, depth - 2, "last", reset_less=False)',
+        'delayed(m, self.issue.last, depth - 1, "last", reset_less=False)',
+        'delayed(m, self.issue.last, depth - 2, "last", reset_less=False)',
         "sums are captured before the last event is added",
     ),
     Mutant(
