@@ -1,4 +1,4 @@
-"""Components that know nothing of networks: register slices, memory reads, entry writers.
+"""Components that know nothing of networks: register slices, reads and writes of memories, distance.
 
 Imports ``synflip.spec`` and Amaranth.
 """
