@@ -32,9 +32,9 @@ def test_every_block_has_mutants():
 
 
 def test_stale_patches_are_errors(tmp_path):
-    with pytest.raises(SynflipError, match=r"occurs 0 times in lanes\.py, not once"):
-        patch(replace(MUTANTS[0], file="lanes.py"), tmp_path)
-    with pytest.raises(SynflipError, match=r"occurs \d+ times in lfsr\.py, not once"):
+    with pytest.raises(SynflipError, match=r"occurs 0 times in engine/lane\.py, not once"):
+        patch(replace(MUTANTS[0], file="engine/lane.py"), tmp_path)
+    with pytest.raises(SynflipError, match=r"occurs \d+ times in sources/lfsr\.py, not once"):
         patch(replace(MUTANTS[0], old="self"), tmp_path)
 
 
