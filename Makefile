@@ -48,7 +48,7 @@ lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction
 	@$(BIN)/lint-imports
 
 docs: $(INSTALLED) ## the documentation as a site, build/docs/index.html; a warning is an error
-	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/docs
 
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/results/coverage.md
 	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/results/coverage.md

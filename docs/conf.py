@@ -36,29 +36,34 @@ def insert_commands(app: Any, page: str, source: list[str]) -> None:
         source[0] = source[0].replace(COMMANDS, markdown())
 
 
+#: Where an item of a list begins: ``name: `` or ``name, name: `` after a full stop, or at the start.
+ITEM = re.compile(r"(?:^|(?<=[.;]) )(?=[a-z_]+(?:, [a-z_]+)*: )")
+#: What ends such a list: a sentence that begins a line.
+SENTENCE = re.compile(r"(?<=\.)\n(?=[A-Z])")
+
+
 def plain_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """The project's docstrings are plain text with ``code``: make reStructuredText of them.
 
-    Paragraphs are joined, a paragraph whose lines are all indented is code, an item (``name: text``, with
-    continuations indented) is a line of a list, and what would be markup is escaped.
+    The first paragraph is a summary. A later one whose lines are all indented is code; one that begins with
+    ``name: text`` is a list of such items. What would be markup is escaped.
     """
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc("\n".join(lines)))
     out: list[str] = []
-    for paragraph in filter(None, paragraphs):
+    for place, paragraph in enumerate(re.split(r"\n\s*\n", inspect.cleandoc("\n".join(lines)))):
         rows = paragraph.split("\n")
         if all(row.startswith("    ") for row in rows):
             out += ["::", "", *rows, ""]
-            continue
-        items: list[str] = []
-        for row in rows:
-            if items and (row.startswith("    ") or not re.match(r"[a-z_, ]+: ", row)):
-                items[-1] += " " + row.strip()
-            else:
-                items.append(row.strip())
-        listed = len(items) > 1
-        out += [("- " if listed else "") + _escaped(item) for item in items]
-        out.append("")
+        elif place and ITEM.match(paragraph):
+            items, *rest = SENTENCE.split(paragraph)
+            out += [f"- {_escaped(item)}" for item in ITEM.split(_one_line(items)) if item]
+            out += ["", _escaped(_one_line(" ".join(rest))), ""]
+        else:
+            out += [_escaped(_one_line(paragraph)), ""]
     lines[:] = out
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _escaped(text: str) -> str:
