@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test proof mutants lint docs coverage coins install clean
+.PHONY: help demo test quick nightly proof mutants lint docs coverage coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -33,6 +33,13 @@ demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a pic
 
 test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some minutes; ARGS=... goes to pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+		-m 'not simulator and not tools and not slow' $(ARGS)
+
+nightly: lint docs proof test coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
+	@$(BIN)/synflip fuzz --minutes 10 --seed 1 --out out/fuzz
 
 proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='key_memory votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)

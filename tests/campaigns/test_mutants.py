@@ -9,6 +9,8 @@ from synflip_sim.campaigns.mutants import outcomes, patch
 from synflip_sim.testbenches.runner import BENCHES
 from synflip_sim.testbenches.runs import RUNS
 
+pytestmark = pytest.mark.simulator
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

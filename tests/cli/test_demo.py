@@ -11,6 +11,8 @@ from synflip.evaluation.vote_figure import by_certainty, chosen, draw_votes
 from synflip.inference.compare import accuracies, compare
 from synflip.inference.result import Result
 
+pytestmark = pytest.mark.simulator
+
 
 def synthetic(images: int = 12, classes: int = 10, samples: int = 16) -> tuple[Result, Dataset]:
     """Votes that spread more from image to image, over images of noise."""

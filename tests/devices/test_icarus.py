@@ -16,6 +16,8 @@ from synflip_sim.simulators import icarus
 
 from tests.networks import random_layers
 
+pytestmark = pytest.mark.simulator
+
 REQUIRED = "SYNFLIP_REQUIRE_ICARUS"
 MISSING = [tool for tool in icarus.TOOLS if shutil.which(tool) is None]
 

@@ -29,6 +29,8 @@ from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, sma
 from synflip_sim.simulators.verilate import LIBRARY
 from synflip_sim.simulators.verilator import VerilatorTransport
 
+pytestmark = [pytest.mark.simulator, pytest.mark.tools]
+
 SAMPLES = 5
 SEED = 7
 

@@ -25,6 +25,8 @@ from synflip_sim.serial.pty import PtyDevice, SerialLine
 
 from tests.networks import random_network
 
+pytestmark = pytest.mark.simulator
+
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64
 )

@@ -11,6 +11,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
 from synflip_sim.serial.pty import SerialBench, SerialLine, build
 
+pytestmark = pytest.mark.simulator
+
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64
 )

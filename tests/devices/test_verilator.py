@@ -23,6 +23,8 @@ from synflip_sim.simulators.verilator import open_verilator
 
 from tests.networks import random_layers
 
+pytestmark = pytest.mark.simulator
+
 # Every number of banks; lanes that are no power of two; the ends of k; memories that cut runs short.
 GEOMETRIES = [
     Geometry(16, 1, bits=16, activation_bits=5, image_slots=3, log_depth=50, margin_depth=9),

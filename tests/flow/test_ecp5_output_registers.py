@@ -10,6 +10,8 @@ from synflip_hdl.flow.cell_counts import count_cells
 from synflip_hdl.flow.ecp5_output_registers import absorb
 from synflip_hdl.flow.toolchain import run
 
+pytestmark = pytest.mark.tools
+
 SOURCE = """
 module top(input clock, write, enable, reset, input [8:0] to, from, input [{width} - 1:0] data,
            output reg [{width} - 1:0] result{more});

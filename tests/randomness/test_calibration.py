@@ -107,6 +107,7 @@ def test_no_device_is_any_good():
     )
 
 
+@pytest.mark.simulator
 def test_bad_devices_are_found_named_and_cut_out(tmp_path):
     """Through the simulated interface. Two of five are bad: enough to raise an alarm if three must work well,
     and still the accelerator opens, so that they can be found."""
@@ -145,6 +146,7 @@ def test_bad_devices_are_found_named_and_cut_out(tmp_path):
         assert device.read_register("FOLD") == found.settings.fold
 
 
+@pytest.mark.simulator
 def test_a_bad_device_that_cannot_be_cut_out_is_named():
     model = JunctionModel(5, seed=5)
     # P(1) about 0.58: it costs FOLD, but a window's 594 ones, give or take 16, stay below a cut-off of 650.
@@ -155,6 +157,7 @@ def test_a_bad_device_that_cannot_be_cut_out_is_named():
         assert calibration.apply(device, found) == [1]
 
 
+@pytest.mark.simulator
 def test_over_a_serial_line(tmp_path):
     """The same through a UART: the driver, and the pins of the gateware behind it."""
     small = Geometry(

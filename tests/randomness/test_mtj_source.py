@@ -77,6 +77,7 @@ def test_stuck_and_dying_junctions():
 # The accelerator
 
 
+@pytest.mark.simulator
 def test_random_hardware_is_verified_exactly():
     """The keys that the junctions made, read back, give the same votes and logits in torch."""
     rng = np.random.default_rng(0)
@@ -101,6 +102,7 @@ def test_random_hardware_is_verified_exactly():
             device.transport.write(2 << 24, np.zeros(1, np.uint32))  # seeds: there is no LFSR
 
 
+@pytest.mark.simulator
 @pytest.mark.parametrize("geometry", [GEOMETRY, LFSR, HALF], ids=["mtj", "lfsr", "half"])
 def test_the_host_can_bring_the_keys(geometry):
     rng = np.random.default_rng(1)
@@ -121,6 +123,7 @@ def test_the_host_can_bring_the_keys(geometry):
             device.infer(pixels, 6, 0, keys=keys)
 
 
+@pytest.mark.simulator
 @pytest.mark.parametrize("geometry", [LFSR, HALF], ids=["lfsr", "half"])
 def test_kept_keys_of_the_lfsr_are_the_contract_s(geometry):
     rng = np.random.default_rng(2)
@@ -140,6 +143,7 @@ def test_kept_keys_of_the_lfsr_are_the_contract_s(geometry):
     assert have.cycles == want.cycles
 
 
+@pytest.mark.simulator
 def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
     rng = np.random.default_rng(3)
     model, pixels = network(rng), images(rng, 4)
@@ -162,6 +166,7 @@ def test_devices_that_fail_are_cut_out_and_too_few_stop_the_run():
         assert device.infer(pixels, 1, 0).votes.sum() == 4
 
 
+@pytest.mark.simulator
 def test_a_biased_device_fails_its_proportion_test_and_fair_ones_pass():
     junction_model = JunctionModel(5, seed=5)
     junction_model._offset[2] = 0.025
@@ -171,6 +176,7 @@ def test_a_biased_device_fails_its_proportion_test_and_fair_ones_pass():
         assert mtj_source.describe(device).endswith("biased: 2")
 
 
+@pytest.mark.simulator
 def test_captured_bits_are_the_device_s():
     stream = JunctionModel(5, seed=6).bits(200_000)
     with open_verilator(GEOMETRY, say=lambda text: None, junctions=JunctionModel(5, seed=6)) as device:
@@ -200,6 +206,7 @@ def test_the_pins_are_there_behind_every_front_end(make):
     assert not re.search(r"^  input .*(raw|strobe);$", text, re.MULTILINE)
 
 
+@pytest.mark.simulator
 def test_an_alarm_does_not_keep_the_accelerator_from_opening():
     rng = np.random.default_rng(8)
     model, pixels = network(rng), images(rng, 4)

@@ -22,6 +22,7 @@ def one_layer(outputs: int):
     return network(np.random.default_rng(0), (20, outputs))
 
 
+@pytest.mark.simulator
 @pytest.mark.parametrize("outputs", [16, 256])
 @pytest.mark.parametrize(("fold", "period"), [(1, 4), (3, 4), (2, 9), (1, 40)])
 def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
@@ -38,6 +39,7 @@ def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
     assert (found.predicted > 1.2 * least) == ((outputs, fold, period) != (256, 1, 4))
 
 
+@pytest.mark.simulator
 def test_hidden_layers_add_what_their_activations_vary_by():
     pixels = images(np.random.default_rng(2), 4)
     found = coin_rates.measure(network(np.random.default_rng(3)), GEOMETRY, pixels, SAMPLES, 2, 4)
@@ -84,6 +86,7 @@ def test_what_cannot_be():
     assert rates.transfer_cycles(2, 5, 3, 4, von_neumann=True) == Fraction(64 * 2 * 3 * 4 * 4, 5)
 
 
+@pytest.mark.simulator
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")

@@ -116,6 +116,7 @@ def test_a_device_that_cannot_be_opened(tmp_path, capsys):
     assert "compared with itself" in capsys.readouterr().out
 
 
+@pytest.mark.simulator
 def test_junctions():
     """Their keys are replayed; with too few of them the steps that need them fail, and say why."""
     with open_verilator(JUNCTIONS, say=lambda text: None, junctions=JunctionModel(5, seed=3)) as device:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from cocotb_tools.check_results import get_results
 from synflip.devices.accelerator import Accelerator
 from synflip.golden.cpu import Golden
@@ -14,6 +15,8 @@ from synflip_hdl.export.verilog import convert_axi
 
 from tests.hdl.front_end import build
 from tests.networks import random_network
+
+pytestmark = pytest.mark.simulator
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=64, key_depth=64, bias_depth=64, image_slots=4, log_depth=512

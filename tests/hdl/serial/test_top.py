@@ -7,6 +7,8 @@ from synflip_hdl.export.verilog import convert_serial
 
 from tests.hdl.front_end import build
 
+pytestmark = pytest.mark.simulator
+
 GEOMETRY = Geometry(
     16, 1, bits=1, weight_depth=64, event_depth=64, key_depth=64, bias_depth=64, image_slots=2, log_depth=64
 )
