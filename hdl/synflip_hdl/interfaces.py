@@ -9,23 +9,18 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import IMAGE_WORD_BITS, OFFSET_BITS, REGISTERS, LayerField, present
-from synflip.spec.sizes import KEY_BITS, LOGIT_BITS, MAX_OUTPUTS, MAX_SHIFT, ceil_div
+from synflip.spec.sizes import KEY_BITS, LOGIT_BITS, MAX_OUTPUTS, MAX_SHIFT, address_bits, ceil_div, log2_ceil
 
 SLOT_BITS = 8  # image slots
 #: Attribute of a memory for which one port is enough: what is read in the cycle of a write is not used.
 ONE_PORT = "one_port"
-CLASS_BITS = (MAX_OUTPUTS - 1).bit_length()
+CLASS_BITS = log2_ceil(MAX_OUTPUTS)
 SHIFT_BITS = MAX_SHIFT.bit_length()
 
 #: Slots of a run's images: the first and one past the last.
 RUN_SLOTS = data.StructLayout({"first": SLOT_BITS, "past": SLOT_BITS + 2})
 #: A logit on its way out. first, last: it is its pass's first, last.
 WATCHED_LOGIT = data.StructLayout({"z": signed(LOGIT_BITS), "first": 1, "last": 1})
-
-
-def log2(value: int) -> int:
-    """Bits of an address of ``value`` places, at least 1."""
-    return max((value - 1).bit_length(), 1)
 
 
 def pass_layout(geometry: Geometry) -> data.StructLayout:
@@ -36,7 +31,12 @@ def pass_layout(geometry: Geometry) -> data.StructLayout:
 def address_layout(geometry: Geometry) -> data.StructLayout:
     """Where a tile's keys and weights are: what the array adds a row to. turn: rotation of the keys."""
     return data.StructLayout(
-        {"half": 1, "key": log2(geometry.key_depth), "weight": log2(geometry.weight_depth), "turn": 6}
+        {
+            "half": 1,
+            "key": address_bits(geometry.key_depth),
+            "weight": address_bits(geometry.weight_depth),
+            "turn": 6,
+        }
     )
 
 
@@ -48,15 +48,15 @@ def most_tiles(geometry: Geometry) -> int:
 def layer_layout(geometry: Geometry) -> data.StructLayout:
     """An entry of the layer table. A field has only as many bits as the gateware looks at; the host's word
     has 32."""
-    weight, group = log2(geometry.weight_depth), log2(geometry.bias_depth)
+    weight, group = address_bits(geometry.weight_depth), address_bits(geometry.bias_depth)
     bits = {
         LayerField.WEIGHT_BASE: weight,
         LayerField.ROW_BLOCKS: min(weight, geometry.key_depth.bit_length()),
-        LayerField.KEY_BASE: log2(geometry.key_depth),
-        LayerField.KEY_END: log2(geometry.key_depth) + 1,
-        LayerField.TILES: log2(most_tiles(geometry)),
+        LayerField.KEY_BASE: address_bits(geometry.key_depth),
+        LayerField.KEY_END: address_bits(geometry.key_depth) + 1,
+        LayerField.TILES: address_bits(most_tiles(geometry)),
         LayerField.BIAS_BASE: group,
-        LayerField.LAST_STEPS: log2(geometry.lanes // geometry.banks),
+        LayerField.LAST_STEPS: address_bits(geometry.lanes // geometry.banks),
         LayerField.SHIFT: SHIFT_BITS,
     }
     return data.StructLayout({field.name: bits[field] for field in LayerField})
@@ -76,9 +76,9 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "bias": log2(geometry.bias_depth),
-            "block": log2(geometry.hidden_depth),
-            "steps": log2(geometry.lanes // geometry.banks),
+            "bias": address_bits(geometry.bias_depth),
+            "block": address_bits(geometry.hidden_depth),
+            "steps": address_bits(geometry.lanes // geometry.banks),
             "shift": SHIFT_BITS,
             "hidden_set": 1,
             "begin": 1,
@@ -95,7 +95,7 @@ def sums_layout(geometry: Geometry) -> data.ArrayLayout:
 
 def event_layout(geometry: Geometry) -> data.StructLayout:
     """An event: which row block of its bank, and its activation."""
-    block_bits = max(log2(geometry.key_depth), log2(geometry.hidden_depth))
+    block_bits = max(address_bits(geometry.key_depth), address_bits(geometry.hidden_depth))
     return data.StructLayout({"block": block_bits, "value": geometry.activation_bits})
 
 
@@ -111,7 +111,7 @@ def append_layout(geometry: Geometry) -> data.StructLayout:
             "hidden_set": 1,
             "begin": 1,
             "first": 1,
-            "block": log2(geometry.hidden_depth),
+            "block": address_bits(geometry.hidden_depth),
             "values": data.ArrayLayout(geometry.activation_bits, geometry.banks),
             "some": geometry.banks,
         }
@@ -143,7 +143,7 @@ def settings_layout(geometry: Geometry) -> data.StructLayout:
 
 def index_bits(geometry: Geometry) -> int:
     """Bits of an index into the event lists, of images and of hidden layers."""
-    return max(log2(geometry.event_depth), log2(geometry.hidden_depth))
+    return max(address_bits(geometry.event_depth), address_bits(geometry.hidden_depth))
 
 
 class HostAccess(wiring.Signature):
@@ -248,7 +248,7 @@ class KeyReads(wiring.Signature):
     """
 
     def __init__(self, geometry: Geometry) -> None:
-        address = data.ArrayLayout(log2(geometry.key_depth) + 1, geometry.banks)
+        address = data.ArrayLayout(address_bits(geometry.key_depth) + 1, geometry.banks)
         super().__init__({"address": Out(address), "data": In(data.ArrayLayout(KEY_BITS, geometry.banks))})
 
 

@@ -4,9 +4,9 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from amaranth.lib import data
 from synflip.spec.cycles import DRAIN_LATENCY, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import MAX_OUTPUTS
+from synflip.spec.sizes import MAX_OUTPUTS, address_bits
 from synflip_hdl.engine.requantizer import Requantizer, clamp, shift_right, tile_spacing
-from synflip_hdl.interfaces import log2, tile_layout
+from synflip_hdl.interfaces import tile_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
@@ -119,7 +119,7 @@ class EverySum(Elaboratable):
         coming = free(m, 1, "coming")
         m.d.comb += [dut.sums.coming.eq(coming), dut.sums.capture.eq(delayed(m, coming, 1, "capture"))]
         arriving = inside.view("arriving", layout)
-        lane = fixed(m, log2(lanes), "lane")
+        lane = fixed(m, address_bits(lanes), "lane")
         group, biases = inside["biases.address"], inside["biases.row"]
         m.d.comb += Assume(lane < lanes)
         bank, step = lane[: banks.bit_length() - 1], lane[banks.bit_length() - 1 :]

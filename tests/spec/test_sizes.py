@@ -14,6 +14,15 @@ def test_ceil_div(a: int, b: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "log2", "bits"),
+    [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 2, 2), (5, 3, 3), (8, 3, 3), (9, 4, 4), (1024, 10, 10)],
+)
+def test_one_place_has_an_address_of_one_bit(value: int, log2: int, bits: int) -> None:
+    assert (sizes.log2_ceil(value), sizes.address_bits(value)) == (log2, bits)
+    assert 2 ** (log2 - 1) < value <= 2**log2
+
+
+@pytest.mark.parametrize(
     ("rows", "padded"), [(1, 8), (7, 8), (8, 8), (9, 16), (64, 64), (65, 72), (784, 784)]
 )
 def test_rows_are_padded_to_a_multiple_of_eight(rows: int, padded: int) -> None:

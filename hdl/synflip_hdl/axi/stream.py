@@ -6,10 +6,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.axi_map import NOWHERE
 from synflip.spec.memory_map import ADDRESS_BITS, IMAGE_WORD_BITS, OFFSET_BITS, Region
-from synflip.spec.sizes import MAX_OUTPUTS
+from synflip.spec.sizes import MAX_OUTPUTS, address_bits
 
 from synflip_hdl.bus.arbiter import BUS, OUTSTANDING
-from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT, log2
+from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT
 
 WORD = data.StructLayout({"data": 32, "last": 1})
 
@@ -133,7 +133,7 @@ class LogitSource(wiring.Component):
 
         # Counters of words, one bit wider than an address so that full and empty differ. head: words read.
         # whole: words of the passes that are complete. tail: words written, an incomplete pass included.
-        bits = log2(self.depth)
+        bits = address_bits(self.depth)
         head, whole, tail = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         place, losing, lose = Signal(bits + 1), Signal(), Signal()
         m.d.comb += [

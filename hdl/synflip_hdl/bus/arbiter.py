@@ -3,9 +3,9 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
+from synflip.spec.sizes import address_bits
 
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
-from synflip_hdl.interfaces import log2
 
 OUTSTANDING = 4  # requests, of all masters together, that were taken and are not answered yet
 
@@ -43,7 +43,7 @@ class Arbiter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        bits = log2(self.count)
+        bits = address_bits(self.count)
         m.submodules.owners = owners = fifo.SyncFIFO(width=bits, depth=OUTSTANDING)
         turn, chosen, offered = Signal(bits), Signal(bits), Signal()
 

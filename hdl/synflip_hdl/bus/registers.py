@@ -23,8 +23,9 @@ from synflip.spec.memory_map import (
     present,
     register,
 )
+from synflip.spec.sizes import address_bits
 
-from synflip_hdl.interfaces import SLOT_BITS, HostAccess, RunControl, RunStatus, log2
+from synflip_hdl.interfaces import SLOT_BITS, HostAccess, RunControl, RunStatus
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
@@ -162,7 +163,7 @@ class Registers(wiring.Component):
         """Which accesses of the blocks' memories are allowed, and the strobes of writes."""
         request, region, offset = self.request.payload, access.region, access.offset
         taken, refused, settings = access.taken, access.refused, self.control.settings
-        slot_bits = log2(self.geometry.image_slots)
+        slot_bits = address_bits(self.geometry.image_slots)
         slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word of an image
 
         def in_region(item: Region):

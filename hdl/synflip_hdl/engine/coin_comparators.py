@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.coins import TAP_LANES, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
-from synflip.spec.sizes import KEY_BITS
+from synflip.spec.sizes import KEY_BITS, log2_ceil
 
 from synflip_hdl.interfaces import most_tiles
 
@@ -31,7 +31,7 @@ def rotate_right(m, value, amount, granule: int):
 
     ``amount`` is a multiple of ``granule``, which is a power of two: its bits below are 0 and have no stage.
     """
-    for stage in range((granule - 1).bit_length(), len(amount)):
+    for stage in range(log2_ceil(granule), len(amount)):
         turned = Signal(len(value), name=f"rotated_{1 << stage}")
         with m.If(amount[stage]):
             m.d.comb += turned.eq(value.rotate_right(1 << stage))

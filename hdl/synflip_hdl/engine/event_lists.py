@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
+from synflip.spec.sizes import address_bits, log2_ceil
 
 from synflip_hdl.interfaces import (
     SLOT_BITS,
@@ -15,7 +16,6 @@ from synflip_hdl.interfaces import (
     event_layout,
     image_word_layout,
     index_bits,
-    log2,
 )
 from synflip_hdl.lib.memory_reads import read_late
 
@@ -110,7 +110,7 @@ class EventLists(wiring.Component):
         from_hidden = Signal()
         was_hidden = Signal()
         from_set = Signal()
-        base = Signal(log2(self.geometry.event_depth))
+        base = Signal(address_bits(self.geometry.event_depth))
         source = Signal.like(hidden[0])
         longest = Mux(reads.rest, added.longest, Mux(reads.hidden, source.longest, loaded.longest))
         start = Signal(starts.shape())  # of each bank's list: the first event that is read
@@ -136,7 +136,7 @@ class EventLists(wiring.Component):
                 shape=self.event, depth=self.geometry.event_depth, init=[]
             )
             m.submodules[f"hidden_{bank}"] = layers = Memory(
-                shape=self.event, depth=2 << log2(self.geometry.hidden_depth), init=[]
+                shape=self.event, depth=2 << address_bits(self.geometry.hidden_depth), init=[]
             )
             load_write(m, bank, images.write_port())
             hidden_write(m, bank, layers.write_port())
@@ -162,7 +162,7 @@ class EventLists(wiring.Component):
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
         word = Signal(self.load.payload.shape())
-        word_base = Signal(log2(self.geometry.event_depth))  # of the word's image in a bank
+        word_base = Signal(address_bits(self.geometry.event_depth))  # of the word's image in a bank
         busy = Signal()
         begin = Signal()  # it is the first step of the image's first word
         not_zero = Signal(ACTIVATIONS_PER_WORD)
@@ -189,8 +189,8 @@ class EventLists(wiring.Component):
             value = Signal(self.geometry.activation_bits, name=f"load_value_{bank}")
             # The activation step * at_once + bank % at_once of the word, and its first bit, 8 times that:
             # at_once is a power of two, so bits are put side by side and nothing is multiplied.
-            lane = Const(bank % at_once, (at_once - 1).bit_length())
-            place = Cat(lane, step[: (steps - 1).bit_length()])
+            lane = Const(bank % at_once, log2_ceil(at_once))
+            place = Cat(lane, step[: log2_ceil(steps)])
             m.d.comb += value.eq(word.data.bit_select(Cat(Const(0, 3), place), 8))
             here = row[0] == bank // at_once if banks > at_once else 1
             values.append((value, busy & here & not_zero.bit_select(place, 1)))
@@ -240,10 +240,10 @@ class EventLists(wiring.Component):
         for index, kept in enumerate(sets):
             with m.If(self.appends.valid & (append.hidden_set == index)):
                 m.d.sync += kept.eq(after)
-        address_bits = log2(self.geometry.hidden_depth)
+        place_bits = address_bits(self.geometry.hidden_depth)
         of_tile = _Tally(self.geometry.banks, self.geometry.lanes // self.geometry.banks)
         added = Signal(of_tile.layout)
-        starts = Signal(data.ArrayLayout(address_bits, self.geometry.banks))
+        starts = Signal(data.ArrayLayout(place_bits, self.geometry.banks))
         _, grown = of_tile.after(m, added, append.first, appended)
         with m.If(self.appends.valid):
             m.d.sync += added.eq(grown)
@@ -253,7 +253,7 @@ class EventLists(wiring.Component):
 
         def drive(m, bank, write):
             m.d.comb += [
-                write.addr.eq(Cat(before.lengths[bank][:address_bits], append.hidden_set)),
+                write.addr.eq(Cat(before.lengths[bank][:place_bits], append.hidden_set)),
                 write.data.block.eq(append.block),
                 write.data.value.eq(append["values"][bank]),
                 write.en.eq(appended[bank]),

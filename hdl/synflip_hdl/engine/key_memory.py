@@ -6,9 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import KEY_RELEASE
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import KEY_BITS
+from synflip.spec.sizes import KEY_BITS, address_bits, log2_ceil
 
-from synflip_hdl.interfaces import HostAccess, KeyDemand, KeyReads, RunControl, log2
+from synflip_hdl.interfaces import HostAccess, KeyDemand, KeyReads, RunControl
 from synflip_hdl.lib.memory_reads import read_late
 
 
@@ -38,7 +38,7 @@ class KeyMemory(wiring.Component):
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
         self.geometry, self.compact = geometry, compact
-        self.block_bits = log2(geometry.key_depth)
+        self.block_bits = address_bits(geometry.key_depth)
         super().__init__(
             {
                 "control": In(RunControl(geometry)),
@@ -118,7 +118,7 @@ class KeyMemory(wiring.Component):
             written.eq(self.source.payload),
             write_enable.eq(taken & ~self.control.start),
         ]
-        bank_bits = (banks - 1).bit_length()
+        bank_bits = log2_ceil(banks)
         for bank in range(banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(
                 shape=unsigned(KEY_BITS), depth=self.geometry.key_halves << self.block_bits, init=[]

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import VOTE_GAP, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
-from synflip.spec.sizes import LOGIT_BITS
+from synflip.spec.sizes import LOGIT_BITS, log2_ceil
 
 from synflip_hdl.interfaces import (
     HostAccess,
@@ -58,7 +58,7 @@ def tile_spacing(geometry: Geometry) -> int:
 def tiles_under_way(geometry: Geometry) -> int:
     """A power of two of at least as many tiles as can be issued and not yet captured."""
     most = pipeline_depth(geometry.banks) // tile_spacing(geometry) + 1
-    return max(1 << (most - 1).bit_length(), 2)
+    return max(1 << log2_ceil(most), 2)
 
 
 class Requantizer(wiring.Component):
@@ -239,7 +239,7 @@ class Requantizer(wiring.Component):
         """What leaves: Q activations, or one logit."""
         append, logit = self.appends.payload, self.logits.payload
         settings, tile = self.control.settings, out.tile
-        class_ = Cat(out.lane[: (self.geometry.banks - 1).bit_length()], tile.block)
+        class_ = Cat(out.lane[: log2_ceil(self.geometry.banks)], tile.block)
         m.d.sync += [
             self.appends.valid.eq(out.valid & ~tile.final),
             append.hidden_set.eq(tile.hidden_set),

@@ -9,10 +9,11 @@ from amaranth.lib.wiring import In, Out
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position, weight_bits
+from synflip.spec.sizes import address_bits, log2_ceil
 
 from synflip_hdl.engine.coin_comparators import CoinComparators
 from synflip_hdl.engine.lane import Lane
-from synflip_hdl.interfaces import ONE_PORT, EventIssue, HostAccess, KeyReads, TileSums, event_layout, log2
+from synflip_hdl.interfaces import ONE_PORT, EventIssue, HostAccess, KeyReads, TileSums, event_layout
 from synflip_hdl.lib.distance import across
 from synflip_hdl.lib.entry_writer import EntryWriter
 from synflip_hdl.lib.memory_reads import read_late
@@ -106,8 +107,10 @@ class SynapseArray(wiring.Component):
         """A bank: addresses of key and weights, the weight memory, the coins. Returns (coin comparators, the
         event's activation when its coins are there)."""
         geometry, event = self.geometry, self.events.payload[bank]
-        key_address = Signal(log2(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
-        weight_address = Signal(log2(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True)
+        key_address = Signal(address_bits(geometry.key_depth), name=f"key_address_{bank}", reset_less=True)
+        weight_address = Signal(
+            address_bits(geometry.weight_depth), name=f"weight_address_{bank}", reset_less=True
+        )
         m.d.sync += [
             key_address.eq(place.key + event.block),
             weight_address.eq(place.weight + event.block),
@@ -122,7 +125,7 @@ class SynapseArray(wiring.Component):
             attrs={ONE_PORT: 1},  # the host writes it while no run is busy
         )
         write, read = weights.write_port(), weights.read_port()
-        entry_bits = (geometry.weight_depth - 1).bit_length()
+        entry_bits = log2_ceil(geometry.weight_depth)
         entry, chosen = writer.entry[:entry_bits], writer.commit & (writer.entry[entry_bits:] == bank)
         write_address = across(m, entry, self.compact, f"write_address_{bank}")
         write_enable = across(m, chosen, self.compact, f"write_enable_{bank}", reset_less=False)

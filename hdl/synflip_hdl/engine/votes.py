@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
-from synflip.spec.sizes import LOGIT_BITS
+from synflip.spec.sizes import LOGIT_BITS, address_bits
 
 from synflip_hdl.interfaces import (
     CLASS_BITS,
@@ -16,7 +16,6 @@ from synflip_hdl.interfaces import (
     RunControl,
     VoteResults,
     decision_layout,
-    log2,
     logit_layout,
     pass_layout,
 )
@@ -103,7 +102,7 @@ class Votes(wiring.Component):
         winner, which is known in the cycle after the pass's last logit."""
         logit, results, write = self.logits.payload, self.results, memories.log_write
         log = (self.control.settings["OPTIONS"] & OPTION_LOG) != 0
-        place = Signal(log2(self.geometry.result_depth))
+        place = Signal(address_bits(self.geometry.result_depth))
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
         m.d.comb += [

@@ -15,9 +15,9 @@ from synflip.spec.frames import (
     Command,
     Status,
 )
+from synflip.spec.sizes import address_bits
 
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
-from synflip_hdl.interfaces import log2
 from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 
 TAG = data.StructLayout({"number": NUMBER_BITS, "session": SESSION_BITS})
@@ -101,7 +101,7 @@ class SerialBridge(wiring.Component):
                 ]
 
         m.d.comb += [
-            read_port.addr.eq(outcome.done[: log2(MAX_WORDS)]),
+            read_port.addr.eq(outcome.done[: address_bits(MAX_WORDS)]),
             self.request.payload.write.eq(write),
             self.request.payload.address.eq(head.address),
             self.request.payload.data.eq(read_port.data),

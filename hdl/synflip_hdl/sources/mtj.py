@@ -5,7 +5,7 @@ from amaranth.lib import cdc, data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from synflip.spec.memory_map import CAPTURE_BITS, OFFSET_BITS, REGISTERS
-from synflip.spec.sizes import KEY_BITS
+from synflip.spec.sizes import KEY_BITS, address_bits
 
 from synflip_hdl.sources.health_tests import HealthTests
 
@@ -151,7 +151,7 @@ class MtjSource(wiring.Component):
             Cat(health.working[device], health.repetition_failed[device], health.proportion_failed[device])
             for device in range(self.devices)
         )
-        m.d.sync += self.flags.eq(flags[self.offset[: max((self.devices - 1).bit_length(), 1)]])
+        m.d.sync += self.flags.eq(flags[self.offset[: address_bits(self.devices)]])
         return m
 
     def _synchronise(self, m):
@@ -209,7 +209,7 @@ class MtjSource(wiring.Component):
         m.submodules.raw_bits = memory = Memory(shape=unsigned(32), depth=CAPTURE_BITS // 32, init=[])
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
-            chosen.eq(bits.bit_select(self.capture_device[: max((self.devices - 1).bit_length(), 1)], 1)),
+            chosen.eq(bits.bit_select(self.capture_device[: address_bits(self.devices)], 1)),
             write.addr.eq(self.captured[5:]),
             write.data.eq(Cat(word[1:], chosen)),
             read.addr.eq(self.offset),

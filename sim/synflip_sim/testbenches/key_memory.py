@@ -8,6 +8,7 @@ from amaranth.lib import data
 from synflip.golden.trace import ADDRESS, KEY, Trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField
+from synflip.spec.sizes import log2_ceil
 
 from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
@@ -97,7 +98,7 @@ async def keys(dut: Any) -> None:
     """The drivers play source, sequencer and array."""
     bench = Bench(dut)
     geometry, trace, chance = bench.geometry, bench.trace, bench.chance
-    address = data.ArrayLayout((geometry.key_depth - 1).bit_length() + 1, geometry.banks)
+    address = data.ArrayLayout(log2_ceil(geometry.key_depth) + 1, geometry.banks)
     player = Player(
         dut,
         **run_control(bench),
@@ -116,7 +117,7 @@ async def keys(dut: Any) -> None:
         player.at(int(row["cycle"]), demand__release=1)
     table = layer_table(bench.script)
     reads: dict[int, list[int]] = {}
-    half_size = 1 << (geometry.key_depth - 1).bit_length()
+    half_size = 1 << log2_ceil(geometry.key_depth)
     for row in trace.events:
         places = reads.setdefault(int(row["cycle"]) + ADDRESS, [0] * geometry.banks)
         block = int(table[row["layer"]][LayerField.KEY_BASE] + row["row"] // geometry.banks)

@@ -10,6 +10,7 @@ from synflip.golden.trace import COINS, EVENT, WORDS, Trace
 from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, lane_position
+from synflip.spec.sizes import log2_ceil
 from synflip_hdl.interfaces import address_layout, event_layout, sums_layout
 
 from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, host_writes, noise
@@ -80,7 +81,7 @@ class KeyAnswers:
 
     def __init__(self, bench: Bench) -> None:
         self._dut, self._chance, self._banks = bench.dut, bench.chance, bench.geometry.banks
-        depth_bits = (bench.geometry.key_depth - 1).bit_length()
+        depth_bits = log2_ceil(bench.geometry.key_depth)
         self._addresses = data.ArrayLayout(depth_bits + 1, self._banks)
         self._fills = {
             int(row["cycle"]): (int(row["half"]) << depth_bits | int(row["block"]), row["keys"].tolist())

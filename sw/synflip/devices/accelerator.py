@@ -27,7 +27,7 @@ from synflip.spec.memory_map import (
     register,
 )
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
+from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil, padded_rows
 
 
 class Accelerator(Device):
@@ -139,7 +139,7 @@ class Accelerator(Device):
         """An entry's words are aligned to a power of two: the gaps are written too, so that a bank is one
         write."""
         banks, count, words = entries.shape
-        room = 1 << (words - 1).bit_length()
+        room = 1 << log2_ceil(words)
         padded = np.zeros((banks, count, room), dtype=np.uint32)
         padded[..., :words] = entries
         for bank in range(banks):

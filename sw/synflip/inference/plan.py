@@ -7,8 +7,7 @@ from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import ceil_div, key_offsets
-from synflip.util.integers import log2_ceil
+from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
 
 
 def check_fit(model: CompiledModel, geometry: Geometry) -> None:

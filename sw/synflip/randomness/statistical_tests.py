@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from synflip.spec.coins import word_taps
+from synflip.spec.sizes import log2_ceil
 
 #: (output, bit) -> the three key bits whose XOR is that bit of the output's word.
 Taps = Callable[[int, int], tuple[int, int, int]]
@@ -83,7 +84,7 @@ def key_results(keys: NDArray[np.uint64]) -> Iterator[TestResult]:
         "runs", "runs / expected - 1", runs / expected - 1, _two_sided((runs - expected) / spread)
     )
     signs = bits.astype(np.float32) * 2 - 1
-    size = 1 << (2 * n - 1).bit_length()
+    size = 1 << log2_ceil(2 * n)
     spectrum = np.fft.rfft(signs, size)
     lags = np.fft.irfft(np.abs(spectrum) ** 2, size)[1:257] / np.sqrt(n)
     worst = int(np.abs(lags).argmax())

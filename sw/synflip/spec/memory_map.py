@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from synflip.spec.coins import TAP_LANES
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import ceil_div
+from synflip.spec.sizes import address_bits, ceil_div, log2_ceil
 
 MAGIC = 0x53594E46  # "SYNF"
 VERSION = 1
@@ -234,18 +234,18 @@ def lane_position(lane: int, lanes: int) -> int:
 def entry_words(bits: int) -> tuple[int, int]:
     """Words of an entry of ``bits`` bits, and log2 of the words that its addresses have room for."""
     words = ceil_div(bits, 32)
-    return words, (words - 1).bit_length()
+    return words, log2_ceil(words)
 
 
 def weight_offset(geometry: Geometry, bank: int, entry: int) -> int:
     """Offset of the first word of a weight entry."""
     _, room = entry_words(weight_bits(geometry))
-    return (bank << (geometry.weight_depth - 1).bit_length() | entry) << room
+    return (bank << log2_ceil(geometry.weight_depth) | entry) << room
 
 
 def key_offset(geometry: Geometry, half: int, key: int) -> int:
     """Offset of the low half of the ``key``-th key of a network sample in this half of the key memory."""
-    depth = 1 << max((geometry.key_depth - 1).bit_length(), 1)
+    depth = 1 << address_bits(geometry.key_depth)
     return half * depth * geometry.banks * 2 + key * 2
 
 

@@ -19,6 +19,20 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def log2_ceil(value: int) -> int:
+    """Smallest n with 2**n >= value, for value >= 1: 0 for 1, 3 for 8, 4 for 9. See ``address_bits``."""
+    return (value - 1).bit_length()
+
+
+def address_bits(value: int) -> int:
+    """Bits of an address of ``value`` places, for value >= 1.
+
+    A memory of one place still has an address of one bit: ``address_bits(1)`` is 1, ``log2_ceil(1)`` is 0.
+    For every other value they are equal.
+    """
+    return max(log2_ceil(value), 1)
+
+
 def padded_rows(rows: int) -> int:
     """Rows of a layer after padding to a multiple of ``ROW_ALIGN``."""
     return ceil_div(rows, ROW_ALIGN) * ROW_ALIGN

@@ -26,6 +26,7 @@ from synflip.spec.sizes import (
     MAX_OUTPUTS,
     MAX_SHIFT,
     ceil_div,
+    log2_ceil,
     padded_rows,
 )
 
@@ -83,7 +84,7 @@ def draw_geometry(rng: Generator) -> Geometry:
             bits,
             MAX_ACTIVATION_BITS,
             weight_depth=blocks + int(rng.integers(1, 100)),
-            event_depth=1 << (blocks - 1).bit_length(),
+            event_depth=1 << log2_ceil(blocks),
             key_depth=blocks + int(rng.integers(1, 100)),
             image_slots=2,
         )

@@ -25,7 +25,7 @@ from synflip.inference.plan import check_fit
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
-from synflip.spec.sizes import KEY_BITS, MAX_LAYERS, ROW_ALIGN
+from synflip.spec.sizes import KEY_BITS, MAX_LAYERS, ROW_ALIGN, log2_ceil
 
 SEED = 20_231_103
 
@@ -49,7 +49,7 @@ def edges(depth: int, size: int) -> list[int]:
     far enough from each other not to overlap."""
     places = [0]
     while (following := max(2 * places[-1], size)) + size <= depth:
-        places.append(1 << (following - 1).bit_length())
+        places.append(1 << log2_ceil(following))
     places = [place for place in places if place + size <= depth]
     last = depth - size
     return places if last < places[-1] + size else [*places, last]
