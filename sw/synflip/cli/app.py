@@ -1,4 +1,4 @@
-"""The command line. Every command: one line for an error, on stderr, and an exit status other than 0."""
+"""The command line. A command that fails prints one line on stderr; its exit status is not 0."""
 
 import os
 import sys
@@ -134,7 +134,7 @@ def info(model: ModelFile) -> None:
 
 
 def _features(features: "Features") -> str:
-    """For people."""
+    """The features' shape and step as text, and whether their extractor is there."""
     channels, height, width = features.shape
     there = "" if features.extractor else "; the file that makes them is not there"
     return f"of {channels}x{height}x{width} pixels, in steps of 2^{features.log2_step}{there}"
@@ -150,7 +150,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (that of the process if None); its exit status."""
+    """Run a command line, the process's own if None. Returns the exit status."""
     try:
         status = app(args=arguments, prog_name="synflip", standalone_mode=False)
         sys.stdout.flush()
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(line, 1)
     except MemoryError:
         return _fail("not enough memory; take fewer images or samples", 1)
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+    except BrokenPipeError:  # a reader such as head closes the pipe before all is written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -44,12 +44,13 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure how fast it all is, each thing beside what it should be compared with, in the same run.
+    """Measure the speed of the accelerator, the golden model and the simulator.
 
-    engine: cycles over the ideal, and where each lost one goes. balance: what train --balance saves. golden:
-    the golden model beside a plain torch loop. gpu: both on a GPU, where there is one. simulator: Verilator.
-    scale: straight lines. memory: of many images. headline: boards beside published accelerators. Parts that
-    F.json has are not measured again.
+    engine: cycles beyond the ideal, and what each of them is lost to. balance: cycles that train --balance
+    saves. golden: the golden model beside a plain torch loop. gpu: both on a GPU, if there is one. simulator:
+    Verilator. scale: time against images, samples and layer sizes. memory: peak memory against the number of
+    images. headline: boards beside published accelerators. What is compared is measured in the same run.
+    Parts that are in F.json already are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 

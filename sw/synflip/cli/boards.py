@@ -41,7 +41,7 @@ def boards(
         ),
     ] = None,
 ) -> None:
-    """List the boards: device, default accelerator, clock. With folders of builds: what became of them.
+    """List the boards: device, default accelerator, clock. With folders of builds, tabulate their reports.
 
     Example: synflip boards
 
@@ -57,9 +57,9 @@ def boards(
     rows = []
     for board in every_board().values():
         size = f"{board.geometry.name}, k = {board.geometry.bits}"
-        made = "bitstream" if board.family != "xilinx" else "sources for Vivado"
+        output = "bitstream" if board.family != "xilinx" else "sources for Vivado"
         rows.append(
-            (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {made}")
+            (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {output}")
         )
     table("Boards", *rows)
 
@@ -67,7 +67,7 @@ def boards(
 @app.command()
 def build(
     board: BoardName,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for all that is made.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the build's files.")],
     geometry: Annotated[
         str | None,
         typer.Option(
@@ -110,8 +110,8 @@ def build(
 ) -> None:
     """Make a board's bitstream, and report.json: resources, clock, critical path, predictions.
 
-    Takes minutes, for the largest board about an hour. What the tools print is in DIR too. Exit status 0 if
-    the clock is met; a bitstream that misses it is written all the same, and says so.
+    Takes minutes, for the largest board about an hour. The output of the tools is kept in DIR too. Exit
+    status 0 if the clock is met. A bitstream that misses it is written too, and an error names its clock.
 
     Example: synflip build ice40-hx8k --out out/hx8k
 
@@ -154,7 +154,7 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> No
 
 @contextmanager
 def _step(name: str) -> Iterator[Any]:
-    """A bar, or on no terminal a line, for a step of a build."""
+    """Shows a step of a build: as a bar on a terminal, as a line elsewhere."""
     import sys
 
     from synflip.util.progress import bar

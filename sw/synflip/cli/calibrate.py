@@ -1,4 +1,4 @@
-"""The command calibrate: tunnel junctions, measured and set up."""
+"""The command calibrate: measure tunnel junctions, and propose settings for them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -62,10 +62,10 @@ def calibrate(
 ) -> None:
     """Measure every tunnel junction through the accelerator, and propose settings for the source of keys.
 
-    Captures raw bits of each device; prints its bias and correlation with half their 95 % intervals; its
-    min-entropy by SP 800-90B's most-common-value and Markov estimates; how many bits should be XORed into
-    one; the cut-offs of its health tests; and which devices to leave out. Exit status 1 if none is any good,
-    or if --apply leaves a bad one at work.
+    Captures raw bits of each device. Prints its bias and its correlation, each with half the width of the
+    95 % interval; its min-entropy by the most-common-value and Markov estimates of SP 800-90B; how many bits
+    should be XORed into one; the cut-offs of the health tests; and which devices to leave out. Exit status 1
+    if all devices are bad, or if the health tests do not cut out a bad one after --apply.
 
     Example: synflip calibrate --device verilator --geometry 16x2,devices=5 --junctions mismatch=0.01,stuck=3
 

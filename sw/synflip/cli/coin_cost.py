@@ -1,4 +1,4 @@
-"""The command coin-cost: what coins take, in cells."""
+"""The command coin-cost: the FPGA cells that coins need."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def coin_cost(
     ),
     page: Page = None,
 ) -> None:
-    """Count the cells of coins: the contract's words against simpler schemes, of which some are not fair.
+    """Count the cells that coins need: the contract's words, and simpler schemes, some of them unfair.
 
     Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute.
 

@@ -1,4 +1,4 @@
-"""The command coins: evidence on the coins of every source."""
+"""The command coins: tests of the coins of every key source."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,9 +37,9 @@ def coins(
 ) -> None:
     """Test the coins of every key source, and what they do to a network, against ideal coins.
 
-    Trains a small network. Takes a minute or two a source; --samples 3000 --keys 30000 is a quick look. Exit
-    status 0 if and only if the fair sources pass and the unfair ones, there to show that the tests can fail,
-    do not.
+    Trains a small network. Takes a minute or two a source; --samples 3000 --keys 30000 is a quick look.
+    Some sources are unfair: they show that the tests can fail. Exit status 0 if and only if the fair sources
+    pass and the unfair ones do not.
 
     Example: synflip coins --out out/coins
     """

@@ -1,27 +1,27 @@
-"""What commands say: tables on stdout, without what could drive a terminal."""
+"""Tables on stdout. Text from files cannot move the cursor or change colours: see ``util.text``."""
 
 from typing import TYPE_CHECKING
 
 from synflip.util.text import printable
 
-if TYPE_CHECKING:  # rich loads when there is something to say
+if TYPE_CHECKING:  # rich is imported only to print
     from rich.console import Console
 
 
 def console() -> "Console":
-    """Where tables go."""
+    """The console that tables are printed on: stdout."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False)
 
 
 def table(title: str, *rows: tuple[str, str]) -> None:
-    """Names and values under a title. What comes from files is shown without markup or control characters."""
+    """Names and values under a title. Text from files is printed without markup or control characters."""
     columns(title, (), *rows)
 
 
 def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
-    """Rows under a title and, if there are any, heads."""
+    """Rows under a title, and under the columns' heads if there are any."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""The command convert, and how train and it end."""
+"""The command convert."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +58,7 @@ def convert(
     samples: Votes = 8,
     balance: Balance = False,
 ) -> None:
-    """Make a trained network one of coins, fine-tune it, compile it to integers, and write it.
+    """Turn a trained network into one of coins, fine-tune it, compile it to integers, and write it.
 
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
     read without unpickling; files of torch.save are refused. With --features a model travels as two files,
@@ -123,7 +123,7 @@ def convert(
 
 
 def floats(name: str, text: str) -> list[float]:
-    """``0.5,0.5`` to numbers. Raises SynflipError."""
+    """The numbers of a list such as ``0.5,0.5``. Raises SynflipError."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -37,17 +37,17 @@ class Timed:
 
 
 def demo(out: Path, geometry: str | None = None, quick: bool = False, console: Console | None = None) -> bool:
-    """Run it all, write files into the folder ``out``, print a table; whether both devices agree.
+    """Run the demo, write its files into ``out``, print a table. Returns whether both devices agree.
 
     Writes ``digits.safetensors``, ``images.npy`` and ``labels.npy`` (the test images), ``votes.png``.
-    geometry: GEOMETRY if None. quick: a smaller network, fewer epochs and samples, QUICK_GEOMETRY; the
-    comparison and the picture are left out, with a line that says so, where their packages are missing.
-    Raises SynflipError if they are missing otherwise.
+    geometry: GEOMETRY if None. quick: a smaller network, fewer epochs and samples, QUICK_GEOMETRY. If the
+    packages of the comparison or the picture are missing, a quick demo leaves it out and prints a line that
+    says so; any other demo raises SynflipError.
     """
     simulated, drawn = available(*SIMULATION), available(*DRAWING)
     if not quick:
         for module in (*SIMULATION, *DRAWING):
-            if not available(module):  # said before the training, not after it
+            if not available(module):  # an error before the training, not after it
                 line = missing(module, EXTRAS[module])
                 raise SynflipError(f"{line}; synflip demo --quick does without it")
     console = console or Console(highlight=False, markup=False)
@@ -116,7 +116,7 @@ def _report(
     golden: Timed,
     verilator: Timed | None,
 ) -> bool:
-    """Print the table; whether the simulated hardware, if it ran, gave the golden model's numbers."""
+    """Print the table. Returns whether the simulated hardware, if it ran, gave the golden model's numbers."""
     images = len(data.test_labels)
     one, vote = accuracies(golden.result, data.test_labels)
     comparison = compare(golden.result, verilator.result, "verilator") if verilator else None

@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measure a compiled model on all test images: accuracy, and what its uncertainty is worth.
 
-    Runs the golden model, so it is what every device gives. For 1, 2, 4, ... samples and five ways to make
+    Runs the golden model: every device gives the same numbers. For 1, 2, 4, ... samples and five ways to make
     one answer of them: accuracy, likelihood, Brier score, calibration error, and how well entropy finds wrong
     answers; with --outside, how well it, mutual information and energy find out-of-distribution images.
     DIR gets evaluation.json and evaluation.png.

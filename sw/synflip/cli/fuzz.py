@@ -32,8 +32,8 @@ def fuzz(
 ) -> None:
     """Look for a difference between a device and the golden model in random cases.
 
-    Draws an accelerator, runs 100 random models on it, draws the next. A failure is made as small as it can
-    be, and saved with the command that replays it. Exit status 0 if and only if there was none.
+    Draws an accelerator, runs 100 random models on it, draws the next. A case that fails is made as small as
+    possible, and saved with the command that replays it. Exit status 0 if and only if there was none.
 
     Example: synflip fuzz --minutes 10 --seed 1
     """

@@ -22,7 +22,7 @@ class FamilyName(StrEnum):
 
 
 class MapFormat(StrEnum):
-    """What the memory map is written as."""
+    """Formats of the memory map."""
 
     md = "md"
     c = "c"
@@ -30,7 +30,7 @@ class MapFormat(StrEnum):
 
 
 class FrontName(StrEnum):
-    """What stands in front of the accelerator."""
+    """Front ends of the accelerator."""
 
     bare = "bare"
     axi = "axi"
@@ -51,8 +51,8 @@ def verilog(
 ) -> None:
     """Write the accelerator as one Verilog file, for any FPGA tool.
 
-    Nothing about a network is in it: any model that fits is loaded later, through the memory map. The top
-    module is synflip, with --front axi synflip_axi.
+    The file depends on no network: a model that fits is loaded later, through the memory map. The top module
+    is synflip, with --front axi synflip_axi.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
@@ -158,10 +158,11 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Give the simulated accelerator a serial port, to try hosts on that know nothing of simulators.
+    """Give the simulated accelerator a serial port, to try programs that expect a board.
 
     Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
-    With a board, the name has a baud rate that makes hosts as patient as the simulation is slow.
+    With --board, the name ends in @BAUD. That rate is low, so that programs wait as long as the simulation
+    needs.
 
     Example: synflip simulate --geometry 16x2
 

@@ -38,9 +38,9 @@ def margins(
         ),
     ] = None,
 ) -> None:
-    """Compute after which lead of votes an image may leave, for each sample, and try it.
+    """Compute the lead of votes with which an image may leave after each sample, and try it.
 
-    The votes of every other image fit the rule, without labels; the other images are for the trial. The rule
+    The rule is fitted to the votes of every second image, without labels, and tried on the other images. It
     is a symmetric beta distribution of the two leading classes' shares: docs/explanation/uncertainty.md.
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt

@@ -41,10 +41,11 @@ def rates(
     ),
     page: Page = None,
 ) -> None:
-    """Say how many tunnel junctions keep which accelerator busy with which batch, by the cycle model.
+    """Compute how many tunnel junctions keep an accelerator busy, for each size and batch.
 
-    Trains a small network. With --measure some runs with slow junctions are simulated; exit status 1 if one
-    takes other than the predicted cycles, within a tolerance that is printed.
+    Trains a small network, and takes its cycles from the cycle model. With --measure some runs with slow
+    junctions are simulated; exit status 1 if the cycles of one differ from the prediction by more than the
+    tolerance that is printed.
 
     Example: synflip rates --geometry 16x2 --images 16 --rate 10 --measure --out rates.md
     """

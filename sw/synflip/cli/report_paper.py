@@ -48,7 +48,7 @@ def paper(
 ) -> None:
     """Run the experiments of the synaptic sampling paper, and more, and write a page about them.
 
-    Takes hours. Whatever is done is kept in DIR: after Ctrl-C the same command goes on. DIR gets index.html,
+    Takes hours. Finished parts are kept in DIR: after Ctrl-C the same command goes on. DIR gets index.html,
     which needs no network, and numbers.json and numbers.csv with the command and the commit of every number.
 
     Example: synflip report paper --quick --out out/quick

@@ -1,4 +1,4 @@
-"""The commands run, merge and verify, and images for them."""
+"""The commands run, merge, verify and images."""
 
 import time
 from pathlib import Path
@@ -58,8 +58,8 @@ def run(
 
     R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
     in), cycles int64 (of the accelerator; the golden model predicts them, -1 if the model does not fit), and
-    with --logits logits int32 [S, N, C]. Images are read block by block: memory grows with their number only
-    by their votes.
+    with --logits logits int32 [S, N, C]. Images are read block by block: of all
+    images together only the results are in memory.
 
     Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
 
@@ -215,7 +215,7 @@ def images(
 
 
 def _numbers(name: str, text: str) -> list[int]:
-    """``0,3,3`` to numbers."""
+    """The numbers of a list such as ``0,3,3``. Raises SynflipError."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) <= 18 for part in parts):
         raise SynflipError(f"{name} {text!r} is not a list of numbers, such as 0,3,3")
@@ -223,7 +223,8 @@ def _numbers(name: str, text: str) -> list[int]:
 
 
 def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[int] | None:
-    """What --margin and --margins say; of a file's margins, as many as there are samples."""
+    """The margin that --margin gives, or the list of --margins, one a sample. Of a file's margins only the
+    first ``samples`` are taken."""
     if margins is None:
         return margin
     if margin is not None:
@@ -236,7 +237,7 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 
 
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
-    """Both files; at least ``least`` images."""
+    """The model and the images. Raises SynflipError if there are fewer than ``least`` images."""
     from synflip.data.image_file import open_images
     from synflip.modelfile.safetensors import load
 
@@ -244,8 +245,8 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Im
 
 
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
-    """An accelerator of the size asked for, or else of the device's own, with the bits that the model has; of
-    hardware the one that it is."""
+    """The geometry to run on: the one in ``text``, or the device's default, each with the model's bits.
+    Hardware at a serial port tells its own."""
     from synflip.devices.registry import is_port, open_device
     from synflip.spec.geometry import Geometry
 
@@ -272,7 +273,7 @@ def _request(
     logits: bool,
     first: int = 0,
 ) -> "InferenceRequest":
-    """What is asked, checked. margin: of every sample, or one for each."""
+    """The request, checked. margin: one for all samples, or a list with one a sample."""
     import numpy as np
 
     from synflip.inference.request import InferenceRequest, check_logits
@@ -285,14 +286,14 @@ def _request(
 
 
 def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int]":
-    """The result, the seconds that inference took, and the cycles of the simulated clock, 0 if there is
-    none."""
+    """Returns the result, the seconds that inference took, and the cycles of the simulated clock, 0 if there
+    is none."""
     from synflip.devices.registry import open_device
     from synflip.inference.plan import plan_of
     from synflip.util.progress import bar, waiting
 
     if name not in ("golden", "cuda"):
-        plan_of(request, geometry)  # what does not fit is refused before a simulator is built
+        plan_of(request, geometry)  # refuses a run that does not fit, before a simulator is built
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
     with device:

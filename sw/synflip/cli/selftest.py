@@ -34,7 +34,7 @@ def selftest(
     """Test an accelerator: everything that it computes is compared with the golden model.
 
     Needs no files. Tests registers, the edges of the memories, coins from known keys and from its own, early
-    stopping, the cycle counter, and that nonsense is refused. What the accelerator held before is gone then.
+    stopping, the cycle counter, and that nonsense is refused. It overwrites what the accelerator held.
     Takes about a second on a serial line of 3 Mbaud. Exit status 0 if and only if all is well.
 
     Example: synflip selftest /dev/ttyUSB0

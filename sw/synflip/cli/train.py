@@ -26,7 +26,7 @@ app = typer.Typer()
 
 
 class FeaturesName(StrEnum):
-    """What is trained in front of the coins."""
+    """Networks that are trained in front of the coins."""
 
     none = "none"
     conv = "conv"
@@ -162,7 +162,7 @@ def train(
 
 
 def _hidden(text: str) -> list[int]:
-    """``512,512`` to numbers."""
+    """The numbers of a list such as ``512,512``. Raises SynflipError."""
     if text.strip() in ("", "none"):
         return []
     parts = text.split(",")
@@ -180,7 +180,8 @@ def finish(
     *rows: tuple[str, str],
     balanced: bool = False,
 ) -> None:
-    """How train and convert end: compile, save, count votes, and say all that after ``rows``."""
+    """The last steps of train and convert: compile, save, count votes, and print a table that begins with
+    ``rows``."""
     from synflip.util.progress import bar
     from synflip.workflows import compile_and_save
 
@@ -198,7 +199,7 @@ def finish(
 
 
 def words(step: "TrainStep") -> str:
-    """Beside a bar: ``epoch 1 of 3, loss 0.123``."""
+    """Text beside a progress bar: ``epoch 1 of 3, loss 0.123``."""
     return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
 
 
