@@ -86,6 +86,7 @@ class MtjSource(wiring.Component):
         The offset selects a device for ``results.flags``, and a word of the capture for
         ``results.raw_word``.
     results : Out(JunctionResults)
+        They follow the offset by a cycle.
     """
 
     def __init__(self, geometry: Geometry) -> None:
