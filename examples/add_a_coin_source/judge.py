@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 from synflip.randomness.evidence import key_and_word_results
 from synflip.randomness.statistical_tests import ALPHA, verdict
 from synflip.spec.coins import word_taps
+from synflip.spec.memory_map import Region
 
 SEED, BANKS, CYCLES, KEYS, BITS = 88172645463325252, 2, 50, 50_000, 4
 
@@ -21,12 +22,12 @@ def simulated() -> np.ndarray:
     source, found = xorshift.XorshiftSource(BANKS), []
 
     async def bench(ctx):
-        ctx.set(source.load, 1)
+        ctx.set(source.host.write, 1 << Region.SEEDS)
         for half in range(2):
-            ctx.set(source.load_component, half)
-            ctx.set(source.load_data, SEED >> 32 * half & 0xFFFFFFFF)
+            ctx.set(source.host.offset, half)
+            ctx.set(source.host.data, SEED >> 32 * half & 0xFFFFFFFF)
             await ctx.tick()
-        ctx.set(source.load, 0)
+        ctx.set(source.host.write, 0)
         ctx.set(source.keys.ready, 1)
         for _ in range(CYCLES):
             found.extend(ctx.get(source.keys.payload[bank]) for bank in range(BANKS))

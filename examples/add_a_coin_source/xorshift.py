@@ -8,6 +8,7 @@ import numpy as np
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from numpy.typing import NDArray
+from synflip.spec.memory_map import Region
 from synflip_hdl.sources.lfsr import LfsrSource
 
 MASK = (1 << 64) - 1
@@ -33,8 +34,8 @@ class XorshiftSource(wiring.Component):
     """Q keys a cycle, with the ports of the LFSR that it stands in for.
 
     Latency none: the keys of the state that was loaded are there in the next cycle. Throughput one transfer
-    (Q keys) a cycle. Components 0 and 1 of bank 0 are the halves of the state, the low one first; others are
-    ignored.
+    (Q keys) a cycle. Words 0 and 1 of the region SEEDS are the halves of the state, the low one first; other
+    words are ignored.
     """
 
     def __init__(self, banks: int) -> None:
@@ -44,13 +45,13 @@ class XorshiftSource(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         state = Signal(64, init=1)
-        halves = state.word_select(self.load_component[0], 32)
+        halves = state.word_select(self.host.offset[0], 32)
         following = state
         for bank in range(self.banks):
             following = step(following)
             m.d.comb += self.keys.payload[bank].eq(following)
         with m.If(self.keys.ready):
             m.d.sync += state.eq(self.keys.payload[self.banks - 1])
-        with m.If(self.load & (self.load_bank == 0) & (self.load_component < 2)):
-            m.d.sync += halves.eq(self.load_data)
+        with m.If(self.host.write[Region.SEEDS] & (self.host.offset < 2)):
+            m.d.sync += halves.eq(self.host.data)
         return m

@@ -11,6 +11,7 @@ from synflip.spec.memory_map import (
     Region,
     register,
 )
+from synflip.spec.sizes import KEY_BITS
 
 from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, Registers
 from synflip_hdl.engine.event_lists import EventLists
@@ -96,7 +97,8 @@ class Accelerator(wiring.Component):
         connect(m, late, sequencer.host, array.host, requantizer.host)
         controlled = (keys, events, requantizer, votes, sequencer)
         connect(m, registers.control, *(block.control for block in controlled))
-        self._connect_source(m, registers, keys, late)
+        source = self._connect_source(m, registers, late)
+        self._connect_keys(m, registers, source, keys, late)
         self._connect_images(m, registers, events)
 
         connect(m, sequencer.lists, events.reads)
@@ -111,7 +113,7 @@ class Accelerator(wiring.Component):
         connect(m, votes.decisions, sequencer.decisions)
 
         connect(m, sequencer.status, registers.status)
-        self._connect_results(m, registers, votes, keys)
+        self._connect_results(m, registers, votes, keys, source)
         self._watch(m, registers, sequencer, requantizer)
         return m
 
@@ -153,7 +155,7 @@ class Accelerator(wiring.Component):
             word.data.eq(registers.host.data),
         ]
 
-    def _connect_results(self, m, registers, votes, keys):
+    def _connect_results(self, m, registers, votes, keys, source):
         """What the host reads."""
         results = {
             Region.VOTES: votes.results.vote,
@@ -162,6 +164,8 @@ class Accelerator(wiring.Component):
             Region.LOG: votes.results.logged,
             Region.KEYS: keys.word,
         }
+        if self.geometry.devices:
+            results |= {Region.DEVICES: source.results.flags, Region.RAW: source.results.raw_word}
         for region, value in results.items():
             m.d.comb += registers.results[READABLE.index(region)].eq(value)
         m.d.comb += [
@@ -190,40 +194,23 @@ class Accelerator(wiring.Component):
             self.logit.last.eq(logits.payload.last),
         ]
 
-    def _connect_source(self, m, registers, keys, late):
+    def _connect_source(self, m, registers, late):
+        """The built-in source of keys."""
+        if not self.geometry.devices:
+            m.submodules.source = source = LfsrSource(self.geometry.banks)
+            connect(m, late, source.host)
+            return source
+        m.submodules.source = source = MtjSource(self.geometry)
+        connect(m, registers.host, source.host)
+        connect(m, registers.control, source.control)
+        connect(m, registers.junctions, source.junctions)
+        m.d.comb += [source.raw.eq(self.raw), source.strobe.eq(self.strobe)]
+        return source
+
+    def _connect_keys(self, m, registers, source, keys, late):
         """The built-in source or the host fills the key memory."""
-        banks, devices = self.geometry.banks, self.geometry.devices
-        settings = registers.control.settings
-        if devices:
-            m.submodules.source = source = MtjSource(banks, devices)
-            m.d.comb += [
-                source.raw.eq(self.raw),
-                source.strobe.eq(self.strobe),
-                source.fold.eq(settings["FOLD"]),
-                source.von_neumann.eq(settings["VON_NEUMANN"]),
-                source.least.eq(settings["LEAST_DEVICES"]),
-                source.repetition_cutoff.eq(settings["REPETITION_CUTOFF"]),
-                source.proportion_cutoff.eq(settings["PROPORTION_CUTOFF"]),
-                source.restart.eq(registers.retest),
-                source.capture.eq(registers.capture),
-                source.capture_device.eq(settings["CAPTURE"]),
-                source.offset.eq(registers.host.offset),
-                registers.alarm.eq(source.alarm),
-                registers.captured.eq(source.captured),
-                registers.working.eq(source.working),
-                registers.results[READABLE.index(Region.DEVICES)].eq(source.flags),
-                registers.results[READABLE.index(Region.RAW)].eq(source.raw_word),
-            ]
-        else:
-            m.submodules.source = source = LfsrSource(banks)
-            m.d.comb += [
-                source.load.eq(late.write[Region.SEEDS]),
-                source.load_bank.eq(late.offset[2:]),
-                source.load_component.eq(late.offset[:2]),
-                source.load_data.eq(late.data),
-            ]
-        m.submodules.host_keys = host = EntryWriter(64 * banks)
-        from_host = (settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
+        m.submodules.host_keys = host = EntryWriter(KEY_BITS * self.geometry.banks)
+        from_host = (registers.control.settings["OPTIONS"] & OPTION_HOST_KEYS) != 0
         m.d.comb += [
             # The registers let a word pass only while the key memory is ready. It still is when the word
             # arrives, a cycle later: a transfer takes two words or more, so no other one is under way.

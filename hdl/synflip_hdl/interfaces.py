@@ -188,6 +188,43 @@ class RunStatus(wiring.Signature):
         super().__init__({"busy": Out(1), "cycles": Out(64)})
 
 
+class JunctionControl(wiring.Signature):
+    """Registers to junction source: its strobes, and how the junctions do.
+
+    Members
+    -------
+    restart: Out(1), strobe: test all junctions anew.
+    capture: Out(1), strobe: keep the next CAPTURE_BITS raw bits of the junction of the setting CAPTURE.
+    alarm: In(1), fewer junctions work than the setting LEAST_DEVICES.
+    captured: In(24), raw bits captured so far.
+    working: In(7), junctions whose bits are used.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "restart": Out(1),
+                "capture": Out(1),
+                "alarm": In(1),
+                "captured": In(REGISTERS["CAPTURED"].bits),
+                "working": In(REGISTERS["WORKING"].bits),
+            }
+        )
+
+
+class JunctionResults(wiring.Signature):
+    """Junction source to registers: what the host reads, a cycle after ``HostAccess.offset``.
+
+    Members
+    -------
+    flags: Out(3), of the junction at the offset: working, repetition count failed, proportion failed.
+    raw_word: Out(32), the word at the offset of the capture; the oldest bit is bit 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"flags": Out(3), "raw_word": Out(32)})
+
+
 class ListReads(wiring.Signature):
     """Sequencer to event lists: open the lists of an image or a hidden layer, then read them by index.
 

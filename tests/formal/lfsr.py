@@ -1,6 +1,7 @@
 """The key source against LFSR113 written out, one step at a time."""
 
 from amaranth.hdl import Assert, Const, Elaboratable, Module, Mux, Signal
+from synflip.spec.memory_map import Region
 from synflip_hdl.sources.lfsr import STATE, LfsrSource
 
 from tests.formal.helpers import Opened, free_inputs
@@ -42,6 +43,7 @@ class Source(Elaboratable):
         inside = Opened(m, dut)
         free_inputs(m, dut)
         started = Signal()
+        host = dut.host
         m.d.sync += started.eq(1)
         for bank in range(self.banks):
             state = inside.view(f"state_{bank}", STATE)
@@ -57,10 +59,10 @@ class Source(Elaboratable):
             for number in range(2 * self.banks):
                 stepped = step(m, stepped, f"step_{bank}_{number}")
             for index in range(4):
-                loaded = dut.load & (dut.load_bank == bank) & (dut.load_component == index)
+                loaded = host.write[Region.SEEDS] & (host.offset[:5] == 4 * bank + index)
                 expected = Signal(32, name=f"expected_{bank}_{index}")
                 m.d.sync += expected.eq(
-                    Mux(loaded, dut.load_data, Mux(dut.keys.ready, stepped[index], now[index]))
+                    Mux(loaded, host.data, Mux(dut.keys.ready, stepped[index], now[index]))
                 )
                 m.d.comb += Assert(~started | (now[index] == expected))
         return m

@@ -97,7 +97,7 @@ class Bus(Elaboratable):
             Assert(dut.abort == (works & control & abort)),
             # Nothing is accepted in a start's cycle or the one after an abort: blocks are started or reset.
             Assert(~(dut.control.start | resetting) | ~accepted),
-            Assert(dut.retest == (works & control & retest)),
+            Assert(dut.junctions.restart == (works & control & retest)),
             Assert(~dut.host.write[Region.KEYS] | dut.key_ready),
             Assert(~dut.host.write[Region.IMAGES] | dut.load_ready),
             Assert(~accepted | write | (region == Region.REGISTERS) | dut.results_free),
@@ -196,9 +196,9 @@ class Bus(Elaboratable):
         if name in dut.control.settings.shape().members:
             return dut.control.settings[name]
         status = {
-            "STATUS": Cat(dut.status.busy, dut.alarm),
-            "CAPTURED": dut.captured,
-            "WORKING": dut.working,
+            "STATUS": Cat(dut.status.busy, dut.junctions.alarm),
+            "CAPTURED": dut.junctions.captured,
+            "WORKING": dut.junctions.working,
             "CYCLES_LOW": dut.status.cycles[:32],
             "CYCLES_HIGH": dut.status.cycles[32:],
             "LOGGED": dut.logged,

@@ -25,7 +25,7 @@ from synflip.spec.memory_map import (
 )
 from synflip.spec.sizes import address_bits
 
-from synflip_hdl.interfaces import SLOT_BITS, HostAccess, RunControl, RunStatus
+from synflip_hdl.interfaces import SLOT_BITS, HostAccess, JunctionControl, RunControl, RunStatus
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
@@ -67,11 +67,8 @@ class Registers(wiring.Component):
     results_free: In(1), no run uses the memories of results in this cycle.
     results: In(words of 32 bits, by place in READABLE), a cycle after the offset; keys two.
     logged: In(24), logits in the log.
-    retest: Out(1), strobe, with its request: test all junctions anew.
-    capture: Out(1), strobe, a cycle after its request: capture raw bits of the junction of CAPTURE.
-    alarm: In(1), too few junctions work.
-    captured: In(24), raw bits captured so far.
-    working: In(7), junctions whose bits are used.
+    junctions: Out(JunctionControl), where the geometry has junctions. ``restart`` is with its request,
+        ``capture`` a cycle after its request, which is a write of CAPTURE.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -90,11 +87,7 @@ class Registers(wiring.Component):
                 "results_free": In(1),
                 "results": In(data.ArrayLayout(32, len(READABLE))),
                 "logged": In(24),
-                "retest": Out(1),
-                "capture": Out(1),
-                "alarm": In(1),
-                "captured": In(24),
-                "working": In(7),
+                "junctions": Out(JunctionControl()),
             }
         )
 
@@ -189,7 +182,7 @@ class Registers(wiring.Component):
         """The registers: strobes of CONTROL, and the settings. Returns what a read of each gives, by name."""
         request, region, offset = self.request.payload, access.region, access.offset
         taken, refused, settings = access.taken, access.refused, self.control.settings
-        m.d.sync += [self.control.start.eq(0), self.capture.eq(0)]
+        m.d.sync += [self.control.start.eq(0), self.junctions.capture.eq(0)]
         identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
         for name, entry in self.registers.items():
@@ -204,7 +197,7 @@ class Registers(wiring.Component):
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.status.busy | start))),
                         self.abort.eq(now & abort & ~refused),
-                        self.retest.eq(now & retest & ~refused),
+                        self.junctions.restart.eq(now & retest & ~refused),
                     ]
                     m.d.sync += self.control.start.eq(now & start & ~refused)
             elif entry.access == "RW":
@@ -213,7 +206,7 @@ class Registers(wiring.Component):
                 with m.If(request.write & here & ~self.status.busy):
                     m.d.comb += refused.eq(0)
                     if name == "CAPTURE":  # a cycle later, with the new setting
-                        m.d.sync += self.capture.eq(taken)
+                        m.d.sync += self.junctions.capture.eq(taken)
                     with m.If(taken):
                         m.d.sync += setting.eq(request.data)
                 values[name] = setting
@@ -225,12 +218,12 @@ class Registers(wiring.Component):
                 with m.If(~request.write & here):
                     m.d.comb += refused.eq(0)
         live = {
-            "STATUS": Cat(self.status.busy, self.alarm),
+            "STATUS": Cat(self.status.busy, self.junctions.alarm),
             "CYCLES_LOW": self.status.cycles[:32],
             "CYCLES_HIGH": self.status.cycles[32:],
             "LOGGED": self.logged,
-            "CAPTURED": self.captured,
-            "WORKING": self.working,
+            "CAPTURED": self.junctions.captured,
+            "WORKING": self.junctions.working,
         }
         return values | {name: value for name, value in live.items() if name in self.registers}
 

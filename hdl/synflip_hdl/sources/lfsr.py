@@ -7,8 +7,12 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec import lfsr
+from synflip.spec.memory_map import SEED_WORDS, Region
+from synflip.spec.sizes import KEY_BITS
 
-STATE = data.ArrayLayout(32, 4)
+from synflip_hdl.interfaces import HostAccess
+
+STATE = data.ArrayLayout(32, SEED_WORDS)
 
 
 def gf2_matmul(columns, z):
@@ -40,42 +44,36 @@ class LfsrSource(wiring.Component):
     -------
     keys : Out(stream of Q 64-bit keys, always valid)
         Key q of a transfer is bank q's.
-    load : In(1)
-        Strobe: ``load_data`` is written. A bank's state is to be that of the low half of its first key: the
-        seed times M^(2q + 1), for bank q from key 0.
-    load_bank : In(3)
-        The bank whose state is written.
-    load_component : In(2)
-        Which of its four components.
-    load_data : In(32)
-        The component's new value.
+    host : In(HostAccess)
+        Writes of SEEDS load the states: word 4q + c is component c of bank q. A bank's state is to be that of
+        the low half of its first key: the seed times M^(2q + 1), for bank q from key 0.
     """
 
     def __init__(self, banks: int) -> None:
         self.banks = banks
         super().__init__(
             {
-                "keys": Out(stream.Signature(data.ArrayLayout(64, banks), always_valid=True)),
-                "load": In(1),
-                "load_bank": In(3),
-                "load_component": In(2),
-                "load_data": In(32),
+                "keys": Out(stream.Signature(data.ArrayLayout(KEY_BITS, banks), always_valid=True)),
+                "host": In(HostAccess()),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        load = self.host.write[Region.SEEDS]
+        # The registers refuse a word of a bank that is not there: 3 bits are enough for a bank's number.
+        load_component, load_bank = self.host.offset[:2], self.host.offset[2:5]
         for bank in range(self.banks):
             state = Signal(STATE, name=f"state_{bank}")
             low, high = [], []
-            for index in range(4):
+            for index in range(SEED_WORDS):
                 component = state[index]
                 low.append(component)
                 high.append(gf2_matmul(lfsr.power(index, 1), component))
                 with m.If(self.keys.ready):
                     m.d.sync += component.eq(gf2_matmul(lfsr.power(index, 2 * self.banks), component))
-                with m.If(self.load & (self.load_bank == bank) & (self.load_component == index)):
-                    m.d.sync += component.eq(self.load_data)
+                with m.If(load & (load_bank == bank) & (load_component == index)):
+                    m.d.sync += component.eq(self.host.data)
             m.d.comb += self.keys.payload[bank].eq(
                 Cat(low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])
             )

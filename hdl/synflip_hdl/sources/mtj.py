@@ -4,9 +4,11 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import cdc, data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.memory_map import CAPTURE_BITS, OFFSET_BITS, REGISTERS
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import CAPTURE_BITS
 from synflip.spec.sizes import KEY_BITS, address_bits
 
+from synflip_hdl.interfaces import HostAccess, JunctionControl, JunctionResults, RunControl
 from synflip_hdl.sources.health_tests import HealthTests
 
 
@@ -47,15 +49,15 @@ def compact(m, bits, mask):
 
 
 class MtjSource(wiring.Component):
-    """Keys out of ``devices`` junctions, each read by a latch outside.
+    """Keys out of the geometry's ``devices`` junctions, each read by a latch outside.
 
     A rising edge of ``strobe`` says that ``raw`` holds a new bit of every device; ``raw`` must then be stable
     for four clock cycles. Both inputs are synchronised. A strobe is at least two cycles high and two low.
 
     The source fails closed. A device that fails a health test is cut off; all bits that are on their way,
     also those of other devices, and the keys that were not taken yet are thrown away with its own
-    (``keys.valid`` drops). With fewer than ``least`` working devices there is an alarm and no key, until
-    ``restart``.
+    (``keys.valid`` drops). With fewer than LEAST_DEVICES working devices there is an alarm and no key, until
+    ``junctions.restart``.
 
     Latency: the fifth clock edge that sees ``strobe`` high adds the bits to the pool that keys are cut from.
     Throughput: all bits of each strobe; a key takes 64 bits out of the pool, in one cycle.
@@ -63,8 +65,7 @@ class MtjSource(wiring.Component):
 
     Parameters
     ----------
-    banks: Q, keys of a transfer.
-    devices: tunnel junctions.
+    geometry: Q banks, which is how many keys a transfer has, and the devices.
 
     Members
     -------
@@ -74,84 +75,62 @@ class MtjSource(wiring.Component):
         Asynchronous; its rising edge says that ``raw`` has new bits.
     keys : Out(stream of Q 64-bit keys)
         While no key is taken and the buffers are full, new bits are thrown away.
-    fold : In(4)
-        How many raw bits of a device are XORed into one; 0 counts as 1.
-    von_neumann : In(1)
-        Of two folded bits of a device keep the first if they differ, else none.
-    least : In(7)
-        Alarm below so many working devices.
-    repetition_cutoff : In(10)
-        See ``health_tests.HealthTests``.
-    proportion_cutoff : In(11)
-        See ``health_tests.HealthTests``.
-    restart : In(1)
-        Strobe: test all devices anew.
-    capture : In(1)
-        Strobe: keep the next CAPTURE_BITS raw bits of ``capture_device``.
-    capture_device : In(6)
-        The device whose raw bits are captured.
-    captured : Out(24)
-        Raw bits captured so far.
-    offset : In(OFFSET_BITS)
-        Selects a device for ``flags``, and a word of the capture for ``raw_word``.
-    flags : Out(3)
-        Of the device ``offset`` of the cycle before: working, repetition count failed, proportion failed.
-    raw_word : Out(32)
-        Word ``offset`` of the capture, a cycle later; the oldest bit is bit 0.
-    alarm : Out(1)
-        Fewer than ``least`` devices work.
-    working : Out(7)
-        How many devices work.
+    control : In(RunControl)
+        FOLD: how many raw bits of a device are XORed into one; 0 counts as 1. VON_NEUMANN: of two folded bits
+        of a device keep the first if they differ, else none. LEAST_DEVICES: alarm below so many working
+        devices. REPETITION_CUTOFF and PROPORTION_CUTOFF: see ``health_tests.HealthTests``. CAPTURE: the
+        device whose raw bits are captured. A start has no effect: keys are made between runs, too.
+    junctions : In(JunctionControl)
+        The alarm and the number of working devices come a cycle after the bits that they follow from.
+    host : In(HostAccess)
+        The offset selects a device for ``results.flags``, and a word of the capture for
+        ``results.raw_word``.
+    results : Out(JunctionResults)
+        They follow the offset by a cycle.
     """
 
-    def __init__(self, banks: int, devices: int) -> None:
-        self.banks, self.devices = banks, devices
+    def __init__(self, geometry: Geometry) -> None:
+        self.banks, self.devices = geometry.banks, geometry.devices
         super().__init__(
             {
-                "raw": In(devices),
+                "raw": In(self.devices),
                 "strobe": In(1),
-                "keys": Out(stream.Signature(data.ArrayLayout(KEY_BITS, banks))),
-                "fold": In(REGISTERS["FOLD"].bits),
-                "von_neumann": In(1),
-                "least": In(REGISTERS["LEAST_DEVICES"].bits),
-                "repetition_cutoff": In(REGISTERS["REPETITION_CUTOFF"].bits),
-                "proportion_cutoff": In(REGISTERS["PROPORTION_CUTOFF"].bits),
-                "restart": In(1),
-                "capture": In(1),
-                "capture_device": In(REGISTERS["CAPTURE"].bits),
-                "captured": Out(REGISTERS["CAPTURED"].bits),
-                "offset": In(OFFSET_BITS),
-                "flags": Out(3),
-                "raw_word": Out(32),
-                "alarm": Out(1),
-                "working": Out(REGISTERS["WORKING"].bits),
+                "keys": Out(stream.Signature(data.ArrayLayout(KEY_BITS, self.banks))),
+                "control": In(RunControl(geometry)),
+                "junctions": In(JunctionControl()),
+                "host": In(HostAccess()),
+                "results": Out(JunctionResults()),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        settings, junctions = self.control.settings, self.junctions
         take, bits = self._synchronise(m)
         m.submodules.health = health = HealthTests(self.devices)
         discard = Signal()
         m.d.comb += [
             health.take.eq(take),
             health.bits.eq(bits),
-            health.restart.eq(self.restart),
-            health.repetition_cutoff.eq(self.repetition_cutoff),
-            health.proportion_cutoff.eq(self.proportion_cutoff),
-            discard.eq(health.failing | self.restart),
+            health.restart.eq(junctions.restart),
+            health.repetition_cutoff.eq(settings["REPETITION_CUTOFF"]),
+            health.proportion_cutoff.eq(settings["PROPORTION_CUTOFF"]),
+            discard.eq(health.failing | junctions.restart),
         ]
         working = sum(health.working)
-        m.d.sync += [self.working.eq(working), self.alarm.eq(health.tested & (working < self.least))]
+        m.d.sync += [
+            junctions.working.eq(working),
+            junctions.alarm.eq(health.tested & (working < settings["LEAST_DEVICES"])),
+        ]
         folded, mask = self._fold(m, take, bits, discard)
-        self._pack(m, folded, mask & health.working, discard, health.tested & ~self.alarm)
+        self._pack(m, folded, mask & health.working, discard, health.tested & ~junctions.alarm)
         self._capture(m, take, bits)
 
         flags = Array(
             Cat(health.working[device], health.repetition_failed[device], health.proportion_failed[device])
             for device in range(self.devices)
         )
-        m.d.sync += self.flags.eq(flags[self.offset[: address_bits(self.devices)]])
+        m.d.sync += self.results.flags.eq(flags[self.host.offset[: address_bits(self.devices)]])
         return m
 
     def _synchronise(self, m):
@@ -164,22 +143,23 @@ class MtjSource(wiring.Component):
         return strobe & ~before, bits
 
     def _fold(self, m, take, bits, discard):
-        """XOR over ``fold`` takes, then von Neumann's pairs: bits, and which of them count, in one cycle."""
-        left = Signal.like(self.fold)  # raw bits that the fold under way lacks, the next one included
+        """XOR over FOLD takes, then von Neumann's pairs: bits, and which of them count, in one cycle."""
+        fold, von_neumann = self.control.settings["FOLD"], self.control.settings["VON_NEUMANN"]
+        left = Signal(fold.shape())  # raw bits that the fold under way lacks, the next one included
         folding = Signal(self.devices)
         folded = Signal(self.devices)
         whole = Signal()
         m.d.comb += [folded.eq(folding ^ bits), whole.eq(take & (left <= 1))]
         with m.If(take):
-            m.d.sync += [folding.eq(Mux(whole, 0, folded)), left.eq(Mux(whole, self.fold, left - 1))]
+            m.d.sync += [folding.eq(Mux(whole, 0, folded)), left.eq(Mux(whole, fold, left - 1))]
         second, held = Signal(), Signal(self.devices)
         with m.If(whole):
-            m.d.sync += [second.eq(~second & self.von_neumann), held.eq(folded)]
+            m.d.sync += [second.eq(~second & von_neumann), held.eq(folded)]
         with m.If(discard):
-            m.d.sync += [folding.eq(0), left.eq(self.fold), second.eq(0)]
+            m.d.sync += [folding.eq(0), left.eq(fold), second.eq(0)]
         pairs = (held ^ folded) & second.replicate(self.devices)
-        mask = Mux(self.von_neumann, pairs, Const(-1, self.devices)) & whole.replicate(self.devices)
-        return Mux(self.von_neumann, held, folded), mask
+        mask = Mux(von_neumann, pairs, Const(-1, self.devices)) & whole.replicate(self.devices)
+        return Mux(von_neumann, held, folded), mask
 
     def _pack(self, m, bits, mask, discard, issue):
         """Bits in the order of devices and time into keys, bit 0 first, and keys into transfers of Q."""
@@ -205,18 +185,19 @@ class MtjSource(wiring.Component):
             m.d.sync += [taken_mask.eq(0), many.eq(0), new.eq(0), level.eq(0), pool.eq(0), filled.eq(0)]
 
     def _capture(self, m, take, bits):
+        captured, device = self.junctions.captured, self.control.settings["CAPTURE"]
         word, chosen = Signal(32), Signal()
         m.submodules.raw_bits = memory = Memory(shape=unsigned(32), depth=CAPTURE_BITS // 32, init=[])
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
-            chosen.eq(bits.bit_select(self.capture_device[: address_bits(self.devices)], 1)),
-            write.addr.eq(self.captured[5:]),
+            chosen.eq(bits.bit_select(device[: address_bits(self.devices)], 1)),
+            write.addr.eq(captured[5:]),
             write.data.eq(Cat(word[1:], chosen)),
-            read.addr.eq(self.offset),
-            self.raw_word.eq(read.data),
+            read.addr.eq(self.host.offset),
+            self.results.raw_word.eq(read.data),
         ]
-        with m.If(take & (self.captured != CAPTURE_BITS)):
-            m.d.comb += write.en.eq(self.captured[:5] == 31)
-            m.d.sync += [word.eq(write.data), self.captured.eq(self.captured + 1)]
-        with m.If(self.capture):
-            m.d.sync += self.captured.eq(0)
+        with m.If(take & (captured != CAPTURE_BITS)):
+            m.d.comb += write.en.eq(captured[:5] == 31)
+            m.d.sync += [word.eq(write.data), captured.eq(captured + 1)]
+        with m.If(self.junctions.capture):
+            m.d.sync += captured.eq(0)

@@ -181,9 +181,10 @@ class RegisterMonitor:
             self._answer(cycle, now)
         board.check("request taken", cycle, address if offered and read(dut.request__ready) else None)
         regions = read(dut.host__write) & STROBES
-        strobes = {"regions": regions, "offset": read(dut.host__offset), "data": read(dut.host__data)}
-        board.check("write", cycle, strobes if regions else None)
-        for name, strobe in (("start", dut.control__start), ("abort", dut.abort), ("retest", dut.retest)):
+        written = {"regions": regions, "offset": read(dut.host__offset), "data": read(dut.host__data)}
+        board.check("write", cycle, written if regions else None)
+        strobes = {"start": dut.control__start, "abort": dut.abort, "retest": dut.junctions__restart}
+        for name, strobe in strobes.items():
             board.check(name, cycle, read(strobe) or None)
         self._standing = bool(valid and not ready)
         self._earlier, self._offset = self._offset, read(dut.host__offset)
@@ -239,7 +240,7 @@ async def registers(dut: Any) -> None:
         load_ready=noise(chance, 1),
         key_ready=noise(chance, 1),
         results_free=noise(chance, 1),
-        alarm=0,
+        junctions__alarm=0,
     )
     source = StreamSource(dut, "request", chance, items)
     sink = StreamSink(dut, "response", chance, bench.scoreboard, lambda cycle, payload: None)

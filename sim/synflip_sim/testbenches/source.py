@@ -4,9 +4,9 @@ from typing import Any
 
 import cocotb
 from amaranth.lib import data
-from synflip.spec.memory_map import SEED_WORDS, Region
+from synflip.spec.memory_map import Region
 
-from synflip_sim.testbenches.clocked import Bench, Player, noise
+from synflip_sim.testbenches.clocked import Bench, Player, host_idle
 from synflip_sim.testbenches.ports import unpack
 from synflip_sim.testbenches.streams import StreamSink
 
@@ -28,12 +28,9 @@ async def source(dut: Any) -> None:
             bench.scoreboard.check("transfer", count, unpack(layout, payload))
         count += 1
 
-    player = Player(
-        dut, load=0, load_bank=noise(chance, 3), load_component=noise(chance, 2), load_data=noise(chance, 32)
-    )
+    player = Player(dut, **host_idle(chance))
     writes = bench.script.of(Region.SEEDS)
     for cycle, (offset, word) in enumerate(writes, start=-len(writes)):
-        bank, component = divmod(offset, SEED_WORDS)
-        player.at(cycle, load=1, load_bank=bank, load_component=component, load_data=word)
+        player.at(cycle, host__write=1 << Region.SEEDS, host__offset=offset, host__data=word)
     sink = StreamSink(dut, "keys", chance, bench.scoreboard, taken, first=0)
     await bench.run(-len(writes), [player, sink], [sink], last=3 * transfers)

@@ -185,9 +185,9 @@ def check(
             ctx.set(dut.results_free, results_free := chance.random() < free)
             ctx.set(dut.key_ready, keys_wanted := chance.random() < key_ready)
             busy, cycles, logged, captured, working, alarm = live(cycle)
-            ctx.set(dut.captured, captured)
-            ctx.set(dut.working, working)
-            ctx.set(dut.alarm, alarm)
+            ctx.set(dut.junctions.captured, captured)
+            ctx.set(dut.junctions.working, working)
+            ctx.set(dut.junctions.alarm, alarm)
             ctx.set(dut.status.busy, busy)
             ctx.set(dut.status.cycles, cycles)
             ctx.set(dut.logged, logged)
@@ -222,9 +222,9 @@ def check(
                 starts.append(cycle)
             if ctx.get(dut.abort):
                 aborts.append(cycle)
-            if ctx.get(dut.retest):
+            if ctx.get(dut.junctions.restart):
                 retests.append(cycle)
-            if ctx.get(dut.capture):
+            if ctx.get(dut.junctions.capture):
                 captures.append(cycle)
 
             if offered and ctx.get(dut.request.ready):

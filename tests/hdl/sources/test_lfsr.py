@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 from synflip.spec import lfsr
+from synflip.spec.memory_map import SEED_WORDS, Region
 from synflip_hdl.sources.lfsr import LfsrSource
 
 from tests.golden import reference
@@ -17,12 +18,11 @@ async def load_seed(ctx, dut, seed):
     for bank in range(dut.banks):
         state = lfsr.jump(lfsr.seed_state(seed), 2 * bank + 1)
         for component, value in enumerate(state):
-            ctx.set(dut.load_bank, bank)
-            ctx.set(dut.load_component, component)
-            ctx.set(dut.load_data, value)
-            ctx.set(dut.load, 1)
+            ctx.set(dut.host.offset, SEED_WORDS * bank + component)
+            ctx.set(dut.host.data, value)
+            ctx.set(dut.host.write, 1 << Region.SEEDS)
             await ctx.tick()
-    ctx.set(dut.load, 0)
+    ctx.set(dut.host.write, 0)
 
 
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])
@@ -39,6 +39,9 @@ def test_bank_q_gives_every_qth_key_and_holds_without_ready(banks, seed):
         await load_seed(ctx, dut, seed)
         while len(taken) < transfers:
             ready = chance.random() < 0.6
+            # Words for the other blocks pass by.
+            ctx.set(dut.host.write, chance.choice((0, 0xFFFF & ~(1 << Region.SEEDS))))
+            ctx.set(dut.host.offset, chance.randrange(SEED_WORDS * banks))
             ctx.set(dut.keys.ready, ready)
             got = [ctx.get(dut.keys.payload[bank]) for bank in range(banks)]
             # Also in idle cycles: an unready sink must see the same keys again.

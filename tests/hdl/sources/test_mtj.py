@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from synflip.spec.geometry import Geometry
 from synflip.spec.health import WINDOW
 from synflip_hdl.sources.mtj import MtjSource, compact
 
@@ -91,27 +92,28 @@ def check(
     restart=None,
 ):
     """Feed ``takes`` takes; every transfer must be the twin's. ``restart``: before which take."""
-    dut = MtjSource(banks, devices)
+    dut = MtjSource(Geometry(16, banks, devices=devices))
+    settings, junctions = dut.control.settings, dut.junctions
     arguments = (banks, devices, fold, von_neumann, least, repetition, proportion)
     twins = [Twin(*arguments)]
     got = [[]]
     alarms = []
 
     async def bench(ctx):
-        ctx.set(dut.fold, fold)
-        ctx.set(dut.von_neumann, von_neumann)
-        ctx.set(dut.least, least)
-        ctx.set(dut.repetition_cutoff, repetition)
-        ctx.set(dut.proportion_cutoff, proportion)
-        ctx.set(dut.restart, 1)
+        ctx.set(settings["FOLD"], fold)
+        ctx.set(settings["VON_NEUMANN"], von_neumann)
+        ctx.set(settings["LEAST_DEVICES"], least)
+        ctx.set(settings["REPETITION_CUTOFF"], repetition)
+        ctx.set(settings["PROPORTION_CUTOFF"], proportion)
+        ctx.set(junctions.restart, 1)
         await ctx.tick()
-        ctx.set(dut.restart, 0)
+        ctx.set(junctions.restart, 0)
         ctx.set(dut.keys.ready, 1)
         for number in range(takes):
             if number == restart:
-                ctx.set(dut.restart, 1)
+                ctx.set(junctions.restart, 1)
                 await ctx.tick()
-                ctx.set(dut.restart, 0)
+                ctx.set(junctions.restart, 0)
                 twins.append(Twin(*arguments))
                 got.append([])
             bits = bits_of(number)
@@ -126,15 +128,15 @@ def check(
                     got[-1].append([ctx.get(dut.keys.payload[bank]) for bank in range(banks)])
                 await ctx.tick()
             if number % 100 == 99:
-                assert ctx.get(dut.working) == len(twins[-1].working), number
-                alarms.append(ctx.get(dut.alarm))
+                assert ctx.get(junctions.working) == len(twins[-1].working), number
+                alarms.append(ctx.get(junctions.alarm))
                 assert alarms[-1] == (twins[-1].takes >= WINDOW and len(twins[-1].working) < least)
         for device in range(devices):
-            ctx.set(dut.offset, device)
+            ctx.set(dut.host.offset, device)
             await ctx.tick()
             twin = twins[-1]
             works, stuck, biased = device in twin.working, device in twin.stuck, device in twin.biased
-            assert ctx.get(dut.flags) == works | stuck << 1 | biased << 2
+            assert ctx.get(dut.results.flags) == works | stuck << 1 | biased << 2
 
     simulate(dut, bench)
     # The last one may be on its way still.
