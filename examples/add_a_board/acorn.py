@@ -13,7 +13,7 @@ from amaranth.build import Attrs, Clock, Pins, PinsN, Resource
 from amaranth.vendor import LatticeICE40Platform
 from amaranth_boards.resources import UARTResource
 from synflip_hdl.boards.catalogue import Board, find_board
-from synflip_hdl.flow.job import Build
+from synflip_hdl.flow.job import BuildJob
 
 LVCMOS = Attrs(IO_STANDARD="SB_LVCMOS")
 TWIN = find_board("icebreaker")  # the same FPGA, so the same accelerator fits
@@ -53,7 +53,7 @@ BOARD = Board(
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "acorn-build")
     folder.mkdir(parents=True, exist_ok=True)
-    Build(BOARD, BOARD.geometry, BOARD.clock, folder).write_gateware()
+    BuildJob(BOARD, BOARD.geometry, BOARD.clock, folder).write_gateware()
     print(f"{BOARD.title}: {BOARD.geometry.name}, k = {BOARD.geometry.bits}, {BOARD.clock / 1e6:g} MHz")
     print((folder / "synflip.pcf").read_text())
     print(f"wrote {', '.join(sorted(path.name for path in folder.iterdir()))} into {folder}")
