@@ -122,7 +122,7 @@ def test_writing_while_busy_is_refused_and_an_abort_ends_the_run(port):
     with connect(port) as device:
         model = network(5)
         device.load(model)
-        start, transport = device._run, device.transport
+        start, transport = device.run_slots, device.transport
 
         def first_write_into_the_run():
             with pytest.raises(BusError, match="refused a write"):

@@ -136,7 +136,7 @@ def test_opened_by_name_a_stream_of_blocks():
     rng = np.random.default_rng(13)
     model = network((20, 30, 5), 4, 8, rng)
     pixels = images(60, model, rng)
-    with synflip.Accelerator.open("verilator:64x8") as device, Golden(device.geometry) as golden:
+    with synflip.open_device("verilator:64x8") as device, Golden(device.geometry) as golden:
         golden.load(model)
         device.load(model)
         blocks = np.split(pixels, (3, 53, 53))

@@ -617,7 +617,7 @@ MUTANTS = [
         "sequencer",
         "engine/sequencer.py",
         "place.turn.eq(0)",
-        "place.turn.eq(lanes // 16)",
+        "place.turn.eq(self.geometry.lanes // 16)",
         "the rotation is one tile ahead",
     ),
     Mutant(
