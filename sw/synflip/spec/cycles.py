@@ -155,6 +155,7 @@ class CycleModel:
         self.sample = 0
         self.free = never  # when the sequencer may choose its next pass
         self.hold = never  # when the drain can take the next tile
+        self._long_ago = never - LONG_AGO
         self.fill = never  # when the next sample's first key can be written
         self.filled = never  # when that of the sample advanced last was
         self.decided = never  # when the latest vote was decided
@@ -171,7 +172,7 @@ class CycleModel:
             first = np.ones(self.runs, dtype=bool)
             by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
         if not self.key_interval:
-            self.fill = self.fill * 0 - LONG_AGO
+            self.fill = self._long_ago
         next_fill = self.fill + self.key_blocks
         self.passes = []
         anyone: Any = active.any(1)
