@@ -1,5 +1,6 @@
 """Deliberate defects of the gateware: each must be found by the bench that is there for it, not by chance."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,18 @@ def runs(tmp_path_factory):
     return prepared
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def marked() -> list:
+    """Every mutant; of each bench the first two are there on every run, the others by night."""
+    of_bench: Counter[str] = Counter()
+    cases = []
+    for mutant in MUTANTS:
+        of_bench[mutant.bench] += 1
+        marks = [pytest.mark.nightly] if of_bench[mutant.bench] > 2 else []
+        cases.append(pytest.param(mutant, id=mutant.name, marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize("mutant", marked())
 def test_mutant_is_found(mutant, runs):
     """By the scoreboard: a mutant that does not build, or a bench that breaks off, raises SynflipError."""
     assert mutant.bench in outcomes(mutant, [mutant.bench], runs[mutant.run])

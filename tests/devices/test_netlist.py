@@ -68,7 +68,10 @@ def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], m
         return reference.infer(pixels, SAMPLES, SEED, margins, logits=True)
 
 
-@pytest.mark.parametrize(("family", "name"), [("ecp5", "16x1"), ("ice40", "16x1"), ("ecp5", "16x4")])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("ecp5", "16x1"), ("ice40", "16x1"), pytest.param("ecp5", "16x4", marks=pytest.mark.nightly)],
+)
 def test_digits(digits, family: str, name: str) -> None:
     model, pixels = digits
     machine = geometry(name)

@@ -85,7 +85,11 @@ def check_gowin(folder: Path, report: dict) -> None:
 @pytest.mark.parametrize(
     ("name", "check"),
     # Not the iCEBreaker: full to 97 %, it is routed in minutes.
-    [("ulx3s-85f", check_ecp5), ("ice40-hx8k", check_ice40), ("tang-nano-9k", check_gowin)],
+    [
+        ("ulx3s-85f", check_ecp5),
+        ("ice40-hx8k", check_ice40),
+        pytest.param("tang-nano-9k", check_gowin, marks=pytest.mark.nightly),
+    ],
 )
 def test_a_small_bitstream(name, check, tmp_path):
     board = find_board(name)
