@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data.dataset import FOLDER_VARIABLE, Dataset
+from synflip.data.dataset import Dataset
+from synflip.data.folder import FOLDER_VARIABLE
 from synflip.errors import SynflipError
 from synflip.util.npz import read_array
 
@@ -17,6 +18,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 SHAPE = (3, 32, 32)
 BATCH_IMAGES = 10_000  # of a file
 BATCHES = "cifar-10-batches-bin"
+PICKLED = "cifar-10-batches-py"  # what torchvision fetches
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 PACKED = "cifar10-jpeg75"
@@ -29,19 +31,20 @@ _PIXELS = math.prod(SHAPE)
 _Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def load(folder: str | None) -> Dataset:
-    """CIFAR-10 from ``folder``: ``cifar-10-batches-bin/*.bin``, or else ``cifar10-jpeg75/*.npz``.
+def load(folder: Path | None) -> Dataset:
+    """CIFAR-10 from ``folder``: ``cifar-10-batches-bin/*.bin``, or else ``cifar10-jpeg75/*.npz``; or from the
+    first of them itself.
 
     Pixels are [N, 3072]: red, green, blue, row by row. If the images were recompressed at JPEG quality 75,
     which is measured for the binary batches, ``note`` says so.
     Raises SynflipError for files that are missing or not these.
     """
-    if not folder:
+    if folder is None:
         raise SynflipError(
             f"cifar10 is not fetched: set {FOLDER_VARIABLE} to a folder that holds {BATCHES}, "
             "the standard binary version"
         )
-    binary, packed = Path(folder, BATCHES), Path(folder, PACKED)
+    binary, packed = folder if (folder / TEST_FILES[0]).is_file() else folder / BATCHES, folder / PACKED
     if binary.is_dir():
         train, test = _batches(binary, TRAIN_FILES), _batches(binary, TEST_FILES)
         note = JPEG_NOTE if on_jpeg_steps(test[0]) > JPEG_SHARE else ""
@@ -49,6 +52,11 @@ def load(folder: str | None) -> Dataset:
         count = BATCH_IMAGES * len(TRAIN_FILES)
         train, test = _unpacked(packed / "train.npz", count), _unpacked(packed / "test.npz", BATCH_IMAGES)
         note = JPEG_NOTE
+    elif folder.name == PICKLED or (folder / PICKLED).is_dir():
+        raise SynflipError(
+            f"cifar10: {folder} ({FOLDER_VARIABLE}) has {PICKLED}, which are pickles that could run anything "
+            f"when they are read; put {BATCHES}, the standard binary version, there"
+        )
     else:
         raise SynflipError(f"cifar10: no {BATCHES} in {folder} ({FOLDER_VARIABLE}); put it there")
     return Dataset("cifar10", *train, *test, classes=CLASSES, input_max=255, shape=SHAPE, note=note)

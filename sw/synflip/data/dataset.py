@@ -11,7 +11,6 @@ from synflip.errors import SynflipError
 from synflip.util.arrays import list_of, plain, rows, scale_hint, whole, whole_number
 from synflip.util.text import one_line
 
-FOLDER_VARIABLE = "SYNFLIP_DATA"  # the environment variable with the folder of data sets
 MAX_PIXEL = 65535
 _SHOWN_CLASSES = 10  # names in a repr
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data.dataset import FOLDER_VARIABLE, Dataset
+from synflip.data.dataset import Dataset
+from synflip.data.folder import FOLDER_VARIABLE, data_folder
 from synflip.errors import SynflipError
 
 MAX_DOWNLOAD_BYTES = 64 << 20  # of one file; the largest of Fashion-MNIST has 26 MB
@@ -42,20 +42,22 @@ class IdxSource:
     """A data set in MNIST's layout.
 
     address: the URL, with a slash at its end, that file names with ``.gz`` are appended to. classes: a name
-    for each label. files: training images, training labels, test images, test labels.
+    for each label. files: training images, training labels, test images, test labels. folders: where else
+    they may lie in the folder of data sets: where torchvision puts them.
     """
 
     address: str
     classes: tuple[str, ...]
     files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    folders: tuple[str, ...] = ()
 
 
 def load_idx(name: str, source: IdxSource) -> Dataset:
     """The data set ``name``, read from the folder in SYNFLIP_DATA, or fetched once if that is not set.
 
-    In the folder the files lie as ``<name>/<file>`` or ``<file>``, each as it is or with ``.gz``. Fetched
-    files are kept in pooch's cache. Raises SynflipError for a file that is missing, cannot be fetched, or is
-    not the original one.
+    In the folder the files lie as ``<name>/<file>``, in one of ``source.folders``, as ``raw/<file>`` or as
+    ``<file>``, each as it is or with ``.gz``. Fetched files are kept in pooch's cache. Raises SynflipError
+    for a file that is missing, cannot be fetched, or is not the original one.
     """
     train_images, train_labels, test_images, test_labels = (
         read_idx(path, file) for path, file in _locate(name, source)
@@ -75,14 +77,16 @@ def load_idx(name: str, source: IdxSource) -> Dataset:
 
 def _locate(name: str, source: IdxSource) -> list[tuple[Path, IdxFile]]:
     """Where each file lies; fetches them if no folder was given."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
+    folder = data_folder()
+    if folder is None:
         return [(_fetch(name, file, source), file) for file in source.files]
     found: list[tuple[Path, IdxFile]] = []
     missing: list[str] = []
     for file in source.files:
         candidates = [
-            Path(folder, *under, file.name + suffix) for under in ((name,), ()) for suffix in ("", ".gz")
+            folder / under / (file.name + suffix)
+            for under in (name, *source.folders, "raw", "")
+            for suffix in ("", ".gz")
         ]
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
@@ -91,7 +95,8 @@ def _locate(name: str, source: IdxSource) -> list[tuple[Path, IdxFile]]:
             found.append((path, file))
     if missing:
         raise SynflipError(
-            f"{name}: {', '.join(missing)} not in {folder} ({FOLDER_VARIABLE}) nor in its folder {name}; "
+            f"{name}: {', '.join(missing)} not in {folder} ({FOLDER_VARIABLE}) nor in its "
+            f"{' or '.join((name, *source.folders))}; "
             f"put them there, or unset {FOLDER_VARIABLE} to have them fetched"
         )
     return found
@@ -149,7 +154,7 @@ def read_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
         raise SynflipError(
-            f"{path} is not the original: its SHA-256 is {digest}, not {file.sha256}; "
-            "delete it and get it again"
+            f"{path} is not the original: its SHA-256 is {digest}, not {file.sha256}; get it again, or set "
+            f"{FOLDER_VARIABLE} to a folder that holds it if this one is of another data set"
         )
     return np.frombuffer(bytearray(content), dtype=np.uint8, offset=len(file.header)).reshape(file.sizes)

@@ -1,9 +1,8 @@
 """The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
-import os
-
 from synflip.data import cifar10, digits
-from synflip.data.dataset import FOLDER_VARIABLE, Dataset
+from synflip.data.dataset import Dataset
+from synflip.data.folder import data_folder
 from synflip.data.idx import IdxFile, IdxSource, load_idx
 from synflip.errors import SynflipError
 
@@ -38,6 +37,7 @@ IDX_SOURCES = {
                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
             ),
         ),
+        ("MNIST/raw",),
     ),
     "fashion-mnist": IdxSource(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -64,6 +64,7 @@ IDX_SOURCES = {
                 "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
             ),
         ),
+        ("FashionMNIST/raw",),
     ),
 }
 
@@ -75,13 +76,14 @@ def load(name: str) -> Dataset:
 
     digits come with scikit-learn. mnist and fashion-mnist are read from the folder in the environment
     variable SYNFLIP_DATA, or fetched once if it is not set; either way they must be the original files, see
-    ``synflip.data.idx``. cifar10 is read from that folder only, see ``synflip.data.cifar10``.
+    ``synflip.data.idx``. cifar10 is read from that folder only, see ``synflip.data.cifar10``. The folder may
+    be the ``root`` that torchvision keeps its data sets in; ``~`` in it is the user's own.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name == "digits":
         return digits.load()
     if name == "cifar10":
-        return cifar10.load(os.environ.get(FOLDER_VARIABLE))
+        return cifar10.load(data_folder())
     if name not in IDX_SOURCES:
         raise SynflipError(f"no data set {name!r}; there are {', '.join(NAMES)}")
     return load_idx(name, IDX_SOURCES[name])
