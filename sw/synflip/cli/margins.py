@@ -46,6 +46,7 @@ def margins(
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
     from synflip.data.npy import read_images
+    from synflip.data.registry import image_form
     from synflip.modelfile.safetensors import load
     from synflip.util.atomic import check_output, replacing
     from synflip.util.progress import bar, waiting
@@ -66,7 +67,7 @@ def margins(
         pixels, labels = dataset.test_images, dataset.test_labels
     else:
         assert images is not None
-        pixels = read_images(images, 2)
+        pixels = read_images(images, 2, *image_form(network))
     if len(pixels) < 2:
         raise SynflipError("margins need at least 2 images: one half to fit them, one to try them")
     with Golden() as golden, bar("Flipping coins") as advance:

@@ -239,9 +239,11 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
     """The model and the images. Raises SynflipError if there are fewer than ``least`` images."""
     from synflip.data.image_file import open_images
+    from synflip.data.registry import image_form
     from synflip.modelfile.safetensors import load
 
-    return load(model), open_images(images, least)
+    network = load(model)
+    return network, open_images(images, least, *image_form(network))
 
 
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":

@@ -5,6 +5,7 @@ import numpy as np
 from synflip.data.dataset import Dataset
 
 CLASSES = tuple("0123456789")
+SHAPE = (8, 8)
 
 
 def load() -> Dataset:
@@ -27,5 +28,5 @@ def load() -> Dataset:
         labels[test],
         classes=CLASSES,
         input_max=16,
-        shape=(8, 8),
+        shape=SHAPE,
     )

@@ -1,6 +1,7 @@
 """Images read block by block from their file, so that memory does not grow with their number."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,15 @@ class ImageFile:
         return pixels
 
 
-def open_images(path: str | Path, least: int = 1) -> Images:
-    """Images uint8 [N, I] of a ``.npy`` file, N at least ``least``, I at least 1.
+def open_images(
+    path: str | Path, least: int = 1, shape: Sequence[int] | None = None, largest: int | None = None
+) -> Images:
+    """Images uint8 [N, I] of a ``.npy`` file; the arguments are those of ``read_images``.
 
     A file of more than SMALL_BYTES is read block by block, unless it is in Fortran order. It is not trusted:
     see ``read_images``. Raises SynflipError.
     """
-    shape, fortran, start = image_header(path, least)
-    if fortran or math.prod(shape) <= SMALL_BYTES:
-        return read_images(path, least)
-    return ImageFile(Path(path), shape, start)
+    header = image_header(path, least, shape, largest)
+    if header.fortran or math.prod(header.shape) <= SMALL_BYTES:
+        return read_images(path, least, shape, largest)
+    return ImageFile(Path(path), header.rows, header.start)

@@ -1,10 +1,13 @@
 """The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
+import math
+
 from synflip.data import cifar10, digits
 from synflip.data.dataset import Dataset
 from synflip.data.folder import data_folder
 from synflip.data.idx import IdxFile, IdxSource, load_idx
 from synflip.errors import SynflipError
+from synflip.spec.model import CompiledModel
 
 GARMENTS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -69,6 +72,25 @@ IDX_SOURCES = {
 }
 
 NAMES = ("digits", *IDX_SOURCES, "cifar10")
+
+
+def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
+    """The shape of a model's images, [H, W] or [C, H, W], and the largest pixel.
+
+    The shape is None if neither the model's features nor the name of the data that it was trained on,
+    ``source["data"]``, say it.
+    """
+    if model.features is not None:
+        return model.features.shape, model.features.input_max
+    name = model.source.get("data")
+    shape: tuple[int, ...] = ()
+    if name == "digits":
+        shape = digits.SHAPE
+    elif name == "cifar10":
+        shape = cifar10.SHAPE
+    elif isinstance(name, str) and name in IDX_SOURCES:
+        shape = IDX_SOURCES[name].files[0].sizes[1:]
+    return (shape if shape and math.prod(shape) == model.layers[0].rows else None), model.input_max
 
 
 def load(name: str) -> Dataset:

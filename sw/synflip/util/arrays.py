@@ -7,7 +7,7 @@ masked value, or mapped from a file: all of them become arrays in C order of thi
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -82,12 +82,8 @@ def rows(array: NDArray[Any], shape: Sequence[int], what: str) -> NDArray[Any]:
     shape: of an image, [H, W] or [C, H, W]; [I] if nothing more is known, and then only [N, I] is taken.
     Raises SynflipError.
     """
-    shape = tuple(shape)
     pixels = math.prod(shape)
-    picture = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
-    forms = {(pixels,), shape}
-    if len(picture) == 2:
-        forms |= {picture, (1, *picture), (*picture, 1)}
+    forms = {(pixels,)} | picture_forms(shape)
     if array.ndim > 1 and array.shape[1:] in forms:
         return array.reshape(len(array), pixels)
     wanted = f"[N, {pixels}]"
@@ -95,11 +91,21 @@ def rows(array: NDArray[Any], shape: Sequence[int], what: str) -> NDArray[Any]:
         wanted += f" or {list_of(('N', *shape))}"
     if array.size == pixels and pixels and (array.ndim == 1 or array.shape in forms):
         way = f": one image is {what}.reshape(1, -1)"
-    elif len(picture) == 3 and array.shape[1:] == (*picture[1:], picture[0]):
+    elif len(shape) == 3 and array.shape[1:] == (*shape[1:], shape[0]):
         way = f": channels come first, {what}.transpose(0, 3, 1, 2)"
     else:
         way = ""
     raise SynflipError(f"{what} have shape {list(array.shape)}, not {wanted}{way}")
+
+
+def picture_forms(shape: Sequence[int]) -> set[tuple[int, ...]]:
+    """Shapes in which an image of ``shape`` has its pixels in the same order.
+
+    They are ``shape`` itself, and [H, W], [1, H, W] and [H, W, 1] of a grey one.
+    """
+    shape = tuple(shape)
+    picture = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+    return {shape, picture, (1, *picture), (*picture, 1)} if len(picture) == 2 else {shape}
 
 
 def list_of(items: Sequence[object]) -> str:
@@ -130,16 +136,25 @@ def scale_hint(array: NDArray[Any], largest: int) -> str:
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
     if not finite.size or finite.size < array.size:
         return "; replace what is not finite"
-    least, most = _short(finite.min()), _short(finite.max())
+    least, most = float(finite.min()), float(finite.max())
+    return f"; they are {least:.4g}..{most:.4g}, pixels are integers in 0..{largest}: " + scale_advice(
+        least, most, array.dtype.kind in "bf", largest
+    )
+
+
+def scale_advice(least: float, most: float, shares: bool, largest: int) -> str:
+    """How pixels in least..most become integers in 0..largest.
+
+    shares: whether pixels in 0..1 are parts of the largest pixel, as floats are.
+    """
     dtype = "np.uint8" if largest < 256 else "np.int32"
-    goal = f"; they are {least}..{most}, pixels are integers in 0..{largest}: "
-    if array.dtype.kind in "bf" and finite.min() >= 0 and finite.max() <= 1:
+    if shares and least >= 0 and most <= 1:
         if largest == 1:  # shares of an unknown number of steps: eight bits keep most of them
-            return f"{goal}multiply by 255 and round, then astype(np.uint8), with 255 as the largest pixel"
-        return f"{goal}multiply by {largest} and round, then astype({dtype})"
+            return "multiply by 255 and round, then astype(np.uint8), with 255 as the largest pixel"
+        return f"multiply by {largest} and round, then astype({dtype})"
     return (
-        f"{goal}undo the normalisation, or shift and scale them so that the least possible value is 0 and "
-        f"the greatest {largest}, and round, then astype({dtype})"
+        f"undo the normalisation, or shift and scale them so that the least possible value is 0 and the "
+        f"greatest {largest}, and round, then astype({dtype})"
     )
 
 
@@ -179,10 +194,6 @@ def _way_out(array: NDArray[Any], what: str) -> str:
 def _place(bad: NDArray[np.bool_]) -> str:
     """Index of the first true value: ``[3, 5]``."""
     return list_of(np.argwhere(bad)[0]) if bad.ndim else ""
-
-
-def _short(value: SupportsFloat) -> str:
-    return f"{float(value):.4g}"
 
 
 def _shown(value: Any) -> str:
