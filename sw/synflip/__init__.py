@@ -18,6 +18,7 @@ from synflip._version import __version__
 if TYPE_CHECKING:
     from synflip.devices.accelerator import Accelerator as Accelerator
     from synflip.devices.registry import open_device as open_device
+    from synflip.errors import ConversionWarning as ConversionWarning
     from synflip.errors import SynflipError as SynflipError
     from synflip.inference.result import Result as Result
     from synflip.modelfile import load as load
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Accelerator": "synflip.devices.accelerator",
     "CompiledModel": "synflip.spec.model",
+    "ConversionWarning": "synflip.errors",
     "Geometry": "synflip.spec.geometry",
     "Result": "synflip.inference.result",
     "SynflipError": "synflip.errors",
@@ -42,6 +44,7 @@ _LAZY = {
 __all__ = [
     "Accelerator",
     "CompiledModel",
+    "ConversionWarning",
     "Geometry",
     "Result",
     "SynflipError",

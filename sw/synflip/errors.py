@@ -1,4 +1,4 @@
-"""The one exception of this package for errors that a user can mend."""
+"""The exception of this package for errors that a user can mend, and its warning."""
 
 
 class SynflipError(Exception):
@@ -7,3 +7,7 @@ class SynflipError(Exception):
     The message is one line: what is wrong, where, and what to do. The command line prints it without a
     traceback and exits with status 1.
     """
+
+
+class ConversionWarning(UserWarning):
+    """A conversion lost accuracy. The message is one line: how much, where, and what to do."""

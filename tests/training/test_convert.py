@@ -1,6 +1,6 @@
 """Ordinary networks made networks of coins, features in front of coins, and the files that hold them."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.features import quantised
 from synflip.training import convnets
-from synflip.training.convert import dense_layers
+from synflip.training.ordinary import Ordinary
 from torch import nn
 
 DATA = load("digits")
@@ -87,13 +87,13 @@ def test_the_mean_over_coins_is_the_networks_logit(dense):
 
 def test_mean_and_std_are_folded_into_the_first_layer(dense):
     """The same function of the pixels, written for normalised ones."""
-    (weight, bias), last = dense_layers(dense)
+    (_, weight, bias, _), last = (astuple(layer) for layer in Ordinary(dense).layers)
     moved = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     with torch.no_grad():
         moved[0].weight.copy_(weight * 0.3)
         moved[0].bias.copy_(bias + weight.sum(1) * 0.1)
-        moved[2].weight.copy_(last[0])
-        moved[2].bias.copy_(last[1])
+        moved[2].weight.copy_(last[1])
+        moved[2].bias.copy_(last[2])
     a = compiled(synflip.convert(dense, data=DATA, epochs=0))
     b = compiled(synflip.convert(moved, data=DATA, epochs=0, mean=0.1, std=0.3))
     same = [(x.q == y.q).mean() for x, y in zip(a.layers, b.layers, strict=True)]

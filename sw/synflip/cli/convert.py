@@ -1,5 +1,7 @@
 """The command convert."""
 
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +9,8 @@ import typer
 
 from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
 from synflip.cli.train import check_seed, finish, words
-from synflip.errors import SynflipError
+from synflip.errors import ConversionWarning, SynflipError
+from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
@@ -72,21 +75,15 @@ def convert(
     check_seed(seed)
     check_output(out)
     with waiting("Loading torch"):
-        from torch import nn
-
         from synflip.data.registry import load
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
-        from synflip.modelfile.extractor import image_shape
-        from synflip.training.baseline import float_accuracy
         from synflip.training.convert import convert as to_coins
-        from synflip.training.feature_network import Normalise
 
     head = pt2.load_sequential(network)
     extractor = None if features is None else pt2.load(features)
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
-    shape = image_shape(dataset.shape)
     means, stds = floats("--mean", mean), floats("--std", std)
     with bar(f"Fine-tuning on {dataset.name}") as advance:
         coins: SynapticNetwork | FeatureNetwork
@@ -101,9 +98,11 @@ def convert(
             "std": stds,
             "progress": lambda s: advance(s.step, s.steps, words(s)),
         }
-        coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
-    front = [nn.Unflatten(1, shape), Normalise(1.0, means, stds, shape[0])]
-    ordinary = nn.Sequential(*front, *([] if extractor is None else [extractor]), nn.Flatten(), head).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
+            coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+    ladder = coins.ladder
+    assert ladder is not None
     source = {
         "data": dataset.title,
         "seed": seed,
@@ -117,9 +116,16 @@ def convert(
         source,
         out,
         samples,
-        ("accuracy of the network as it was", f"{float_accuracy(ordinary, dataset):.2%}"),
+        ("accuracy of the network as it was", _share(ladder.original)),
+        (f"accuracy before fine-tuning, vote of {ladder.votes}", _share(ladder.converted)),
         balanced=balance,
     )
+    for line in ladder.warnings:
+        print(f"warning: {printable(line)}", file=sys.stderr)
+
+
+def _share(accuracy: float | None) -> str:
+    return "unknown" if accuracy is None else f"{accuracy:.2%}"
 
 
 def floats(name: str, text: str) -> list[float]:

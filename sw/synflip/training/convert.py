@@ -1,8 +1,9 @@
 """Conversion of trained ordinary networks to networks of coins."""
 
-import math
+import warnings
 from collections.abc import Sequence
-from typing import overload
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -10,27 +11,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synflip.data.dataset import Dataset, require_dataset
-from synflip.errors import SynflipError
+from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
+from synflip.modelfile.pt2 import first_line
+from synflip.spec.features import BLOCK
 from synflip.spec.model import pixels_to_activations
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
-from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
-from synflip.training.loop import Progress
+from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
+from synflip.training.layers import SynapticNetwork, check_bits
+from synflip.training.loop import TEST_BATCH, Progress
+from synflip.training.ordinary import DenseLayer, Ordinary, check_hooks, evaluating, logits
+from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
+from synflip.util.arrays import whole_number
 from synflip.util.threads import one_thread
 
 EPOCHS = 10
 RATE = 0.01  # half of training's, because the weights are nearly right
 MEASURED = 1000  # training images that scales are measured on
-_PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
-_SCALES = 25  # tried for each layer's weights, 2**(1/4) apart
-ALLOWED = "Linear, ReLU after it, Flatten, Dropout, and BatchNorm1d right after a Linear"
+RANGED = 10_000  # training images in which an input or unit must change to count
+CHECKED = 64  # training images that the network itself is run on
+OUTLYING = 4.0  # times a typical large weight: larger ones are named where accuracy was lost
+TYPICAL = 0.99  # of a layer's weights are smaller than a typical large one
 
 
 @overload
 def convert(
-    network: nn.Sequential,
+    network: nn.Module,
+    head: None = None,
     *,
     data: Dataset,
     bits: int = 4,
@@ -47,7 +56,7 @@ def convert(
 @overload
 def convert(
     network: nn.Module,
-    head: nn.Sequential | Sequence[int],
+    head: nn.Module | Sequence[int],
     *,
     data: Dataset,
     bits: int = 4,
@@ -63,7 +72,7 @@ def convert(
 
 def convert(
     network: nn.Module,
-    head: nn.Sequential | Sequence[int] | None = None,
+    head: nn.Module | Sequence[int] | None = None,
     *,
     data: Dataset,
     bits: int = 4,
@@ -77,207 +86,258 @@ def convert(
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
-    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d that takes (pixel / input_max -
-        mean) / std, [N, I]; all its weights become coins. With a head, any module that takes the same as
+    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d, or a module whose forward calls
+        these one after another (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I]; all its
+        weights become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. augment: as in ``train``; not with a head, whose features are computed once.
     mean, std: one number, or one for each channel.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
-    Raises SynflipError, naming the module's index and type, for what cannot be coins.
+    The network that is returned has the test accuracies in ``ladder``; a loss of more than two points, and
+    then outlying weights with the price of cutting them off, are said by a ConversionWarning.
+    Raises SynflipError, naming the module and its type, for what cannot be coins.
     """
     require_dataset(data)
+    epochs, seed = whole_number(epochs, "epochs"), whole_number(seed, "the seed", 0, (1 << 63) - 1)
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
+    if not isinstance(augment, bool | np.bool_):
+        raise SynflipError(f"augment must be True or False, not {augment!r}")
     check_bits(bits, activation_bits)
-    generator = torch.Generator().manual_seed(seed)
-    largest = (1 << activation_bits) - 1
-    if head is None:
-        layers = _on_shares(dense_layers(network), data, mean, std)
-        coins = _coins(layers, data.train_images.shape[1], data, bits, activation_bits, seed)
-        rows = pixels_to_activations(data.train_images, data.input_max, activation_bits)
-        initialise(coins, layers, _some(rows), 1 / largest)
-        fit_coins(coins, data, rows, epochs, RATE, generator, augment, progress)
+    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress)
+    coins = (
+        conversion.of_pixels(network, mean, std, bool(augment))
+        if head is None
+        else conversion.of_features(network, head, mean, std, bool(augment))
+    )
+    assert coins.ladder is not None
+    for line in coins.ladder.warnings:
+        warnings.warn(line, ConversionWarning, stacklevel=2)
+    return coins
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """The settings of a conversion."""
+
+    data: Dataset
+    bits: int
+    activation_bits: int
+    epochs: int
+    seed: int
+    progress: Progress | None
+
+    def of_pixels(
+        self, network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float], augment: bool
+    ) -> SynapticNetwork:
+        """All layers of the network as coins."""
+        data = self.data
+        ordinary = Ordinary(network)
+        coins = self._coins(ordinary.layers, data.train_images.shape[1])
+        layers = _on_shares(ordinary.layers, data, mean, std)
+        # What the network itself takes, of some images: (share - mean) / std.
+        shares = torch.from_numpy(data.train_images[:CHECKED]).double() / data.input_max
+        middle, spread = _for_pixels(mean, std, data)
+        ordinary.check((shares - middle) / spread, shares.shape[1:], image_shape(data.shape))
+        train, test = (
+            pixels_to_activations(images, data.input_max, self.activation_bits)
+            for images in (data.train_images, data.test_images)
+        )
+        largest = (1 << self.activation_bits) - 1
+        original = accuracy(layers, torch.from_numpy(data.test_images) / data.input_max, data.test_labels)
+        coins.ladder = self._fit(coins, layers, train, test, 1 / largest, original, RATE, augment)
         return coins
-    if augment:
-        raise SynflipError(
-            "augment needs features that are made anew for every image; here they are made once"
-        )
-    given: list[tuple[Tensor, Tensor]] = []
-    hidden: Sequence[int] = ()
-    if isinstance(head, nn.Module):
-        given = dense_layers(head)
-    elif isinstance(head, Sequence) and all(isinstance(size, int) for size in head):
-        hidden = head
-    else:
-        raise SynflipError(f"the head is {head!r}, neither a Sequential nor the outputs of hidden layers")
-    shape = image_shape(data.shape)
-    extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), copied(network))
-    with one_thread():
-        seen = Extractor(export(extractor, shape))(_some(data.train_images).reshape(-1, *shape))
-        step, count = log2_step(seen, activation_bits), seen.shape[1]
-        if given:
-            coins = _coins(given, count, data, bits, activation_bits, seed)
+
+    def of_features(
+        self,
+        network: nn.Module,
+        head: nn.Module | Sequence[int],
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        augment: bool,
+    ) -> FeatureNetwork:
+        """The head's layers as coins, behind a network that stays as it is."""
+        data = self.data
+        if augment:
+            raise SynflipError(
+                "augment needs features that are made anew for every image; here they are made once"
+            )
+        given: Ordinary | None = None
+        hidden: list[int] = []
+        if isinstance(head, nn.Module):
+            given = Ordinary(head)
+        elif isinstance(head, Sequence | np.ndarray) and not isinstance(head, str | bytes):
+            hidden = [whole_number(size, f"hidden layer {index}") for index, size in enumerate(head)]
         else:
-            coins = SynapticNetwork([count, *hidden, len(data.classes)], bits, activation_bits, seed)
-        both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
-        rows = both.features().rows(data.train_images, count, largest)
-        if given:
-            initialise(coins, given, _some(rows), 2.0**step)
-    fit_coins(coins, data, rows, epochs, RATE if given else NEW_RATE, generator, False, progress)
-    return both.eval()
+            raise SynflipError(f"the head is {head!r}, neither a Sequential nor the outputs of hidden layers")
+        check_hooks()
+        shape = image_shape(data.shape)
+        largest = (1 << self.activation_bits) - 1
+        extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), copied(network))
+        with one_thread():
+            reader = Extractor(export(extractor, shape))
+            seen = reader(_some(data.train_images).reshape(-1, *shape))
+            step, count = log2_step(seen, self.activation_bits), seen.shape[1]
+            if given:
+                coins = self._coins(given.layers, count)
+                given.check(torch.from_numpy(seen[:CHECKED]), (count,))
+            else:
+                sizes = [count, *hidden, len(data.classes)]
+                coins = SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
+            shares = torch.from_numpy(data.train_images[:CHECKED].reshape(-1, *shape)) / data.input_max
+            few = reader(data.train_images[:CHECKED].reshape(-1, *shape))
+            _check_features(network, Normalise(1.0, mean, std, shape[0])(shares), torch.from_numpy(few))
+            both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
+            features = both.features()
+            train, test = (
+                features.rows(images, count, largest) for images in (data.train_images, data.test_images)
+            )
+            original = None
+            if given:
+                images = data.test_images.reshape(-1, *shape)
+                parts = [reader(images[start : start + BLOCK]) for start in range(0, len(images), BLOCK)]
+                raw = torch.from_numpy(np.concatenate(parts))
+                original = accuracy(given.layers, raw, data.test_labels)
+        layers = given.layers if given else None
+        rate = RATE if given else NEW_RATE
+        both.ladder = self._fit(coins, layers, train, test, 2.0**step, original, rate)
+        return both.eval()
+
+    def _coins(self, layers: Sequence[DenseLayer], inputs: int) -> SynapticNetwork:
+        """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the
+        data."""
+        sizes = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)]
+        if sizes[0] != inputs:
+            raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {self.data.name} gives {inputs}")
+        if sizes[-1] != len(self.data.classes):
+            raise SynflipError(
+                f"the last Linear gives {sizes[-1]} logits; {self.data.name} has {len(self.data.classes)}"
+            )
+        return SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
+
+    def _fit(
+        self,
+        coins: SynapticNetwork,
+        layers: Sequence[DenseLayer] | None,
+        train: NDArray[np.uint8],
+        test: NDArray[np.uint8],
+        unit: float,
+        original: float | None,
+        rate: float,
+        augment: bool = False,
+    ) -> Ladder:
+        """Set the coins to ordinary layers on inputs rows * unit, fine-tune them, and measure.
+
+        layers: None leaves the coins as they are. train, test: rows [N, I]. original: the ordinary network's
+        test accuracy.
+        """
+        data, said = self.data, []
+        converted = None
+        with one_thread():
+            if layers is not None:
+                rows = _some(train)
+                scales = initialise(coins, without_unseen(layers, _some(train, RANGED), unit), rows, unit)
+                converted = vote_accuracies(coins.eval(), test, data.test_labels, self.seed)[1]
+        generator = torch.Generator().manual_seed(self.seed)
+        fit_coins(coins, data, train, self.epochs, rate, generator, augment, self.progress)
+        one, vote = vote_accuracies(coins, test, data.test_labels, self.seed)
+        if layers is not None and original is not None and original - vote > LOSS:
+            more = "more epochs" if self.epochs else "10 epochs"
+            said = [
+                f"the coins lost accuracy: {original:.1%} of the test images were right, and after "
+                f"{self.epochs} epochs of fine-tuning a vote of {VOTES} has {vote:.1%}; take {more}, or more "
+                "bits",
+                *_outlying(layers, scales, rows, _some(data.train_labels), unit),
+            ]
+        return Ladder(original, converted, one, vote, warnings=tuple(said))
 
 
-def dense_layers(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Weights [J, I] and biases [J], float64, of each Linear with its BatchNorm1d. Raises SynflipError."""
-    if type(network) is not nn.Sequential:
-        raise SynflipError(f"the network is a {type(network).__name__}, not a Sequential of {ALLOWED}")
-    layers: list[tuple[Tensor, Tensor]] = []
-    before = ""  # the type of the last module that computes something
-    for index, module in enumerate(network):
-        kind = type(module).__name__
-        name = f"module {index} ({kind})"
-        # Subclasses may compute anything.
-        if type(module) in (nn.Dropout, nn.Identity):
-            continue
-        if type(module) is nn.Flatten:
-            if (module.start_dim, module.end_dim) != (1, -1):
-                raise SynflipError(f"{name} keeps some dimensions: only Flatten() makes rows of images")
-            continue
-        if type(module) is nn.Linear:
-            if before in ("Linear", "BatchNorm1d"):
-                raise SynflipError(f"{name} comes after a {before} without a ReLU between them")
-            bias = torch.zeros(module.out_features) if module.bias is None else module.bias
-            layers.append((_double(module.weight), _double(bias)))
-            if len(layers) > 1 and len(layers[-2][1]) != module.in_features:
-                raise SynflipError(
-                    f"{name} takes {module.in_features} inputs; the one before gives {len(layers[-2][1])}"
-                )
-        elif type(module) is nn.BatchNorm1d:
-            if before != "Linear":
-                raise SynflipError(
-                    f"{name} comes after {before or 'nothing'}; only after a Linear it is folded"
-                )
-            layers[-1] = _folded(name, module, *layers[-1])
-        elif type(module) is nn.ReLU:
-            if before not in ("Linear", "BatchNorm1d"):
-                raise SynflipError(f"{name} comes after {before or 'nothing'}; allowed are {ALLOWED}")
-        else:
-            raise SynflipError(f"{name} cannot be made of coins; allowed are {ALLOWED}")
-        if layers and not (layers[-1][0].isfinite().all() and layers[-1][1].isfinite().all()):
-            raise SynflipError(f"{name} has weights that are not finite")
-        before = kind
-    if before not in ("Linear", "BatchNorm1d"):
-        raise SynflipError(
-            f"the last of {len(network)} modules must be a Linear, whose outputs are the logits"
-        )
-    return layers
+def _outlying(
+    layers: Sequence[DenseLayer],
+    scales: Scales,
+    rows: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    unit: float,
+) -> list[str]:
+    """A line for each layer with a weight far larger than the others, and what cutting it off costs.
 
-
-def initialise(
-    network: SynapticNetwork, layers: Sequence[tuple[Tensor, Tensor]], rows: NDArray[np.uint8], unit: float
-) -> None:
-    """Set the coins so that their mean outputs are those of ordinary layers on inputs rows * unit.
-
-    layers: weights and biases, float64. rows: [N, I], activations of training images. A weight w of a layer
-    becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the larger,
-    the fewer weights are cut off. It is chosen for the least square error of one network sample. Shifts are
-    the smallest with which nearly all activations are in range.
+    layers: as they were given. rows, labels: of training images.
     """
+    said = []
     x = torch.from_numpy(rows).double() * unit
-    gain = 1 / unit  # a layer's input, in integers, is this times the ordinary network's
-    for index, (layer, (weight, bias)) in enumerate(zip(network.linear, layers, strict=True)):
-        largest = _largest_weight(weight, x, network.bits)
-        gain /= largest
-        with torch.no_grad():
-            layer.weight.copy_((weight / largest).clamp(-1, 1))
-            layer.bias.copy_(bias * gain / layer.bias_unit)
-        z = x @ weight.T + bias
-        if index == len(layers) - 1:
-            network.log_temperature.data.fill_(math.log(gain))
-            return
-        x = z.relu()
-        above = x[x > 0].numpy()
-        top = float(np.percentile(above, _PERCENTILE)) * gain if len(above) else 1.0
-        shift = network.hidden[index]
-        shift.log2_scale.data.fill_(min(max(math.ceil(math.log2(top / shift.largest)), 0), MAX_TRAINED_SHIFT))
-        gain *= 2.0**-shift.shift
+    before = accuracy(layers, x, labels)
+    for index, (given, layer, largest) in enumerate(zip(layers, scales.layers, scales.largest, strict=True)):
+        sizes = torch.where(layer.weight != 0, given.weight.abs(), 0.0)
+        j, i = divmod(int(sizes.argmax()), sizes.shape[1])
+        typical = float(np.quantile(sizes[sizes > 0].numpy(), TYPICAL)) if bool((sizes > 0).any()) else 0.0
+        if sizes[j, i] <= OUTLYING * typical:
+            continue
+        cut = list(scales.layers)
+        cut[index] = replace(layer, weight=layer.weight.clamp(-largest, largest))
+        kept = min(1.0, largest / float(layer.weight[j, i].abs()))
+        said.append(
+            f"{given.name}: weight[{j}, {i}] is {float(given.weight[j, i]):.4g}; {TYPICAL:.0%} of its "
+            f"layer's are below {typical:.3g}. Cut off to {float(given.weight[j, i]) * kept:.3g}, it takes the "
+            f"ordinary network from {before:.1%} to {accuracy(cut, x, labels):.1%} of the training images: "
+            "train on with a smaller one"
+        )
+    return said
 
 
-def _largest_weight(weight: Tensor, x: Tensor, bits: int) -> float:
-    """m, the weight that becomes 1, of weights [J, I]: the one with the least square error of a network
-    sample on inputs [N, I]. Candidates are the largest weight, and 2**(1/4) times smaller each."""
-    top = float(weight.abs().max())
-    if top == 0:
-        return 1.0
-    x, weight = x.float(), weight.float()
-    squared = x * x
-    errors = []
-    candidates = [top * 2 ** (-index / 4) for index in range(_SCALES)]
-    for largest in candidates:
-        share = (weight / largest).clamp(-1, 1)
-        probability = thresholds(share, bits) / (1 << bits)
-        cut = weight - largest * probability.copysign(share)
-        noise = largest**2 * (squared @ (probability * (1 - probability)).T)
-        errors.append(float(((x @ cut.T) ** 2 + noise).mean()))
-    return candidates[int(np.argmin(errors))]
+def accuracy(layers: Sequence[DenseLayer], x: Tensor, labels: NDArray[np.integer]) -> float:
+    """Accuracy, 0..1, of ordinary layers on inputs [N, I]."""
+    parts = [logits(layers, part.double()).argmax(1) for part in x.split(TEST_BATCH)]
+    return float((torch.cat(parts).numpy() == labels).mean())
 
 
-def _on_shares(
-    layers: list[tuple[Tensor, Tensor]],
-    data: Dataset,
-    mean: float | Sequence[float],
-    std: float | Sequence[float],
-) -> list[tuple[Tensor, Tensor]]:
-    """The layers with normalisation folded into the first: for shares, pixels / input_max, as they are."""
-    (weight, bias), *others = layers
+def _check_features(network: nn.Module, images: Tensor, found: Tensor) -> None:
+    """Raises SynflipError unless features [N, F] are those that the network itself makes of images [N, C, H,
+    W]."""
+    parameter = next(network.parameters(), images)
+    with evaluating(network):
+        try:
+            wanted = network(images.to(parameter.device, parameter.dtype)).detach().cpu().double().flatten(1)
+        except Exception as error:  # whatever the module raises
+            raise SynflipError(
+                f"the {type(network).__name__} does not take {list(images.shape)}: {first_line(error)}"
+            ) from None
+    allowed = 1e4 * torch.finfo(parameter.dtype).eps * float(wanted.abs().max())
+    if wanted.shape != found.shape or not bool(((wanted - found).abs() <= allowed).all()):
+        raise SynflipError(
+            f"the features of the {type(network).__name__} are others after export than it makes itself: "
+            "remove hooks, pruning and what else changes its weights before a forward pass"
+        )
+
+
+def _for_pixels(
+    mean: float | Sequence[float], std: float | Sequence[float], data: Dataset
+) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation of each pixel, float64 [I] each. Raises SynflipError."""
     channels = image_shape(data.shape)[0]
-    pixels = weight.shape[1] // channels
+    pixels = data.train_images.shape[1] // channels
     middle, spread = (
         torch.from_numpy(per_channel(name, value, channels)).repeat_interleave(pixels)
         for name, value in (("mean", mean), ("std", std))
     )
-    if len(middle) != weight.shape[1]:
-        return layers  # refused for its number of inputs
-    weight = weight / spread
-    return [(weight, bias - weight @ middle), *others]
+    return middle, spread
 
 
-def _folded(name: str, norm: nn.BatchNorm1d, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """A Linear's weights and bias with the BatchNorm1d after it folded in, as in evaluation mode."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise SynflipError(f"{name} has no running statistics: what it does depends on the batch")
-    if norm.num_features != len(bias):
-        raise SynflipError(f"{name} takes {norm.num_features} features; the Linear before gives {len(bias)}")
-    factor = (_double(norm.running_var) + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * _double(norm.weight)
-    shifted = (bias - _double(norm.running_mean)) * factor
-    return weight * factor[:, None], shifted if norm.bias is None else shifted + _double(norm.bias)
-
-
-def _coins(
-    layers: list[tuple[Tensor, Tensor]],
-    inputs: int,
+def _on_shares(
+    layers: Sequence[DenseLayer],
     data: Dataset,
-    bits: int,
-    activation_bits: int,
-    seed: int,
-) -> SynapticNetwork:
-    """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the data."""
-    sizes = [layers[0][0].shape[1], *(len(bias) for _, bias in layers)]
-    if sizes[0] != inputs:
-        raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {data.name} gives {inputs}")
-    if sizes[-1] != len(data.classes):
-        raise SynflipError(f"the last Linear gives {sizes[-1]} logits; {data.name} has {len(data.classes)}")
-    return SynapticNetwork(sizes, bits, activation_bits, seed)
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+) -> list[DenseLayer]:
+    """The layers with normalisation folded into the first: for shares, pixels / input_max, as they are."""
+    middle, spread = _for_pixels(mean, std, data)
+    first = layers[0]
+    weight = first.weight / spread
+    return [replace(first, weight=weight, bias=first.bias - weight @ middle), *layers[1:]]
 
 
-def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().double()
-
-
-def _some(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most MEASURED of the rows, spread over all of them."""
-    return rows[:: -(-len(rows) // MEASURED)]
+def _some(rows: NDArray[Any], count: int = MEASURED) -> NDArray[Any]:
+    """At most ``count`` of the rows, spread over all of them."""
+    return rows[:: -(-len(rows) // count)]

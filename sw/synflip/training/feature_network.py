@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, export, image_shape
 from synflip.spec.features import Features
+from synflip.training.ladder import Ladder
 from synflip.training.layers import SynapticNetwork
 
 
@@ -56,7 +57,8 @@ class FeatureNetwork(nn.Module):
 
     extractor: float32 pixels [N, C, H, W], in 0..input_max, to features [N, F] or of a shape that flattens to
     that; it normalises the pixels itself. head: the network of coins, on F activations. shape: of an image,
-    [H, W] or [C, H, W]. log2_step: a feature f becomes the activation round(f / 2**log2_step).
+    [H, W] or [C, H, W]. log2_step: a feature f becomes the activation round(f / 2**log2_step). ``ladder``:
+    the accuracies of the conversion that made it; None if it was trained.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class FeatureNetwork(nn.Module):
         self.shape = image_shape(shape)
         self.input_max = input_max
         self.log2_step = log2_step
+        self.ladder: Ladder | None = None
 
     @property
     def temperature(self) -> Tensor:

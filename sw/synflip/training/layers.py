@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from synflip.errors import SynflipError
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
+from synflip.training.ladder import Ladder
 
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
@@ -113,8 +114,8 @@ class SynapticNetwork(nn.Module):
 
     sizes: inputs, hidden layers, classes. bits: k. activation_bits: A. seed: of the initial weights. signed:
     whether weights are in [-1, 1] or in [0, 1].
-    ``temperature`` is the learned divisor of the logits in the softmax. Raises SynflipError for sizes that no
-    accelerator runs.
+    ``temperature`` is the learned divisor of the logits in the softmax. ``ladder``: the accuracies of the
+    conversion that made it; None if it was trained. Raises SynflipError for sizes that no accelerator runs.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class SynapticNetwork(nn.Module):
             Shift(math.log2(3 * layer.bias_unit / largest), activation_bits) for layer in self.linear[:-1]
         ]
         self.layers, self.shifts = nn.ModuleList(self.linear), nn.ModuleList(self.hidden)
+        self.ladder: Ladder | None = None
         self.log_temperature = nn.Parameter(torch.tensor(math.log(self.linear[-1].bias_unit)))
 
     @property

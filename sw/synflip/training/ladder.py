@@ -1,0 +1,54 @@
+"""The accuracies on the way from an ordinary network to votes of coins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synflip.training.loop import TEST_BATCH
+from synflip.util.threads import one_thread
+
+VOTES = 16  # network samples of a vote
+#: Logits [N, C] of activations float32 [N, I], of one network sample whose coins the generator flips.
+Sample = Callable[[Tensor, torch.Generator], Tensor]
+LOSS = 0.02  # of accuracy; more is said
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Test accuracies, 0..1, of a conversion, and what was said about it.
+
+    original: the ordinary network, in float; None if there was none. converted: a vote of ``votes`` network
+    samples before fine-tuning; None if the coins were not converted. one_sample: the mean over ``votes``
+    network samples after fine-tuning. vote: a vote of them. warnings: one line each.
+    """
+
+    original: float | None
+    converted: float | None
+    one_sample: float
+    vote: float
+    votes: int = VOTES
+    warnings: tuple[str, ...] = ()
+
+
+def vote_accuracies(
+    network: Sample, rows: NDArray[np.uint8], labels: NDArray[np.integer], seed: int
+) -> tuple[float, float]:
+    """Accuracies, 0..1, of one network sample (the mean over VOTES) and of the vote of VOTES.
+
+    network: in evaluation mode. rows: [N, I], activations. labels: [N]. seed: of the coins.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    wanted = torch.from_numpy(labels)
+    with torch.no_grad(), one_thread():
+        answers = torch.stack([_answers(network, torch.from_numpy(rows), generator) for _ in range(VOTES)])
+    right = (answers == wanted).double().mean()
+    return float(right), float((answers.mode(0).values == wanted).double().mean())
+
+
+def _answers(network: Sample, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Classes [N] of activations [N, I]; every TEST_BATCH images have coins of their own."""
+    return torch.cat([network(part.float(), generator).argmax(1) for part in rows.split(TEST_BATCH)])

@@ -1,0 +1,233 @@
+"""From the weights of an ordinary network to the first weights, biases and shifts of coins.
+
+What no training image shows must not choose a scale: inputs that are always the same, units that are always
+0, units that nobody reads. Scales are then chosen for the least error of one network sample.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synflip.errors import SynflipError
+from synflip.training.layers import MAX_TRAINED_BIAS, MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
+from synflip.training.ordinary import DenseLayer, logits
+
+_PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
+_SCALES = 25  # at least, tried for each layer's weights, 2**(1/4) apart
+_MOST_SCALES = 400  # reach 2**100 below the largest weight
+_TYPICAL = 0.99  # share of a layer's weights that the largest of the smallest scales is compared with
+_SWEEPS = 10  # of equalising: each layer takes part in two pairs
+_OFFSET = 0.5  # share of its largest activation that a unit must always have for its bias to move on
+_VOTING, _VOTES = 500, 16  # images, at most, and network samples that the ways to set coins are compared on
+_SAME = 1e-9  # of the largest: smaller differences are rounding errors
+
+
+def without_unseen(layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: float) -> list[DenseLayer]:
+    """Layers with the same logits for inputs rows * unit, [N, I], whose weights of unseen inputs and units
+    are 0.
+
+    An input that is always c > 0 becomes part of the biases: w c. An input that is always 0 has no weight. A
+    unit that is always 0, always the same, or not read by the next layer has none either. A unit in c..d with
+    c > d / 2 becomes one in 0..d-c: its bias falls by c, and the next layer's rise by w c. Raises
+    SynflipError, naming the module, if nothing of the images is left.
+    """
+    out: list[DenseLayer] = []
+    x = torch.from_numpy(rows).double() * unit
+    low, high = x.amin(0), x.amax(0)
+    for index, layer in enumerate(layers):
+        still = high - low <= _SAME * high.abs()
+        moved = torch.where(still, high, 0.0)
+        if out and out[-1].limit == math.inf:
+            moved = torch.where(still | (low > _OFFSET * high), low, moved)
+            before = out[-1]
+            out[-1] = replace(before, bias=before.bias - torch.where(still, 0.0, moved))
+        layer = replace(
+            layer, bias=layer.bias + layer.weight @ moved, weight=torch.where(still, 0.0, layer.weight)
+        )
+        out.append(layer)
+        last = index == len(layers) - 1
+        x = layers[index].sums(x) if last else layers[index].activations(x)
+        low, high = x.amin(0), x.amax(0)
+        if len(x) > 1 and bool((high - low <= _SAME * torch.maximum(high.abs(), low.abs())).all()):
+            raise SynflipError(
+                f"{layer.name} gives the same for all {len(x)} training images; was the network trained, and "
+                "are mean and std those of its inputs?"
+            )
+    for index in range(len(out) - 2, -1, -1):
+        read = (out[index + 1].weight != 0).any(0)
+        out[index] = replace(
+            out[index],
+            weight=torch.where(read[:, None], out[index].weight, 0.0),
+            bias=torch.where(read, out[index].bias, 0.0),
+        )
+    return out
+
+
+def equalised(layers: Sequence[DenseLayer]) -> list[DenseLayer]:
+    """Layers of the same function in which a hidden unit's largest weight is as large as the largest that
+    reads it: r = sqrt(r1 r2), as a ReLU of s z is s times that of z, s > 0.
+
+    Nagel et al., Data-free quantization through weight equalization and bias correction, ICCV 2019,
+    arXiv 1906.04721, equation 11. Units with a limit stay as they are.
+    """
+    out = list(layers)
+    for _ in range(_SWEEPS):
+        for index in range(len(out) - 1):
+            if out[index].limit < math.inf:
+                continue
+            first, second = out[index].weight.abs().amax(1), out[index + 1].weight.abs().amax(0)
+            scale = torch.where((first > 0) & (second > 0), (second / first).sqrt(), 1.0)
+            out[index] = replace(
+                out[index], weight=out[index].weight * scale[:, None], bias=out[index].bias * scale
+            )
+            out[index + 1] = replace(out[index + 1], weight=out[index + 1].weight / scale)
+    return out
+
+
+@dataclass(frozen=True)
+class Scales:
+    """How coins were set. layers: what they compute, perhaps equalised. largest: m of each layer, the weight
+    that became a coin of probability 1; larger ones are cut off."""
+
+    layers: tuple[DenseLayer, ...]
+    largest: tuple[float, ...]
+
+
+def initialise(
+    network: SynapticNetwork, layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: float
+) -> Scales:
+    """Set the coins so that their mean outputs are those of ordinary layers on inputs rows * unit.
+
+    layers: as ``without_unseen`` gives them. rows: [N, I], activations of training images. A weight w of a
+    layer becomes w / m, cut off at 1: the smaller m, the less noise the coins make beside their mean; the
+    larger, the fewer weights are cut off. Shifts are the smallest with which nearly all activations are in
+    range; behind a limit, m is such that the limit is the end of the range.
+
+    Eight ways are tried: layers as they are or equalised; m for the least error or the least relative error
+    of one network sample; biases as they are, or with the mean of what rounding and cutting off change. The
+    one stays whose votes are the ordinary network's classes most often.
+    """
+    x = torch.from_numpy(rows).double() * unit
+    wanted = logits(layers, x).argmax(1)
+    some = torch.from_numpy(rows[:: -(-len(rows) // _VOTING)]).float()
+    wanted = wanted[:: -(-len(rows) // _VOTING)]
+    best, found = -math.inf, Scales((), ())
+    state: dict[str, Tensor] = {}
+    for form in (list(layers), equalised(layers)):
+        for scales in _scales(form, x, network.bits):
+            for corrected in (False, True):
+                largest = _set(network, form, scales, x, unit, corrected)
+                agreement = _agreement(network, some, wanted)
+                if agreement > best:
+                    best, found = agreement, Scales(tuple(form), tuple(largest))
+                    state = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(state)
+    return found
+
+
+def _set(
+    network: SynapticNetwork,
+    layers: Sequence[DenseLayer],
+    scales: Sequence[float],
+    x: Tensor,
+    unit: float,
+    corrected: bool,
+) -> list[float]:
+    """Set weights, biases, shifts and temperature for inputs x, float64 [N, I]. Gives m of each layer.
+
+    corrected: add to the biases what the rounded weights change in the mean over x.
+    """
+    quiet = x  # activations of the coins without their noise, in the ordinary network's units
+    gain = 1 / unit  # a layer's input, in integers, is this times the ordinary network's
+    used = []
+    for index, (coins, layer, scale) in enumerate(zip(network.linear, layers, scales, strict=True)):
+        module = network.hidden[index] if index < len(network.hidden) else None
+        largest = scale
+        if module and layer.limit < math.inf:
+            times = layer.limit * gain / module.largest  # 2**shift times m
+            largest = max(scale / 2, times * 2.0 ** -_shift(round(math.log2(times / scale))))
+        gain /= largest
+        used.append(largest)
+        with torch.no_grad():
+            coins.weight.copy_((layer.weight / largest).clamp(-1, 1))
+            sums = quiet @ (coins.quantised()[0].double() * largest).T
+            bias = layer.bias + (x @ layer.weight.T - sums).mean(0) if corrected else layer.bias
+            coins.bias.copy_((bias * gain).clamp(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS) / coins.bias_unit)
+        if module is None:
+            break
+        x, quiet = layer.activations(x), (sums + bias).clamp(0, layer.limit)
+        above = x[:, (layers[index + 1].weight != 0).any(0)]
+        above = above[above > 0]
+        top = float(np.percentile(above.numpy(), _PERCENTILE)) if len(above) else 1 / gain
+        if layer.limit < math.inf:
+            shift = _shift(round(math.log2(layer.limit * gain / module.largest)))
+        else:
+            shift = _shift(math.ceil(math.log2(top * gain / module.largest)))
+        module.log2_scale.data.fill_(shift)
+        gain *= 2.0**-shift
+    network.log_temperature.data.fill_(math.log(gain))
+    return used
+
+
+def _shift(exponent: int) -> int:
+    return min(max(exponent, 0), MAX_TRAINED_SHIFT)
+
+
+def _agreement(network: SynapticNetwork, rows: Tensor, wanted: Tensor) -> float:
+    """Mean log of the votes' share of the classes ``wanted`` [N], for activations float32 [N, I]."""
+    generator = torch.Generator().manual_seed(0)
+    network.eval()
+    votes = torch.zeros(len(rows))
+    with torch.no_grad():
+        for _ in range(_VOTES):
+            votes += network(rows, generator).argmax(1) == wanted
+    network.train()
+    return float(((votes + 0.5) / (_VOTES + 1)).log().mean())
+
+
+def _scales(layers: Sequence[DenseLayer], x: Tensor, bits: int) -> list[list[float]]:
+    """Two choices of m, the weight of each layer that becomes 1: with the least error of a network sample on
+    inputs x, float64 [N, I], and with the least relative error. In the second, one output of huge weights
+    does not choose for all."""
+    chosen = []
+    for index, layer in enumerate(layers):
+        hidden = index < len(layers) - 1
+        read = layers[index + 1].weight.square().sum(0) if hidden else torch.ones(len(layer.bias))
+        chosen.append(_largest_weights(layer.weight, x, bits, read))
+        x = layer.activations(x)
+    return [list(column) for column in zip(*chosen, strict=True)]
+
+
+def _largest_weights(weight: Tensor, x: Tensor, bits: int, read: Tensor) -> tuple[float, float]:
+    """m of weights [J, I], chosen in two ways (see ``_scales``). read: how much the next layer reads each
+    unit, [J].
+
+    Candidates are the largest weight and 2**(1/4) times smaller each, down to 1/64 of it and to 1/8 of a
+    typical large weight.
+    """
+    live = (weight != 0) & (x.amax(0) > 0) & (read > 0)[:, None]
+    sizes = weight.abs()[live].numpy()
+    if not len(sizes):
+        return 1.0, 1.0
+    top, typical = float(sizes.max()), float(np.quantile(sizes, _TYPICAL))
+    count = min(max(_SCALES, math.ceil(4 * math.log2(8 * top / typical))), _MOST_SCALES)
+    x, weight = x.float(), (weight / top).float()
+    squared = x * x
+    carried = (x @ weight.T).var(0, correction=0)
+    used = (read > 0) & (carried > 0)
+    errors = []
+    candidates = [2 ** (-index / 4) for index in range(count)]
+    for largest in candidates:
+        share = (weight / largest).clamp(-1, 1)
+        probability = thresholds(share, bits) / (1 << bits)
+        cut = weight - largest * probability.copysign(share)
+        noise = largest**2 * (squared @ (probability * (1 - probability)).T)
+        error = ((x @ cut.T) ** 2 + noise).mean(0)[used]
+        errors.append((float((error * read[used]).sum()), float((error / carried[used]).log1p().sum())))
+    least, relative = np.argmin(errors, axis=0)
+    return top * candidates[least], top * candidates[relative]
