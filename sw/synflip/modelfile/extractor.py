@@ -103,7 +103,14 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     if len(content) > pt2.MAX_FILE_BYTES:
         raise SynflipError(f"the features take {len(content)} bytes; at most {pt2.MAX_FILE_BYTES}")
     try:
-        pt2.output_shape(pt2.parse(content), (BLOCK, *shape))
+        written = pt2.parse(content)
+        pt2.check_extractor(written)
+        found = pt2.output_shape(written, (BLOCK, *shape))
+        if len(found) != 2 or found[0] != BLOCK:
+            raise SynflipError(
+                f"{BLOCK} images have features of shape {list(found)}, not [{BLOCK}, F]: keep the first "
+                "axis, as x.flatten(1) does"
+            )
     except SynflipError as error:
         raise SynflipError(f"the features cannot be written: {error}") from None
     return content
