@@ -1,5 +1,6 @@
 """The command run: what it writes, what it says, what it refuses, how it stops."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,25 @@ def test_images_in_column_order(files: Path) -> None:
         assert app.main(["run", "m.safetensors", "--images", name, "--out", name + ".npz"]) == 0
     with np.load("c.npy.npz") as first, np.load("f.npy.npz") as second:
         assert (first["votes"] == second["votes"]).all()
+
+
+def test_images_with_the_axes_of_the_data(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that was trained on digits knows that its images are 8x8."""
+    model = dataclasses.replace(random_model((64, 10)), source={"data": "digits"})
+    modelfile.save(model, "digits.safetensors")
+    pixels = np.random.default_rng(0).integers(0, model.input_max + 1, (3, 64), np.uint8)
+    arguments = ["run", "digits.safetensors", "--images", "i.npy", "--out", "r.npz"]
+    votes = []
+    for shape in ((3, 64), (3, 8, 8), (3, 1, 8, 8)):
+        np.save("i.npy", pixels.reshape(shape))
+        assert app.main(arguments) == 0
+        with np.load("r.npz") as result:
+            votes.append(result["votes"].tolist())
+    assert votes[0] == votes[1] == votes[2]
+    np.save("i.npy", pixels / model.input_max)
+    assert f"multiply by {model.input_max} and round" in fails(capsys, *arguments)
+    np.save("i.npy", pixels[0].reshape(8, 8))
+    assert "one image is saved as pixels.reshape(1, -1)" in fails(capsys, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def at(array: np.ndarray, row: int, column: int, value: float) -> np.ndarray:
         ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "train_images are empty"),
         ({"train_images": []}, "train_images have shape [0]"),
         ({"train_labels": LABELS[1:]}, "30 train_images and 29 train_labels"),
-        ({"train_labels": LABELS + 1}, "[2] is 3, not an integer in 0..2: labels start at 0, so give train_labels - 1"),
+        ({"train_labels": LABELS + 1}, "[2] is 3, not an integer in 0..2: labels start at 0, so give"),
         ({"train_labels": LABELS - 1}, "[0] is -1, not an integer in 0..2: the data set has 3 classes"),
         ({"train_labels": LABELS.astype(np.uint64) - 1}, "train_labels[0] is 18446744073709551615"),
         ({"train_labels": LABELS + 0.5}, "train_labels[0] is 0.5, not an integer in 0..2"),
