@@ -78,6 +78,18 @@ def test_trial_by_hand():
     assert (hasty.samples, hasty.agrees, hasty.accuracy) == (1, pytest.approx(2 / 3), None)
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, 2], "2 labels for the votes of 3 images"),
+        ([1, 2, 3], r"labels\[2\] is 3, not an integer in 0\.\.2"),
+    ],
+)
+def test_labels_of_other_images(labels, expected):
+    with pytest.raises(SynflipError, match=expected):
+        try_margins(np.array([[1, 2, 0]]), np.array([1]), 3, labels)
+
+
 @pytest.mark.parametrize("error", [0, 0.5, -1, float("nan")])
 def test_senseless_errors(error):
     with pytest.raises(SynflipError, match=r"the error must be above 0 and below 0\.5"):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaln, gammaln
 
+from synflip.data.dataset import checked_labels
 from synflip.errors import SynflipError
 from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
 from synflip.inference.device import loaded
@@ -121,6 +122,10 @@ def try_margins(
 ) -> Trial:
     """What ``table`` [S] does to votes of S samples: ``winners`` [S, N], each sample's class."""
     samples, images = winners.shape
+    if labels is not None:
+        labels = checked_labels(labels, classes, "labels")
+        if len(labels) != images:
+            raise SynflipError(f"{len(labels)} labels for the votes of {images} images")
     votes = np.zeros((images, classes), dtype=np.int64)
     used = np.full(images, samples)
     decided = np.zeros(images, dtype=np.int64)

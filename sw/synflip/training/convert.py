@@ -18,6 +18,7 @@ from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, check_bi
 from synflip.training.loop import Progress
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
+from synflip.util.arrays import whole_number
 from synflip.util.threads import one_thread
 
 EPOCHS = 10
@@ -88,6 +89,9 @@ def convert(
     Raises SynflipError, naming the module's index and type, for what cannot be coins.
     """
     require_dataset(data)
+    epochs = whole_number(epochs, "epochs")
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
+    seed = whole_number(seed, "the seed")
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     check_bits(bits, activation_bits)
