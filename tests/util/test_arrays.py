@@ -94,6 +94,7 @@ def test_rows_of_a_model_that_knows_no_shape() -> None:
         (0, 1, True, 16, "multiply by 16 and round, then astype(np.uint8)"),
         (0, 1, True, 1, "multiply by 255 and round, then astype(np.uint8), with 255 as the largest pixel"),
         (0, 1, True, 4095, "multiply by 4095 and round, then astype(np.int32)"),
+        (0.27, 0.33, True, 255, "undo the normalisation, or shift and scale them"),
         (0, 2.5, True, 255, "undo the normalisation, or shift and scale them"),
         (-1, 1, True, 255, "undo the normalisation, or shift and scale them"),
     ],
