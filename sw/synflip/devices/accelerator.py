@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.devices import mtj_source
-from synflip.devices.transport import BusError, SimulatedTransport, Transport
+from synflip.devices.transport import BusError, NoAccelerator, SimulatedTransport, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.plan import check_fit, class_shift, input_shift, plan_of
@@ -56,15 +56,29 @@ class Accelerator(Device):
 
     def _discover(self) -> Geometry:
         names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
-        words = dict(zip(names, self.transport.read(register(names[0]), len(names)).tolist(), strict=True))
-        if words.pop("MAGIC") != memory_map.MAGIC:
-            raise SynflipError(f"no synflip accelerator answers at {self.name}")
+        try:
+            found = self.transport.read(register(names[0]), len(names)).tolist()
+        except BusError as error:
+            raise NoAccelerator(self.name, str(error)) from None
+        if len(found) != len(names):
+            raise NoAccelerator(self.name, f"{len(found)} words came for {len(names)} that were asked for")
+        words = dict(zip(names, found, strict=True))
+        if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
+            raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
         version = words.pop("VERSION")
         if version != memory_map.VERSION:
             raise SynflipError(
                 f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}"
             )
-        return Geometry(**{name.lower(): value for name, value in words.items()})
+        for name, value in words.items():
+            if not value and name != "DEVICES":  # which Geometry would take for a default
+                raise NoAccelerator(self.name, f"its register {name} holds 0")
+            if value >> REGISTERS[name].bits:
+                raise NoAccelerator(self.name, f"its register {name} holds {value}, which is too large")
+        try:
+            return Geometry(**{name.lower(): value for name, value in words.items()})
+        except SynflipError as error:
+            raise NoAccelerator(self.name, f"its registers make no sense: {error}") from None
 
     # Loading a model
 
