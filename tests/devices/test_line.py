@@ -174,6 +174,11 @@ def test_an_answer_has_the_shape_of_its_request(
     assert reply is not None and reply.answers(command, count) is right
 
 
+def test_bits_that_mean_nothing_are_zero() -> None:
+    assert Reply.parse(packed([5, 77])[1:-1]) is not None
+    assert Reply.parse(packed([5, 1 << 20 | 77])[1:-1]) is None
+
+
 def test_no_request_but_a_read_of_one_word_answers_itself() -> None:
     for command in Command:
         for count in (1, 2, 512):
