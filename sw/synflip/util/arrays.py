@@ -1,0 +1,188 @@
+"""What people hand over as numbers, made plain numpy arrays, or refused in one line.
+
+Lists, torch tensors, pandas frames, arrays in Fortran order, big-endian, strided, read-only, masked without a
+masked value, or mapped from a file: all of them become arrays in C order of this machine's byte order.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from synflip.errors import SynflipError
+from synflip.util.text import one_line
+
+_NUMBERS = "biuf"  # kinds of numpy dtypes: bool, signed and unsigned integers, floats
+
+
+def plain(value: Any, what: str) -> NDArray[Any]:
+    """``value`` as an array of bools, integers or floats, in C order, writable, in native byte order.
+
+    An array that is all this already is not copied. what: its name in messages, in the plural, such as
+    ``train_images``. Raises SynflipError for what is no array of numbers: rows of different lengths, complex
+    numbers, text, objects, masked values, tensors that require grad.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(value)
+        if masked.any():
+            raise SynflipError(
+                f"{what}{_place(masked)} is masked: put a number there, for example {what}.filled(0)"
+            )
+        value = value.data
+    torch = sys.modules.get("torch")  # a tensor is at hand only if torch is
+    if torch is not None and isinstance(value, list | tuple) and any(map(torch.is_tensor, value)):
+        value = [_of_tensor(item, f"{what}[{index}]") for index, item in enumerate(value)]
+    if torch is not None and torch.is_tensor(value):
+        value = _of_tensor(value, what)
+    if not isinstance(value, np.ndarray):
+        if isinstance(value, str | bytes | dict | set | frozenset) or value is None:
+            raise SynflipError(f"{what} must be an array of numbers, not {_shown(value)}")
+        try:
+            value = np.asarray(value)
+        except Exception as error:  # an object's own __array__ may raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SynflipError(
+                f"{what} ({type(value).__name__}) are no array of numbers: {one_line(reason)}"
+            ) from None
+    array = np.asarray(value)  # of the class itself: no matrix, no map of a file
+    if array.dtype.kind not in _NUMBERS:
+        raise SynflipError(f"{what} hold {_kind(array)}, not numbers: {_way_out(array, what)}")
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
+    return array if array.flags.writeable else array.copy()
+
+
+def whole(
+    array: NDArray[Any], what: str, least: int, most: int, dtype: DTypeLike, hint: str = ""
+) -> NDArray[Any]:
+    """``array`` as integers of ``dtype``. Floats that are whole numbers are taken; nothing is rounded.
+
+    array: as ``plain`` gives it. what: its name in messages. hint: what to do about values that are not whole
+    numbers in least..most; it ends the message. Raises SynflipError, which names the first such value.
+    """
+    bad = np.zeros(array.shape, dtype=bool)
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array)
+        if not bad.any():
+            bad = array != np.floor(array)
+    if not bad.any() and array.size and (int(array.min()) < least or int(array.max()) > most):
+        bad = (array < least) | (array > most)
+    if bad.any():
+        value = array[tuple(np.argwhere(bad)[0])]
+        raise SynflipError(f"{what}{_place(bad)} is {value}, not an integer in {least}..{most}{hint}")
+    return array.astype(dtype, copy=False)
+
+
+def rows(array: NDArray[Any], shape: Sequence[int], what: str) -> NDArray[Any]:
+    """Images as rows [N, I], where I is the product of ``shape``.
+
+    array: [N, I]; or [N, *shape]; or, if there is one channel, [N, H, W], [N, 1, H, W] or [N, H, W, 1].
+    shape: of an image, [H, W] or [C, H, W]; [I] if nothing more is known, and then only [N, I] is taken.
+    Raises SynflipError.
+    """
+    shape = tuple(shape)
+    pixels = math.prod(shape)
+    picture = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+    forms = {(pixels,), shape}
+    if len(picture) == 2:
+        forms |= {picture, (1, *picture), (*picture, 1)}
+    if array.ndim > 1 and array.shape[1:] in forms:
+        return array.reshape(len(array), pixels)
+    wanted = f"[N, {pixels}]"
+    if len(shape) > 1:
+        wanted += f" or {list_of(('N', *shape))}"
+    if array.size == pixels and pixels and (array.ndim == 1 or array.shape in forms):
+        way = f": one image is {what}.reshape(1, -1)"
+    elif len(picture) == 3 and array.shape[1:] == (*picture[1:], picture[0]):
+        way = f": channels come first, {what}.transpose(0, 3, 1, 2)"
+    else:
+        way = ""
+    raise SynflipError(f"{what} have shape {list(array.shape)}, not {wanted}{way}")
+
+
+def list_of(items: Sequence[object]) -> str:
+    """A shape for messages: ``[N, 8, 8]``."""
+    return f"[{', '.join(map(str, items))}]"
+
+
+def whole_number(value: Any, what: str, least: int, most: int) -> int:
+    """``value`` as an int: Python's and numpy's integers and floats that are whole, in least..most.
+
+    Raises SynflipError for anything else, bools too.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    number: int | None = None
+    floating = isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value)
+    if floating or (isinstance(value, int | np.integer) and not isinstance(value, bool)):
+        number = int(value)
+    if number is None or not least <= number <= most:
+        raise SynflipError(f"{what} must be an integer in {least}..{most}, not {_shown(value)}")
+    return number
+
+
+def scale_hint(array: NDArray[Any], largest: int) -> str:
+    """What to do with pixels that are no integers in 0..largest, for the end of a message; never an advice
+    that loses what is in them. array: the pixels."""
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if not finite.size or finite.size < array.size:
+        return "; replace what is not finite"
+    least, most = _short(finite.min()), _short(finite.max())
+    goal = f"pixels are integers in 0..{largest}"
+    dtype = "np.uint8" if largest < 256 else "np.uint16"
+    if array.dtype.kind == "f" and finite.min() >= 0 and finite.max() <= 1:
+        times = f"multiply by {largest}, where 1 is the largest pixel, and round, then astype({dtype})"
+        return f"; they are {least}..{most} and {goal}: {times}"
+    return (
+        f"; they are {least}..{most} and {goal}: undo the normalisation, or scale them so that the least "
+        f"possible value is 0 and the largest {largest}, and round, then astype({dtype})"
+    )
+
+
+def _of_tensor(tensor: Any, what: str) -> Any:
+    """A torch tensor's numbers, on the CPU; anything else as it is."""
+    torch = sys.modules["torch"]
+    if not torch.is_tensor(tensor):
+        return tensor
+    if tensor.requires_grad:
+        raise SynflipError(f"{what} are a tensor that requires grad: give {what}.detach()")
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise SynflipError(f"{what} are a sparse or quantized tensor: give {what}.to_dense() or dequantize()")
+    if tensor.dtype is torch.bfloat16:  # which numpy does not have
+        tensor = tensor.float()
+    try:
+        return tensor.cpu().resolve_conj().resolve_neg().numpy()
+    except Exception as error:  # float8, meta tensors and others that numpy cannot hold
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SynflipError(f"{what} are a tensor of {tensor.dtype}: {one_line(reason)}") from None
+
+
+def _kind(array: NDArray[Any]) -> str:
+    names = {"O": "objects", "U": "text", "S": "bytes", "c": "complex numbers", "V": "records"}
+    return names.get(array.dtype.kind, str(array.dtype))
+
+
+def _way_out(array: NDArray[Any], what: str) -> str:
+    if array.dtype.kind == "c":
+        return f"give {what}.real if the imaginary parts are 0"
+    if array.dtype.kind == "O" and array.ndim == 0:
+        return f"it is {_shown(array[()])}"
+    if array.dtype.kind == "O":
+        return "rows of equal lengths, of integers, make an array"
+    return "give integers"
+
+
+def _place(bad: NDArray[np.bool_]) -> str:
+    """Index of the first true value: ``[3, 5]``."""
+    return list_of(np.argwhere(bad)[0]) if bad.ndim else ""
+
+
+def _short(value: SupportsFloat) -> str:
+    return f"{float(value):.4g}"
+
+
+def _shown(value: Any) -> str:
+    text = one_line(repr(value))
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
