@@ -130,14 +130,15 @@ def scale_hint(array: NDArray[Any], largest: int) -> str:
     if not finite.size or finite.size < array.size:
         return "; replace what is not finite"
     least, most = _short(finite.min()), _short(finite.max())
-    goal = f"pixels are integers in 0..{largest}"
-    dtype = "np.uint8" if largest < 256 else "np.uint16"
-    if array.dtype.kind == "f" and finite.min() >= 0 and finite.max() <= 1:
-        times = f"multiply by {largest}, where 1 is the largest pixel, and round, then astype({dtype})"
-        return f"; they are {least}..{most} and {goal}: {times}"
+    dtype = "np.uint8" if largest < 256 else "np.int32"
+    goal = f"; they are {least}..{most}, pixels are integers in 0..{largest}: "
+    if array.dtype.kind in "bf" and finite.min() >= 0 and finite.max() <= 1:
+        if largest == 1:  # shares of an unknown number of steps: eight bits keep most of them
+            return f"{goal}multiply by 255 and round, then astype(np.uint8), with 255 as the largest pixel"
+        return f"{goal}multiply by {largest} and round, then astype({dtype})"
     return (
-        f"; they are {least}..{most} and {goal}: undo the normalisation, or scale them so that the least "
-        f"possible value is 0 and the largest {largest}, and round, then astype({dtype})"
+        f"{goal}undo the normalisation, or shift and scale them so that the least possible value is 0 and "
+        f"the greatest {largest}, and round, then astype({dtype})"
     )
 
 
