@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data.dataset import Dataset
+from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import Progress, check_logits
@@ -51,6 +51,13 @@ def evaluate(
     called with the images and samples done, of both data sets. Raises SynflipError, among others for a model
     whose file lacks the scale of its logits.
     """
+    for item in [dataset] if outside is None else [dataset, outside]:
+        require_dataset(item)
+    if len(dataset.classes) != len(model.classes):
+        raise SynflipError(
+            f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
+            "give the data that it was trained for"
+        )
     scale = model.logit_scale
     if scale is None:
         raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")

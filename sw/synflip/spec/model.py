@@ -193,8 +193,13 @@ def pixels_to_activations(
     """Pixels [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1.
 
     A pixel p becomes the integer nearest to p (2**A-1) / input_max, a half rounded up. With input_max = 16
-    and A = 8, pixel 8 becomes 128 (127.5) and pixel 1 becomes 16 (15.9).
+    and A = 8, pixel 8 becomes 128 (127.5) and pixel 1 becomes 16 (15.9). Raises SynflipError for other
+    pixels.
     """
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise SynflipError(f"images are {pixels.dtype}; pixels are integers in 0..{input_max}")
+    if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > input_max):
+        raise SynflipError(f"pixels are in {pixels.min()}..{pixels.max()}, not in 0..{input_max}")
     largest = (1 << activation_bits) - 1
     table = (2 * largest * np.arange(input_max + 1) + input_max) // (2 * input_max)
     if pixels.dtype == np.uint8 and np.array_equal(table, np.arange(len(table))):

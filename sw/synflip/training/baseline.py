@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from synflip.data.dataset import Dataset
+from synflip.data.dataset import Dataset, require_dataset
 from synflip.training.loop import FLOAT_RATE, TEST_BATCH, Progress, checked_epochs, fit, layer_sizes
 from synflip.util.threads import one_thread
 
@@ -67,6 +67,7 @@ def fit_float(
 
 def float_accuracy(network: nn.Module, dataset: Dataset) -> float:
     """Test accuracy, 0..1, of a network in evaluation mode: float32 images [N, I] in 0..1 to logits."""
+    require_dataset(dataset)
     right = 0
     with torch.no_grad(), one_thread():
         for start in range(0, len(dataset.test_labels), TEST_BATCH):

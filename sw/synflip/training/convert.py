@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synflip.data.dataset import Dataset
+from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.spec.model import pixels_to_activations
@@ -87,6 +87,7 @@ def convert(
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
     Raises SynflipError, naming the module's index and type, for what cannot be coins.
     """
+    require_dataset(data)
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     check_bits(bits, activation_bits)

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synflip.data.dataset import Dataset
+from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.training.augment import augmented
+from synflip.util.arrays import whole_number
 from synflip.util.threads import one_thread
 
 BATCH, SMALL_BATCH = 128, 32  # images of a step
@@ -113,8 +114,12 @@ def batches(
 
 
 def checked_epochs(dataset: Dataset, epochs: int | None) -> int:
-    """``epochs``, or ``default_epochs`` in place of None. Raises SynflipError for less than 1."""
-    epochs = default_epochs(dataset) if epochs is None else epochs
+    """``epochs``, or ``default_epochs`` in place of None. Raises SynflipError for less than 1, and if
+    ``dataset`` is no Dataset."""
+    require_dataset(dataset)
+    if epochs is None:
+        return default_epochs(dataset)
+    epochs = whole_number(epochs, "epochs")
     if epochs < 1:
         raise SynflipError(f"epochs must be at least 1, not {epochs}")
     return epochs
@@ -122,5 +127,9 @@ def checked_epochs(dataset: Dataset, epochs: int | None) -> int:
 
 def layer_sizes(dataset: Dataset, hidden: Sequence[int]) -> list[int]:
     """Pixels of an image, outputs of the hidden layers, number of classes: ``[64, 128, 10]`` for digits and
-    one hidden layer of 128."""
-    return [dataset.train_images.shape[1], *hidden, len(dataset.classes)]
+    one hidden layer of 128. Raises SynflipError unless ``hidden`` is a list of sizes."""
+    require_dataset(dataset)
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence | np.ndarray):
+        raise SynflipError(f"hidden must be a list of layer sizes such as [128], not {hidden!r}")
+    sizes = [whole_number(size, f"hidden[{index}]") for index, size in enumerate(hidden)]
+    return [dataset.train_images.shape[1], *sizes, len(dataset.classes)]

@@ -15,6 +15,7 @@ from synflip.spec.model import pixels_to_activations
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
+from synflip.util.arrays import whole_number
 
 RATE = 0.02  # the highest learning rate of coins
 
@@ -40,6 +41,8 @@ def train(
     SynflipError for sizes that no accelerator runs.
     """
     epochs = checked_epochs(dataset, epochs)
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
+    seed = whole_number(seed, "the seed")
     network = SynapticNetwork(layer_sizes(dataset, hidden), bits, activation_bits, seed, signed)
     generator = torch.Generator().manual_seed(seed)
 

@@ -107,10 +107,10 @@ def list_of(items: Sequence[object]) -> str:
     return f"[{', '.join(map(str, items))}]"
 
 
-def whole_number(value: Any, what: str, least: int, most: int) -> int:
+def whole_number(value: Any, what: str, least: int | None = None, most: int | None = None) -> int:
     """``value`` as an int: Python's and numpy's integers and floats that are whole, in least..most.
 
-    Raises SynflipError for anything else, bools too.
+    least, most: both, or neither if any integer will do. Raises SynflipError for anything else, bools too.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -118,8 +118,9 @@ def whole_number(value: Any, what: str, least: int, most: int) -> int:
     floating = isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value)
     if floating or (isinstance(value, int | np.integer) and not isinstance(value, bool)):
         number = int(value)
-    if number is None or not least <= number <= most:
-        raise SynflipError(f"{what} must be an integer in {least}..{most}, not {_shown(value)}")
+    limits = "" if least is None or most is None else f" in {least}..{most}"
+    if number is None or (least is not None and number < least) or (most is not None and number > most):
+        raise SynflipError(f"{what} must be an integer{limits}, not {_shown(value)}")
     return number
 
 
