@@ -148,6 +148,8 @@ class CompiledModel:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
         value that they may hold."""
         rows, features = self.layers[0].rows, self.features
+        if not isinstance(getattr(pixels, "dtype", None), np.dtype):
+            raise SynflipError(f"images are a {type(pixels).__name__}; they are an array of integers")
         if not np.issubdtype(pixels.dtype, np.integer):
             raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
         if features is not None and pixels.ndim == 2 and pixels.shape[1] == features.pixels:
