@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synflip.inference.result import Result
+from synflip.uncertainty import second_choice
 
 
 def result(votes: list[list[int]], **other) -> Result:
@@ -28,6 +29,17 @@ def test_ties_go_to_the_lowest_index() -> None:
     outcome = result([[4, 4, 0], [0, 4, 4], [2, 2, 2], [1, 5, 1], [0, 0, 0]])
     assert outcome.winner.tolist() == [0, 1, 0, 1, 0]
     assert outcome.runner_up.tolist() == [1, 2, 1, 0, 1]
+
+
+def test_second_choices_of_tied_votes_come_from_the_sums_of_the_logits() -> None:
+    votes = [[7, 0, 0, 0], [0, 0, 7, 0], [3, 3, 1, 0], [0, 2, 2, 2], [5, 1, 1, 0]]
+    sums = [[90, -40, -10, -30], [-5, -3, 20, -9], [10, 50, 99, 0], [99, 1, 5, 8], [50, 6, 6, 99]]
+    table = np.array(votes, dtype=np.int32)
+    outcome = Result(table, np.array(sums), table.sum(1, dtype=np.int32), 1)
+    assert outcome.runner_up.tolist() == [2, 1, 1, 3, 1]
+    assert outcome.winner.tolist() == [0, 2, 0, 1, 0]  # which sums do not change
+    assert second_choice(table).tolist() == [1, 0, 1, 2, 1]  # without sums the lowest class
+    assert second_choice(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
 
 
 def test_one_class_has_no_other_runner_up() -> None:

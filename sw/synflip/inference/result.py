@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 
 
@@ -39,12 +40,12 @@ class Result:
 
     @property
     def runner_up(self) -> NDArray[np.int64]:
-        """[N] class with the second most votes; ties go to the lowest index. The only class, if there is
-        one."""
-        rest = self.votes.astype(np.int64)
-        if rest.shape[1] > 1:
-            rest[np.arange(len(rest)), self.winner] = -1
-        return rest.argmax(1)
+        """[N] second choice: the class with the second most votes.
+
+        Of several with equally many, as after a unanimous vote, it is the one with the largest sum of logits;
+        the lowest index if these are equal too. The only class, if there is one.
+        """
+        return second_choice(self.votes, self.logit_sums)
 
     @property
     def entropy(self) -> NDArray[np.float64]:
