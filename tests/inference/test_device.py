@@ -1,5 +1,7 @@
 """What all devices share: a model or its path is loaded, and a request is checked when it is made."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +251,34 @@ def test_a_flag_is_true_or_false(name: str) -> None:
     with pytest.raises(SynflipError, match=f"{name} must be True or False, not 'no'"):
         InferenceRequest(model(), IMAGES, 4, 0, **{name: "no"})  # type: ignore[arg-type]
     assert getattr(InferenceRequest(model(), IMAGES, 4, 0, **{name: np.True_}), name) is True  # type: ignore[arg-type]
+
+
+def test_progress_true_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a terminal; a function is called as before; False is nothing."""
+    seen: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def noted(what: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: seen.append((what, done, total))
+
+    monkeypatch.setattr("synflip.inference.device.bar", noted)
+    with Golden() as device:
+        device.load(model())
+        device.infer(IMAGES, 5, 1, progress=True)
+        assert seen[-1] == ("Flipping coins", 15, 15)
+        seen.clear()
+        device.infer(IMAGES, 5, 1, progress=False)
+        device.infer(IMAGES, 5, 1)
+        assert not seen
+        device.infer(IMAGES, 5, 1, progress=lambda done, total: seen.append(("own", done, total)))
+        assert seen[-1] == ("own", 15, 15)
+
+
+def test_a_model_is_shown_in_three_lines() -> None:
+    text = repr(model())
+    assert text == "CompiledModel 4-3, 12 synapses, k = 4, A = 8\n  pixels 0..255\n  3 classes: a, b, c"
+    assert "features of images [2, 2, 3]" in repr(features_model())
+    assert repr(model().layers) == "(Layer of 4 inputs, 3 outputs,)"
 
 
 def test_rows_of_a_tally_are_views() -> None:

@@ -27,8 +27,10 @@ def compile_network(
 ) -> CompiledModel:
     """The compiled model of a trained network.
 
-    classes: a name for each logit. input_max: the largest pixel. source: where the network came from, JSON
-    values; ``logit_scale``, the divisor of the logits in the softmax, is added to it. Raises SynflipError.
+    network: of coins, as ``synflip.train`` or ``synflip.convert`` gives it; layers [J, I], C classes.
+    classes: a name for each of the C logits. input_max: the largest pixel, 1..65535. source: where the
+    network came from, JSON values; ``logit_scale``, the divisor of the logits in the softmax, is added to it.
+    Raises SynflipError.
     """
     from synflip.training.feature_network import FeatureNetwork
 
@@ -68,9 +70,10 @@ def compile_layers(
 
     weights: a float [J, I] for each layer, in [-1, 1], made the nearest value that ``bits`` can write (see
     ``synflip.spec.coins.probability_word``). biases: [J] for each layer, rounded to the nearest integer.
-    shifts: r of each hidden layer. bits, activation_bits, shifts, input_max: Python's or numpy's integers, no
-    floats. features: what makes the images of pixels, if they are not pixels. Raises
-    SynflipError, with the layer and the number, for what cannot be run exactly.
+    shifts: r of each hidden layer. bits: k, 1..16. activation_bits: A, 1..8. input_max: the largest pixel.
+    These are Python's or numpy's integers, no floats. classes: a name for each of the C outputs of the last
+    layer. source: where the network came from, JSON values. features: what makes the images of pixels, if
+    they are not pixels. Raises SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")

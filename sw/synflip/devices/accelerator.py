@@ -83,8 +83,8 @@ class Accelerator(Device):
     # Loading a model
 
     def prepare(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
-        """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
-        not fit.
+        """Write weights, biases and the layer table of ``model``. Raises SynflipError, saying what is short,
+        if it does not fit.
 
         weight_base, bias_base: entry and group of biases to begin at. That it fits there is not checked.
         """
@@ -109,7 +109,10 @@ class Accelerator(Device):
         self.place(model, weight_base, bias_base)
 
     def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
-        """Make a model that was loaded to this place the one that runs: write the layer table."""
+        """Make a ``model`` that was loaded to this place the one that runs: write the layer table.
+
+        weight_base, bias_base: as they were when it was loaded. Raises BusError if a write is refused.
+        """
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
         for index, layer in enumerate(model.layers):
@@ -163,7 +166,12 @@ class Accelerator(Device):
     # Running it
 
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
-        """Carry out a request. Ctrl-C leaves the device idle and usable."""
+        """Carry out a request: images [N, I] in, votes [N, C] out. Ctrl-C leaves the device idle and usable.
+
+        progress: called with (done, total), in network samples times images. Raises SynflipError for a
+        request that the memories have no room for, for a run that does not end, and, as BusError, if the
+        accelerator refuses an access or does not answer.
+        """
         model, pixels, keys = request.model, request.pixels, request.keys
         samples, limits = request.samples, request.limits
         if request.first and self.geometry.devices:
@@ -273,7 +281,9 @@ class Accelerator(Device):
     ) -> Iterator[None]:
         """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
 
-        It has been started when the body begins, and is over when the context ends; aborted if that fails.
+        seed: of the LFSR's keys. model: the one that is loaded. host_keys: ``feed_keys`` gives the keys. The
+        run has been started when the body begins, and is over when the context ends; it is aborted if that
+        fails. Raises SynflipError if it does not end in ``timeout`` seconds, and BusError.
         """
         if not self.geometry.devices:
             _, rows = key_offsets(model.rows)
@@ -309,7 +319,7 @@ class Accelerator(Device):
 
     def feed_keys(self, keys: NDArray[np.uint64]) -> None:
         """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
-        images have all left early takes no more."""
+        images have all left early takes no more. Raises BusError."""
         for sample, words in enumerate(keys):
             try:
                 half = sample % self.geometry.key_halves
@@ -327,7 +337,7 @@ class Accelerator(Device):
     # Words
 
     def write_register(self, name: str, value: int) -> None:
-        """Write a register of the map, by name. Raises BusError."""
+        """Write the word ``value`` to a register of the map, by name. Raises BusError."""
         self.transport.write(register(name), np.array([value], dtype=np.uint32))
 
     def read_register(self, name: str) -> int:

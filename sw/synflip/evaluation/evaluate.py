@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.request import Progress, check_logits
+from synflip.inference.request import Progress, check_logits, whole_samples, whole_seed
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy
@@ -49,12 +49,15 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
 
-    outside: another data set with images of the same size, whose test images are to be detected. progress:
-    called with the images and samples done, of both data sets. Raises SynflipError, among others for a model
-    whose file lacks the scale of its logits.
+    model: compiled, with the scale of its logits. dataset: N test images and labels of its C classes.
+    samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are integers, also
+    numpy's. outside: another data set with images of the same size, whose test images are to be detected.
+    progress: called with the images and samples done, of both data sets. Raises SynflipError, among others
+    for a model whose file lacks the scale of its logits.
     """
     for item in [dataset] if outside is None else [dataset, outside]:
         require_dataset(item)
+    samples, seed = whole_samples(samples), whole_seed(seed)
     if len(dataset.classes) != len(model.classes):
         raise SynflipError(
             f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "

@@ -137,5 +137,5 @@ class Geometry:
         return cls(lanes=int(match[1]), banks=int(match[2]), **other)
 
     def with_bits(self, bits: int) -> "Geometry":
-        """The same geometry for ``bits``-bit probability words."""
+        """The same geometry for ``bits``-bit probability words, 1..16. Raises SynflipError."""
         return replace(self, bits=bits)

@@ -55,7 +55,7 @@ class Images(Protocol):
     def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32
     [J]."""
@@ -63,6 +63,9 @@ class Layer:
     q: NDArray[np.uint16]
     sign: NDArray[np.uint8]
     bias: NDArray[np.int32]
+
+    def __repr__(self) -> str:
+        return f"Layer of {self.rows} inputs, {self.outputs} outputs"
 
     @property
     def outputs(self) -> int:
@@ -75,7 +78,7 @@ class Layer:
         return self.q.shape[1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompiledModel:
     """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
 
@@ -96,6 +99,17 @@ class CompiledModel:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(name[:20] for name in self.classes[:10]) + ", ..." * (len(self.classes) > 10)
+        pixels = self.input_max if self.features is None else self.features.input_max
+        made = "" if self.features is None else f", features of images {list(self.features.shape)}"
+        count = sum(layer.q.size for layer in self.layers)
+        return (
+            f"CompiledModel {self.shape}, {count:,} synapses, k = {self.bits}, A = {self.activation_bits}\n"
+            f"  pixels 0..{pixels}{made}\n"
+            f"  {len(self.classes)} classes: {names}"
+        )
 
     @property
     def activation_max(self) -> int:

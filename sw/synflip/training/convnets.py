@@ -19,6 +19,7 @@ from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import Progress, checked_epochs
 from synflip.training.train import RATE, fit_coins
+from synflip.util.arrays import whole_number
 
 GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
 COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)
@@ -53,7 +54,8 @@ def train(
     hidden, filters: None takes the defaults. The other arguments are those of ``training.train.train``. The
     same seed gives the same network on the same kind of machine. Raises SynflipError.
     """
-    epochs = checked_epochs(dataset, epochs)
+    epochs, seed = checked_epochs(dataset, epochs), whole_number(seed, "the seed")
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     shape = image_shape(dataset.shape)
@@ -91,6 +93,7 @@ def float_network(
     seed: int = 0,
 ) -> nn.Sequential:
     """An ordinary network of the same shape, not trained."""
+    seed = whole_number(seed, "the seed")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     modules: list[nn.Module] = []
