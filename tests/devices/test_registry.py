@@ -96,6 +96,7 @@ def test_a_name_in_parts(name: str, kind: str, geometry: str | None, baud: int |
 
 WRONG = [
     "", ":", "golden:", "golden:16", "golden:x", "golden:16x3", "golden:17x1", "golden:16x2:3",
+    "golden:a:16x2",
     "golden:16x2,", "golden:16x2,bits", "golden:16x2,bits=99", "golden:16x2,what=1", "golden16x2", "cuda:0",
     "verilator:big", "netlist:16x1", "netlist:ecp5:", "netlist:ecp5:1", "16x2", "ttyUSB0", "Golden",
     "golden ", "nothing\nat all", "/dev/ttyUSB0@", "/dev/ttyUSB0@fast", "COM3@-1", "x" * 10000,

@@ -26,8 +26,8 @@ def balance(
     """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
     model: with hidden layers; others stay as they are. pixels: images [N, I] to measure activity on, not
-    those of a test. The same seed gives the same order. Raises SynflipError for images that are not the
-    model's.
+    those of a test. seed: of the search; the same seed gives the same order. Raises SynflipError for images
+    that are not the model's.
     """
     seed = whole_seed(seed)
     generator = np.random.default_rng(seed)

@@ -168,9 +168,9 @@ class Accelerator(Device):
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
         """Carry out a request: images [N, I] in, votes [N, C] out. Ctrl-C leaves the device idle and usable.
 
-        progress: called with (done, total), in network samples times images. Raises SynflipError for a
-        request that the memories have no room for, for a run that does not end, and, as BusError, if the
-        accelerator refuses an access or does not answer.
+        request: for the model that is loaded. progress: called with (done, total), in network samples times
+        images. Raises SynflipError for a request that the memories have no room for, for a run that does not
+        end, and, as BusError, if the accelerator refuses an access or does not answer.
         """
         model, pixels, keys = request.model, request.pixels, request.keys
         samples, limits = request.samples, request.limits
@@ -245,7 +245,7 @@ class Accelerator(Device):
     # Parts of a run, for tests of an accelerator that go their own way
 
     def write_settings(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
-        """Write the registers that all runs of a model share. early: images may leave early. log: keep
+        """Write the registers that all runs of ``model`` share. early: images may leave early. log: keep
         logits. host_keys: ``feed_keys`` gives the keys. Raises BusError."""
         settings = {
             "LAYERS": len(model.layers) - 1,
@@ -281,9 +281,10 @@ class Accelerator(Device):
     ) -> Iterator[None]:
         """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
 
-        seed: of the LFSR's keys. model: the one that is loaded. host_keys: ``feed_keys`` gives the keys. The
-        run has been started when the body begins, and is over when the context ends; it is aborted if that
-        fails. Raises SynflipError if it does not end in ``timeout`` seconds, and BusError.
+        images: their number. first, samples: the first network sample, and how many. seed: of the LFSR's
+        keys. model: the one that is loaded. host_keys: ``feed_keys`` gives the keys. The run has been started
+        when the body begins, and is over when the context ends; it is aborted if that fails. Raises
+        SynflipError if it does not end in ``timeout`` seconds, and BusError.
         """
         if not self.geometry.devices:
             _, rows = key_offsets(model.rows)
@@ -318,8 +319,8 @@ class Accelerator(Device):
             self._running = False
 
     def feed_keys(self, keys: NDArray[np.uint64]) -> None:
-        """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
-        images have all left early takes no more. Raises BusError."""
+        """Give ``keys``, uint64 [samples, R], to the run that was started, which takes them as it goes. A run
+        whose images have all left early takes no more. Raises BusError."""
         for sample, words in enumerate(keys):
             try:
                 half = sample % self.geometry.key_halves
@@ -337,11 +338,11 @@ class Accelerator(Device):
     # Words
 
     def write_register(self, name: str, value: int) -> None:
-        """Write the word ``value`` to a register of the map, by name. Raises BusError."""
+        """Write the word ``value`` to the register ``name`` of the map. Raises BusError."""
         self.transport.write(register(name), np.array([value], dtype=np.uint32))
 
     def read_register(self, name: str) -> int:
-        """Read a register of the map, by name. Raises BusError."""
+        """Read the register ``name`` of the map, a word. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:

@@ -118,7 +118,7 @@ class Geometry:
 
     @classmethod
     def parse(cls, text: str, **other: int) -> "Geometry":
-        """A geometry from ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
+        """The geometry that ``text`` describes: ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
 
         other: settings that the text leaves out. Raises SynflipError.
         """

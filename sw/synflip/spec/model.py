@@ -146,8 +146,8 @@ class CompiledModel:
             _check_pixels(pixels[first : first + IMAGES_AT_ONCE], largest, first)
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,
-        rounded.
+        """``pixels`` [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1: pixel * (2**A-1) /
+        input_max, rounded.
 
         A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
         are taken for features. Raises SynflipError.
