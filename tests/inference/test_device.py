@@ -210,7 +210,8 @@ def test_channels_last_are_not_taken_for_rows() -> None:
 def test_numbers_by_one_rule(one: Any) -> None:
     """Integers of Python and of numpy, and floats that are whole."""
     want = InferenceRequest(model(), IMAGES, 1, 1, margin=1)
-    have = InferenceRequest(model(), IMAGES, one, one, margin=one, first=one - 1)
+    lead = one[()] if isinstance(one, np.ndarray) else one  # an array of margins has an axis
+    have = InferenceRequest(model(), IMAGES, one, one, margin=lead, first=one - 1)
     for name in ("samples", "seed", "first"):
         value = getattr(have, name)
         assert type(value) is int and value == getattr(want, name)

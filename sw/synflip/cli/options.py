@@ -69,8 +69,12 @@ Seed = Annotated[
 
 def _known(device: str) -> str:
     from synflip.devices.registry import DeviceName
+    from synflip.errors import SynflipError
 
-    DeviceName.parse(device)
+    try:
+        DeviceName.parse(device)
+    except SynflipError as error:
+        raise typer.BadParameter(str(error)) from None
     return device
 
 

@@ -58,7 +58,8 @@ class DeviceName:
         if _is_port(name):
             path, at, baud = (name, "", "") if os.path.exists(name) else _cut(name, "@")
             if at and not re.fullmatch(r"[0-9]{1,12}", baud):
-                raise SynflipError(f"{one_line(baud[:20])!r} is not a baud rate, such as 1000000; {GRAMMAR}")
+                what = f"{one_line(baud[:20])!r} in {one_line(name[:100])!r}"
+                raise SynflipError(f"{what} is not a baud rate, such as 1000000; {GRAMMAR}")
             return cls(path, baud=int(baud) if at else None, port=True)
         kind, colon, text = _cut(name, ":")
         if not colon or text in FAMILIES:

@@ -167,7 +167,7 @@ def margins_of(margin: Margin | None, samples: int) -> NDArray[np.int64] | None:
     """Margins as int64 [samples], or None. margin: as of ``InferenceRequest``. Raises SynflipError."""
     if margin is None:
         return None
-    if isinstance(margin, int | float | np.generic) or (isinstance(margin, np.ndarray) and not margin.ndim):
+    if isinstance(margin, int | float | np.generic):
         margin = np.full(samples, max(min(whole_number(margin, "margin"), SAMPLE_LIMIT), -1))
     limits = plain(margin, "margins")
     if limits.dtype.kind == "f" and np.isfinite(limits).all() and (limits == np.floor(limits)).all():
