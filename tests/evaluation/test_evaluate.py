@@ -136,6 +136,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mean = softmax(z, model.logit_scale).mean(0)
     wrong = mean.argmax(1) != data.test_labels
     second = np.argsort(-mean, 1)[:, 1]
+    missed = []
+    for votes, sums, label in zip(result.votes, result.logit_sums, data.test_labels, strict=True):
+        first, rest = int(votes.argmax()), set(range(10)) - {int(votes.argmax())}
+        if first != label:
+            missed.append(max(rest, key=lambda c: (votes[c], sums[c], -c)) == label)
+    assert numbers["second choice"]["vote"] == pytest.approx(np.mean(missed))
     assert numbers["second choice"]["mean softmax"] == pytest.approx(
         (second == data.test_labels)[wrong].mean()
     )

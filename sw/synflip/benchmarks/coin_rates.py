@@ -82,7 +82,7 @@ class RateCase:
     samples: int = 20
 
     def measure(self, model: CompiledModel, pixels: NDArray[np.uint8]) -> Measurement:
-        """See ``measure``. pixels: at least as many as ``images``."""
+        """Cycles that runs of the model take with this source. pixels: [N, I], N at least ``images``."""
         geometry = Geometry(16, 2, bits=model.bits, devices=self.devices)
         return measure(model, geometry, pixels[: self.images], self.samples, self.fold, self.period)
 

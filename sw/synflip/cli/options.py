@@ -66,14 +66,15 @@ Seed = Annotated[
     ),
 ]
 
-DEVICES = ("golden", "cuda", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
-
 
 def _known(device: str) -> str:
-    from synflip.devices.registry import is_port
+    from synflip.devices.registry import DeviceName
+    from synflip.errors import SynflipError
 
-    if device not in DEVICES and not is_port(device):
-        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEVICES)}, nor a serial port")
+    try:
+        DeviceName.parse(device)
+    except SynflipError as error:
+        raise typer.BadParameter(str(error)) from None
     return device
 
 
@@ -85,8 +86,9 @@ DeviceOption = Annotated[
         callback=_known,
         help="golden: the reference in torch. cuda: the same on a GPU. verilator: the hardware, simulated "
         "cycle by cycle. icarus: the same in Icarus Verilog, slow, with unknown values. netlist:ecp5, "
-        "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 "
-        "or COM3, with @BAUD after it if it is not 3000000: the hardware at a serial port.",
+        "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. Each may have "
+        "a size after it: golden:16x2, verilator:32x4,image_slots=8. /dev/ttyUSB0 or COM3, with @BAUD after "
+        "it if it is not 3000000: the hardware at a serial port.",
     ),
 ]
 GeometryOption = Annotated[

@@ -249,21 +249,24 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Im
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
     """The geometry to run on: the one in ``text``, or the device's default, each with the model's bits.
     Hardware at a serial port tells its own."""
-    from synflip.devices.registry import is_port, open_device
+    from synflip.devices.registry import DeviceName, open_device
     from synflip.spec.geometry import Geometry
 
-    if is_port(device):
+    name = DeviceName.parse(device)
+    if name.port:
         if text is not None:
             raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
         with open_device(device) as accelerator:
             return accelerator.geometry
-    text = text or ("16x1" if device.startswith("netlist:") else "64x8")
-    geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+    if name.geometry is not None and text is not None:
+        raise SynflipError(f"--device {device} has a geometry: leave out --geometry {text}")
+    text = text or name.geometry
+    bits = {"bits": model.bits, "activation_bits": model.activation_bits}
     if device.startswith("netlist:"):
-        from synflip_sim.simulators.netlist import small
+        from synflip_sim.simulators.netlist import small_of
 
-        return small(geometry)
-    return geometry
+        return small_of(text or "16x1", **bits)
+    return Geometry.parse(text or "64x8", **bits)
 
 
 def _request(
@@ -290,10 +293,12 @@ def _request(
 def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int]":
     """Returns the result, the seconds that inference took, and the cycles of the simulated clock, 0 if there
     is none."""
-    from synflip.devices.registry import open_device
+    from synflip.devices.registry import DeviceName, open_device
     from synflip.inference.plan import plan_of
     from synflip.util.progress import bar, waiting
 
+    if not DeviceName.parse(name).port:
+        name = DeviceName.parse(name).kind  # its geometry, with the model's bits, is ``geometry``
     if name not in ("golden", "cuda"):
         plan_of(request, geometry)  # refuses a run that does not fit, before a simulator is built
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):

@@ -24,7 +24,7 @@ from synflip.data.dataset import checked_labels
 from synflip.errors import SynflipError
 from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
 from synflip.inference.device import loaded
-from synflip.inference.request import Progress, check_samples
+from synflip.inference.request import Progress, whole_samples, whole_seed
 from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
@@ -94,7 +94,7 @@ def winners(
     golden: Golden, pixels: NDArray[np.uint8], samples: int, seed: int, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """The class of each sample, [S, N], by the golden model's loaded network; memory does not hold logits."""
-    check_samples(samples, seed, None)
+    samples, seed = whole_samples(samples), whole_seed(seed)
     x = torch.from_numpy(loaded(golden.model).activations(pixels))
     found = np.empty((samples, len(x)), dtype=np.int64)
     for sample in range(samples):

@@ -89,11 +89,10 @@ def _entropies(axes: "Axes", evaluation: Evaluation, name: str) -> None:
 def _second(axes: "Axes", evaluation: Evaluation) -> None:
     """Of the wrong answers: rows the label, columns the second choice."""
     shares = evaluation.shares["vote"]
-    order = np.argsort(-shares, axis=1, kind="stable")
-    wrong = order[:, 0] != evaluation.labels
+    wrong = shares.argmax(1) != evaluation.labels
     classes = shares.shape[1]
     table = np.zeros((classes, classes), dtype=int)
-    np.add.at(table, (evaluation.labels[wrong], order[wrong, 1]), 1)
+    np.add.at(table, (evaluation.labels[wrong], evaluation.second["vote"][wrong]), 1)
     axes.imshow(table, cmap="Blues")
     for row, column in np.argwhere(table):
         axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7,

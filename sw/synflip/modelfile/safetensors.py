@@ -21,8 +21,8 @@ _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``, and its extractor of features beside it if it has one; the same model gives the same
-    bytes. A half-written file replaces nothing. Raises SynflipError."""
+    """Write ``model`` to ``path``, and its extractor of features beside it if it has one; the same model
+    gives the same bytes. A half-written file replaces nothing. Raises SynflipError."""
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)
@@ -46,8 +46,8 @@ def features_path(path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> CompiledModel:
-    """Read a compiled model, and its extractor of features if it is there. Raises SynflipError, naming the
-    file and what is wrong with it."""
+    """Read the compiled model at ``path``, and its extractor of features if that is beside it. Raises
+    SynflipError, naming the file and what is wrong with it."""
     path = Path(path)
     try:
         _check_header(path)

@@ -118,7 +118,7 @@ class Geometry:
 
     @classmethod
     def parse(cls, text: str, **other: int) -> "Geometry":
-        """A geometry from ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
+        """The geometry that ``text`` describes: ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
 
         other: settings that the text leaves out. Raises SynflipError.
         """
@@ -137,5 +137,5 @@ class Geometry:
         return cls(lanes=int(match[1]), banks=int(match[2]), **other)
 
     def with_bits(self, bits: int) -> "Geometry":
-        """The same geometry for ``bits``-bit probability words."""
+        """The same geometry for ``bits``-bit probability words, 1..16. Raises SynflipError."""
         return replace(self, bits=bits)

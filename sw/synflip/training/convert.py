@@ -83,10 +83,11 @@ def convert(
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
-    activation_bits: A. augment: as in ``train``; not with a head, whose features are computed once.
-    mean, std: one number, or one for each channel.
-    The networks given are left as they are. The same seed gives the same network on the same kind of machine.
-    Raises SynflipError, naming the module's index and type, for what cannot be coins.
+    activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
+    with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
+    features are computed once. mean, std: one number, or one for each channel. The networks given are left as
+    they are. The same seed gives the same network on the same kind of machine. Raises SynflipError, naming
+    the module's index and type, for what cannot be coins.
     """
     require_dataset(data)
     epochs = whole_number(epochs, "epochs")

@@ -94,6 +94,7 @@ def float_network(
     seed: int = 0,
 ) -> nn.Sequential:
     """An ordinary network of the same shape, not trained."""
+    seed = whole_number(seed, "the seed")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     modules: list[nn.Module] = []

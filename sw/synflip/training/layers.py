@@ -143,9 +143,12 @@ class SynapticNetwork(nn.Module):
         return self.log_temperature.exp()
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """Logits [N, C]: with Gaussian noise in training, exactly of one network sample in evaluation.
+        """Logits float32 [N, C]: with Gaussian noise in training, exactly of one network sample in
+        evaluation.
 
-        draws: in training, how many noises each image has; the logits are [draws * N, C].
+        x: activations float32 [N, I] in 0..2**A-1. generator: draws the noise or the coins. draws: in
+        training, how many noises each image has; the logits are [draws * N, C]. Raises RuntimeError, torch's,
+        for another shape.
         """
         for layer, shift in zip(self.linear, self.hidden, strict=False):
             x = shift(layer(x, generator, draws))

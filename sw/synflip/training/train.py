@@ -35,10 +35,14 @@ def train(
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
-    hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: see ``augmented``. mean_of, teachers: see ``fit_coins``. signed: whether weights are in [-1, 1]
-    or in [0, 1]. The same seed gives the same network on the same kind of machine. Raises
-    SynflipError for sizes that no accelerator runs.
+    dataset: training images [N, I] and labels [N]. hidden: outputs of the hidden layers, each 1..1024. bits:
+    k, 1..16. activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than
+    10,000 images. seed: of the weights, the noise and the order of the images. augment: move each image by up
+    to a pixel, or in colour by up to four and mirror half of them. progress: called after every step with a
+    TrainStep: step, epoch, loss in nats, rate. mean_of: what is made likely is the mean of this many sampled
+    softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of the labels. signed:
+    whether weights are in [-1, 1] or in [0, 1]. The same seed gives the same network on the same kind of
+    machine. Raises SynflipError for sizes that no accelerator runs.
     """
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")

@@ -1,4 +1,4 @@
-"""Progress bars and spinners on stderr; nothing is shown where stderr is not a terminal."""
+"""Progress bars and spinners on stderr, in terminals and notebooks; elsewhere nothing is shown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +19,10 @@ Advance = Callable[..., None]
 
 @contextmanager
 def bar(what: str) -> Iterator[Advance]:
-    """Show a bar titled ``what`` while the block lasts; the block is given the function that moves it."""
+    """Show a bar titled ``what`` while the block lasts, in a terminal or a notebook; the block is given the
+    function that moves it."""
     console = Console(stderr=True)
+    shown = console.is_terminal or console.is_jupyter
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -29,7 +31,7 @@ def bar(what: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[word]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(what, total=None, word="")
 
         def advance(done: int, total: int, word: str = "") -> None:

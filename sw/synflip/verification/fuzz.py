@@ -18,7 +18,7 @@ import numpy as np
 
 from synflip import modelfile
 from synflip.devices.accelerator import Accelerator
-from synflip.devices.registry import open_device
+from synflip.devices.registry import DeviceName, open_device
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -77,11 +77,12 @@ def opener(name: str) -> Opener:
     return opened
 
 
-def steps(seed: int, opened: Opener, first: int = 0) -> Generator[FuzzStep]:
+def steps(seed: int, opened: Opener, first: int = 0, machine: Geometry | None = None) -> Generator[FuzzStep]:
     """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
-    opened anew after a difference. Raises SynflipError if a device cannot be opened."""
+    opened anew after a difference. machine: what every accelerator is; None: each is drawn. Raises
+    SynflipError if a device cannot be opened."""
     for accelerator in itertools.count(first):
-        geometry = draw_geometry(np.random.default_rng((seed, accelerator)))
+        geometry = machine or draw_geometry(np.random.default_rng((seed, accelerator)))
         number = 0
         while number < CASES:
             with opened(geometry) as device:
@@ -134,10 +135,12 @@ def settle(
     name: str,
     out: Path,
     say: Callable[[int], None] = lambda attempts: None,
+    kind: str | None = None,
 ) -> Failure:
     """Shrink the failure of ``step`` and save it in a folder of its own under ``out``.
 
-    name: of the device, for the command. A failure that a fresh device does not show is saved as it is.
+    name: of the device, for the command. kind: it without a geometry, if it has one. A failure that a
+    fresh device does not show is saved as it is.
     """
     case, difference = step.case, step.difference or ""
     alone = difference_of(case, opened) is not None
@@ -145,7 +148,7 @@ def settle(
         case = shrink(case, lambda candidate: difference_of(candidate, opened) is not None, say)
         difference = difference_of(case, opened) or difference
     folder = out / f"seed{seed}-accelerator{step.accelerator}-case{step.number}"
-    command = save(case, folder, name)
+    command = save(case, folder, kind or name)
     again = f"synflip fuzz --seed {seed} --first {step.accelerator} --device {name}"
     note = [difference, "", command, ""]
     if not alone:
@@ -163,9 +166,13 @@ class Session:
     """
 
     def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
-        """name: of the device; ``opened`` opens it, if ``open_device`` does not."""
+        """name: of the device; ``opened`` opens it, if ``open_device`` does not. If the name has a geometry,
+        all accelerators have it."""
+        parts = DeviceName.parse(name) if opened is None else DeviceName(name)
         self.seed, self.name, self.out, self.first = seed, name, out, first
-        self.opened = opened or opener(name)
+        self.kind = parts.kind
+        self.machine = None if parts.geometry is None else Geometry.parse(parts.geometry)
+        self.opened = opened or opener(parts.kind)
         self.cases = self.accelerators = 0
         self.rate = 0.0
         self.findings: list[Failure] = []
@@ -175,7 +182,7 @@ class Session:
         """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
         began = time.monotonic()
         accelerator = -1
-        with closing(steps(self.seed, self.opened, self.first)) as work:
+        with closing(steps(self.seed, self.opened, self.first, self.machine)) as work:
             while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
                 step = next(work)
                 self.cases += 1
@@ -188,12 +195,15 @@ class Session:
                 advance(int(elapsed), int(seconds), word)
                 if step.difference is not None:
                     say = partial(self._shrinking, advance, int(elapsed), int(seconds))
-                    self.findings.append(settle(step, self.seed, self.opened, self.name, self.out, say))
+                    self.findings.append(self._settle(step, say))
 
     @property
     def missed(self) -> list[str]:
         """The bins of functional coverage that no case has reached."""
         return [name for name in BINS if not self.coverage[name]]
+
+    def _settle(self, step: FuzzStep, say: Callable[[int], None]) -> Failure:
+        return settle(step, self.seed, self.opened, self.name, self.out, say, self.kind)
 
     def _shrinking(self, advance: Advance, done: int, total: int, attempts: int) -> None:
         advance(done, total, f"shrinking a failure: {attempts} tries")
