@@ -17,8 +17,9 @@ from synflip_hdl.boards.constraints import FOLDERS, read_constraints
 from synflip_hdl.flow import boards_page, program, toolchain
 from synflip_hdl.flow import report as build_report
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
-from synflip_hdl.flow.job import COSTS, BuildJob, Resource, reached_clock, smaller
+from synflip_hdl.flow.job import BuildJob, reached_clock, smaller
 from synflip_hdl.flow.program import loader_command
+from synflip_hdl.flow.resources import COSTS, Resource
 
 CONSTRAINTS = FOLDERS[0]
 
@@ -249,6 +250,7 @@ def test_pages_of_reports(tmp_path):
     report = {
         "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
         "resources": {"LUTs": {"used": 1000, "available": 2000}},
+        "carries": 70, "logic_cells": {"used": 1500, "available": 2000},
         "parts": {part: {"LUTs": 0} for part in NAMES} | {"lanes": {"LUTs": 600}, "other": {"LUTs": 400}},
         "luts_per_slot": 31.2, "slots": 32, "synapses_on_chip": 12345,
         "clock_asked_hz": 80e6, "clock_reached_hz": 81.25e6,
@@ -260,7 +262,10 @@ def test_pages_of_reports(tmp_path):
     }  # fmt: skip
     (tmp_path / "report.json").write_text(json.dumps(report))
     text = boards_page.markdown([boards_page.read_report(tmp_path)])
-    assert "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 31.2 | 80, 81.2 MHz | 61 s, 300 s |" in text
+    assert (
+        "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 70 | 1,500 of 2,000 | 31.2 | 80, 81.2 MHz | 3 to 13 min |"
+        in text
+    )
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
     assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
     report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names

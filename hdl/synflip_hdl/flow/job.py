@@ -11,8 +11,9 @@ from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 
 from synflip_hdl.flow import ecp5
-from synflip_hdl.flow.cell_counts import count_cells, count_parts, takes
+from synflip_hdl.flow.cell_counts import count_cells, count_parts
 from synflip_hdl.flow.ecp5 import blocks
+from synflip_hdl.flow.resources import COSTS, Resource, total
 from synflip_hdl.flow.toolchain import Advance, Stopwatch, run, synthesize
 
 if TYPE_CHECKING:
@@ -26,37 +27,6 @@ NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
 #: The large one-port memories of an iCE40UP5K, and how many it has.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
-#: Family -> resource -> the beginning of a cell type's name in Yosys -> how much of it such a cell takes.
-COSTS = {
-    "ecp5": {
-        "LUTs": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
-        "flip-flops": {"TRELLIS_FF": 1},
-        "block RAMs": {"DP16KD": 1},
-    },
-    "ice40": {
-        "LUTs": {"SB_LUT4": 1},
-        "flip-flops": {"SB_DFF": 1},
-        "block RAMs": {"SB_RAM40_4K": 1},
-    },
-    "gowin": {
-        "LUTs": {"LUT": 1, "ALU": 1, "RAM16SDP4": 6},
-        "flip-flops": {"DFF": 1},
-        "block RAMs": {"DP": 1, "SDP": 1, "SP": 1},
-    },
-    "xilinx": {
-        "LUTs": {"LUT": 1, "RAM32M": 4, "RAM64M": 4},
-        "flip-flops": {"FD": 1},
-        "block RAMs": {"RAMB36E1": 2, "RAMB18E1": 1},
-    },
-}
-
-#: Family -> nextpnr's names of the resources, in the order of COSTS.
-PLACED_AS = {
-    "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"),
-    "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
-    "gowin": ("LUT4", "DFF", "BSRAM"),
-}
-
 SYNTH = {
     # Without -no-rw-check Yosys adds logic that defines a read and a write of one row in one cycle. The
     # gateware never uses such a read.
@@ -65,19 +35,6 @@ SYNTH = {
     "gowin": "synth_gowin -nolutram",
     "xilinx": "synth_xilinx -family xc7 -flatten",
 }
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A resource of the device: how much of it the design uses, and how much there is."""
-
-    used: int
-    available: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the device has enough."""
-        return self.used <= self.available
 
 
 @dataclass
@@ -191,11 +148,11 @@ class BuildJob:
 
     def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
         """LUTs, flip-flops and block RAMs: how many ``cells`` take, and how many the device has."""
-        used = {
-            name: sum(takes(kinds, cell) * count for cell, count in cells.items())
+        capacity = self.board.capacity
+        return {
+            name: Resource(total(kinds, cells), capacity[name])
             for name, kinds in COSTS[self.board.family].items()
         }
-        return {name: Resource(used[name], self.board.capacity[name]) for name in used}
 
     def check_fit(self, cells: dict[str, int]) -> None:
         """Raise SynflipError if the netlist is too large. The message says which resource is short, and which

@@ -40,6 +40,10 @@ def boards(
             "--pictures", metavar="DIR", help="Draw each build's floorplan into DIR.", show_default=False
         ),
     ] = None,
+    times: Annotated[
+        Path | None,
+        typer.Option("--times", metavar="FILE", help="Write the builds' seconds.", show_default=False),
+    ] = None,
 ) -> None:
     """List the boards: device, default accelerator, clock. With folders of builds, tabulate their reports.
 
@@ -48,10 +52,10 @@ def boards(
     Example: synflip boards out/ulx3s out/tang --page docs/results/boards.md --pictures docs/results/images
     """
     if reports:
-        _tables(reports, page, pictures)
+        _tables(reports, page, pictures, times)
         return
-    if page is not None or pictures is not None:
-        raise SynflipError("--page and --pictures need the folders of builds to draw")
+    if page is not None or pictures is not None or times is not None:
+        raise SynflipError("--page, --pictures and --times need the folders of builds")
     from synflip_hdl.boards.catalogue import every_board
 
     rows = []
@@ -131,8 +135,9 @@ def build(
         )
 
 
-def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
+def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None) -> None:
     from synflip_hdl.flow.boards_page import label, markdown, read_report
+    from synflip_hdl.flow.build_times import write_times
     from synflip_hdl.flow.floorplan import draw
     from synflip_hdl.flow.job import NAME, PLACED
 
@@ -144,6 +149,8 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> No
         replace_section(page, "builds", text)
     else:
         typer.echo(text)
+    if times is not None:
+        write_times(times, found)
     for folder, report in zip(folders, found, strict=True):
         netlist = folder / PLACED
         if pictures is not None and netlist.is_file():
@@ -170,6 +177,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         (name, f"{item['used']:,} of {item['available']:,} ({item['used'] / item['available']:.0%})")
         for name, item in report["resources"].items()
     ]
+    if cells := report["logic_cells"]:
+        share = f"({cells['used'] / cells['available']:.0%} of the device's)"
+        rows.append(("logic cells", f"{cells['used']:,} of {cells['available']:,} {share}"))
     rows.append(("LUTs a slot", f"{report['luts_per_slot']} ({report['slots']} slots)"))
     rows.append(("synapses on chip", f"{report['synapses_on_chip']:,}"))
     if report["clock_reached_hz"] is not None:
