@@ -292,10 +292,20 @@ def test_progress_is_read_from_what_tools_print():
             "2.15. Executing OPT_DFF pass (perform DFF optimizations).\n",
             "Info:     at iteration #7, type ALL: wirelen solved = 1\n",
             "Info:      14000 |     2378      11621 |   81   919 |    123879|       2.39      55.05|\n",
+            "Info:     iter=6 wires=614611 overused=11337 overuse=11619 archfail=NA\n",
+            "Info: Packing LUT5-7s...\n",
+            "Info: Pack wide LUTs...\n",
         )
     ]
     said = [next(item)[2] for item in seen]
-    assert said == ["opt_dff", "placing, iteration 7", "routing, 123,879 arcs left"]
+    assert said == [
+        "opt_dff",
+        "placing, iteration 7",
+        "routing, 123,879 arcs left",
+        "routing, iteration 6, 11,337 wires overused",
+        "packing",
+        "packing",
+    ]
 
 
 def test_program_calls_the_loader(tmp_path, capsys):

@@ -54,6 +54,7 @@ def make_report(
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,
+        "seeds": job.tried,
     }
 
 

@@ -66,8 +66,8 @@ LEGEND = {
         "`ICESTORM_LC`, a place for a LUT, a flip-flop and a carry bit, filled by one of them or more. ECP5: "
         "`TRELLIS_COMB`, a LUT or half of a `CCU2C`; with the `CCU2C` that nextpnr adds at ends of carry "
         "chains, without the two LUTs of the write port of a `TRELLIS_DPR16X4`. Gowin: `LUT4`, with the "
-        "places of `ALU` cells, of those that nextpnr adds at ends of carry chains, and of LUTs that only pass a "
-        "signal to a flip-flop. 7-series: not placed here"
+        "places of `ALU` cells, of those that nextpnr adds at ends of carry chains, and of LUTs that only "
+        "pass a signal to a flip-flop. 7-series: not placed here"
     ),
 }
 
