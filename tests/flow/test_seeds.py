@@ -173,8 +173,8 @@ def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr,
     said = capsys.readouterr()
     assert "1: 40.0 MHz, 2: 47.5 MHz, 3: nextpnr failed; 2 is kept" in " ".join(said.out.split())
     assert "47.5 MHz reached, 48 asked for: try --seeds 8 or a lower --clock" in said.err
-    assert f"This takes {build_times.usual_time('ice40-hx8k', BOARD.geometry)} a seed." in said.err
-    assert "nextpnr, seed 2 (2 of 3) ..." in said.err and "nextpnr, seed 2 (2 of 3): done, 0 s" in said.err
+    assert f"This usually takes {build_times.usual_time('ice40-hx8k', BOARD.geometry)} a seed ..." in said.err
+    assert "nextpnr, seed 2 (2 of 3) ..." in said.err
     words = ["build", "ice40-hx8k", "--out", str(tmp_path), "--seeds", "3", "--seed", "1"]
     assert app.main(words) == 1
     assert "give one of the two" in capsys.readouterr().err

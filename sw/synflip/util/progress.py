@@ -44,7 +44,8 @@ def bar(what: str) -> Iterator[Advance]:
 @contextmanager
 def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
     """Say on stderr, where it is no terminal, how far work of minutes is: a line when it begins, one every
-    ``every`` seconds with the last word and the time so far, and one when it ends.
+    ``every`` seconds with the last word and the time so far, and one when it ends
+    after more than that.
 
     what: its title. The block is given the function that takes the word. A thread prints the lines, so that
     they come while the work is silent too.
@@ -67,7 +68,9 @@ def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
     finally:
         ended.set()
         clock.join()
-    print(f"{what}: done, {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
+    took = time.monotonic() - began
+    if took >= every:
+        print(f"{what}: done, {duration(took)}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
