@@ -43,9 +43,10 @@ def bar(what: str) -> Iterator[Advance]:
 
 @contextmanager
 def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
-    """Say on stderr, where it is no terminal, how far work of minutes is: a line when it begins, one every
-    ``every`` seconds with the last word and the time so far, and one when it ends
-    after more than that.
+    """Say on stderr, where it is no terminal, how far work of minutes is.
+
+    A line when it begins, one every ``every`` seconds with the last word and the time so far, and one at the
+    end of work that took longer than that.
 
     what: its title. The block is given the function that takes the word. A thread prints the lines, so that
     they come while the work is silent too.
