@@ -189,7 +189,13 @@ def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
     elif match := re.match(r"Info:\s+(\d+) \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|", line):
         yield int(match[1]), 0, f"routing, {int(match[2]):,} arcs left"
     elif match := re.search(r"iter=(\d+) wires=\d+ overused=(\d+)", line):
-        yield int(match[1]), 0, f"routing, {int(match[2]):,} wires overused"
+        yield int(match[1]), 0, f"routing, iteration {match[1]}, {int(match[2]):,} wires overused"
+    elif match := re.match(r"Info: (Packing|Pack) ", line):
+        yield 0, 0, "packing"
+    elif line.startswith("Info: Running main analytical placer"):
+        yield 0, 0, "placing"
+    elif line.startswith("Info: Running router2"):
+        yield 0, 0, "routing"
 
 
 class Stopwatch:

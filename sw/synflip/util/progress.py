@@ -1,5 +1,8 @@
-"""Progress bars and spinners on stderr, in terminals and notebooks; elsewhere nothing is shown."""
+"""Progress on stderr: bars and spinners in terminals and notebooks, and lines for work of minutes anywhere."""
 
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,6 +41,49 @@ def bar(what: str) -> Iterator[Advance]:
             progress.update(task, completed=done, total=total, word=word)
 
         yield advance
+
+
+@contextmanager
+def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
+    """Say on stderr, where it is no terminal, how far work of minutes is.
+
+    A line when it begins, one every ``every`` seconds with the last word and the time so far, and one at the
+    end of work that took longer than that.
+
+    what: its title. The block is given the function that takes the word. A thread prints the lines, so that
+    they come while the work is silent too.
+    """
+    began, ended, last = time.monotonic(), threading.Event(), [""]
+
+    def advance(done: int, total: int | None, word: str = "") -> None:
+        last[0] = word
+
+    def tick() -> None:
+        while not ended.wait(every):
+            word = last[0] or "working"
+            print(f"{what}: {word}, {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
+
+    print(f"{what} ...", file=sys.stderr, flush=True)
+    clock = threading.Thread(target=tick, name=f"progress of {what}", daemon=True)
+    clock.start()
+    try:
+        yield advance
+    finally:
+        ended.set()
+        clock.join()
+    took = time.monotonic() - began
+    if took >= every:
+        print(f"{what}: done, {duration(took)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "45 s", "12 min 3 s", "1 h 2 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager
