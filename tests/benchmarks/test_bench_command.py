@@ -1,6 +1,7 @@
 """The bench: what it finds has the right shape, lost cycles add up, and what is done is not done again."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from synflip.benchmarks import (
     boards,
     engine_cycles,
     lane_balance,
+    machine,
     memory,
     registry,
     scaling,
@@ -27,6 +29,7 @@ from synflip.benchmarks.timing import race
 from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.throughput import line_images
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
@@ -88,6 +91,21 @@ def test_the_plain_loop_is_the_same_network() -> None:
     votes = golden.infer(pixels, 3, 1).votes
     assert len(set(votes.argmax(1))) > 1
     assert np.array_equal(PlainLoop(model, 1).votes(pixels, 3), votes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("sse2 avx2", "without VNNI or AMX"),
+        ("avx2 avx512_vnni amx_int8", "with amx_int8, avx512_vnni"),
+        (None, "not known"),
+    ],
+)
+def test_the_machine_says_what_it_multiplies_int8_with(tmp_path: Path, flags: str | None, words: str) -> None:
+    file = tmp_path / "cpuinfo"
+    if flags is not None:
+        file.write_text(f"model name : x\nflags\t\t: {flags}\n")
+    assert words in machine.int8_products(file)
 
 
 def test_lines() -> None:
@@ -200,6 +218,13 @@ def test_the_command_fills_file_page_and_pictures(
     assert "| ulx3s-85f | LFE5U-85F | 112x8, k = 2 | 91.6667 MHz, reached |" in page
     assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
+    titles = [line for line in page.splitlines() if line.endswith(":")]
+    for line in titles:
+        assert re.search("[Pp]redicted|[Mm]easured|[Ss]imulated|Where they go", line), line
+    assert any("no link to a host" in line for line in titles)
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ulx3s-85f |")]
+    for row in rows:  # both rates stand side by side: of the engine, and of the line to it
+        assert row[-2].strip() == f"{line_images(64):,}"
 
     def again(models: Models) -> dict[str, Any]:
         raise AssertionError("measured again")

@@ -55,7 +55,8 @@ PUBLISHED = (
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Network samples a second by board and network, and mean samples an image with early stopping."""
+    """Predicted network samples a second by board and network, without the link to a host, and the mean number
+    of samples an image with early stopping, as the golden model counts them."""
     from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synflip.benchmarks.machine import int8_products
 from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.timing import race
@@ -45,7 +46,7 @@ def run(models: Models) -> dict[str, Any]:
                 rows.append(seconds_a_sample(models, count, runs) | {"threads": threads})
     finally:
         torch.set_num_threads(most)
-    return {"network": NETWORK, "shape": model.shape, "rows": rows}
+    return {"network": NETWORK, "shape": model.shape, "int8": int8_products(), "rows": rows}
 
 
 def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dict[str, float]:

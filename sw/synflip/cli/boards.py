@@ -184,8 +184,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     for item in report["predictions"]:
         rate = (
-            f"{item['samples_per_second_1']:,} network samples a second, "
-            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}"
+            f"predicted: {item['samples_per_second_1']:,} network samples a second, "
+            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}, of images that are in the "
+            f"accelerator; its serial line brings {item['line_images_per_second']:,} images a second at most"
             if item["fits"]
             else f"does not fit: {item['why']}"
         )
