@@ -14,7 +14,6 @@ from synflip.benchmarks import (
     boards,
     engine_cycles,
     lane_balance,
-    machine,
     memory,
     registry,
     scaling,
@@ -22,6 +21,7 @@ from synflip.benchmarks import (
     tables,
 )
 from synflip.benchmarks.findings import Findings
+from synflip.benchmarks.machine import int8_products
 from synflip.benchmarks.networks import Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
@@ -105,7 +105,7 @@ def test_the_machine_says_what_it_multiplies_int8_with(tmp_path: Path, flags: st
     file = tmp_path / "cpuinfo"
     if flags is not None:
         file.write_text(f"model name : x\nflags\t\t: {flags}\n")
-    assert words in machine.int8_products(file)
+    assert words in int8_products(file)
 
 
 def test_lines() -> None:

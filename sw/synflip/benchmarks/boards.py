@@ -55,8 +55,8 @@ PUBLISHED = (
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Predicted network samples a second by board and network, without the link to a host, and the mean number
-    of samples an image with early stopping, as the golden model counts them."""
+    """Predicted network samples a second by board and network, without the link to a host, and the mean
+    number of samples an image with early stopping, as the golden model counts them."""
     from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []

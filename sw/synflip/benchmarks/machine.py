@@ -22,7 +22,8 @@ def describe() -> dict[str, Any]:
 
 
 def int8_products(cpuinfo: Path = CPUINFO) -> str:
-    """What the processor multiplies int8 with, in words: torch's int8 products are fast only with VNNI or AMX.
+    """What the processor multiplies int8 with, in words: torch's int8 products are fast only with VNNI or
+    AMX.
 
     cpuinfo: the system's list of what the processor has, as Linux writes it.
     """
