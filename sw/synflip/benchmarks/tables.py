@@ -169,8 +169,8 @@ def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
     others = [(p.name, p.device, p.network, p.images, p.like, p.source) for p in PUBLISHED]
     predicted = (
         "Predicted by the cycle model, not measured on a board. In the engine: the images are there already, "
-        f"no link to a host is counted. The serial line: {BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of the "
-        f"USB adapter for each image. Stopping early with margins for an error of {error:g} ({stops})"
+        f"no link to a host is counted. The serial line: {BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of "
+        f"the USB adapter for each image. Stopping early with margins for an error of {error:g} ({stops})"
     )
     return [
         Table(predicted, heads, rows),
