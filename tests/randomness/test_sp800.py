@@ -225,8 +225,8 @@ def test_a_stuck_device_has_no_entropy(value):
 @pytest.mark.parametrize("length", [1_000, 20_001, 50_000])
 @pytest.mark.parametrize("kind", ["fair", "biased", "sticky"])
 def test_estimates_are_those_of_nists_own_program(kind, length):
-    """The package sp800-90b wraps the C++ sources of NIST's entropy assessment. It is built from source, so it
-    is installed by hand: docs/explanation/coins.md says how."""
+    """The package sp800-90b wraps the C++ sources of NIST's entropy assessment. It is built from source, so
+    it is installed by hand: docs/explanation/coins.md says how."""
     nist = pytest.importorskip("sp800_90b", reason="NIST's estimators are not installed")
     rng = np.random.default_rng(length)
     sequence = {
