@@ -22,11 +22,12 @@ from synflip.benchmarks import (
 )
 from synflip.benchmarks.findings import Findings
 from synflip.benchmarks.machine import int8_products
-from synflip.benchmarks.networks import Models
+from synflip.benchmarks.networks import QUICK_NOTE, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
 from synflip.benchmarks.timing import race
 from synflip.cli import app
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.throughput import line_images
@@ -122,6 +123,26 @@ def test_a_race_takes_turns() -> None:
     assert seconds.keys() == {"a", "b"} and max(seconds.values()) < 1
 
 
+def test_a_quick_bench_trains_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (5000, 784), dtype=np.uint8)
+    data = Dataset(
+        "mnist", pixels, rng.integers(0, 10, 5000), pixels, rng.integers(0, 10, 5000),
+        tuple("0123456789"), 255, (28, 28),
+    )  # fmt: skip
+    seen = []
+
+    def trained(data: Dataset, *rest: Any) -> Any:
+        seen.append((len(data.train_images), len(data.train_labels), len(data.test_images)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synflip.training.train.train", trained)
+    for quick in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            Models(tmp_path, quick, _data={"mnist": data}).model("mnist-512")
+    assert seen == [(3000, 3000, 5000), (5000, 5000, 5000)]
+
+
 def test_findings_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
@@ -201,6 +222,7 @@ def test_the_command_fills_file_page_and_pictures(
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out
     assert "over ideal" in text and "times as fast" in text and "VIBNN" in text
+    assert QUICK_NOTE in text
     found = json.loads(Path("f.json").read_text())
     assert list(found["parts"]) == names
     assert all(len(item["load"]) == 2 for item in found["parts"].values())
@@ -214,6 +236,7 @@ def test_the_command_fills_file_page_and_pictures(
         f"performance-{name}.png" for name in sorted(PLOTS)
     ]
     page = Path("page.md").read_text()
+    assert page.count(QUICK_NOTE) == len(names)
     assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 100 MHz, reached |" in page
     assert "| ulx3s-85f | LFE5U-85F | 112x8, k = 2 | 91.6667 MHz, reached |" in page
     assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page

@@ -15,7 +15,7 @@ from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
 
 NETWORK = "mnist-512"
-IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
+IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 256)
 FEW = 256  # up to as many images a run has SAMPLES network samples, above MANY_SAMPLES
 SAMPLES, MANY_SAMPLES = 32, 8
 TURNS, QUICK_TURNS = 6, 2
