@@ -184,6 +184,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, which is the working one, with a small network in place of each of the bench's."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
     monkeypatch.setattr("synflip.benchmarks.networks.NETWORKS", {"digits": ("digits", (64, 128))})
     for module in (engine_cycles, lane_balance):

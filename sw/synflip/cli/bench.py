@@ -58,7 +58,7 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import table
+    from synflip.cli.console import console, table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.extras import require
@@ -97,7 +97,7 @@ def bench(
         boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
         tables = TABLES[name](found, *boards)
         for item in tables:
-            typer.echo(item.text())
+            typer.echo(item.text(console().width))
         if page is not None:
             text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
             where = _where(findings.head["machine"], found["load"])

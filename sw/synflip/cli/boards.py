@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import table
+from synflip.cli.console import console, table
 from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
@@ -137,13 +137,14 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> No
     from synflip_hdl.flow.job import NAME, PLACED
 
     from synflip.report.sections import replace_section
+    from synflip.report.tables import for_terminal
 
     found = [read_report(folder) for folder in folders]
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)
     else:
-        typer.echo(text)
+        typer.echo(for_terminal(text, console().width))
     for folder, report in zip(folders, found, strict=True):
         netlist = folder / PLACED
         if pictures is not None and netlist.is_file():
