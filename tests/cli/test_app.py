@@ -9,6 +9,7 @@ import pytest
 import synflip
 from synflip import modelfile
 from synflip.cli import app
+from synflip.cli.reference import commands, markdown
 from synflip.devices import registry
 from synflip.spec.model import CompiledModel
 
@@ -22,6 +23,14 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     text = " ".join(capsys.readouterr().out.split())
     assert f"synflip {command}" in text
     assert "Example:" in text
+
+
+def test_flags_have_no_type_in_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), *(tuple(words.split()[1:]) for words, _ in commands()), ("report",)):
+        assert app.main([*words, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "--help" in text and "bool" not in text.lower(), words
+    assert "bool" not in markdown().lower()
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from synflip.cli import app
+from synflip.spec.geometry import Geometry
 
 
 def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +25,34 @@ def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line: str) -> None:
     assert app.main(["map", "--format", format, "--out", "map.txt"]) == 0
     assert line in Path("map.txt").read_text()
+
+
+def test_simulate_says_what_to_do_next_and_ctrl_c_ends_it_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    closed = []
+
+    class Server:
+        path = "/dev/pts/99"
+
+        def __init__(self, geometry: Geometry, say: object) -> None:
+            self.geometry = geometry
+
+        def __enter__(self) -> "Server":
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            closed.append(self.geometry.name)
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synflip_sim.serial.pty.PtyDevice", Server)
+    monkeypatch.setattr(time, "sleep", interrupted)
+    assert app.main(["simulate", "--geometry", "16x1"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "/dev/pts/99\n"  # a script reads this line
+    assert "synflip selftest /dev/pts/99" in err and "Ctrl-C" in err and "error" not in err
+    assert closed == ["16x1"]

@@ -177,6 +177,23 @@ def test_unknown_commands_are_found(line):
 
 
 @every_page
+def test_what_commands_write_in_a_clone_is_ignored_or_tracked(page):
+    """Nothing untracked is left by the commands of a page, if they are run where they stand."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone")
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).returncode == 0
+
+    for line in command_lines(page.read_text()):
+        for path in re.findall(r"--(?:out|labels|json|page|picture|pictures) ([\w./-]+)", line):
+            if path in ("DIR", "FILE"):
+                continue
+            known = git("ls-files", "--error-unmatch", path)
+            assert known or git("check-ignore", "-q", path), f"{line!r} leaves {path} untracked"
+
+
+@every_page
 def test_options_exist(page):
     known = set().union(*options().values()) | FOREIGN
     for code in inline(page.read_text()):

@@ -132,7 +132,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accuracy = (z.sum(0).argmax(1) == data.test_labels).mean()
     assert numbers["aggregates"]["logit sum"]["6"]["accuracy"] == pytest.approx(accuracy)
     assert list(numbers["aggregates"]["vote"]) == ["1", "2", "4", "6"]
-    assert f"{accuracy:10.4f}" in printed
+    assert f"  {accuracy:.4f}  " in printed
+    assert max(map(len, printed.partition("AUROC")[0].splitlines())) <= 80
     mean = softmax(z, model.logit_scale).mean(0)
     wrong = mean.argmax(1) != data.test_labels
     second = np.argsort(-mean, 1)[:, 1]

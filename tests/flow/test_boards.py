@@ -14,7 +14,7 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
-from synflip_hdl.flow import boards_page, program, toolchain
+from synflip_hdl.flow import boards_page, floorplan, program, toolchain
 from synflip_hdl.flow import report as build_report
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
 from synflip_hdl.flow.job import BuildJob, reached_clock, smaller
@@ -454,3 +454,22 @@ def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):
         watch.time("yosys", fail)
     assert watch.time("yosys", lambda: "text") == "text"
     assert watch.seconds == {"yosys": 5.0}
+
+
+def test_a_floorplan_fills_every_tile_that_has_a_cell(tmp_path):
+    first, second = NAMES[0], NAMES[1]
+    cells = [(first, 0, 0)] * 3 + [(second, 0, 0)] + [(second, 2, 1)]
+    drawn = floorplan.tiles(cells)
+    assert drawn.shape == (2 * floorplan.STRIPES, 3)
+    assert drawn[: floorplan.STRIPES, 0].tolist() == [0] * 6 + [1] * 2
+    assert (drawn[floorplan.STRIPES :, 2] == 1).all()
+    assert (drawn < 0).sum() == 4 * floorplan.STRIPES  # of six tiles, two have cells
+    bels = [f"X{column}/Y{row}/lc" for column in range(9) for row in range(9)]
+    names = {bel: {"attributes": {"NEXTPNR_BEL": bel}} for bel in bels}
+    (tmp_path / "placed.json").write_text(json.dumps({"modules": {"top": {"cells": names}}}))
+    floorplan.draw(tmp_path / "placed.json", tmp_path / "x.png", "a full device")
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "x.png")[..., :3]
+    white = (picture.min(axis=2) > 0.99).mean()
+    assert white < 0.7  # dots left nearly everything white

@@ -5,6 +5,8 @@ import sys
 import threading
 
 import pytest
+from rich.console import Console
+from synflip.util import progress
 from synflip.util.progress import duration, lines
 
 
@@ -46,3 +48,24 @@ def test_times_are_said_for_people():
     assert [duration(seconds) for seconds in (0.4, 59.4, 59.6, 723, 3599.6, 3720)] == [
         "0 s", "59 s", "1 min 0 s", "12 min 3 s", "1 h 0 min", "1 h 2 min"
     ]  # fmt: skip
+
+
+def test_a_line_said_within_a_bar_goes_to_stdout_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True))
+    with progress.bar("Testing") as advance:
+        advance(1, 2)
+        advance.say("coins           pass")
+        advance(2, 2)
+    assert capsys.readouterr().out == "coins           pass\n"
+    assert "Testing" in screen.getvalue() and "coins" not in screen.getvalue()
+
+
+def test_without_a_terminal_there_are_only_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar("Testing") as advance:
+        advance(1, 2)
+        advance.say("a line")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("a line\n", "")

@@ -55,7 +55,8 @@ def markdown(reports: list[dict[str, Any]]) -> str:
         "- **a build takes**: half to twice of what Yosys, nextpnr and the packer took together.",
         "",
         "Network samples a second (a pass of one image), one image at a time and in batches, as the cycle",
-        "model predicts them:",
+        "model predicts them for the clock above; not measured on a board. The images are in the accelerator",
+        "already: the [serial line](../reference/uart.md#throughput) brings far fewer.",
         "",
     ]
     rows = []

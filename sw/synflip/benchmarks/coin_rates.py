@@ -116,7 +116,8 @@ def markdown(
         rows.append((need.geometry.name, need.images, f"{float(need.busy):,.0f}", bits, *counts))
     lines = [
         f"Made by `{command}`: {network}, a clock of {clock / 1e6:g} MHz, {fold} raw bits XORed into one.",
-        f"Junctions that keep the accelerator busy: with fewer, more than {float(WAITING):.0%} of its cycles",
+        "Junctions that keep the accelerator busy, as the cycle model predicts: with fewer, more than "
+        f"{float(WAITING):.0%} of its cycles",
         f"are spent waiting for keys. More than {MAX_DEVICES}, in brackets, do not fit one accelerator.",
         "",
         markdown_table((*heads, *(f"at {rate / 1e6:g} Mbit/s" for rate in rates)), rows),

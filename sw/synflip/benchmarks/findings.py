@@ -9,7 +9,7 @@ from synflip.util.atomic import check_output, replacing
 from synflip.util.json_file import read_json
 
 MAX_BYTES = 1 << 22
-VERSION = 1
+VERSION = 2
 
 
 class Findings:

@@ -1,7 +1,7 @@
 """The networks of the bench, trained once and kept in the folder of its findings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,12 @@ NETWORKS = {
 }
 EPOCHS = {"digits": 10}
 QUICK_EPOCHS, FULL_EPOCHS = 1, 5
+QUICK_IMAGES = 3000  # that networks of a quick bench are trained on
+#: What must be said beside every figure of a quick bench.
+QUICK_NOTE = (
+    f"Quick: networks trained for {QUICK_EPOCHS} epoch on {QUICK_IMAGES:,} images, few cases, few turns. "
+    "These numbers show what there is; they mean nothing else."
+)
 
 
 @dataclass
@@ -59,12 +65,16 @@ class Models:
             return modelfile.load(self.given[name])
         source, hidden = NETWORKS[name]
         epochs = EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
-        path = self.folder / f"{name}-{epochs}.safetensors"
+        quick = self.quick and source not in EPOCHS
+        path = self.folder / f"{name}-{'quick' if quick else epochs}.safetensors"
         if not path.exists():
             from synflip.compiler.compile import compile_network
             from synflip.training.train import train
 
             data = self.data(name)
+            if quick:
+                few = slice(QUICK_IMAGES)
+                data = replace(data, train_images=data.train_images[few], train_labels=data.train_labels[few])
             self.say(f"training {name}")
             network = train(data, hidden, BITS, ACTIVATION_BITS, epochs, SEED)
             found = {"data": data.title, "seed": SEED, "epochs": epochs}

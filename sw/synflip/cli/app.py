@@ -4,9 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from synflip._version import __version__
 from synflip.cli import (
@@ -53,6 +54,39 @@ DemoGeometry = Annotated[
         show_default=False,
     ),
 ]
+
+
+class _Command(TyperCommand):
+    """A command whose flags have no type in its help: typer would say <bool>, but a flag takes no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _untyped(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """A group of commands, whose flags have no type either."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _untyped(super().get_params(ctx))
+
+
+def _untyped(params: Any) -> Any:
+    for item in params:
+        if getattr(item, "is_flag", False):
+            item.metavar = ""
+    return params
+
+
+def _plain(group: typer.Typer) -> typer.Typer:
+    """``group``, its commands and the groups in it, with help that gives flags no type."""
+    group.info.cls = _Group
+    for command in group.registered_commands:
+        command.cls = _Command
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        _plain(inner.typer_instance)
+    return group
+
 
 app = typer.Typer(
     name="synflip",
@@ -142,6 +176,7 @@ def _features(features: "Features") -> str:
 
 for command in COMMANDS:
     app.add_typer(command.app)
+_plain(app)
 
 
 def _fail(message: str, status: int) -> int:

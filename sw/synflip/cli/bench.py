@@ -17,7 +17,9 @@ def bench(
     out: Annotated[
         Path, typer.Option("--out", metavar="F.json", help="Findings; pictures and networks beside it.")
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller cases: a minute or two.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and smaller cases, in minutes: to see what there is.")
+    ] = False,
     only: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +58,7 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import table
+    from synflip.cli.console import console, table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.extras import require
@@ -66,7 +68,7 @@ def bench(
     with waiting("Loading torch"):
         from synflip.benchmarks import machine, registry
         from synflip.benchmarks.findings import Findings
-        from synflip.benchmarks.networks import Models
+        from synflip.benchmarks.networks import QUICK_NOTE, Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
     names = registry.chosen(only)
@@ -95,15 +97,18 @@ def bench(
         boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
         tables = TABLES[name](found, *boards)
         for item in tables:
-            typer.echo(item.text())
+            typer.echo(item.text(console().width))
         if page is not None:
             text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
-            replace_section(page, name, f"{text}\n\n{_where(findings.head['machine'], found['load'])}")
+            where = _where(findings.head["machine"], found["load"])
+            replace_section(page, name, f"{text}\n\n{where}" + f"\n\n*{QUICK_NOTE}*" * quick)
         if name in PLOTS:
             folder = out.parent if pictures is None else pictures
             stem = out.stem if pictures is None else "performance"
             with replacing(folder / f"{stem}-{name}.png") as partial:
                 PLOTS[name](found, partial)
+    if quick:
+        typer.echo(QUICK_NOTE)
     table("Findings", ("wrote", str(out)))
 
 

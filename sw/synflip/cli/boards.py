@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import table
+from synflip.cli.console import console, table
 from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
@@ -162,13 +162,14 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times
     from synflip_hdl.flow.job import NAME, PLACED
 
     from synflip.report.sections import replace_section
+    from synflip.report.tables import for_terminal
 
     found = [read_report(folder) for folder in folders]
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)
     else:
-        typer.echo(text)
+        typer.echo(for_terminal(text, console().width))
     if times is not None:
         write_times(times, found)
     for folder, report in zip(folders, found, strict=True):
@@ -214,8 +215,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     for item in report["predictions"]:
         rate = (
-            f"{item['samples_per_second_1']:,} network samples a second, "
-            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}"
+            f"predicted: {item['samples_per_second_1']:,} network samples a second, "
+            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}, of images that are in the "
+            f"accelerator; its serial line brings {item['line_images_per_second']:,} images a second at most"
             if item["fits"]
             else f"does not fit: {item['why']}"
         )

@@ -70,7 +70,9 @@ def coins(
         partial.write_text(f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
     for path in (out / "coins.png", picture):
         if path is not None:
-            report.draw(evidence, ideal, path)
+            report.draw(
+                evidence, ideal, f"{model.shape}, {data}: {len(pixels)} images, {samples:,} samples", path
+            )
     if page is not None:
         replace_section(page, f"coins {data}", text)
     rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]

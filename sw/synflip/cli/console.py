@@ -29,8 +29,7 @@ def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
     out.print(Text(printable(title), style="bold"), soft_wrap=True)
     grid = Table(show_header=bool(heads), box=None)
     for place in range(len(rows[0])):
-        last = place == len(rows[0]) - 1
-        grid.add_column(Text(heads[place]) if heads else "", overflow="fold", no_wrap=not last)
+        grid.add_column(Text(heads[place]) if heads else "", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(printable(value)) for value in row))
     out.print(grid)

@@ -124,8 +124,8 @@ def _report(
         f"\n{data.name}, {model.shape}, k = {model.bits}: {images} test images, {samples} samples each"
     )
     table = Table(show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", overflow="fold")
     table.add_row("accuracy of one sample (mean)", f"{one:.2%}")
     table.add_row(f"accuracy of the vote of {samples}", f"{vote:.2%}")
     table.add_row("accuracy of a float network", f"{float_accuracy:.2%}", end_section=True)

@@ -1,10 +1,11 @@
 """The command evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from synflip.cli.console import console
 from synflip.cli.options import ModelFile, Page
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -48,6 +49,7 @@ def evaluate(
 
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
+    from synflip.report.tables import Table
     from synflip.util.atomic import make_folder, replacing
     from synflip.util.extras import require
     from synflip.util.progress import bar, waiting
@@ -73,15 +75,17 @@ def evaluate(
                 draw(found, partial)
     if page is not None:
         replace_section(page, "evaluation", work.markdown(found.numbers))
-    typer.echo(f"{network.shape} on {data}, k = {network.bits}, {samples} samples, seed {seed}")
     heads = ("accuracy", "nll", "brier", "ece", "auroc", "aupr", "aurc")
-    typer.echo(f"{'':22}" + "".join(f"{head:>10}" for head in heads) + ("   outside" if outside else ""))
+    rows: list[list[Any]] = []
     for name, by_count in found.numbers["aggregates"].items():
         for count in dict.fromkeys(("1", str(samples))):
-            row = "".join(f"{by_count[count][head]:10.4f}" for head in heads)
-            if outside and count == str(samples):
-                row += f"{found.numbers['outside']['auroc'][name]:10.4f}"
-            typer.echo(f"{name} {count:<{21 - len(name)}}{row}")
+            last = found.numbers["outside"]["auroc"][name] if outside and count == str(samples) else None
+            rows.append(
+                (name, count, *(by_count[count][head] for head in heads), *([last] if outside else []))
+            )
+    title = f"{network.shape} on {data}, k = {network.bits}, S of {samples} samples, seed {seed}"
+    columns = ("", "S", *heads, *(["outside"] if outside else []))
+    typer.echo(Table(title, columns, rows).text(console().width))
     for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
         typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
     for name, share in found.numbers["second choice"].items():

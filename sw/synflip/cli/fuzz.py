@@ -16,7 +16,13 @@ app = typer.Typer()
 @app.command()
 def fuzz(
     minutes: Annotated[
-        float, typer.Option("--minutes", metavar="N", min=0, help="How long; a case is never cut short.")
+        float,
+        typer.Option(
+            "--minutes",
+            metavar="N",
+            min=0,
+            help="How long. Only the first build and the shrinking of a failure may take longer.",
+        ),
     ] = 1.0,
     seed: Annotated[
         int,
@@ -49,6 +55,7 @@ def fuzz(
     table(
         f"fuzz: {device} against golden, seed {seed}",
         ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
+        ("time", _time(session.seconds, minutes * 60)),
         ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
         ("not reached", "; ".join(session.missed) or "none"),
         ("failures", str(len(session.findings))),
@@ -58,3 +65,9 @@ def fuzz(
         console().print(finding.command, soft_wrap=True)
     if session.findings:
         raise SynflipError(f"{len(session.findings)} failures, saved in {out}")
+
+
+def _time(took: float, asked: float) -> str:
+    late = took - asked
+    over = f", {late:.0f} s more than asked for: a build or a failure's shrinking is not cut short"
+    return f"{took:.0f} s{over if late >= 1 else ''}"

@@ -160,15 +160,18 @@ def simulate(
 ) -> None:
     """Give the simulated accelerator a serial port, to try programs that expect a board.
 
-    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
-    With --board, the name ends in @BAUD. That rate is low, so that programs wait as long as the simulation
-    needs.
+    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C,
+    which ends it with exit status 0. Give the name to another program, such as synflip selftest, in another
+    terminal. With --board, the name ends in @BAUD. That rate is low, so that programs wait as long as the
+    simulation needs.
 
     Example: synflip simulate --geometry 16x2
 
     Example: synflip simulate --board ulx3s-85f --geometry 16x2
     """
+    import sys
     import time
+    from contextlib import suppress
 
     from synflip_sim.serial.pty import PtyDevice, PtyServer
     from synflip_sim.simulators.verilator import progress
@@ -189,6 +192,14 @@ def simulate(
         simulator = BoardDevice(chosen, chosen.sized(geometry, bits, 0), say=progress())
         rate = f"@{SLOW}"
     with simulator:
-        print(f"{simulator.path}{rate}", flush=True)
-        while True:
-            time.sleep(1)
+        port = f"{simulator.path}{rate}"
+        print(port, flush=True)
+        print(
+            f"The simulated accelerator answers at {port}. In another terminal: synflip selftest {port}\n"
+            "Ctrl-C here ends it.",
+            file=sys.stderr,
+            flush=True,
+        )
+        with suppress(KeyboardInterrupt):  # the way to end it, not an error
+            while True:
+                time.sleep(1)

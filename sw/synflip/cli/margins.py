@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli.console import table as print_table
 from synflip.cli.options import ModelFile
 from synflip.errors import SynflipError
 
@@ -78,15 +79,16 @@ def margins(
     table = rule.margins(shape, samples, error)
     trial = rule.try_margins(winners[:, 1::2], table, classes, None if labels is None else labels[1::2])
     text = ",".join(map(str, table))
-    typer.echo(f"shape a of the beta distribution  {shape:.4g}")
-    typer.echo(f"margins                           {text if samples <= 32 else text[:64] + '...'}")
-    typer.echo(f"samples an image, mean            {trial.samples:.3f} of {samples}")
-    typer.echo(f"class of the full vote            {trial.agrees:.4%} of {trial.images} other images")
+    rows = [
+        ("shape a of the beta distribution", f"{shape:.4g}"),
+        ("margins", text.replace(",", ", ")),
+        ("samples an image, mean", f"{trial.samples:.3f} of {samples}"),
+        ("class of the full vote", f"{trial.agrees:.4%} of {trial.images} other images"),
+    ]
     if trial.accuracy is not None:
-        typer.echo(
-            f"accuracy                          {trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"
-        )
+        rows.append(("accuracy", f"{trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"))
     if out is not None:
         with replacing(out) as partial:
             partial.write_text(text + "\n")
-        typer.echo(f"wrote                             {out}")
+        rows.append(("wrote", str(out)))
+    print_table(f"{network.shape}: early stopping, error {error:g}, counted on the golden model", *rows)

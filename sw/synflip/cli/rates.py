@@ -90,7 +90,7 @@ def rates(
         replace_section(page, f"rates {data}", text)
     heads = ("accelerator", "images", "cycles a sample", *(f"{value:g} Mbit/s" for value in rate))
     columns(
-        f"Junctions that keep an accelerator busy: {network}",
+        f"Junctions that keep an accelerator busy, predicted by the cycle model at {clock:g} MHz: {network}",
         heads,
         *(
             (

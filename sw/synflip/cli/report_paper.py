@@ -42,7 +42,7 @@ def paper(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks on digits, in seconds, to see what there is.")
+        bool, typer.Option("--quick", help="Small networks on digits, in minutes, to see what there is.")
     ] = False,
     page: Page = None,
 ) -> None:
@@ -68,7 +68,7 @@ def paper(
         from synflip.experiments import registry
         from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
-        from synflip.experiments.page import commit, into, write
+        from synflip.experiments.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
     chosen = None if only is None else _names("--only", only)
@@ -90,7 +90,10 @@ def paper(
 
         context = Context(QUICK if quick else Budget(), cache, say)
         sections = registry.run(context, names, chosen, watch)
-    write(out, sections, cache.rows(), command, at)
+    warning = QUICK_WARNING if quick else ""
+    write(out, sections, cache.rows(), command, at, warning)
+    if warning:
+        typer.echo(warning)
     for section in sections:
         typer.echo(f"{section.data:14} {section.title}")
     typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")

@@ -94,9 +94,11 @@ def run(
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
         (
             "cycles",
-            f"{result.cycles:,}" if result.cycles >= 0 else _why_no_cycles(request, machine),
+            f"{result.cycles:,} {'predicted' if device in ('golden', 'cuda') else 'counted'}"
+            if result.cycles >= 0
+            else _why_no_cycles(request, machine),
         ),
-        ("time", f"{seconds:.2f} s"),
+        ("time", f"{seconds:.2f} s measured, images and results included"),
         ("wrote", str(out)),
     ]
     if clock:
@@ -172,7 +174,8 @@ def verify(
         ("cycles", f"{golden.cycles:,} predicted, {other.cycles:,} counted"),
         (
             "time",
-            f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
+            f"{seconds:.2f} s measured, images and results included "
+            f"({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
         ),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]

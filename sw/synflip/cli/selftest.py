@@ -47,17 +47,17 @@ def selftest(
     with waiting("Loading torch"):
         from synflip.verification.selftest import ProbeStep, Report, selftest
 
-    def say(step: ProbeStep) -> None:
-        typer.echo(f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}")
+    def line(step: ProbeStep) -> str:
+        return f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}"
 
     try:
         with waiting(f"Opening {port}"):
             device = _open(port)
         with device, bar("Testing") as advance:
-            report = selftest(device, say, advance)
+            report = selftest(device, lambda step: advance.say(line(step)), advance)
     except SynflipError as error:
         step = ProbeStep("identity", False, str(error), 0.0)
-        say(step)
+        typer.echo(line(step))
         report = Report(port, "", (step,), {})
     if out is not None:
         with replacing(out) as partial:

@@ -20,10 +20,30 @@ from rich.progress import (
 Advance = Callable[..., None]
 
 
+class Bar:
+    """A bar on stderr. Calling it moves it, as ``Advance`` says."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=None, word="")
+
+    def __call__(self, done: int, total: int, word: str = "") -> None:
+        """Move the bar to ``done`` of ``total`` steps; ``word`` stands beside it."""
+        self._progress.update(self._task, completed=done, total=total, word=word)
+
+    def say(self, line: str) -> None:
+        """Print a line on stdout. The bar is taken away first, and comes again below the line: otherwise rich
+        would write the line on stderr, where the bar is."""
+        self._progress.stop()
+        print(line, flush=True)
+        if not self._progress.disable:
+            self._progress.start()
+
+
 @contextmanager
-def bar(what: str) -> Iterator[Advance]:
+def bar(what: str) -> Iterator[Bar]:
     """Show a bar titled ``what`` while the block lasts, in a terminal or a notebook; the block is given the
-    function that moves it."""
+    bar."""
     console = Console(stderr=True)
     shown = console.is_terminal or console.is_jupyter
     columns = (
@@ -35,12 +55,7 @@ def bar(what: str) -> Iterator[Advance]:
         TextColumn("{task.fields[word]}"),
     )
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(what, total=None, word="")
-
-        def advance(done: int, total: int, word: str = "") -> None:
-            progress.update(task, completed=done, total=total, word=word)
-
-        yield advance
+        yield Bar(progress, what)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Device
+from synflip.inference.request import Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.util.atomic import write_array
@@ -38,6 +39,10 @@ MAX_FINDINGS = 5  # of a session: a broken device fails every case
 NOTE = "command.txt"
 
 Opener = Callable[[Geometry], Device]
+
+
+class TimeIsUp(Exception):
+    """The time of a session is over, in the middle of a case or before an accelerator is opened."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,16 @@ def opener(name: str) -> Opener:
     return opened
 
 
-def steps(seed: int, opened: Opener, first: int = 0, machine: Geometry | None = None) -> Generator[FuzzStep]:
+def steps(
+    seed: int,
+    opened: Opener,
+    first: int = 0,
+    machine: Geometry | None = None,
+    watch: Progress | None = None,
+) -> Generator[FuzzStep]:
     """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
-    opened anew after a difference. machine: what every accelerator is; None: each is drawn. Raises
-    SynflipError if a device cannot be opened."""
+    opened anew after a difference. machine: what every accelerator is; None: each is drawn. watch: as of
+    ``run``. Raises SynflipError if a device cannot be opened."""
     for accelerator in itertools.count(first):
         geometry = machine or draw_geometry(np.random.default_rng((seed, accelerator)))
         number = 0
@@ -90,13 +101,15 @@ def steps(seed: int, opened: Opener, first: int = 0, machine: Geometry | None = 
                 difference = None
                 while number < CASES and difference is None:
                     case = draw_case(geometry, np.random.default_rng((seed, accelerator, number)))
-                    golden, difference = run(case, device)
+                    golden, difference = run(case, device, watch)
                     yield FuzzStep(accelerator, number, case, golden, difference)
                     number += 1
 
 
-def run(case: RandomCase, device: Device) -> tuple[Result, str | None]:
+def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tuple[Result, str | None]:
     """The golden model's result, and how the device's differs from it, or None.
+
+    watch: called while the device works. What it raises ends the case, and leaves the device idle.
 
     What does not fit the accelerator, the device has to refuse; anything else it must not. A device whose
     cycles are -1 does not count them.
@@ -107,7 +120,7 @@ def run(case: RandomCase, device: Device) -> tuple[Result, str | None]:
         golden = model.infer(*request)
     try:
         device.load(case.model)
-        result = device.infer(*request)
+        result = device.infer(*request, progress=watch)
     except BusError as error:
         return golden, str(error)
     except SynflipError as error:
@@ -162,7 +175,11 @@ class Session:
     opened.
 
     cases, accelerators: how many so far. coverage: of ``coverage.BINS``. findings: the failures.
-    rate: cases a second, builds included.
+    rate: cases a second, builds included. seconds: how long it took.
+
+    A case is left when the time is up, and then it does not count. No accelerator is opened if the slowest
+    so far took longer than what is left. What is never cut short: the first accelerator with its first case,
+    and the shrinking of a failure.
     """
 
     def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
@@ -174,7 +191,7 @@ class Session:
         self.machine = None if parts.geometry is None else Geometry.parse(parts.geometry)
         self.opened = opened or opener(parts.kind)
         self.cases = self.accelerators = 0
-        self.rate = 0.0
+        self.rate = self.seconds = 0.0
         self.findings: list[Failure] = []
         self.coverage: Counter[str] = Counter()
 
@@ -182,7 +199,22 @@ class Session:
         """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
         began = time.monotonic()
         accelerator = -1
-        with closing(steps(self.seed, self.opened, self.first, self.machine)) as work:
+        slowest = 0.0  # seconds that opening an accelerator took
+
+        def opened(geometry: Geometry) -> Device:
+            nonlocal slowest
+            start = time.monotonic()
+            if self.cases and start + slowest - began > seconds:
+                raise TimeIsUp
+            device = self.opened(geometry)
+            slowest = max(slowest, time.monotonic() - start)
+            return device
+
+        def watch(done: int, total: int) -> None:
+            if self.cases and time.monotonic() - began > seconds:
+                raise TimeIsUp
+
+        with suppress(TimeIsUp), closing(steps(self.seed, opened, self.first, self.machine, watch)) as work:
             while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
                 step = next(work)
                 self.cases += 1
@@ -196,6 +228,7 @@ class Session:
                 if step.difference is not None:
                     say = partial(self._shrinking, advance, int(elapsed), int(seconds))
                     self.findings.append(self._settle(step, say))
+        self.seconds = time.monotonic() - began
 
     @property
     def missed(self) -> list[str]:
