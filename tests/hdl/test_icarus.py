@@ -29,7 +29,7 @@ def no_test_of_pytest(monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)  # cocotb would end the process
 
 
-#: Rules -> benches, each with the reset that it begins with (``begin_reset``); `resets` has another in its middle.
+#: Rules -> benches, and the reset that each begins with (``begin_reset``); `resets` has one in its middle.
 AXI = {
     "2005": [("inference", "active"), ("resets", "idle")],
     "2012": [("inference", "idle"), ("inference", "open"), ("resets", "active")],

@@ -47,9 +47,9 @@ MODULES = _CLOCKED + _UNCLOCKED + _ONE_PORT
 
 # Verilator is left out: it gives every bit a value, and its option --x-initial says which.
 _MACROS = """
-// Hardware and Verilator start with any contents, and no result depends on them. A simulator with unknown values
-// makes unknown sums of unknown weights that are added 0 times, so its rows start with 0; they are also as many
-// as the address can name. Another start: -DSYNFLIP_ROWS="{WIDTH{1'bx}}" or the like.
+// No result depends on what rows hold at first. But a simulator with unknown values that adds an unknown
+// weight 0 times makes an unknown sum, so there rows start with 0, and are as many as the address can name.
+// Another start: -DSYNFLIP_ROWS="{WIDTH{1'bx}}", for example.
 `ifndef SYNTHESIS
 `ifndef VERILATOR
 `define SYNFLIP_SIMULATED

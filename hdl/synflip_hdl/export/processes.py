@@ -1,10 +1,10 @@
 """``always @*`` blocks as Yosys writes them, made to run in every simulator.
 
-A simulator runs an ``always @*`` block when one of its inputs changes. A block whose inputs are constants never
-runs, and its outputs stay unknown. Yosys lets its blocks read a register for that reason, ``reg x = 0;``, but
-with the rules of SystemVerilog (``iverilog -g2012``) a register has its initial value before any block runs, so
-it does not change either. Here the register gets its 0 by a non-blocking assignment, which both standards carry
-out when all blocks of time 0 wait for their inputs.
+A simulator runs an ``always @*`` block when one of its inputs changes. A block whose inputs are constants
+never runs, and its outputs stay unknown. Yosys lets its blocks read a register for that reason,
+``reg x = 0;``, but with the rules of SystemVerilog (``iverilog -g2012``) a register has its initial value
+before any block runs, so it does not change either. Here the register gets its 0 by a non-blocking
+assignment, which both standards carry out when all blocks of time 0 wait for their inputs.
 """
 
 import re
