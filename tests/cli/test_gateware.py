@@ -14,6 +14,24 @@ def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "endmodule" in text
 
 
+def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["verilog", "--geometry", "16x1", "--bits", "1", "--out", "my top.v"]
+    assert app.main(command) == 0
+    assert '-file "*my top.v"' in Path("my top.vlt").read_text()
+    assert "- 'my top.v'" in Path("my top.core").read_text()
+    assert app.main(command) == 0  # its own files are replaced
+    Path("my top.core").write_text("CAPI=2:\nname: ::mine:0\n")
+    verilog = Path("my top.v").read_text()
+    Path("my top.v").write_text("old")
+    assert app.main(command) == 1
+    assert "my top.core is written beside my top.v, but is there already" in capsys.readouterr().err
+    assert Path("my top.v").read_text() == "old" != verilog  # said before anything is written
+    assert "mine" in Path("my top.core").read_text()
+    assert app.main([*command[:-1], "other.core"]) == 1
+    assert "use --out NAME.v" in capsys.readouterr().err
+    assert not Path("other.core").exists()
+
+
 def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["verilog", "--geometry", "16x1", "--front", "axi", "--out", "top.v"]) == 0
     assert "module synflip_axi(" in Path("top.v").read_text()

@@ -10,7 +10,8 @@ from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi.top import AxiTop
-from synflip_hdl.export.memories import MODULES, MemoryModules
+from synflip_hdl.export.memories import EXPORTED_MODULES, MemoryModules
+from synflip_hdl.export.processes import run_at_time_0
 from synflip_hdl.serial.top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"
@@ -35,7 +36,7 @@ def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> st
     text = verilog.convert(
         design, name=name, platform=MemoryModules(), ports=ports, strip_internal_attrs=True, emit_src=False
     )
-    return text + MODULES
+    return run_at_time_0(text) + EXPORTED_MODULES
 
 
 def convert(geometry: Geometry, reset: bool = True) -> str:

@@ -49,10 +49,11 @@ def verilog(
         ),
     ] = FrontName.bare,
 ) -> None:
-    """Write the accelerator as one Verilog file, for any FPGA tool.
+    """Write the accelerator as one Verilog file, for any FPGA tool or simulator.
 
     The file depends on no network: a model that fits is loaded later, through the memory map. The top module
-    is synflip, with --front axi synflip_axi.
+    is synflip, with --front axi synflip_axi. Beside top.v it writes top.vlt, waivers for Verilator's lint
+    with their reasons, and top.core, a core file for FuseSoC.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
@@ -63,15 +64,18 @@ def verilog(
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.export.verilog import convert, convert_axi
+        from synflip_hdl.export.companions import companions
+        from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
 
+        beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
         text = (convert_axi if front == FrontName.axi else convert)(machine)
-    with replacing(out) as partial:
-        partial.write_text(text)
+    for path, content in {out: text, **beside}.items():
+        with replacing(path) as partial:
+            partial.write_text(content)
     table(
         f"{machine.name}, k = {bits}, A = {activation_bits}",
         ("lines", f"{text.count(chr(10)):,}"),
-        ("wrote", str(out)),
+        *(("wrote", str(path)) for path in (out, *beside)),
     )
 
 
