@@ -26,6 +26,10 @@ TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="S
 ModelOut = Annotated[
     Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
 ]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the checkpoint that a stopped training left beside the model."),
+]
 Balance = Annotated[
     bool,
     typer.Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.console import table
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, Resume, TrainingSeed, Votes
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from synflip.training.loop import Progress, TrainStep
 
 app = typer.Typer()
+
+
+class Stopped(SynflipError):
+    """A training was stopped, and a checkpoint keeps it: the same command with --resume goes on."""
 
 
 class FeaturesName(StrEnum):
@@ -97,10 +101,13 @@ def train(
     ] = 0,
     samples: Votes = 8,
     balance: Balance = False,
+    resume: Resume = False,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
     Prints the test accuracy of one sample and of the vote, counted by running the compiled model exactly.
+    Ctrl-C keeps M.checkpoint.safetensors beside the model; the same command with --resume goes on from it, to
+    the same bytes. Teachers are not kept: they are trained again.
 
     Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
 
@@ -116,6 +123,9 @@ def train(
     check_seed(seed)
     check_output(out)
     with waiting("Loading torch"):
+        from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
+
+        Checkpoint(checkpoint_path(out), resume)  # refused here, before the teachers are trained
         from synflip.data.registry import load
         from synflip.training import convnets
         from synflip.training.baseline import float_network
@@ -150,7 +160,13 @@ def train(
         def show(step: "TrainStep") -> None:
             advance(step.step, step.steps, words(step))
 
-        network = coins(bits, activation_bits, epochs, seed, augment, show, mean_of, teachers=taught_by)
+        try:
+            network = coins(
+                bits, activation_bits, epochs, seed, augment, show, mean_of,
+                teachers=taught_by, checkpoint=checkpoint_path(out), resume=resume,
+            )  # fmt: skip
+        except Interrupted as stop:
+            raise Stopped(str(stop)) from None
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
     if mean_of > 1:

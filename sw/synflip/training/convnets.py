@@ -7,6 +7,7 @@ grey images one convolution of 32 filters in front of 100-10, for colour three o
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.training.baseline import fit_float, float_accuracy
+from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import Progress, checked_epochs
@@ -47,12 +49,15 @@ def train(
     progress: Progress | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
 
     hidden, filters: None takes the defaults. The other arguments are those of ``training.train.train``. The
     same seed gives the same network on the same kind of machine. Raises SynflipError.
     """
+    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
@@ -65,7 +70,7 @@ def train(
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
     images = dataset.train_images
-    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 
 
