@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from synflip import modelfile
 from synflip.cli import app
+from synflip.inference.plan import check_fit, largest_hidden, shortage
+from synflip_hdl.boards.catalogue import BOARDS
 
 from tests.cli.helpers import fails
 
@@ -69,3 +71,40 @@ def test_stopped_by_ctrl_c(files: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert app.main([*words, "--out", "t.safetensors", "--resume"]) == 0
     assert Path("t.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
     assert not Path("t.checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("board", list(BOARDS))
+def test_every_board_has_digits_that_fit(board: str) -> None:
+    default = BOARDS[board].geometry
+    hidden = largest_hidden(64, 10, default)
+    assert hidden and min(hidden) >= 64
+    # One more row of lanes in each layer is too much, or more than 512 outputs.
+    more = [size + 16 for size in hidden]
+    assert max(more) > 512 or shortage([64, *more, 10], default)
+
+
+def test_train_for_a_board(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--for", "ice40-hx8k", "--epochs", "1", "--out", "t.safetensors"]
+    assert app.main(words) == 0
+    model = modelfile.load(Path("t.safetensors"))
+    assert (model.bits, model.activation_bits, model.shape) == (2, 2, "64-96-10")
+    check_fit(model, BOARDS["ice40-hx8k"].geometry)
+    capsys.readouterr()
+    assert "train it with --activation-bits 2" in fails(capsys, *words, "--activation-bits", "8")
+    assert "train it with --bits 2" in fails(capsys, *words, "--bits", "4")
+    line = fails(capsys, *words, "--hidden", "64,64")
+    assert "64-64-64-10 does not fit ice40-hx8k: it needs 3 layers, there are 2; try --hidden 96" in line
+    assert "no network on digits fits" in fails(capsys, *words, "--features", "conv")
+    assert "no board 'nobody'" in fails(capsys, "train", "--for", "nobody", "--out", "t.safetensors")
+
+
+def test_the_page_of_boards_has_their_models(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/results/boards.md"
+    copy = tmp_path / "boards.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    assert app.main(["boards", "--page", str(copy)]) == 0
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    row = next(
+        line for line in copy.read_text(encoding="utf-8").splitlines() if "| icebreaker | 2 | 2 |" in line
+    )
+    assert row == "| icebreaker | 2 | 2 | 4 | 64 | 256 | 256 | 65,536 |"

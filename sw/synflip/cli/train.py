@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.console import table
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, Resume, TrainingSeed, Votes
+from synflip.cli.options import Balance, Board, DataName, ModelOut, Resume, TrainingSeed, Votes
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -63,8 +63,25 @@ def train(
             show_default=False,
         ),
     ] = None,
-    bits: Bits = 4,
-    activation_bits: ActivationBits = 8,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            metavar="K",
+            help="Bits of a coin's probability, 1..16. Without it: 4, or with --for the board's.",
+            show_default=False,
+        ),
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            metavar="A",
+            help="Bits of an activation, 1..8. Without it: 8, or with --for the board's.",
+            show_default=False,
+        ),
+    ] = None,
+    board: Board = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -111,6 +128,8 @@ def train(
 
     Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
 
+    Example: synflip train --for icebreaker --out icebreaker.safetensors
+
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
@@ -135,6 +154,15 @@ def train(
 
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
+    if board is not None:
+        inputs = dataset.train_images.shape[1]
+        if features == FeaturesName.conv:
+            inputs = convnets.feature_count(dataset)
+            sizes = [*convnets.default_hidden(dataset)] if sizes is None else sizes
+        sizes, bits, activation_bits = _fitting(
+            board, dataset.name, inputs, len(dataset.classes), sizes, bits, activation_bits
+        )
+    bits, activation_bits = 4 if bits is None else bits, 8 if activation_bits is None else activation_bits
     epochs = default_epochs(dataset) if epochs is None else epochs
     ordinary: Callable[[int], nn.Module]
     coins: Callable[..., SynapticNetwork | FeatureNetwork]
@@ -175,6 +203,38 @@ def train(
         source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
     finish(network, dataset, source, out, samples, took, balanced=balance)
+
+
+def _fitting(
+    name: str, data: str, inputs: int, classes: int, hidden: list[int] | None, bits: int | None, a: int | None
+) -> tuple[list[int], int, int]:
+    """Hidden layers, k and A for a board: those that were asked for, else the board's. Raises SynflipError
+    if they do not fit, with what to change."""
+    from synflip_hdl.boards.catalogue import find_board
+
+    from synflip.inference.plan import check_words, largest_hidden, shortage
+
+    board = find_board(name)
+    default = board.geometry
+    bits, a = default.bits if bits is None else bits, default.activation_bits if a is None else a
+    try:
+        check_words(bits, a, default)
+    except SynflipError as error:
+        raise SynflipError(f"{name}: {error}") from None
+    # A narrower k may have a build of its own; the board's default build must run the model.
+    most = largest_hidden(inputs, classes, default)
+    if hidden is None and most is not None:
+        return most, bits, a
+    asked = [] if hidden is None else hidden
+    if not (missing := shortage([inputs, *asked, classes], default)):
+        return asked, bits, a
+    shape = "-".join(map(str, [inputs, *asked, classes]))
+    way = (
+        f"no network on {data} fits: take another --data, or a larger board"
+        if most is None
+        else f"try --hidden {','.join(map(str, most)) or 'none'}"
+    )
+    raise SynflipError(f"{shape} does not fit {name}: it needs {missing}; {way}")
 
 
 def _hidden(text: str) -> list[int]:

@@ -32,6 +32,11 @@ def default_filters(dataset: Dataset) -> tuple[int, ...]:
     return COLOUR_FILTERS if len(dataset.shape) == 3 else GREY_FILTERS
 
 
+def feature_count(dataset: Dataset) -> int:
+    """Features behind the default convolutions: the inputs of the coins. Raises SynflipError."""
+    return _convolutions(dataset, None, 0)[1]
+
+
 def default_hidden(dataset: Dataset) -> tuple[int, ...]:
     """Outputs of each hidden layer behind the convolutions: GREY_HIDDEN, or COLOUR_HIDDEN."""
     return COLOUR_HIDDEN if len(dataset.shape) == 3 else GREY_HIDDEN

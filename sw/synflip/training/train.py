@@ -44,9 +44,9 @@ def train(
 
     checkpoint: a file, ``m.checkpoint.safetensors``, for what Ctrl-C or SIGTERM would lose: the training ends
     its step, writes the file and raises ``Interrupted``, a KeyboardInterrupt. resume: go on from that file,
-    to the same network as without the stop. The file is removed when the training is done. Raises SynflipError
-    for sizes that no accelerator runs, for a checkpoint that is there without ``resume``, and for one of
-    another training.
+    to the same network as without the stop. The file is removed when the training is done.
+    Raises SynflipError for sizes that no accelerator runs, for a checkpoint that is there without ``resume``,
+    and for one of another training.
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
