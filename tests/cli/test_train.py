@@ -77,8 +77,8 @@ def test_stopped_by_ctrl_c(files: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_every_board_has_digits_that_fit(board: str) -> None:
     default = BOARDS[board].geometry
     hidden = largest_hidden(64, 10, default)
-    assert hidden and min(hidden) >= 64
-    # One more row of lanes in each layer is too much, or more than 512 outputs.
+    assert hidden and min(hidden) >= 48
+    # 16 more outputs in each layer are too many for the board, or more than 512.
     more = [size + 16 for size in hidden]
     assert max(more) > 512 or shortage([64, *more, 10], default)
 
@@ -104,7 +104,4 @@ def test_the_page_of_boards_has_their_models(tmp_path: Path) -> None:
     copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
     assert app.main(["boards", "--page", str(copy)]) == 0
     assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
-    row = next(
-        line for line in copy.read_text(encoding="utf-8").splitlines() if "| icebreaker | 2 | 2 |" in line
-    )
-    assert row == "| icebreaker | 2 | 2 | 4 | 64 | 256 | 256 | 65,536 |"
+    assert "| icebreaker | 2 | 2 | 4 | 64 | 256 | 256 | 65,536 |" in copy.read_text(encoding="utf-8")
