@@ -1,6 +1,7 @@
 """The command line. A command that fails prints one line on stderr; its exit status is not 0."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,6 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
+    except train.Stopped as stop:
+        words = sys.argv[1:] if arguments is None else [*arguments]
+        words = [word for word in words if word != "--resume"]
+        return _fail(f"{stop}; to go on: {shlex.join(['synflip', *words, '--resume'])}", INTERRUPTED)
     except SynflipError as error:
         return _fail(str(error), 1)
     except ModuleNotFoundError as error:

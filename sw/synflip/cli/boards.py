@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import console, table
+from synflip.cli.console import columns, console, table
 from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
@@ -45,7 +45,9 @@ def boards(
         typer.Option("--times", metavar="FILE", help="Write the builds' seconds.", show_default=False),
     ] = None,
 ) -> None:
-    """List the boards: device, default accelerator, clock. With folders of builds, tabulate their reports.
+    """List the boards: device, default accelerator, clock, and which models each runs.
+
+    With folders of builds, tabulate their reports. With --page alone, put the table of models into the page.
 
     Example: synflip boards
 
@@ -54,8 +56,15 @@ def boards(
     if reports:
         _tables(reports, page, pictures, times)
         return
-    if page is not None or pictures is not None or times is not None:
-        raise SynflipError("--page, --pictures and --times need the folders of builds")
+    if pictures is not None or times is not None:
+        raise SynflipError("--pictures and --times need the folders of builds")
+    if page is not None:
+        from synflip.report.sections import replace_section
+        from synflip.report.tables import markdown_table
+
+        heads = ("board", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
+        replace_section(page, "models", markdown_table(heads, _capabilities()))
+        return
     from synflip_hdl.boards.catalogue import every_board
 
     rows = []
@@ -66,6 +75,8 @@ def boards(
             (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {output}")
         )
     table("Boards", *rows)
+    heads = ("runs", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
+    columns("Largest models, by what all layers may have together", heads, *_capabilities())
 
 
 @app.command()
@@ -153,6 +164,20 @@ def build(
             f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
             "for: try --seeds 8 or a lower --clock"
         )
+
+
+def _capabilities() -> list[tuple[str, ...]]:
+    """Of each board's builds: name, k, A, most layers, inputs, rows, outputs, synapses."""
+    from synflip_hdl.boards.catalogue import every_board
+
+    rows = []
+    for board in every_board().values():
+        for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True):
+            size = board.sized(None, bits, 0)
+            numbers = (size.layer_depth, size.inputs, size.rows, size.outputs, size.synapses)
+            words = (str(bits), str(size.activation_bits))
+            rows.append((board.name, *words, *(f"{number:,}" for number in numbers)))
+    return rows
 
 
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None) -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
-from synflip.cli.train import check_seed, finish, words
+from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, Resume, TrainingSeed, Votes
+from synflip.cli.train import Stopped, check_seed, finish, words
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -57,12 +57,13 @@ def convert(
     ] = False,
     samples: Votes = 8,
     balance: Balance = False,
+    resume: Resume = False,
 ) -> None:
     """Turn a trained network into one of coins, fine-tune it, compile it to integers, and write it.
 
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
     read without unpickling; files of torch.save are refused. With --features a model travels as two files,
-    M.safetensors and M.features.pt2.
+    M.safetensors and M.features.pt2. Ctrl-C keeps M.checkpoint.safetensors; --resume goes on from it.
 
     Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
     """
@@ -79,6 +80,7 @@ def convert(
         from synflip.modelfile import pt2
         from synflip.modelfile.extractor import image_shape
         from synflip.training.baseline import float_accuracy
+        from synflip.training.checkpoint import Interrupted, checkpoint_path
         from synflip.training.convert import convert as to_coins
         from synflip.training.feature_network import Normalise
 
@@ -100,8 +102,13 @@ def convert(
             "mean": means,
             "std": stds,
             "progress": lambda s: advance(s.step, s.steps, words(s)),
+            "checkpoint": checkpoint_path(out),
+            "resume": resume,
         }
-        coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+        try:
+            coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+        except Interrupted as stop:
+            raise Stopped(str(stop)) from None
     front = [nn.Unflatten(1, shape), Normalise(1.0, means, stds, shape[0])]
     ordinary = nn.Sequential(*front, *([] if extractor is None else [extractor]), nn.Flatten(), head).eval()
     source = {

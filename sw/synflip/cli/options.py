@@ -22,9 +22,23 @@ Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's
 ActivationBits = Annotated[
     int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
 ]
+Board = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="BOARD",
+        help="Take sizes that fit a board, as synflip boards lists them, where --hidden, --bits and "
+        "--activation-bits do not say others, and refuse what does not fit.",
+        show_default=False,
+    ),
+]
 TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
 ModelOut = Annotated[
     Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the checkpoint that a stopped training left beside the model."),
 ]
 Balance = Annotated[
     bool,

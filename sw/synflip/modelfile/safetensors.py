@@ -5,11 +5,13 @@ A model of features has the network that makes them beside it: ``m.features.pt2`
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, from_tensors
@@ -50,8 +52,7 @@ def load(path: str | Path) -> CompiledModel:
     SynflipError, naming the file and what is wrong with it."""
     path = Path(path)
     try:
-        _check_header(path)
-        model = _read(path)
+        model = from_tensors(*_read(path, _DTYPES, "a compiled model"))
         if model.features is None or not features_path(path).exists():
             return model
         from synflip.modelfile.extractor import load_extractor
@@ -64,23 +65,41 @@ def load(path: str | Path) -> CompiledModel:
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
 
-def _read(path: Path) -> CompiledModel:
+def read_tensors(
+    path: str | Path, dtypes: Sequence[str], what: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    dtypes: that its tensors may have, such as ``F32``. what: the kind of file, for errors, such as ``a
+    compiled model``. Raises SynflipError, naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    try:
+        return _read(path, dtypes, what)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    except SynflipError as error:
+        raise SynflipError(f"{path}: {one_line(str(error))}") from None
+
+
+def _read(path: Path, dtypes: Sequence[str], what: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
+    _check_header(path, dtypes, what)
     try:
         with safe_open(path, framework="numpy") as file:
             tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise SynflipError(f"not a safetensors file: {error}") from None
-    return from_tensors(tensors, metadata)
+    return tensors, metadata
 
 
-def _check_header(path: Path) -> None:
-    """Refuse what could make the library allocate more than the file holds, and types no model has."""
+def _check_header(path: Path, dtypes: Sequence[str], what: str) -> None:
+    """Refuse what could make the library allocate more than the file holds, and types no such file has."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise SynflipError(f"{size} bytes; a compiled model has at most {MAX_FILE_BYTES}")
+        raise SynflipError(f"{size} bytes; {what} has at most {MAX_FILE_BYTES}")
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
@@ -93,6 +112,7 @@ def _check_header(path: Path) -> None:
     if not isinstance(header, dict):
         raise SynflipError("not a safetensors file: its header is not an object")
     for name, entry in header.items():
-        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES):
+        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in dtypes):
             kind = entry.get("dtype") if isinstance(entry, dict) else entry
-            raise SynflipError(f"tensor {name} has type {kind!r}; a compiled model holds U16, U8 and I32")
+            held = f"{', '.join(dtypes[:-1])} and {dtypes[-1]}"
+            raise SynflipError(f"tensor {name} has type {kind!r}; {what} holds {held}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -13,6 +14,7 @@ from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.spec.model import pixels_to_activations
+from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
 from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, check_bits, thresholds
 from synflip.training.loop import Progress
@@ -42,6 +44,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> SynapticNetwork: ...
 
 
@@ -59,6 +63,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> FeatureNetwork: ...
 
 
@@ -75,6 +81,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
@@ -85,9 +93,10 @@ def convert(
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
-    features are computed once. mean, std: one number, or one for each channel. The networks given are left as
-    they are. The same seed gives the same network on the same kind of machine. Raises SynflipError, naming
-    the module's index and type, for what cannot be coins.
+    features are computed once. mean, std: one number, or one for each channel. checkpoint, resume: of the
+    fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
+    The networks given are left as they are. The same seed gives the same network on the same kind of machine.
+    Raises SynflipError, naming the module's index and type, for what cannot be coins.
     """
     require_dataset(data)
     epochs = whole_number(epochs, "epochs")
@@ -96,6 +105,7 @@ def convert(
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     check_bits(bits, activation_bits)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     generator = torch.Generator().manual_seed(seed)
     largest = (1 << activation_bits) - 1
     if head is None:
@@ -103,7 +113,7 @@ def convert(
         coins = _coins(layers, data.train_images.shape[1], data, bits, activation_bits, seed)
         rows = pixels_to_activations(data.train_images, data.input_max, activation_bits)
         initialise(coins, layers, _some(rows), 1 / largest)
-        fit_coins(coins, data, rows, epochs, RATE, generator, augment, progress)
+        fit_coins(coins, data, rows, epochs, RATE, generator, augment, progress, checkpoint=kept)
         return coins
     if augment:
         raise SynflipError(
@@ -130,7 +140,8 @@ def convert(
         rows = both.features().rows(data.train_images, count, largest)
         if given:
             initialise(coins, given, _some(rows), 2.0**step)
-    fit_coins(coins, data, rows, epochs, RATE if given else NEW_RATE, generator, False, progress)
+    rate = RATE if given else NEW_RATE
+    fit_coins(coins, data, rows, epochs, rate, generator, False, progress, checkpoint=kept)
     return both.eval()
 
 

@@ -214,6 +214,9 @@ def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
 def check_bits(bits: int, activation_bits: int) -> None:
     """Raises SynflipError for k or A that no accelerator has."""
     if not 1 <= bits <= MAX_BITS:
-        raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits}")
+        raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits} (k, option --bits)")
     if not 1 <= activation_bits <= MAX_ACTIVATION_BITS:
-        raise SynflipError(f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits}")
+        raise SynflipError(
+            f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits} "
+            "(A, option --activation-bits)"
+        )

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars and spinners in terminals and notebooks, and lines for work of minutes anywhere."""
+"""Progress on stderr: bars and spinners in terminals and notebooks, lines for work of minutes anywhere."""
 
 import sys
 import threading
