@@ -76,7 +76,7 @@ def evaluate(
     if page is not None:
         replace_section(page, "evaluation", work.markdown(found.numbers))
     heads = ("accuracy", "nll", "brier", "ece", "auroc", "aupr", "aurc")
-    rows: list[list[Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for name, by_count in found.numbers["aggregates"].items():
         for count in dict.fromkeys(("1", str(samples))):
             last = found.numbers["outside"]["auroc"][name] if outside and count == str(samples) else None

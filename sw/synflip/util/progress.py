@@ -27,7 +27,7 @@ class Bar:
         self._progress = progress
         self._task = progress.add_task(what, total=None, word="")
 
-    def __call__(self, done: int, total: int, word: str = "") -> None:
+    def __call__(self, done: int, total: int | None, word: str = "") -> None:
         """Move the bar to ``done`` of ``total`` steps; ``word`` stands beside it."""
         self._progress.update(self._task, completed=done, total=total, word=word)
 
