@@ -27,8 +27,8 @@ class Bar:
         self._progress = progress
         self._task = progress.add_task(what, total=None, word="")
 
-    def __call__(self, done: int, total: int, word: str = "") -> None:
-        """Move the bar to ``done`` of ``total`` steps; ``word`` stands beside it."""
+    def __call__(self, done: int, total: int | None, word: str = "") -> None:
+        """Move the bar to ``done`` of ``total`` steps; ``word`` stands beside it. total: None if not known."""
         self._progress.update(self._task, completed=done, total=total, word=word)
 
     def say(self, line: str) -> None:
