@@ -44,7 +44,7 @@ nightly: lint docs proof test coverage mutants ## all that there is: every check
 proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='key_memory votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)
 
-mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/results/mutants.md
+mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour or more); writes docs/results/mutants.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/results/mutants.md --workers $(WORKERS)
 
 lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction of imports
@@ -60,7 +60,7 @@ docs: $(INSTALLED) ## the documentation as a site, build/docs/index.html; a warn
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/results/coverage.md
 	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/results/coverage.md
 
-coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/explanation/coins.md
+coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour or more); writes docs/explanation/coins.md
 	@mkdir -p out
 	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/explanation/coins.md
 	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/explanation/coins.md

@@ -21,7 +21,7 @@ def coin_cost(
 ) -> None:
     """Count the cells that coins need: the contract's words, and simpler schemes, some of them unfair.
 
-    Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute.
+    Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute to some minutes.
 
     Example: synflip coin-cost --out coin-cost.md
     """

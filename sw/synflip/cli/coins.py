@@ -37,7 +37,7 @@ def coins(
 ) -> None:
     """Test the coins of every key source, and what they do to a network, against ideal coins.
 
-    Trains a small network. Takes a minute or two a source; --samples 3000 --keys 30000 is a quick look.
+    Trains a small network. Takes one to some minutes a source; --samples 3000 --keys 30000 is a quick look.
     Some sources are unfair: they show that the tests can fail. Exit status 0 if and only if the fair sources
     pass and the unfair ones do not.
 

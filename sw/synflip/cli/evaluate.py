@@ -79,10 +79,10 @@ def evaluate(
     rows: list[tuple[Any, ...]] = []
     for name, by_count in found.numbers["aggregates"].items():
         for count in dict.fromkeys(("1", str(samples))):
-            last = found.numbers["outside"]["auroc"][name] if outside and count == str(samples) else None
-            rows.append(
-                (name, count, *(by_count[count][head] for head in heads), *([last] if outside else []))
-            )
+            row = [name, count, *(by_count[count][head] for head in heads)]
+            if outside:
+                row.append(found.numbers["outside"]["auroc"][name] if count == str(samples) else None)
+            rows.append(row)
     title = f"{network.shape} on {data}, k = {network.bits}, S of {samples} samples, seed {seed}"
     columns = ("", "S", *heads, *(["outside"] if outside else []))
     typer.echo(Table(title, columns, rows).text(console().width))

@@ -42,7 +42,8 @@ def paper(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks on digits, in minutes, to see what there is.")
+        bool,
+        typer.Option("--quick", help="Small networks on digits, in minutes, to see what there is."),
     ] = False,
     page: Page = None,
 ) -> None:
