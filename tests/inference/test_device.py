@@ -187,7 +187,8 @@ def test_colour_of_a_model_that_knows_its_shape() -> None:
         np.zeros(4, np.uint8), np.zeros((2, 2), np.uint8), np.array(3), np.zeros((1, 1, 4, 1, 1), np.uint8),
         np.zeros((3, 2, 2, 4), np.uint8), np.ma.masked_array(IMAGES, IMAGES == 3), torch.zeros(3, 4),
         torch.zeros(3, 4, requires_grad=True), torch.zeros(3, 4, dtype=torch.bfloat16), np.full((3, 4), -1),
-        np.full((3, 4), 256), np.full((3, 4), 2**63, np.uint64), [[10**30] * 4], pytest.param(object(), id="object"), 7,
+        np.full((3, 4), 256), np.full((3, 4), 2**63, np.uint64), [[10**30] * 4], 7,
+        pytest.param(object(), id="object"),
     ],
     ids=str,
 )  # fmt: skip
