@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import make_folder
+from synflip.util.outputs import check_folder
 
 from synflip_hdl.flow.job import REPORT, BuildJob
 
@@ -34,7 +34,7 @@ def build(
     from synflip_hdl.flow.report import make_report
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    make_folder(folder)
+    check_folder(folder)
     job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, seed or board.seed)
     with show("Gateware"):
         job.write_gateware()

@@ -37,7 +37,10 @@ def fuzz(
 
     Example: synflip fuzz --minutes 10 --seed 1
     """
+    from synflip.util.outputs import check_folder
     from synflip.util.progress import bar, waiting
+
+    check_folder(out, keep=False)
 
     with waiting("Loading torch"):
         from synflip.verification.coverage import BINS

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import ModelFile
+from synflip.cli.options import ModelFile, data_files, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -47,13 +47,12 @@ def margins(
     """
     from synflip.data.npy import read_images
     from synflip.modelfile.safetensors import load
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")
-    if out is not None:
-        check_output(out)
+    check_outputs([out], [*model_files(model), images, *data_files()])
     network = load(model)
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
@@ -86,6 +85,5 @@ def margins(
             f"accuracy                          {trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"
         )
     if out is not None:
-        with replacing(out) as partial:
-            partial.write_text(text + "\n")
+        write_text(out, text + "\n")
         typer.echo(f"wrote                             {out}")

@@ -18,6 +18,26 @@ class DataName(StrEnum):
     cifar10 = "cifar10"
 
 
+def model_files(model: Path) -> list[Path]:
+    """The files of a compiled model: itself, and the network beside it that makes its features."""
+    from synflip.modelfile.safetensors import features_path
+
+    return [model, features_path(model)]
+
+
+def data_files() -> list[Path]:
+    """The files in the folder of SYNFLIP_DATA, and in its folders, that data sets are read from."""
+    import os
+
+    from synflip.data.dataset import FOLDER_VARIABLE
+
+    root = os.environ.get(FOLDER_VARIABLE)
+    if not root:
+        return []
+    found = [file for pattern in ("*", "*/*") for file in Path(root).expanduser().glob(pattern)]
+    return [file for file in found if file.name.endswith(("-ubyte", "-ubyte.gz", ".bin"))]
+
+
 Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
 ActivationBits = Annotated[
     int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")

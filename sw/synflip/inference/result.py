@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
+from synflip.util.outputs import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,9 @@ class Result:
         return self.logits, self.used, self.logit_scale
 
     def save(self, path: str | Path) -> None:
-        """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``."""
-        with Path(path).open("wb") as file:
+        """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``;
+        whole or not at all. Raises SynflipError."""
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **self.arrays())
 
     def arrays(self) -> dict[str, Any]:
