@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.outputs import check_folder
+from synflip.util.outputs import check_folder, write_text
 
 from synflip_hdl.flow.job import REPORT, BuildJob
 
@@ -48,5 +48,5 @@ def build(
         with show("Packing") as advance:
             product = job.pack(advance)
     report = make_report(job, cells, placed, product)
-    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    write_text(folder / REPORT, json.dumps(report, indent=2) + "\n")
     return report

@@ -15,6 +15,7 @@ from synflip.inference.compare import accuracies, compare
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
+from synflip.util import terminal
 from synflip.util.extras import EXTRAS, available, missing
 from synflip.util.outputs import check_folder, check_outputs, replacing, write_array
 from synflip.util.progress import bar, waiting
@@ -52,7 +53,7 @@ def demo(out: Path, geometry: str | None = None, quick: bool = False, console: C
             if not available(module):  # an error before the training, not after it
                 line = missing(module, EXTRAS[module])
                 raise SynflipError(f"{line}; synflip demo --quick does without it")
-    console = console or Console(highlight=False, markup=False)
+    console = console or terminal.console()
     check_folder(out)
     check_outputs(out / name for name in FILES)
     machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from synflip.util import terminal
+
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
 
@@ -20,7 +21,7 @@ Advance = Callable[..., None]
 @contextmanager
 def bar(what: str) -> Iterator[Advance]:
     """Show a bar titled ``what`` while the block lasts; the block is given the function that moves it."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,7 +42,7 @@ def bar(what: str) -> Iterator[Advance]:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show a spinner with the title ``what`` while the block lasts: for work whose length is not known."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     if not console.is_terminal:
         yield
         return
