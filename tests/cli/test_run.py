@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_images_with_the_axes_of_the_data(files: Path, capsys: pytest.CaptureFix
         ({"--images": "none.npy"}, "none.npy is missing"),
         ({"--images": "."}, ". is not a file"),
         ({"--out": "."}, "it is a folder"),
-        ({"--out": "none/r.npz"}, "there is no folder none"),
+        ({"--out": "x.npy/r.npz"}, "cannot make the folder x.npy"),
         ({"--geometry": "64"}, "geometry '64' is not LANESxBANKS, such as 64x8"),
         ({"--geometry": "24x8"}, "lanes must be a multiple of 16 in 16..128, not 24"),
         ({"--geometry": "64x3"}, "banks must be 1, 2, 4 or 8, not 3"),
@@ -223,11 +224,11 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     Path("r.npz").write_text("old")
 
-    def full(self: Result, path: Path) -> None:
-        path.write_text("half")
+    def full(file: BinaryIO, **arrays: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Result, "save", full)
+    monkeypatch.setattr(np, "savez_compressed", full)
     line = fails(capsys, "run", "m.safetensors", "--images", "x.npy", "--out", "r.npz")
     assert line == "error: cannot write r.npz: No space left on device"
     assert Path("r.npz").read_text() == "old"

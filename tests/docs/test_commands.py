@@ -49,7 +49,7 @@ def demo_folder(tmp_path_factory):
     from synflip.compiler.compile import compile_network
     from synflip.data import load
     from synflip.training.train import train
-    from synflip.util.atomic import write_array
+    from synflip.util.outputs import write_array
 
     folder = tmp_path_factory.mktemp("demo")
     digits = load("digits")

@@ -298,7 +298,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
         (["--data", "cats"], "no data set 'cats'"),
         (["--page", "none.md"], "none.md is missing"),
-        (["--page", "none/x.md"], "there is no folder none"),
+        (["--page", "none/x.md"], "none/x.md is missing"),
     ],
 )
 def test_senseless(

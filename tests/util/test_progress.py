@@ -54,7 +54,9 @@ def test_a_line_said_within_a_bar_goes_to_stdout_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(
+        progress.terminal, "console", lambda stderr: Console(file=screen, force_terminal=True)
+    )
     with progress.bar("Testing") as advance:
         advance(1, 2)
         advance.say("coins           pass")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import make_folder
+from synflip.util.outputs import check_folder, write_text
 
 from synflip_hdl.flow.job import REPORT, BuildJob
 from synflip_hdl.flow.toolchain import Advance
@@ -39,7 +39,7 @@ def build(
     from synflip_hdl.flow.seeds import place_with_seeds
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    make_folder(folder)
+    check_folder(folder)
     job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, board.seed)
     with show("Gateware"):
         job.write_gateware()
@@ -52,5 +52,5 @@ def build(
         with show("Packing") as advance:
             product = job.pack(advance)
     report = make_report(job, cells, placed, product)
-    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    write_text(folder / REPORT, json.dumps(report, indent=2) + "\n")
     return report

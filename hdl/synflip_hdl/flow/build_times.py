@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import replacing
 from synflip.util.json_file import read_json
+from synflip.util.outputs import replacing
 
 #: Seconds of the last builds, as ``synflip boards DIR ... --times`` writes them.
 TIMES = Path(__file__).with_name("build_times.json")

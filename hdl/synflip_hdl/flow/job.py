@@ -74,7 +74,11 @@ class BuildJob:
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
         if self.board.constraints is not None:
-            with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
+            with (
+                (self.folder / NAME)
+                .with_suffix(Path(self.board.constraints).suffix)
+                .open("a", encoding="utf-8") as file
+            ):
                 file.write("\n" + read_constraints(self.board.constraints))
 
     @property

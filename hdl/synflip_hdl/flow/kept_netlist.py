@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from synflip.errors import SynflipError
-from synflip.util.atomic import replacing
 from synflip.util.extras import require
 from synflip.util.json_file import read_json
+from synflip.util.outputs import replacing
 
 from synflip_hdl.flow.toolchain import YOSYS
 

@@ -12,7 +12,6 @@ from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
-from synflip.util.atomic import make_folder, replacing
 
 BITS, ACTIVATION_BITS, SEED = 4, 8, 0
 #: Name -> data set, hidden layers.
@@ -78,7 +77,5 @@ class Models:
             self.say(f"training {name}")
             network = train(data, hidden, BITS, ACTIVATION_BITS, epochs, SEED)
             found = {"data": data.title, "seed": SEED, "epochs": epochs}
-            make_folder(self.folder)
-            with replacing(path) as partial:
-                modelfile.save(compile_network(network, data.classes, data.input_max, found), partial)
+            modelfile.save(compile_network(network, data.classes, data.input_max, found), path)
         return modelfile.load(path)

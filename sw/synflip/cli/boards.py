@@ -184,12 +184,23 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times
     from synflip_hdl.flow.boards_page import label, markdown, read_report
     from synflip_hdl.flow.build_times import write_times
     from synflip_hdl.flow.floorplan import draw
-    from synflip_hdl.flow.job import NAME, PLACED
+    from synflip_hdl.flow.job import NAME, PLACED, REPORT
 
     from synflip.report.sections import replace_section
     from synflip.report.tables import for_terminal
+    from synflip.util.outputs import check_outputs, replacing
 
     found = [read_report(folder) for folder in folders]
+    drawn: dict[Path, tuple[Path, dict[str, Any]]] = {}
+    for folder, report in zip(folders, found, strict=True):
+        if pictures is not None and (folder / PLACED).is_file():
+            picture = pictures / f"{report['board']}-k{report['bits']}.png"
+            if picture in drawn:
+                raise SynflipError(
+                    f"{drawn[picture][0].parent} and {folder} would both be drawn as {picture}"
+                )
+            drawn[picture] = folder / PLACED, report
+    check_outputs([page, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)])
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)
@@ -197,12 +208,11 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times
         typer.echo(for_terminal(text, console().width))
     if times is not None:
         write_times(times, found)
-    for folder, report in zip(folders, found, strict=True):
-        netlist = folder / PLACED
-        if pictures is not None and netlist.is_file():
-            title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
-            draw(netlist, pictures / f"{report['board']}-k{report['bits']}.png", title)
-            table(NAME, ("drawn", label(report)))
+    for picture, (netlist, report) in drawn.items():
+        title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
+        with replacing(picture) as partial:
+            draw(netlist, partial, title)
+        table(NAME, ("drawn", label(report)))
 
 
 @contextmanager

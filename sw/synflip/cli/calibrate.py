@@ -72,11 +72,10 @@ def calibrate(
     Example: synflip calibrate --device /dev/ttyUSB0 --out junctions.json --apply
     """
     from synflip.randomness import calibration
-    from synflip.util.atomic import check_output
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    if out is not None:
-        check_output(out)
+    check_outputs([out])
     with waiting(f"Opening {device} (the first time, this builds it)"):
         accelerator = _with_junctions(device, geometry, junctions)
     with accelerator:

@@ -44,16 +44,14 @@ def coins(
     Example: synflip coins --out out/coins
     """
     from synflip.report.sections import find_section, replace_section
-    from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.extras import require
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    make_folder(out)
+    check_outputs([out / "coins.md", out / "coins.png", page, picture])
     if page is not None:
         find_section(page, f"coins {data}")
-    if picture is not None:
-        check_output(picture)
     with waiting("Loading torch"):
         from synflip.randomness import evidence as gathered
         from synflip.randomness import report
@@ -66,8 +64,7 @@ def coins(
     command = f"synflip coins --data {data} {settings}"
     network = f"a trained {model.shape} network ({data}, k = {model.bits})"
     text = report.summary(evidence, ideal, labels, network, command, keys, agree)
-    with replacing(out / "coins.md") as partial:
-        partial.write_text(f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
+    write_text(out / "coins.md", f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
     for path in (out / "coins.png", picture):
         if path is not None:
             report.draw(

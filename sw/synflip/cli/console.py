@@ -1,18 +1,7 @@
 """Tables on stdout. Text from files cannot move the cursor or change colours: see ``util.text``."""
 
-from typing import TYPE_CHECKING
-
+from synflip.util.terminal import console
 from synflip.util.text import printable
-
-if TYPE_CHECKING:  # rich is imported only to print
-    from rich.console import Console
-
-
-def console() -> "Console":
-    """The console that tables are printed on: stdout."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False)
 
 
 def table(title: str, *rows: tuple[str, str]) -> None:

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, Resume, TrainingSeed, Votes
+from synflip.cli.options import (
+    ActivationBits,
+    Balance,
+    Bits,
+    DataName,
+    ModelOut,
+    Resume,
+    TrainingSeed,
+    Votes,
+    data_files,
+    model_files,
+)
 from synflip.cli.train import Stopped, check_seed, finish, words
 from synflip.errors import SynflipError
 
@@ -67,11 +78,14 @@ def convert(
 
     Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
     """
-    from synflip.util.atomic import check_output
+    from synflip.modelfile.safetensors import check_pair
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
     check_seed(seed)
-    check_output(out)
+    check_outputs([out] if features is None else model_files(out), [network, features, *data_files()])
+    if features is not None:
+        check_pair(out)
     with waiting("Loading torch"):
         from torch import nn
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import console, table
+from synflip.cli.console import table
 from synflip.cli.options import DeviceOption
 from synflip.errors import SynflipError
+from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -43,7 +44,10 @@ def fuzz(
 
     Example: synflip fuzz --minutes 10 --seed 1
     """
+    from synflip.util.outputs import check_folder
     from synflip.util.progress import bar, waiting
+
+    check_folder(out, keep=False)
 
     with waiting("Loading torch"):
         from synflip.verification.coverage import BINS

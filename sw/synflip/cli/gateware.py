@@ -8,7 +8,6 @@ import typer
 
 from synflip.cli.console import table
 from synflip.cli.options import ActivationBits, Bits, GeometryOption
-from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -58,20 +57,19 @@ def verilog(
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
     from synflip.spec.geometry import Geometry
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    check_output(out)
     with waiting(f"Elaborating {machine.name}"):
         from synflip_hdl.export.companions import companions
         from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
 
         beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
+        check_outputs([out, *beside])
         text = (convert_axi if front == FrontName.axi else convert)(machine)
     for path, content in {out: text, **beside}.items():
-        with replacing(path) as partial:
-            partial.write_text(content)
+        write_text(path, content)
     table(
         f"{machine.name}, k = {bits}, A = {activation_bits}",
         ("lines", f"{text.count(chr(10)):,}"),
@@ -92,11 +90,10 @@ def memory_map(
     """
     from synflip_hdl.export.register_map import FORMATS
 
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
 
-    check_output(out)
-    with replacing(out) as partial:
-        partial.write_text(FORMATS[format.value]())
+    check_outputs([out])
+    write_text(out, FORMATS[format.value]())
     table("Memory map", ("format", format.value), ("wrote", str(out)))
 
 
@@ -116,13 +113,11 @@ def netlist(
     Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
     """
     from synflip.spec.geometry import Geometry
+    from synflip.util.outputs import check_folder
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    check_folder(out)
     with waiting(f"Synthesizing {machine.name} for {family}"):
         from synflip_sim.simulators.netlist import Family, small, synthesize
 

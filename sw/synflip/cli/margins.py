@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table as print_table
-from synflip.cli.options import ModelFile
+from synflip.cli.options import ModelFile, data_files, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -49,13 +49,12 @@ def margins(
     from synflip.data.npy import read_images
     from synflip.data.registry import image_form
     from synflip.modelfile.safetensors import load
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")
-    if out is not None:
-        check_output(out)
+    check_outputs([out], [*model_files(model), images, *data_files()])
     network = load(model)
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
@@ -88,7 +87,6 @@ def margins(
     if trial.accuracy is not None:
         rows.append(("accuracy", f"{trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"))
     if out is not None:
-        with replacing(out) as partial:
-            partial.write_text(text + "\n")
+        write_text(out, text + "\n")
         rows.append(("wrote", str(out)))
     print_table(f"{network.shape}: early stopping, error {error:g}, counted on the golden model", *rows)

@@ -12,6 +12,8 @@ from synflip.errors import SynflipError
 app = typer.Typer()
 report = typer.Typer()
 app.add_typer(report, name="report")
+#: What it writes, beside what it keeps.
+PAGES = ("index.html", "numbers.json", "numbers.csv")
 DATA = "mnist,fashion-mnist,cifar10"
 
 
@@ -56,15 +58,15 @@ def paper(
 
     Example: SYNFLIP_DATA=datasets synflip report paper --only headline,baselines --data mnist --out out/paper
     """
-    from synflip.util.atomic import check_output
     from synflip.util.extras import require
+    from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
-    if page is not None:
-        check_output(page)
-        if not page.is_file():
-            raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    if page is not None and not page.is_file():
+        raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    check_folder(out)
+    check_outputs([page, *(out / name for name in PAGES)])
     with waiting("Loading torch"):
         from synflip.experiments import registry
         from synflip.experiments.findings import ResultCache

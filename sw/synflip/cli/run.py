@@ -17,6 +17,8 @@ from synflip.cli.options import (
     ModelFile,
     Samples,
     Seed,
+    data_files,
+    model_files,
 )
 from synflip.errors import SynflipError
 
@@ -66,9 +68,9 @@ def run(
     Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
     from synflip.inference.shards import Part, file_digest, parse_shards, save_part
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs
 
-    check_output(out)
+    check_outputs([out], [*model_files(model), images, margins])
     stop = _stop(margin, margins, samples)
     part, first = None, 0
     if shards is not None:
@@ -82,11 +84,10 @@ def run(
     request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
     result, seconds, clock = _infer(device, machine, request)
-    with replacing(out) as partial:
-        if part is None:
-            result.save(partial)
-        else:
-            save_part(result, part, partial)
+    if part is None:
+        result.save(out)
+    else:
+        save_part(result, part, out)
     rows = [
         *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
         ("images x samples", f"{len(pixels)} x {samples}"),
@@ -120,12 +121,11 @@ def merge(
     Example: synflip merge r1.npz r2.npz --out r.npz
     """
     from synflip.inference.shards import merge as merged
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs
 
-    check_output(out)
+    check_outputs([out], parts)
     result, part = merged(parts)
-    with replacing(out) as partial:
-        result.save(partial)
+    result.save(out)
     table(
         f"{part.count} parts, seed {part.seed}",
         ("images x samples", f"{len(result.used)} x {part.samples}"),
@@ -201,11 +201,9 @@ def images(
     Example: synflip images digits --count 200 --out x.npy --labels y.npy
     """
     from synflip.data.registry import load
-    from synflip.util.atomic import check_output, write_array
+    from synflip.util.outputs import check_outputs, write_array
 
-    for path in (out, labels):
-        if path is not None:
-            check_output(path)
+    check_outputs([out, labels], data_files())
     dataset = load(data.value)
     write_array(out, dataset.test_images[:count])
     if labels is not None:

@@ -39,11 +39,10 @@ def selftest(
 
     Example: synflip selftest /dev/ttyUSB0
     """
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    if out is not None:
-        check_output(out)
+    check_outputs([out])
     with waiting("Loading torch"):
         from synflip.verification.selftest import ProbeStep, Report, selftest
 
@@ -60,8 +59,7 @@ def selftest(
         typer.echo(line(step))
         report = Report(port, "", (step,), {})
     if out is not None:
-        with replacing(out) as partial:
-            partial.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+        write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     if report.line:
         said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
         typer.echo(f"line: {said}")

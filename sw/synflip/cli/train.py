@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.console import table
-from synflip.cli.options import Balance, Board, DataName, ModelOut, Resume, TrainingSeed, Votes
+from synflip.cli.options import (
+    Balance,
+    Board,
+    DataName,
+    ModelOut,
+    Resume,
+    TrainingSeed,
+    Votes,
+    data_files,
+    model_files,
+)
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -135,12 +145,16 @@ def train(
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
     from synflip.inference.request import check_logits
-    from synflip.util.atomic import check_output
+    from synflip.modelfile.safetensors import check_pair
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
     check_seed(seed)
-    check_output(out)
+    two_files = features == FeaturesName.conv
+    check_outputs(model_files(out) if two_files else [out], data_files())
+    if two_files:
+        check_pair(out)
     with waiting("Loading torch"):
         from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
 

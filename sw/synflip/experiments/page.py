@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from synflip._version import __version__
 from synflip.experiments.blocks import NOT_RUN, Section
 from synflip.report.sections import find_section, replace_section
-from synflip.util.atomic import replacing
+from synflip.util.outputs import write_text
 
 LEAD = (
     "Networks whose weights are coin flips, as a synflip accelerator computes them: compiled integers, "
@@ -88,8 +88,7 @@ def write(
         ("numbers.json", json.dumps(rows, indent=1) + "\n"),
         ("numbers.csv", table.getvalue()),
     ):
-        with replacing(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def flat(numbers: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

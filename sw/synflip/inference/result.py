@@ -15,6 +15,7 @@ from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 from synflip.util.extras import require
 from synflip.util.npz import read_array
+from synflip.util.outputs import replacing
 from synflip.util.text import one_line
 
 if TYPE_CHECKING:
@@ -149,14 +150,14 @@ class Result:
         """Write an ``.npz`` to ``path``, which ``load`` and numpy read: ``votes``, ``logit_sums``, ``used``,
         ``cycles``; if kept, ``logits`` with ``logit_scale``, if the model says it; and, if kept, ``keys``.
 
-        Raises OSError if the file cannot be written.
+        The file is whole or not there at all. Raises SynflipError if it cannot be written.
         """
         arrays = self.arrays()
         if self.logits is not None and self.logit_scale is not None:
             arrays["logit_scale"] = np.float64(self.logit_scale)
         if self.keys is not None:
             arrays["keys"] = self.keys
-        with Path(path).open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod

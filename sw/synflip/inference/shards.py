@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, Result
 from synflip.util.npz import read_array
+from synflip.util.outputs import replacing
 
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
@@ -82,7 +83,7 @@ def file_digest(path: str | Path) -> str:
 def save_part(result: Result, part: Part, path: str | Path) -> None:
     """Write a part: what ``Result.save`` writes, and ``part``, JSON."""
     text = np.frombuffer(json.dumps(asdict(part), sort_keys=True).encode(), dtype=np.uint8)
-    with Path(path).open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **result.arrays(), part=text)
 
 

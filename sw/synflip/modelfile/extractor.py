@@ -19,6 +19,7 @@ from torch import nn
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
 from synflip.spec.features import BLOCK, MAX_LOG2_STEP
+from synflip.util.cache import tool_caches
 
 _PERCENTILE = 99.9  # of the features above 0: one in a thousand is larger, and cut off
 #: What torch.export notes of each node for people, with file names of the machine that it ran on.
@@ -83,7 +84,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """
     network = nn.Sequential(copied(extractor), nn.Flatten()).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), tool_caches():
             warnings.simplefilter("ignore")  # of torch, about torch
             program = torch.export.export(
                 network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)

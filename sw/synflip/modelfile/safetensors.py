@@ -6,6 +6,7 @@ A model of features has the network that makes them beside it: ``m.features.pt2`
 import json
 import struct
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, from_tensors
+from synflip.util.outputs import check_outputs, replacing
 from synflip.util.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
@@ -31,20 +33,37 @@ def save(model: CompiledModel, path: str | Path) -> None:
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors().items()}
     files = {path: to_bytes(tensors, metadata=model.metadata())}
     if model.features is not None and model.features.extractor is not None:
-        files = {features_path(path): model.features.extractor.content, **files}
-    partials = {file.with_name(file.name + ".partial"): file for file in files}
-    try:
-        for partial, file in partials.items():
-            partial.write_bytes(files[file])
-        for partial, file in partials.items():
-            partial.replace(file)
-    except OSError as error:
-        raise SynflipError(f"cannot write {path}: {error.strerror}") from None
+        files[features_path(path)] = model.features.extractor.content
+    check_outputs(files)
+    with ExitStack() as stack:  # all are whole before the first takes its place
+        for file, content in files.items():
+            stack.enter_context(replacing(file)).write_bytes(content)
 
 
 def features_path(path: str | Path) -> Path:
-    """Where the extractor of the model at ``path`` lies: ``m.features.pt2`` beside ``m.safetensors``."""
-    return Path(path).with_suffix(".features.pt2")
+    """Where the extractor of the model at ``path`` lies: ``m.features.pt2`` beside ``m.safetensors``.
+
+    Two models never share one: any other ending stays, ``m.v1.features.pt2`` beside ``m.v1``.
+    """
+    path = Path(path)
+    return path.parent / f"{path.name.removesuffix('.safetensors')}.features.pt2"
+
+
+def check_pair(path: str | Path) -> None:
+    """Raise SynflipError if there is a file where the extractor of a model at ``path`` would lie, and it is
+    not that of the model that is there: nobody asked for it to be replaced."""
+    beside = features_path(path)
+    if not beside.exists():
+        return
+    try:
+        features = load(path).features
+    except SynflipError:
+        features = None
+    if features is None or features.extractor is None:
+        raise SynflipError(
+            f"cannot write {beside}, which goes with {path}: there is such a file, and it is of no model at "
+            f"{path}; move it, or write the model under another name"
+        )
 
 
 def load(path: str | Path) -> CompiledModel:

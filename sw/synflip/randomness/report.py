@@ -17,7 +17,7 @@ from synflip.randomness.statistical_tests import (
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save
 from synflip.report.tables import markdown_table
 from synflip.spec.sizes import KEY_BITS
-from synflip.util.atomic import replacing
+from synflip.util.outputs import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ from torch import Tensor
 from synflip._version import __version__
 from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import read_tensors
-from synflip.util.atomic import check_output, replacing
+from synflip.util.outputs import check_outputs, replacing
 from synflip.util.text import one_line
 
 FORMAT = "synflip checkpoint 1"
@@ -48,7 +48,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, resume: bool = False) -> None:
-        self.path = check_output(path)
+        self.path = Path(path)
+        check_outputs([self.path])
         self.resume = resume
         self._recipe: dict[str, Any] = {}
         if resume and not self.path.is_file():

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from synflip.util import terminal
 
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
@@ -44,7 +45,7 @@ class Bar:
 def bar(what: str) -> Iterator[Bar]:
     """Show a bar titled ``what`` while the block lasts, in a terminal or a notebook; the block is given the
     bar."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     shown = console.is_terminal or console.is_jupyter
     columns = (
         TextColumn("{task.description}"),
@@ -104,7 +105,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show a spinner with the title ``what`` while the block lasts: for work whose length is not known."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     if not console.is_terminal:
         yield
         return

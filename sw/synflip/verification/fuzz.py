@@ -27,7 +27,7 @@ from synflip.inference.device import Device
 from synflip.inference.request import Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import write_array
+from synflip.util.outputs import write_array, write_text
 from synflip.util.progress import Advance
 from synflip.verification.cases import RandomCase, draw_case, draw_geometry
 from synflip.verification.coverage import BINS, observe
@@ -166,7 +166,7 @@ def settle(
     note = [difference, "", command, ""]
     if not alone:
         note += [f"Seen only after the {step.number} cases before it on the same device:", "", again, ""]
-    (folder / NOTE).write_text("\n".join(note))
+    write_text(folder / NOTE, "\n".join(note))
     return Failure(folder, case, difference, alone, command if alone else again)
 
 
@@ -244,10 +244,6 @@ class Session:
 
 def save(case: RandomCase, folder: Path, name: str) -> str:
     """Model and images as files, the rest in the command that replays the case, which is returned."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {folder}: {error.strerror}") from None
     model, images = folder / "model.safetensors", folder / "images.npy"
     modelfile.save(case.model, model)
     write_array(images, case.pixels)
