@@ -16,13 +16,17 @@ VENV ?= .venv
 OUT ?= out/demo
 WORKERS ?= 2
 
+# What `make pythons` installs.
+LIGHT := numpy scipy scikit-learn rich typer safetensors pyserial pooch pillow 'amaranth[builtin-yosys]' \
+	pytest pytest-xdist hypothesis
+
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test quick nightly proof mutants lint docs coverage coins install clean
+.PHONY: help demo test quick pythons nightly proof mutants lint docs coverage coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -38,13 +42,32 @@ quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some 
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 		-m 'not simulator and not tools and not slow' $(ARGS)
 
+# Those that are found in the PATH or among pyenv's, other than the one of $(VENV), whose tests are all the others.
+# Without torch, which is large: files, terminals, caches, programs and the contract are where Pythons differ.
+pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other Python from 3.11 on that is at hand
+	@for version in 3.11 3.12 3.13; do \
+		for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/"$$version".*/bin/python; do \
+			found="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"; \
+			if test "$$found" = "$$version"; then break; fi; \
+		done; \
+		test "$$found" = "$$version" || { echo "Python $$version is not here"; continue; }; \
+		test "$$found" != "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" || continue; \
+		echo "Python $$version"; \
+		"$$python" -m venv "build/python$$version"; \
+		"build/python$$version/bin/python" -m pip install --quiet --disable-pip-version-check \
+			-c requirements.lock $(LIGHT); \
+		PYTHONPATH="$(CURDIR)/sw:$(CURDIR)/hdl:$(CURDIR)/sim" "build/python$$version/bin/python" -m pytest -q -n $(WORKERS) --dist worksteal \
+			-p no:cacheprovider tests/util tests/spec tests/flow/test_toolchain.py --ignore tests/util/test_threads.py \
+			-m 'not simulator and not tools and not slow and not nightly'; \
+	done
+
 nightly: lint docs proof test coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
 	@$(BIN)/synflip fuzz --minutes 10 --seed 1 --out out/fuzz
 
 proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='key_memory votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)
 
-mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour); writes docs/results/mutants.md
+mutants: $(INSTALLED) ## every deliberate defect against every bench (half an hour or more); writes docs/results/mutants.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m synflip_sim.campaigns.mutants --table docs/results/mutants.md --workers $(WORKERS)
 
 lint: $(INSTALLED) ## ruff (lint and format), mypy, codespell, and the direction of imports
@@ -60,7 +83,7 @@ docs: $(INSTALLED) ## the documentation as a site, build/docs/index.html; a warn
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/results/coverage.md
 	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/results/coverage.md
 
-coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour); writes docs/explanation/coins.md
+coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour or more); writes docs/explanation/coins.md
 	@mkdir -p out
 	@$(BIN)/synflip coin-cost --out out/coin-cost.md --page docs/explanation/coins.md
 	@$(BIN)/synflip rates --measure --out out/rates.md --page docs/explanation/coins.md
@@ -83,9 +106,10 @@ $(INSTALLED): pyproject.toml requirements.lock
 	for tool in g++ make git; do \
 		command -v "$$tool" >/dev/null || missing "$$tool is missing: install it (on Debian and Ubuntu: apt install $$tool)"; \
 	done
-	@echo 'Installing into $(VENV) (about 1 GB; some minutes the first time)'
+	@echo 'Installing into $(VENV) (2 to 3 GB; some minutes the first time)'
 	@'$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock hatchling editables
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
 		--no-build-isolation -e '.[dev]'
+	@echo "$(VENV) has $$(du -sh $(VENV) | cut -f1)"
 	@touch $@

@@ -1,6 +1,7 @@
 """The bench: what it finds has the right shape, lost cycles add up, and what is done is not done again."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from synflip.benchmarks import (
     tables,
 )
 from synflip.benchmarks.findings import Findings
-from synflip.benchmarks.networks import Models
+from synflip.benchmarks.machine import int8_products
+from synflip.benchmarks.networks import QUICK_NOTE, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.plots import PLOTS
 from synflip.benchmarks.timing import race
 from synflip.cli import app
+from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.throughput import line_images
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
@@ -90,6 +94,21 @@ def test_the_plain_loop_is_the_same_network() -> None:
     assert np.array_equal(PlainLoop(model, 1).votes(pixels, 3), votes)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("sse2 avx2", "without VNNI or AMX"),
+        ("avx2 avx512_vnni amx_int8", "with amx_int8, avx512_vnni"),
+        (None, "not known"),
+    ],
+)
+def test_the_machine_says_what_it_multiplies_int8_with(tmp_path: Path, flags: str | None, words: str) -> None:
+    file = tmp_path / "cpuinfo"
+    if flags is not None:
+        file.write_text(f"model name : x\nflags\t\t: {flags}\n")
+    assert words in int8_products(file)
+
+
 def test_lines() -> None:
     line = scaling.fit([1, 2, 3], [5, 7, 9])
     assert line["slope"] == pytest.approx(2) and line["intercept"] == pytest.approx(3)
@@ -102,6 +121,26 @@ def test_a_race_takes_turns() -> None:
     seconds = race({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
     assert order == ["a", "b"] * 3
     assert seconds.keys() == {"a", "b"} and max(seconds.values()) < 1
+
+
+def test_a_quick_bench_trains_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (5000, 784), dtype=np.uint8)
+    data = Dataset(
+        "mnist", pixels, rng.integers(0, 10, 5000), pixels, rng.integers(0, 10, 5000),
+        tuple("0123456789"), 255, (28, 28),
+    )  # fmt: skip
+    seen = []
+
+    def trained(data: Dataset, *rest: Any) -> Any:
+        seen.append((len(data.train_images), len(data.train_labels), len(data.test_images)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synflip.training.train.train", trained)
+    for quick in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            Models(tmp_path, quick, _data={"mnist": data}).model("mnist-512")
+    assert seen == [(3000, 3000, 5000), (5000, 5000, 5000)]
 
 
 def test_findings_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +184,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, which is the working one, with a small network in place of each of the bench's."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
     monkeypatch.setattr("synflip.benchmarks.networks.NETWORKS", {"digits": ("digits", (64, 128))})
     for module in (engine_cycles, lane_balance):
@@ -183,6 +223,7 @@ def test_the_command_fills_file_page_and_pictures(
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out
     assert "over ideal" in text and "times as fast" in text and "VIBNN" in text
+    assert QUICK_NOTE in text
     found = json.loads(Path("f.json").read_text())
     assert list(found["parts"]) == names
     assert all(len(item["load"]) == 2 for item in found["parts"].values())
@@ -196,10 +237,18 @@ def test_the_command_fills_file_page_and_pictures(
         f"performance-{name}.png" for name in sorted(PLOTS)
     ]
     page = Path("page.md").read_text()
+    assert page.count(QUICK_NOTE) == len(names)
     assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 100 MHz, reached |" in page
     assert "| ulx3s-85f | LFE5U-85F | 112x8, k = 2 | 91.6667 MHz, reached |" in page
     assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
+    titles = [line for line in page.splitlines() if line.endswith(":")]
+    for line in titles:
+        assert re.search("[Pp]redicted|[Mm]easured|[Ss]imulated|Where they go", line), line
+    assert any("no link to a host" in line for line in titles)
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ulx3s-85f |")]
+    for row in rows:  # both rates stand side by side: of the engine, and of the line to it
+        assert row[-2].strip() == f"{line_images(64):,}"
 
     def again(models: Models) -> dict[str, Any]:
         raise AssertionError("measured again")

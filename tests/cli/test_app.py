@@ -9,6 +9,7 @@ import pytest
 import synflip
 from synflip import modelfile
 from synflip.cli import app
+from synflip.cli.reference import commands, markdown
 from synflip.devices import registry
 from synflip.spec.model import CompiledModel
 
@@ -22,6 +23,14 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     text = " ".join(capsys.readouterr().out.split())
     assert f"synflip {command}" in text
     assert "Example:" in text
+
+
+def test_flags_have_no_type_in_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), *(tuple(words.split()[1:]) for words, _ in commands()), ("report",)):
+        assert app.main([*words, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "--help" in text and "bool" not in text.lower(), words
+    assert "bool" not in markdown().lower()
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,12 +81,18 @@ def test_lazy_attributes() -> None:
         (["train", "--hidden", "4096", "--out", "t.safetensors"], "4096"),
         (["train", "--hidden", "8", "--bits", "17", "--out", "t.safetensors"], "17"),
         (["train", "--hidden", "8", "--seed", str(1 << 63), "--out", "t.safetensors"], "0..2**63-1"),
-        (["train", "--out", "none/t.safetensors"], "there is no folder none"),
+        (
+            ["train", "--out", "m.safetensors/t.safetensors"],
+            "cannot make the folder m.safetensors",
+        ),
         (["verilog", "--geometry", "64x9", "--out", "t.v"], "banks must be 1, 2, 4 or 8, not 9"),
         (["verilog", "--bits", "0", "--out", "t.v"], "bits must be in 1..16, not 0"),
-        (["verilog", "--out", "none/t.v"], "there is no folder none"),
-        (["map", "--out", "none/t.md"], "there is no folder none"),
-        (["images", "digits", "--out", "none/t.npy"], "there is no folder none"),
+        (["verilog", "--out", "m.safetensors/t.v"], "cannot make the folder m.safetensors"),
+        (["map", "--out", "m.safetensors/t.md"], "cannot make the folder m.safetensors"),
+        (
+            ["images", "digits", "--out", "m.safetensors/t.npy"],
+            "cannot make the folder m.safetensors",
+        ),
         (["info", "none.safetensors"], "No such file"),
         (["demo", "--out", "m.safetensors"], "cannot make the folder m.safetensors"),
         (["demo", "--geometry", "8x8"], "lanes must be a multiple of 16"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from synflip.cli import app
+from synflip.spec.geometry import Geometry
 
 
 def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -11,6 +12,24 @@ def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Path("top.v").read_text()
     assert "module synflip" in text
     assert "endmodule" in text
+
+
+def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["verilog", "--geometry", "16x1", "--bits", "1", "--out", "my top.v"]
+    assert app.main(command) == 0
+    assert '-file "*my top.v"' in Path("my top.vlt").read_text()
+    assert "- 'my top.v'" in Path("my top.core").read_text()
+    assert app.main(command) == 0  # its own files are replaced
+    Path("my top.core").write_text("CAPI=2:\nname: ::mine:0\n")
+    verilog = Path("my top.v").read_text()
+    Path("my top.v").write_text("old")
+    assert app.main(command) == 1
+    assert "my top.core is written beside my top.v, but is there already" in capsys.readouterr().err
+    assert Path("my top.v").read_text() == "old" != verilog  # said before anything is written
+    assert "mine" in Path("my top.core").read_text()
+    assert app.main([*command[:-1], "other.core"]) == 1
+    assert "use --out NAME.v" in capsys.readouterr().err
+    assert not Path("other.core").exists()
 
 
 def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +43,34 @@ def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line: str) -> None:
     assert app.main(["map", "--format", format, "--out", "map.txt"]) == 0
     assert line in Path("map.txt").read_text()
+
+
+def test_simulate_says_what_to_do_next_and_ctrl_c_ends_it_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    closed = []
+
+    class Server:
+        path = "/dev/pts/99"
+
+        def __init__(self, geometry: Geometry, say: object) -> None:
+            self.geometry = geometry
+
+        def __enter__(self) -> "Server":
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            closed.append(self.geometry.name)
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synflip_sim.serial.pty.PtyDevice", Server)
+    monkeypatch.setattr(time, "sleep", interrupted)
+    assert app.main(["simulate", "--geometry", "16x1"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "/dev/pts/99\n"  # a script reads this line
+    assert "synflip selftest /dev/pts/99" in err and "Ctrl-C" in err and "error" not in err
+    assert closed == ["16x1"]

@@ -1,6 +1,8 @@
 """The command run: what it writes, what it says, what it refuses, how it stops."""
 
+import dataclasses
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -163,6 +165,25 @@ def test_images_in_column_order(files: Path) -> None:
         assert (first["votes"] == second["votes"]).all()
 
 
+def test_images_with_the_axes_of_the_data(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that was trained on digits knows that its images are 8x8."""
+    model = dataclasses.replace(random_model((64, 10)), source={"data": "digits"})
+    modelfile.save(model, "digits.safetensors")
+    pixels = np.random.default_rng(0).integers(0, model.input_max + 1, (3, 64), np.uint8)
+    arguments = ["run", "digits.safetensors", "--images", "i.npy", "--out", "r.npz"]
+    votes = []
+    for shape in ((3, 64), (3, 8, 8), (3, 1, 8, 8)):
+        np.save("i.npy", pixels.reshape(shape))
+        assert app.main(arguments) == 0
+        with np.load("r.npz") as result:
+            votes.append(result["votes"].tolist())
+    assert votes[0] == votes[1] == votes[2]
+    np.save("i.npy", pixels / model.input_max)
+    assert f"multiply by {model.input_max} and round" in fails(capsys, *arguments)
+    np.save("i.npy", pixels[0].reshape(8, 8))
+    assert "one image is saved as pixels.reshape(1, -1)" in fails(capsys, *arguments)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -172,7 +193,7 @@ def test_images_in_column_order(files: Path) -> None:
         ({"--images": "none.npy"}, "none.npy is missing"),
         ({"--images": "."}, ". is not a file"),
         ({"--out": "."}, "it is a folder"),
-        ({"--out": "none/r.npz"}, "there is no folder none"),
+        ({"--out": "x.npy/r.npz"}, "cannot make the folder x.npy"),
         ({"--geometry": "64"}, "geometry '64' is not LANESxBANKS, such as 64x8"),
         ({"--geometry": "24x8"}, "lanes must be a multiple of 16 in 16..128, not 24"),
         ({"--geometry": "64x3"}, "banks must be 1, 2, 4 or 8, not 3"),
@@ -203,11 +224,11 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     Path("r.npz").write_text("old")
 
-    def full(self: Result, path: Path) -> None:
-        path.write_text("half")
+    def full(file: BinaryIO, **arrays: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Result, "save", full)
+    monkeypatch.setattr(np, "savez_compressed", full)
     line = fails(capsys, "run", "m.safetensors", "--images", "x.npy", "--out", "r.npz")
     assert line == "error: cannot write r.npz: No space left on device"
     assert Path("r.npz").read_text() == "old"

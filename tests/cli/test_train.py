@@ -1,11 +1,18 @@
 """The command train, and what can be done with the model that it writes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from synflip import modelfile
 from synflip.cli import app
+from synflip.inference.plan import check_fit, largest_hidden, shortage
+from synflip_hdl.boards.catalogue import BOARDS
+
+from tests.cli.helpers import fails
 
 
 def test_train_then_info_then_run(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +36,73 @@ def test_train_with_teachers(files: Path, features: list[str], capsys: pytest.Ca
     assert app.main([*words, "--out", "t.safetensors"]) == 0
     assert "digits" in capsys.readouterr().out
     assert modelfile.load(Path("t.safetensors")).source["teachers"] == 2
+
+
+#: The command line, which is sent a signal while it trains.
+STOPPED_IN_THE_MIDDLE = """
+import os, signal, sys
+from synflip.cli import app, train
+words = train.words
+def stop_at_step_40(step):
+    if step.step == 40:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return words(step)
+train.words = stop_at_step_40
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
+def test_stopped_by_a_signal(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a process of its own, by a signal while it trains; then --resume makes what no stop made."""
+    words = ["train", "--hidden", "64", "--epochs", "30"]
+    assert app.main([*words, "--out", "whole.safetensors"]) == 0
+    capsys.readouterr()
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_IN_THE_MIDDLE, *words, "--out", "t.safetensors"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 130
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: stopped after step ")
+    assert line.endswith("to go on: synflip train --hidden 64 --epochs 30 --out t.safetensors --resume")
+    assert Path("t.checkpoint.safetensors").is_file() and not Path("t.safetensors").exists()
+    assert "go on with --resume" in fails(capsys, *words, "--out", "t.safetensors")
+    assert app.main([*words, "--out", "t.safetensors", "--resume"]) == 0
+    assert Path("t.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+    assert not Path("t.checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("board", list(BOARDS))
+def test_every_board_has_digits_that_fit(board: str) -> None:
+    default = BOARDS[board].geometry
+    hidden = largest_hidden(64, 10, default)
+    assert hidden and min(hidden) >= 48
+    # 16 more outputs in each layer are too many for the board, or more than 512.
+    more = [size + 16 for size in hidden]
+    assert max(more) > 512 or shortage([64, *more, 10], default)
+
+
+def test_train_for_a_board(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--for", "ice40-hx8k", "--epochs", "1", "--out", "t.safetensors"]
+    assert app.main(words) == 0
+    model = modelfile.load(Path("t.safetensors"))
+    assert (model.bits, model.activation_bits, model.shape) == (2, 2, "64-96-10")
+    check_fit(model, BOARDS["ice40-hx8k"].geometry)
+    capsys.readouterr()
+    assert "train it with --activation-bits 2" in fails(capsys, *words, "--activation-bits", "8")
+    assert "train it with --bits 2" in fails(capsys, *words, "--bits", "4")
+    line = fails(capsys, *words, "--hidden", "64,64")
+    assert "64-64-64-10 does not fit ice40-hx8k: it needs 3 layers, there are 2; try --hidden 96" in line
+    assert "no network on digits fits" in fails(capsys, *words, "--features", "conv")
+    assert "no board 'nobody'" in fails(capsys, "train", "--for", "nobody", "--out", "t.safetensors")
+
+
+def test_the_page_of_boards_has_their_models(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/results/boards.md"
+    copy = tmp_path / "boards.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    assert app.main(["boards", "--page", str(copy)]) == 0
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert "| icebreaker | 2 | 2 | 4 | 64 | 256 | 256 | 65,536 |" in copy.read_text(encoding="utf-8")

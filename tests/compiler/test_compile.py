@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from synflip import modelfile
 from synflip.compiler.compile import compile_layers
 from synflip.errors import SynflipError
@@ -67,6 +68,17 @@ def with_value(value: float) -> list[np.ndarray]:
     w = np.full((2, 3), -0.25)
     w[1, 2] = value
     return [np.full((3, 4), 0.5), w]
+
+
+def test_numbers_and_weights_as_people_have_them() -> None:
+    want = compile_layers([np.full((2, 3), 0.5)], [[1, 2]], [], 4, 8, ["a", "b"], 255)
+    weight, bias = torch.nn.Parameter(torch.full((2, 3), 0.5)), torch.tensor([1.0, 2.0], requires_grad=True)
+    four, eight, most = np.int64(4), np.uint8(8), np.int32(255)
+    have = compile_layers([weight], [bias], [], four, eight, ["a", "b"], most)
+    assert have.tensors().keys() == want.tensors().keys() and have.metadata() == want.metadata()
+    assert all(np.array_equal(have.tensors()[name], array) for name, array in want.tensors().items())
+    with pytest.raises(SynflipError, match="layer 0: the weights are complex"):
+        compile_layers([np.full((2, 3), 0.5j)], [[1, 2]], [], 4, 8, ["a", "b"], 255)
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,17 @@ def test_no_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SYNFLIP_DATA")
     with pytest.raises(SynflipError, match="cifar10 is not fetched: set SYNFLIP_DATA"):
         load("cifar10")
+
+
+def test_the_folder_of_batches_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNFLIP_DATA", str(write_batches(tmp_path, PIXELS)))
+    assert np.array_equal(load("cifar10").test_images, PIXELS.reshape(COUNT, -1))
+
+
+def test_pickled_batches_are_named(tmp_path, monkeypatch):
+    """torchvision fetches them; their folder may be named too."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    for folder in (tmp_path, tmp_path / "cifar-10-batches-py"):
+        monkeypatch.setenv("SYNFLIP_DATA", str(folder))
+        with pytest.raises(SynflipError, match=r"has cifar-10-batches-py, which are pickles .* put cifar-10"):
+            load("cifar10")

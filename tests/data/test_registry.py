@@ -1,5 +1,6 @@
 """Data sets: digits as they ship, idx files as strangers send them."""
 
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -14,6 +15,8 @@ import pytest
 from synflip.data import idx, registry
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
+
+from tests.networks import random_model
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -105,6 +108,51 @@ def test_from_a_folder(tiny: Put, folder: str, packed: bool) -> None:
     for name in ARRAYS:
         tiny(name, folder=folder, packed=packed)
     check_tiny(registry.load("tiny"))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("setting", ["data", "data/Tiny", "data/Tiny/raw"])
+def test_from_where_torchvision_puts_them(
+    tiny: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str, packed: bool
+) -> None:
+    source = dataclasses.replace(registry.IDX_SOURCES["tiny"], folders=("Tiny/raw",))
+    monkeypatch.setitem(registry.IDX_SOURCES, "tiny", source)
+    monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path / setting))
+    for name in ARRAYS:
+        tiny(name, folder="Tiny/raw", packed=packed)
+    check_tiny(registry.load("tiny"))
+
+
+def test_folders_of_torchvision() -> None:
+    """As torchvision.datasets.MNIST and FashionMNIST name them, below their ``root``."""
+    assert {name: source.folders for name, source in registry.IDX_SOURCES.items()} == {
+        "mnist": ("MNIST/raw",),
+        "fashion-mnist": ("FashionMNIST/raw",),
+    }
+
+
+def test_a_home_is_expanded(tiny: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ARRAYS:
+        tiny(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SYNFLIP_DATA", "~/data")
+    check_tiny(registry.load("tiny"))
+    monkeypatch.setenv("SYNFLIP_DATA", "~nobody-of-this-name/data")
+    assert "SYNFLIP_DATA is ~nobody-of-this-name/data, and that home is not known" in refusal()
+
+
+def test_a_setting_that_is_no_folder(tiny: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SYNFLIP_DATA", str(tmp_path / "none"))
+    assert "none, which does not exist: set it to a folder with data sets, or unset it" in refusal()
+    monkeypatch.setenv("SYNFLIP_DATA", str(tiny("train-images")))
+    assert "train-images.gz, which is a file" in refusal()
+
+
+def test_shapes_that_models_know() -> None:
+    model = random_model((64, 3))
+    for data, shape in (("digits", (8, 8)), ("mnist", None), (["digits"], None), (None, None)):
+        source = {} if data is None else {"data": data}
+        assert registry.image_form(dataclasses.replace(model, source=source)) == (shape, model.input_max)
 
 
 def test_missing_files_are_named(tiny: Put) -> None:

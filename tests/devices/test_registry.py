@@ -1,12 +1,20 @@
 """Devices by name: those that are built in, and those that packages bring as entry points."""
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import numpy as np
 import pytest
+from synflip import modelfile
+from synflip.cli.app import main
 from synflip.devices import registry
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.geometry import Geometry
+from synflip.verification import fuzz
+from synflip_sim.simulators import netlist
+
+from tests.networks import random_network
 
 
 def open_stranger(text: str, geometry: Geometry | None) -> Golden:
@@ -64,3 +72,92 @@ def test_a_defect_of_a_device_is_no_missing_extra(monkeypatch: pytest.MonkeyPatc
     with_points(monkeypatch, broken="no_such_package_at_all:thing")
     with pytest.raises(ModuleNotFoundError):
         registry.open_device("broken")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "geometry", "baud"),
+    [
+        ("golden", "golden", None, None),
+        ("golden:16x2", "golden", "16x2", None),
+        ("verilator:16x2,bits=3,image_slots=4", "verilator", "16x2,bits=3,image_slots=4", None),
+        ("netlist:ecp5", "netlist:ecp5", None, None),
+        ("netlist:ice40:16x1", "netlist:ice40", "16x1", None),
+        ("/dev/ttyUSB0", "/dev/ttyUSB0", None, None),
+        ("/dev/ttyUSB0@1000000", "/dev/ttyUSB0", None, 1000000),
+        ("COM3@9600", "COM3", None, 9600),
+        ("/dev/serial/by-id/a@b@9600", "/dev/serial/by-id/a@b", None, 9600),
+    ],
+)
+def test_a_name_in_parts(name: str, kind: str, geometry: str | None, baud: int | None) -> None:
+    assert registry.DeviceName.parse(name) == registry.DeviceName(
+        kind, geometry, baud, port="/" in name or name.startswith("COM")
+    )
+
+
+WRONG = [
+    "", ":", "golden:", "golden:16", "golden:x", "golden:16x3", "golden:17x1", "golden:16x2:3",
+    "golden:a:16x2",
+    "golden:16x2,", "golden:16x2,bits", "golden:16x2,bits=99", "golden:16x2,what=1", "golden16x2", "cuda:0",
+    "verilator:big", "netlist:16x1", "netlist:ecp5:", "netlist:ecp5:1", "16x2", "ttyUSB0", "Golden",
+    "golden ", "nothing\nat all", "/dev/ttyUSB0@", "/dev/ttyUSB0@fast", "COM3@-1", "x" * 10000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_name_that_is_none_is_told_the_grammar_everywhere(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SynflipError) as error:
+        registry.open_device(name)
+    line = str(error.value)
+    assert line.endswith(registry.GRAMMAR) and "\n" not in line
+    files = ["m.safetensors", "--images", "x.npy"]
+    for command in (
+        ["run", *files, "--out", str(tmp_path / "r.npz"), "--device", name],
+        ["verify", *files, "--device", name],
+        ["fuzz", "--out", str(tmp_path), "--device", name],
+        ["calibrate", "--device", name],
+        ["selftest", "--", name],
+    ):
+        assert main(command) in (1, 2)
+        assert registry.GRAMMAR in " ".join("".join(capsys.readouterr()).split())
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("/dev/ttyUSB0"), ["golden"]])
+def test_a_name_is_a_text(name: object) -> None:
+    with pytest.raises(SynflipError, match="a device's name is a text, not a"):
+        registry.open_device(name)  # type: ignore[arg-type]
+
+
+def test_a_geometry_in_the_name_predicts_its_cycles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same as with --geometry, with the model's bits, and not both."""
+    model = random_network(np.random.default_rng(3), (24, 20, 5), 6)
+    modelfile.save(model, tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", np.arange(48, dtype=np.uint8).reshape(2, 24))
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy"), "--samples", "3"]
+    cycles = []
+    for words in (["golden:16x2"], ["golden", "--geometry", "16x2"], ["golden"]):
+        assert main(["run", *files, "--out", str(tmp_path / "r.npz"), "--device", *words]) == 0
+        cycles.append(int(np.load(tmp_path / "r.npz")["cycles"]))
+    assert cycles[0] == cycles[1] != cycles[2]
+    assert min(cycles) > 0
+    assert main(["verify", *files, "--device", "golden:16x2"]) == 0
+    capsys.readouterr()
+    assert main(["verify", *files, "--device", "golden:16x2", "--geometry", "32x2"]) == 1
+    assert "leave out --geometry 32x2" in capsys.readouterr().err
+
+
+def test_a_geometry_in_the_name_is_that_of_all_fuzzed_accelerators(tmp_path: Path) -> None:
+    session = fuzz.Session(1, "golden:16x2,weight_depth=64,key_depth=32,event_depth=64", tmp_path)
+    session.run(0.05)
+    assert session.machine is not None and session.machine.name == "16x2"
+    assert session.cases and not session.findings
+
+
+def test_a_small_netlist_keeps_the_memories_that_its_name_gives() -> None:
+    assert netlist.small_of("16x2") == netlist.small(Geometry(16, 2))
+    named = netlist.small_of("16x2,image_slots=3,bits=2", bits=4, activation_bits=5)
+    assert (named.image_slots, named.bits, named.activation_bits) == (3, 2, 5)
+    assert named.weight_depth == netlist.small(Geometry(16, 2)).weight_depth

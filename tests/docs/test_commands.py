@@ -49,7 +49,7 @@ def demo_folder(tmp_path_factory):
     from synflip.compiler.compile import compile_network
     from synflip.data import load
     from synflip.training.train import train
-    from synflip.util.atomic import write_array
+    from synflip.util.outputs import write_array
 
     folder = tmp_path_factory.mktemp("demo")
     digits = load("digits")
@@ -174,6 +174,23 @@ def test_commands_of_the_command_line_exist():
 def test_unknown_commands_are_found(line):
     with pytest.raises(AssertionError, match=r"no such command|has no"):
         check_synflip(line)
+
+
+@every_page
+def test_what_commands_write_in_a_clone_is_ignored_or_tracked(page):
+    """Nothing untracked is left by the commands of a page, if they are run where they stand."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone")
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).returncode == 0
+
+    for line in command_lines(page.read_text()):
+        for path in re.findall(r"--(?:out|labels|json|page|picture|pictures) ([\w./-]+)", line):
+            if path in ("DIR", "FILE"):
+                continue
+            known = git("ls-files", "--error-unmatch", path)
+            assert known or git("check-ignore", "-q", path), f"{line!r} leaves {path} untracked"
 
 
 @every_page

@@ -1,6 +1,7 @@
 """Metrics and aggregates against sums written out, and the command on digits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from synflip.cli import app
 from synflip.compiler.compile import compile_network
 from synflip.data.registry import load
 from synflip.errors import SynflipError
+from synflip.evaluation.evaluate import evaluate
 from synflip.golden.cpu import Golden
 from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
@@ -130,10 +132,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accuracy = (z.sum(0).argmax(1) == data.test_labels).mean()
     assert numbers["aggregates"]["logit sum"]["6"]["accuracy"] == pytest.approx(accuracy)
     assert list(numbers["aggregates"]["vote"]) == ["1", "2", "4", "6"]
-    assert f"{accuracy:10.4f}" in printed
+    assert f"  {accuracy:.4f}  " in printed
+    assert max(map(len, printed.partition("AUROC")[0].splitlines())) <= 80
     mean = softmax(z, model.logit_scale).mean(0)
     wrong = mean.argmax(1) != data.test_labels
     second = np.argsort(-mean, 1)[:, 1]
+    missed = []
+    for votes, sums, label in zip(result.votes, result.logit_sums, data.test_labels, strict=True):
+        first, rest = int(votes.argmax()), set(range(10)) - {int(votes.argmax())}
+        if first != label:
+            missed.append(max(rest, key=lambda c: (votes[c], sums[c], -c)) == label)
+    assert numbers["second choice"]["vote"] == pytest.approx(np.mean(missed))
     assert numbers["second choice"]["mean softmax"] == pytest.approx(
         (second == data.test_labels)[wrong].mean()
     )
@@ -161,3 +170,18 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert copy.read_bytes() == (out / "evaluation.png").read_bytes()
     page.write_text("no marks")
     assert app.main([*arguments, "--out", str(out), "--page", str(page)]) == 1
+
+
+def test_data_of_other_classes_are_refused():
+    digits = load("digits")
+    model = compile_network(train(digits, (4,), epochs=1), digits.classes, 16)
+    few = replace(
+        digits,
+        train_labels=digits.train_labels % 2,
+        test_labels=digits.test_labels % 2,
+        classes=("even", "odd"),
+    )
+    with pytest.raises(SynflipError, match="the model has 10 classes and digits has 2: give the data"):
+        evaluate(model, few, 2)
+    with pytest.raises(SynflipError, match="the data are the text 'mnist'"):
+        evaluate(model, digits, 2, outside="mnist")

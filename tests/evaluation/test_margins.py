@@ -1,5 +1,6 @@
 """Margins of early stopping: the rule against sums done otherwise, against simulation, and on digits."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,18 @@ def test_trial_by_hand():
     assert (hasty.samples, hasty.agrees, hasty.accuracy) == (1, pytest.approx(2 / 3), None)
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, 2], "2 labels for the votes of 3 images"),
+        ([1, 2, 3], r"labels\[2\] is 3, not an integer in 0\.\.2"),
+    ],
+)
+def test_labels_of_other_images(labels, expected):
+    with pytest.raises(SynflipError, match=expected):
+        try_margins(np.array([[1, 2, 0]]), np.array([1]), 3, labels)
+
+
 @pytest.mark.parametrize("error", [0, 0.5, -1, float("nan")])
 def test_senseless_errors(error):
     with pytest.raises(SynflipError, match=r"the error must be above 0 and below 0\.5"):
@@ -99,7 +112,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     modelfile.save(model, file)
     arguments = ["margins", str(file), "--data", "digits", "--samples", "32", "--error", "0.005"]
     assert app.main([*arguments, "--out", str(table)]) == 0
-    said = dict(line.rsplit("  ", 1) for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.splitlines()
+    parts = (re.split(r" {2,}", line.strip(), maxsplit=1) for line in lines[1:])
+    said = dict(pair for pair in parts if len(pair) == 2)  # a long list of margins goes on in the next line
     said = {name.strip(): value.strip() for name, value in said.items()}
     chosen = [int(number) for number in table.read_text().split(",")]
     assert len(chosen) == 32

@@ -22,6 +22,7 @@ from synflip.experiments import datasets, registry, targets
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
 from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
+from synflip.experiments.page import QUICK_WARNING, html
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
@@ -297,7 +298,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
         (["--data", "cats"], "no data set 'cats'"),
         (["--page", "none.md"], "none.md is missing"),
-        (["--page", "none/x.md"], "there is no folder none"),
+        (["--page", "none/x.md"], "none/x.md is missing"),
     ],
 )
 def test_senseless(
@@ -441,29 +442,54 @@ PROBE = """<script>addEventListener("load", () => {
 const shown = [...document.querySelectorAll("figure")].map(f => {
   const image = f.querySelector("img"), box = image.getBoundingClientRect();
   return [f.id, image.naturalWidth, box.width, box.height]; });
-const text = JSON.stringify({shown, wide: document.documentElement.scrollWidth, inner: innerWidth});
+const tables = [...document.querySelectorAll(".wide")].map(box => [box.getBoundingClientRect().right,
+  box.scrollWidth - box.clientWidth, getComputedStyle(box).overflowX, getComputedStyle(
+  box.querySelector("td")).position, box.querySelector("caption").getBoundingClientRect().width]);
+const text = JSON.stringify({shown, tables, wide: document.documentElement.scrollWidth, inner: innerWidth});
 document.body.innerHTML = "<pre id=probe>" + text + "</pre>"; });</script></body>"""
 
 
-def test_a_browser_shows_every_figure(folder: Path, tmp_path: Path) -> None:
-    """On a page as wide as a phone, or as narrow as the browser makes it."""
+def probed(folder: Path, tmp_path: Path, width: int) -> dict[str, Any]:
+    """What PROBE finds on the page in a window of ``width`` pixels, or as narrow as the browser makes it."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no chromium")
         pytest.skip("no chromium")
     page = (folder / "index.html").read_text()
-    probed = re.sub(r"<meta http-equiv[^\n]*", "", page).replace("</body>", PROBE)
-    (tmp_path / "page.html").write_text(probed)
+    (tmp_path / "page.html").write_text(re.sub(r"<meta http-equiv[^\n]*", "", page).replace("</body>", PROBE))
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,800",
+        browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800",
         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{tmp_path / 'page.html'}",
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     match = re.search(r'<pre id="probe">(.*?)</pre>', dom)
     assert match, dom[:500]
-    probe = json.loads(match[1])
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def test_a_browser_shows_every_figure(folder: Path, tmp_path: Path) -> None:
+    """On a page as wide as a phone."""
+    probe = probed(folder, tmp_path, 390)
     sizes = {name: size for name, *size in probe["shown"]}
     assert set(sizes) == {f"figure-digits-{name}" for name in FIGURES}
     assert all(natural > 300 and width > 250 and height > 150 for natural, width, height in sizes.values())
     assert probe["wide"] <= probe["inner"] <= 600
+    for right, hidden, overflow, first, caption in probe["tables"]:
+        assert right <= probe["inner"] and caption <= probe["inner"]
+        # What is too wide can be moved, and says in its first column which row it is.
+        assert not hidden or (overflow, first) == ("auto", "sticky")
+
+
+def test_a_wide_browser_shows_every_table_whole(folder: Path, tmp_path: Path) -> None:
+    probe = probed(folder, tmp_path, 1200)
+    assert probe["wide"] <= probe["inner"] and probe["inner"] >= 1100
+    assert len(probe["tables"]) > 5
+    for right, hidden, *_ in probe["tables"]:
+        assert right <= probe["inner"] and hidden == 0
+
+
+def test_a_quick_report_says_that_its_networks_mean_nothing(folder: Path) -> None:
+    assert f'<p class="note" id="warning">{QUICK_WARNING}</p>' in (folder / "index.html").read_text()
+    assert "warning" not in html([], "synflip report paper", "a commit")

@@ -11,6 +11,8 @@ from synflip_hdl.flow.build import build
 from synflip_hdl.flow.job import NAME, PLACED, BuildJob
 from synflip_hdl.flow.toolchain import run
 
+from tests.flow.nextpnr_log import check_against_log
+
 pytestmark = pytest.mark.tools
 
 SMALL = (
@@ -105,6 +107,7 @@ def test_a_small_bitstream(name, check, tmp_path):
     assert of_parts == of_cells
     assert report["parts"]["other"]["LUTs"] < of_cells["LUTs"] / 4
     assert (tmp_path / PLACED).is_file() and (tmp_path / report["bitstream"]).stat().st_size > 10000
+    check_against_log(board.family, report, (tmp_path / f"nextpnr-{board.family}.log").read_text())
     check(tmp_path, report)
     # What is packed is what was placed: another bitstream is noticed.
     assert json.loads((tmp_path / "report.json").read_text()) == report

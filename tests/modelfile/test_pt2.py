@@ -277,3 +277,86 @@ def test_networks_in_training_are_refused() -> None:
         torch.export.save(torch.export.export(network.train(), (torch.rand(2, 4),)), buffer)
     with pytest.raises(SynflipError, match=r"network\.eval\(\)"):
         pt2.as_sequential(pt2.parse(buffer.getvalue()))
+
+
+class Front(nn.Module):
+    """An extractor whose view takes the number of images that it was exported with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.conv(x))
+        return y.view(x.size(0), -1)
+
+
+def saved(path: Path, network: nn.Module, count: int, dynamic: bool = False) -> Path:
+    """``network`` exported for ``count`` images of 1x4x4 pixels, or for any number of them."""
+    sizes = ({0: torch.export.Dim.AUTO},) if dynamic else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(network, (torch.zeros(count, 1, 4, 4),), dynamic_shapes=sizes)
+        torch.export.save(program, path)
+    return path
+
+
+@pytest.mark.parametrize("flat", [Front(), nn.Sequential(nn.Flatten(), nn.ReLU())])
+@pytest.mark.parametrize(("count", "many"), [(1, "1 image:"), (2, "2 images:"), (3, "3 images:")])
+def test_an_extractor_takes_any_number_of_images(
+    tmp_path: Path, flat: nn.Module, count: int, many: str
+) -> None:
+    path = saved(tmp_path / "m.pt2", flat.eval(), count)
+    if not isinstance(flat, Front):  # its graph keeps the images apart, whatever their number was
+        assert pt2.output_shape(pt2.load(path), (7, 1, 4, 4)) == (7, 16)
+        return
+    with pytest.raises(SynflipError) as caught:
+        pt2.load(path)
+    assert f"m.pt2: it was exported for {many} export it with a dynamic batch" in str(caught.value)
+    # What is advised is right.
+    assert pt2.HOW_TO_EXPORT in str(caught.value) and "Dim.AUTO" in pt2.HOW_TO_EXPORT
+    again = saved(path, flat.eval(), 2, dynamic=True)
+    assert pt2.output_shape(pt2.load(again), (7, 1, 4, 4)) == (7, 32)
+
+
+def test_normalisation_without_running_statistics(tmp_path: Path) -> None:
+    """It takes the statistics of the images beside, so an image has other features in another batch."""
+    conv = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten())
+    path = saved(tmp_path / "m.pt2", conv.eval(), 2, True)
+    cause = r"operation 1 \(batch_norm\) has no running statistics \(track_running_stats=False\)"
+    with pytest.raises(SynflipError, match=cause):
+        pt2.load(path)
+    dense = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(16, 3),
+        nn.BatchNorm1d(3, track_running_stats=False),
+        nn.ReLU(),
+        nn.Linear(3, 2),
+    )
+    with pytest.raises(SynflipError, match=r"\(batch_norm\) has no running statistics"):
+        pt2.load_sequential(saved(tmp_path / "d.pt2", dense.eval(), 2, True))
+
+
+def test_random_extractors_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.pt2", nn.Sequential(nn.Dropout(0.5), nn.Flatten()).train(), 2, True)
+    with pytest.raises(SynflipError, match=r"\(dropout\) is as in training; call network\.eval\(\) first"):
+        pt2.load(path)
+
+
+def test_files_of_other_torches_name_them(mixed: tuple[nn.Module, bytes]) -> None:
+    def older(version: str) -> Callable[[Any], None]:
+        return lambda model: (model["schema_version"].update(major=7), model.update(torch_version=version))
+
+    message = refusal(changed(mixed[1], with_json("models/", older("2.6.0+cpu"))))
+    assert "graph version 7" in message and "written by torch 2.6.0+cpu" in message
+    assert "save it with torch 2.13" in message
+    # Before torch had folders in its archives.
+    flat = io.BytesIO()
+    with zipfile.ZipFile(flat, "w") as archive:
+        archive.writestr("version", b"5.1")
+        archive.writestr("serialized_state_dict.pt", b"PK")
+        archive.writestr("serialized_exported_program.json", b'{"torch_version": "2.5.1"}')
+    assert "written by torch 2.5.1;" in refusal(flat.getvalue())
+    # With folders, and with pickled tensors in them.
+    pickled = changed(mixed[1], lambda entries: entries.update({"archive/data/weights/model.pt": b"PK"}))
+    assert "pickled" in refusal(pickled) and f"written by torch {torch.__version__};" in refusal(pickled)

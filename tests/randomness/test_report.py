@@ -230,11 +230,11 @@ def test_sections_of_pages(tmp_path):
     [
         (["coins", "--page", "page.md"], "cannot read page.md"),
         (["coins", "--page", "empty.md"], "has no section between the lines <!-- begin coins digits -->"),
-        (["coins", "--picture", "nowhere/x.png"], "there is no folder nowhere"),
+        (["coins", "--picture", "empty.md/x.png"], "cannot make the folder empty.md"),
         (["coin-cost", "--page", "empty.md"], "has no section between the lines <!-- begin coin-cost -->"),
         (["rates", "--page", "empty.md"], "has no section between the lines <!-- begin rates digits -->"),
         (["rates", "--geometry", "15x2"], "lanes must be a multiple of 16"),
-        (["rates", "--out", "nowhere/x.md"], "there is no folder nowhere"),
+        (["rates", "--out", "empty.md/x.md"], "cannot make the folder empty.md"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_work(arguments, message, tmp_path, monkeypatch, capsys):

@@ -220,3 +220,22 @@ def test_a_stuck_device_has_no_entropy(value):
     stuck = np.full(10_000, value, dtype=np.uint8)
     for estimate in (sp800_90b.most_common, sp800_90b.collision, sp800_90b.markov, sp800_90b.t_tuple):
         assert estimate(stuck) == 0
+
+
+@pytest.mark.parametrize("length", [1_000, 20_001, 50_000])
+@pytest.mark.parametrize("kind", ["fair", "biased", "sticky"])
+def test_estimates_are_those_of_nists_own_program(kind, length):
+    """The package sp800-90b wraps the C++ sources of NIST's entropy assessment. It is built from source, so
+    it is installed by hand: docs/explanation/coins.md says how."""
+    nist = pytest.importorskip("sp800_90b", reason="NIST's estimators are not installed")
+    rng = np.random.default_rng(length)
+    sequence = {
+        "fair": rng.integers(0, 2, length),
+        "biased": rng.random(length) < 0.7,
+        "sticky": np.cumsum(rng.random(length) < 0.2) % 2,
+    }[kind].astype(np.uint8)
+    oracle = nist.Data(sequence.tobytes(), bits_per_symbol=1)
+    assert sp800_90b.most_common(sequence) == pytest.approx(oracle.h_most_common(), abs=1e-9)
+    assert sp800_90b.collision(sequence) == pytest.approx(oracle.h_collision(), abs=1e-9)
+    assert sp800_90b.markov(sequence) == pytest.approx(oracle.h_markov(), abs=1e-9)
+    assert sp800_90b.t_tuple(sequence) == pytest.approx(oracle.h_t_tuple_and_lrs()[0], abs=1e-9)

@@ -1,7 +1,10 @@
 """Tables as text and as Markdown."""
 
 import pytest
-from synflip.report.tables import Table, markdown_table, shown
+from synflip.benchmarks.engine_cycles import CAUSES
+from synflip.benchmarks.tables import TABLES
+from synflip.cli.console import columns, table
+from synflip.report.tables import Table, for_terminal, markdown_table, shown
 
 TABLE = Table.from_records(
     "votes", "Votes", [{"": "seed 0", "vote %": 0.9876}, {"": "seed 1", "vote %": 1.0, "images": 10_000}]
@@ -37,3 +40,90 @@ def test_text_pads_columns_and_leaves_no_blanks_at_the_end() -> None:
 )
 def test_values_are_shown_by_their_type(head: str, value: object, text: str) -> None:
     assert shown(head, value) == text
+
+
+WIDE = Table(
+    "A title that is as long as a line of a terminal, and then some words more than that",
+    ("board", "network samples a second, in the engine", "what it is", "images"),
+    [
+        ("ulx3s-85f", 1_234_567, "a sentence about it, which goes on for longer than there is room", 12),
+        ("tang-nano-9k", 7, "short", 3),
+    ],
+)
+
+
+def words(text: str) -> list[str]:
+    return sorted(text.split())
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_table_holds_in_a_terminal_and_no_word_is_cut(width: int) -> None:
+    text = WIDE.text(width)
+    assert max(map(len, text.splitlines())) <= width
+    assert words(text) == words(WIDE.text())
+    assert "1,234,567" in text
+
+
+def test_what_no_columns_can_hold_becomes_a_line_for_each_value() -> None:
+    lines = WIDE.text(30).splitlines()
+    assert max(map(len, lines)) <= 30
+    assert "board: ulx3s-85f" in lines and "board: tang-nano-9k" in lines and "images: 12" in lines
+
+
+def test_tables_of_a_page_hold_in_a_terminal() -> None:
+    page = f"Before.\n\n{WIDE.markdown()}\n\n- after"
+    lines = for_terminal(page, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[:2] == ["Before.", ""] and lines[-1] == "- after"
+    assert words("\n".join(lines[2:-2])) == words(WIDE.text().split("\n", 1)[1])
+    assert for_terminal(markdown_table(("a",), [("x|y",)]), 80) == "a\nx|y"
+
+
+def test_tables_of_a_bench_hold_at_80_columns() -> None:
+    engine = {"network": "mnist-512", "shape": "784-512-512-10", "geometry": "128x8", "batch": 16}
+    engine |= {"cycles": 999_999, "ideal": 888_888, "passes": 64, "causes": dict.fromkeys(CAUSES, 8624)}
+    rate = {
+        "board": "ulx3s-85f", "device": "LFE5UM5G-45F", "geometry": "112x8", "bits": 2, "clock": 91_666_700.0,
+        "network": "mnist 784-512-512-10", "fits": True, "samples_per_second_batch": 1_376_847,
+        "line_images_per_second": 211,
+    }  # fmt: skip
+    seconds = {"images": 10_000, "threads": 16, "golden": 0.9, "plain": 0.8, "products": 0.7, "votes": 0.1}
+    line = {"y": "CPU seconds", "x": "1 / (lanes x banks)", "slope": 5.452e-06, "intercept": 0.008609}
+    line |= {"points": [[0.0625], [0.0009766]], "residual": 0.0349}
+    shape = {"shape": "784-512-512-10"}
+    early = {"samples": 2.43, "agrees": 0.9984, "most": 64, "error": 0.003}
+    parts = {
+        "engine": {"images": 64, "samples": 64, "rows": [engine]},
+        "balance": {"images": 64, "samples": 64, "rows": [engine | {"before": 99_999, "after": 88_888}]},
+        "golden": {"int8": "int8 products with amx_int8, avx512_vnni", "rows": [seconds]} | shape,
+        "gpu": {"gpu": "NVIDIA H200", "rows": [seconds]} | shape,
+        "simulator": {"rows": [engine | {"cold": 16, "cached": 0.0, "engine": 3_831_899, "clock": 9_860_338}]}
+        | shape,
+        "scale": {"lines": {"synapses, golden model": line}},
+        "memory": {"rows": [{"images": 1_000_000, "bytes": 498_000_000, "seconds": 13.2}]} | shape,
+        "headline": {"rows": [rate], "early": {"mnist-512": early}},
+    }
+    assert parts.keys() == TABLES.keys()
+    for name, part in parts.items():
+        for found in TABLES[name](part):
+            text = found.text(80)
+            assert max(map(len, text.splitlines())) <= 80, name
+            assert "\u2026" not in text
+            for cells in found.cells():
+                for word in " ".join(cells).split():
+                    assert word in text.split(), (name, word)
+
+
+def test_tables_of_commands_hold_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = "/home/somebody/a-folder-with-a-long-name/synflip-fuzz/seed12345-accelerator17-case99"
+    columns("Title", ("accelerator", path, "at 5 Mbit/s"), ("128x8", "a value " * 12, "12,345"))
+    table("Title", (path, "a value " * 12), ("cycles", "1,234,567 predicted"))
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\u2026" not in text and "12,345" in text and "1,234,567 predicted" in text
+    assert text.count("value") == 24
+    pieces = [line[:40].strip() for line in text.split("cycles")[0].split("Title")[-1].splitlines()]
+    assert "".join(pieces).startswith(path)  # folded, whole

@@ -153,7 +153,9 @@ def test_a_loss_is_said_with_module_weight_and_price(plain):
     lines = [str(warning.message) for warning in said]
     assert tuple(lines) == coins.ladder.warnings
     assert "the coins lost accuracy" in lines[0] and "10 epochs" in lines[0]
-    assert "module 0 (Linear): weight[3, 20] is 30" in lines[1] and "takes the ordinary network from" in lines[1]
+    assert (
+        "module 0 (Linear): weight[3, 20] is 30" in lines[1] and "takes the ordinary network from" in lines[1]
+    )
     assert not any("\n" in line for line in lines)
 
 
@@ -414,7 +416,7 @@ class DropsAlways(Own):
 
 class Decides(Own):
     def forward(self, x):
-        return self.last(self.first(x).relu() if x.sum() > 0 else self.first(x).relu())
+        return self.last(self.first(x).relu() if x.sum() > 0 else self.first(x).relu() + 0)
 
 
 def compiled_in_place(network):

@@ -17,7 +17,7 @@ LIGHT = (
     "synflip.spec.features",
     "synflip.spec.model",
     "synflip.uncertainty",
-    "synflip.util.atomic",
+    "synflip.util.outputs",
     "synflip.util.json_file",
     "synflip.util.progress",
     "synflip.util.text",

@@ -104,6 +104,42 @@ def test_what_is_wrong_on_purpose_is_found_shrunk_saved_and_replayed(tmp_path, m
     assert error.startswith("error: first difference: logit sums: image 0, class 0, golden 0, verilator 1")
 
 
+def test_a_session_ends_inside_a_case_and_opens_nothing_that_takes_too_long(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(fuzz.time, "monotonic", lambda: now)
+
+    class Slow(Refusing):
+        """Takes 10 s to open, and 1 s for each piece of a case."""
+
+        def __init__(self, geometry) -> None:
+            nonlocal now
+            now += 10
+            super().__init__(geometry)
+
+        def run(self, request, progress=None) -> Result:
+            nonlocal now
+            for piece in range(4):
+                now += 1
+                progress(piece, 4)
+            return super().run(request)
+
+    def session(seconds: float) -> fuzz.Session:
+        nonlocal now
+        now = 0.0
+        made = fuzz.Session(3, "golden", tmp_path, opened=Slow)
+        made.run(seconds)
+        return made
+
+    inside = session(24)  # 10 s to open, three cases of 4 s, and the fourth is left after 3
+    assert (inside.cases, inside.seconds) == (3, 25)
+    first = session(5)  # nothing is cut short before there is one case
+    assert (first.cases, first.seconds) == (1, 14)
+    monkeypatch.setattr(fuzz, "CASES", 2)
+    no_second = session(25)  # 18 s after two cases, and another accelerator takes 10
+    assert (no_second.accelerators, no_second.cases, no_second.seconds) == (1, 2, 18)
+    assert session(33).accelerators == 2
+
+
 def replayed(name: str, geometry: Geometry):
     return Wrong(geometry) if name == "verilator" else Golden(geometry)
 

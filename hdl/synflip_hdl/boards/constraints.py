@@ -12,5 +12,5 @@ def read_constraints(name: str) -> str:
     """The file called ``name``. Raises SynflipError if it is missing."""
     for folder in FOLDERS:
         if (folder / name).is_file():
-            return (folder / name).read_text()
+            return (folder / name).read_text("utf-8")
     raise SynflipError(f"constraints/{name} is missing: the installation is not whole")

@@ -1,7 +1,11 @@
 """Memories as Verilog modules, in place of the memories that Amaranth writes.
 
-Amaranth writes out the initial contents of every row. Here no row is read before it is written, so the
-contents may stay unknown, and the text of a memory of a million rows is as short as that of one of eight.
+Amaranth writes out the initial contents of every row. Here no result depends on a row that was never written,
+so hardware may start with any contents, and the text of a memory of a million rows is as short as that of one
+of eight.
+
+Simulators that know unknown values are the exception: a bank without an event adds 0, but if its weight is
+unknown, the simulator adds an unknown value. For them the rows start with 0.
 """
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
@@ -38,8 +42,46 @@ _ONE_PORT = MEMORY.format(
         if (write) rows[address] <= write_data;
         else if (read) read_data <= rows[address];""",
 )
-#: Verilog of the three modules.
+#: Verilog of the three modules, for the synthesis of boards.
 MODULES = _CLOCKED + _UNCLOCKED + _ONE_PORT
+
+# Verilator is left out: it gives every bit a value, and its option --x-initial says which.
+_MACROS = """
+// No result depends on what rows hold at first. But a simulator with unknown values that adds an unknown
+// weight 0 times makes an unknown sum, so there rows start with 0, and are as many as the address can name.
+// Another start: -DSYNFLIP_ROWS="{WIDTH{1'bx}}", for example.
+`ifndef SYNTHESIS
+`ifndef VERILATOR
+`define SYNFLIP_SIMULATED
+`endif
+`endif
+`ifdef SYNFLIP_SIMULATED
+`define SYNFLIP_DEPTH (1 << ADDRESS)
+`ifndef SYNFLIP_ROWS
+`define SYNFLIP_ROWS {WIDTH{1'b0}}
+`endif
+`else
+`define SYNFLIP_DEPTH DEPTH
+`endif
+"""
+_START = """`ifdef SYNFLIP_SIMULATED
+    integer row;
+    initial begin{output}
+        for (row = 0; row < `SYNFLIP_DEPTH; row = row + 1) rows[row] = `SYNFLIP_ROWS;
+    end
+`endif
+endmodule"""
+
+
+def _simulated(module: str) -> str:
+    """The module with a start of its rows, and of its output if that is a register."""
+    output = "\n        read_data = `SYNFLIP_ROWS;" if "output reg" in module else ""
+    text = module.replace("rows [0:DEPTH-1]", "rows [0:`SYNFLIP_DEPTH-1]")
+    return text.replace("endmodule", _START.replace("{output}", output))
+
+
+#: Verilog of the modules that exported text uses, for synthesis and simulation.
+EXPORTED_MODULES = _MACROS + _simulated(_CLOCKED) + _simulated(_UNCLOCKED)
 
 LEAST_BLOCK = 16  # bits of a memory
 

@@ -7,10 +7,12 @@ from amaranth.hdl import ClockDomain, Module, Signal, Value
 from amaranth.lib import wiring
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
+from synflip.util.cache import tool_caches
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi.top import AxiTop
-from synflip_hdl.export.memories import MODULES, MemoryModules
+from synflip_hdl.export.memories import EXPORTED_MODULES, MemoryModules
+from synflip_hdl.export.processes import run_at_time_0
 from synflip_hdl.serial.top import SerialTop
 
 TOP, AXI_TOP = "synflip", "synflip_axi"
@@ -32,10 +34,16 @@ def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> st
         design.submodules.top = top
         design.domains.sync = sync = ClockDomain(reset_less=True)
         ports.append(sync.clk)
-    text = verilog.convert(
-        design, name=name, platform=MemoryModules(), ports=ports, strip_internal_attrs=True, emit_src=False
-    )
-    return text + MODULES
+    with tool_caches():  # of Yosys, which is WebAssembly
+        text = verilog.convert(
+            design,
+            name=name,
+            platform=MemoryModules(),
+            ports=ports,
+            strip_internal_attrs=True,
+            emit_src=False,
+        )
+    return run_at_time_0(text) + EXPORTED_MODULES
 
 
 def convert(geometry: Geometry, reset: bool = True) -> str:

@@ -8,12 +8,17 @@ from synflip.errors import SynflipError
 from synflip.report.tables import markdown_table
 from synflip.util.json_file import read_json
 
+from synflip_hdl.flow.build_times import time_range
 from synflip_hdl.flow.cell_counts import NAMES, OTHER
 from synflip_hdl.flow.job import REPORT
+from synflip_hdl.flow.resources import LEGEND
 
 MAX_BYTES = 1 << 20
 #: The entries of a report that the tables use.
-KEYS = ("board", "device", "lanes", "banks", "bits", "resources", "parts", "slots", "predictions", "seconds")
+KEYS = (
+    *("board", "device", "lanes", "banks", "bits", "resources", "carries", "logic_cells", "parts", "slots"),
+    *("predictions", "seconds"),
+)
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -28,26 +33,30 @@ def read_report(folder: Path) -> dict[str, Any]:
 def markdown(reports: list[dict[str, Any]]) -> str:
     """Tables: resources and clock; network samples a second; what each part takes; what limits the clock."""
     heads = (
-        *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs"),
-        *("LUTs a slot", "clock asked, reached", "Yosys, nextpnr"),
+        *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs", "carries", "logic cells"),
+        *("LUTs a slot", "clock asked, reached", "a build takes"),
     )
     rows: list[Sequence[str]] = []
     for report in reports:
-        used = [f"{item['used']:,} of {item['available']:,}" for item in report["resources"].values()]
+        used = [_share(item) for item in report["resources"].values()]
+        used += [f"{report['carries']:,}", _share(report["logic_cells"]) if report["logic_cells"] else "-"]
         asked, reached = report["clock_asked_hz"], report["clock_reached_hz"]
         clock = f"{asked / 1e6:g}, {reached / 1e6:.1f} MHz" if reached else f"{asked / 1e6:g} MHz, not placed"
-        seconds = report["seconds"]
-        tools = [seconds.get("yosys"), next((s for t, s in seconds.items() if t.startswith("nextpnr")), None)]
         accelerator = f"{report['lanes']}x{report['banks']}, k = {report['bits']}"
-        times = ", ".join(f"{item:.0f} s" for item in tools if item is not None)
-        cells = (report["board"], report["device"], accelerator, *used, report["luts_per_slot"], clock, times)
-        rows.append(cells)
+        head = (report["board"], report["device"], accelerator)
+        rows.append((*head, *used, report["luts_per_slot"], clock, time_range(report["seconds"])))
     networks = [item["network"] for item in reports[0]["predictions"]]
     lines = [
         markdown_table(heads, rows),
         "",
+        "The columns, counted in the netlist that nextpnr places (logic cells: after it has routed):",
+        "",
+        *(f"- **{name}**: {meaning}." for name, meaning in LEGEND.items()),
+        "- **a build takes**: half to twice of what Yosys, nextpnr and the packer took together.",
+        "",
         "Network samples a second (a pass of one image), one image at a time and in batches, as the cycle",
-        "model predicts them:",
+        "model predicts them for the clock above; not measured on a board. The images are in the accelerator",
+        "already: the [serial line](../reference/uart.md#throughput) brings far fewer.",
         "",
     ]
     rows = []
@@ -81,6 +90,10 @@ def markdown(reports: list[dict[str, Any]]) -> str:
                 f"{path['wires']} ns of wires."
             )
     return "\n".join(lines)
+
+
+def _share(item: dict[str, int]) -> str:
+    return f"{item['used']:,} of {item['available']:,}"
 
 
 def label(report: dict[str, Any]) -> str:

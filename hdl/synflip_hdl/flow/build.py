@@ -1,14 +1,16 @@
 """From a board's name to a bitstream: gateware, Yosys, nextpnr, packer, report."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import make_folder
+from synflip.util.outputs import check_folder, write_text
 
 from synflip_hdl.flow.job import REPORT, BuildJob
+from synflip_hdl.flow.toolchain import Advance
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
@@ -19,34 +21,36 @@ def build(
     geometry: Geometry,
     folder: Path,
     clock: float | None = None,
-    seed: int | None = None,
-    step: Callable[[str], Any] | None = None,
+    seeds: Sequence[int] = (),
+    step: Callable[[str], AbstractContextManager[Advance]] | None = None,
 ) -> dict[str, Any]:
     """Build a board's bitstream in ``folder``; returns the report, which is written there too, as REPORT.
 
-    clock: in Hz. seed: of the placement. Where these are None, the board's are taken. step: called with the
-    name of each step; returns a context manager that gives an ``Advance``. A board without open place and
-    route (Arty) gets the sources for Vivado and Yosys's counts, but no bitstream.
+    clock: in Hz; the board's if None. seeds: of the placement, tried in this order until one reaches the
+    clock; the best is kept; the board's own if there are none. step: called with the name of each step;
+    returns a context manager that gives an ``Advance``. A board without open place and route (Arty) gets the
+    sources for Vivado and Yosys's counts, but no bitstream. Yosys does not run if ``folder`` has the netlist
+    already, made by an earlier build of the same gateware with the same Yosys.
     Raises SynflipError if a tool fails or the design does not fit.
     """
     from contextlib import nullcontext
 
     from synflip_hdl.flow.report import make_report
+    from synflip_hdl.flow.seeds import place_with_seeds
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    make_folder(folder)
-    job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, seed or board.seed)
+    check_folder(folder)
+    job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, board.seed)
     with show("Gateware"):
         job.write_gateware()
-    with show("Yosys") as advance:
+    with show("Yosys" if not job.netlist_kept else "Yosys: the netlist is that of the last build") as advance:
         cells = job.synthesize(advance)
     job.check_fit(cells)
     placed, product = None, None
     if board.family != "xilinx":
-        with show("nextpnr") as advance:
-            placed = job.place_and_route(advance)
+        placed = place_with_seeds(job, seeds or (board.seed,), show)
         with show("Packing") as advance:
             product = job.pack(advance)
     report = make_report(job, cells, placed, product)
-    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    write_text(folder / REPORT, json.dumps(report, indent=2) + "\n")
     return report

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from synflip_hdl.flow.resources import takes
+
 #: The file of a netlist's counts.
 COUNTS = "cells.json"
 #: Parts, by the names of cells: the first pattern that fits.
@@ -28,12 +30,6 @@ NAMES = (*(part for part, _ in PARTS), OTHER)
 def part_of(name: str) -> str:
     """The part that a cell belongs to; OTHER if no pattern fits."""
     return next((part for part, pattern in PARTS if re.search(pattern, name)), OTHER)
-
-
-def takes(kinds: Mapping[str, int], cell: str) -> int:
-    """How much of a resource a cell of type ``cell`` takes: the value of the first key of ``kinds`` that the
-    name begins with; 0 if there is none."""
-    return next((each for kind, each in kinds.items() if cell.startswith(kind)), 0)
 
 
 def _module(netlist: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from synflip.spec.sizes import KEY_BITS
 
 from synflip_hdl.engine.coin_comparators import CoinComparators, below
 from synflip_hdl.export.verilog import to_verilog
-from synflip_hdl.flow.cell_counts import COUNTS, takes
-from synflip_hdl.flow.job import COSTS
+from synflip_hdl.flow.cell_counts import COUNTS
+from synflip_hdl.flow.resources import COSTS, total
 from synflip_hdl.flow.toolchain import map_to_cells, scratch_folder
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
@@ -148,10 +148,7 @@ def synthesize(component: wiring.Component) -> Cost:
         (folder / "synflip.v").write_text(to_verilog(component))
         map_to_cells("ecp5", f"tee -q -o {COUNTS} stat -json", folder)
         found = json.loads((folder / COUNTS).read_text())["design"]["num_cells_by_type"]
-    luts, flip_flops = (
-        sum(takes(COSTS["ecp5"][resource], cell) * count for cell, count in found.items())
-        for resource in ("LUTs", "flip-flops")
-    )
+    luts, flip_flops = (total(COSTS["ecp5"][resource], found) for resource in ("LUTs", "flip-flops"))
     return Cost(luts, flip_flops)
 
 

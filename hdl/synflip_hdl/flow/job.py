@@ -11,8 +11,10 @@ from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
 
 from synflip_hdl.flow import ecp5
-from synflip_hdl.flow.cell_counts import count_cells, count_parts, takes
+from synflip_hdl.flow.cell_counts import count_cells, count_parts
 from synflip_hdl.flow.ecp5 import blocks
+from synflip_hdl.flow.kept_netlist import digest_of, kept_seconds, stamp
+from synflip_hdl.flow.resources import COSTS, Resource, total
 from synflip_hdl.flow.toolchain import Advance, Stopwatch, run, synthesize
 
 if TYPE_CHECKING:
@@ -26,37 +28,6 @@ NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
 #: The large one-port memories of an iCE40UP5K, and how many it has.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
-#: Family -> resource -> the beginning of a cell type's name in Yosys -> how much of it such a cell takes.
-COSTS = {
-    "ecp5": {
-        "LUTs": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
-        "flip-flops": {"TRELLIS_FF": 1},
-        "block RAMs": {"DP16KD": 1},
-    },
-    "ice40": {
-        "LUTs": {"SB_LUT4": 1},
-        "flip-flops": {"SB_DFF": 1},
-        "block RAMs": {"SB_RAM40_4K": 1},
-    },
-    "gowin": {
-        "LUTs": {"LUT": 1, "ALU": 1, "RAM16SDP4": 6},
-        "flip-flops": {"DFF": 1},
-        "block RAMs": {"DP": 1, "SDP": 1, "SP": 1},
-    },
-    "xilinx": {
-        "LUTs": {"LUT": 1, "RAM32M": 4, "RAM64M": 4},
-        "flip-flops": {"FD": 1},
-        "block RAMs": {"RAMB36E1": 2, "RAMB18E1": 1},
-    },
-}
-
-#: Family -> nextpnr's names of the resources, in the order of COSTS.
-PLACED_AS = {
-    "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"),
-    "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM"),
-    "gowin": ("LUT4", "DFF", "BSRAM"),
-}
-
 SYNTH = {
     # Without -no-rw-check Yosys adds logic that defines a read and a write of one row in one cycle. The
     # gateware never uses such a read.
@@ -67,25 +38,13 @@ SYNTH = {
 }
 
 
-@dataclass(frozen=True)
-class Resource:
-    """A resource of the device: how much of it the design uses, and how much there is."""
-
-    used: int
-    available: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the device has enough."""
-        return self.used <= self.available
-
-
 @dataclass
 class BuildJob:
     """A build of a board in ``folder``, step by step.
 
     clock: of the accelerator, in Hz. seed: of the placement. watch: seconds of each tool. parts: resources of
-    each part of the accelerator, known after ``synthesize``.
+    each part of the accelerator, known after ``synthesize``. tried: seed, clock in Hz (None: nextpnr failed)
+    and seconds of each placement.
     """
 
     board: "Board"
@@ -95,6 +54,7 @@ class BuildJob:
     seed: int = 1
     watch: Stopwatch = field(default_factory=Stopwatch)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
+    tried: list[dict[str, Any]] = field(default_factory=list)
 
     # Steps
 
@@ -114,7 +74,11 @@ class BuildJob:
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
         if self.board.constraints is not None:
-            with (self.folder / NAME).with_suffix(Path(self.board.constraints).suffix).open("a") as file:
+            with (
+                (self.folder / NAME)
+                .with_suffix(Path(self.board.constraints).suffix)
+                .open("a", encoding="utf-8") as file
+            ):
                 file.write("\n" + read_constraints(self.board.constraints))
 
     @property
@@ -129,16 +93,41 @@ class BuildJob:
         source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
         return f"{source}; read_verilog memories.v"
 
+    @property
+    def netlist_digest(self) -> str:
+        """The digest of what the netlist is made of, once the gateware is written."""
+        source = f"{NAME}.v" if self.board.family == "xilinx" else f"{NAME}.il"
+        script = f"{self.read_script}; {SYNTH[self.board.family]} -top {NAME}"
+        return digest_of(script, [self.folder / source, self.folder / "memories.v"])
+
+    @property
+    def netlist_kept(self) -> bool:
+        """Whether the folder has the netlist already, made of the same by an earlier build."""
+        return kept_seconds(self.folder / NETLIST, self.netlist_digest) is not None
+
     def synthesize(self, advance: Advance) -> dict[str, int]:
-        """Write the netlist, NETLIST; returns how many cells it has of each type."""
-        synth, write = f"{SYNTH[self.board.family]} -top {NAME}", f"write_json {NETLIST}"
-        self.watch.time("yosys", lambda: synthesize(self.read_script, synth, write, self.folder, advance))
-        netlist = json.loads((self.folder / NETLIST).read_text())
-        if self.board.family == "ecp5":
-            ecp5.finish(netlist)
-            (self.folder / NETLIST).write_text(json.dumps(netlist))
+        """Write the netlist, NETLIST, unless it is kept; returns how many cells it has of each type."""
+        path, made_of = self.folder / NETLIST, self.netlist_digest
+        seconds = kept_seconds(path, made_of)
+        if seconds is not None:
+            self.watch.seconds["yosys"] = seconds
+            netlist = json.loads(path.read_text())
+        else:
+            synth, write = f"{SYNTH[self.board.family]} -top {NAME}", f"write_json {NETLIST}"
+            self.watch.time("yosys", lambda: synthesize(self.read_script, synth, write, self.folder, advance))
+            netlist = json.loads(path.read_text())
+            if self.board.family == "ecp5":
+                ecp5.finish(netlist)
+                path.write_text(json.dumps(netlist))
+            stamp(path, made_of, self.watch.seconds["yosys"])
         self.parts = count_parts(netlist, COSTS[self.board.family])
         return count_cells(netlist)
+
+    @property
+    def placement_files(self) -> tuple[str, ...]:
+        """The files that ``place_and_route`` writes: the log first."""
+        routed = {"ecp5": (f"{NAME}.config",), "ice40": (f"{NAME}.asc",)}.get(self.board.family, ())
+        return (f"nextpnr-{self.board.family}.log", "nextpnr.json", PLACED, *routed)
 
     def place_and_route(self, advance: Advance) -> dict[str, Any]:
         """Place and route NETLIST; returns nextpnr's report. Raises SynflipError if nextpnr fails or does not
@@ -191,11 +180,11 @@ class BuildJob:
 
     def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
         """LUTs, flip-flops and block RAMs: how many ``cells`` take, and how many the device has."""
-        used = {
-            name: sum(takes(kinds, cell) * count for cell, count in cells.items())
+        capacity = self.board.capacity
+        return {
+            name: Resource(total(kinds, cells), capacity[name])
             for name, kinds in COSTS[self.board.family].items()
         }
-        return {name: Resource(used[name], self.board.capacity[name]) for name in used}
 
     def check_fit(self, cells: dict[str, int]) -> None:
         """Raise SynflipError if the netlist is too large. The message says which resource is short, and which

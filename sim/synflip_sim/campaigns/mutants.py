@@ -16,6 +16,7 @@ from pathlib import Path
 
 import synflip_hdl
 from synflip.errors import SynflipError
+from synflip.util.outputs import check_outputs, write_text
 
 from synflip_sim.campaigns.mutant_list import MUTANTS, Mutant
 from synflip_sim.testbenches.runner import BENCHES, build
@@ -29,14 +30,14 @@ def patch(mutant: Mutant, folder: Path) -> Path:
 
     Raises SynflipError unless the old text occurs exactly once.
     """
-    text = (HDL / mutant.file).read_text()
+    text = (HDL / mutant.file).read_text("utf-8")
     if text.count(mutant.old) != 1:
         raise SynflipError(
             f"mutant {mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times "
             f"in {mutant.file}, not once"
         )
     shutil.copytree(HDL, folder / HDL.name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / HDL.name / mutant.file).write_text(text.replace(mutant.old, mutant.new))
+    (folder / HDL.name / mutant.file).write_text(text.replace(mutant.old, mutant.new), "utf-8")
     return folder
 
 
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
     chosen = parser.parse_args()
+    check_outputs([chosen.table])
     benches = chosen.bench
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
         runs, known = {}, {}
@@ -110,7 +112,7 @@ def main() -> None:
             return differences
 
         found = dict(zip([mutant.name for mutant in MUTANTS], pool.map(judge, MUTANTS), strict=True))
-    chosen.table.write_text(table(found))
+    write_text(chosen.table, table(found))
     missed = [mutant.name for mutant in MUTANTS if mutant.bench not in found[mutant.name]]
     sys.exit(f"not found by their bench: {', '.join(missed)}" if missed else 0)
 

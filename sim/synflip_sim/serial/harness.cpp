@@ -10,7 +10,7 @@
 
 #include "Vsynflip.h"
 #include "verilated.h"
-#include "../simulators/junctions.h"
+#include "junctions.h"
 
 namespace {
 

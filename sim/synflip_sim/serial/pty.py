@@ -13,7 +13,14 @@ from typing import Self
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.simulators.verilate import Say, cached, compile_library, content_key, device_flags
+from synflip_sim.simulators.verilate import (
+    Say,
+    cached,
+    compile_library,
+    content_key,
+    device_flags,
+    load_library,
+)
 from synflip_sim.simulators.verilator import drive_junctions
 
 HARNESS = Path(__file__).with_name("harness.cpp")
@@ -62,7 +69,7 @@ class SerialBench:
         self, library: Path, line: SerialLine, junctions: JunctionModel | None = None, reset: int = RESET
     ) -> None:
         """junctions: drives the raw inputs of a geometry that has them. reset: cycles at the beginning."""
-        self._library = ctypes.CDLL(str(library))
+        self._library = load_library(library)
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_open.argtypes = [ctypes.c_double, ctypes.c_int]
         self._library.synflip_take.restype = ctypes.c_int64

@@ -1,7 +1,9 @@
 """Icarus Verilog as a device: a second simulator, which knows unknown values.
 
-Verilator gives every bit a value. In Icarus, memories and registers without reset start as unknown, and
-unknowns spread, so a result that depends on something never written is an error here.
+It runs the text that ``synflip verilog`` writes, by the rules of SystemVerilog, which are also those of
+cocotb's builds. Verilator gives every bit a value. Here memories start as unknown (by the text's macro
+SYNFLIP_ROWS; without it they start with 0), and unknowns spread, so a result that depends on something never
+written is an error.
 
 Weights and event lists start with noise instead. A bank without an event adds 0, and if its weight is
 negative it adds ~0 + 1, which is 0 too; a simulator does not see that both are 0 if the sign is unknown.
@@ -29,11 +31,14 @@ from synflip_hdl.flow.toolchain import run_program, scratch_folder
 BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")
 WAIT_CYCLES = 1000  # between two looks at the status
-#: The memories of weights and events: from the head of a module to its memory.
+#: The memories of weights and events: a module's path below the top, and the size of its memory.
 NOISY = re.compile(
-    r"(module \\\S*\.(?:weights|images|hidden)_\d+\b(?:(?!endmodule).)*?)synflip_memory\b", re.S
+    r"module \\synflip\.(?P<path>\S*\b(?:weights|images|hidden)_\d+) (?:(?!endmodule).)*?synflip_memory #\("
+    r"\s*\.ADDRESS\(32'd(?P<address>\d+)\),\s*\.DEPTH\(32'd\d+\),\s*\.WIDTH\(32'd(?P<width>\d+)\)\s*\) rows ",
+    re.S,
 )
 UNKNOWN = "0 deadbeef"
+UNKNOWN_ROWS = "{WIDTH{1'bx}}"
 AT_ONCE = 1000  # words of a command: they fit a pipe, and so do their answers
 TIMEOUT = 600.0  # seconds for a command's next answer
 ROOM = 1 << 16  # bytes
@@ -143,13 +148,22 @@ def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
     require("amaranth")
     from synflip_hdl.export.verilog import convert
 
-    text, count = NOISY.subn(r"\1synflip_memory_noise", convert(geometry))
-    if count != 3 * geometry.banks:
-        raise SynflipError(f"{count} memories of weights and events in the Verilog, not {3 * geometry.banks}")
+    text = convert(geometry)
+    noisy = list(NOISY.finditer(text))
+    if len(noisy) != 3 * geometry.banks:
+        raise SynflipError(
+            f"{len(noisy)} memories of weights and events in the Verilog, not {3 * geometry.banks}"
+        )
+    calls = [f"seed = {noise};"]
+    for found in noisy:
+        memory = f"dut.{found['path']}.rows"
+        size = f"{1 << int(found['address'])}, {found['width']}"
+        calls.append(f"`NOISE({memory}.rows, {size}, {memory}.read_data)")
+    (folder / "noise.vh").write_text("\n".join([*calls, ""]))
     source, program = folder / "synflip.v", folder / "synflip.vvp"
     source.write_text(text)
-    command = ["iverilog", "-g2005", "-s", "bench", f"-DNOISE={noise}", "-o", str(program)]
-    run_program([*command, str(BENCH), str(source)], folder, "iverilog")
+    command = ["iverilog", "-g2012", "-s", "bench", f"-DSYNFLIP_ROWS={UNKNOWN_ROWS}", "-I", str(folder)]
+    run_program([*command, "-o", str(program), str(BENCH), str(source)], folder, "iverilog")
     return program
 
 

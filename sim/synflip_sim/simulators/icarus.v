@@ -57,10 +57,19 @@ module bench;
         end
     endtask
 
+    // noise.vh has a call of this macro for each memory that starts with noise.
+    integer row, bits, seed;
+    `define NOISE(MEMORY, DEPTH, WIDTH, OUTPUT) \
+        for (row = 0; row < DEPTH; row = row + 1) \
+            for (bits = 0; bits < WIDTH; bits = bits + 32) MEMORY[row] = {MEMORY[row], $random(seed)}; \
+        OUTPUT = MEMORY[0];
+
     reg [7:0] command;
     reg [31:0] address, count, word;
     integer found;
     initial begin
+        #1;
+        `include "noise.vh"
         tick;
         tick;
         rst = 0;
@@ -90,22 +99,4 @@ module bench;
         end
         $finish;
     end
-endmodule
-
-// A memory that starts with noise instead of unknowns, also past its end.
-module synflip_memory_noise #(parameter WIDTH = 1, parameter DEPTH = 1, parameter ADDRESS = 1) (
-    input clk, input write, input [ADDRESS-1:0] write_address, input [WIDTH-1:0] write_data,
-    input read, input [ADDRESS-1:0] read_address, output reg [WIDTH-1:0] read_data
-);
-    reg [WIDTH-1:0] rows [0:DEPTH-1];
-    integer row, bits, seed;
-    initial begin
-        seed = `NOISE;
-        for (row = 0; row < DEPTH; row = row + 1) begin
-            for (bits = 0; bits < WIDTH; bits = bits + 32) rows[row] = {rows[row], $random(seed)};
-        end
-        read_data = rows[0];
-    end
-    always @(posedge clk) if (write) rows[write_address] <= write_data;
-    always @(posedge clk) if (read) read_data <= rows[read_address < DEPTH ? read_address : 0];
 endmodule

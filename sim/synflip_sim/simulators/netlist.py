@@ -7,7 +7,7 @@ delay: no placement, no routing, no timing, no pads, no clock generator. docs/gu
 
 import importlib.metadata
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -57,6 +57,17 @@ def small(geometry: Geometry) -> Geometry:
     )
 
 
+def small_of(text: str, **other: int) -> Geometry:
+    """The geometry in ``text``, ``16x1`` or ``16x1,image_slots=4``, with small memories where the text names
+    none.
+
+    other: settings that the text leaves out. Raises SynflipError.
+    """
+    size = small(Geometry.parse(text.partition(",")[0]))
+    settings = {item.name: getattr(size, item.name) for item in fields(size)[2:]}  # not lanes and banks
+    return Geometry.parse(text, **(settings | other))
+
+
 def open_netlist(family: str, geometry: Geometry | None = None, say: Say | None = None) -> Accelerator:
     """The netlist of ``geometry`` (default: ``small`` 16x1) in cells of ``family``, compiled on first use
     (a 16x1 in about two minutes) and cached. Raises SynflipError."""
@@ -69,7 +80,7 @@ def open_netlist(family: str, geometry: Geometry | None = None, say: Say | None 
 def open_device(text: str, geometry: Geometry | None) -> Accelerator:
     """The device ``netlist``, such as ``ecp5`` or ``ecp5:16x4``: see ``synflip.devices.registry``."""
     family, _, size = text.partition(":")
-    return open_netlist(family, Geometry.parse(size) if size else geometry)
+    return open_netlist(family, small_of(size) if size else geometry)
 
 
 def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> Path:

@@ -14,7 +14,7 @@ from synflip.errors import SynflipError
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 
-from synflip_sim.simulators.verilate import Say, build
+from synflip_sim.simulators.verilate import Say, build, load_library
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
@@ -26,7 +26,7 @@ class VerilatorTransport:
 
     def __init__(self, library: Path, junctions: JunctionModel | None = None, period: int = 4) -> None:
         """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles."""
-        self._library = ctypes.CDLL(str(library))
+        self._library = load_library(library)
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_cycles.restype = ctypes.c_uint64
         for name in ("synflip_write", "synflip_read"):

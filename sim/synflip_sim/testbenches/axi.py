@@ -18,6 +18,8 @@ from synflip.spec.axi_map import axi_register
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, Region, address, register
 
+from synflip_sim.testbenches.ports import begin_reset
+
 STREAMED = (Region.WEIGHTS, Region.BIASES, Region.IMAGES)
 #: Registers of an accelerator without tunnel junctions.
 HERE = {name: item for name, item in memory_map.REGISTERS.items() if memory_map.present(name, Geometry())}
@@ -43,7 +45,7 @@ class Bench:
         logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
         logging.getLogger("py.warnings").setLevel(logging.ERROR)  # cocotbext-axi's, about cocotb 2
         self.dut = dut
-        dut.aresetn.value = 0
+        self.resets = begin_reset(dut.aresetn, 0)
         Clock(dut.aclk, 10, unit="ns").start()
         args = (dut.aclk, dut.aresetn, False)
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), *args)
@@ -62,9 +64,11 @@ class Bench:
         cocotb.start_soon(self._watch())
 
     async def start(self, pauses: bool = True) -> "Bench":
-        """Reset; from then on every channel pauses at random, each with its own chance."""
+        """Reset, if the environment wants one (``begin_reset``); from then on every channel pauses at random,
+        each with its own chance."""
         await ClockCycles(self.dut.aclk, 4)
-        self.dut.aresetn.value = 1
+        if self.resets:
+            self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 4)
         if pauses:
             for name in self.channels:
@@ -84,7 +88,7 @@ class Bench:
         while True:
             await RisingEdge(dut.aclk)
             await ReadOnly()
-            if not dut.aresetn.value:
+            if dut.aresetn.value == 0:
                 held = {}
                 counts = {name: [0] * (1 + len(causes)) for name, causes in CAUSES.items()}
             for name, (valid, ready, payload) in OUTPUTS.items():

@@ -1,5 +1,6 @@
 """Values of ports: integers in the simulator, dictionaries and lists by the gateware's layouts in a bench."""
 
+import os
 import re
 from typing import Any
 
@@ -48,3 +49,15 @@ def block(scope: HierarchyObject, name: str) -> HierarchyObject:
     if len(found) != 1:
         raise LookupError(f"{len(found)} instances {name} in {scope._path}")
     return found[0]
+
+
+def begin_reset(line: Any, active: int) -> bool:
+    """Drive the reset at the start of a bench as the environment's variable RESET says; whether it is active.
+
+    RESET: "active" (the default); "idle": the run starts without a reset; "open": nobody ever drives it.
+    active: the line's level in reset.
+    """
+    kind = os.environ.get("RESET", "active")
+    if kind != "open":
+        line.value = active if kind == "active" else 1 - active
+    return kind == "active"

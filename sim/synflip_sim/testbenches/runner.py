@@ -26,11 +26,11 @@ from cocotb_tools.config import libs_dir
 from cocotb_tools.runner import get_runner
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
-from synflip.util.cache import cache_root
+from synflip.util.cache import cache_folder
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.interfaces import index_bits
 
-from synflip_sim.simulators.verilate import MAKE
+from synflip_sim.simulators.verilate import make_variables
 from synflip_sim.testbenches.clocked import DIFFERENCE, RUN_VARIABLE
 from synflip_sim.testbenches.runs import TRACE
 from synflip_sim.testbenches.scoreboard import Difference
@@ -100,7 +100,10 @@ def environment(root: Path, optimise: Sequence[str] = OPTIMISE) -> Iterator[None
     os.environ["PATH"] = os.pathsep.join(
         (str(tools), str(Path(sys.executable).parent), before.get("PATH", ""))
     )
-    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join((*MAKE, *optimise))}
+    for name in ("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "LDLIBS"):  # make would take them for its own
+        os.environ.pop(name, None)
+    variables = [variable.replace(" ", r"\ ") for variable in (*make_variables(), *optimise)]
+    os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join(variables)}
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # cocotb would end the process instead of returning
     try:
         yield
@@ -121,8 +124,8 @@ def build(bench: str, geometry: Geometry) -> Path:
     }
     versions = [importlib.metadata.version(name) for name in ("verilator", "cocotb")]
     libraries = str(libs_dir)  # the simulator looks for cocotb there
-    recipe = "\0".join((*texts.values(), *VERILATE, *MAKE, *OPTIMISE, *versions, libraries))
-    root = cache_root() / "bench"
+    recipe = "\0".join((*texts.values(), *VERILATE, *make_variables(), *OPTIMISE, *versions, libraries))
+    root = cache_folder("bench")
     with environment(root):
         return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)
 
@@ -178,7 +181,7 @@ def run(
     prepared: the run's folder. variables: more of the bench's environment.
     """
     simulator = build(bench, Trace.load(prepared / TRACE).geometry)
-    with tempfile.TemporaryDirectory(dir=prepared) as name, environment(cache_root() / "bench"):
+    with tempfile.TemporaryDirectory(dir=prepared) as name, environment(cache_folder("bench")):
         folder = Path(name)
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results

@@ -8,11 +8,13 @@ from typing import Any, cast
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, Timer
+from cocotb.triggers import ClockCycles, FallingEdge, Timer
 from cocotbext.uart import UartSink, UartSource
 from synflip.devices.framing import Replies, Reply, request
 from synflip.spec.frames import MAX_WORDS, NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import MAGIC, register
+
+from synflip_sim.testbenches.ports import begin_reset
 
 SESSION = 77
 UNKNOWN = cast(Command, 7)  # no command has this number
@@ -21,11 +23,22 @@ UNKNOWN = cast(Command, 7)  # no command has this number
 class Host:
     """Requests out, replies in."""
 
-    def __init__(self, dut: Any, baud: int) -> None:
+    def __init__(self, dut: Any) -> None:
         logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
+        self.dut, baud = dut, int(os.environ["UART_BAUD"])
+        self.resets = begin_reset(dut.rst, 1)
+        Clock(dut.clk, int(os.environ["UART_CLOCK_NS"]), unit="ns").start()
         self.source = UartSource(dut.rx, baud=baud)
         self.sink = UartSink(dut.tx, baud=baud)
         self.replies, self.number = Replies(), 0
+
+    async def start(self) -> "Host":
+        """Reset, if the environment wants one: see ``begin_reset``."""
+        await ClockCycles(self.dut.clk, 4)
+        if self.resets:
+            self.dut.rst.value = 0
+        await ClockCycles(self.dut.clk, 4)
+        return self
 
     async def ask(
         self,
@@ -56,13 +69,8 @@ class Host:
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def frames(dut: Any) -> None:
     """Reads, bursts, refusals, repeats, and silence, at the host's baud rate."""
-    baud, clock_ns = int(os.environ["UART_BAUD"]), int(os.environ["UART_CLOCK_NS"])
-    Clock(dut.clk, clock_ns, unit="ns").start()
-    dut.rst.value = 1
-    host = Host(dut, baud)
-    await ClockCycles(dut.clk, 4)
-    dut.rst.value = 0
-    await ClockCycles(dut.clk, 4)
+    baud = int(os.environ["UART_BAUD"])
+    host = await Host(dut).start()
 
     assert (await host.ask(Command.READ)).status == Status.NO_SESSION
     host.number = 0
@@ -98,3 +106,27 @@ async def frames(dut: Any) -> None:
     assert (await host.ask(Command.READ, first)).data.tolist() == [1]
     host.number += 5
     assert (await host.ask(Command.READ, first)).status == Status.OUT_OF_ORDER
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def resets(dut: Any) -> None:
+    """A reset in the middle of a reply: the line goes to rest, and afterwards all is as new."""
+    host = await Host(dut).start()
+    place = register("KEY_BLOCKS")
+    await host.ask(Command.HELLO)
+    assert (await host.ask(Command.WRITE, place, 1, [99])).status == Status.OK
+    host.number += 1
+    await host.source.write(request(SESSION << NUMBER_BITS | host.number, Command.READ, place, 1))
+    await FallingEdge(dut.tx)
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 1)
+    assert dut.tx.value == 1
+    await Timer(2 * int(os.environ["UART_SILENCE_BITS"]) * 10**9 // int(os.environ["UART_BAUD"]), "ns")
+    host.sink.clear()
+    host.replies, host.number = Replies(), 0
+    assert (await host.ask(Command.READ, place)).status == Status.NO_SESSION
+    host.number = 0
+    assert (await host.ask(Command.HELLO)).done == 0
+    assert (await host.ask(Command.READ, place)).data.tolist() == [0]

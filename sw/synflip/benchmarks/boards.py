@@ -9,7 +9,6 @@ from synflip.benchmarks.networks import SEED, Models
 from synflip.golden.cpu import Golden
 from synflip.inference.throughput import predict
 from synflip.report.sections import find_section
-from synflip.spec.geometry import Geometry
 
 #: Names of the bench and of the predictions.
 NETWORKS = {"mnist-200": "mnist 784-200-200-10", "mnist-512": "mnist 784-512-512-10"}
@@ -55,7 +54,8 @@ PUBLISHED = (
 
 
 def run(models: Models) -> dict[str, Any]:
-    """Network samples a second by board and network, and mean samples an image with early stopping."""
+    """Predicted network samples a second by board and network, without the link to a host, and the mean
+    number of samples an image with early stopping, as the golden model counts them."""
     from synflip_hdl.boards.catalogue import BOARDS
 
     rows = []
@@ -64,25 +64,22 @@ def run(models: Models) -> dict[str, Any]:
         if board.geometry.bits > FEWER_BITS:
             sizes.append(board.sized(None, FEWER_BITS, 0))
         other = len({(size.lanes, size.banks) for size in sizes}) > 1
+        predicted = [predict(size, board.clock_of(size)) for size in sizes]
         for name in NETWORKS.values():
             found = [
                 {
                     "geometry": size.name,
                     "clock": board.clock_of(size),
-                    **_predicted(size, board.clock_of(size), name),
+                    **next(item for item in items if item["network"] == name),
                     "bits": size.bits,
                 }
-                for size in sizes
+                for size, items in zip(sizes, predicted, strict=True)
             ]
             fitting = [entry for entry in found if entry["fits"]]
             # With fewer bits of probability where a network does not fit, or the accelerator is a larger one.
             for entry in (fitting if other else fitting[:1]) or found[:1]:
                 rows.append({"board": board.name, "device": board.device} | entry)
     return {"rows": rows, "early": {name: early(models, name) for name in NETWORKS}}
-
-
-def _predicted(geometry: Geometry, clock: float, network: str) -> dict[str, Any]:
-    return next(item for item in predict(geometry, clock) if item["network"] == network)
 
 
 def early(models: Models, name: str) -> dict[str, float]:

@@ -82,7 +82,7 @@ class RateCase:
     samples: int = 20
 
     def measure(self, model: CompiledModel, pixels: NDArray[np.uint8]) -> Measurement:
-        """See ``measure``. pixels: at least as many as ``images``."""
+        """Cycles that runs of the model take with this source. pixels: [N, I], N at least ``images``."""
         geometry = Geometry(16, 2, bits=model.bits, devices=self.devices)
         return measure(model, geometry, pixels[: self.images], self.samples, self.fold, self.period)
 
@@ -116,7 +116,8 @@ def markdown(
         rows.append((need.geometry.name, need.images, f"{float(need.busy):,.0f}", bits, *counts))
     lines = [
         f"Made by `{command}`: {network}, a clock of {clock / 1e6:g} MHz, {fold} raw bits XORed into one.",
-        f"Junctions that keep the accelerator busy: with fewer, more than {float(WAITING):.0%} of its cycles",
+        "Junctions that keep the accelerator busy, as the cycle model predicts: with fewer, more than "
+        f"{float(WAITING):.0%} of its cycles",
         f"are spent waiting for keys. More than {MAX_DEVICES}, in brackets, do not fit one accelerator.",
         "",
         markdown_table((*heads, *(f"at {rate / 1e6:g} Mbit/s" for rate in rates)), rows),

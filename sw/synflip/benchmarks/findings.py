@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from synflip.errors import SynflipError
-from synflip.util.atomic import check_output, replacing
 from synflip.util.json_file import read_json
+from synflip.util.outputs import write_text
 
 MAX_BYTES = 1 << 22
-VERSION = 1
+VERSION = 2
 
 
 class Findings:
@@ -20,7 +20,7 @@ class Findings:
     """
 
     def __init__(self, path: str | Path, machine: dict[str, Any], quick: bool) -> None:
-        self.path = check_output(path)
+        self.path = Path(path)
         self.head = {"version": VERSION, "machine": machine, "quick": quick}
         self.parts: dict[str, Any] = {}
         if self.path.exists():
@@ -35,8 +35,7 @@ class Findings:
     def keep(self, name: str, findings: dict[str, Any]) -> None:
         """Add a part, and write the file. Raises SynflipError."""
         self.parts[name] = findings
-        with replacing(self.path) as partial:
-            partial.write_text(json.dumps({**self.head, "parts": self.parts}, indent=1) + "\n")
+        write_text(self.path, json.dumps({**self.head, "parts": self.parts}, indent=1) + "\n")
 
 
 def read(path: str | Path) -> dict[str, Any]:

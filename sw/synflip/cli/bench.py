@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import Page
+from synflip.cli.options import Page, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -17,7 +17,9 @@ def bench(
     out: Annotated[
         Path, typer.Option("--out", metavar="F.json", help="Findings; pictures and networks beside it.")
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller cases: a minute or two.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and smaller cases, in minutes: to see what there is.")
+    ] = False,
     only: Annotated[
         str | None,
         typer.Option(
@@ -56,26 +58,34 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import table
+    from synflip.cli.console import console, table
     from synflip.report.sections import find_section, replace_section
-    from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.extras import require
+    from synflip.util.outputs import check_folder, check_outputs, replacing
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
+    given = _given(model or [])
+    networks = out.with_suffix("")
+    if networks == out:
+        raise SynflipError(f"--out {out} is where the networks go: give it an ending, such as .json")
+    read = [file for path in given.values() for file in model_files(path)]
+    check_outputs([out, page], read)
+    if pictures is not None:
+        check_folder(pictures)
     with waiting("Loading torch"):
         from synflip.benchmarks import machine, registry
         from synflip.benchmarks.findings import Findings
-        from synflip.benchmarks.networks import Models
+        from synflip.benchmarks.networks import QUICK_NOTE, Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
     names = registry.chosen(only)
-    check_output(out)
+    folder, stem = (out.parent, out.stem) if pictures is None else (pictures, "performance")
+    drawn = {name: folder / f"{stem}-{name}.png" for name in names if name in PLOTS}
+    check_outputs([out, page, *drawn.values()], read)
     if page is not None:
         for name in names:
             find_section(page, name)
-    if pictures is not None:
-        make_folder(pictures)
     findings = Findings(out, machine.describe(), quick)
     with bar("Benching") as advance:
         place = (0, 1)
@@ -85,8 +95,7 @@ def bench(
             place = (done, total)
             advance(done, total, word)
 
-        given = _given(model or [])
-        models = Models(out.with_suffix(""), quick, given, say=lambda word: advance(*place, word))
+        models = Models(networks, quick, given, say=lambda word: advance(*place, word))
         registry.run(findings, names, models, step)
     described = machine.describe()
     table("Machine", *((key, str(value)) for key, value in described.items()))
@@ -95,15 +104,16 @@ def bench(
         boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
         tables = TABLES[name](found, *boards)
         for item in tables:
-            typer.echo(item.text())
+            typer.echo(item.text(console().width))
         if page is not None:
             text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
-            replace_section(page, name, f"{text}\n\n{_where(findings.head['machine'], found['load'])}")
-        if name in PLOTS:
-            folder = out.parent if pictures is None else pictures
-            stem = out.stem if pictures is None else "performance"
-            with replacing(folder / f"{stem}-{name}.png") as partial:
+            where = _where(findings.head["machine"], found["load"])
+            replace_section(page, name, f"{text}\n\n{where}" + f"\n\n*{QUICK_NOTE}*" * quick)
+        if name in drawn:
+            with replacing(drawn[name]) as partial:
                 PLOTS[name](found, partial)
+    if quick:
+        typer.echo(QUICK_NOTE)
     table("Findings", ("wrote", str(out)))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import table
+from synflip.cli.console import columns, console, table
 from synflip.cli.options import Page
 from synflip.errors import SynflipError
 
@@ -40,18 +40,31 @@ def boards(
             "--pictures", metavar="DIR", help="Draw each build's floorplan into DIR.", show_default=False
         ),
     ] = None,
+    times: Annotated[
+        Path | None,
+        typer.Option("--times", metavar="FILE", help="Write the builds' seconds.", show_default=False),
+    ] = None,
 ) -> None:
-    """List the boards: device, default accelerator, clock. With folders of builds, tabulate their reports.
+    """List the boards: device, default accelerator, clock, and which models each runs.
+
+    With folders of builds, tabulate their reports. With --page alone, put the table of models into the page.
 
     Example: synflip boards
 
     Example: synflip boards out/ulx3s out/tang --page docs/results/boards.md --pictures docs/results/images
     """
     if reports:
-        _tables(reports, page, pictures)
+        _tables(reports, page, pictures, times)
         return
-    if page is not None or pictures is not None:
-        raise SynflipError("--page and --pictures need the folders of builds to draw")
+    if pictures is not None or times is not None:
+        raise SynflipError("--pictures and --times need the folders of builds")
+    if page is not None:
+        from synflip.report.sections import replace_section
+        from synflip.report.tables import markdown_table
+
+        heads = ("board", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
+        replace_section(page, "models", markdown_table(heads, _capabilities()))
+        return
     from synflip_hdl.boards.catalogue import every_board
 
     rows = []
@@ -62,6 +75,8 @@ def boards(
             (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {output}")
         )
     table("Boards", *rows)
+    heads = ("runs", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
+    columns("Largest models, by what all layers may have together", heads, *_capabilities())
 
 
 @app.command()
@@ -107,61 +122,107 @@ def build(
             show_default=False,
         ),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            help="Place with N seeds, or with these (1,5,9), until one meets the clock; keep the best.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make a board's bitstream, and report.json: resources, clock, critical path, predictions.
 
-    Takes minutes, for the largest board about an hour. The output of the tools is kept in DIR too. Exit
-    status 0 if the clock is met. A bitstream that misses it is written too, and an error names its clock.
+    Says first how long that usually takes. The output of the tools is kept in DIR too. Exit status 0 if the
+    clock is met. A bitstream that misses it is written too, and an error names its clock.
 
     Example: synflip build ice40-hx8k --out out/hx8k
 
     Example: synflip build ulx3s-85f --bits 2 --out out/ulx3s-2
+
+    Example: synflip build ulx3s-85f --clock 105 --seeds 8 --out out/ulx3s-105
     """
     from synflip_hdl.boards.catalogue import find_board
     from synflip_hdl.flow.build import build as make
+    from synflip_hdl.flow.build_times import usual_time
+    from synflip_hdl.flow.seeds import parse_seeds
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
-    report = make(chosen, size, out, clock * 1e6 if clock else None, seed, _step)
+    if seed is not None and seeds is not None:
+        raise SynflipError("--seed is one seed and --seeds are several: give one of the two")
+    if chosen.family == "xilinx" and (seed is not None or seeds is not None):
+        raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
+    tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
+    if usual := usual_time(chosen.name, size):
+        typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
+    report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:
         raise SynflipError(
             f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
-            "for: try another --seed or a lower --clock"
+            "for: try --seeds 8 or a lower --clock"
         )
 
 
-def _tables(folders: list[Path], page: Path | None, pictures: Path | None) -> None:
+def _capabilities() -> list[tuple[str, ...]]:
+    """Of each board's builds: name, k, A, most layers, inputs, rows, outputs, synapses."""
+    from synflip_hdl.boards.catalogue import every_board
+
+    rows = []
+    for board in every_board().values():
+        for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True):
+            size = board.sized(None, bits, 0)
+            numbers = (size.layer_depth, size.inputs, size.rows, size.outputs, size.synapses)
+            words = (str(bits), str(size.activation_bits))
+            rows.append((board.name, *words, *(f"{number:,}" for number in numbers)))
+    return rows
+
+
+def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None) -> None:
     from synflip_hdl.flow.boards_page import label, markdown, read_report
+    from synflip_hdl.flow.build_times import write_times
     from synflip_hdl.flow.floorplan import draw
-    from synflip_hdl.flow.job import NAME, PLACED
+    from synflip_hdl.flow.job import NAME, PLACED, REPORT
 
     from synflip.report.sections import replace_section
+    from synflip.report.tables import for_terminal
+    from synflip.util.outputs import check_outputs, replacing
 
     found = [read_report(folder) for folder in folders]
+    drawn: dict[Path, tuple[Path, dict[str, Any]]] = {}
+    for folder, report in zip(folders, found, strict=True):
+        if pictures is not None and (folder / PLACED).is_file():
+            picture = pictures / f"{report['board']}-k{report['bits']}.png"
+            if picture in drawn:
+                raise SynflipError(
+                    f"{drawn[picture][0].parent} and {folder} would both be drawn as {picture}"
+                )
+            drawn[picture] = folder / PLACED, report
+    check_outputs([page, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)])
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)
     else:
-        typer.echo(text)
-    for folder, report in zip(folders, found, strict=True):
-        netlist = folder / PLACED
-        if pictures is not None and netlist.is_file():
-            title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
-            draw(netlist, pictures / f"{report['board']}-k{report['bits']}.png", title)
-            table(NAME, ("drawn", label(report)))
+        typer.echo(for_terminal(text, console().width))
+    if times is not None:
+        write_times(times, found)
+    for picture, (netlist, report) in drawn.items():
+        title = f"{report['board']}: {report['lanes']}x{report['banks']}, k = {report['bits']}"
+        with replacing(picture) as partial:
+            draw(netlist, partial, title)
+        table(NAME, ("drawn", label(report)))
 
 
 @contextmanager
 def _step(name: str) -> Iterator[Any]:
-    """Shows a step of a build: as a bar on a terminal, as a line elsewhere."""
+    """Shows a step of a build: as a bar on a terminal, as a line now and then elsewhere."""
     import sys
 
-    from synflip.util.progress import bar
+    from synflip.util.progress import bar, lines
 
-    if not sys.stderr.isatty():
-        print(f"{name} ...", file=sys.stderr, flush=True)
-    with bar(name) as advance:
+    with (bar if sys.stderr.isatty() else lines)(name) as advance:
         yield lambda done, total, word: advance(done, total or None, word)
 
 
@@ -170,11 +231,16 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         (name, f"{item['used']:,} of {item['available']:,} ({item['used'] / item['available']:.0%})")
         for name, item in report["resources"].items()
     ]
+    if cells := report["logic_cells"]:
+        share = f"({cells['used'] / cells['available']:.0%} of the device's)"
+        rows.append(("logic cells", f"{cells['used']:,} of {cells['available']:,} {share}"))
     rows.append(("LUTs a slot", f"{report['luts_per_slot']} ({report['slots']} slots)"))
     rows.append(("synapses on chip", f"{report['synapses_on_chip']:,}"))
     if report["clock_reached_hz"] is not None:
         reached, asked = report["clock_reached_hz"] / 1e6, report["clock_asked_hz"] / 1e6
         rows.append(("clock", f"{reached:.1f} MHz reached, {asked:g} asked for"))
+    if len(report["seeds"]) > 1:
+        rows.append(("seeds", ", ".join(map(_seed, report["seeds"])) + f"; {report['seed']} is kept"))
     if path := report["critical_path"]:
         rows.append(
             (
@@ -184,14 +250,20 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     for item in report["predictions"]:
         rate = (
-            f"{item['samples_per_second_1']:,} network samples a second, "
-            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}"
+            f"predicted: {item['samples_per_second_1']:,} network samples a second, "
+            f"{item['samples_per_second_batch']:,} in batches of {item['batch']}, of images that are in the "
+            f"accelerator; its serial line brings {item['line_images_per_second']:,} images a second at most"
             if item["fits"]
             else f"does not fit: {item['why']}"
         )
         rows.append((f"{item['network']}, k = {item['bits']}", rate))
     rows.append(("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["seconds"].items())))
     return rows
+
+
+def _seed(item: dict[str, Any]) -> str:
+    reached = item["clock_reached_hz"]
+    return f"{item['seed']}: {f'{reached / 1e6:.1f} MHz' if reached is not None else 'nextpnr failed'}"
 
 
 @app.command()

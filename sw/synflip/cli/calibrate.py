@@ -72,11 +72,10 @@ def calibrate(
     Example: synflip calibrate --device /dev/ttyUSB0 --out junctions.json --apply
     """
     from synflip.randomness import calibration
-    from synflip.util.atomic import check_output
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    if out is not None:
-        check_output(out)
+    check_outputs([out])
     with waiting(f"Opening {device} (the first time, this builds it)"):
         accelerator = _with_junctions(device, geometry, junctions)
     with accelerator:
@@ -106,11 +105,12 @@ def calibrate(
 def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerator":
     """The accelerator to be calibrated. Raises SynflipError if it has no junctions."""
     from synflip.devices.mtj_source import require_junctions
-    from synflip.devices.registry import is_port, open_device
+    from synflip.devices.registry import DeviceName, open_device
     from synflip.randomness.mtj_model import JunctionModel
     from synflip.spec.geometry import Geometry
 
-    if is_port(device):
+    name = DeviceName.parse(device)
+    if name.port:
         if geometry is not None:
             raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
         accelerator = cast("Accelerator", open_device(device))
@@ -120,9 +120,11 @@ def _with_junctions(device: str, geometry: str | None, text: str) -> "Accelerato
             accelerator.transport.close()
             raise
         return accelerator
-    if device != "verilator":
+    if name.kind != "verilator":
         raise SynflipError(f"{device!r} has no tunnel junctions; there are verilator and serial ports")
-    machine = Geometry.parse(geometry or "16x2,devices=8")
+    if name.geometry is not None and geometry is not None:
+        raise SynflipError(f"--device {device} has a geometry: leave out --geometry {geometry}")
+    machine = Geometry.parse(geometry or name.geometry or "16x2,devices=8")
     if not machine.devices:
         raise SynflipError(
             f"verilator, {machine.name}, has no tunnel junctions: its keys come from an LFSR; "

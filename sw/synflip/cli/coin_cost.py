@@ -21,15 +21,15 @@ def coin_cost(
 ) -> None:
     """Count the cells that coins need: the contract's words, and simpler schemes, some of them unfair.
 
-    Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute.
+    Synthesizes one bank of 64 lanes for an ECP5, with each scheme. Takes half a minute to some minutes.
 
     Example: synflip coin-cost --out coin-cost.md
     """
     from synflip.report.sections import find_section, replace_section
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    check_output(out)
+    check_outputs([out, page])
     if page is not None:
         find_section(page, "coin-cost")
     with waiting("Loading the gateware"):
@@ -37,8 +37,7 @@ def coin_cost(
     with bar("Synthesizing") as advance:
         costs = measure(advance)
     text = markdown(costs, "synflip coin-cost")
-    with replacing(out) as partial:
-        partial.write_text(text)
+    write_text(out, text)
     if page is not None:
         replace_section(page, "coin-cost", text)
     rows = [(scheme.name, f"{bank.luts:,} LUT4, {bank.flip_flops:,} flip-flops") for scheme, bank, _ in costs]

@@ -37,23 +37,21 @@ def coins(
 ) -> None:
     """Test the coins of every key source, and what they do to a network, against ideal coins.
 
-    Trains a small network. Takes a minute or two a source; --samples 3000 --keys 30000 is a quick look.
+    Trains a small network. Takes one to some minutes a source; --samples 3000 --keys 30000 is a quick look.
     Some sources are unfair: they show that the tests can fail. Exit status 0 if and only if the fair sources
     pass and the unfair ones do not.
 
     Example: synflip coins --out out/coins
     """
     from synflip.report.sections import find_section, replace_section
-    from synflip.util.atomic import check_output, make_folder, replacing
     from synflip.util.extras import require
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    make_folder(out)
+    check_outputs([out / "coins.md", out / "coins.png", page, picture])
     if page is not None:
         find_section(page, f"coins {data}")
-    if picture is not None:
-        check_output(picture)
     with waiting("Loading torch"):
         from synflip.randomness import evidence as gathered
         from synflip.randomness import report
@@ -66,11 +64,12 @@ def coins(
     command = f"synflip coins --data {data} {settings}"
     network = f"a trained {model.shape} network ({data}, k = {model.bits})"
     text = report.summary(evidence, ideal, labels, network, command, keys, agree)
-    with replacing(out / "coins.md") as partial:
-        partial.write_text(f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
+    write_text(out / "coins.md", f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
     for path in (out / "coins.png", picture):
         if path is not None:
-            report.draw(evidence, ideal, path)
+            report.draw(
+                evidence, ideal, f"{model.shape}, {data}: {len(pixels)} images, {samples:,} samples", path
+            )
     if page is not None:
         replace_section(page, f"coins {data}", text)
     rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]

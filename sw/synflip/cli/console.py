@@ -1,18 +1,7 @@
 """Tables on stdout. Text from files cannot move the cursor or change colours: see ``util.text``."""
 
-from typing import TYPE_CHECKING
-
+from synflip.util.terminal import console
 from synflip.util.text import printable
-
-if TYPE_CHECKING:  # rich is imported only to print
-    from rich.console import Console
-
-
-def console() -> "Console":
-    """The console that tables are printed on: stdout."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False)
 
 
 def table(title: str, *rows: tuple[str, str]) -> None:
@@ -29,8 +18,7 @@ def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
     out.print(Text(printable(title), style="bold"), soft_wrap=True)
     grid = Table(show_header=bool(heads), box=None)
     for place in range(len(rows[0])):
-        last = place == len(rows[0]) - 1
-        grid.add_column(Text(heads[place]) if heads else "", overflow="fold", no_wrap=not last)
+        grid.add_column(Text(heads[place]) if heads else "", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(printable(value)) for value in row))
     out.print(grid)

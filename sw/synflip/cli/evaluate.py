@@ -1,11 +1,12 @@
 """The command evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.options import ModelFile, Page
+from synflip.cli.console import console
+from synflip.cli.options import ModelFile, Page, model_files
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -48,13 +49,15 @@ def evaluate(
 
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
-    from synflip.util.atomic import make_folder, replacing
+    from synflip.report.tables import Table
     from synflip.util.extras import require
+    from synflip.util.outputs import check_outputs, replacing, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
     network = load(model)
-    make_folder(out)
+    numbers, drawn = out / "evaluation.json", out / "evaluation.png"
+    check_outputs([numbers, drawn, page, picture], model_files(model))
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):
@@ -65,25 +68,26 @@ def evaluate(
     outside_data = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:
         found = work.evaluate(network, dataset, samples, seed, outside_data, advance)
-    with replacing(out / "evaluation.json") as partial:
-        partial.write_text(json.dumps(found.numbers, indent=1) + "\n")
-    for path in (out / "evaluation.png", picture):
+    write_text(numbers, json.dumps(found.numbers, indent=1) + "\n")
+    for path in (drawn, picture):
         if path is not None:
             with replacing(path) as partial:
                 draw(found, partial)
     if page is not None:
         replace_section(page, "evaluation", work.markdown(found.numbers))
-    typer.echo(f"{network.shape} on {data}, k = {network.bits}, {samples} samples, seed {seed}")
     heads = ("accuracy", "nll", "brier", "ece", "auroc", "aupr", "aurc")
-    typer.echo(f"{'':22}" + "".join(f"{head:>10}" for head in heads) + ("   outside" if outside else ""))
+    rows: list[list[Any]] = []
     for name, by_count in found.numbers["aggregates"].items():
         for count in dict.fromkeys(("1", str(samples))):
-            row = "".join(f"{by_count[count][head]:10.4f}" for head in heads)
-            if outside and count == str(samples):
-                row += f"{found.numbers['outside']['auroc'][name]:10.4f}"
-            typer.echo(f"{name} {count:<{21 - len(name)}}{row}")
+            row = [name, count, *(by_count[count][head] for head in heads)]
+            if outside:
+                row.append(found.numbers["outside"]["auroc"][name] if count == str(samples) else None)
+            rows.append(row)
+    title = f"{network.shape} on {data}, k = {network.bits}, S of {samples} samples, seed {seed}"
+    columns = ("", "S", *heads, *(["outside"] if outside else []))
+    typer.echo(Table(title, columns, rows).text(console().width))
     for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
         typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
     for name, share in found.numbers["second choice"].items():
         typer.echo(f"second choice right, first wrong, {name}: {share:.1%}")
-    typer.echo(f"wrote {out / 'evaluation.json'} and evaluation.png")
+    typer.echo(f"wrote {numbers} and evaluation.png")

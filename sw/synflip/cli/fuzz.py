@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import console, table
+from synflip.cli.console import table
 from synflip.cli.options import DeviceOption
 from synflip.errors import SynflipError
+from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -16,7 +17,13 @@ app = typer.Typer()
 @app.command()
 def fuzz(
     minutes: Annotated[
-        float, typer.Option("--minutes", metavar="N", min=0, help="How long; a case is never cut short.")
+        float,
+        typer.Option(
+            "--minutes",
+            metavar="N",
+            min=0,
+            help="How long. Only the first build and the shrinking of a failure may take longer.",
+        ),
     ] = 1.0,
     seed: Annotated[
         int,
@@ -37,7 +44,10 @@ def fuzz(
 
     Example: synflip fuzz --minutes 10 --seed 1
     """
+    from synflip.util.outputs import check_folder
     from synflip.util.progress import bar, waiting
+
+    check_folder(out, keep=False)
 
     with waiting("Loading torch"):
         from synflip.verification.coverage import BINS
@@ -49,6 +59,7 @@ def fuzz(
     table(
         f"fuzz: {device} against golden, seed {seed}",
         ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),
+        ("time", _time(session.seconds, minutes * 60)),
         ("coverage", f"{len(BINS) - len(session.missed)} of {len(BINS)} bins"),
         ("not reached", "; ".join(session.missed) or "none"),
         ("failures", str(len(session.findings))),
@@ -58,3 +69,9 @@ def fuzz(
         console().print(finding.command, soft_wrap=True)
     if session.findings:
         raise SynflipError(f"{len(session.findings)} failures, saved in {out}")
+
+
+def _time(took: float, asked: float) -> str:
+    late = took - asked
+    over = f", {late:.0f} s more than asked for: a build or a failure's shrinking is not cut short"
+    return f"{took:.0f} s{over if late >= 1 else ''}"

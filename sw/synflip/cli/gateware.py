@@ -8,7 +8,6 @@ import typer
 
 from synflip.cli.console import table
 from synflip.cli.options import ActivationBits, Bits, GeometryOption
-from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -49,29 +48,32 @@ def verilog(
         ),
     ] = FrontName.bare,
 ) -> None:
-    """Write the accelerator as one Verilog file, for any FPGA tool.
+    """Write the accelerator as one Verilog file, for any FPGA tool or simulator.
 
     The file depends on no network: a model that fits is loaded later, through the memory map. The top module
-    is synflip, with --front axi synflip_axi.
+    is synflip, with --front axi synflip_axi. Beside top.v it writes top.vlt, waivers for Verilator's lint
+    with their reasons, and top.core, a core file for FuseSoC.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
     from synflip.spec.geometry import Geometry
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    check_output(out)
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.export.verilog import convert, convert_axi
+        from synflip_hdl.export.companions import companions
+        from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
 
+        beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
+        check_outputs([out, *beside])
         text = (convert_axi if front == FrontName.axi else convert)(machine)
-    with replacing(out) as partial:
-        partial.write_text(text)
+    for path, content in {out: text, **beside}.items():
+        write_text(path, content)
     table(
         f"{machine.name}, k = {bits}, A = {activation_bits}",
         ("lines", f"{text.count(chr(10)):,}"),
-        ("wrote", str(out)),
+        *(("wrote", str(path)) for path in (out, *beside)),
     )
 
 
@@ -88,11 +90,10 @@ def memory_map(
     """
     from synflip_hdl.export.register_map import FORMATS
 
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
 
-    check_output(out)
-    with replacing(out) as partial:
-        partial.write_text(FORMATS[format.value]())
+    check_outputs([out])
+    write_text(out, FORMATS[format.value]())
     table("Memory map", ("format", format.value), ("wrote", str(out)))
 
 
@@ -112,13 +113,11 @@ def netlist(
     Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
     """
     from synflip.spec.geometry import Geometry
+    from synflip.util.outputs import check_folder
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {out}: {error.strerror}") from None
+    check_folder(out)
     with waiting(f"Synthesizing {machine.name} for {family}"):
         from synflip_sim.simulators.netlist import Family, small, synthesize
 
@@ -160,15 +159,18 @@ def simulate(
 ) -> None:
     """Give the simulated accelerator a serial port, to try programs that expect a board.
 
-    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C.
-    With --board, the name ends in @BAUD. That rate is low, so that programs wait as long as the simulation
-    needs.
+    Prints the name of a pseudo-terminal with the accelerator's UART behind it, and serves it until Ctrl-C,
+    which ends it with exit status 0. Give the name to another program, such as synflip selftest, in another
+    terminal. With --board, the name ends in @BAUD. That rate is low, so that programs wait as long as the
+    simulation needs.
 
     Example: synflip simulate --geometry 16x2
 
     Example: synflip simulate --board ulx3s-85f --geometry 16x2
     """
+    import sys
     import time
+    from contextlib import suppress
 
     from synflip_sim.serial.pty import PtyDevice, PtyServer
     from synflip_sim.simulators.verilator import progress
@@ -189,6 +191,14 @@ def simulate(
         simulator = BoardDevice(chosen, chosen.sized(geometry, bits, 0), say=progress())
         rate = f"@{SLOW}"
     with simulator:
-        print(f"{simulator.path}{rate}", flush=True)
-        while True:
-            time.sleep(1)
+        port = f"{simulator.path}{rate}"
+        print(port, flush=True)
+        print(
+            f"The simulated accelerator answers at {port}. In another terminal: synflip selftest {port}\n"
+            "Ctrl-C here ends it.",
+            file=sys.stderr,
+            flush=True,
+        )
+        with suppress(KeyboardInterrupt):  # the way to end it, not an error
+            while True:
+                time.sleep(1)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import ModelFile
+from synflip.cli.console import table as print_table
+from synflip.cli.options import ModelFile, data_files, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -48,13 +49,12 @@ def margins(
     from synflip.data.npy import read_images
     from synflip.data.registry import image_form
     from synflip.modelfile.safetensors import load
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")
-    if out is not None:
-        check_output(out)
+    check_outputs([out], [*model_files(model), images, *data_files()])
     network = load(model)
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
@@ -78,15 +78,15 @@ def margins(
     table = rule.margins(shape, samples, error)
     trial = rule.try_margins(winners[:, 1::2], table, classes, None if labels is None else labels[1::2])
     text = ",".join(map(str, table))
-    typer.echo(f"shape a of the beta distribution  {shape:.4g}")
-    typer.echo(f"margins                           {text if samples <= 32 else text[:64] + '...'}")
-    typer.echo(f"samples an image, mean            {trial.samples:.3f} of {samples}")
-    typer.echo(f"class of the full vote            {trial.agrees:.4%} of {trial.images} other images")
+    rows = [
+        ("shape a of the beta distribution", f"{shape:.4g}"),
+        ("margins", text.replace(",", ", ")),
+        ("samples an image, mean", f"{trial.samples:.3f} of {samples}"),
+        ("class of the full vote", f"{trial.agrees:.4%} of {trial.images} other images"),
+    ]
     if trial.accuracy is not None:
-        typer.echo(
-            f"accuracy                          {trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"
-        )
+        rows.append(("accuracy", f"{trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"))
     if out is not None:
-        with replacing(out) as partial:
-            partial.write_text(text + "\n")
-        typer.echo(f"wrote                             {out}")
+        write_text(out, text + "\n")
+        rows.append(("wrote", str(out)))
+    print_table(f"{network.shape}: early stopping, error {error:g}, counted on the golden model", *rows)

@@ -1,10 +1,13 @@
 """Options that several commands have."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 
@@ -18,13 +21,47 @@ class DataName(StrEnum):
     cifar10 = "cifar10"
 
 
+def model_files(model: Path) -> list[Path]:
+    """The files of a compiled model: itself, and the network beside it that makes its features."""
+    from synflip.modelfile.safetensors import features_path
+
+    return [model, features_path(model)]
+
+
+def data_files() -> list[Path]:
+    """The files in the folder of SYNFLIP_DATA, and in its folders, that data sets are read from."""
+    from synflip.data.folder import data_folder
+
+    root = None
+    with suppress(SynflipError):  # who reads from the folder says what is wrong with it
+        root = data_folder()
+    if root is None:
+        return []
+    found = [file for pattern in ("*", "*/*", "*/*/*") for file in root.glob(pattern)]
+    return [file for file in found if file.name.endswith(("-ubyte", "-ubyte.gz", ".bin"))]
+
+
 Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
 ActivationBits = Annotated[
     int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
 ]
+Board = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="BOARD",
+        help="Take sizes that fit a board, as synflip boards lists them, where --hidden, --bits and "
+        "--activation-bits do not say others, and refuse what does not fit.",
+        show_default=False,
+    ),
+]
 TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
 ModelOut = Annotated[
     Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the checkpoint that a stopped training left beside the model."),
 ]
 Balance = Annotated[
     bool,
@@ -66,14 +103,15 @@ Seed = Annotated[
     ),
 ]
 
-DEVICES = ("golden", "cuda", "verilator", "icarus", "netlist:ecp5", "netlist:ice40")
-
 
 def _known(device: str) -> str:
-    from synflip.devices.registry import is_port
+    from synflip.devices.registry import DeviceName
+    from synflip.errors import SynflipError
 
-    if device not in DEVICES and not is_port(device):
-        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEVICES)}, nor a serial port")
+    try:
+        DeviceName.parse(device)
+    except SynflipError as error:
+        raise typer.BadParameter(str(error)) from None
     return device
 
 
@@ -85,8 +123,9 @@ DeviceOption = Annotated[
         callback=_known,
         help="golden: the reference in torch. cuda: the same on a GPU. verilator: the hardware, simulated "
         "cycle by cycle. icarus: the same in Icarus Verilog, slow, with unknown values. netlist:ecp5, "
-        "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. /dev/ttyUSB0 "
-        "or COM3, with @BAUD after it if it is not 3000000: the hardware at a serial port.",
+        "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. Each may have "
+        "a size after it: golden:16x2, verilator:32x4,image_slots=8. /dev/ttyUSB0 or COM3, with @BAUD after "
+        "it if it is not 3000000: the hardware at a serial port.",
     ),
 ]
 GeometryOption = Annotated[

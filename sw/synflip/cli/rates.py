@@ -51,10 +51,10 @@ def rates(
     """
     from synflip.report.sections import find_section, replace_section
     from synflip.spec.geometry import Geometry
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    check_output(out)
+    check_outputs([out, page])
     if page is not None:
         find_section(page, f"rates {data}")
     machines = [Geometry.parse(text, image_slots=256) for text in geometry]
@@ -84,13 +84,12 @@ def rates(
     command += " --measure" * measure
     network = f"a trained {model.shape} network ({data})"
     text = markdown(needs, measurements, network, clock * 1e6, fold, command)
-    with replacing(out) as partial:
-        partial.write_text(text)
+    write_text(out, text)
     if page is not None:
         replace_section(page, f"rates {data}", text)
     heads = ("accelerator", "images", "cycles a sample", *(f"{value:g} Mbit/s" for value in rate))
     columns(
-        f"Junctions that keep an accelerator busy: {network}",
+        f"Junctions that keep an accelerator busy, predicted by the cycle model at {clock:g} MHz: {network}",
         heads,
         *(
             (

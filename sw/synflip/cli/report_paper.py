@@ -12,6 +12,8 @@ from synflip.errors import SynflipError
 app = typer.Typer()
 report = typer.Typer()
 app.add_typer(report, name="report")
+#: What it writes, beside what it keeps.
+PAGES = ("index.html", "numbers.json", "numbers.csv")
 DATA = "mnist,fashion-mnist,cifar10"
 
 
@@ -42,7 +44,8 @@ def paper(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks on digits, in seconds, to see what there is.")
+        bool,
+        typer.Option("--quick", help="Small networks on digits, in minutes, to see what there is."),
     ] = False,
     page: Page = None,
 ) -> None:
@@ -55,20 +58,20 @@ def paper(
 
     Example: SYNFLIP_DATA=datasets synflip report paper --only headline,baselines --data mnist --out out/paper
     """
-    from synflip.util.atomic import check_output
     from synflip.util.extras import require
+    from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
-    if page is not None:
-        check_output(page)
-        if not page.is_file():
-            raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    if page is not None and not page.is_file():
+        raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    check_folder(out)
+    check_outputs([page, *(out / name for name in PAGES)])
     with waiting("Loading torch"):
         from synflip.experiments import registry
         from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
-        from synflip.experiments.page import commit, into, write
+        from synflip.experiments.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
     chosen = None if only is None else _names("--only", only)
@@ -90,7 +93,10 @@ def paper(
 
         context = Context(QUICK if quick else Budget(), cache, say)
         sections = registry.run(context, names, chosen, watch)
-    write(out, sections, cache.rows(), command, at)
+    warning = QUICK_WARNING if quick else ""
+    write(out, sections, cache.rows(), command, at, warning)
+    if warning:
+        typer.echo(warning)
     for section in sections:
         typer.echo(f"{section.data:14} {section.title}")
     typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")

@@ -17,6 +17,8 @@ from synflip.cli.options import (
     ModelFile,
     Samples,
     Seed,
+    data_files,
+    model_files,
 )
 from synflip.errors import SynflipError
 
@@ -66,9 +68,9 @@ def run(
     Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
     from synflip.inference.shards import Part, file_digest, parse_shards, save_part
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs
 
-    check_output(out)
+    check_outputs([out], [*model_files(model), images, margins])
     stop = _stop(margin, margins, samples)
     part, first = None, 0
     if shards is not None:
@@ -82,11 +84,10 @@ def run(
     request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
     result, seconds, clock = _infer(device, machine, request)
-    with replacing(out) as partial:
-        if part is None:
-            result.save(partial)
-        else:
-            save_part(result, part, partial)
+    if part is None:
+        result.save(out)
+    else:
+        save_part(result, part, out)
     rows = [
         *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
         ("images x samples", f"{len(pixels)} x {samples}"),
@@ -94,9 +95,11 @@ def run(
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
         (
             "cycles",
-            f"{result.cycles:,}" if result.cycles >= 0 else _why_no_cycles(request, machine),
+            f"{result.cycles:,} {'predicted' if device in ('golden', 'cuda') else 'counted'}"
+            if result.cycles >= 0
+            else _why_no_cycles(request, machine),
         ),
-        ("time", f"{seconds:.2f} s"),
+        ("time", f"{seconds:.2f} s measured, images and results included"),
         ("wrote", str(out)),
     ]
     if clock:
@@ -118,12 +121,11 @@ def merge(
     Example: synflip merge r1.npz r2.npz --out r.npz
     """
     from synflip.inference.shards import merge as merged
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs
 
-    check_output(out)
+    check_outputs([out], parts)
     result, part = merged(parts)
-    with replacing(out) as partial:
-        result.save(partial)
+    result.save(out)
     table(
         f"{part.count} parts, seed {part.seed}",
         ("images x samples", f"{len(result.used)} x {part.samples}"),
@@ -172,7 +174,8 @@ def verify(
         ("cycles", f"{golden.cycles:,} predicted, {other.cycles:,} counted"),
         (
             "time",
-            f"{seconds:.2f} s ({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
+            f"{seconds:.2f} s measured, images and results included "
+            f"({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
         ),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
@@ -198,11 +201,9 @@ def images(
     Example: synflip images digits --count 200 --out x.npy --labels y.npy
     """
     from synflip.data.registry import load
-    from synflip.util.atomic import check_output, write_array
+    from synflip.util.outputs import check_outputs, write_array
 
-    for path in (out, labels):
-        if path is not None:
-            check_output(path)
+    check_outputs([out, labels], data_files())
     dataset = load(data.value)
     write_array(out, dataset.test_images[:count])
     if labels is not None:
@@ -249,21 +250,24 @@ def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Im
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":
     """The geometry to run on: the one in ``text``, or the device's default, each with the model's bits.
     Hardware at a serial port tells its own."""
-    from synflip.devices.registry import is_port, open_device
+    from synflip.devices.registry import DeviceName, open_device
     from synflip.spec.geometry import Geometry
 
-    if is_port(device):
+    name = DeviceName.parse(device)
+    if name.port:
         if text is not None:
             raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
         with open_device(device) as accelerator:
             return accelerator.geometry
-    text = text or ("16x1" if device.startswith("netlist:") else "64x8")
-    geometry = Geometry.parse(text, bits=model.bits, activation_bits=model.activation_bits)
+    if name.geometry is not None and text is not None:
+        raise SynflipError(f"--device {device} has a geometry: leave out --geometry {text}")
+    text = text or name.geometry
+    bits = {"bits": model.bits, "activation_bits": model.activation_bits}
     if device.startswith("netlist:"):
-        from synflip_sim.simulators.netlist import small
+        from synflip_sim.simulators.netlist import small_of
 
-        return small(geometry)
-    return geometry
+        return small_of(text or "16x1", **bits)
+    return Geometry.parse(text or "64x8", **bits)
 
 
 def _request(
@@ -290,10 +294,12 @@ def _request(
 def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int]":
     """Returns the result, the seconds that inference took, and the cycles of the simulated clock, 0 if there
     is none."""
-    from synflip.devices.registry import open_device
+    from synflip.devices.registry import DeviceName, open_device
     from synflip.inference.plan import plan_of
     from synflip.util.progress import bar, waiting
 
+    if not DeviceName.parse(name).port:
+        name = DeviceName.parse(name).kind  # its geometry, with the model's bits, is ``geometry``
     if name not in ("golden", "cuda"):
         plan_of(request, geometry)  # refuses a run that does not fit, before a simulator is built
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):

@@ -39,29 +39,27 @@ def selftest(
 
     Example: synflip selftest /dev/ttyUSB0
     """
-    from synflip.util.atomic import check_output, replacing
+    from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    if out is not None:
-        check_output(out)
+    check_outputs([out])
     with waiting("Loading torch"):
         from synflip.verification.selftest import ProbeStep, Report, selftest
 
-    def say(step: ProbeStep) -> None:
-        typer.echo(f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}")
+    def line(step: ProbeStep) -> str:
+        return f"{step.name:16}{'pass' if step.passed else 'FAIL'}  {printable(step.found)}"
 
     try:
         with waiting(f"Opening {port}"):
             device = _open(port)
         with device, bar("Testing") as advance:
-            report = selftest(device, say, advance)
+            report = selftest(device, lambda step: advance.say(line(step)), advance)
     except SynflipError as error:
         step = ProbeStep("identity", False, str(error), 0.0)
-        say(step)
+        typer.echo(line(step))
         report = Report(port, "", (step,), {})
     if out is not None:
-        with replacing(out) as partial:
-            partial.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+        write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     if report.line:
         said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
         typer.echo(f"line: {said}")

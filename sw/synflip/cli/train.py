@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.console import table
-from synflip.cli.options import ActivationBits, Balance, Bits, DataName, ModelOut, TrainingSeed, Votes
+from synflip.cli.options import (
+    Balance,
+    Board,
+    DataName,
+    ModelOut,
+    Resume,
+    TrainingSeed,
+    Votes,
+    data_files,
+    model_files,
+)
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -23,6 +33,10 @@ if TYPE_CHECKING:
     from synflip.training.loop import Progress, TrainStep
 
 app = typer.Typer()
+
+
+class Stopped(SynflipError):
+    """A training was stopped, and a checkpoint keeps it: the same command with --resume goes on."""
 
 
 class FeaturesName(StrEnum):
@@ -59,8 +73,25 @@ def train(
             show_default=False,
         ),
     ] = None,
-    bits: Bits = 4,
-    activation_bits: ActivationBits = 8,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            metavar="K",
+            help="Bits of a coin's probability, 1..16. Without it: 4, or with --for the board's.",
+            show_default=False,
+        ),
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            metavar="A",
+            help="Bits of an activation, 1..8. Without it: 8, or with --for the board's.",
+            show_default=False,
+        ),
+    ] = None,
+    board: Board = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -97,25 +128,37 @@ def train(
     ] = 0,
     samples: Votes = 8,
     balance: Balance = False,
+    resume: Resume = False,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
     Prints the test accuracy of one sample and of the vote, counted by running the compiled model exactly.
+    Ctrl-C keeps M.checkpoint.safetensors beside the model; the same command with --resume goes on from it, to
+    the same bytes. Teachers are not kept: they are trained again.
 
     Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
+
+    Example: synflip train --for icebreaker --out icebreaker.safetensors
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
     from synflip.inference.request import check_logits
-    from synflip.util.atomic import check_output
+    from synflip.modelfile.safetensors import check_pair
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
     check_seed(seed)
-    check_output(out)
+    two_files = features == FeaturesName.conv
+    check_outputs(model_files(out) if two_files else [out], data_files())
+    if two_files:
+        check_pair(out)
     with waiting("Loading torch"):
+        from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
+
+        Checkpoint(checkpoint_path(out), resume)  # refused here, before the teachers are trained
         from synflip.data.registry import load
         from synflip.training import convnets
         from synflip.training.baseline import float_network
@@ -125,6 +168,15 @@ def train(
 
     dataset = load(data.value)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
+    if board is not None:
+        inputs = dataset.train_images.shape[1]
+        if features == FeaturesName.conv:
+            inputs = convnets.feature_count(dataset)
+            sizes = [*convnets.default_hidden(dataset)] if sizes is None else sizes
+        sizes, bits, activation_bits = _fitting(
+            board, dataset.name, inputs, len(dataset.classes), sizes, bits, activation_bits
+        )
+    bits, activation_bits = 4 if bits is None else bits, 8 if activation_bits is None else activation_bits
     epochs = default_epochs(dataset) if epochs is None else epochs
     ordinary: Callable[[int], nn.Module]
     coins: Callable[..., SynapticNetwork | FeatureNetwork]
@@ -150,7 +202,13 @@ def train(
         def show(step: "TrainStep") -> None:
             advance(step.step, step.steps, words(step))
 
-        network = coins(bits, activation_bits, epochs, seed, augment, show, mean_of, teachers=taught_by)
+        try:
+            network = coins(
+                bits, activation_bits, epochs, seed, augment, show, mean_of,
+                teachers=taught_by, checkpoint=checkpoint_path(out), resume=resume,
+            )  # fmt: skip
+        except Interrupted as stop:
+            raise Stopped(str(stop)) from None
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
     if mean_of > 1:
@@ -159,6 +217,38 @@ def train(
         source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
     finish(network, dataset, source, out, samples, took, balanced=balance)
+
+
+def _fitting(
+    name: str, data: str, inputs: int, classes: int, hidden: list[int] | None, bits: int | None, a: int | None
+) -> tuple[list[int], int, int]:
+    """Hidden layers, k and A for a board: those that were asked for, else the board's. Raises SynflipError
+    if they do not fit, with what to change."""
+    from synflip_hdl.boards.catalogue import find_board
+
+    from synflip.inference.plan import check_words, largest_hidden, shortage
+
+    board = find_board(name)
+    default = board.geometry
+    bits, a = default.bits if bits is None else bits, default.activation_bits if a is None else a
+    try:
+        check_words(bits, a, default)
+    except SynflipError as error:
+        raise SynflipError(f"{name}: {error}") from None
+    # A narrower k may have a build of its own; the board's default build must run the model.
+    most = largest_hidden(inputs, classes, default)
+    if hidden is None and most is not None:
+        return most, bits, a
+    asked = [] if hidden is None else hidden
+    if not (missing := shortage([inputs, *asked, classes], default)):
+        return asked, bits, a
+    shape = "-".join(map(str, [inputs, *asked, classes]))
+    way = (
+        f"no network on {data} fits: take another --data, or a larger board"
+        if most is None
+        else f"try --hidden {','.join(map(str, most)) or 'none'}"
+    )
+    raise SynflipError(f"{shape} does not fit {name}: it needs {missing}; {way}")
 
 
 def _hidden(text: str) -> list[int]:

@@ -27,8 +27,10 @@ def compile_network(
 ) -> CompiledModel:
     """The compiled model of a trained network.
 
-    classes: a name for each logit. input_max: the largest pixel. source: where the network came from, JSON
-    values; ``logit_scale``, the divisor of the logits in the softmax, is added to it. Raises SynflipError.
+    network: of coins, as ``synflip.train`` or ``synflip.convert`` gives it; layers [J, I], C classes.
+    classes: a name for each of the C logits. input_max: the largest pixel, 1..65535. source: where the
+    network came from, JSON values; ``logit_scale``, the divisor of the logits in the softmax, is added to it.
+    Raises SynflipError.
     """
     from synflip.training.feature_network import FeatureNetwork
 
@@ -68,11 +70,14 @@ def compile_layers(
 
     weights: a float [J, I] for each layer, in [-1, 1], made the nearest value that ``bits`` can write (see
     ``synflip.spec.coins.probability_word``). biases: [J] for each layer, rounded to the nearest integer.
-    shifts: r of each hidden layer. features: what makes the images of pixels, if they are not pixels. Raises
-    SynflipError, with the layer and the number, for what cannot be run exactly.
+    shifts: r of each hidden layer. bits: k, 1..16. activation_bits: A, 1..8. input_max: the largest pixel.
+    These are Python's or numpy's integers, no floats. classes: a name for each of the C outputs of the last
+    layer. source: where the network came from, JSON values. features: what makes the images of pixels, if
+    they are not pixels. Raises SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")
+    bits, activation_bits, input_max = (_integer(value) for value in (bits, activation_bits, input_max))
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
         raise SynflipError(f"bits must be an integer in 1..{MAX_BITS}, not {bits!r}")
     layers = tuple(
@@ -83,7 +88,7 @@ def compile_layers(
         layers=layers,
         bits=bits,
         activation_bits=activation_bits,
-        shifts=tuple(shifts),
+        shifts=tuple(_integer(shift) for shift in shifts),
         classes=tuple(classes),
         input_max=input_max,
         source=dict(source or {}),
@@ -115,7 +120,17 @@ def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int) -> Layer:
 
 
 def _floats(what: str, values: ArrayLike) -> NDArray[np.float64]:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()  # a torch parameter requires grad
     try:
-        return np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise SynflipError(f"{what} are complex: give their real parts if the imaginary ones are 0")
+        return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise SynflipError(f"{what} are not an array of numbers: {error}") from None
+
+
+def _integer(value: Any) -> Any:
+    """An integer of numpy as Python's; anything else as it is, for the model's check to judge."""
+    return int(value) if isinstance(value, np.integer) else value

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.golden.cpu import Golden
+from synflip.inference.request import whole_seed
 from synflip.spec.geometry import BANKS
 from synflip.spec.model import CompiledModel, Layer
 
@@ -24,9 +25,11 @@ def balance(
 ) -> CompiledModel:
     """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
-    pixels: images [N, I] to measure activity on, not those of a test. The same seed gives the same order.
-    Raises SynflipError for images that are not the model's.
+    model: with hidden layers; others stay as they are. pixels: images [N, I] to measure activity on, not
+    those of a test. seed: of the search; the same seed gives the same order. Raises SynflipError for images
+    that are not the model's.
     """
+    seed = whole_seed(seed)
     generator = np.random.default_rng(seed)
     layers = list(model.layers)
     for index, active in enumerate(_activity(model, pixels, seed)):

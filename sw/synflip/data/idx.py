@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.data.folder import FOLDER_VARIABLE, data_folder
 from synflip.errors import SynflipError
+from synflip.util.cache import cache_folder, cached_file
 
 MAX_DOWNLOAD_BYTES = 64 << 20  # of one file; the largest of Fashion-MNIST has 26 MB
 TIMEOUT_SECONDS = 60
@@ -56,8 +57,8 @@ def load_idx(name: str, source: IdxSource) -> Dataset:
     """The data set ``name``, read from the folder in SYNFLIP_DATA, or fetched once if that is not set.
 
     In the folder the files lie as ``<name>/<file>``, in one of ``source.folders``, as ``raw/<file>`` or as
-    ``<file>``, each as it is or with ``.gz``. Fetched files are kept in pooch's cache. Raises SynflipError
-    for a file that is missing, cannot be fetched, or is not the original one.
+    ``<file>``, each as it is or with ``.gz``. Fetched files are kept in the cache. Raises SynflipError for a
+    file that is missing, cannot be fetched, or is not the original one.
     """
     train_images, train_labels, test_images, test_labels = (
         read_idx(path, file) for path, file in _locate(name, source)
@@ -108,7 +109,9 @@ def _fetch(name: str, file: IdxFile, source: IdxSource) -> Path:
 
     pooch.get_logger().setLevel("ERROR")  # it would ask for a hash of the .gz, which differs between mirrors
     url = f"{source.address}{file.name}.gz"
-    folder = pooch.os_cache("synflip") / name
+    if found := cached_file(name, f"{file.name}.gz"):
+        return found
+    folder = cache_folder(name)
     try:
         return Path(
             pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=folder, downloader=_download)

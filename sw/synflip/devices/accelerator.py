@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.devices import mtj_source
-from synflip.devices.transport import BusError, SimulatedTransport, Transport
+from synflip.devices.transport import BusError, NoAccelerator, SimulatedTransport, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.plan import check_fit, class_shift, input_shift, plan_of
@@ -56,21 +56,35 @@ class Accelerator(Device):
 
     def _discover(self) -> Geometry:
         names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
-        words = dict(zip(names, self.transport.read(register(names[0]), len(names)).tolist(), strict=True))
-        if words.pop("MAGIC") != memory_map.MAGIC:
-            raise SynflipError(f"no synflip accelerator answers at {self.name}")
+        try:
+            found = self.transport.read(register(names[0]), len(names)).tolist()
+        except BusError as error:
+            raise NoAccelerator(self.name, str(error)) from None
+        if len(found) != len(names):
+            raise NoAccelerator(self.name, f"{len(found)} words came for {len(names)} that were asked for")
+        words = dict(zip(names, found, strict=True))
+        if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
+            raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
         version = words.pop("VERSION")
         if version != memory_map.VERSION:
             raise SynflipError(
                 f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}"
             )
-        return Geometry(**{name.lower(): value for name, value in words.items()})
+        for name, value in words.items():
+            if not value and name != "DEVICES":  # which Geometry would take for a default
+                raise NoAccelerator(self.name, f"its register {name} holds 0")
+            if value >> REGISTERS[name].bits:
+                raise NoAccelerator(self.name, f"its register {name} holds {value}, which is too large")
+        try:
+            return Geometry(**{name.lower(): value for name, value in words.items()})
+        except SynflipError as error:
+            raise NoAccelerator(self.name, f"its registers make no sense: {error}") from None
 
     # Loading a model
 
     def prepare(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
-        """Write weights, biases and the layer table. Raises SynflipError, saying what is short, if it does
-        not fit.
+        """Write weights, biases and the layer table of ``model``. Raises SynflipError, saying what is short,
+        if it does not fit.
 
         weight_base, bias_base: entry and group of biases to begin at. That it fits there is not checked.
         """
@@ -95,7 +109,10 @@ class Accelerator(Device):
         self.place(model, weight_base, bias_base)
 
     def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
-        """Make a model that was loaded to this place the one that runs: write the layer table."""
+        """Make a ``model`` that was loaded to this place the one that runs: write the layer table.
+
+        weight_base, bias_base: as they were when it was loaded. Raises BusError if a write is refused.
+        """
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
         for index, layer in enumerate(model.layers):
@@ -149,7 +166,12 @@ class Accelerator(Device):
     # Running it
 
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
-        """Carry out a request. Ctrl-C leaves the device idle and usable."""
+        """Carry out a request: images [N, I] in, votes [N, C] out. Ctrl-C leaves the device idle and usable.
+
+        request: for the model that is loaded. progress: called with (done, total), in network samples times
+        images. Raises SynflipError for a request that the memories have no room for, for a run that does not
+        end, and, as BusError, if the accelerator refuses an access or does not answer.
+        """
         model, pixels, keys = request.model, request.pixels, request.keys
         samples, limits = request.samples, request.limits
         if request.first and self.geometry.devices:
@@ -223,7 +245,7 @@ class Accelerator(Device):
     # Parts of a run, for tests of an accelerator that go their own way
 
     def write_settings(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
-        """Write the registers that all runs of a model share. early: images may leave early. log: keep
+        """Write the registers that all runs of ``model`` share. early: images may leave early. log: keep
         logits. host_keys: ``feed_keys`` gives the keys. Raises BusError."""
         settings = {
             "LAYERS": len(model.layers) - 1,
@@ -259,7 +281,10 @@ class Accelerator(Device):
     ) -> Iterator[None]:
         """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
 
-        It has been started when the body begins, and is over when the context ends; aborted if that fails.
+        images: their number. first, samples: the first network sample, and how many. seed: of the LFSR's
+        keys. model: the one that is loaded. host_keys: ``feed_keys`` gives the keys. The run has been started
+        when the body begins, and is over when the context ends; it is aborted if that fails. Raises
+        SynflipError if it does not end in ``timeout`` seconds, and BusError.
         """
         if not self.geometry.devices:
             _, rows = key_offsets(model.rows)
@@ -294,8 +319,8 @@ class Accelerator(Device):
             self._running = False
 
     def feed_keys(self, keys: NDArray[np.uint64]) -> None:
-        """Give the keys [samples, R] to the run that was started, which takes them as it goes. A run whose
-        images have all left early takes no more."""
+        """Give ``keys``, uint64 [samples, R], to the run that was started, which takes them as it goes. A run
+        whose images have all left early takes no more. Raises BusError."""
         for sample, words in enumerate(keys):
             try:
                 half = sample % self.geometry.key_halves
@@ -313,11 +338,11 @@ class Accelerator(Device):
     # Words
 
     def write_register(self, name: str, value: int) -> None:
-        """Write a register of the map, by name. Raises BusError."""
+        """Write the word ``value`` to the register ``name`` of the map. Raises BusError."""
         self.transport.write(register(name), np.array([value], dtype=np.uint32))
 
     def read_register(self, name: str) -> int:
-        """Read a register of the map, by name. Raises BusError."""
+        """Read the register ``name`` of the map, a word. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:

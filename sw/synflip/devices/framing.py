@@ -70,11 +70,30 @@ class Reply:
         content = unescape(frame)
         if content is None or len(content) % 4 or len(content) < 4 * (REPLY_WORDS - 1):
             return None
-        tag, *_, tail = words = np.frombuffer(content, dtype="<u4")
-        if tail >> CODE_SHIFT not in Status.__members__.values():
+        words = np.frombuffer(content, dtype="<u4")
+        tag, tail = int(words[0]), int(words[-1])
+        status, done = tail >> CODE_SHIFT, tail & (1 << CODE_SHIFT) - 1
+        if status not in Status.__members__.values() or done >> DONE_BITS:
             return None
-        done = int(tail) & (1 << DONE_BITS) - 1
-        return cls(int(tag), Status(int(tail) >> CODE_SHIFT), done, words[1:-1].astype(np.uint32))
+        return cls(tag, Status(status), done, words[1:-1].astype(np.uint32))
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """All words of the reply but the CRC, from TAG to TAIL."""
+        return self.tag, *self.data.tolist(), self.status << CODE_SHIFT | self.done
+
+    def answers(self, command: Command, count: int) -> bool:
+        """Whether a device that carries out ``command`` of ``count`` words can have sent this.
+
+        A READ brings as many words as were done; every other answer brings none. OK says that all of them
+        were done, REFUSED that fewer were. The DONE of a HELLO is a number of its own.
+        """
+        ended = self.status in (Status.OK, Status.REFUSED)
+        if len(self.data) != (self.done if ended and command == Command.READ else 0):
+            return False
+        if command == Command.HELLO or not ended:
+            return self.status != Status.REFUSED
+        return self.done == count if self.status == Status.OK else self.done < count
 
 
 class Replies:

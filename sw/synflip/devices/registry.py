@@ -6,39 +6,113 @@ Golden, cuda and serial ports are built in. Every other device is an entry point
     def open(text: str, geometry: Geometry | None) -> Device
 
 which gets what follows the colon in the name (``ecp5:16x4`` of ``netlist:ecp5:16x4``; empty without a colon)
-and the geometry that the caller asks for besides. A package adds a device in its own pyproject.toml:
+and the geometry that the caller asks for besides. All names follow GRAMMAR, which ``DeviceName`` reads. A
+package adds a device in its own pyproject.toml:
 
     [project.entry-points."synflip.devices"]
     mine = "my_package.my_module:open_mine"
 """
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.spec.geometry import Geometry
 from synflip.util.extras import explained
+from synflip.util.text import one_line
 
 GROUP = "synflip.devices"
 Opener = Callable[[str, Geometry | None], Device]
+#: How a device is named, wherever one is.
+GRAMMAR = (
+    "a device is NAME, or NAME:PxQ for P lanes and Q banks, or NAME:PxQ,SETTING=N (golden, golden:16x2, "
+    "netlist:ecp5:16x1,image_slots=4); or a serial port, PORT or PORT@BAUD (/dev/ttyUSB0, COM3@1000000)"
+)
+FAMILIES = ("ecp5", "ice40")  # that a netlist is of
 
 
-def is_port(name: str) -> bool:
-    """Whether ``name`` is a serial port: a path, or COM and a number; perhaps with @ and a baud rate."""
+@dataclass(frozen=True)
+class DeviceName:
+    """A device's name in parts.
+
+    kind: of the device, ``golden`` or ``netlist:ecp5``; of a serial port its path. geometry: text after it,
+    ``16x2`` or ``16x2,bits=3``, which ``Geometry.parse`` reads; None if the name has none. baud: of a serial
+    port, if the name says it. port: whether it is a serial port.
+    """
+
+    kind: str
+    geometry: str | None = None
+    baud: int | None = None
+    port: bool = False
+
+    @classmethod
+    def parse(cls, name: str) -> "DeviceName":
+        """The parts of ``name``. Nothing is opened. Raises SynflipError for a name that breaks GRAMMAR, for a
+        geometry that no accelerator has, and for a device that is not installed."""
+        if not isinstance(name, str):
+            raise SynflipError(f"a device's name is a text, not a {type(name).__name__}; {GRAMMAR}")
+        if _is_port(name):
+            path, at, baud = (name, "", "") if os.path.exists(name) else _cut(name, "@")
+            if at and not re.fullmatch(r"[0-9]{1,12}", baud):
+                what = f"{one_line(baud[:20])!r} in {one_line(name[:100])!r}"
+                raise SynflipError(f"{what} is not a baud rate, such as 1000000; {GRAMMAR}")
+            return cls(path, baud=int(baud) if at else None, port=True)
+        kind, colon, text = _cut(name, ":")
+        if not colon or text in FAMILIES:
+            kind, text = name, ""
+        first, _, rest = kind.partition(":")
+        known = names()
+        if first not in known or (first in BUILT_IN and rest):
+            raise SynflipError(
+                f"no device {one_line(name)!r}; there are {', '.join(known)}, and serial ports; {GRAMMAR}"
+            )
+        if first == "netlist" and rest not in FAMILIES:
+            raise SynflipError(
+                f"no netlist family {one_line(rest)!r}; there are {' and '.join(FAMILIES)}; {GRAMMAR}"
+            )
+        if kind != name:
+            try:
+                Geometry.parse(text)
+            except SynflipError as error:
+                raise SynflipError(f"device {one_line(name)!r}: {error}; {GRAMMAR}") from None
+        return cls(kind, text if kind != name else None)
+
+
+def _is_port(name: str) -> bool:
     return "/" in name or re.fullmatch(r"COM\d+(@.*)?", name) is not None
+
+
+def _cut(text: str, mark: str) -> tuple[str, str, str]:
+    """What is before the last ``mark``, the mark, and what is after it; all of ``text`` first without one."""
+    before, found, after = text.rpartition(mark)
+    return (before, found, after) if found else (text, "", "")
+
+
+def names() -> list[str]:
+    """First words of the names of all devices but serial ports: those built in and those of packages."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
     """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
-    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``; or a serial port,
-    perhaps with its baud rate: ``/dev/ttyUSB0``, ``COM3@1000000``; or a device of another package.
+    ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``,
+    ``golden:16x2,image_slots=4``; or a serial port, perhaps with its baud rate: ``/dev/ttyUSB0``,
+    ``COM3@1000000``; or a device of another package.
 
-    Without a geometry a netlist is a small one (16x1), other simulations are 64x8. Raises SynflipError.
+    geometry: of a device whose name has none. Without either a netlist is a small one (16x1), other devices
+    are 64x8; a serial port's accelerator says itself what it is. The geometry of ``golden`` and ``cuda`` is
+    that of the accelerator whose cycles they predict.
+
+    Raises SynflipError, in one line, for a name that is none, for a package that is missing, for a port that
+    cannot be opened, and if no accelerator answers there.
     """
-    if is_port(name):
-        return _open_port(name)
+    parts = DeviceName.parse(name)
+    if parts.port:
+        return _open_port(parts)
     kind, _, text = name.partition(":")
     return _opener(kind, name)(text, geometry)
 
@@ -48,13 +122,10 @@ def chosen(text: str, geometry: Geometry | None = None) -> Geometry:
     return Geometry.parse(text) if text else geometry or Geometry()
 
 
-def _open_port(name: str) -> Device:
+def _open_port(name: DeviceName) -> Device:
     from synflip.devices.serial import BAUD, open_serial
 
-    path, _, baud = name.partition("@")
-    if baud and not baud.isdecimal():
-        raise SynflipError(f"{baud!r} in {name!r} is not a baud rate, such as 1000000")
-    return open_serial(path, int(baud) if baud else BAUD)
+    return open_serial(name.kind, BAUD if name.baud is None else name.baud)
 
 
 def _open_golden(text: str, geometry: Geometry | None) -> Device:
@@ -76,12 +147,6 @@ def _opener(kind: str, name: str) -> Opener:
     if kind in BUILT_IN:
         return BUILT_IN[kind]
     installed: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
-    if kind not in installed:
-        names = ", ".join(sorted({*BUILT_IN, *installed}))
-        raise SynflipError(
-            f"no device {name!r}; there are {names}, and serial ports such as /dev/ttyUSB0; "
-            "netlist takes a family: netlist:ecp5, netlist:ice40"
-        )
     try:
         return installed[kind].load()
     except ModuleNotFoundError as error:

@@ -12,9 +12,14 @@ import numpy as np
 import serial
 from numpy.typing import NDArray
 
+try:
+    from termios import error as TerminalError
+except ModuleNotFoundError:  # Windows has no termios
+    TerminalError = OSError  # type: ignore[misc,assignment]
+
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import NOTHING, Replies, Reply, request
-from synflip.devices.transport import BusError
+from synflip.devices.transport import BusError, NoAccelerator
 from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, REPLY_WORDS, SESSION_BITS, Command, Status
 from synflip.spec.memory_map import CONTROL_ABORT, register
 
@@ -24,6 +29,9 @@ WRITE_TIMEOUT = 10.0  # seconds until a port that takes no bytes is given up
 BITS_PER_BYTE = 10
 MOST_DOUBLINGS = 3
 NUMBERS = 1 << NUMBER_BITS
+LEAST_BAUD, MOST_BAUD = 300, 50_000_000  # what an adapter may have
+#: What pyserial and the system raise for a port that is not there, is busy, is no terminal, or goes away.
+PORT_ERRORS = (OSError, ValueError, OverflowError, TerminalError)
 
 
 @dataclass
@@ -65,8 +73,11 @@ class SerialTransport:
         each silence doubles it for the next try, MOST_DOUBLINGS times at most. tries: how often a request is
         sent. burst: largest number of words in one request. session: 1..65535, by default random.
 
-        Raises BusError if the port cannot be opened or nothing answers.
+        Raises BusError for a baud rate that is not in LEAST_BAUD..MOST_BAUD, for a port that cannot be
+        opened, and, as NoAccelerator, if nothing answers a HELLO as an accelerator does.
         """
+        if not LEAST_BAUD <= baud <= MOST_BAUD:
+            raise BusError(f"{path}: the baud rate must be in {LEAST_BAUD}..{MOST_BAUD}, not {baud}")
         self.path = path
         self.counters = Counters()
         self._timeout, self._tries, self._burst = timeout, tries, burst
@@ -80,14 +91,18 @@ class SerialTransport:
         self._lost = False  # what was written to the device may be gone
         try:
             self._port = serial.Serial(path, baud, timeout=POLL, write_timeout=WRITE_TIMEOUT, exclusive=True)
-        except (OSError, ValueError) as error:
-            raise BusError(f"{path} cannot be opened: {error}") from None
+        except PORT_ERRORS as error:
+            held = "; another program holds it" if "exclusively lock" in str(error) else ""
+            raise BusError(f"{path} cannot be opened: {_words(error)}{held}") from None
         with suppress(NotImplementedError, ValueError, OSError):  # few systems and ports have it
             self._port.set_low_latency_mode(True)
         try:
             self._number = self._hello()
+        except BusError as error:
+            self.close()
+            raise NoAccelerator(path, str(error)) from None
         except BaseException:
-            self._port.close()
+            self.close()
             raise
 
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
@@ -110,8 +125,9 @@ class SerialTransport:
         time.sleep(PAUSE)
 
     def close(self) -> None:
-        """Close the port."""
-        self._port.close()
+        """Close the port. That it is gone already is no error."""
+        with suppress(*PORT_ERRORS):
+            self._port.close()
 
     # Requests
 
@@ -168,7 +184,7 @@ class SerialTransport:
         longest = 8 * (REPLY_WORDS + count * (command == Command.READ))
         patience = self._timeout + self._byte_time * (len(frame) + longest)
         self.counters.requests += 1
-        before = self.counters.silences
+        before, heard = self.counters.silences, self.counters.received
         try:
             for attempt in range(self._tries):
                 self.counters.repeats += attempt > 0
@@ -178,10 +194,31 @@ class SerialTransport:
                 doublings = min(self.counters.silences - before, MOST_DOUBLINGS)
                 reply = self._answer(tag, patience * 2**doublings, longest)
                 if reply is not None:
+                    self._check_reply(reply, frame, command, count)
                     return reply
-        except OSError as error:
-            raise BusError(f"{self.path} failed: {error}") from None
-        raise BusError(f"no answer from {self.path} after {self._tries} tries")
+        except PORT_ERRORS as error:
+            raise BusError(f"{self.path} failed: {_words(error)}") from None
+        heard = self.counters.received - heard
+        came = f"{heard} bytes came, none of them an answer" if heard else "nothing came back"
+        raise BusError(f"no answer from {self.path} after {self._tries} tries; {came}")
+
+    def _check_reply(self, reply: Reply, frame: bytes, command: Command, count: int) -> None:
+        """Raises BusError for a reply that cannot be the answer to the request in ``frame``.
+
+        No device makes a READ's answer of one word equal to its request but by a word of data that is the
+        request's HEAD. A session begins with HELLO, so a line that echoes is known before the first READ.
+        """
+        if reply.answers(command, count):
+            return
+        sent = Reply.parse(frame[1:-1])
+        if sent is not None and sent.words == reply.words:
+            raise BusError(
+                "the line gives back what is sent to it: is TX joined to RX, or does the port echo?"
+            )
+        raise BusError(
+            f"{self.path} answered a {command.name} of {count} words with {reply.status.name}, "
+            f"{reply.done} done and {len(reply.data)} words of data"
+        )
 
     def _answer(self, tag: int, patience: float, longest: int) -> Reply | None:
         """The reply with ``tag``; None if the request should be sent again.
@@ -216,7 +253,8 @@ class SerialTransport:
 def open_serial(path: str, baud: int = BAUD) -> Accelerator:
     """The accelerator at a serial port. A run that another host has left is aborted.
 
-    Raises SynflipError if the port cannot be opened or no accelerator answers.
+    path: of the port, such as /dev/ttyUSB0 or COM3. baud: bits a second. Raises SynflipError if the port
+    cannot be opened or no accelerator answers.
     """
     transport = SerialTransport(path, baud)
     try:
@@ -225,3 +263,8 @@ def open_serial(path: str, baud: int = BAUD) -> Accelerator:
     except BaseException:
         transport.close()
         raise
+
+
+def _words(error: Exception) -> str:
+    """An error of the system in words: termios gives a number and a text, as a tuple."""
+    return error.args[1] if isinstance(error, TerminalError) and len(error.args) == 2 else str(error)

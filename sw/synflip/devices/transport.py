@@ -13,6 +13,13 @@ class BusError(SynflipError):
     """The device refused an access, or did not answer."""
 
 
+class NoAccelerator(BusError):
+    """Nothing answers there, or what answers is no accelerator of synflip."""
+
+    def __init__(self, name: str, why: str = "") -> None:
+        super().__init__(f"no synflip accelerator answers at {name}" + (f": {why}" if why else ""))
+
+
 class Transport(Protocol):
     """Moves 32-bit words to and from the memory map."""
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.request import Progress, check_logits
+from synflip.inference.request import Progress, check_logits, whole_samples, whole_seed
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy
-from synflip.uncertainty.aggregate import AGGREGATES, powers
+from synflip.uncertainty.aggregate import AGGREGATES, powers, second_choice
 from synflip.uncertainty.metrics import metrics, outside_auroc
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
@@ -29,12 +29,14 @@ class Evaluation:
 
     numbers: values that JSON holds. shares: by aggregate, float64 [N, C] of all samples. outside: by
     aggregate, float64 [M, C] of the out-of-distribution images; empty without them. labels: int64 [N].
+    second: by aggregate, int64 [N], second choices; equal shares are told apart by the sums of the logits.
     """
 
     numbers: dict[str, Any]
     shares: dict[str, NDArray[np.float64]]
     outside: dict[str, NDArray[np.float64]]
     labels: NDArray[np.int64]
+    second: dict[str, NDArray[np.int64]]
 
 
 def evaluate(
@@ -47,12 +49,15 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
 
-    outside: another data set with images of the same size, whose test images are to be detected. progress:
-    called with the images and samples done, of both data sets. Raises SynflipError, among others for a model
-    whose file lacks the scale of its logits.
+    model: compiled, with the scale of its logits. dataset: N test images and labels of its C classes.
+    samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are integers, also
+    numpy's. outside: another data set with images of the same size, whose test images are to be detected.
+    progress: called with the images and samples done, of both data sets. Raises SynflipError, among others
+    for a model whose file lacks the scale of its logits.
     """
     for item in [dataset] if outside is None else [dataset, outside]:
         require_dataset(item)
+    samples, seed = whole_samples(samples), whole_seed(seed)
     if len(dataset.classes) != len(model.classes):
         raise SynflipError(
             f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
@@ -68,6 +73,7 @@ def evaluate(
     done = 0
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
     scores: list[dict[str, NDArray[np.float64]]] = []
+    sums: list[NDArray[np.int64]] = []
     with Golden() as golden:
         golden.load(model)
         for item in datasets:
@@ -76,10 +82,12 @@ def evaluate(
             result = golden.infer(item.test_images, samples, seed, logits=True, progress=report)
             assert result.logits is not None
             done += len(item.test_images) * samples
+            sums.append(result.logit_sums)
             answers.append(_aggregate(result.logits, scale, [samples] if answers else list(powers(samples))))
             scores.append({"mutual information": result.mutual_information, "energy": result.energy})
     inside = answers[0]
     labels = dataset.test_labels
+    second = {name: second_choice(by_count[samples], sums[0]) for name, by_count in inside.items()}
     numbers: dict[str, Any] = {
         "network": model.shape,
         "data": dataset.name,
@@ -91,7 +99,9 @@ def evaluate(
             name: {str(count): metrics(shares, labels).as_dict() for count, shares in by_count.items()}
             for name, by_count in inside.items()
         },
-        "second choice": {name: _second(by_count[samples], labels) for name, by_count in inside.items()},
+        "second choice": {
+            name: _second(by_count[samples], second[name], labels) for name, by_count in inside.items()
+        },
         "entropy": {name: _entropies(by_count[samples], labels) for name, by_count in inside.items()},
     }
     outside_shares: dict[str, NDArray[np.float64]] = {}
@@ -105,9 +115,8 @@ def evaluate(
             },
             "auroc by": {name: outside_auroc(scores[0][name], theirs) for name, theirs in scores[1].items()},
         }
-    return Evaluation(
-        numbers, {name: by_count[samples] for name, by_count in inside.items()}, outside_shares, labels
-    )
+    shares = {name: by_count[samples] for name, by_count in inside.items()}
+    return Evaluation(numbers, shares, outside_shares, labels, second)
 
 
 #: Columns of ``markdown``: head, name of the metric, format.
@@ -163,11 +172,10 @@ def _aggregate(
     }
 
 
-def _second(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _second(shares: NDArray[np.float64], second: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
     """Share of wrong answers whose second choice is right; NaN if none is wrong."""
-    order = np.argsort(-shares, axis=1, kind="stable")
-    wrong = order[:, 0] != labels
-    return float((order[wrong, 1] == labels[wrong]).mean()) if wrong.any() else float("nan")
+    wrong = shares.argmax(1) != labels
+    return float((second[wrong] == labels[wrong]).mean()) if wrong.any() else float("nan")
 
 
 def _entropies(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:

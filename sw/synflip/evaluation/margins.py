@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaln, gammaln
 
+from synflip.data.dataset import checked_labels
 from synflip.errors import SynflipError
 from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
 from synflip.inference.device import loaded
-from synflip.inference.request import Progress, check_samples
+from synflip.inference.request import Progress, whole_samples, whole_seed
 from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
@@ -93,7 +94,7 @@ def winners(
     golden: Golden, pixels: NDArray[np.uint8], samples: int, seed: int, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """The class of each sample, [S, N], by the golden model's loaded network; memory does not hold logits."""
-    check_samples(samples, seed, None)
+    samples, seed = whole_samples(samples), whole_seed(seed)
     x = torch.from_numpy(loaded(golden.model).activations(pixels))
     found = np.empty((samples, len(x)), dtype=np.int64)
     for sample in range(samples):
@@ -121,6 +122,10 @@ def try_margins(
 ) -> Trial:
     """What ``table`` [S] does to votes of S samples: ``winners`` [S, N], each sample's class."""
     samples, images = winners.shape
+    if labels is not None:
+        labels = checked_labels(labels, classes, "labels")
+        if len(labels) != images:
+            raise SynflipError(f"{len(labels)} labels for the votes of {images} images")
     votes = np.zeros((images, classes), dtype=np.int64)
     used = np.full(images, samples)
     decided = np.zeros(images, dtype=np.int64)

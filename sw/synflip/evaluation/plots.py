@@ -20,7 +20,7 @@ COLOURS = (RIGHT, WRONG, OUT_OF_DISTRIBUTION, FAINT, INK)
 
 def draw(evaluation: Evaluation, path: Path) -> None:
     """Write a PNG of six panels."""
-    figure = new_figure(11, 6.6)
+    figure = new_figure(11, 7.6)
     grid: Any = figure.subplots(2, 3)
     _accuracy(grid[0, 0], evaluation)
     _risk(grid[0, 1], evaluation)
@@ -30,7 +30,17 @@ def draw(evaluation: Evaluation, path: Path) -> None:
     _second(grid[1, 2], evaluation)
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
+    numbers = evaluation.numbers
+    figure.suptitle(
+        f"{numbers['network']} on {numbers['data']}, k = {numbers['k']}: {numbers['images']:,} test "
+        f"images, {numbers['samples']} samples"
+    )
     save(figure, path)
+
+
+def _legend(axes: "Axes") -> None:
+    """Below the panel: inside it would hide curves."""
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _accuracy(axes: "Axes", evaluation: Evaluation) -> None:
@@ -40,7 +50,7 @@ def _accuracy(axes: "Axes", evaluation: Evaluation) -> None:
                   label=name, color=colour)  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set(title="Accuracy", xlabel="samples", ylabel="% right")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
 
 
 def _risk(axes: "Axes", evaluation: Evaluation) -> None:
@@ -49,7 +59,7 @@ def _risk(axes: "Axes", evaluation: Evaluation) -> None:
         coverage, risk = risk_coverage(entropy(shares), shares.argmax(1) != evaluation.labels)
         axes.plot(100 * coverage, 100 * risk, label=name, color=colour)
     axes.set(title="Risk and coverage", xlabel="% answered, the surest first", ylabel="% of them wrong")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
 
 
 def _reliability(axes: "Axes", evaluation: Evaluation) -> None:
@@ -64,7 +74,7 @@ def _reliability(axes: "Axes", evaluation: Evaluation) -> None:
             ms=3, label=name, color=colour,
         )  # fmt: skip
     axes.set(title="Reliability", xlabel="largest share", ylabel="share right")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
 
 
 def _entropies(axes: "Axes", evaluation: Evaluation, name: str) -> None:
@@ -83,17 +93,16 @@ def _entropies(axes: "Axes", evaluation: Evaluation, name: str) -> None:
             axes.hist(values, edges, weights=weights, histtype="step", label=label, color=colour)
     axes.set_yscale("log")
     axes.set(title=f"Entropy of the {name}", xlabel="bits", ylabel="% of the group")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
 
 
 def _second(axes: "Axes", evaluation: Evaluation) -> None:
     """Of the wrong answers: rows the label, columns the second choice."""
     shares = evaluation.shares["vote"]
-    order = np.argsort(-shares, axis=1, kind="stable")
-    wrong = order[:, 0] != evaluation.labels
+    wrong = shares.argmax(1) != evaluation.labels
     classes = shares.shape[1]
     table = np.zeros((classes, classes), dtype=int)
-    np.add.at(table, (evaluation.labels[wrong], order[wrong, 1]), 1)
+    np.add.at(table, (evaluation.labels[wrong], evaluation.second["vote"][wrong]), 1)
     axes.imshow(table, cmap="Blues")
     for row, column in np.argwhere(table):
         axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7,

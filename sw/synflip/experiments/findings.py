@@ -17,8 +17,8 @@ from synflip import modelfile
 from synflip.errors import SynflipError
 from synflip.experiments.recipes import digest
 from synflip.spec.model import CompiledModel
-from synflip.util.atomic import make_folder, replacing
 from synflip.util.json_file import read_json
+from synflip.util.outputs import make_folder, replacing, write_text
 
 MAX_ROW_BYTES = 1 << 22
 Numbers = dict[str, Any]
@@ -58,8 +58,7 @@ class ResultCache:
                 "command": self.command,
                 "commit": self.commit,
             }
-            with replacing(path) as partial:
-                partial.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+            write_text(path, json.dumps(row, indent=1) + "\n")
         numbers: Numbers = read_row(path)["numbers"]
         return numbers
 

@@ -18,12 +18,16 @@ from jinja2 import Environment, StrictUndefined
 from synflip._version import __version__
 from synflip.experiments.blocks import NOT_RUN, Section
 from synflip.report.sections import find_section, replace_section
-from synflip.util.atomic import replacing
+from synflip.util.outputs import write_text
 
 LEAD = (
     "Networks whose weights are coin flips, as a synflip accelerator computes them: compiled integers, "
     "keys of the contract, run on the golden model, whose votes and logits every device gives bit for bit. "
     "Shares are of the test images."
+)
+QUICK_WARNING = (
+    "Made with --quick: the networks are small and hardly trained, on few images. The page shows which "
+    "experiments there are; its networks and its numbers mean nothing."
 )
 FIELDS = ("experiment", "settings", "number", "value", "command", "commit")
 
@@ -41,8 +45,8 @@ def commit() -> str:
     return found or f"synflip {__version__}"
 
 
-def html(sections: list[Section], command: str, at: str) -> str:
-    """The page as HTML, without scripts; pictures are inside it. at: the commit."""
+def html(sections: list[Section], command: str, at: str, warning: str = "") -> str:
+    """The page as HTML, without scripts; pictures are inside it. at: the commit. warning: said at the top."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     template = environment.from_string(
@@ -53,12 +57,25 @@ def html(sections: list[Section], command: str, at: str) -> str:
         for (name, note), items in groupby(sections, lambda section: (section.data, section.note))
     ]
     return template.render(
-        title="Synaptic sampling on synflip", lead=LEAD, command=command, commit=at, groups=groups
+        title="Synaptic sampling on synflip",
+        lead=LEAD,
+        command=command,
+        commit=at,
+        groups=groups,
+        warning=warning,
     )
 
 
-def write(folder: Path, sections: list[Section], rows: list[dict[str, Any]], command: str, at: str) -> None:
-    """``index.html``, ``numbers.json``, ``numbers.csv`` in the folder. Raises SynflipError."""
+def write(
+    folder: Path,
+    sections: list[Section],
+    rows: list[dict[str, Any]],
+    command: str,
+    at: str,
+    warning: str = "",
+) -> None:
+    """``index.html``, which begins with ``warning``, ``numbers.json``, ``numbers.csv`` in the folder. Raises
+    SynflipError."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(FIELDS)
@@ -67,12 +84,11 @@ def write(folder: Path, sections: list[Section], rows: list[dict[str, Any]], com
         for name, value in flat(row["numbers"]):
             writer.writerow([row["experiment"], settings, name, value, row["command"], row["commit"]])
     for name, text in (
-        ("index.html", html(sections, command, at)),
+        ("index.html", html(sections, command, at, warning)),
         ("numbers.json", json.dumps(rows, indent=1) + "\n"),
         ("numbers.csv", table.getvalue()),
     ):
-        with replacing(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def flat(numbers: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -83,10 +83,9 @@ def entropies(answer: Answer) -> bytes:
 
 def second_choices(answer: Answer, classes: Sequence[str]) -> bytes:
     """Counts of wrong answers: a row for each label, a column for each second choice."""
-    order = np.argsort(-answer.shares, axis=1, kind="stable")
     wrong = ~answer.right
     table = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(table, (answer.labels[wrong], order[wrong, 1]), 1)
+    np.add.at(table, (answer.labels[wrong], answer.second[wrong]), 1)
     figure, axes = _panel(5.2)
     axes.imshow(table, cmap="Blues")
     for row, column in np.argwhere(table):

@@ -15,7 +15,7 @@ from synflip.experiments.recipes import Coins, Float
 from synflip.golden.cpu import Golden
 from synflip.spec.model import CompiledModel
 from synflip.training.loop import TEST_BATCH
-from synflip.uncertainty import entropy, softmax
+from synflip.uncertainty import entropy, second_choice, softmax
 from synflip.uncertainty.aggregate import AGGREGATES
 from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.util.threads import one_thread
@@ -30,12 +30,19 @@ class Answer:
     """Predicted shares of classes.
 
     shares: float64 [N, C] of the test images. labels: int64 [N]. outside: by name, float64 [M, C] of each set
-    of out-of-distribution images.
+    of out-of-distribution images. logit_sums: int64 [N, C] of the test images, which tell equal shares apart;
+    None of ordinary networks, whose shares are not equal.
     """
 
     shares: NDArray[np.float64]
     labels: NDArray[np.int64]
     outside: dict[str, NDArray[np.float64]]
+    logit_sums: NDArray[np.int64] | None = None
+
+    @property
+    def second(self) -> NDArray[np.int64]:
+        """The second choices [N], see ``synflip.uncertainty.second_choice``."""
+        return second_choice(self.shares, self.logit_sums)
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -48,10 +55,10 @@ class Answer:
         None.
         """
         bits = entropy(self.shares)
-        order = np.argsort(-self.shares, axis=1, kind="stable")
         wrong = ~self.right
         found: Numbers = dict(metrics(self.shares, self.labels).as_dict())
-        found["second right"] = float((order[wrong, 1] == self.labels[wrong]).mean()) if wrong.any() else None
+        second = self.second[wrong] == self.labels[wrong]
+        found["second right"] = float(second.mean()) if wrong.any() else None
         for name, chosen in (("right", self.right), ("wrong", wrong)):
             found[f"entropy {name}"] = float(bits[chosen].mean()) if chosen.any() else None
         for name, shares in self.outside.items():
@@ -149,14 +156,15 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
             found |= {f"{kind}/{name}": aggregate(kind, z, scale_of(model)) for kind in KEPT}
             if name == "test":
                 found["winners"] = z.argmax(-1).astype(np.uint16)
+                found["sums"] = z.sum(0, dtype=np.int64)
         return found
 
     kept = context.cache.tensors("answers", answer_settings(recipe, samples), make)
     data = context.data(recipe.data)
-    winners = kept.pop("winners").astype(np.int64)
+    winners, sums = kept.pop("winners").astype(np.int64), kept.pop("sums")
     kinds = {
         kind: _answer(
-            {key: value for key, value in kept.items() if key.startswith(f"{kind}/")}, data.test_labels
+            {key: value for key, value in kept.items() if key.startswith(f"{kind}/")}, data.test_labels, sums
         )
         for kind in KEPT
     }
@@ -165,7 +173,7 @@ def coin_answers(context: Context, recipe: Coins, samples: int) -> CoinAnswers:
 
 def answer_settings(recipe: Coins, samples: int) -> dict[str, Any]:
     """The settings that an answer of coins depends on."""
-    return {**recipe.settings, "samples": samples, "seed of coins": SEED}
+    return {**recipe.settings, "samples": samples, "seed of coins": SEED, "ties": "logit sums"}
 
 
 def float_answer(context: Context, recipes: list[Float], passes: int = 1) -> Answer:
@@ -210,6 +218,8 @@ def image_sets(context: Context, data: str) -> dict[str, NDArray[np.uint8]]:
     return {"test": context.data(data).test_images, **context.out_of_distribution(data)}
 
 
-def _answer(kept: dict[str, NDArray[Any]], labels: NDArray[np.int64]) -> Answer:
+def _answer(
+    kept: dict[str, NDArray[Any]], labels: NDArray[np.int64], sums: NDArray[np.int64] | None = None
+) -> Answer:
     by_name = {key.split("/", 1)[1]: shares for key, shares in kept.items()}
-    return Answer(by_name.pop("test"), labels, by_name)
+    return Answer(by_name.pop("test"), labels, by_name, sums)

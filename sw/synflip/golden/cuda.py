@@ -56,7 +56,7 @@ class CudaGolden(Golden):
         super().prepare(model)
 
     def _prepare(self, model: CompiledModel) -> None:
-        """See ``Golden._prepare``; on the device."""
+        """What ``flip`` and ``forward`` need of the model, on the device."""
         bits = range(model.bits)
         self._taps = [
             self._put(np.array([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]))
@@ -85,7 +85,7 @@ class CudaGolden(Golden):
         return x.to(self.device)
 
     def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
-        """See ``Golden.first_loads``; on the device."""
+        """The cycle model's loads of the first layer, int64 [N, 3], of activations on the device."""
         return self._loads(x.to(torch.float32), 0).cpu().numpy().astype(np.int64)
 
     def make_keys(self, seed: int, first: int, count: int) -> torch.Tensor:
@@ -112,7 +112,8 @@ class CudaGolden(Golden):
         return self._made_jumps[steps]
 
     def samples_together(self, images: int, early: bool) -> int:
-        """See ``Golden.samples_together``: as many as memory allows, for a GPU waits for its orders."""
+        """Network samples that ``passes`` is given at once: as many as memory allows, for a GPU waits for its
+        orders. images: of the batch. early: whether images may stop between samples."""
         model = loaded(self.model)
         synapses = sum(layer.q.size for layer in model.layers)
         taken = synapses * (3 * model.bits + WIDE) + images * sum(model.outputs) * WIDE
@@ -123,7 +124,11 @@ class CudaGolden(Golden):
         sample_keys: NDArray[np.uint64] | torch.Tensor,
         planes: Sequence[CoinPlanes] | None = None,
     ) -> list[torch.Tensor]:
-        """See ``Golden.flip``; on the device, and of a tensor of ``make_keys`` too."""
+        """Every layer's signed coins from one network sample's keys [R]: int8 [J, I] each, on the device.
+
+        sample_keys: an array, or a tensor of ``make_keys``. planes: of each layer, if they are not to be the
+        contract's.
+        """
         if planes is not None:
             return super().flip(sample_keys, planes)
         return [coins[0] for coins in self._flip(sample_keys[None])]
@@ -135,7 +140,11 @@ class CudaGolden(Golden):
         with_loads: bool = False,
         first_loads: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """See ``Golden.forward``: activations uint8 [N, I] and coins of ``flip``, on the device."""
+        """Activations uint8 [N, I] through one flipped network, both on the device: logits int32 [N, C], and
+        the cycle model's loads, int64 [N, layers, 3] (zeros unless ``with_loads``).
+
+        first_loads: int64 [N, 3], those of the first layer, if they are known.
+        """
         z, loads = self._forward(x, [flipped[None] for flipped in coins], with_loads, first_loads)
         return z[0], loads[0]
 
@@ -146,7 +155,7 @@ class CudaGolden(Golden):
         with_loads: bool = False,
         first_loads: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-        """See ``Golden.passes``; all samples at once."""
+        """What ``forward`` gives of each network sample with keys [S, R], computed all at once."""
         return zip(*self._forward(x, self._flip(sample_keys), with_loads, first_loads), strict=True)
 
     def _flip(self, sample_keys: NDArray[np.uint64] | torch.Tensor) -> list[torch.Tensor]:

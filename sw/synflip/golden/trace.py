@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import plan
-from synflip.inference.request import check_samples
+from synflip.inference.request import margins_of, whole_samples, whole_seed
 from synflip.spec.coins import key_words
 from synflip.spec.cycles import (
     DRAIN_LATENCY,
@@ -141,7 +141,8 @@ def cycle_trace(
     margins: NDArray[np.integer] | None = None,
 ) -> Trace:
     """The trace of one run over ``pixels`` [N, I]. Raises SynflipError if it is not one run there."""
-    limits = check_samples(samples, seed, margins)
+    samples, seed = whole_samples(samples), whole_seed(seed)
+    limits = margins_of(margins, samples)
     runs = plan(model, geometry, min(len(pixels), 1), samples, limits is not None, logits=False)
     if not 1 <= len(pixels) <= runs.images or samples > runs.samples:
         raise SynflipError(

@@ -4,17 +4,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip import modelfile
 from synflip.errors import SynflipError
-from synflip.inference.request import InferenceRequest, Margin, Progress
+from synflip.inference.request import InferenceRequest, Margin, Pixels, Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
+from synflip.util.progress import bar
 
 
 class Device(ABC):
@@ -38,7 +39,8 @@ class Device(ABC):
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
         """Carry out a request for the model that is loaded. Ctrl-C leaves the device usable.
 
-        progress: called as the work goes on.
+        request: images [N, I], samples, seed, and what else is asked. progress: called with (done, total), in
+        network samples times images. Raises SynflipError for what the device has no room for.
         """
 
     @abstractmethod
@@ -48,49 +50,75 @@ class Device(ABC):
     def load(self, model: CompiledModel | str | os.PathLike[str]) -> None:
         """Make ``model``, or the one in the file of that path, the one that runs.
 
-        Raises SynflipError for a file that is missing or no compiled model, and for a model that does not
-        fit the device, saying what is short.
+        model: a compiled model, or the path of its .safetensors file. Raises SynflipError for a file that is
+        missing or no compiled model, and for a model that does not fit the device, saying what is short.
         """
         if isinstance(model, str | os.PathLike):
             model = modelfile.load(Path(model))
         if not isinstance(model, CompiledModel):
             raise SynflipError(
                 f"a device loads a compiled model or the path of one, not a {type(model).__name__}; "
-                "compile a trained network first: synflip.compiler.compile.compile_network"
+                "compile a trained network first: synflip.compile_network"
             )
         self.prepare(model)
 
     def infer(
         self,
-        pixels: Images,
+        pixels: Pixels,
         samples: int,
         seed: int,
         margin: Margin | None = None,
         logits: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
         first: int = 0,
     ) -> Result:
-        """Votes of network samples first..first+samples-1 for images ``pixels`` [N, I].
+        """Votes of network samples first..first+samples-1 for N images.
 
-        The images are read block by block. ``InferenceRequest`` says what each argument means. Raises
-        SynflipError for a request or pixels that make no sense. Ctrl-C leaves the device usable.
+        pixels: integers in 0..model.input_max, [N, I]; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of
+            a model that makes features [N, C, H, W]. An array, a list, a torch tensor, or the path of a .npy
+            file, which is read block by block.
+        samples: S, network samples, 1..2**31-1. seed: of the coins, 0..2**64-1; tunnel junctions have none.
+            The same model, seed and sample give the same votes on every device. Both are integers, also
+            numpy's, or floats that are whole.
+        margin: early stopping. An image leaves after the first network sample s in which its leader is at
+            least margin (margin[s]) votes ahead of its runner-up: an integer, or integers [S]. None: all
+            images take all samples.
+        logits: keep the logits of every network sample, int32 [S, N, C].
+        progress: True shows a bar, in a terminal and in a notebook; or a function that is called with (done,
+            total), in network samples times images.
+        keys: uint64 [S, R], the keys of each network sample, in place of the device's own; R is the number of
+            padded rows of all layers. keep_keys: keep the keys that were used, of one batch of images.
+        first: number of the first network sample; with another than 0 no image leaves early, and no keys are
+            given.
+
+        Returns a Result: votes int32 [N, C], sums of logits int64 [N, C], samples used int32 [N], cycles.
+        Raises SynflipError for arguments that make no sense, if no model is loaded, and for what the device
+        has no room for. Ctrl-C leaves the device usable.
         """
         request = InferenceRequest(
-            loaded(self.model), pixels, samples, seed, margin, logits, keys, keep_keys, first
-        )
-        return self.run(request, progress)
+            loaded(self.model), cast(Images, pixels), samples, seed, margin, logits, keys, keep_keys, first
+        )  # the request makes images of them
+        if progress is True:
+            with bar("Flipping coins") as advance:
+                return self.run(request, advance)
+        return self.run(request, progress or None)
 
     def stream(
         self,
-        blocks: Iterable[NDArray[np.uint8]],
+        blocks: Iterable[Pixels],
         samples: int,
         seed: int,
         margin: Margin | None = None,
         logits: bool = False,
     ) -> Iterator[Result]:
         """A result for each block of images, as they come. A block is taken when its result is asked for.
+
+        blocks: each integers [N, I], or images in another form that ``infer`` takes. samples: S, of each
+        image. seed: of the coins, the same for each block. margin: early stopping, an integer or integers
+        [S], or None. logits: keep the logits of every sample. Raises SynflipError for arguments that make no
+        sense.
 
         The engine is kept busy from batch to batch of a block, not from block to block: take blocks of many
         images.

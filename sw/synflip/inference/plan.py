@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest
@@ -12,35 +13,71 @@ from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
 
 def check_fit(model: CompiledModel, geometry: Geometry) -> None:
     """Raises SynflipError, saying how much is needed and how much there is, if the model does not fit."""
+    check_words(model.bits, model.activation_bits, geometry)
+    missing = shortage((model.rows[0], *model.outputs), geometry)
+    if missing:
+        raise SynflipError(
+            f"the model ({model.shape}) does not fit the {geometry.name} accelerator: it needs {missing}"
+        )
+
+
+def check_words(bits: int, activation_bits: int, geometry: Geometry) -> None:
+    """Raises SynflipError, with the option to change, if k or A is more than the accelerator's."""
+    if bits > geometry.bits:
+        raise SynflipError(
+            f"the model has {bits}-bit probability words, the accelerator {geometry.bits}: "
+            f"train it with --bits {geometry.bits}"
+        )
+    if activation_bits > geometry.activation_bits:
+        raise SynflipError(
+            f"the model has {activation_bits}-bit activations, the accelerator {geometry.activation_bits}: "
+            f"train it with --activation-bits {geometry.activation_bits}"
+        )
+
+
+def shortage(sizes: Sequence[int], geometry: Geometry) -> str:
+    """What a network needs and an accelerator lacks: ``3 layers, there are 2``; empty if it fits.
+
+    sizes: inputs, outputs of each hidden layer, classes: (64, 128, 10).
+    """
     banks, lanes = geometry.banks, geometry.lanes
-    if model.bits > geometry.bits:
-        raise SynflipError(
-            f"the model has {model.bits}-bit probability words, the accelerator {geometry.bits}"
-        )
-    if model.activation_bits > geometry.activation_bits:
-        raise SynflipError(
-            f"the model has {model.activation_bits}-bit activations, "
-            f"the accelerator {geometry.activation_bits}"
-        )
-    offsets, total = key_offsets(model.rows)
+    rows, outputs = sizes[:-1], sizes[1:]
+    offsets, total = key_offsets(rows)
     ends = [*offsets[1:], total]
-    tiles = [ceil_div(count, lanes) for count in model.outputs]
+    tiles = [ceil_div(count, lanes) for count in outputs]
     weights = sum(
         count * (end - start) // banks for count, start, end in zip(tiles, offsets, ends, strict=True)
     )
     for what, needed, there in (
-        ("layers", len(model.layers), geometry.layer_depth),
+        ("layers", len(outputs), geometry.layer_depth),
         ("weight entries a bank", weights, geometry.weight_depth),
         ("keys a bank", total // banks, geometry.key_depth),
         ("bias groups", sum(tiles) * lanes // banks, geometry.bias_depth),
-        ("events a bank for one image", 1 << input_shift(model, geometry), geometry.event_depth),
-        ("results for one image", 1 << class_shift(model), geometry.result_depth),
+        ("events a bank for one image", 1 << log2_ceil(ceil_div(rows[0], banks)), geometry.event_depth),
+        ("results for one image", 1 << log2_ceil(outputs[-1]), geometry.result_depth),
     ):
         if needed > there:
-            raise SynflipError(
-                f"the model ({model.shape}) does not fit the {geometry.name} accelerator: "
-                f"it needs {needed} {what}, there are {there}"
-            )
+            return f"{needed} {what}, there are {there}"
+    return ""
+
+
+def largest_hidden(inputs: int, classes: int, geometry: Geometry) -> list[int] | None:
+    """The hidden layers, equal and of at most 512 outputs, with which most synapses fit an accelerator.
+
+    Sizes are multiples of 16, and there are at most two layers: [512, 512] on a large one, [96] where two
+    layers are all. None if even a network without hidden layers does not fit.
+    """
+    found: tuple[int, list[int]] | None = None
+    for count in range(3):
+        for size in range(512, 0, -16):
+            hidden = [size] * count
+            sizes = [inputs, *hidden, classes]
+            if not shortage(sizes, geometry):
+                synapses = sum(a * b for a, b in pairwise(sizes))
+                if found is None or synapses > found[0]:
+                    found = synapses, hidden
+                break
+    return None if found is None else found[1]
 
 
 def input_shift(model: CompiledModel, geometry: Geometry) -> int:

@@ -1,15 +1,24 @@
-"""What may be asked of a device, checked once, the same way for all."""
+"""What may be asked of a device, converted and checked once, the same way for all.
 
+One rule for numbers: Python's and numpy's integers are taken, floats that are whole (1.0) too; bools, other
+floats and text are refused.
+"""
+
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from synflip.data.image_file import open_images
 from synflip.errors import SynflipError
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Images
 from synflip.spec.sizes import key_offsets
+from synflip.util.arrays import list_of, plain, rows, scale_hint, whole_number
 
 SAMPLE_LIMIT = 1 << 31  # votes are int32
 MAX_LOGIT_BYTES = 1 << 30
@@ -17,17 +26,22 @@ MAX_LOGIT_BYTES = 1 << 30
 #: Called with (done, total), in network samples times images.
 Progress = Callable[[int, int], None]
 #: The least lead, in votes, with which an image leaves: the same after every network sample, or [samples].
-Margin = int | NDArray[np.integer]
+Margin = int | ArrayLike
+#: Images of a request: an array of integers, a list, a torch tensor, what reads a file, or the file's path.
+Pixels = Images | ArrayLike | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, eq=False)
 class InferenceRequest:
-    """One inference of a compiled model. It is checked when it is made, so no device checks it again.
+    """One inference of a compiled model. It is converted and checked when it is made, so no device checks it
+    again.
 
-    model: what runs. pixels: images [N, I], which are read block by block.
-    samples: S, network samples. seed: of the LFSR, 0..2**64-1; tunnel junctions have none.
+    model: what runs. pixels: images [N, I], integers; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of a
+        model that makes features [N, C, H, W]; see ``as_images``. Kept as [N, I], read block by block.
+    samples: S, network samples. seed: of the LFSR, 0..2**64-1; tunnel junctions have none. Both are integers,
+        also numpy's, or floats that are whole.
     margin: early stopping. An image leaves after the first network sample s in which its leader is at least
-        margin (margin[s]) votes ahead of its runner-up. None: no image leaves.
+        margin (margin[s]) votes ahead of its runner-up: an integer, or integers [S]. None: no image leaves.
     logits: keep the logits of every network sample.
     keys: uint64 [S, R], the contract's keys of each network sample. The device uses them in place of its own
         source, so a run can be replayed.
@@ -51,8 +65,23 @@ class InferenceRequest:
     limits: NDArray[np.int64] | None = field(init=False)
 
     def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        if not isinstance(self.model, CompiledModel):
+            raise SynflipError(f"a request is for a compiled model, not a {type(self.model).__name__}")
+        put("pixels", as_images(self.model, self.pixels))
         self.model.check_images(self.pixels)
-        object.__setattr__(self, "limits", check_samples(self.samples, self.seed, self.margin))
+        put("samples", whole_samples(self.samples))
+        put("seed", whole_seed(self.seed))
+        put("limits", margins_of(self.margin, self.samples))
+        for name in ("logits", "keep_keys"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise SynflipError(f"{name} must be True or False, not {getattr(self, name)!r}")
+            put(name, bool(getattr(self, name)))
+        put("first", whole_number(self.first, "first"))
+        if self.keys is not None:
+            put("keys", _keys(self.keys))
         self._check_first()
         self._check_keys()
 
@@ -87,26 +116,72 @@ class InferenceRequest:
             )
 
 
-def check_samples(samples: int, seed: int, margin: Margin | None = None) -> NDArray[np.int64] | None:
-    """Margins as int64 [samples], or None. Raises SynflipError for numbers that no device could take."""
-    if not 1 <= samples < SAMPLE_LIMIT:
+def as_images(model: CompiledModel, pixels: Pixels) -> Images:
+    """``pixels`` as images [N, I] of the model, as an array or as what reads them block by block.
+
+    pixels: integers [N, I]: an array (it is not copied), a list, a torch tensor, a frame, or the path of a
+    ``.npy`` file. [N, H, W], [N, 1, H, W] and [N, H, W, 1] are taken if H * W is I. [N, C, H, W] is taken of
+    a model that makes features, which knows the shape of its images; other models cannot tell whether
+    channels come first or last. Raises SynflipError for what is no array of integers of such a shape.
+    """
+    if isinstance(pixels, str | os.PathLike):
+        return open_images(os.fspath(pixels), least=0)
+    if not isinstance(pixels, np.ndarray) or isinstance(pixels, np.ma.MaskedArray):
+        if isinstance(getattr(pixels, "dtype", None), np.dtype) and not hasattr(pixels, "__array__"):
+            return cast(Images, pixels)  # what reads a file block by block
+        detach = getattr(pixels, "detach", None)
+        pixels = plain(detach() if detach is not None else pixels, "images")
+    if not np.issubdtype(pixels.dtype, np.integer):
+        largest = model.input_max if model.features is None else model.features.input_max
+        hint = scale_hint(pixels, largest) if pixels.dtype.kind in "bf" else ""
+        raise SynflipError(f"images are {pixels.dtype}; pixels are integers{hint}")
+    if pixels.ndim == 2:  # whether [N, I] is what the model wants, it says itself
+        return pixels
+    wide, known = model.layers[0].rows, model.features
+    size = math.prod(pixels.shape[1:])
+    if known is not None and (size == known.pixels or size != wide):
+        return rows(pixels, known.shape, "images")
+    # [N, H, 3] may be rows of colours: 3 and 4 are taken for a width only of squares.
+    last_is_colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[1] != pixels.shape[2]
+    grey = pixels.ndim == 3 or (pixels.ndim == 4 and 1 in (pixels.shape[1], pixels.shape[3]))
+    if grey and not last_is_colour and size == wide:
+        return pixels.reshape(len(pixels), wide)
+    return rows(pixels, (wide,), "images")
+
+
+def whole_samples(samples: Any) -> int:
+    """A number of network samples as an int in 1..2**31-1. Raises SynflipError."""
+    if not 1 <= (number := whole_number(samples, "samples")) < SAMPLE_LIMIT:
         raise SynflipError(f"samples must be in 1..2**31-1, not {samples}")
-    if not 0 <= seed <= MASK64:
+    return number
+
+
+def whole_seed(seed: Any) -> int:
+    """A seed of coins as an int in 0..2**64-1. Raises SynflipError."""
+    if not 0 <= (number := whole_number(seed, "the seed")) <= MASK64:
         raise SynflipError(f"the seed must be in 0..2**64-1, not {seed}")
+    return number
+
+
+def margins_of(margin: Margin | None, samples: int) -> NDArray[np.int64] | None:
+    """Margins as int64 [samples], or None. margin: as of ``InferenceRequest``. Raises SynflipError."""
     if margin is None:
         return None
-    if isinstance(margin, int):
-        margin = np.full(samples, min(margin, SAMPLE_LIMIT), dtype=np.int64)
-    limits = np.asarray(margin)
+    if isinstance(margin, int | float | np.generic):
+        margin = np.full(samples, max(min(whole_number(margin, "margin"), SAMPLE_LIMIT), -1))
+    limits = plain(margin, "margins")
+    if limits.dtype.kind == "f" and np.isfinite(limits).all() and (limits == np.floor(limits)).all():
+        limits = np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)
     if limits.shape != (samples,) or not np.issubdtype(limits.dtype, np.integer):
         raise SynflipError(
-            f"margins must be {samples} integers, one a sample, not {limits.dtype} {list(limits.shape)}"
+            f"margins must be {samples} integers, one a sample, not {limits.dtype} {list_of(limits.shape)}"
         )
     if int(limits.min()) < 0:
         raise SynflipError(
             f"margins must not be negative; margin {int(limits.argmin())} is {int(limits.min())}"
         )
-    return np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)  # no lead is as large
+    most = min(SAMPLE_LIMIT, int(limits.max()))  # no lead is as large, nor is what uint8 holds
+    return np.minimum(limits, most).astype(np.int64)
 
 
 def check_logits(samples: int, images: int, classes: int) -> None:
@@ -117,3 +192,11 @@ def check_logits(samples: int, images: int, classes: int) -> None:
             f"the logits of {samples} samples of {images} images take {size} bytes; "
             f"at most {MAX_LOGIT_BYTES} are kept: take fewer images or samples"
         )
+
+
+def _keys(keys: Any) -> NDArray[Any]:
+    """Keys as uint64, if they are integers that are not negative; what else they are, the check says."""
+    array = plain(keys, "keys")
+    if array.dtype.kind in "iu" and (not array.size or int(array.min()) >= 0):
+        return array.astype(np.uint64, copy=False)
+    return array

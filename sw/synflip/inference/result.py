@@ -1,18 +1,40 @@
 """What a device gives back: votes, sums, samples used, cycles; and how sure to be."""
 
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
+from synflip.util.extras import require
+from synflip.util.npz import read_array
+from synflip.util.outputs import replacing
+from synflip.util.text import one_line
+
+if TYPE_CHECKING:
+    import pandas
+
+MAX_ARRAY_BYTES = 1 << 30  # of an array in a file
+#: Of each array in a file: its type and number of axes. The first four are always there.
+ARRAYS: dict[str, tuple[type, int]] = {
+    "votes": (np.int32, 2),
+    "logit_sums": (np.int64, 2),
+    "used": (np.int32, 1),
+    "cycles": (np.int64, 0),
+    "logits": (np.int32, 3),
+    "logit_scale": (np.float64, 0),
+    "keys": (np.uint64, 2),
+}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """Counts of one inference over N images and C classes.
 
@@ -39,12 +61,12 @@ class Result:
 
     @property
     def runner_up(self) -> NDArray[np.int64]:
-        """[N] class with the second most votes; ties go to the lowest index. The only class, if there is
-        one."""
-        rest = self.votes.astype(np.int64)
-        if rest.shape[1] > 1:
-            rest[np.arange(len(rest)), self.winner] = -1
-        return rest.argmax(1)
+        """[N] second choice: the class with the second most votes.
+
+        Of several with equally many, as after a unanimous vote, it is the one with the largest sum of logits;
+        the lowest index if these are equal too. The only class, if there is one.
+        """
+        return second_choice(self.votes, self.logit_sums)
 
     @property
     def entropy(self) -> NDArray[np.float64]:
@@ -80,13 +102,99 @@ class Result:
             raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
         return self.logits, self.used, self.logit_scale
 
+    def __repr__(self) -> str:
+        images, classes = self.votes.shape
+        kept = ", ".join(name for name in ("logits", "keys") if getattr(self, name) is not None)
+        mean = f"{self.used.mean():.4g}" if images else "0"
+        unanimous = int((self.votes.max(1, initial=0) == self.used).sum())
+        cycles = f"{self.cycles:,} cycles" if self.cycles >= 0 else "cycles not predicted"
+        bits = self.entropy.mean() if images else 0.0
+        return (
+            f"Result of {images:,} images, {classes} classes, {mean} samples an image\n"
+            f"  {unanimous:,} unanimous votes, mean entropy {bits:.3f} bits, {cycles}\n"
+            f"  has votes, logit_sums, used, winner, runner_up, entropy{', ' * bool(kept)}{kept}"
+        )
+
+    def to_pandas(self, classes: Sequence[str] | None = None) -> "pandas.DataFrame":
+        """A table with a row for each image, numbered from 0 as ``image``.
+
+        classes: a name for each of the C classes, such as ``model.classes``; their numbers without it.
+        Columns: winner and runner_up, names of classes; votes, the winner's; used; entropy, in bits, of the
+        votes; with logits and their scale also mutual_information and energy; and ``votes: NAME``, the votes
+        of each class.
+
+        Raises SynflipError if there are not C names, and without pandas, which the extra ``pandas`` brings.
+        """
+        require("pandas")
+        import pandas
+
+        images, count = self.votes.shape
+        names: list[Any] = list(range(count)) if classes is None else list(classes)
+        if len(names) != count:
+            raise SynflipError(f"{len(names)} class names for {count} classes")
+        table: dict[str, Any] = {
+            "winner": [names[place] for place in self.winner],
+            "runner_up": [names[place] for place in self.runner_up],
+            "votes": self.votes[np.arange(images), self.winner],
+            "used": self.used,
+            "entropy": self.entropy,
+        }
+        if self.logits is not None and self.logit_scale is not None:
+            table |= {"mutual_information": self.mutual_information, "energy": self.energy}
+        columns = [*table, *(f"votes: {name}" for name in names)]
+        frame = pandas.concat([pandas.DataFrame(table), pandas.DataFrame(self.votes)], axis=1)
+        frame.columns = pandas.Index(columns)
+        return frame.rename_axis("image")
+
     def save(self, path: str | Path) -> None:
-        """Write an ``.npz`` with ``votes``, ``logit_sums``, ``used``, ``cycles`` and, if kept, ``logits``."""
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, **self.arrays())
+        """Write an ``.npz`` to ``path``, which ``load`` and numpy read: ``votes``, ``logit_sums``, ``used``,
+        ``cycles``; if kept, ``logits`` with ``logit_scale``, if the model says it; and, if kept, ``keys``.
+
+        The file is whole or not there at all. Raises SynflipError if it cannot be written.
+        """
+        arrays = self.arrays()
+        if self.logits is not None and self.logit_scale is not None:
+            arrays["logit_scale"] = np.float64(self.logit_scale)
+        if self.keys is not None:
+            arrays["keys"] = self.keys
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Result":
+        """Read what ``save`` or ``synflip run`` has written to ``path``.
+
+        The file is not trusted: nothing is unpickled, and sizes are checked before anything is read. Raises
+        SynflipError, naming the file, if it is missing or no result.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = {name.removesuffix(".npy") for name in archive.namelist()}
+                found: dict[str, Any] = {
+                    name: read_array(archive, name, dtype, axes, MAX_ARRAY_BYTES)
+                    for name, (dtype, axes) in ARRAYS.items()
+                    if name in names or name in list(ARRAYS)[:4]
+                }
+        except OSError as error:
+            raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
+        except Exception as error:  # zipfile's and numpy's parsers raise half a dozen kinds for hostile files
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SynflipError(f"{path} is not a result: {one_line(reason)}") from None
+        shape = found["votes"].shape
+        want = {"logit_sums": shape, "used": shape[:1]}
+        if "logits" in found:
+            want["logits"] = (len(found["logits"]), *shape)
+        for name, size in want.items():
+            if found[name].shape != size:
+                raise SynflipError(f"{path}: {name} has shape {list(found[name].shape)}, not {list(size)}")
+        if not shape[1]:
+            raise SynflipError(f"{path}: its votes are for no class")
+        scale = float(found.pop("logit_scale")) if "logit_scale" in found else None
+        return cls(**{**found, "cycles": int(found["cycles"])}, logit_scale=scale)
 
     def arrays(self) -> dict[str, Any]:
-        """What ``save`` writes."""
+        """Arrays by name: votes int32 [N, C], logit_sums int64 [N, C], used int32 [N], cycles int64, and, if
+        kept, logits int32 [S, N, C]."""
         arrays: dict[str, Any] = {
             "votes": self.votes,
             "logit_sums": self.logit_sums,

@@ -17,20 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.inference.result import Result
+from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, Result
 from synflip.util.npz import read_array
+from synflip.util.outputs import replacing
 
-MAX_ARRAY_BYTES = 1 << 30
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
-_AXES = {"cycles": 0, "used": 1, "logits": 3}  # of arrays; the others have 2
-_DTYPES = {
-    "votes": np.int32,
-    "logit_sums": np.int64,
-    "used": np.int32,
-    "cycles": np.int64,
-    "logits": np.int32,
-}
+#: Of the arrays of a part: types and numbers of axes.
+_ARRAYS = {name: ARRAYS[name] for name in ("votes", "logit_sums", "used", "cycles", "logits")}
 #: What parts of one inference have in common.
 _WORDS = {
     "model": "digest of the model",
@@ -89,7 +83,7 @@ def file_digest(path: str | Path) -> str:
 def save_part(result: Result, part: Part, path: str | Path) -> None:
     """Write a part: what ``Result.save`` writes, and ``part``, JSON."""
     text = np.frombuffer(json.dumps(asdict(part), sort_keys=True).encode(), dtype=np.uint8)
-    with Path(path).open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **result.arrays(), part=text)
 
 
@@ -155,14 +149,14 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
             if "part" not in names:
                 raise ValueError("it does not say which part it is (synflip run --shards writes parts)")
-            odd = sorted((_DTYPES.keys() - {"logits"} | {"part"}) ^ names - {"logits"})
+            odd = sorted((_ARRAYS.keys() - {"logits"} | {"part"}) ^ names - {"logits"})
             if odd:
                 raise ValueError(f"{odd[0]} is {'missing' if odd[0] not in names else 'not of a part'}")
             text = read_array(archive, "part", np.uint8, 1, MAX_PART_BYTES)
             part = _part(text.tobytes())
             arrays = {
-                name: read_array(archive, name, dtype, _AXES.get(name, 2), MAX_ARRAY_BYTES)
-                for name, dtype in _DTYPES.items()
+                name: read_array(archive, name, dtype, axes, MAX_ARRAY_BYTES)
+                for name, (dtype, axes) in _ARRAYS.items()
                 if name in names
             }
     except OSError as error:

@@ -9,12 +9,19 @@ import numpy as np
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit, most_images
 from synflip.spec.cycles import CycleModel
+from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
 from synflip.spec.model import CompiledModel, Layer
+from synflip.spec.sizes import ceil_div
 
 if TYPE_CHECKING:
     from synflip.spec.geometry import Geometry
 
 SAMPLES = 64  # of a predicted run
+
+#: Seconds that a USB adapter adds to each frame and its answer, there and back, in a prediction.
+ADAPTER = 0.002
+FLAGS, BITS_PER_BYTE = 4, 10  # flag bytes of a request and its answer; bits of a byte on the line, 8N1
 
 ACTIVITY = "activity.json"
 
@@ -38,7 +45,8 @@ def shape_only(rows: list[int], outputs: list[int], bits: int) -> CompiledModel:
 def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
     """For each of the README's networks: whether it fits, and, by the cycle model with its mean events,
     network samples a second (one pass of one image each) at a batch of one image and of as many as there is
-    room for."""
+    room for. The images are in the accelerator already; ``line_images_per_second`` says how many of them its
+    serial line brings at most."""
     predictions = []
     for item in activities():
         model = shape_only(item["rows"], item["outputs"], min(item["bits"], geometry.bits))
@@ -49,13 +57,26 @@ def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
             predictions.append(entry | {"fits": False, "why": str(error).partition(": ")[2]})
             continue
         slots = most_images(model, geometry)
-        entry |= {"fits": True, "batch": slots}
+        entry |= {"fits": True, "batch": slots, "line_images_per_second": line_images(item["rows"][0])}
         for name, batch in (("samples_per_second_1", 1), ("samples_per_second_batch", slots)):
             cycles = pass_cycles(geometry, item, batch)
             entry[name] = round(clock / cycles)
             entry[name.replace("samples_per_second", "cycles_a_sample")] = round(cycles, 1)
         predictions.append(entry)
     return predictions
+
+
+def line_images(pixels: int, baud: int = BAUD) -> int:
+    """Images a second that a board's serial line brings at most: frames of images of ``pixels`` bytes, their
+    answers, and ADAPTER for each frame. Escaped bytes and the reading of results come on top.
+
+    784 pixels are 196 words in one frame: 4 * (196 + 4 + 3) + 4 = 816 bytes, 2.72 ms at 3 Mbaud; with 2 ms of
+    the adapter 4.72 ms, so 211 images a second.
+    """
+    words = ceil_div(pixels, ACTIVATIONS_PER_WORD)
+    frames = ceil_div(words, MAX_WORDS)
+    line = 4 * words + frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
+    return int(1 / (line * BITS_PER_BYTE / baud + frames * ADAPTER))
 
 
 def pass_cycles(geometry: "Geometry", activity: dict[str, Any], batch: int) -> float:

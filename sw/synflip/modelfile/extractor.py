@@ -19,6 +19,7 @@ from torch import nn
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
 from synflip.spec.features import BLOCK, MAX_LOG2_STEP
+from synflip.util.cache import tool_caches
 
 _PERCENTILE = 99.9  # of the features above 0: one in a thousand is larger, and cut off
 #: What torch.export notes of each node for people, with file names of the machine that it ran on.
@@ -83,7 +84,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """
     network = nn.Sequential(copied(extractor), nn.Flatten()).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), tool_caches():
             warnings.simplefilter("ignore")  # of torch, about torch
             program = torch.export.export(
                 network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)
@@ -103,7 +104,14 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     if len(content) > pt2.MAX_FILE_BYTES:
         raise SynflipError(f"the features take {len(content)} bytes; at most {pt2.MAX_FILE_BYTES}")
     try:
-        pt2.output_shape(pt2.parse(content), (BLOCK, *shape))
+        written = pt2.parse(content)
+        pt2.check_extractor(written)
+        found = pt2.output_shape(written, (BLOCK, *shape))
+        if len(found) != 2 or found[0] != BLOCK:
+            raise SynflipError(
+                f"{BLOCK} images have features of shape {list(found)}, not [{BLOCK}, F]: keep the first "
+                "axis, as x.flatten(1) does"
+            )
     except SynflipError as error:
         raise SynflipError(f"the features cannot be written: {error}") from None
     return content

@@ -8,6 +8,7 @@ graph's operations are looked up in a list of ones that give a tensor for tensor
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,15 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ENTRIES = 4096  # of the archive
 MAX_GRAPH_BYTES = 16 << 20
 MAX_RESULT = 1 << 22  # numbers in any result, for one image
-SCHEMA_MAJOR = 8  # of the graph, as torch 2.13 writes it
+TORCH = "torch 2.13"  # whose files are read
+SCHEMA_MAJOR = 8  # of the graph, as TORCH writes it
+_OLD_GRAPH = "serialized_exported_program.json"  # of torch before its archives had folders
 _DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64}
 HOW_TO_SAVE = "torch.export.save(torch.export.export(network.eval(), (images,)), path)"
+HOW_TO_EXPORT = (
+    "torch.export.export(network.eval(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},)) with two "
+    "images or more"
+)
 
 _NAMES = """
     abs.default adaptive_avg_pool2d.default add.Tensor add_.Tensor avg_pool2d.default batch_norm.default
@@ -67,11 +74,20 @@ class Program(nn.Module):
     """A graph with one input and one output, run node by node.
 
     nodes: in the order of execution. source, result: names of input and output. tensors: float tensors that
-    nodes use, by name.
+    nodes use, by name. sizes: of the input that the graph was exported with, None where any size will do;
+    empty if they are not known.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], source: str, result: str, tensors: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        nodes: tuple[Node, ...],
+        source: str,
+        result: str,
+        tensors: dict[str, Tensor],
+        sizes: tuple[int | None, ...] = (),
+    ) -> None:
         super().__init__()
+        self.sizes = sizes
         self.nodes = nodes
         self.source, self.result = source, result
         self._places = {name: f"tensor_{index}" for index, name in enumerate(tensors)}
@@ -138,6 +154,55 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(nothing(torch.empty(shape, device="meta")).shape)
 
 
+def check_extractor(program: Program) -> None:
+    """Raises SynflipError unless the features of an image depend on this image alone.
+
+    They do not if the graph is random or as in training, or if it was exported for a fixed number of images.
+    """
+    for index, node in enumerate(program.nodes):
+        kind = node.operation.split(".")[0]
+        if kind == "batch_norm" and _argument_of(node, 5, "training") is not False:
+            raise SynflipError(_why_training(index, node))
+        if kind == "dropout" and _argument_of(node, 2, "train") is not False:
+            raise SynflipError(f"{describe(index, node)} is as in training; call network.eval() first")
+    batch, *others = program.sizes or (None, None)
+    sizes = [size for size in others if size is not None]
+    if len(sizes) != len(others):
+        return
+    images = 5 if batch == 3 else 3
+    try:
+        found = output_shape(program, (images, *sizes))[:1]
+    except SynflipError:
+        if batch is None or not _takes(program, (batch, *sizes)):
+            raise
+        found = ()
+    if found != (images,):
+        many = "a fixed number of images" if batch is None else f"{batch} image{'' if batch == 1 else 's'}"
+        raise SynflipError(f"it was exported for {many}: export it with a dynamic batch, {HOW_TO_EXPORT}")
+
+
+def _takes(program: Program, shape: tuple[int, ...]) -> bool:
+    try:
+        output_shape(program, shape)
+    except SynflipError:
+        return False
+    return True
+
+
+def _argument_of(node: Node, index: int, name: str) -> Any:
+    return node.arguments[index] if index < len(node.arguments) else node.keywords.get(name)
+
+
+def _why_training(index: int, node: Node) -> str:
+    """Why a batch normalisation is not as in evaluation, and what to do."""
+    if _argument_of(node, 3, "running_mean") is None:
+        return (
+            f"{describe(index, node)} has no running statistics (track_running_stats=False): also after "
+            "eval() it takes them from the images beside it; train it with track_running_stats=True"
+        )
+    return f"{describe(index, node)} is not as in evaluation; call network.eval() first"
+
+
 def as_sequential(program: Program) -> nn.Sequential:
     """The modules of a graph that is a chain of linear, relu, flatten (or a view), dropout and batch_norm.
 
@@ -199,7 +264,7 @@ def _batch_norm(index: int, node: Node, tensors: list[Tensor | None]) -> nn.Batc
         or training is not False
         or not isinstance(eps, float)
     ):
-        raise SynflipError(f"{describe(index, node)} is not as in evaluation; call network.eval() first")
+        raise SynflipError(_why_training(index, node))
     module = nn.BatchNorm1d(len(mean), eps=eps)
     module.running_mean, module.running_var = mean, variance
     module.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight)
@@ -208,17 +273,22 @@ def _batch_norm(index: int, node: Node, tensors: list[Tensor | None]) -> nn.Batc
 
 
 def load(path: str | Path) -> Program:
-    """The network in a ``.pt2`` file. Raises SynflipError, naming the file and what is wrong with it."""
+    """The network in a ``.pt2`` file, which can be an extractor, see ``check_extractor``.
+
+    Raises SynflipError, naming the file and what is wrong with it.
+    """
     content = read(path)
     with _naming(path):
-        return parse(content)
+        program = parse(content)
+        check_extractor(program)
+        return program
 
 
 def load_sequential(path: str | Path) -> nn.Sequential:
     """The network in a ``.pt2`` file as a Sequential, see ``as_sequential``. Raises SynflipError."""
-    program = load(path)
+    content = read(path)
     with _naming(path):
-        return as_sequential(program)
+        return as_sequential(parse(content))
 
 
 @contextmanager
@@ -258,11 +328,9 @@ class _Archive:
     def __init__(self, file: zipfile.ZipFile) -> None:
         self.file = file
         self.entries = {entry.filename.partition("/")[2]: entry for entry in file.infolist()}
+        self.names = {entry.filename.rpartition("/")[2]: entry for entry in file.infolist()}
 
-    def bytes(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
-        entry = self.entries.get(name)
-        if entry is None:
-            raise SynflipError(f"not a network of torch.export.save: no {name} in it")
+    def _read(self, entry: zipfile.ZipInfo, name: str, most: int) -> bytes:
         # Only what is stored as it is: nothing that is read can be larger than the file.
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size > most:
             raise SynflipError(f"{name} in it is compressed, encrypted or too large")
@@ -270,6 +338,19 @@ class _Archive:
             return self.file.read(entry)
         except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
             raise SynflipError(f"{name} in it cannot be read: {first_line(error)}") from None
+
+    def bytes(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+        entry = self.entries.get(name)
+        if entry is None:
+            raise SynflipError(f"not a network of torch.export.save: no {name} in it")
+        return self._read(entry, name, most)
+
+    def written_by(self, name: str) -> str:
+        """The torch that wrote the graph in the entry ``name``, as far as it is known: ``torch 2.6.0``."""
+        entry = self.entries.get(name) or self.names[name]
+        text = self._read(entry, name, MAX_GRAPH_BYTES)
+        found = re.search(rb'"torch_version": *"([0-9A-Za-z.+]{1,40})"', text)
+        return f"torch {found[1].decode()}" if found else "another torch"
 
     def json(self, name: str) -> Any:
         try:
@@ -297,13 +378,16 @@ def _open(content: bytes) -> _Archive:
 
 def _program(archive: _Archive) -> Program:
     names = [name for name in archive.entries if name.startswith("models/") and name.endswith(".json")]
+    if _OLD_GRAPH in archive.names:
+        raise SynflipError(_other_torch(archive.written_by(_OLD_GRAPH)))
     if len(names) != 1:
         raise SynflipError(f"not one network of torch.export.save, but {len(names)}; use {HOW_TO_SAVE}")
     name = names[0].removeprefix("models/").removesuffix(".json")
     model = archive.json(names[0])
     version = model["schema_version"]["major"]
     if version != SCHEMA_MAJOR:
-        raise SynflipError(f"graph version {version!r}; this synflip reads {SCHEMA_MAJOR}: save it again")
+        reason = _other_torch(archive.written_by(names[0]))
+        raise SynflipError(f"graph version {version!r}; this synflip reads {SCHEMA_MAJOR}: {reason}")
     graph = model["graph_module"]["graph"]
     nodes = tuple(_node(index, node) for index, node in enumerate(graph["nodes"]))
     inputs: list[str] = []
@@ -325,6 +409,11 @@ def _program(archive: _Archive) -> Program:
             "its graph does not give one tensor for one tensor; call network.eval() before exporting it"
         )
     used = {value.name for node in nodes for value in _values([*node.arguments, *node.keywords.values()])}
+    if any(f"data/{folder}/model.pt" in archive.entries for folder in ("weights", "constants")):
+        raise SynflipError(
+            f"its tensors are pickled, which could run anything when they are read: "
+            f"{_other_torch(archive.written_by(names[0]))}"
+        )
     configs = {
         folder: archive.json(f"data/{folder}/{name}_{folder}_config.json")["config"]
         for folder in ("weights", "constants")
@@ -335,7 +424,17 @@ def _program(archive: _Archive) -> Program:
         if value in used
     }
     result = str(outputs[0]["user_output"]["arg"]["as_tensor"]["name"])
-    return Program(nodes, inputs[0], result, tensors)
+    return Program(nodes, inputs[0], result, tensors, _input_sizes(graph, inputs[0]))
+
+
+def _input_sizes(graph: dict[str, Any], name: str) -> tuple[int | None, ...]:
+    """Sizes of the input that the graph was exported with, None where any size will do."""
+    entry = graph.get("tensor_values", {}).get(name, {})
+    return tuple(int(size["as_int"]) if "as_int" in size else None for size in entry.get("sizes", ()))
+
+
+def _other_torch(version: str) -> str:
+    return f"it was written by {version}; {TORCH} writes what is read here: export and save it with {TORCH}"
 
 
 def _values(arguments: list[Any]) -> list[Value]:

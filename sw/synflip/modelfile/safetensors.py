@@ -5,14 +5,18 @@ A model of features has the network that makes them beside it: ``m.features.pt2`
 
 import json
 import struct
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, from_tensors
+from synflip.util.outputs import check_outputs, replacing
 from synflip.util.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
@@ -21,37 +25,53 @@ _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``, and its extractor of features beside it if it has one; the same model gives the same
-    bytes. A half-written file replaces nothing. Raises SynflipError."""
+    """Write ``model`` to ``path``, and its extractor of features beside it if it has one; the same model
+    gives the same bytes. A half-written file replaces nothing. Raises SynflipError."""
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors().items()}
     files = {path: to_bytes(tensors, metadata=model.metadata())}
     if model.features is not None and model.features.extractor is not None:
-        files = {features_path(path): model.features.extractor.content, **files}
-    partials = {file.with_name(file.name + ".partial"): file for file in files}
-    try:
-        for partial, file in partials.items():
-            partial.write_bytes(files[file])
-        for partial, file in partials.items():
-            partial.replace(file)
-    except OSError as error:
-        raise SynflipError(f"cannot write {path}: {error.strerror}") from None
+        files[features_path(path)] = model.features.extractor.content
+    check_outputs(files)
+    with ExitStack() as stack:  # all are whole before the first takes its place
+        for file, content in files.items():
+            stack.enter_context(replacing(file)).write_bytes(content)
 
 
 def features_path(path: str | Path) -> Path:
-    """Where the extractor of the model at ``path`` lies: ``m.features.pt2`` beside ``m.safetensors``."""
-    return Path(path).with_suffix(".features.pt2")
+    """Where the extractor of the model at ``path`` lies: ``m.features.pt2`` beside ``m.safetensors``.
+
+    Two models never share one: any other ending stays, ``m.v1.features.pt2`` beside ``m.v1``.
+    """
+    path = Path(path)
+    return path.parent / f"{path.name.removesuffix('.safetensors')}.features.pt2"
+
+
+def check_pair(path: str | Path) -> None:
+    """Raise SynflipError if there is a file where the extractor of a model at ``path`` would lie, and it is
+    not that of the model that is there: nobody asked for it to be replaced."""
+    beside = features_path(path)
+    if not beside.exists():
+        return
+    try:
+        features = load(path).features
+    except SynflipError:
+        features = None
+    if features is None or features.extractor is None:
+        raise SynflipError(
+            f"cannot write {beside}, which goes with {path}: there is such a file, and it is of no model at "
+            f"{path}; move it, or write the model under another name"
+        )
 
 
 def load(path: str | Path) -> CompiledModel:
-    """Read a compiled model, and its extractor of features if it is there. Raises SynflipError, naming the
-    file and what is wrong with it."""
+    """Read the compiled model at ``path``, and its extractor of features if that is beside it. Raises
+    SynflipError, naming the file and what is wrong with it."""
     path = Path(path)
     try:
-        _check_header(path)
-        model = _read(path)
+        model = from_tensors(*_read(path, _DTYPES, "a compiled model"))
         if model.features is None or not features_path(path).exists():
             return model
         from synflip.modelfile.extractor import load_extractor
@@ -64,23 +84,41 @@ def load(path: str | Path) -> CompiledModel:
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
 
-def _read(path: Path) -> CompiledModel:
+def read_tensors(
+    path: str | Path, dtypes: Sequence[str], what: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    dtypes: that its tensors may have, such as ``F32``. what: the kind of file, for errors, such as ``a
+    compiled model``. Raises SynflipError, naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    try:
+        return _read(path, dtypes, what)
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    except SynflipError as error:
+        raise SynflipError(f"{path}: {one_line(str(error))}") from None
+
+
+def _read(path: Path, dtypes: Sequence[str], what: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
+    _check_header(path, dtypes, what)
     try:
         with safe_open(path, framework="numpy") as file:
             tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise SynflipError(f"not a safetensors file: {error}") from None
-    return from_tensors(tensors, metadata)
+    return tensors, metadata
 
 
-def _check_header(path: Path) -> None:
-    """Refuse what could make the library allocate more than the file holds, and types no model has."""
+def _check_header(path: Path, dtypes: Sequence[str], what: str) -> None:
+    """Refuse what could make the library allocate more than the file holds, and types no such file has."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise SynflipError(f"{size} bytes; a compiled model has at most {MAX_FILE_BYTES}")
+        raise SynflipError(f"{size} bytes; {what} has at most {MAX_FILE_BYTES}")
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
@@ -93,6 +131,7 @@ def _check_header(path: Path) -> None:
     if not isinstance(header, dict):
         raise SynflipError("not a safetensors file: its header is not an object")
     for name, entry in header.items():
-        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES):
+        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in dtypes):
             kind = entry.get("dtype") if isinstance(entry, dict) else entry
-            raise SynflipError(f"tensor {name} has type {kind!r}; a compiled model holds U16, U8 and I32")
+            held = f"{', '.join(dtypes[:-1])} and {dtypes[-1]}"
+            raise SynflipError(f"tensor {name} has type {kind!r}; {what} holds {held}")

@@ -21,8 +21,8 @@ from synflip.errors import SynflipError
 from synflip.randomness import sp800_90b
 from synflip.spec.health import proportion_cutoff, repetition_cutoff
 from synflip.spec.memory_map import REGISTERS
-from synflip.util.atomic import replacing
 from synflip.util.json_file import read_json
+from synflip.util.outputs import write_text
 
 if TYPE_CHECKING:
     from synflip.devices.accelerator import Accelerator
@@ -87,8 +87,7 @@ class Calibration:
             "settings": None if self.settings is None else asdict(self.settings),
             "registers": None if self.settings is None else self.settings.words(len(self.devices)),
         }
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n")
+        write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_settings(path: str | Path) -> SourceSettings:

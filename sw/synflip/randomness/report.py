@@ -17,7 +17,7 @@ from synflip.randomness.statistical_tests import (
 from synflip.report.plotting import FAINT, RIGHT, new_figure, save
 from synflip.report.tables import markdown_table
 from synflip.spec.sizes import KEY_BITS
-from synflip.util.atomic import replacing
+from synflip.util.outputs import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,23 +133,28 @@ def _size(result: TestResult) -> str:
     return f"{result.bound:.2g}"
 
 
-def draw(evidence: list[Evidence], ideal: NDArray[np.int32], path: Path) -> None:
-    """A PNG: by source of the coins, every logit's mean, spread, and correlation with the next class's,
-    against those with ideal coins."""
-    figure = new_figure(2.7 * len(evidence), 7.6)
-    axes = figure.subplots(3, len(evidence), squeeze=False)
+def draw(evidence: list[Evidence], ideal: NDArray[np.int32], what: str, path: Path) -> None:
+    """A PNG with a row for each source of the coins: every logit's mean, spread, and correlation with the
+    next class's, against those with ideal coins. It is as narrow as a phone can show. what: the network and
+    the data, for the title."""
+    figure = new_figure(6, 1 + 1.9 * len(evidence))
+    axes = figure.subplots(len(evidence), 3, squeeze=False)
     wanted = _moments(ideal)
-    for column, item in enumerate(evidence):
-        for row, (name, have) in enumerate(_moments(item.logits).items()):
+    for row, item in enumerate(evidence):
+        for column, (name, have) in enumerate(_moments(item.logits).items()):
             want = wanted[name]
             panel: Axes = axes[row, column]
             low, high = float(min(want.min(), have.min())), float(max(want.max(), have.max()))
             panel.plot([low, high], [low, high], color=FAINT, linewidth=1)
             panel.plot(want, have, ".", color=RIGHT, markersize=3)
-            panel.set_xlabel(f"{name}, ideal coins", fontsize=8)
-            panel.tick_params(labelsize=7)
+            panel.locator_params(nbins=3)
+            panel.tick_params(labelsize=9)
             if row == 0:
-                panel.set_title(f"{item.source.name}: {'fair' if item.fair else 'not fair'}", fontsize=10)
+                panel.set_title(name, fontsize=11)
+            if column == 0:
+                panel.set_ylabel(f"{item.source.name}:\n{'fair' if item.fair else 'not fair'}", fontsize=11)
+    figure.supxlabel("with ideal coins, of torch.rand", fontsize=11)
+    figure.suptitle(f"Logits of {what}", fontsize=12)
     with replacing(path) as partial:
         save(figure, partial)
 
@@ -162,5 +167,5 @@ def _moments(logits: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
     return {
         "mean of a logit": logits.mean(0).reshape(-1),
         "spread": spread.reshape(-1),
-        "correlation with the next class": both.reshape(-1),
+        "correlation with\nthe next class's": both.reshape(-1),
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synflip.util.cache import tool_caches
 from synflip.util.extras import require
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
     Raises SynflipError without matplotlib.
     """
     require("matplotlib")
-    from matplotlib.figure import Figure
+    with tool_caches():
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, facecolor="white", layout=layout)  # type: ignore[arg-type]
 

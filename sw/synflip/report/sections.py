@@ -6,7 +6,7 @@ A section stands between the lines ``<!-- begin NAME -->`` and ``<!-- end NAME -
 from pathlib import Path
 
 from synflip.errors import SynflipError
-from synflip.util.atomic import replacing
+from synflip.util.outputs import write_text
 
 
 def find_section(path: str | Path, name: str) -> tuple[str, str, str]:
@@ -29,5 +29,4 @@ def find_section(path: str | Path, name: str) -> tuple[str, str, str]:
 def replace_section(path: str | Path, name: str, text: str) -> None:
     """Replace the section ``name`` of the page at ``path`` by ``text``. Raises SynflipError."""
     before, _, after = find_section(path, name)
-    with replacing(path) as partial:
-        partial.write_text(f"{before}\n{text.strip()}\n{after}", encoding="utf-8")
+    write_text(path, f"{before}\n{text.strip()}\n{after}")

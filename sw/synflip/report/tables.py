@@ -1,8 +1,13 @@
 """Tables of a report: Markdown for pages, plain text for terminals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from textwrap import wrap
 from typing import Any, Self
+
+GAP = "  "  # between columns of a table in a terminal
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
@@ -48,19 +53,62 @@ class Table:
             [shown(head, value) for head, value in zip(self.heads, row, strict=True)] for row in self.rows
         ]
 
-    def text(self) -> str:
-        """The title and the table for a terminal, however narrow it is: nothing is cut."""
+    def text(self, width: int | None = None) -> str:
+        """The title and the table for a terminal of ``width`` columns; nothing is cut.
+
+        Where the columns are too wide together, cells go on in the next line, between words. Where that is
+        not enough either, each row becomes lines of ``head: value``. width: None has no limit.
+        """
         lines = [list(self.heads), *self.cells()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        padded = (
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
-        return "\n".join((self.title, *padded, ""))
+        least = [max(map(_longest_word, column)) for column in zip(*lines, strict=True)]
+        if width is not None:
+            room = width - len(GAP) * (len(widths) - 1)
+            if sum(least) > room:
+                blocks = ("\n".join(self._block(cells, width)) for cells in self.cells())
+                return "\n\n".join(("\n".join(_wrapped(self.title, width)), *blocks)) + "\n"
+            while sum(widths) > room:  # the widest column that can be narrower
+                wide = [size if size > narrow else 0 for size, narrow in zip(widths, least, strict=True)]
+                widths[wide.index(max(wide))] -= 1
+        padded = []
+        for line in lines:
+            parts = [_wrapped(cell, size) for cell, size in zip(line, widths, strict=True)]
+            for cells in zip_longest(*parts, fillvalue=""):
+                padded.append(GAP.join(map(str.ljust, cells, widths)).rstrip())
+        return "\n".join((*_wrapped(self.title, width), *padded, ""))
+
+    def _block(self, cells: Sequence[str], width: int) -> Iterator[str]:
+        """A row as lines of ``head: value``."""
+        for head, cell in zip(self.heads, cells, strict=True):
+            yield from _wrapped(f"{head}: {cell}" if head else cell, width)
 
     def markdown(self) -> str:
         """The table for a page, without its title."""
         return markdown_table(self.heads, self.cells())
+
+
+def for_terminal(markdown: str, width: int) -> str:
+    """``markdown`` with its tables as ``Table.text`` writes them; other lines are as they are."""
+    out: list[str] = []
+    for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        lines = list(group)
+        if is_table:
+            heads, _, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in lines)
+            cells = [[cell.strip().replace("\\|", "|") for cell in row] for row in (heads, *rows)]
+            lines = Table("", cells[0], cells[1:]).text(width).splitlines()[1:]
+        out += lines
+    return "\n".join(out)
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Lines of whole words of at most ``width``; a longer word stands alone. None: one line."""
+    if width is None or len(text) <= width:
+        return [text]
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def shown(head: str, value: Any) -> str:

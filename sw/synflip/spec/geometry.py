@@ -102,6 +102,26 @@ class Geometry:
         return min(largest.bit_length() + 1, ACCUMULATOR_BITS)
 
     @property
+    def synapses(self) -> int:
+        """Places for synapses: each layer's outputs are padded to a multiple of the lanes."""
+        return self.weight_depth * self.lanes * self.banks
+
+    @property
+    def rows(self) -> int:
+        """Inputs of all layers together, each layer's padded to a multiple of 8."""
+        return self.key_depth * self.banks
+
+    @property
+    def inputs(self) -> int:
+        """Most inputs of a network: the events of one image are a power of two in each bank."""
+        return (1 << self.event_depth.bit_length() - 1) * self.banks
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of all layers together, each layer's padded to a multiple of the lanes."""
+        return self.bias_depth * self.banks
+
+    @property
     def name(self) -> str:
         """``64x8``."""
         return f"{self.lanes}x{self.banks}"
@@ -118,7 +138,7 @@ class Geometry:
 
     @classmethod
     def parse(cls, text: str, **other: int) -> "Geometry":
-        """A geometry from ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
+        """The geometry that ``text`` describes: ``64x8`` (lanes x banks), or ``64x8,bits=2,image_slots=3``.
 
         other: settings that the text leaves out. Raises SynflipError.
         """
@@ -137,5 +157,5 @@ class Geometry:
         return cls(lanes=int(match[1]), banks=int(match[2]), **other)
 
     def with_bits(self, bits: int) -> "Geometry":
-        """The same geometry for ``bits``-bit probability words."""
+        """The same geometry for ``bits``-bit probability words, 1..16. Raises SynflipError."""
         return replace(self, bits=bits)

@@ -55,7 +55,7 @@ class Images(Protocol):
     def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32
     [J]."""
@@ -63,6 +63,9 @@ class Layer:
     q: NDArray[np.uint16]
     sign: NDArray[np.uint8]
     bias: NDArray[np.int32]
+
+    def __repr__(self) -> str:
+        return f"Layer of {self.rows} inputs, {self.outputs} outputs"
 
     @property
     def outputs(self) -> int:
@@ -75,7 +78,7 @@ class Layer:
         return self.q.shape[1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompiledModel:
     """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
 
@@ -96,6 +99,17 @@ class CompiledModel:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(name[:20] for name in self.classes[:10]) + ", ..." * (len(self.classes) > 10)
+        pixels = self.input_max if self.features is None else self.features.input_max
+        made = "" if self.features is None else f", features of images {list(self.features.shape)}"
+        count = sum(layer.q.size for layer in self.layers)
+        return (
+            f"CompiledModel {self.shape}, {count:,} synapses, k = {self.bits}, A = {self.activation_bits}\n"
+            f"  pixels 0..{pixels}{made}\n"
+            f"  {len(self.classes)} classes: {names}"
+        )
 
     @property
     def activation_max(self) -> int:
@@ -132,8 +146,8 @@ class CompiledModel:
             _check_pixels(pixels[first : first + IMAGES_AT_ONCE], largest, first)
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Pixels [N, I] in 0..input_max to activations [N, I] in 0..2**A-1: pixel * (2**A-1) / input_max,
-        rounded.
+        """``pixels`` [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1: pixel * (2**A-1) /
+        input_max, rounded.
 
         A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
         are taken for features. Raises SynflipError.
@@ -148,6 +162,8 @@ class CompiledModel:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
         value that they may hold."""
         rows, features = self.layers[0].rows, self.features
+        if not isinstance(getattr(pixels, "dtype", None), np.dtype):
+            raise SynflipError(f"images are a {type(pixels).__name__}; they are an array of integers")
         if not np.issubdtype(pixels.dtype, np.integer):
             raise SynflipError(f"images are {pixels.dtype}; pixels are integers (uint8)")
         if features is not None and pixels.ndim == 2 and pixels.shape[1] == features.pixels:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from synflip.modelfile.extractor import Extractor, copied, export, image_shape, 
 from synflip.modelfile.pt2 import first_line
 from synflip.spec.features import BLOCK
 from synflip.spec.model import pixels_to_activations
+from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
 from synflip.training.layers import SynapticNetwork, check_bits
@@ -50,6 +52,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> SynapticNetwork: ...
 
 
@@ -67,6 +71,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> FeatureNetwork: ...
 
 
@@ -83,6 +89,8 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
@@ -92,8 +100,10 @@ def convert(
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
-    activation_bits: A. augment: as in ``train``; not with a head, whose features are computed once.
-    mean, std: one number, or one for each channel.
+    activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
+    with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
+    features are computed once. mean, std: one number, or one for each channel. checkpoint, resume: of the
+    fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
     The network that is returned has the test accuracies in ``ladder``; a loss of more than two points, and
     then outlying weights with the price of cutting them off, are said by a ConversionWarning.
@@ -107,7 +117,8 @@ def convert(
     if not isinstance(augment, bool | np.bool_):
         raise SynflipError(f"augment must be True or False, not {augment!r}")
     check_bits(bits, activation_bits)
-    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
         if head is None
@@ -129,6 +140,7 @@ class _Conversion:
     epochs: int
     seed: int
     progress: Progress | None
+    kept: Checkpoint | None
 
     def of_pixels(
         self, network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float], augment: bool
@@ -242,7 +254,9 @@ class _Conversion:
                 scales = initialise(coins, without_unseen(layers, _some(train, RANGED), unit), rows, unit)
                 converted = vote_accuracies(coins.eval(), test, data.test_labels, self.seed)[1]
         generator = torch.Generator().manual_seed(self.seed)
-        fit_coins(coins, data, train, self.epochs, rate, generator, augment, self.progress)
+        fit_coins(
+            coins, data, train, self.epochs, rate, generator, augment, self.progress, checkpoint=self.kept
+        )
         one, vote = vote_accuracies(coins, test, data.test_labels, self.seed)
         if layers is not None and original is not None and original - vote > LOSS:
             more = "more epochs" if self.epochs else "10 epochs"
@@ -278,9 +292,10 @@ def _outlying(
         cut = list(scales.layers)
         cut[index] = replace(layer, weight=layer.weight.clamp(-largest, largest))
         kept = min(1.0, largest / float(layer.weight[j, i].abs()))
+        weight = float(given.weight[j, i])
         said.append(
-            f"{given.name}: weight[{j}, {i}] is {float(given.weight[j, i]):.4g}; {TYPICAL:.0%} of its "
-            f"layer's are below {typical:.3g}. Cut off to {float(given.weight[j, i]) * kept:.3g}, it takes the "
+            f"{given.name}: weight[{j}, {i}] is {weight:.4g}; {TYPICAL:.0%} of its "
+            f"layer's are below {typical:.3g}. Cut off to {weight * kept:.3g}, it takes the "
             f"ordinary network from {before:.1%} to {accuracy(cut, x, labels):.1%} of the training images: "
             "train on with a smaller one"
         )

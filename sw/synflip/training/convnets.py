@@ -7,6 +7,7 @@ grey images one convolution of 32 filters in front of 100-10, for colour three o
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,10 +16,12 @@ from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.training.baseline import fit_float, float_accuracy
+from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import Progress, checked_epochs
 from synflip.training.train import RATE, fit_coins
+from synflip.util.arrays import whole_number
 
 GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
 COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)
@@ -28,6 +31,11 @@ MEASURED = 256  # training images that the first features' size is measured on
 def default_filters(dataset: Dataset) -> tuple[int, ...]:
     """Filters of each convolution, by the data set: GREY_FILTERS, or COLOUR_FILTERS."""
     return COLOUR_FILTERS if len(dataset.shape) == 3 else GREY_FILTERS
+
+
+def feature_count(dataset: Dataset) -> int:
+    """Features behind the default convolutions: the inputs of the coins. Raises SynflipError."""
+    return _convolutions(dataset, None, 0)[1]
 
 
 def default_hidden(dataset: Dataset) -> tuple[int, ...]:
@@ -47,13 +55,18 @@ def train(
     progress: Progress | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
 
     hidden, filters: None takes the defaults. The other arguments are those of ``training.train.train``. The
     same seed gives the same network on the same kind of machine. Raises SynflipError.
     """
+    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
+    seed = whole_number(seed, "the seed")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     shape = image_shape(dataset.shape)
@@ -65,7 +78,7 @@ def train(
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
     images = dataset.train_images
-    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 
 
@@ -91,6 +104,7 @@ def float_network(
     seed: int = 0,
 ) -> nn.Sequential:
     """An ordinary network of the same shape, not trained."""
+    seed = whole_number(seed, "the seed")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     modules: list[nn.Module] = []

@@ -12,6 +12,7 @@ from torch import nn
 from synflip.data.dataset import Dataset
 from synflip.training.baseline import fit_float
 from synflip.training.loop import Progress
+from synflip.util.arrays import whole_number
 
 #: Called with the number of a teacher, from 1 on, and their count; returns the Progress of its training.
 Show = Callable[[int, int], Progress | None]
@@ -31,6 +32,7 @@ def train_teachers(
     make: gives an untrained network for a seed, such as ``baseline.float_network``. The other arguments are
     those of ``baseline.fit_float``. Raises SynflipError.
     """
+    count, seed = whole_number(count, "count"), whole_number(seed, "the seed")
     teachers = []
     for number in range(count):
         network = make(seed + number)

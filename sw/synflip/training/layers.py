@@ -145,9 +145,12 @@ class SynapticNetwork(nn.Module):
         return self.log_temperature.exp()
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """Logits [N, C]: with Gaussian noise in training, exactly of one network sample in evaluation.
+        """Logits float32 [N, C]: with Gaussian noise in training, exactly of one network sample in
+        evaluation.
 
-        draws: in training, how many noises each image has; the logits are [draws * N, C].
+        x: activations float32 [N, I] in 0..2**A-1. generator: draws the noise or the coins. draws: in
+        training, how many noises each image has; the logits are [draws * N, C]. Raises RuntimeError, torch's,
+        for another shape.
         """
         for layer, shift in zip(self.linear, self.hidden, strict=False):
             x = shift(layer(x, generator, draws))
@@ -213,6 +216,9 @@ def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
 def check_bits(bits: int, activation_bits: int) -> None:
     """Raises SynflipError for k or A that no accelerator has."""
     if not 1 <= bits <= MAX_BITS:
-        raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits}")
+        raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits} (k, option --bits)")
     if not 1 <= activation_bits <= MAX_ACTIVATION_BITS:
-        raise SynflipError(f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits}")
+        raise SynflipError(
+            f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits} "
+            "(A, option --activation-bits)"
+        )

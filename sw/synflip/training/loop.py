@@ -1,8 +1,9 @@
 """The training loop that networks of coins and ordinary networks share."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.training.augment import augmented
+from synflip.training.checkpoint import Checkpoint, stopping
 from synflip.util.arrays import whole_number
 from synflip.util.threads import one_thread
 
@@ -67,6 +69,8 @@ def fit(
     augment: bool,
     progress: Progress | None,
     after_step: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    recipe: Mapping[str, Any] | None = None,
 ) -> None:
     """Minimise a loss with Adam over shuffled batches, on one torch thread; parameters change in place.
 
@@ -75,17 +79,37 @@ def fit(
     place of the data set's own training images; the labels are the data set's. epochs: passes over all
     images. generator: draws the order of the images, and how ``augment`` moves them. after_step: called after
     every step of the optimiser, before progress.
+
+    checkpoint: where the state is kept when SIGINT or SIGTERM comes, or progress raises KeyboardInterrupt.
+    The step that is under way is ended first, then ``Interrupted`` is raised. recipe: what must be equal when
+    the training goes on, besides the network, the data and the generator. Raises SynflipError.
     """
     count = len(images)
     batch = BATCH if count >= SMALL else SMALL_BATCH
-    steps = epochs * math.ceil(count / batch)
+    of_epoch = math.ceil(count / batch)
+    steps = epochs * of_epoch
     optimiser = torch.optim.Adam(
         [{"params": parameters, "lr": rate} for parameters, rate in groups], fused=True
     )
-    step = 0
-    with one_thread():
-        for epoch in range(epochs):
-            for x, labels in batches(dataset, images, batch, generator, augment):
+    trained = [parameter for parameters, _ in groups for parameter in parameters]
+    step, began = 0, generator.get_state()
+    if checkpoint:
+        arrays = (images, dataset.train_labels)
+        asked = {"epochs": epochs, "augment": augment, "batch": batch, **(recipe or {})}
+        asked["rates"] = [rate for _, rate in groups]
+        step, began = checkpoint.begin(asked, trained, arrays, optimiser, generator)
+    with one_thread(), stopping(checkpoint is not None) as stopped:
+        for epoch in range(step // of_epoch, epochs):
+            skipped = step % of_epoch  # above 0 in the epoch in which training was stopped
+            now = generator.get_state()
+            if skipped:
+                generator.set_state(began)
+            else:
+                began = now
+            order = torch.randperm(count, generator=generator)
+            if skipped:
+                generator.set_state(now)
+            for x, labels in batches(dataset, images, order[skipped * batch :], batch, generator, augment):
                 share = one_cycle(step / steps)
                 for group, (_, rate) in zip(optimiser.param_groups, groups, strict=True):
                     group["lr"] = rate * share
@@ -96,19 +120,36 @@ def fit(
                 if after_step:
                     after_step()
                 step += 1
+                interrupted = False
                 if progress:
-                    progress(TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share))
+                    told = TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share)
+                    try:
+                        progress(told)
+                    except KeyboardInterrupt:
+                        if not checkpoint:
+                            raise
+                        interrupted = True
+                if checkpoint and (interrupted or stopped()):
+                    raise checkpoint.stop(step, steps, trained, optimiser, began, generator)
+    if checkpoint:
+        checkpoint.done()
 
 
 def batches(
-    dataset: Dataset, images: NDArray[np.uint8], batch: int, generator: torch.Generator, augment: bool
+    dataset: Dataset,
+    images: NDArray[np.uint8],
+    order: Tensor,
+    batch: int,
+    generator: torch.Generator,
+    augment: bool,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: images float32 [B, I] and labels int64 [B] in an order that ``generator`` draws.
+    """An epoch, or what is left of it: images float32 [B, I] and labels int64 [B].
 
-    The last batch may be smaller than ``batch``. augment: move each image, see ``augmented``.
+    order: int64, the images' numbers. The last batch may be smaller than ``batch``. augment: move each image
+    as ``generator`` draws, see ``augmented``.
     """
     x, labels = torch.from_numpy(images), torch.from_numpy(dataset.train_labels)
-    for chosen in torch.randperm(len(x), generator=generator).split(batch):
+    for chosen in order.split(batch):
         part = x[chosen]
         yield (augmented(part, dataset.shape, generator) if augment else part).float(), labels[chosen]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.spec.model import pixels_to_activations
+from synflip.training.checkpoint import Checkpoint, digest_of
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
@@ -32,14 +34,27 @@ def train(
     mean_of: int = 1,
     signed: bool = True,
     teachers: Sequence[nn.Module] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
-    hidden: outputs of the hidden layers. bits: k. activation_bits: A. epochs: None takes ``default_epochs``.
-    augment: see ``augmented``. mean_of, teachers: see ``fit_coins``. signed: whether weights are in [-1, 1]
-    or in [0, 1]. The same seed gives the same network on the same kind of machine. Raises
-    SynflipError for sizes that no accelerator runs.
+    dataset: training images [N, I] and labels [N]. hidden: outputs of the hidden layers, each 1..1024. bits:
+    k, 1..16. activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than
+    10,000 images. seed: of the weights, the noise and the order of the images. augment: move each image by up
+    to a pixel, or in colour by up to four and mirror half of them. progress: called after every step with a
+    TrainStep: step, epoch, loss in nats, rate. mean_of: what is made likely is the mean of this many sampled
+    softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of the labels. signed:
+    whether weights are in [-1, 1] or in [0, 1]. The same seed gives the same network on the same kind of
+    machine.
+
+    checkpoint: a file, ``m.checkpoint.safetensors``, for what Ctrl-C or SIGTERM would lose: the training ends
+    its step, writes the file and raises ``Interrupted``, a KeyboardInterrupt. resume: go on from that file,
+    to the same network as without the stop. The file is removed when the training is done.
+    Raises SynflipError for sizes that no accelerator runs, for a checkpoint that is there without ``resume``,
+    and for one of another training.
     """
+    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
     seed = whole_number(seed, "the seed")
@@ -47,7 +62,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
 
     images = pixels_to_activations(dataset.train_images, dataset.input_max, activation_bits)
-    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers)
+    fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 
 
@@ -62,6 +77,7 @@ def fit_coins(
     progress: Progress | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train a network in place, on ``images`` [N, I] in place of the training images; leaves it in evaluation
     mode. rate: the highest of the coins; an extractor of features has FLOAT_RATE.
@@ -69,7 +85,8 @@ def fit_coins(
     mean_of: what is made likely is the mean of this many sampled softmaxes: 1 makes each sample right, more
     let samples differ where they are not sure. (As importance-weighted bounds do: Burda, Grosse,
     Salakhutdinov, ICLR 2016, arXiv 1509.00519.) teachers: ordinary networks as ``float_accuracy`` takes them;
-    the mean of their softmaxes is learnt in place of the labels, see ``distillation``. Raises SynflipError.
+    the mean of their softmaxes is learnt in place of the labels, see ``distillation``.
+    checkpoint: see ``loop.fit``. Raises SynflipError.
     """
     if mean_of < 1:
         raise SynflipError(f"mean_of must be at least 1, not {mean_of}")
@@ -91,6 +108,18 @@ def fit_coins(
             taught = torch.stack([softmax(teacher(x / largest), 1) for teacher in teachers]).mean(0)
         return -(taught * shares).sum(1).mean()
 
+    coins = network if isinstance(network, SynapticNetwork) else network.head
+    recipe = {
+        "bits": coins.bits,
+        "activation_bits": coins.activation_bits,
+        "signed": coins.linear[0].lowest < 0,
+        "mean_of": mean_of,
+        "teachers": digest_of(teachers),
+        "pixels": [dataset.input_max, *dataset.shape],
+    }
+    if isinstance(network, FeatureNetwork):
+        recipe["log2_step"] = network.log2_step
     network.train()
-    fit(groups, loss, dataset, images, epochs, generator, augment, progress, after_step=network.clamp)
+    clamp = network.clamp
+    fit(groups, loss, dataset, images, epochs, generator, augment, progress, clamp, checkpoint, recipe)
     network.eval()

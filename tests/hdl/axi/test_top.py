@@ -105,7 +105,7 @@ def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
     return {"calls": transport.calls, "packets": packets}
 
 
-def run(runner, folder, name, plan=None):
+def run(runner, folder, name, plan=None, reset="active"):
     results = runner.test(
         test_module="synflip_sim.testbenches.axi",
         hdl_toplevel="synflip_axi",
@@ -113,7 +113,7 @@ def run(runner, folder, name, plan=None):
         build_dir=folder,
         test_dir=folder,
         seed=1,
-        extra_env={"AXI_PLAN": str(plan)},
+        extra_env={"AXI_PLAN": str(plan), "RESET": reset},
         results_xml=str(folder / "results.xml"),
     )
     assert get_results(results) == (1, 0)

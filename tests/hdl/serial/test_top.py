@@ -22,18 +22,18 @@ def simulator(tmp_path_factory):
     return runner, folder
 
 
-@pytest.mark.parametrize("off", [-0.02, 0.0, 0.02])
-def test_frames(simulator, off):
-    """The host's clock is off by as much: each end listens at its own rate."""
-    runner, folder = simulator
+def run(runner, folder, name, off=0.0, reset="active"):
+    """off: of the host's clock."""
     environment = {
         "UART_BAUD": str(round(BAUD * (1 + off))),
         "UART_CLOCK_NS": str(CLOCK_NS),
         "UART_SILENCE_BITS": str(SILENCE_BITS),
+        "RESET": reset,
     }
     results = runner.test(
         test_module="synflip_sim.testbenches.uart",
         hdl_toplevel="synflip",
+        testcase=name,
         build_dir=folder,
         test_dir=folder,
         seed=1,
@@ -41,3 +41,14 @@ def test_frames(simulator, off):
         results_xml=str(folder / "results.xml"),
     )
     assert get_results(results) == (1, 0)
+
+
+@pytest.mark.parametrize("off", [-0.02, 0.0, 0.02])
+def test_frames(simulator, off):
+    """The host's clock is off by as much: each end listens at its own rate."""
+    run(*simulator, "frames", off)
+
+
+@pytest.mark.parametrize("reset", ["active", "idle"])
+def test_resets(simulator, reset):
+    run(*simulator, "resets", reset=reset)

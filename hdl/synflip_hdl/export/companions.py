@@ -1,0 +1,116 @@
+"""What is written beside the Verilog: a waiver file for Verilator's lint, and a FuseSoC core file."""
+
+import re
+from pathlib import Path
+
+from synflip._version import __version__
+from synflip.errors import SynflipError
+
+#: Verilator's rule -> why the Verilog breaks it.
+WAIVED = {
+    "ASCRANGE": "a signal of no bits, such as the number of the only slot, is written [-1:0] and not used",
+    "CASEINCOMPLETE": "a default is assigned in front of every case, so nothing latches",
+    "DECLFILENAME": "all modules are in one file",
+    "INITIALDLY": "$time_0 is assigned so on purpose, to start always @* blocks in other simulators",
+    "PROCASSINIT": "registers start with their reset values, which FPGAs load with the bitstream",
+    "UNSIGNED": "addresses are compared with the first word of their region's part, also if that is word 0",
+    "UNUSEDPARAM": "STYLE is used in an attribute only, for synthesis",
+    "UNUSEDSIGNAL": "every field of a structure has a name of its own, used or not",
+    "VARHIDDEN": "an instance and the memory inside it are both called rows",
+    "WIDTHEXPAND": "the narrower operand is extended, as the language says: 3 bits == 1 bit",
+    "WIDTHTRUNC": "! of several bits is true if all are 0; sums are cut to the width that is declared",
+}
+
+_BY = "Written by synflip verilog, for"
+
+
+def waiver(verilog: str) -> str:
+    """The text of a waiver file (.vlt) for the file called ``verilog``: with it,
+    ``verilator --lint-only -Wall`` says nothing."""
+    pattern = re.sub(r'["\\*?\[\]]', "?", verilog)
+    lines = ["`verilator_config", f"// {_BY} {verilog}. Each rule and why it does not matter there."]
+    for rule, reason in WAIVED.items():
+        lines += [f"// {reason}", f'lint_off -rule {rule} -file "*{pattern}"']
+    return "\n".join([*lines, ""])
+
+
+def core(verilog: str, waivers: str, top: str) -> str:
+    """The text of a FuseSoC core file (CAPI2) for ``verilog``, with the module ``top``, and ``waivers``.
+
+    Targets: default (the file, for a design that depends on it), lint (Verilator), sim (Icarus; the testbench
+    comes from the design that depends on it, or from cocotb).
+    """
+    return f"""CAPI=2:
+# {_BY} {verilog}.
+name: synflip:synflip:{top}:{__version__}
+description: Accelerator for neural networks whose weights are coin flips
+
+filesets:
+  rtl:
+    files:
+      - {_quoted(verilog)}
+    file_type: verilogSource-2005
+  waivers:
+    files:
+      - {_quoted(waivers)}
+    file_type: vlt
+
+targets:
+  default: &default
+    filesets:
+      - rtl
+      - "tool_verilator ? (waivers)"
+    toplevel: {top}
+
+  lint:
+    <<: *default
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options:
+        - -Wall
+
+  sim:
+    <<: *default
+    flow: sim
+    flow_options:
+      tool: icarus
+      iverilog_options:
+        - -g2012
+"""
+
+
+def _quoted(name: str) -> str:
+    """A file's name as a string of YAML."""
+    return "'" + name.replace("'", "''") + "'"
+
+
+def companions(out: Path, top: str) -> dict[Path, str]:
+    """Path -> text of what is written beside the Verilog ``out`` of the module ``top``: its waivers and its
+    core file, which are called as it is but for the suffix. None beside what is no file, such as /dev/stdout.
+
+    Raises SynflipError if one of these paths is ``out``, or a file that ``synflip verilog`` did not write.
+    """
+    if out.exists() and not out.is_file():
+        return {}
+    waivers, cores = out.with_suffix(".vlt"), out.with_suffix(".core")
+    texts = {waivers: waiver(out.name), cores: core(out.name, waivers.name, top)}
+    for path in texts:
+        if path == out:
+            raise SynflipError(
+                f"{path} is the name of a file that is written beside the Verilog: use --out NAME.v"
+            )
+        if path.exists() and not _is_ours(path):
+            raise SynflipError(
+                f"{path} is written beside {out}, but is there already and is not from synflip verilog: "
+                "move it, or choose another --out"
+            )
+    return texts
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _BY.encode() in file.read(1000)
+    except OSError:
+        return False

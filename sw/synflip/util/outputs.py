@@ -1,0 +1,260 @@
+"""What an output is: the one place that knows what a path to be written leads to, and how it is written.
+
+A regular file is written whole or not at all: its new content is written beside it under a name of its own,
+and takes its place in one step. It keeps its mode and owner. Behind a link, the file that the link leads to
+is replaced, and the link stays. A FIFO, a terminal or /dev/stdout is given the content itself.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+
+_MOST_LINKS = 40  # as Linux follows
+_PLACES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None] = ()) -> None:
+    """Ask, before any work, whether every one of ``outputs`` can be written. None stands for no file.
+
+    outputs: all files that the work writes, also those whose names are derived from another's. Their folders
+    are made. inputs: all files that it reads. Raises SynflipError, and makes and changes nothing, if an
+    output is one of the inputs or another output, by whatever name. Raises SynflipError for a folder, a file
+    that is write-protected, a name that is too long or that the disk does not take, and a folder that cannot
+    be made or written.
+    """
+    files = _compared(outputs, inputs)
+    for path in files:
+        with _explained(path):
+            _check(path)
+
+
+def check_folder(path: str | Path, keep: bool = True) -> None:
+    """Make the folder ``path``, and ask, before any work, whether files can be written in it. Raises
+    SynflipError.
+
+    keep: if False, folders that were missing are deleted again: for what is written only after a failure.
+    """
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    make_folder(path)
+    with _explained(path):
+        _partial(path).unlink()
+    if not keep:
+        for folder in missing:
+            folder.rmdir()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the folders above it, where they are missing. Raises SynflipError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {path}: {error.strerror}") from None
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file whole or not at all: ``with replacing("x.npy") as partial: ...`` writes to ``partial``.
+
+    The block is given another, empty file. When it ends, that file takes the place of ``path``, with the mode
+    and the owner that ``path`` had; if the block raises, ``path`` stays as it was and the other file is
+    deleted. A link stays, and the file that it leads to is replaced. A FIFO or a device is given the content
+    when the block ends. Folders that are missing are made. Raises SynflipError.
+    """
+    path = Path(path)
+    with _explained(path):
+        before = _check(path)
+        if before is None or _replaceable(path, before):
+            with _beside(_target(path), before) as partial:
+                yield partial
+        else:
+            with tempfile.TemporaryDirectory(prefix="synflip-") as folder:
+                partial = Path(folder, "content")
+                yield partial
+                _copy(partial, path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` to ``path`` in UTF-8, whole or not at all. Raises SynflipError."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_array(path: str | Path, array: NDArray[np.generic]) -> None:
+    """Write ``array`` to ``path`` as ``.npy``, whole or not at all. Raises SynflipError."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SynflipError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _compared(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> list[Path]:
+    """The outputs. Raises SynflipError if one is an input or another output."""
+    files = [Path(path) for path in outputs if path is not None]
+    read = [Path(path) for path in inputs if path is not None]
+    for number, path in enumerate(files):
+        for what, others in (("read too", read), ("written twice", files[:number])):
+            for other in others:
+                if _same(path, other):
+                    called = "" if path == other else f", as {other}"
+                    raise SynflipError(f"cannot write {path}: it is {what}{called}")
+    return files
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Of what ``path`` leads to; None if there is nothing yet."""
+    try:
+        return path.stat()
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+    ):  # the second: making its folder says which file is in the way
+        return None
+
+
+def _replaceable(path: Path, found: os.stat_result) -> bool:
+    """Whether what is at ``path`` is a regular file, and not named as one that is open already."""
+    return stat.S_ISREG(found.st_mode) and _descriptor(path) is None
+
+
+def _check(path: Path) -> os.stat_result | None:
+    """Whether a file can be written at ``path``, whose folder is made; what is there, or None.
+
+    Raises OSError and SynflipError.
+    """
+    found = _stat(path)
+    if found is None:
+        target = _target(path)
+        make_folder(target.parent if path.is_symlink() else path.parent)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the disk takes the name
+        os.close(descriptor)
+        target.unlink()
+    elif stat.S_ISDIR(found.st_mode):
+        raise SynflipError(f"cannot write {path}: it is a folder")
+    elif stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+        kind = "a disk" if stat.S_ISBLK(found.st_mode) else "a socket"
+        raise SynflipError(f"cannot write {path}: it is {kind}")
+    elif not os.access(path, os.W_OK):
+        raise SynflipError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+    elif _replaceable(path, found):
+        with suppress(PermissionError):  # the file itself can be written: see _beside
+            _partial(_target(path).parent).unlink()
+    return found
+
+
+def _partial(folder: Path) -> Path:
+    """A new empty file in ``folder``, with the mode that any new file has there."""
+    partial = folder / f".synflip-{secrets.token_hex(6)}.partial"
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return partial
+
+
+@contextmanager
+def _beside(target: Path, before: os.stat_result | None) -> Iterator[Path]:
+    """A file that takes the place of ``target``, a regular file or nothing, when the block ends."""
+    try:
+        partial = _partial(target.parent)
+    except PermissionError:  # the folder cannot be written; a file in it may be
+        if before is None:
+            raise
+        partial = None
+    if partial is None:
+        with tempfile.TemporaryDirectory(prefix="synflip-") as folder:
+            partial = Path(folder, "content")
+            yield partial
+            _copy(partial, target)
+        return
+    try:
+        yield partial
+        if before is not None and not _take_over(partial, before):
+            _copy(partial, target)
+        else:
+            partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _take_over(partial: Path, before: os.stat_result) -> bool:
+    """Give ``partial`` the mode and the owner of another file; False if that is not allowed."""
+    try:
+        now = partial.stat()
+        if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+            os.chown(partial, before.st_uid, before.st_gid)
+        partial.chmod(stat.S_IMODE(before.st_mode))
+    except PermissionError:
+        return False
+    return True
+
+
+def _copy(partial: Path, path: Path) -> None:
+    """Write the content of ``partial`` into what is at ``path``."""
+    place = _descriptor(path)
+    with partial.open("rb") as content:
+        if place is None:
+            with path.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            return
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # what was said before comes before
+        with os.fdopen(os.dup(place), "wb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _links(path: Path) -> Iterator[str]:
+    """``path`` and where its links lead, one after the other, as absolute paths."""
+    for _ in range(_MOST_LINKS):
+        path = Path(os.path.realpath(path.parent), path.name)
+        yield str(path)
+        if not path.is_symlink():
+            return
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file that ``path`` is a name of, such as 1 for /dev/stdout. Opened by that name,
+    a file would be written from its beginning, over what others wrote."""
+    for name in _links(path):
+        folder, number = os.path.split(name)
+        if name in _PLACES:
+            return _PLACES[name]
+        if folder == f"/proc/{os.getpid()}/fd" and number.isdecimal():
+            return int(number)
+    return None
+
+
+def _target(path: Path) -> Path:
+    """The file that ``path`` leads to, which need not exist. Raises OSError for links in a circle."""
+    *_, last = _links(path)
+    return Path(last)
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file. FIFOs and devices are no files: what is written is not what is
+    read."""
+    try:
+        one, two = _stat(path), _stat(other)
+        if one is None or two is None:
+            return one is two and _target(path) == _target(other)
+        return os.path.samestat(one, two) and stat.S_ISREG(one.st_mode)
+    except OSError:
+        return False  # whatever is wrong is said when the path is checked, or read

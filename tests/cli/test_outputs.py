@@ -1,0 +1,212 @@
+"""Every command that writes: folders are made, what cannot be written is said before the work, and no input
+is destroyed. The commands and their options are typer's own, so that a new command is tried too."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synflip.cli import app
+from synflip.cli.reference import commands
+from synflip.util import progress
+
+from tests.cli.helpers import fails
+
+#: Options that name what is written, and arguments and options that name files that are read.
+OUTPUTS = {"--out", "--json", "--labels", "--picture", "--pictures"}
+INPUTS = {"model", "network", "images", "features", "parts"}
+#: What each command needs, beside its output, to come as far as its work.
+NEEDS = {
+    "demo": ["--quick"],
+    "train": ["--hidden", "8"],
+    "convert": ["n.pt2"],
+    "run": ["m.safetensors", "--images", "x.npy"],
+    "merge": ["r1.npz"],
+    "images": ["digits"],
+    "evaluate": ["m.safetensors"],
+    "margins": ["m.safetensors", "--images", "x.npy"],
+    "report paper": ["--quick"],
+    "bench": ["--quick", "--only", "engine"],
+    "fuzz": [],
+    "verilog": ["--geometry", "16x1"],
+    "map": [],
+    "netlist": ["--geometry", "16x1"],
+    "build": ["ice40-hx8k"],
+    "selftest": ["/dev/nothing"],
+    "coins": [],
+    "coin-cost": [],
+    "calibrate": [],
+    "rates": [],
+    "boards": ["build"],
+}
+#: Commands whose --out is a folder.
+FOLDERS = {"demo", "evaluate", "report paper", "fuzz", "netlist", "build", "coins"}
+WRITERS = [
+    (words.removeprefix("synflip "), option)
+    for words, command in commands()
+    for item in command.params
+    for option in item.opts
+    if option in OUTPUTS
+]
+
+
+class Worked(BaseException):
+    """The work has begun."""
+
+
+@pytest.fixture
+def idle(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of ``files``, where no command works: its bar or spinner ends it."""
+
+    @contextmanager
+    def stop(what: str) -> Iterator[None]:
+        raise Worked
+        yield
+
+    def train(*arguments: object) -> None:
+        raise Worked
+
+    monkeypatch.setattr(progress, "bar", stop)
+    monkeypatch.setattr(progress, "waiting", stop)
+    monkeypatch.setattr("synflip.cli.demo.train_digits", train)
+    monkeypatch.delenv("SYNFLIP_DATA", raising=False)
+    Path("build").mkdir()
+    return files
+
+
+def line(name: str, option: str, path: str) -> list[str]:
+    others = {"images": "y.npy", "evaluate": "evaluation", "bench": "b.json", "coins": "coins"}
+    required = ["--out", others[name]] if option != "--out" and name in others else []
+    return [*name.split(), *NEEDS[name], *required, option, path]
+
+
+def run(arguments: list[str]) -> bool:
+    """Whether a command came to its end, or to its work."""
+    try:
+        return app.main(arguments) == 0
+    except Worked:
+        return True
+
+
+def test_every_command_that_writes_is_known() -> None:
+    assert {name for name, _ in WRITERS} == set(NEEDS)
+
+
+@pytest.mark.parametrize(("name", "option"), WRITERS)
+@pytest.mark.parametrize(
+    ("path", "reason"), [("m.safetensors/x.npy", "cannot make the folder"), ("n" * 300 + ".npy", "too long")]
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    idle: Path, capsys: pytest.CaptureFixture[str], name: str, option: str, path: str, reason: str
+) -> None:
+    if name == "boards":
+        pytest.skip("it reads reports, then writes: no work in between")
+    before = Path("m.safetensors").read_bytes()
+    assert reason in fails(capsys, *line(name, option, path))
+    assert Path("m.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [name for name, option in WRITERS if option == "--out"])
+def test_missing_folders_are_made(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = Path("new/sub/x" if name in FOLDERS else "new/sub/x.npy")
+    missing = {"convert", "merge"}  # their inputs are, here
+    assert run(line(name, "--out", str(path))) or name in missing
+    if name != "fuzz":  # its folder is for failures
+        assert path.parent.is_dir()
+
+
+def readers() -> Iterator[tuple[str, str, Callable[[str], list[str]]]]:
+    """Every command with an output and an input: its name, the input's, and the line of an output."""
+    for words, command in commands():
+        name = words.removeprefix("synflip ")
+        options = [option for item in command.params for option in item.opts if option in OUTPUTS]
+        if not options or name == "bench":  # its networks are NAME=FILE
+            continue
+        for item in command.params:
+            if item.name in INPUTS and item.type_descriptor.annotation in (Path, list[Path]):
+                yield name, item.name, lambda path, name=name: line(name, "--out", path)
+
+
+READERS = list(readers())
+
+
+@pytest.mark.parametrize(("name", "what", "of"), READERS)
+def test_no_input_is_destroyed(
+    idle: Path, capsys: pytest.CaptureFixture[str], name: str, what: str, of: Callable[[str], list[str]]
+) -> None:
+    paths = {"model": "m.safetensors", "network": "n.pt2", "images": "x.npy", "features": "f.pt2"}
+    path = Path({**paths, "parts": "r1.npz"}[what])
+    if not path.exists():
+        path.write_bytes(b"mine")
+    before = path.read_bytes()
+    more = ["--features", "f.pt2"] if what == "features" else []
+    if name in FOLDERS:
+        Path("evaluation.json").hardlink_to(path)
+        path = Path("evaluation.json")
+        out = "."
+    else:
+        Path("link").symlink_to(path)
+        out = "link"
+    assert "it is read too" in fails(capsys, *of(out), *more)
+    assert path.read_bytes() == before
+
+
+def test_the_other_inputs(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("run", "m.safetensors", "--images", "x.npy")
+    Path("margins").write_text("1,1")
+    assert "read too" in fails(capsys, *common, "--margins", "margins", "--out", "margins")
+    Path("m.features.pt2").write_bytes(b"mine")
+    assert "read too" in fails(capsys, *common, "--out", "m.features.pt2")
+    assert "read too" in fails(capsys, "bench", "--model", "digits=m.safetensors", "--out", "m.safetensors")
+    assert "give it an ending" in fails(capsys, "bench", "--out", "bench")
+    assert "written twice" in fails(capsys, "images", "digits", "--out", "y.npy", "--labels", "y.npy")
+    assert "written twice" in fails(capsys, "coins", "--out", ".", "--picture", "coins.png")
+
+
+def test_data_sets_are_inputs(
+    idle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNFLIP_DATA", ".")
+    Path("mnist").mkdir()
+    path = Path("mnist/t10k-images-idx3-ubyte.gz")
+    path.write_bytes(b"mine")
+    assert "read too" in fails(capsys, "train", "--data", "mnist", "--out", str(path))
+    assert "read too" in fails(capsys, "images", "mnist", "--out", str(path))
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("out", ["m.safetensors", "other.safetensors", "other"])
+def test_a_file_of_features_that_is_not_the_models(
+    idle: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    """``--out m.safetensors`` of a network with convolutions writes m.features.pt2 too: nobody named it."""
+    beside = Path(out.removesuffix(".safetensors") + ".features.pt2")
+    beside.write_bytes(b"mine")
+    Path("n.pt2").touch()
+    Path("f.pt2").touch()
+    assert f"cannot write {beside}, which goes with" in fails(
+        capsys, "train", "--features", "conv", "--out", out
+    )
+    assert "which goes with" in fails(capsys, "convert", "n.pt2", "--features", "f.pt2", "--out", out)
+    assert "read too" in fails(capsys, "convert", "n.pt2", "--features", str(beside), "--out", out)
+    assert beside.read_bytes() == b"mine"
+
+
+def test_models_do_not_share_a_file_of_features() -> None:
+    from synflip.modelfile import features_path
+
+    paths = ["a/m.safetensors", "a/m.v1", "a/m.v2", "a/m.v1.safetensors.old"]
+    assert len({features_path(path) for path in paths}) == len(paths)
+    assert features_path("a/m.safetensors") == Path("a/m.features.pt2")
+
+
+def test_a_fifo_takes_a_result(files: Path) -> None:
+    import os
+    import subprocess
+
+    os.mkfifo("fifo")
+    with subprocess.Popen(["cat", "fifo"], stdout=subprocess.PIPE) as reader:
+        assert app.main(["run", "m.safetensors", "--images", "x.npy", "--samples", "2", "--out", "fifo"]) == 0
+        Path("r.npz").write_bytes(reader.communicate(timeout=60)[0])
+    assert np.load("r.npz")["votes"].sum() == 14

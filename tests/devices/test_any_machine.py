@@ -1,0 +1,116 @@
+"""Verilator builds whatever the paths are called, whatever the environment says; a filled cache is enough."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synflip
+import synflip_hdl
+import synflip_sim
+from synflip.errors import SynflipError
+from synflip.spec.geometry import Geometry
+from synflip.util import cache
+from synflip_sim.simulators import verilate
+
+ODD = "a b é#$:'(c"
+#: Variables that make takes for its own, each of which breaks a build.
+FLAGS = {
+    "CXXFLAGS": "-fno-such-option",
+    "CPPFLAGS": "-fno-such-option",
+    "CFLAGS": "-fno-such-option",
+    "LDFLAGS": "-lnosuchlibrary",
+    "LDLIBS": "-lnosuchlibrary",
+    "MAKEFLAGS": "-n",
+    "OPT_FAST": "-fno-such-option",
+    "USER_CPPFLAGS": "-fno-such-option",
+    "CPLUS_INCLUDE_PATH": "/nosuchfolder",
+}
+
+
+@pytest.mark.simulator
+def test_odd_paths_and_flags(tmp_path: Path) -> None:
+    """Interpreter, sources, cache and working folder are behind a path that make would cut."""
+    odd = tmp_path / ODD
+    odd.mkdir()
+    (odd / "venv").symlink_to(sys.prefix)
+    trees = []
+    for package in (synflip, synflip_hdl, synflip_sim):
+        assert package.__file__
+        tree = Path(package.__file__).parents[1]
+        (odd / tree.name).symlink_to(tree)
+        trees.append(str(odd / tree.name))
+    code = (
+        f"import sys; sys.path[:0] = {trees!r}; import synflip; "
+        "device = synflip.open_device('verilator:16x1'); print(device.geometry.name); "
+        "from synflip_sim.simulators import verilate; print(verilate.HARNESS)"
+    )
+    environment = {
+        **os.environ,
+        **FLAGS,
+        "SYNFLIP_CACHE": str(odd / "cache"),
+        "PATH": _without("c++", tmp_path),
+    }
+    environment.pop("PYTHONPATH", None)
+    python = odd / "venv" / "bin" / "python"
+    done = subprocess.run(
+        [python, "-c", code], cwd=odd, env=environment, capture_output=True, encoding="utf-8", timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "16x1" and ODD in done.stdout
+    assert len(list((odd / "cache" / "verilator").glob("*.so"))) == 1
+    assert not list((odd / "cache" / "verilator").glob("synflip-build-*"))
+
+
+def _without(tool: str, folder: Path) -> str:
+    """A PATH with every program of the machine but ``tool``."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).glob("*"):
+            if program.name != tool and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    return str(programs)
+
+
+def test_the_compiler_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    usual = verilate.content_key(Geometry(16, 1))
+    monkeypatch.setenv("CXX", "g++")
+    assert verilate.content_key(Geometry(16, 1)) == usual
+    monkeypatch.setenv("CXX", "ccache clang++")
+    assert verilate.content_key(Geometry(16, 1)) != usual
+    assert {"CXX=ccache clang++", "LINK=ccache clang++"} < set(verilate.make_variables())
+
+
+def test_a_compiler_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "nothing++ -O9")
+    with pytest.raises(
+        SynflipError, match=r"nothing\+\+, which the environment variable CXX names, is missing"
+    ):
+        verilate.compile_library(tmp_path, [], lambda text: None)
+
+
+def test_a_filled_cache_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a lock nor a folder is made where the library is there already: the disk may be read-only."""
+    monkeypatch.setenv("SYNFLIP_CACHE", str(tmp_path))
+    made = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / verilate.LIBRARY).write_bytes(b"library")
+
+    path = verilate.cached("name", "key", make)
+    assert path.read_bytes() == b"library" and len(made) == 1 and not made[0].exists()
+    for item in path.parent.glob("*.lock"):
+        item.unlink()
+    monkeypatch.setattr(cache, "_writable", lambda folder: pytest.fail("nothing is to be written"))
+    assert verilate.cached("name", "key", make) == path
+    assert [item.name for item in path.parent.iterdir()] == [path.name] and len(made) == 1
+
+
+def test_a_library_that_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "x.so").write_bytes(b"no library")
+    with pytest.raises(SynflipError, match="cannot be loaded"):
+        verilate.load_library(tmp_path / "x.so")

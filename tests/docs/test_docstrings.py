@@ -1,0 +1,72 @@
+"""``help()`` of every public name stands alone."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synflip
+
+#: A stand-in for what a reader wants to know.
+STAND_IN = re.compile(r"(^|[.:;,(] )[Ss]ee (``|[A-Z]\w*\.)|arguments are those of|\bAs ``")
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """The functions, classes and methods that ``import synflip`` offers, and their names."""
+    for name in synflip.__all__:
+        thing = getattr(synflip, name)
+        if inspect.isclass(thing):
+            yield name, thing
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and (
+                    inspect.isfunction(value) or isinstance(value, classmethod)
+                ):
+                    yield f"{name}.{member}", inspect.unwrap(getattr(thing, member))
+        elif inspect.isfunction(thing):
+            yield name, thing
+
+
+NAMES = dict(public())
+
+
+def described(word: str, text: str) -> bool:
+    """As an item, ``word: ..`` or ``word, other: ..``, or in a sentence as ``word``; plainly if it is all."""
+    return re.search(rf"(?m)(^|[.;,:] +|\n *){word}(, \w+)*:|``{word}``", " " + text) is not None
+
+
+def arguments(thing: Any) -> list[str]:
+    names = inspect.signature(thing).parameters
+    return [name for name in names if name not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_stands_alone(name: str) -> None:
+    text = inspect.getdoc(NAMES[name]) or ""
+    assert text and not STAND_IN.search(text), text
+    if inspect.isclass(NAMES[name]):
+        return
+    missing = [word for word in arguments(NAMES[name]) if not described(word, text)]
+    assert not missing, f"{missing} of {name}: {text}"
+
+
+@pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if inspect.isfunction(thing)])
+def test_help_says_what_is_raised(name: str) -> None:
+    if arguments(NAMES[name]):
+        assert "Raises" in (inspect.getdoc(NAMES[name]) or "")
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/api.md").read_text()
+    listed = set(re.findall(r"\.\. auto\w+:: (?:synflip\.)?(\w+)\n", page))
+    rooms = {name for name in synflip.__all__ if inspect.ismodule(getattr(synflip, name))}
+    assert set(synflip.__all__) - {"__version__"} - rooms <= listed
+    assert all(f"synflip.{room}." in page for room in rooms)
+
+
+def test_importing_is_cheap() -> None:
+    code = "import sys, synflip; print({'numpy', 'torch', 'scipy', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

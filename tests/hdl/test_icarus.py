@@ -1,0 +1,59 @@
+"""The exported Verilog in Icarus, under the bus models of cocotbext-axi and cocotbext-uart, by the rules of
+Verilog and of SystemVerilog: from a reset, without one, and with one in the middle of a run."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from synflip_hdl.export.verilog import convert_axi, convert_serial
+from synflip_sim.simulators import icarus
+
+from tests.hdl.axi import test_top as axi
+from tests.hdl.front_end import build_icarus
+from tests.hdl.serial import test_top as serial
+
+pytestmark = pytest.mark.simulator
+
+
+@pytest.fixture(autouse=True)
+def tools():
+    if any(shutil.which(tool) is None for tool in icarus.TOOLS):
+        assert not os.environ.get("SYNFLIP_REQUIRE_ICARUS"), "Icarus is missing"
+        pytest.skip("Icarus Verilog is missing (Debian: apt install iverilog)")
+
+
+@pytest.fixture(autouse=True)
+def no_test_of_pytest(monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)  # cocotb would end the process
+
+
+#: Rules -> benches, and the reset that each begins with (``begin_reset``); `resets` has one in its middle.
+AXI = {
+    "2005": [("inference", "active"), ("resets", "idle")],
+    "2012": [("inference", "idle"), ("inference", "open"), ("resets", "active")],
+}
+SERIAL = {
+    "2005": [("resets", "active")],
+    "2012": [("resets", "idle"), ("frames", "open")],
+}
+
+
+@pytest.mark.parametrize("generation", AXI)
+def test_axi(generation, tmp_path, subtests):
+    runner = build_icarus(tmp_path, convert_axi(axi.GEOMETRY), "synflip_axi", generation)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(axi.plan_of_an_inference(2, np.full(axi.SAMPLES, 2), True)))
+    for name, reset in AXI[generation]:
+        with subtests.test(name, reset=reset):
+            axi.run(runner, tmp_path, name, plan, reset)
+
+
+@pytest.mark.parametrize("generation", SERIAL)
+def test_serial(generation, tmp_path, subtests):
+    text = convert_serial(serial.GEOMETRY, 1e9 / serial.CLOCK_NS, serial.BAUD, serial.SILENCE_BITS)
+    runner = build_icarus(tmp_path, text, "synflip", generation)
+    for name, reset in SERIAL[generation]:
+        with subtests.test(name, reset=reset):
+            serial.run(runner, tmp_path, name, reset=reset)

@@ -1,0 +1,164 @@
+"""A training that is stopped goes on to the same bytes; files that are no checkpoints of it are refused."""
+
+import hashlib
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from synflip import modelfile
+from synflip.compiler.compile import compile_network
+from synflip.data.dataset import Dataset
+from synflip.data.registry import load
+from synflip.errors import SynflipError
+from synflip.training import convnets
+from synflip.training.baseline import float_network
+from synflip.training.checkpoint import Interrupted
+from synflip.training.convert import convert
+from synflip.training.loop import TrainStep
+from synflip.training.train import train
+from torch import nn
+
+
+@pytest.fixture(scope="module")
+def few() -> Dataset:
+    digits = load("digits")
+    return replace(digits, train_images=digits.train_images[:150], train_labels=digits.train_labels[:150])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "m.checkpoint.safetensors"
+
+
+def digest(network: Any, data: Dataset, folder: Path) -> str:
+    path = folder / "m.safetensors"
+    modelfile.save(compile_network(network, data.classes, data.input_max), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def at(step: int, number: int | None = None) -> Callable[[TrainStep], None]:
+    """A progress that stops the training at a step: by a signal, or by Ctrl-C in what shows progress."""
+
+    def stop(told: TrainStep) -> None:
+        if told.step == step:
+            if number is None:
+                raise KeyboardInterrupt
+            signal.raise_signal(number)
+
+    return stop
+
+
+# 150 images are five steps an epoch: in an epoch, at the end of one, after the first step, after the last.
+@pytest.mark.parametrize(
+    ("step", "number"), [(7, signal.SIGINT), (5, signal.SIGTERM), (1, None), (15, signal.SIGINT)]
+)
+@pytest.mark.parametrize("augment", [False, True])
+def test_stopped_and_resumed(few: Dataset, file: Path, step: int, number: int | None, augment: bool) -> None:
+    settings: dict[str, Any] = {"hidden": (12,), "epochs": 3, "seed": 2, "augment": augment}
+    whole = train(few, **settings)
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted, match=f"stopped after step {step} of 15"):
+        train(few, **settings, checkpoint=file, progress=at(step, number))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    seen: list[int] = []
+    again = train(few, **settings, checkpoint=file, resume=True, progress=lambda told: seen.append(told.step))
+    assert seen == list(range(step + 1, 16))
+    assert digest(again, few, file.parent) == digest(whole, few, file.parent)
+    assert torch.equal(again.log_temperature, whole.log_temperature)
+    assert not file.exists()
+
+
+def test_stopped_twice(few: Dataset, file: Path) -> None:
+    settings: dict[str, Any] = {"hidden": (12,), "epochs": 2, "mean_of": 2}
+    settings["teachers"] = [float_network(few, (8,), 1)]
+    whole = train(few, **settings)
+    for step in (3, 8):
+        with pytest.raises(Interrupted):
+            train(few, **settings, checkpoint=file, resume=step > 3, progress=at(step))
+    again = train(few, **settings, checkpoint=file, resume=True)
+    assert digest(again, few, file.parent) == digest(whole, few, file.parent)
+    settings["teachers"] = [float_network(few, (8,), 2)]
+    with pytest.raises(Interrupted):
+        train(few, **settings, checkpoint=file, progress=at(1))
+    settings["teachers"] = [float_network(few, (8,), 1)]
+    with pytest.raises(SynflipError, match="its teachers are others"):
+        train(few, **settings, checkpoint=file, resume=True)
+
+
+def test_convolutions_and_conversion(few: Dataset, file: Path) -> None:
+    def convolutions(**settings: Any) -> Any:
+        return convnets.train(few, (12,), (2,), epochs=1, **settings)
+
+    def converted(**settings: Any) -> Any:
+        return convert(nn.Sequential(*float_network(few, (12,), 1)), data=few, epochs=1, **settings)
+
+    for trained in (convolutions, converted):
+        whole = trained()
+        with pytest.raises(Interrupted):
+            trained(checkpoint=file, progress=at(2))
+        again = trained(checkpoint=file, resume=True)
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bits": 2}, "is of another training: bits was 4, now it is 2"),
+        ({"epochs": 3}, "is of another training: epochs was 2, now it is 3"),
+        ({"augment": True}, "is of another training: augment was False, now it is True"),
+        ({"seed": 1}, "is of another training: the network before training"),
+        ({"hidden": (13,)}, "is of another training: the network before training"),
+    ],
+)
+def test_another_training(few: Dataset, file: Path, change: dict[str, Any], expected: str) -> None:
+    settings: dict[str, Any] = {"hidden": (12,), "epochs": 2}
+    with pytest.raises(Interrupted):
+        train(few, **settings, checkpoint=file, progress=at(4))
+    before = file.read_bytes()
+    with pytest.raises(SynflipError) as caught:
+        train(few, **(settings | change), checkpoint=file, resume=True)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    other = replace(few, train_labels=few.train_labels[::-1].copy())
+    with pytest.raises(SynflipError, match="its training images or labels are others"):
+        train(other, **settings, checkpoint=file, resume=True)
+    with pytest.raises(SynflipError, match="go on with --resume"):
+        train(few, **settings, checkpoint=file)
+    assert file.read_bytes() == before
+
+
+def test_files_that_are_no_checkpoints(few: Dataset, file: Path) -> None:
+    settings: dict[str, Any] = {"hidden": (12,), "epochs": 2, "checkpoint": file}
+    with pytest.raises(SynflipError, match="there is no checkpoint"):
+        train(few, **settings, resume=True)
+    with pytest.raises(Interrupted):
+        train(few, **settings, progress=at(4))
+    whole = file.read_bytes()
+
+    def refused(expected: str) -> None:
+        with pytest.raises(SynflipError, match=expected) as caught:
+            train(few, **settings, resume=True)
+        assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+    for content in (b"", b"\xff" * 64, whole[:-40], whole[:100]):
+        file.write_bytes(content)
+        refused("not a safetensors file")
+    save_file({"a": np.zeros(3, np.float32)}, file)
+    refused("is not a checkpoint of synflip train")
+    file.write_bytes(whole)
+    tensors = load_file(file)
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as opened:
+        metadata = opened.metadata()
+    for name in ("0.value", "0.exp_avg", "generator.now"):
+        save_file({**tensors, name: np.zeros(2, tensors[name].dtype)}, file, metadata=metadata)
+        refused("is a damaged checkpoint")
+    save_file({name: value for name, value in tensors.items() if name != "1.value"}, file, metadata=metadata)
+    refused("is a damaged checkpoint")
