@@ -88,8 +88,9 @@ def into_a_dead_unit(network):
 
 
 def of_an_unread_unit(network):
-    network[0].bias.data[7], network[2].weight.data[:, 7] = 1e5, 0
-    network[0].weight.data[7] = 1e4
+    least = network[2].weight.data.norm(dim=0).argmin()
+    network[0].bias.data[least], network[2].weight.data[:, least] = 1e5, 0
+    network[0].weight.data[least] = 1e4
 
 
 def of_a_constant_unit(network):

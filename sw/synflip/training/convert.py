@@ -116,6 +116,8 @@ def convert(
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     if not isinstance(augment, bool | np.bool_):
         raise SynflipError(f"augment must be True or False, not {augment!r}")
+    if progress is not None and not callable(progress):
+        raise SynflipError(f"progress must be a function that takes a TrainStep, not {progress!r}")
     check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)

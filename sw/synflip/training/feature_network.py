@@ -39,8 +39,10 @@ class Normalise(nn.Module):
         return (x * self.scale - self.mean) / self.std
 
 
-def per_channel(name: str, value: float | Sequence[float], channels: int) -> NDArray[np.float64]:
+def per_channel(name: str, value: float | Sequence[float] | Tensor, channels: int) -> NDArray[np.float64]:
     """``value``, a mean or standard deviation called ``name``, as float64 [channels]. Raises SynflipError."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
     try:
         values = np.array(value, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):
