@@ -2,7 +2,7 @@
 
 import hashlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ from torch import nn
 def few() -> Dataset:
     digits = load("digits")
     return replace(digits, train_images=digits.train_images[:150], train_labels=digits.train_labels[:150])
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Signals act, also where the tests were started in the background, which ignores Ctrl-C."""
+    actions = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, action) for number, action in actions.items()}
+    yield
+    for number, action in before.items():
+        signal.signal(number, action)
 
 
 @pytest.fixture

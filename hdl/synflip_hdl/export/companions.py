@@ -5,6 +5,7 @@ from pathlib import Path
 
 from synflip._version import __version__
 from synflip.errors import SynflipError
+from synflip.util.outputs import beside, is_plain
 
 #: Verilator's rule -> why the Verilog breaks it.
 WAIVED = {
@@ -87,13 +88,14 @@ def _quoted(name: str) -> str:
 
 def companions(out: Path, top: str) -> dict[Path, str]:
     """Path -> text of what is written beside the Verilog ``out`` of the module ``top``: its waivers and its
-    core file, which are called as it is but for the suffix. None beside what is no file, such as /dev/stdout.
+    core file, which are called as it is, with .vlt and .core for .v. None beside what is no file, such as
+    /dev/stdout.
 
     Raises SynflipError if one of these paths is ``out``, or a file that ``synflip verilog`` did not write.
     """
-    if out.exists() and not out.is_file():
+    if not is_plain(out):
         return {}
-    waivers, cores = out.with_suffix(".vlt"), out.with_suffix(".core")
+    waivers, cores = beside(out, ".v", ".vlt"), beside(out, ".v", ".core")
     texts = {waivers: waiver(out.name), cores: core(out.name, waivers.name, top)}
     for path in texts:
         if path == out:

@@ -8,7 +8,7 @@ from typing import Any
 
 from synflip.spec.geometry import Geometry
 from synflip.util.json_file import read_json
-from synflip.util.outputs import replacing
+from synflip.util.outputs import write_text
 
 #: Seconds of the last builds, as ``synflip boards DIR ... --times`` writes them.
 TIMES = Path(__file__).with_name("build_times.json")
@@ -21,8 +21,7 @@ def write_times(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     """Write the seconds of each tool of ``reports`` to ``path``, as JSON. Raises SynflipError."""
     keys = ("board", "lanes", "banks", "bits", "seconds")
     text = json.dumps([{key: report[key] for key in keys} for report in reports], indent=1)
-    with replacing(path) as partial:
-        partial.write_text(text + "\n")
+    write_text(path, text + "\n")
 
 
 def time_range(seconds: Mapping[str, float]) -> str:

@@ -203,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare()
     before = signal.getsignal(signal.SIGTERM)
     with suppress(ValueError):  # not in a thread
-        signal.signal(signal.SIGTERM, _terminated)
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminated)
     try:
         with tool_caches():
             status = app(args=arguments, prog_name="synflip", standalone_mode=False)
@@ -235,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = INTERRUPTED
     finally:
         with suppress(ValueError):
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+            if before is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, before)
     if status == INTERRUPTED:
         return _fail("interrupted", INTERRUPTED)
     return status or 0

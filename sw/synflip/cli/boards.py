@@ -200,7 +200,7 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times
                     f"{drawn[picture][0].parent} and {folder} would both be drawn as {picture}"
                 )
             drawn[picture] = folder / PLACED, report
-    check_outputs([page, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)])
+    check_outputs([page, times, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)])
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)
@@ -221,8 +221,9 @@ def _step(name: str) -> Iterator[Any]:
     import sys
 
     from synflip.util.progress import bar, lines
+    from synflip.util.terminal import is_terminal
 
-    with (bar if sys.stderr.isatty() else lines)(name) as advance:
+    with (bar if is_terminal(sys.stderr) else lines)(name) as advance:
         yield lambda done, total, word: advance(done, total or None, word)
 
 

@@ -61,6 +61,7 @@ def verilog(
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
+    check_outputs([out])
     with waiting(f"Elaborating {machine.name}"):
         from synflip_hdl.export.companions import companions
         from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi

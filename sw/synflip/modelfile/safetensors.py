@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, from_tensors
-from synflip.util.outputs import check_outputs, replacing
+from synflip.util.outputs import beside, check_outputs, replacing
 from synflip.util.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
@@ -45,15 +45,14 @@ def features_path(path: str | Path) -> Path:
 
     Two models never share one: any other ending stays, ``m.v1.features.pt2`` beside ``m.v1``.
     """
-    path = Path(path)
-    return path.parent / f"{path.name.removesuffix('.safetensors')}.features.pt2"
+    return beside(path, ".safetensors", ".features.pt2")
 
 
 def check_pair(path: str | Path) -> None:
     """Raise SynflipError if there is a file where the extractor of a model at ``path`` would lie, and it is
     not that of the model that is there: nobody asked for it to be replaced."""
-    beside = features_path(path)
-    if not beside.exists():
+    extractor = features_path(path)
+    if not extractor.exists():
         return
     try:
         features = load(path).features
@@ -61,8 +60,8 @@ def check_pair(path: str | Path) -> None:
         features = None
     if features is None or features.extractor is None:
         raise SynflipError(
-            f"cannot write {beside}, which goes with {path}: there is such a file, and it is of no model at "
-            f"{path}; move it, or write the model under another name"
+            f"cannot write {extractor}, which goes with {path}: there is such a file, and it is of no model "
+            f"at {path}; move it, or write the model under another name"
         )
 
 

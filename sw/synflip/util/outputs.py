@@ -56,6 +56,25 @@ def check_folder(path: str | Path, keep: bool = True) -> None:
             folder.rmdir()
 
 
+def beside(path: str | Path, ending: str, other: str) -> Path:
+    """The file that is written beside ``path``: its name with ``other`` for ``ending``.
+
+    ``beside("m.safetensors", ".safetensors", ".features.pt2")`` is m.features.pt2. Any other ending stays, so
+    that m.v1 and m.v2 do not share one: m.v1.features.pt2.
+    """
+    path = Path(path)
+    return path.parent / (path.name.removesuffix(ending) + other)
+
+
+def is_plain(path: str | Path) -> bool:
+    """Whether ``path`` is a regular file or none yet, and so has a place for files beside it: no FIFO, no
+    device, not /dev/stdout. Raises SynflipError for links in a circle."""
+    path = Path(path)
+    with _explained(path):
+        found = _stat(path)
+        return found is None or _replaceable(path, found)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and the folders above it, where they are missing. Raises SynflipError."""
     try:
