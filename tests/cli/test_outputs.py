@@ -67,7 +67,8 @@ def idle(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def train(*arguments: object) -> None:
         raise Worked
 
-    monkeypatch.setattr(progress, "bar", stop)
+    for name in ("bar", "lines"):  # a build shows its steps in lines where there is no terminal
+        monkeypatch.setattr(progress, name, stop)
     monkeypatch.setattr(progress, "waiting", stop)
     monkeypatch.setattr("synflip.cli.demo.train_digits", train)
     monkeypatch.delenv("SYNFLIP_DATA", raising=False)

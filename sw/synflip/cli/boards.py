@@ -148,6 +148,8 @@ def build(
     from synflip_hdl.flow.build_times import usual_time
     from synflip_hdl.flow.seeds import parse_seeds
 
+    from synflip.util.outputs import check_folder
+
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
     if seed is not None and seeds is not None:
@@ -155,6 +157,7 @@ def build(
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
+    check_folder(out)
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)
