@@ -91,17 +91,18 @@ def companions(out: Path, top: str) -> dict[Path, str]:
     core file, which are called as it is, with .vlt and .core for .v. None beside what is no file, such as
     /dev/stdout.
 
-    Raises SynflipError if one of these paths is ``out``, or a file that ``synflip verilog`` did not write.
+    Raises SynflipError if ``out`` is named as one of these, or one of them is a file that ``synflip verilog``
+    did not write.
     """
     if not is_plain(out):
         return {}
     waivers, cores = beside(out, ".v", ".vlt"), beside(out, ".v", ".core")
     texts = {waivers: waiver(out.name), cores: core(out.name, waivers.name, top)}
+    if out.suffix in (".vlt", ".core"):
+        raise SynflipError(
+            f"{out} is no name for Verilog: {out.suffix} is for what lies beside it: use --out NAME.v"
+        )
     for path in texts:
-        if path == out:
-            raise SynflipError(
-                f"{path} is the name of a file that is written beside the Verilog: use --out NAME.v"
-            )
         if path.exists() and not _is_ours(path):
             raise SynflipError(
                 f"{path} is written beside {out}, but is there already and is not from synflip verilog: "
