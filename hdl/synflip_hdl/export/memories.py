@@ -10,7 +10,11 @@ unknown, the simulator adds an unknown value. For them the rows start with 0.
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
 
+from synflip_hdl.export.names import read_names_as_python_3_11_does
 from synflip_hdl.interfaces import ONE_PORT
+
+# Here, because every text of the gateware is made with this file.
+read_names_as_python_3_11_does()
 
 # STYLE: where Yosys puts the rows: "block" RAM, "huge" (SPRAM), or its own choice, "auto".
 MEMORY = """
