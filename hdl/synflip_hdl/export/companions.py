@@ -60,11 +60,13 @@ targets:
   default: &default
     filesets:
       - rtl
-      - "tool_verilator ? (waivers)"
     toplevel: {top}
 
   lint:
     <<: *default
+    filesets:
+      - waivers
+      - rtl
     flow: lint
     flow_options:
       tool: verilator
