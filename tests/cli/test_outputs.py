@@ -194,11 +194,13 @@ def test_a_file_of_features_that_is_not_the_models(
     assert beside.read_bytes() == b"mine"
 
 
-def test_models_do_not_share_a_file_of_features() -> None:
+def test_models_do_not_share_what_lies_beside_them() -> None:
     from synflip.modelfile import features_path
+    from synflip.training.checkpoint import checkpoint_path
 
     paths = ["a/m.safetensors", "a/m.v1", "a/m.v2", "a/m.v1.safetensors.old"]
-    assert len({features_path(path) for path in paths}) == len(paths)
+    for beside in (features_path, checkpoint_path):
+        assert len({beside(path) for path in paths}) == len(paths)
     assert features_path("a/m.safetensors") == Path("a/m.features.pt2")
 
 

@@ -190,6 +190,19 @@ def test_batch_normalisation_last_and_a_channel_without_variance():
     assert found.original > 0.9 and found.vote > found.original - 0.02
 
 
+def test_what_rounding_changes_in_the_mean_is_taken_back():
+    """Normalised logits lie close together: a shift that is the same in all images decides between them."""
+    torch.manual_seed(0)
+    layers = (nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 10), nn.BatchNorm1d(10))
+    assert ladder(fitted(nn.Sequential(*layers))).converted > 0.88
+
+
+def test_one_unit_with_a_huge_weight_does_not_choose_the_scale_of_all(plain):
+    """Its absolute error is larger than that of all the others together; its relative error is not."""
+    plain[0].weight.data[3, 20], plain[0].bias.data[3] = 1e3, -500
+    assert ladder(plain).converted > 0.7
+
+
 class Double(nn.Module):
     def forward(self, x):
         return 2 * x

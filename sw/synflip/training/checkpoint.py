@@ -23,7 +23,7 @@ from torch import Tensor
 from synflip._version import __version__
 from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import read_tensors
-from synflip.util.outputs import check_outputs, replacing
+from synflip.util.outputs import beside, check_outputs, replacing
 from synflip.util.text import one_line
 
 FORMAT = "synflip checkpoint 1"
@@ -37,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
 
 def checkpoint_path(out: str | Path) -> Path:
     """Where the checkpoint of a model lies: ``m.checkpoint.safetensors`` beside ``m.safetensors``."""
-    return Path(out).with_suffix(".checkpoint.safetensors")
+    return beside(out, ".safetensors", ".checkpoint.safetensors")
 
 
 class Checkpoint:
