@@ -7,10 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
+from synflip.spec.memory_map import register
 from synflip_hdl.export.verilog import convert_axi, convert_serial
 from synflip_sim.simulators import icarus
 
 from tests.hdl.axi import test_top as axi
+from tests.hdl.axi.page import example
 from tests.hdl.front_end import build_icarus
 from tests.hdl.serial import test_top as serial
 
@@ -40,6 +42,17 @@ SERIAL = {
 }
 
 
+def plan_of_the_page() -> dict:
+    """The writes and answers of docs/reference/axi.md, for the bench ``inference``."""
+    page = example()
+    calls = [("write", place, words) for place, words in page.names["writes"]]
+    calls.append(("poll", register("STATUS"), [0]))
+    calls += [("read", place, words) for place, words in page.answers]
+    logits = page.golden().logits
+    assert logits is not None
+    return {"calls": calls, "packets": [axi.words_of(row) for row in logits[:, 0]]}
+
+
 @pytest.mark.parametrize("generation", AXI)
 def test_axi(generation, tmp_path, subtests):
     runner = build_icarus(tmp_path, convert_axi(axi.GEOMETRY), "synflip_axi", generation)
@@ -48,6 +61,10 @@ def test_axi(generation, tmp_path, subtests):
     for name, reset in AXI[generation]:
         with subtests.test(name, reset=reset):
             axi.run(runner, tmp_path, name, plan, reset)
+    if generation == "2012":
+        with subtests.test("the page's example"):
+            plan.write_text(json.dumps(plan_of_the_page()))
+            axi.run(runner, tmp_path, "inference", plan)
 
 
 @pytest.mark.parametrize("generation", SERIAL)
