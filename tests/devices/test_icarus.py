@@ -9,7 +9,7 @@ import pytest
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import Region, address, register
+from synflip.spec.memory_map import CONTROL_START, Region, address, register
 from synflip.verification import fuzz
 from synflip.verification.cases import RandomCase, network
 from synflip_sim.simulators import icarus
@@ -63,6 +63,19 @@ def test_icarus_equals_golden(geometry, noise):
             assert golden.cycles > 0
             left_after |= set(golden.used.tolist())
         assert {1, 6} < left_after  # at once, never, and something between
+
+
+def test_without_a_reset_and_with_one_in_the_middle_of_a_run():
+    case = a_case(GEOMETRIES[0], (9, 20, 3), 2)
+    with icarus.open_icarus(GEOMETRIES[0], reset=False) as device:
+        assert fuzz.run(case, device)[1] is None
+        device.write_register("SAMPLES", 1 << 20)
+        device.write_register("CONTROL", CONTROL_START)
+        assert device.read_register("STATUS") == 1
+        device.transport.reset()
+        assert device.read_register("STATUS") == 0
+        assert device.read_register("SAMPLES") == 0
+        assert fuzz.run(case, device)[1] is None
 
 
 def test_what_was_never_written_is_unknown_and_said(monkeypatch):

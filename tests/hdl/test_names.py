@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Signal
-from amaranth.lib.memory import Memory
+from amaranth.lib.stream import Signature
 from synflip.spec.geometry import Geometry
 from synflip_hdl.export.verilog import convert, convert_axi, convert_serial
 
@@ -23,12 +23,11 @@ def test_names_of_variables_that_are_stored_at_once():
     first, second = Signal(), Signal()
     one, two, three = Signal(), Signal(), Signal()
     alone = Signal()
-    memory = Memory(shape=8, depth=4, init=[])
-    write, read = memory.write_port(), memory.read_port()
+    write, read = Signature(8).create(), Signature(8).create()
     assert [item.name for item in (first, second)] == ["$signal", "second"]
     assert [item.name for item in (one, two, three)] == ["$signal", "$signal", "three"]
     assert alone.name == "alone"
-    assert (write.addr.name, read.addr.name) == ("$signature__addr", "read__addr")
+    assert (write.valid.name, read.valid.name) == ("$signature__valid", "read__valid")
 
 
 def hashes() -> str:

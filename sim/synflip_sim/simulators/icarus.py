@@ -30,6 +30,7 @@ from synflip_hdl.flow.toolchain import run_program, scratch_folder
 
 BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")
+RESET_CYCLES = 2
 WAIT_CYCLES = 1000  # between two looks at the status
 #: The memories of weights and events: a module's path below the top, and the size of its memory.
 NOISY = re.compile(
@@ -48,8 +49,9 @@ class IcarusTransport:
     """Reads and writes of the memory map in the simulator, a process that is spoken to over pipes. The clock
     runs only inside them and in ``wait``."""
 
-    def __init__(self, geometry: Geometry, noise: int = 1) -> None:
-        """noise: seed of what weights and event lists hold at first. Raises SynflipError if Icarus is missing
+    def __init__(self, geometry: Geometry, noise: int = 1, reset: bool = True) -> None:
+        """noise: seed of what weights and event lists hold at first. reset: whether it begins with a reset;
+        else registers only have their initial values. Raises SynflipError if Icarus is missing
         or fails."""
         for tool in TOOLS:
             if shutil.which(tool) is None:
@@ -66,6 +68,12 @@ class IcarusTransport:
             )
             self._unsent, self._received, self._owed = b"", b"", 0  # of the command under way; lines owed
             self._ask("i 0", 1)  # the process has read its file
+        if reset:
+            self.reset()
+
+    def reset(self) -> None:
+        """Reset for RESET_CYCLES cycles."""
+        self._ask(f"z {RESET_CYCLES:x}", 1)
 
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
         """Write words to consecutive addresses. Raises BusError if an answer is an error or unknown."""
@@ -167,9 +175,9 @@ def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
     return program
 
 
-def open_icarus(geometry: Geometry, noise: int = 1) -> Accelerator:
+def open_icarus(geometry: Geometry, noise: int = 1, reset: bool = True) -> Accelerator:
     """The accelerator of ``geometry`` in Icarus: thousands of cycles a second, for small networks."""
-    return Accelerator(IcarusTransport(geometry, noise), name="icarus")
+    return Accelerator(IcarusTransport(geometry, noise, reset), name="icarus")
 
 
 def open_device(text: str, geometry: Geometry | None) -> Accelerator:

@@ -4,13 +4,14 @@
 //   w ADDRESS COUNT WORD..  writes consecutive words.  Answers the error bit of each.
 //   r ADDRESS COUNT         reads consecutive words.   Answers the error bit and the data of each.
 //   i LIMIT                 runs until idle, or for LIMIT cycles.  Answers busy.
+//   z CYCLES                resets for so many cycles. Answers busy.
 // Bits that are unknown are answered as x or X. The clock runs only inside commands.
 
 module bench;
     localparam STDIN = 32'h8000_0000;
     localparam PATIENCE = 1000;
 
-    reg clk = 0, rst = 1, valid = 0;
+    reg clk = 0, rst = 0, valid = 0;
     reg [60:0] request = 0;
     wire ready, answered, busy;
     wire [32:0] response;
@@ -70,13 +71,15 @@ module bench;
     initial begin
         #1;
         `include "noise.vh"
-        tick;
-        tick;
-        rst = 0;
-        #1;
         found = $fscanf(STDIN, " %c %h", command, address);
         while (found == 2) begin
-            if (command == "i") begin
+            if (command == "z") begin
+                rst = 1;
+                for (count = address; count != 0; count = count - 1) tick;
+                rst = 0;
+                #1;
+                $display("%b", busy);
+            end else if (command == "i") begin
                 count = address;
                 while (busy !== 1'b0 && count != 0) begin
                     tick;
