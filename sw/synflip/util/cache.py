@@ -28,7 +28,7 @@ def cache_root() -> Path:
 
 
 def last_resort() -> Path:
-    """The user's folder below the system's temporary folder, such as /tmp/synflip-1000."""
+    """The user's folder below the system's temporary folder: ``synflip-`` and the user's number."""
     return Path(tempfile.gettempdir(), f"synflip-{_user()}")
 
 
