@@ -16,7 +16,7 @@ from synflip.uncertainty.scores import energy, entropy, mutual_information, soft
 from synflip.util.extras import require
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
-from synflip.util.text import one_line
+from synflip.util.text import first_line, one_line
 
 if TYPE_CHECKING:
     import pandas
@@ -178,8 +178,7 @@ class Result:
         except OSError as error:
             raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
         except Exception as error:  # zipfile's and numpy's parsers raise half a dozen kinds for hostile files
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SynflipError(f"{path} is not a result: {one_line(reason)}") from None
+            raise SynflipError(f"{path} is not a result: {one_line(first_line(error))}") from None
         shape = found["votes"].shape
         want = {"logit_sums": shape, "used": shape[:1]}
         if "logits" in found:

@@ -20,6 +20,7 @@ from synflip.errors import SynflipError
 from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, Result
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
+from synflip.util.text import first_line
 
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
@@ -164,9 +165,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
     except SynflipError:
         raise
     except Exception as error:  # zipfile's and numpy's parsers raise half a dozen kinds for hostile files
-        raise SynflipError(
-            f"{path} is not a part of an inference: {str(error).splitlines()[0][:200]}"
-        ) from None
+        raise SynflipError(f"{path} is not a part of an inference: {first_line(error)[:200]}") from None
     shape = arrays["votes"].shape
     want = {"logit_sums": shape, "used": shape[:1], "logits": (part.past - part.first, *shape)}
     for name, size in want.items():

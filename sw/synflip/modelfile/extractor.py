@@ -20,6 +20,7 @@ from synflip.errors import SynflipError
 from synflip.modelfile import pt2
 from synflip.spec.features import BLOCK, MAX_LOG2_STEP
 from synflip.util.cache import tool_caches
+from synflip.util.text import first_line
 
 _PERCENTILE = 99.9  # of the features above 0: one in a thousand is larger, and cut off
 #: What torch.export notes of each node for people, with file names of the machine that it ran on.
@@ -72,7 +73,7 @@ def copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module).cpu().float().eval()
     except Exception as error:  # whatever the module raises
-        raise SynflipError(f"the {type(module).__name__} cannot be copied: {pt2.first_line(error)}") from None
+        raise SynflipError(f"the {type(module).__name__} cannot be copied: {first_line(error)}") from None
 
 
 def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
@@ -98,7 +99,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     except Exception as error:  # whatever the module raises
         sizes = ", ".join(map(str, shape))
         raise SynflipError(
-            f"the features cannot be exported for images [N, {sizes}]: {pt2.first_line(error)}"
+            f"the features cannot be exported for images [N, {sizes}]: {first_line(error)}"
         ) from None
     content = buffer.getvalue()
     if len(content) > pt2.MAX_FILE_BYTES:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from synflip.errors import SynflipError
-from synflip.util.text import one_line
+from synflip.util.text import first_line, one_line
 
 MAX_FILE_BYTES = 256 << 20
 MAX_ENTRIES = 4096  # of the archive
@@ -512,8 +512,3 @@ def _tensor(archive: _Archive, folder: str, name: str, entry: dict[str, Any]) ->
         raise SynflipError(f"tensor {name} of sizes {sizes} is beyond its {len(content)} bytes")
     flat = torch.frombuffer(bytearray(content), dtype=dtype, count=there)
     return flat.as_strided(sizes, strides, offset).float().contiguous()
-
-
-def first_line(error: Exception) -> str:
-    """What torch says, without its traceback."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
-from synflip.modelfile.pt2 import first_line
 from synflip.spec.features import BLOCK
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
@@ -27,6 +26,7 @@ from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
 from synflip.util.arrays import whole_number
+from synflip.util.text import first_line
 from synflip.util.threads import one_thread
 
 EPOCHS = 10

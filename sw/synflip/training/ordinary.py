@@ -19,7 +19,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from synflip.errors import SynflipError
-from synflip.modelfile.pt2 import first_line
+from synflip.util.text import first_line
 
 ALLOWED = (
     "Linear, ReLU or ReLU6 after it, Flatten, Dropout, Identity, BatchNorm1d right after a Linear, and "

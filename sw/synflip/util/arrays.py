@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from synflip.errors import SynflipError
-from synflip.util.text import one_line
+from synflip.util.text import first_line, one_line
 
 _NUMBERS = "biuf"  # kinds of numpy dtypes: bool, signed and unsigned integers, floats
 
@@ -43,9 +43,8 @@ def plain(value: Any, what: str) -> NDArray[Any]:
         try:
             value = np.asarray(value)
         except Exception as error:  # an object's own __array__ may raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SynflipError(
-                f"{what} ({type(value).__name__}) are no array of numbers: {one_line(reason)}"
+                f"{what} ({type(value).__name__}) are no array of numbers: {one_line(first_line(error))}"
             ) from None
     array = np.asarray(value)  # of the class itself: no matrix, no map of a file
     if array.dtype.kind not in _NUMBERS:
@@ -172,8 +171,7 @@ def _of_tensor(tensor: Any, what: str) -> Any:
     try:
         return tensor.cpu().resolve_conj().resolve_neg().numpy()
     except Exception as error:  # float8, meta tensors and others that numpy cannot hold
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SynflipError(f"{what} are a tensor of {tensor.dtype}: {one_line(reason)}") from None
+        raise SynflipError(f"{what} are a tensor of {tensor.dtype}: {one_line(first_line(error))}") from None
 
 
 def _kind(array: NDArray[Any]) -> str:

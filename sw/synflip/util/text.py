@@ -14,6 +14,12 @@ def one_line(text: str) -> str:
     )
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, without the traceback that may follow; its type, if it says
+    nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def printable(text: str) -> str:
     """``text`` as one line of any length: white space becomes one blank, a control character too."""
     return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
