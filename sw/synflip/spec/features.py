@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,27 +63,42 @@ class Features:
 
     def rows(self, images: NDArray[np.integer], count: int, largest: int) -> NDArray[np.uint8]:
         """Images [N, pixels] in 0..input_max to features [N, count] in 0..``largest``, or SynflipError."""
+        blocks = self.blocks(images, count)
+        out = np.zeros((len(images), count), dtype=np.uint8)
+        for start, features in blocks:
+            out[start : start + BLOCK] = quantised(features, self.log2_step, largest)
+        return out
+
+    def blocks(self, images: NDArray[np.integer], count: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Features of images [N, pixels], block by block: the number of the first image, and float64
+        [at most BLOCK, count]. Raises SynflipError."""
         if self.extractor is None:
             raise SynflipError(
                 f"this model wants {count} features of an image, and the file that makes them is not beside "
                 "it: put its M.features.pt2 beside M.safetensors"
             )
-        out = np.zeros((len(images), count), dtype=np.uint8)
-        for start in range(0, len(images), BLOCK):
-            part = images[start : start + BLOCK]
-            block = np.zeros((BLOCK, *self.shape), dtype=images.dtype)
-            block[: len(part)] = part.reshape(-1, *self.shape)
-            features = self.extractor(block)
-            if features.shape != (BLOCK, count):
-                raise SynflipError(
-                    f"{BLOCK} images have features of shape {list(features.shape)}, not [{BLOCK}, {count}]"
-                )
-            features = features[: len(part)]
-            finite = np.isfinite(features).all(1)
-            if not finite.all():
-                raise SynflipError(f"features of image {start + int(finite.argmin())} are not finite")
-            out[start : start + BLOCK] = quantised(features, self.log2_step, largest)
-        return out
+        extractor = self.extractor
+        return (
+            (start, self._block(extractor, images[start : start + BLOCK], start, count))
+            for start in range(0, len(images), BLOCK)
+        )
+
+    def _block(
+        self, extractor: Extractor, part: NDArray[np.integer], start: int, count: int
+    ) -> NDArray[np.float64]:
+        """Features of at most BLOCK images, of which ``start`` is the first."""
+        block = np.zeros((BLOCK, *self.shape), dtype=part.dtype)
+        block[: len(part)] = part.reshape(-1, *self.shape)
+        features = extractor(block)
+        if features.shape != (BLOCK, count):
+            raise SynflipError(
+                f"{BLOCK} images have features of shape {list(features.shape)}, not [{BLOCK}, {count}]"
+            )
+        features = features[: len(part)]
+        finite = np.isfinite(features).all(1)
+        if not finite.all():
+            raise SynflipError(f"features of image {start + int(finite.argmin())} are not finite")
+        return features
 
     def metadata(self) -> dict[str, Any]:
         """``features`` of the model file's metadata."""

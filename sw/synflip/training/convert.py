@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
-from synflip.spec.features import BLOCK
+from synflip.spec.features import quantised
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
@@ -193,7 +193,8 @@ class _Conversion:
         extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), copied(network))
         with one_thread():
             reader = Extractor(export(extractor, shape))
-            seen = reader(_some(data.train_images).reshape(-1, *shape))
+            images = _some(data.train_images).reshape(-1, *shape)
+            seen = reader(images)
             step, count = log2_step(seen, self.activation_bits), seen.shape[1]
             if given:
                 coins = self._coins(given.layers, count)
@@ -201,20 +202,18 @@ class _Conversion:
             else:
                 sizes = [count, *hidden, len(data.classes)]
                 coins = SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
-            shares = torch.from_numpy(data.train_images[:CHECKED].reshape(-1, *shape)) / data.input_max
-            few = reader(data.train_images[:CHECKED].reshape(-1, *shape))
-            _check_features(network, Normalise(1.0, mean, std, shape[0])(shares), torch.from_numpy(few))
+            shares = Normalise(1.0, mean, std, shape[0])(torch.from_numpy(images[:CHECKED]) / data.input_max)
+            _check_features(network, shares, torch.from_numpy(seen[:CHECKED]))
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
             features = both.features()
-            train, test = (
-                features.rows(images, count, largest) for images in (data.train_images, data.test_images)
-            )
+            train = features.rows(data.train_images, count, largest)
             original = None
             if given:
-                images = data.test_images.reshape(-1, *shape)
-                parts = [reader(images[start : start + BLOCK]) for start in range(0, len(images), BLOCK)]
-                raw = torch.from_numpy(np.concatenate(parts))
-                original = accuracy(given.layers, raw, data.test_labels)
+                raw = np.concatenate([block for _, block in features.blocks(data.test_images, count)])
+                test = quantised(raw, step, largest)
+                original = accuracy(given.layers, torch.from_numpy(raw), data.test_labels)
+            else:
+                test = features.rows(data.test_images, count, largest)
         layers = given.layers if given else None
         rate = RATE if given else NEW_RATE
         both.ladder = self._fit(coins, layers, train, test, 2.0**step, original, rate)
