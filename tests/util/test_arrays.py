@@ -67,7 +67,7 @@ def test_whole_numbers_are_not_rounded() -> None:
     assert whole(np.array([0.0, 255.0]), "x", 0, 255, np.uint8).tolist() == [0, 255]
     for value in (-1, 256, 254.99999, np.nan, np.inf, 2.0**70):
         with pytest.raises(SynflipError, match=r"x\[1, 0\] is .*, not an integer in 0\.\.255; so"):
-            whole(np.array([[0.0], [value]]), "x", 0, 255, np.uint8, "; so")
+            whole(np.array([[0.0], [value]]), "x", 0, 255, np.uint8, lambda: "; so")
     with pytest.raises(SynflipError, match=r"x\[0\] is 18446744073709551615"):
         whole(np.array([2**64 - 1], np.uint64), "x", -1, 9, np.int64)
 

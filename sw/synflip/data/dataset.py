@@ -92,11 +92,14 @@ def checked_images(images: ArrayLike, shape: Sequence[int], largest: int, what: 
     array = rows(array, shape, what)
     if not len(array):
         raise SynflipError(f"{what} are empty: at least one image is needed")
-    hint = scale_hint(array, largest)
-    if array.dtype.kind in "iu" and array.min() >= 0:
-        hint = f"; they go up to {array.max()}: is that input_max?"
+
+    def hint() -> str:
+        if array.dtype.kind in "iu" and array.min() >= 0:
+            return f"; they go up to {array.max()}: is that input_max?"
+        return scale_hint(array, largest)
+
     if array.dtype.kind in "bf" and largest > 1 and 0 < array.max() <= 1 and array.min() >= 0:
-        raise SynflipError(f"{what} are {array.dtype}{hint}")
+        raise SynflipError(f"{what} are {array.dtype}{hint()}")
     return whole(array, what, 0, largest, np.uint8 if largest < 256 else np.int32, hint)
 
 
@@ -110,10 +113,12 @@ def checked_labels(labels: ArrayLike, classes: int, what: str) -> NDArray[np.int
         elif array.ndim == 2 and array.shape[1] == classes:
             way = f": of one-hot rows, {what}.argmax(1)"
         raise SynflipError(f"{what} have shape {list(array.shape)}, not [N], a number for each image{way}")
-    hint = f": the data set has {classes} classes"
-    finite = array.size > 0 and bool(np.isfinite(array).all())
-    if finite and array.min() == 1 and array.max() == classes:
-        hint = f": labels start at 0, so give {what} - 1"
+
+    def hint() -> str:
+        if np.isfinite(array).all() and array.min() == 1 and array.max() == classes:
+            return f": labels start at 0, so give {what} - 1"
+        return f": the data set has {classes} classes"
+
     return whole(array, what, 0, classes - 1, np.int64, hint)
 
 

@@ -156,7 +156,7 @@ class CompiledModel:
         _check_pixels(pixels, largest)
         if features is not None:
             return features.rows(pixels, self.layers[0].rows, self.activation_max)
-        return pixels_to_activations(pixels, self.input_max, self.activation_bits)
+        return _scaled(pixels, self.input_max, self.activation_bits)
 
     def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
@@ -216,6 +216,11 @@ def pixels_to_activations(
         raise SynflipError(f"images are {pixels.dtype}; pixels are integers in 0..{input_max}")
     if pixels.size and (int(pixels.min()) < 0 or int(pixels.max()) > input_max):
         raise SynflipError(f"pixels are in {pixels.min()}..{pixels.max()}, not in 0..{input_max}")
+    return _scaled(pixels, input_max, activation_bits)
+
+
+def _scaled(pixels: NDArray[np.integer], input_max: int, activation_bits: int) -> NDArray[np.uint8]:
+    """``pixels_to_activations`` of pixels that were checked."""
     largest = (1 << activation_bits) - 1
     table = (2 * largest * np.arange(input_max + 1) + input_max) // (2 * input_max)
     if pixels.dtype == np.uint8 and np.array_equal(table, np.arange(len(table))):

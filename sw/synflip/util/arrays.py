@@ -6,7 +6,7 @@ masked value, or mapped from a file: all of them become arrays in C order of thi
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,12 +54,18 @@ def plain(value: Any, what: str) -> NDArray[Any]:
 
 
 def whole(
-    array: NDArray[Any], what: str, least: int, most: int, dtype: DTypeLike, hint: str = ""
+    array: NDArray[Any],
+    what: str,
+    least: int,
+    most: int,
+    dtype: DTypeLike,
+    hint: Callable[[], str] = lambda: "",
 ) -> NDArray[Any]:
     """``array`` as integers of ``dtype``. Floats that are whole numbers are taken; nothing is rounded.
 
-    array: as ``plain`` gives it. what: its name in messages. hint: what to do about values that are not whole
-    numbers in least..most; it ends the message. Raises SynflipError, which names the first such value.
+    array: as ``plain`` gives it. what: its name in messages. hint: says what to do about values that are not
+    whole numbers in least..most, for the end of the message; called only then. Raises SynflipError, which
+    names the first such value.
     """
     bad = np.zeros(array.shape, dtype=bool)
     if array.dtype.kind == "f":
@@ -70,7 +76,7 @@ def whole(
         bad = (array < least) | (array > most)
     if bad.any():
         value = array[tuple(np.argwhere(bad)[0])]
-        raise SynflipError(f"{what}{_place(bad)} is {value}, not an integer in {least}..{most}{hint}")
+        raise SynflipError(f"{what}{_place(bad)} is {value}, not an integer in {least}..{most}{hint()}")
     return array.astype(dtype, copy=False)
 
 
