@@ -175,6 +175,11 @@ def test_data_sets_are_inputs(
     assert "read too" in fails(capsys, "train", "--data", "mnist", "--out", str(path))
     assert "read too" in fails(capsys, "images", "mnist", "--out", str(path))
     assert path.read_bytes() == b"mine"
+    packed = Path("cifar10-jpeg75/train.npz")
+    packed.parent.mkdir()
+    packed.write_bytes(b"mine")
+    assert "read too" in fails(capsys, "images", "cifar10", "--out", str(packed))
+    assert packed.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("out", ["m.safetensors", "other.safetensors", "other"])

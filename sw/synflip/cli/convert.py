@@ -16,7 +16,6 @@ from synflip.cli.options import (
     Resume,
     TrainingSeed,
     Votes,
-    data_files,
     model_files,
 )
 from synflip.cli.train import Stopped, check_seed, finish, words
@@ -81,6 +80,7 @@ def convert(
 
     Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
     """
+    from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import check_pair
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting

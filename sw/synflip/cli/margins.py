@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table as print_table
-from synflip.cli.options import ModelFile, data_files, model_files
+from synflip.cli.options import ModelFile, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -47,6 +47,7 @@ def margins(
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
     from synflip.data.npy import read_images
+    from synflip.data.registry import files as data_files
     from synflip.data.registry import image_form
     from synflip.modelfile.safetensors import load
     from synflip.util.outputs import check_outputs, write_text

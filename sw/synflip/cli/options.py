@@ -1,13 +1,10 @@
 """Options that several commands have."""
 
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 
@@ -26,19 +23,6 @@ def model_files(model: Path) -> list[Path]:
     from synflip.modelfile.safetensors import features_path
 
     return [model, features_path(model)]
-
-
-def data_files() -> list[Path]:
-    """The files in the folder of SYNFLIP_DATA, and in its folders, that data sets are read from."""
-    from synflip.data.folder import data_folder
-
-    root = None
-    with suppress(SynflipError):  # who reads from the folder says what is wrong with it
-        root = data_folder()
-    if root is None:
-        return []
-    found = [file for pattern in ("*", "*/*", "*/*/*") for file in root.glob(pattern)]
-    return [file for file in found if file.name.endswith(("-ubyte", "-ubyte.gz", ".bin"))]
 
 
 Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]

@@ -17,7 +17,6 @@ from synflip.cli.options import (
     ModelFile,
     Samples,
     Seed,
-    data_files,
     model_files,
 )
 from synflip.errors import SynflipError
@@ -200,6 +199,7 @@ def images(
 
     Example: synflip images digits --count 200 --out x.npy --labels y.npy
     """
+    from synflip.data.registry import files as data_files
     from synflip.data.registry import load
     from synflip.util.outputs import check_outputs, write_array
 

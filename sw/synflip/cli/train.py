@@ -18,7 +18,6 @@ from synflip.cli.options import (
     Resume,
     TrainingSeed,
     Votes,
-    data_files,
     model_files,
 )
 from synflip.errors import SynflipError
@@ -144,6 +143,7 @@ def train(
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
     """
+    from synflip.data.registry import files as data_files
     from synflip.inference.request import check_logits
     from synflip.modelfile.safetensors import check_pair
     from synflip.util.outputs import check_outputs

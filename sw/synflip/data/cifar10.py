@@ -21,7 +21,7 @@ BATCHES = "cifar-10-batches-bin"
 PICKLED = "cifar-10-batches-py"  # what torchvision fetches
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
-PACKED = "cifar10-jpeg75"
+PACKED, PACKED_FILES = "cifar10-jpeg75", ("train.npz", "test.npz")
 JPEG_NOTE = "JPEG quality 75"
 MAX_JPEG_BYTES = 256 << 20
 #: Images with a larger share of high frequencies on JPEG's steps were recompressed. The share is 0.99 after
@@ -50,7 +50,10 @@ def load(folder: Path | None) -> Dataset:
         note = JPEG_NOTE if on_jpeg_steps(test[0]) > JPEG_SHARE else ""
     elif packed.is_dir():
         count = BATCH_IMAGES * len(TRAIN_FILES)
-        train, test = _unpacked(packed / "train.npz", count), _unpacked(packed / "test.npz", BATCH_IMAGES)
+        train, test = (
+            _unpacked(packed / name, images)
+            for name, images in zip(PACKED_FILES, (count, BATCH_IMAGES), strict=True)
+        )
         note = JPEG_NOTE
     elif folder.name == PICKLED or (folder / PICKLED).is_dir():
         raise SynflipError(
@@ -60,6 +63,12 @@ def load(folder: Path | None) -> Dataset:
     else:
         raise SynflipError(f"cifar10: no {BATCHES} in {folder} ({FOLDER_VARIABLE}); put it there")
     return Dataset("cifar10", *train, *test, classes=CLASSES, input_max=255, shape=SHAPE, note=note)
+
+
+def places(folder: Path) -> list[Path]:
+    """The files that ``load`` may read from ``folder``."""
+    binary = [base / name for base in (folder, folder / BATCHES) for name in (*TRAIN_FILES, *TEST_FILES)]
+    return [*binary, *(folder / PACKED / name for name in PACKED_FILES)]
 
 
 def on_jpeg_steps(images: NDArray[np.uint8]) -> float:

@@ -84,12 +84,7 @@ def _locate(name: str, source: IdxSource) -> list[tuple[Path, IdxFile]]:
     found: list[tuple[Path, IdxFile]] = []
     missing: list[str] = []
     for file in source.files:
-        candidates = [
-            folder / under / (file.name + suffix)
-            for under in (name, *source.folders, "raw", "")
-            for suffix in ("", ".gz")
-        ]
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        path = next((place for place in places(folder, name, source, file) if place.is_file()), None)
         if path is None:
             missing.append(file.name + ".gz")
         else:
@@ -101,6 +96,15 @@ def _locate(name: str, source: IdxSource) -> list[tuple[Path, IdxFile]]:
             f"put them there, or unset {FOLDER_VARIABLE} to have them fetched"
         )
     return found
+
+
+def places(folder: Path, name: str, source: IdxSource, file: IdxFile) -> list[Path]:
+    """Where ``file`` of the data set ``name`` may lie in ``folder``; the first that is there is read."""
+    return [
+        folder / under / (file.name + suffix)
+        for under in (name, *source.folders, "raw", "")
+        for suffix in ("", ".gz")
+    ]
 
 
 def _fetch(name: str, file: IdxFile, source: IdxSource) -> Path:

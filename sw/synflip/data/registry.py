@@ -1,8 +1,9 @@
 """The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
 import math
+from pathlib import Path
 
-from synflip.data import cifar10, digits
+from synflip.data import cifar10, digits, idx
 from synflip.data.dataset import Dataset
 from synflip.data.folder import data_folder
 from synflip.data.idx import IdxFile, IdxSource, load_idx
@@ -91,6 +92,23 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     elif isinstance(name, str) and name in IDX_SOURCES:
         shape = IDX_SOURCES[name].files[0].sizes[1:]
     return (shape if shape and math.prod(shape) == model.layers[0].rows else None), model.input_max
+
+
+def files() -> list[Path]:
+    """The files in the folder in SYNFLIP_DATA that data sets may be read from; none without a folder."""
+    try:
+        folder = data_folder()
+    except SynflipError:  # who reads from it says what is wrong with it
+        return []
+    if folder is None:
+        return []
+    found = [
+        place
+        for name, source in IDX_SOURCES.items()
+        for file in source.files
+        for place in idx.places(folder, name, source, file)
+    ]
+    return [place for place in (*found, *cifar10.places(folder)) if place.is_file()]
 
 
 def load(name: str) -> Dataset:
