@@ -250,8 +250,8 @@ class Accelerator(Device):
         settings = {
             "LAYERS": len(model.layers) - 1,
             "CLASSES": len(model.classes) - 1,
-            "CLASS_SHIFT": class_shift(model),
-            "INPUT_SHIFT": input_shift(model, self.geometry),
+            "CLASS_SHIFT": class_shift(len(model.classes)),
+            "INPUT_SHIFT": input_shift(model.rows[0], self.geometry),
             "OPTIONS": early * memory_map.OPTION_EARLY
             | log * memory_map.OPTION_LOG
             | host_keys * memory_map.OPTION_HOST_KEYS,
@@ -351,6 +351,6 @@ class Accelerator(Device):
     def _results(self, region: Region, slot: int, images: int, model: CompiledModel) -> NDArray[np.uint32]:
         """uint32 [images, classes, words a result], of the images from ``slot`` on."""
         each = 2 if region == Region.SUMS else 1
-        room = 1 << class_shift(model)
+        room = 1 << class_shift(len(model.classes))
         words = self._read(region, slot * room * each, images * room * each)
         return words.reshape(images, room, each)[:, : len(model.classes)]

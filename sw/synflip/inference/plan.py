@@ -53,8 +53,8 @@ def shortage(sizes: Sequence[int], geometry: Geometry) -> str:
         ("weight entries a bank", weights, geometry.weight_depth),
         ("keys a bank", total // banks, geometry.key_depth),
         ("bias groups", sum(tiles) * lanes // banks, geometry.bias_depth),
-        ("events a bank for one image", 1 << log2_ceil(ceil_div(rows[0], banks)), geometry.event_depth),
-        ("results for one image", 1 << log2_ceil(outputs[-1]), geometry.result_depth),
+        ("events a bank for one image", 1 << input_shift(rows[0], geometry), geometry.event_depth),
+        ("results for one image", 1 << class_shift(outputs[-1]), geometry.result_depth),
     ):
         if needed > there:
             return f"{needed} {what}, there are {there}"
@@ -80,22 +80,22 @@ def largest_hidden(inputs: int, classes: int, geometry: Geometry) -> list[int] |
     return None if found is None else found[1]
 
 
-def input_shift(model: CompiledModel, geometry: Geometry) -> int:
-    """log2 of the events that one image's list of a bank may hold."""
-    return log2_ceil(ceil_div(model.layers[0].rows, geometry.banks))
+def input_shift(inputs: int, geometry: Geometry) -> int:
+    """log2 of the events that a bank's list of one image of ``inputs`` activations may hold."""
+    return log2_ceil(ceil_div(inputs, geometry.banks))
 
 
-def class_shift(model: CompiledModel) -> int:
+def class_shift(classes: int) -> int:
     """log2 of the results that one image takes."""
-    return log2_ceil(len(model.classes))
+    return log2_ceil(classes)
 
 
 def most_images(model: CompiledModel, geometry: Geometry) -> int:
     """Images that there is room for at once."""
     return min(
         geometry.image_slots,
-        geometry.event_depth >> input_shift(model, geometry),
-        geometry.result_depth >> class_shift(model),
+        geometry.event_depth >> input_shift(model.rows[0], geometry),
+        geometry.result_depth >> class_shift(len(model.classes)),
     )
 
 

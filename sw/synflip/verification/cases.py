@@ -208,8 +208,9 @@ def _large_sums(geometry: Geometry, rng: Generator) -> CompiledModel | None:
     layer = Layer(q, sign, np.zeros(outputs, dtype=np.int32))
     layer = Layer(q, sign, _bias(layer, geometry.bits, largest, 0, True, rng))
     model = network([layer], geometry.bits, MAX_ACTIVATION_BITS, [], 1)
-    if geometry.activation_bits < MAX_ACTIVATION_BITS or 1 << input_shift(model, geometry) > (
-        geometry.event_depth
+    if (
+        geometry.activation_bits < MAX_ACTIVATION_BITS
+        or 1 << input_shift(rows, geometry) > geometry.event_depth
     ):
         return None
     return model
