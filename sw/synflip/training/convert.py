@@ -111,14 +111,13 @@ def convert(
     """
     require_dataset(data)
     epochs, seed = whole_number(epochs, "epochs"), whole_number(seed, "the seed", 0, (1 << 63) - 1)
-    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     if not isinstance(augment, bool | np.bool_):
         raise SynflipError(f"augment must be True or False, not {augment!r}")
     if progress is not None and not callable(progress):
         raise SynflipError(f"progress must be a function that takes a TrainStep, not {progress!r}")
-    check_bits(bits, activation_bits)
+    bits, activation_bits = check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
     coins = (

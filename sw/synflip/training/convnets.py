@@ -18,7 +18,7 @@ from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.training.baseline import fit_float, float_accuracy
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise
-from synflip.training.layers import SynapticNetwork
+from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import Progress, checked_epochs
 from synflip.training.train import RATE, fit_coins
 from synflip.util.arrays import whole_number
@@ -65,7 +65,7 @@ def train(
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
-    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
+    bits, activation_bits = check_bits(bits, activation_bits)
     seed = whole_number(seed, "the seed")
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from synflip.errors import SynflipError
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
 from synflip.training.ladder import Ladder
+from synflip.util.arrays import whole_number
 
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
@@ -213,8 +214,9 @@ def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
     check_bits(bits, activation_bits)
 
 
-def check_bits(bits: int, activation_bits: int) -> None:
-    """Raises SynflipError for k or A that no accelerator has."""
+def check_bits(bits: int, activation_bits: int) -> tuple[int, int]:
+    """k and A as ints. Raises SynflipError for what is no integer, and for k or A that no accelerator has."""
+    bits, activation_bits = whole_number(bits, "bits"), whole_number(activation_bits, "activation bits")
     if not 1 <= bits <= MAX_BITS:
         raise SynflipError(f"bits must be in 1..{MAX_BITS}, not {bits} (k, option --bits)")
     if not 1 <= activation_bits <= MAX_ACTIVATION_BITS:
@@ -222,3 +224,4 @@ def check_bits(bits: int, activation_bits: int) -> None:
             f"activation bits must be in 1..{MAX_ACTIVATION_BITS}, not {activation_bits} "
             "(A, option --activation-bits)"
         )
+    return bits, activation_bits
