@@ -144,8 +144,8 @@ class BuildJob:
         ]
         outputs = {
             "ecp5": ["--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"],
-            # Router 1, nextpnr's default for iCE40, may rip up the same few arcs without end. On ECP5 the
-            # default is router 2.
+            # Router 1, nextpnr's default for iCE40 and ECP5, may rip up the same few arcs without end on the
+            # small chips. The other families keep their default.
             "ice40": ["--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--router", "router2"],
             "gowin": ["--vopt", f"cst={NAME}.cst"],
         }[self.board.family]

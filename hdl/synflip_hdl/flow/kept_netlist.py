@@ -9,7 +9,7 @@ from pathlib import Path
 from synflip.errors import SynflipError
 from synflip.util.extras import require
 from synflip.util.json_file import read_json
-from synflip.util.outputs import replacing
+from synflip.util.outputs import write_text
 
 from synflip_hdl.flow.toolchain import YOSYS
 
@@ -38,8 +38,7 @@ def digest_of(script: str, sources: Sequence[Path]) -> str:
 def stamp(netlist: Path, made_of: str, seconds: float) -> None:
     """Note that ``netlist`` is whole. made_of: ``digest_of`` its sources. seconds: of Yosys."""
     content = {"made_of": made_of, "netlist": _digest(netlist), "seconds": seconds}
-    with replacing(netlist.with_name(STAMP)) as partial:
-        partial.write_text(json.dumps(content) + "\n")
+    write_text(netlist.with_name(STAMP), json.dumps(content) + "\n")
 
 
 def kept_seconds(netlist: Path, made_of: str) -> float | None:
