@@ -58,11 +58,12 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import console, table
+    from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_outputs, replacing
     from synflip.util.progress import bar, waiting
+    from synflip.util.terminal import console
 
     require("matplotlib")  # before the work, not after it
     given = _given(model or [])

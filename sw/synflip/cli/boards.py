@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import columns, console, table
+from synflip.cli.console import columns, table
 from synflip.cli.options import Page
 from synflip.errors import SynflipError
+from synflip.util.terminal import console
 
 app = typer.Typer()
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import console
 from synflip.cli.options import ModelFile, Page, model_files
+from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()

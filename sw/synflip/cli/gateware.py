@@ -56,18 +56,17 @@ def verilog(
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
     """
+    from synflip_hdl.export.companions import companions
+    from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
+
     from synflip.spec.geometry import Geometry
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    check_outputs([out])
+    beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
+    check_outputs([out, *beside])
     with waiting(f"Elaborating {machine.name}"):
-        from synflip_hdl.export.companions import companions
-        from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
-
-        beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
-        check_outputs([out, *beside])
         text = (convert_axi if front == FrontName.axi else convert)(machine)
     for path, content in {out: text, **beside}.items():
         write_text(path, content)
