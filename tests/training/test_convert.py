@@ -10,7 +10,6 @@ import torch
 from synflip import modelfile
 from synflip.cli import app
 from synflip.compiler.compile import compile_network
-from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.features import quantised
@@ -18,26 +17,9 @@ from synflip.training import convnets
 from synflip.training.ordinary import Ordinary
 from torch import nn
 
-DATA = load("digits")
-SHARES = torch.from_numpy(DATA.train_images).float() / DATA.input_max
-LABELS = torch.from_numpy(DATA.train_labels)
+from tests.training.digits_networks import DATA, SHARES, fitted
 
-
-def fitted(network: nn.Sequential, x: torch.Tensor = SHARES, steps: int = 150) -> nn.Sequential:
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(network(x), LABELS).backward()
-        optimiser.step()
-    return network.eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import synflip
 import torch
-from synflip.data.registry import load
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.training.ladder import Ladder
 from synflip.training.ordinary import Ordinary
@@ -19,31 +18,15 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
-DATA = load("digits")
-SHARES = torch.from_numpy(DATA.train_images).float() / DATA.input_max
-LABELS = torch.from_numpy(DATA.train_labels)
+from tests.training.digits_networks import DATA, SHARES, fitted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEST = torch.from_numpy(DATA.test_images).float() / DATA.input_max
 
 
 def mlp() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
-
-
-def fitted(network: nn.Module, x: torch.Tensor = SHARES, rate: float = 0.01) -> nn.Module:
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
-    for _ in range(150):
-        optimiser.zero_grad()
-        functional.cross_entropy(network(x), LABELS).backward()
-        optimiser.step()
-    return network.eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +155,7 @@ def test_a_good_conversion_says_nothing_and_carries_its_ladder(plain):
 @pytest.mark.parametrize(("mean", "std", "rate"), [(0.5, 0.5, 0.01), (0.3, 0.01, 1e-3)])
 def test_normalised_inputs(mean, std, rate):
     torch.manual_seed(0)
-    network = fitted(mlp(), (SHARES - mean) / std, rate)
+    network = fitted(mlp(), (SHARES - mean) / std, rate=rate)
     found = ladder(network, 6, mean=mean, std=std)
     assert found.original == pytest.approx(right(network, (TEST - mean) / std), abs=0.01)
     assert found.vote > found.original - 0.03
