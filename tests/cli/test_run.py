@@ -79,6 +79,17 @@ def test_run_says_why_cycles_are_missing(files: Path, capsys: pytest.CaptureFixt
     assert "not predicted: the model (33000-4) does not fit the 64x8 accelerator: it needs" in text
 
 
+@pytest.mark.parametrize("device", ["golden", "golden:16x1"])
+def test_the_golden_models_cycles_are_predicted(
+    files: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    command = ["run", "m.safetensors", "--images", "x.npy", "--samples", "2", "--out", "r.npz"]
+    assert app.main([*command, "--device", device]) == 0
+    text = capsys.readouterr().out
+    assert "predicted" in text and "counted" not in text
+    assert f"on golden, {'16x1' if ':' in device else '64x8'}, seed" in text
+
+
 def test_run_says_how_busy_the_engine_was(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def run(
 
     Example: synflip run m.safetensors --images x.npy --samples 64 --seed 1 --shards 1/2 --out r1.npz
     """
+    from synflip.devices.registry import DeviceName
     from synflip.inference.shards import Part, file_digest, parse_shards, save_part
     from synflip.util.outputs import check_outputs
 
@@ -87,6 +88,7 @@ def run(
         result.save(out)
     else:
         save_part(result, part, out)
+    kind = DeviceName.parse(device).kind
     rows = [
         *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
         ("images x samples", f"{len(pixels)} x {samples}"),
@@ -94,7 +96,7 @@ def run(
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
         (
             "cycles",
-            f"{result.cycles:,} {'predicted' if device in ('golden', 'cuda') else 'counted'}"
+            f"{result.cycles:,} {'predicted' if kind in ('golden', 'cuda') else 'counted'}"
             if result.cycles >= 0
             else _why_no_cycles(request, machine),
         ),
@@ -104,7 +106,7 @@ def run(
     if clock:
         share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
         rows.insert(-2, ("engine busy", share))
-    table(f"{network.shape} on {device}, {machine.name}, seed {seed}", *rows)
+    table(f"{network.shape} on {kind}, {machine.name}, seed {seed}", *rows)
 
 
 @app.command()
