@@ -161,3 +161,11 @@ def test_a_small_netlist_keeps_the_memories_that_its_name_gives() -> None:
     named = netlist.small_of("16x2,image_slots=3,bits=2", bits=4, activation_bits=5)
     assert (named.image_slots, named.bits, named.activation_bits) == (3, 2, 5)
     assert named.weight_depth == netlist.small(Geometry(16, 2)).weight_depth
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("netlist:foo", "foo"), ("netlist:foo:16x1", "foo"), ("netlist", "")]
+)
+def test_an_unknown_netlist_family_is_named(name: str, said: str) -> None:
+    with pytest.raises(SynflipError, match=f"no netlist family '{said}'; there are ecp5 and ice40"):
+        registry.DeviceName.parse(name)

@@ -72,7 +72,7 @@ class DeviceName:
             )
         if first == "netlist" and rest not in FAMILIES:
             raise SynflipError(
-                f"no netlist family {one_line(rest)!r}; there are {' and '.join(FAMILIES)}; {GRAMMAR}"
+                f"no netlist family {one_line(rest or text)!r}; there are {' and '.join(FAMILIES)}; {GRAMMAR}"
             )
         if kind != name:
             try:
