@@ -119,14 +119,20 @@ class Bus(Elaboratable):
         ]
 
         # Answers: one request is out at most, so they are in order; each is answered once.
-        out, age = Signal(2), Signal(2)
-        read, error, answer = Signal(), Signal(), Signal(32)
+        out, age = Signal(2), Signal(3)
+        read, keys, error, answer = Signal(), Signal(), Signal(), Signal(32)
         m.d.sync += out.eq(out + accepted - answered)
         with m.If(accepted):
-            m.d.sync += [age.eq(1), read.eq(~write), error.eq(~allowed), answer.eq(0)]
-        with m.Elif(age != 3):
+            m.d.sync += [
+                age.eq(1),
+                read.eq(~write),
+                keys.eq(~write & (region == Region.KEYS)),
+                error.eq(~allowed),
+                answer.eq(0),
+            ]
+        with m.Elif(age != 4):
             m.d.sync += age.eq(age + 1)
-        ready_at = Mux(read, 3, 1)
+        ready_at = Mux(read, Mux(keys, 4, 3), 1)
         waits_for = ((write & (region == Region.IMAGES)) & ~dut.load_ready) | (
             (write & (region == Region.KEYS) & host_keys) & ~dut.key_ready
         )
@@ -136,6 +142,7 @@ class Bus(Elaboratable):
         waits_for |= ~write & (region != Region.REGISTERS) & ~dut.results_free
         m.d.comb += [
             Assert(out <= 1),
+            Assert(~keys | read),
             Assert(response.valid == ((out == 1) & (age >= ready_at))),
             Assert(~response.valid | (response.payload.error == error)),
             Assert(~response.valid | (response.payload.data == answer)),
@@ -146,7 +153,7 @@ class Bus(Elaboratable):
         # A read's answer is looked up in the cycle after it was accepted: the memories were given its offset.
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
         past_region = delayed(m, asked_region, 1, "asked_region")
-        with m.If((out == 1) & read & (age == 2) & ~error & (past_region == Region.KEYS)):
+        with m.If((out == 1) & keys & (age == 2) & ~error):
             # Keys come a cycle later than the others.
             m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
         with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
@@ -159,23 +166,30 @@ class Bus(Elaboratable):
                     with m.Case(register.offset):
                         m.d.sync += answer.eq(self._value(dut, name))
         # The same of the inside.
+        looked_up = inside["value"], inside["result"]
         m.d.comb += [
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
-            Assert(inside["answering"] == ((out == 1) & read & (age == 2))),
+            Assert(inside["settling"] == ((out == 1) & keys & (age == 2))),
+            Assert(inside["answering"] == ((out == 1) & read & (age == Mux(keys, 3, 2)))),
+            Assert((out == 0) | ~read | (age != 1) | (keys == (asked_region == Region.KEYS))),
             Assert(
                 ~inside["reading"]
                 | error
                 | (inside["read_region"] == asked_region)
                 & ((asked_region != Region.REGISTERS) | (inside["read_offset"] == asked))
             ),
-            Assert(~inside["answering"] | (inside["read_error"] == error)),
-            Assert(~inside["reading"] | (inside["read_error"] == error)),
-            Assert(~inside["answering"] | error | (inside["read_region"] == past_region)),
+            *(
+                Assert(
+                    ~inside[stage]
+                    | (inside["read_error"] == error) & ((inside["read_region"] == Region.KEYS) == keys)
+                )
+                for stage in ("reading", "settling", "answering")
+            ),
+            Assert(~inside["answering"] | keys | error | (inside["read_region"] == past_region)),
             Assert(
                 ~inside["answering"]
                 | error
-                | (past_region == Region.KEYS)
-                | (answer == Mux(past_region == Region.REGISTERS, inside["value"], inside["result"]))
+                | (answer == Mux(inside["read_region"] == Region.REGISTERS, *looked_up))
             ),
             Assert((out == 0) | (age != 0)),
         ]
@@ -212,16 +226,16 @@ class Bus(Elaboratable):
 PROOFS = [
     Proof(
         f"registers {geometry.name}",
-        "every request is answered once, in order, a write in the next cycle, a read in three, with the "
-        "value that the map says; none waits but for the answer before it, a start, an abort, or the blocks "
-        "behind, or, if it is one of CONTROL, a cycle for the register before it; valid and payload stay "
-        "until ready; a refused request moves no register and no strobe, an allowed one exactly its own; a "
-        "start comes a cycle later, and nothing is accepted with it, nor right after an abort; a word for "
-        "the event lists or the key memory is taken only when they take it, and results are read only when "
-        "their memories are free",
+        "every request is answered once, in order, a write in the next cycle, a read in three, keys in "
+        "four, with the value that the map says; none waits but for the answer before it, a start, an "
+        "abort, or the blocks behind, or, if it is one of CONTROL, a cycle for the register before it; "
+        "valid and payload stay until ready; a refused request moves no register and no strobe, an allowed "
+        "one exactly its own; a start comes a cycle later, and nothing is accepted with it, nor right after "
+        "an abort; a word for the event lists or the key memory is taken only when they take it, and "
+        "results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}; assumes that a run begins with a start (sequencer)",
         lambda geometry=geometry: Bus(geometry),
-        depth=3,
+        depth=4,
         induction=True,
         cover=8,
         fast=geometry.banks == 1,

@@ -37,7 +37,8 @@ STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING"
 
 
 class Registers(wiring.Component):
-    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three.
+    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three,
+    one of keys in four.
 
     A request is answered with an error, and has no effect, if it is
 
@@ -97,6 +98,7 @@ class Registers(wiring.Component):
         region, offset = request.address[OFFSET_BITS:], request.address[:OFFSET_BITS]
 
         reading = Signal()
+        settling = Signal()
         answering = Signal()
         resetting = Signal()  # the blocks are being reset
         m.d.sync += resetting.eq(self.abort)
@@ -118,6 +120,7 @@ class Registers(wiring.Component):
         m.d.comb += [
             free.eq(
                 ~reading
+                & ~settling
                 & ~answering
                 & ~self.control.start
                 & ~resetting
@@ -149,7 +152,7 @@ class Registers(wiring.Component):
         ]
         self._strobes(m, access, host_keys, past_slot)
         values = self._registers(m, access, runnable, changed)
-        self._answer(m, access, values, reading, answering)
+        self._answer(m, access, values, reading, settling, answering)
         return m
 
     def _strobes(self, m, access, host_keys, past_slot):
@@ -227,16 +230,16 @@ class Registers(wiring.Component):
         }
         return values | {name: value for name, value in live.items() if name in self.registers}
 
-    def _answer(self, m, access, values, reading, answering):
+    def _answer(self, m, access, values, reading, settling, answering):
         """A write is answered at once; a read is looked up in the cycle after (``reading``), and answered in
-        the next (``answering``)."""
+        the next (``answering``). Keys come a cycle later than the others (``settling``)."""
         request, region, offset = self.request.payload, access.region, access.offset
         accept, refused = access.accept, access.refused
         read_region = Signal(4)
         read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
-        # Reads take two cycles more than writes: a memory answers a cycle after the address, and late in that
-        # cycle.
+        # Reads take two cycles more than writes, keys three: a memory answers a cycle after the address, and
+        # late in that cycle.
         value = Signal(32)
         result = Signal(32)
         m.d.sync += [value.eq(0), result.eq(0)]
@@ -246,9 +249,8 @@ class Registers(wiring.Component):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                if item != Region.KEYS:  # keys come a cycle later than the others
-                    with m.Case(item):
-                        m.d.sync += result.eq(self.results[index])
+                with m.Case(item):
+                    m.d.sync += result.eq(self.results[index])
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)
@@ -260,10 +262,14 @@ class Registers(wiring.Component):
                     self.response.payload.data.eq(0),
                     self.response.payload.error.eq(refused),
                 ]
-        m.d.sync += [reading.eq(accept & ~request.write), answering.eq(reading)]
+        keys = read_region == Region.KEYS
+        m.d.sync += [
+            reading.eq(accept & ~request.write),
+            settling.eq(reading & keys),
+            answering.eq(settling | (reading & ~keys)),
+        ]
         with m.If(answering):
             answer = Mux(read_region == Region.REGISTERS, value, result)
-            answer = Mux(read_region == Region.KEYS, self.results[READABLE.index(Region.KEYS)], answer)
             m.d.sync += [
                 self.response.valid.eq(1),
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),

@@ -130,7 +130,7 @@ class RegisterMonitor:
         self._reading: tuple[int, bool] | None = None  # address and whether it was refused, a cycle ago
         self._changed = -2  # the cycle of the last write of a register
         self._aborted = -2  # the cycle of the last abort
-        self._looked_up = -2  # the cycle in which the last read's answer was looked up
+        self._free_at = 0  # the first cycle in which the last read does not keep others waiting
         self._standing = False  # an answer was not taken a cycle ago
         self._offset = self._earlier = 0
 
@@ -166,7 +166,7 @@ class RegisterMonitor:
         write, address, word = request["write"], request["address"], request["data"]
         loading = write and address >> OFFSET_BITS == Region.IMAGES
         looking = not write and address >> OFFSET_BITS != Region.REGISTERS
-        free = self._reading is None and cycle != self._looked_up + 1 and (not valid or ready)
+        free = self._reading is None and cycle >= self._free_at and (not valid or ready)
         waits = (loading and not now["load_ready"]) or (looking and not now["results_free"])
         taking = now["busy"] and self._map.settings["OPTIONS"] & OPTION_HOST_KEYS
         feeding = write and address >> OFFSET_BITS == Region.KEYS and taking
@@ -222,8 +222,9 @@ class RegisterMonitor:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
             value = self._results(self._offset)[READABLE.index(Region(region))]
-        self._board.expect("answer", cycle + 2, {"data": value, "error": int(refused)})
-        self._reading, self._looked_up = None, cycle
+        there = cycle + 2 + (region == Region.KEYS)
+        self._board.expect("answer", there, {"data": value, "error": int(refused)})
+        self._reading, self._free_at = None, there
 
 
 @cocotb.test()

@@ -348,6 +348,12 @@ def test_a_read_is_answered_in_three_cycles_and_one_fits_every_three():
     assert answered == [cycle + 3 for cycle in accepted]
 
 
+def test_a_read_of_keys_is_answered_in_four_cycles():
+    accepted, answered, _ = check([(0, address(Region.KEYS, offset), 0) for offset in range(8)])
+    assert accepted == list(range(0, 32, 4))
+    assert answered == [cycle + 4 for cycle in accepted]
+
+
 @pytest.mark.parametrize("region", [*WRITABLE, *READABLE])
 def test_the_ends_of_every_region(region):
     end = extent(region, GEOMETRY)
