@@ -134,15 +134,20 @@ class Requantizer(wiring.Component):
 
     def _queue(self, m, tiles):
         """Tiles wait in ``tiles`` for their sums. Returns the tile whose sums come in the next cycle
-        (``next``), and the one whose sums are captured now (``arriving``)."""
+        (``next``), the one whose sums are captured now (``arriving``), and the group of biases that it needs
+        two cycles after (``after``)."""
         # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
+        next_ = data.View(self._tile_layout, tiles.r_data)
         arriving = data.View(self._tile_layout, across(m, tiles.r_data, self.compact, "arriving"))
+        # A captured tile advances in the next cycle, unless it leaves one of several logits.
+        after = next_.bias + (~next_.final | (self.geometry.banks == 1))
+        after = across(m, after[: len(next_.bias)], self.compact, "after_arriving")
         m.d.comb += [
             tiles.w_data.eq(self.tiles.payload),
             tiles.w_en.eq(self.tiles.valid),
             tiles.r_en.eq(self.sums.capture if self.compact else self.sums.coming),
         ]
-        return SimpleNamespace(next=data.View(self._tile_layout, tiles.r_data), arriving=arriving)
+        return SimpleNamespace(next=next_, arriving=arriving, after=after)
 
     def _step(self, m, queue, read):
         """A step of a tile: the first Q sums of the shift register, and their biases.
@@ -167,7 +172,7 @@ class Requantizer(wiring.Component):
         with m.If(self.sums.coming):
             m.d.comb += group.eq(queue.next.bias)
         with m.Elif(self.sums.capture):
-            m.d.comb += group.eq(arriving.bias + (~arriving.final | (banks == 1)))
+            m.d.comb += group.eq(queue.after)
         with m.Else():
             # The last but one of Q logits leaves now; the only one, where Q = 1.
             last_is_next = lane == (banks - 2) % banks
