@@ -402,6 +402,7 @@ PROOFS = [
             induction=True,
             cover=8,
             fast=banks == 2,
+            slow=banks == 8,
         )
         for banks in (1, 2, 4, 8)
     ),
