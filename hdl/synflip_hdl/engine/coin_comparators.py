@@ -26,12 +26,12 @@ def below(word, q):
     return carry
 
 
-def rotate_right(m, value, amount, granule: int):
-    """``value`` rotated by ``amount``: a stage of multiplexers for each bit of ``amount``.
+def rotate_right(m, value, amount, stages):
+    """``value`` rotated by those bits of ``amount`` that ``stages`` names: a stage of multiplexers for each.
 
-    ``amount`` is a multiple of ``granule``, which is a power of two: its bits below are 0 and have no stage.
+    ``amount`` = 0b101100 and ``stages`` = 2, 3: rotated by 0b1100 = 12.
     """
-    for stage in range(log2_ceil(granule), len(amount)):
+    for stage in stages:
         turned = Signal(len(value), name=f"rotated_{1 << stage}")
         with m.If(amount[stage]):
             m.d.comb += turned.eq(value.rotate_right(1 << stage))
@@ -44,8 +44,8 @@ def rotate_right(m, value, amount, granule: int):
 class CoinComparators(wiring.Component):
     """A coin a lane, from a row's key and its weight entry.
 
-    Three registers, one after the other: the rotated key, the lanes' words, the coins. Latency 3 cycles from
-    the key, throughput one row a cycle.
+    Three registers, one after the other: the key, rotated by most of its turn; the lanes' words; the coins.
+    Latency 3 cycles from the key, throughput one row a cycle.
 
     Members
     -------
@@ -72,9 +72,20 @@ class CoinComparators(wiring.Component):
         m = Module()
         lanes, bits = self.geometry.lanes, self.geometry.bits
         turn_step = lanes // TAP_LANES
-        turn = self.turn[: ((most_tiles(self.geometry) - 1) * turn_step).bit_length()]
-        rotated = Signal(KEY_BITS, reset_less=True)
-        m.d.sync += rotated.eq(rotate_right(m, self.key, turn, turn_step & -turn_step))
+        # Turns are multiples of turn_step: the bits below its lowest 1 are 0 and have no stage.
+        lowest = log2_ceil(turn_step & -turn_step)
+        stages = range(lowest, ((most_tiles(self.geometry) - 1) * turn_step).bit_length())
+        # Block RAM gives the key late in its cycle, and a word is one XOR: a third of the stages follows the
+        # register.
+        late = stages[: len(stages) // 3]
+        nearly = Signal(KEY_BITS, reset_less=True)
+        late_turn = Signal(lowest + len(late), reset_less=True)
+        m.d.sync += [
+            nearly.eq(rotate_right(m, self.key, self.turn, stages[len(late) :])),
+            late_turn.eq(self.turn),
+        ]
+        rotated = Signal(KEY_BITS)
+        m.d.comb += rotated.eq(rotate_right(m, nearly, late_turn, late))
         # Lanes p, p + 16, p + 32, ... have the same taps on a key that is turned by 0, 1, 2, ...: a tap gives
         # them neighbouring bits of the key. Tap 7, P = 64: bits 7, 8, 9, 10 for lanes 0, 16, 32, 48.
         run = lanes // TAP_LANES
