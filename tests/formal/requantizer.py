@@ -226,6 +226,8 @@ class EverySum(Elaboratable):
         answered = inside["biases.hit_0"] & (inside["biases.kept_0"] == biases)
         m.d.comb += Assert(~(dut.sums.capture | (active & ~last)) | (group_next != group) | answered)
         m.d.comb += Assert(inside["active"] == active)
+        advances = active & (~tile.final | (gone % banks == banks - 1))
+        m.d.comb += Assert(inside["advance"] == advances)
 
         def carried(stage, cycles):
             """A tile's signals at ``stage``, ``cycles`` after the shift register."""

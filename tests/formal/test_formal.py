@@ -31,6 +31,7 @@ FAST = [proof for proof in PROOFS if proof.fast]
 # (proof, module, what is written there, what breaks it)
 BROKEN = [
     ("coin_comparators.below", coin_comparators, "carry = q[-1]", "carry = q[-1] | 1"),  # <= instead of <
+    ("coin_comparators.bank P=16 k=4", coin_comparators, "late_turn.eq(self.turn)", "late_turn.eq(0)"),
     ("lfsr Q=1", lfsr, "lfsr.power(index, 2 * self.banks)", "lfsr.power(index, self.banks)"),
     ("lane.sum Q=4 A=8", lane, "kept.eq(spare)", "kept.eq(0)"),  # a dropped carry
     ("entry_writer 80 bits", entry_writer, "word == self.words - 1", "word == self.words - 2"),
@@ -115,6 +116,8 @@ BROKEN = [
     ("sequencer P=16 Q=8 N=2", sequencer, "Mux(opened, lists.short, ending)", "ending"),
     ("sequencer P=16 Q=8 N=1", sequencer, "eq((layer == 0) & ~self._early", "eq(~self._early"),
     ("requantizer.sums P=16 Q=4", requantizer, "Cat(advance ^ again, advance & again)", "advance"),
+    ("requantizer.sums P=16 Q=4", requantizer, "advance.eq(~arriving.final", "advance.eq(arriving.final"),
+    ("requantizer.sums P=16 Q=4", requantizer, " & ~(advance & (tile.steps == 0))", ""),
     (
         "requantizer.sums P=16 Q=4",
         requantizer,

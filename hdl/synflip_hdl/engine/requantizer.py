@@ -163,21 +163,21 @@ class Requantizer(wiring.Component):
         active = Signal()
         first = Signal()
         lane = Signal(range(max(banks, 2)))
-        advance = Signal()
-        again = Signal()  # it advances in the next cycle, too
+        advance = Signal()  # active & (~tile.final | (lane == banks - 1)), from a register: it has far to go
+        again = Signal()  # it advances in the next cycle, too, if there is a step then
         group = Signal(read.addr.shape())
         bias = read_late(m, read, group, self.compact)
         self.debug = SimpleNamespace(bias=bias)
-        m.d.comb += advance.eq(active & (~tile.final | (lane == banks - 1)))
+        # The last but one of Q logits leaves now; the only one, where Q = 1.
+        m.d.comb += again.eq(~tile.final | (lane == (banks - 2) % banks))
+        m.d.sync += advance.eq(active & again & ~(advance & (tile.steps == 0)))
         with m.If(self.sums.coming):
             m.d.comb += group.eq(queue.next.bias)
         with m.Elif(self.sums.capture):
             m.d.comb += group.eq(queue.after)
         with m.Else():
-            # The last but one of Q logits leaves now; the only one, where Q = 1.
-            last_is_next = lane == (banks - 2) % banks
             both = Cat(advance ^ again, advance & again)  # advance + again: 0, 1 or 2
-            m.d.comb += [again.eq(~tile.final | last_is_next), group.eq(tile.bias + both)]
+            m.d.comb += group.eq(tile.bias + both)
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
@@ -192,6 +192,7 @@ class Requantizer(wiring.Component):
             ]
         with m.If(self.sums.capture):
             m.d.sync += [waiting.eq(self.sums.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
+            m.d.sync += advance.eq(~arriving.final | (banks == 1))
         return SimpleNamespace(waiting=waiting, bias=bias, tile=tile, valid=active, first=first, lane=lane)
 
     def _later(self, m, stage, name: str):
