@@ -5,16 +5,18 @@ A model of features has the network that makes them beside it: ``m.features.pt2`
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import HIGH, LOW
 from synflip.spec.model import CompiledModel, from_tensors
 from synflip.util.outputs import beside, check_outputs, replacing
 from synflip.util.text import one_line
@@ -22,6 +24,7 @@ from synflip.util.text import one_line
 MAX_HEADER_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
 _DTYPES = ("U16", "U8", "I32")  # a tuple: what a file says its type is need not be hashable
+_INPUT_DTYPES = {LOW: "F64", HIGH: "F64"}  # of these tensors alone
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
@@ -31,7 +34,13 @@ def save(model: CompiledModel, path: str | Path) -> None:
 
     path = Path(path)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors().items()}
-    files = {path: to_bytes(tensors, metadata=model.metadata())}
+    content = to_bytes(tensors, metadata=model.metadata())
+    if (length := struct.unpack("<Q", content[:8])[0]) > MAX_HEADER_BYTES:
+        raise SynflipError(
+            f"cannot write {path}: its names of columns and classes, its source and its tensors' names take "
+            f"{length} bytes; at most {MAX_HEADER_BYTES} are read again"
+        )
+    files = {path: content}
     if model.features is not None and model.features.extractor is not None:
         files[features_path(path)] = model.features.extractor.content
     check_outputs(files)
@@ -70,7 +79,7 @@ def load(path: str | Path) -> CompiledModel:
     SynflipError, naming the file and what is wrong with it."""
     path = Path(path)
     try:
-        model = from_tensors(*_read(path, _DTYPES, "a compiled model"))
+        model = from_tensors(*_read(path, _DTYPES, "a compiled model", _INPUT_DTYPES))
         if model.features is None or not features_path(path).exists():
             return model
         from synflip.modelfile.extractor import load_extractor
@@ -100,10 +109,13 @@ def read_tensors(
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
 
-def _read(path: Path, dtypes: Sequence[str], what: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def _read(
+    path: Path, dtypes: Sequence[str], what: str, named: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """named: the types of single tensors that have others; the rest as of ``read_tensors``."""
     from safetensors import SafetensorError, safe_open
 
-    _check_header(path, dtypes, what)
+    _check_header(path, dtypes, what, named)
     try:
         with safe_open(path, framework="numpy") as file:
             tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -113,7 +125,7 @@ def _read(path: Path, dtypes: Sequence[str], what: str) -> tuple[dict[str, NDArr
     return tensors, metadata
 
 
-def _check_header(path: Path, dtypes: Sequence[str], what: str) -> None:
+def _check_header(path: Path, dtypes: Sequence[str], what: str, named: Mapping[str, str]) -> None:
     """Refuse what could make the library allocate more than the file holds, and types no such file has."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
@@ -130,7 +142,10 @@ def _check_header(path: Path, dtypes: Sequence[str], what: str) -> None:
     if not isinstance(header, dict):
         raise SynflipError("not a safetensors file: its header is not an object")
     for name, entry in header.items():
-        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in dtypes):
+        allowed = (named[name],) if name in named else dtypes
+        if name != "__metadata__" and (not isinstance(entry, dict) or entry.get("dtype") not in allowed):
             kind = entry.get("dtype") if isinstance(entry, dict) else entry
-            held = f"{', '.join(dtypes[:-1])} and {dtypes[-1]}"
+            held = (
+                f"{', '.join(allowed[:-1])} and {allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]} there"
+            )
             raise SynflipError(f"tensor {name} has type {kind!r}; {what} holds {held}")

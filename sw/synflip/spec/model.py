@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.spec.coins import threshold
 from synflip.spec.features import Features
+from synflip.spec.input_quantizer import HIGH, LOW, InputQuantizer
 from synflip.spec.sizes import (
     ACCUMULATOR_BITS,
     LOGIT_BITS,
@@ -85,7 +86,8 @@ class CompiledModel:
     bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
     input_max: the pixel value that becomes the largest activation (see ``activations``). source: where the
         network came from, JSON values. features: the extractor that makes the first layer's rows of pixels;
-        None if the pixels themselves are the rows.
+        None if the pixels themselves are the rows. input_quantizer: what makes the pixels of features of any
+        range; None if the model takes pixels.
     """
 
     layers: tuple[Layer, ...]
@@ -96,18 +98,19 @@ class CompiledModel:
     input_max: int
     source: Mapping[str, Any] = field(default_factory=dict)
     features: Features | None = None
+    input_quantizer: InputQuantizer | None = None
 
     def __post_init__(self) -> None:
         check(self)
 
     def __repr__(self) -> str:
         names = ", ".join(name[:20] for name in self.classes[:10]) + ", ..." * (len(self.classes) > 10)
-        pixels = self.input_max if self.features is None else self.features.input_max
         made = "" if self.features is None else f", features of images {list(self.features.shape)}"
+        made += "" if self.input_quantizer is None else ", made of features of any range"
         count = sum(layer.q.size for layer in self.layers)
         return (
             f"CompiledModel {self.shape}, {count:,} synapses, k = {self.bits}, A = {self.activation_bits}\n"
-            f"  pixels 0..{pixels}{made}\n"
+            f"  pixels 0..{self.pixel_max}{made}\n"
             f"  {len(self.classes)} classes: {names}"
         )
 
@@ -115,6 +118,11 @@ class CompiledModel:
     def activation_max(self) -> int:
         """2**A - 1."""
         return (1 << self.activation_bits) - 1
+
+    @property
+    def pixel_max(self) -> int:
+        """The largest pixel of an image."""
+        return self.input_max if self.features is None else self.features.input_max
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -187,7 +195,10 @@ class CompiledModel:
                     "a": self.activation_bits,
                     "shifts": list(self.shifts),
                     "classes": list(self.classes),
-                    "input": {"max": self.input_max},
+                    "input": {
+                        "max": self.input_max,
+                        **({} if self.input_quantizer is None else self.input_quantizer.metadata()),
+                    },
                     "source": dict(self.source),
                     **({} if self.features is None else {"features": self.features.metadata()}),
                 },
@@ -200,7 +211,7 @@ class CompiledModel:
         out: dict[str, NDArray[Any]] = {}
         for index, layer in enumerate(self.layers):
             out |= {f"l{index}.q": layer.q, f"l{index}.sign": layer.sign, f"l{index}.bias": layer.bias}
-        return out
+        return out if self.input_quantizer is None else out | self.input_quantizer.tensors()
 
 
 def pixels_to_activations(
@@ -248,6 +259,12 @@ def check(model: CompiledModel) -> None:
         raise SynflipError(
             f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
         )
+    if model.input_quantizer is not None:
+        wanted = model.layers[0].rows if model.features is None else model.features.pixels
+        if model.input_quantizer.features != wanted:
+            raise SynflipError(
+                f"{LOW} has {model.input_quantizer.features} features; an image has {wanted} pixels"
+            )
     if len(model.shifts) != len(model.layers) - 1:
         raise SynflipError(
             f"{len(model.shifts)} shifts for {len(model.layers)} layers; every hidden layer needs one"
@@ -340,6 +357,8 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         )
     count = len([name for name in tensors if name.endswith(".q")])
     expected = {f"l{index}.{part}" for index in range(count) for part in ("q", "sign", "bias")}
+    if LOW in tensors or HIGH in tensors:
+        expected |= {LOW, HIGH}
     if expected != set(tensors):
         odd = sorted(expected ^ set(tensors))[0]
         raise SynflipError(
@@ -366,4 +385,5 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         input_max=image.get("max", (1 << activation_bits) - 1),
         source=source if isinstance(source, dict) else {"text": str(source)},
         features=Features.from_metadata(header["features"]) if "features" in header else None,
+        input_quantizer=InputQuantizer.from_file(image, tensors) if LOW in tensors else None,
     )

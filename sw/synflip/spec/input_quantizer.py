@@ -1,0 +1,171 @@
+"""The input quantizer: how features of any range become a model's pixels, in float64, to the bit.
+
+    pixel = rint((min(max(x, low), high) - low) * (M / (high - low)))     0 if high = low
+
+Every operation is one of IEEE 754 on binary64, rounded to nearest, ties to even; ``rint`` rounds a half to
+even too. numpy makes one pass for each operation and never fuses two, so every machine gives the same pixels.
+With low = -1, high = 1 and M = 255, x = 0.2 becomes rint(1.2 * 127.5) = 153.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+
+LOW, HIGH = "input.low", "input.high"  # tensors of a model file
+_MIN_SPAN = 2.0**-1000  # of a feature that is not constant: M / (high - low) stays finite
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: numbers; or, with ``categories``, text, which becomes a feature for each category
+    in that order, 1 for the row's own and 0 for the others."""
+
+    name: str
+    categories: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Features that it becomes."""
+        return len(self.categories) or 1
+
+
+@dataclass(frozen=True, eq=False)
+class InputQuantizer:
+    """How rows of I features become pixels: see the module.
+
+    low, high: float64 [I], the range of each feature; values outside are clipped. shape: of a row, [1, I] of
+    a table, [H, W] or [C, H, W] of a picture. columns: of the table, or empty if the features have no names.
+    label: the column of labels, which a table may have too; or None. Raises SynflipError for values that make
+    no sense.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    shape: tuple[int, ...]
+    columns: tuple[Column, ...] = ()
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, bound in ((LOW, self.low), (HIGH, self.high)):
+            if bound.dtype != np.float64 or bound.ndim != 1 or bound.shape != self.low.shape:
+                raise SynflipError(f"{name} is {bound.dtype} {list(bound.shape)}, not float64 [I], as {LOW}")
+        span = _span(self.low, self.high)
+        bad = ~(np.isfinite(span) & ((span == 0) | (span >= _MIN_SPAN)))
+        if len(self.shape) not in (2, 3) or math.prod(self.shape) != len(self.low) or min(self.shape) < 1:
+            raise SynflipError(
+                f"`shape` of the input is {list(self.shape)}; there are {len(self.low)} features"
+            )
+        if self.columns and sum(column.width for column in self.columns) != len(self.low):
+            raise SynflipError(
+                f"`columns` of the input make {sum(column.width for column in self.columns)} features; there "
+                f"are {len(self.low)}"
+            )
+        if len({column.name for column in self.columns}) != len(self.columns):
+            raise SynflipError("`columns` of the input have a name twice")
+        if bad.any():
+            i = int(bad.argmax())
+            raise SynflipError(
+                f"{place(i, self.columns)} ranges over {self.low[i]}..{self.high[i]}, which is no range"
+            )
+
+    @property
+    def features(self) -> int:
+        """I."""
+        return len(self.low)
+
+    def pixels(self, rows: NDArray[Any], largest: int, first: int = 0) -> NDArray[np.integer]:
+        """Rows [N, I] of any numbers to pixels in 0..``largest``: uint8 [N, I], or int32 above 255.
+
+        first: number of the first row, for messages. Raises SynflipError for a number that is not finite.
+        """
+        wide = rows.astype(np.float64)
+        check_finite(wide, self.columns, first)
+        span = _span(self.low, self.high)
+        scale = np.divide(float(largest), span, out=np.zeros_like(span), where=span > 0)
+        clipped = np.minimum(np.maximum(wide, self.low), self.high)
+        return np.rint((clipped - self.low) * scale).astype(np.uint8 if largest < 256 else np.int32)
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """Tensors of the model file."""
+        return {LOW: self.low, HIGH: self.high}
+
+    def metadata(self) -> dict[str, Any]:
+        """What the model file's ``input`` says besides the largest pixel."""
+        found: dict[str, Any] = {"shape": list(self.shape)}
+        if self.columns:
+            found["columns"] = [[column.name, *column.categories] for column in self.columns]
+        if self.label is not None:
+            found["label"] = self.label
+        return found
+
+    @classmethod
+    def from_file(cls, value: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> "InputQuantizer":
+        """From ``input`` of a model file's metadata, and the file's tensors. Raises SynflipError."""
+        shape, columns, label = value.get("shape"), value.get("columns", []), value.get("label")
+        if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+            raise SynflipError(f"`shape` of the input is {shape!r}, not a list of sizes")
+        if not isinstance(columns, list) or not all(
+            isinstance(words, list) and words and all(isinstance(word, str) for word in words)
+            for words in columns
+        ):
+            raise SynflipError("`columns` of the input must be lists of text: a name, and its categories")
+        if not isinstance(label, str | None):
+            raise SynflipError(f"`label` of the input is {label!r}, not the name of a column")
+        named = tuple(Column(words[0], tuple(words[1:])) for words in columns)
+        return cls(tensors[LOW], tensors[HIGH], tuple(shape), named, label)
+
+    @classmethod
+    def fit(
+        cls,
+        rows: NDArray[np.float64],
+        shape: Sequence[int],
+        columns: Sequence[Column] = (),
+        label: str | None = None,
+        quantiles: tuple[float, float] = (0.0, 1.0),
+    ) -> "InputQuantizer":
+        """The quantizer of some rows, float64 [N, I], N at least 1, all finite.
+
+        Each feature of a table ranges over its quantiles: (0, 1) is its least and greatest value. The pixels
+        of pictures, of which ``shape`` has more than one row, share one range. Raises SynflipError.
+        """
+        table = len(shape) == 2 and shape[0] == 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            low, high = (
+                np.broadcast_to(np.quantile(rows, share, axis=0 if table else None), (rows.shape[1],)).copy()
+                for share in quantiles
+            )
+        high[_span(low, high) < _MIN_SPAN] = low[_span(low, high) < _MIN_SPAN]
+        return cls(low, high, tuple(shape), tuple(columns), label)
+
+
+def check_finite(rows: NDArray[np.floating], columns: Sequence[Column] = (), first: int = 0) -> None:
+    """Raises SynflipError for a number in rows [N, I] that is not finite. first: number of the first row."""
+    finite = np.isfinite(rows)
+    if not finite.all():
+        n, i = (int(at) for at in np.argwhere(~finite)[0])
+        raise SynflipError(
+            f"row {first + n} (from 0), {place(i, columns)} is {rows[n, i]}: a feature is a finite number"
+        )
+
+
+def place(feature: int, columns: Sequence[Column]) -> str:
+    """A feature in messages: ``column 3``, ``column age``, or of a category ``column colour = red``."""
+    left = feature
+    for column in columns:
+        if left < column.width:
+            category = f" = {column.categories[left]}" if column.categories else ""
+            return f"column {column.name}{category}"
+        left -= column.width
+    return f"column {feature}"
+
+
+def _span(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """high - low: at least 0 of a range, infinite or NaN of what is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return high - low
