@@ -122,7 +122,7 @@ def compile_and_save(
     from synflip.spec.geometry import Geometry
 
     source = {**source, "synflip": __version__}
-    model = compile_network(network, dataset.classes, dataset.input_max, source)
+    model = compile_network(network, dataset.classes, dataset.input_max, source, dataset.input_quantizer)
     if balanced:
         model = balance(model, dataset.train_images)
     save(model, out)

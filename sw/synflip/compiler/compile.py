@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from synflip.errors import SynflipError
 from synflip.spec.coins import probability_word
 from synflip.spec.features import Features
+from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
 
@@ -24,13 +25,14 @@ def compile_network(
     classes: Sequence[str],
     input_max: int,
     source: Mapping[str, Any] | None = None,
+    input_quantizer: InputQuantizer | None = None,
 ) -> CompiledModel:
     """The compiled model of a trained network.
 
     network: of coins, as ``synflip.train`` or ``synflip.convert`` gives it; layers [J, I], C classes.
     classes: a name for each of the C logits. input_max: the largest pixel, 1..65535. source: where the
     network came from, JSON values; ``logit_scale``, the divisor of the logits in the softmax, is added to it.
-    Raises SynflipError.
+    input_quantizer: of the data set, if it has features of any range. Raises SynflipError.
     """
     from synflip.training.feature_network import FeatureNetwork
 
@@ -52,6 +54,7 @@ def compile_network(
         input_max,
         {**(source or {}), "logit_scale": network.temperature.item()},
         features,
+        input_quantizer,
     )
 
 
@@ -65,6 +68,7 @@ def compile_layers(
     input_max: int,
     source: Mapping[str, Any] | None = None,
     features: Features | None = None,
+    input_quantizer: InputQuantizer | None = None,
 ) -> CompiledModel:
     """The compiled model of plain arrays.
 
@@ -73,7 +77,8 @@ def compile_layers(
     shifts: r of each hidden layer. bits: k, 1..16. activation_bits: A, 1..8. input_max: the largest pixel.
     These are Python's or numpy's integers, no floats. classes: a name for each of the C outputs of the last
     layer. source: where the network came from, JSON values. features: what makes the images of pixels, if
-    they are not pixels. Raises SynflipError, with the layer and the number, for what cannot be run exactly.
+    they are not pixels. input_quantizer: what makes the pixels, if features of any range are taken. Raises
+    SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")
@@ -93,6 +98,7 @@ def compile_layers(
         input_max=input_max,
         source=dict(source or {}),
         features=features,
+        input_quantizer=input_quantizer,
     )
 
 

@@ -6,13 +6,14 @@ come from other keys. The first layer's rows are pixels, whose order the contrac
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from synflip.golden.cpu import Golden
-from synflip.inference.request import whole_seed
+from synflip.inference.request import as_images, whole_seed
 from synflip.spec.geometry import BANKS
 from synflip.spec.model import CompiledModel, Layer
 
@@ -21,13 +22,13 @@ STEPS = 40_000
 
 
 def balance(
-    model: CompiledModel, pixels: NDArray[np.integer], banks: int = BANKS[-1], seed: int = 0
+    model: CompiledModel, pixels: NDArray[Any], banks: int = BANKS[-1], seed: int = 0
 ) -> CompiledModel:
     """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
-    model: with hidden layers; others stay as they are. pixels: images [N, I] to measure activity on, not
-    those of a test. seed: of the search; the same seed gives the same order. Raises SynflipError for images
-    that are not the model's.
+    model: with hidden layers; others stay as they are. pixels: images [N, I], as the model takes them, to
+    measure activity on, not those of a test. seed: of the search; the same seed gives the same order. Raises
+    SynflipError for images that are not the model's.
     """
     seed = whole_seed(seed)
     generator = np.random.default_rng(seed)
@@ -40,12 +41,12 @@ def balance(
     return replace(model, layers=tuple(layers), source={**model.source, "balanced": f"for {banks} banks"})
 
 
-def _activity(model: CompiledModel, pixels: NDArray[np.integer], seed: int) -> list[NDArray[np.bool_]]:
+def _activity(model: CompiledModel, pixels: NDArray[Any], seed: int) -> list[NDArray[np.bool_]]:
     """For each hidden layer, bool [M, J]: which outputs were not zero, for M images and network samples."""
     golden = Golden()
     golden.load(model)
     step = max(len(pixels) // IMAGES, 1)
-    x = torch.from_numpy(model.activations(pixels[::step][:IMAGES]))
+    x = torch.from_numpy(model.activations(as_images(model, pixels[::step][:IMAGES])[:]))
     found = []
     for sample, part in enumerate(x.split(IMAGES_A_SAMPLE)):
         inputs = [values for values, _ in golden.layers(part, golden.coins(seed, sample))]

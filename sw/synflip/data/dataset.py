@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synflip.data.tables import columns_of, encoded, feature_rows, is_frame, label_column, labels_of, split
 from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
+from synflip.spec.model import CompiledModel
 from synflip.util.arrays import list_of, plain, rows, scale_hint, whole, whole_number
 from synflip.util.text import one_line
 
 MAX_PIXEL = 65535
+LARGEST = 255  # pixel of a feature: an activation has at most 8 bits
 _SHOWN_CLASSES = 10  # names in a repr
 
 
@@ -26,6 +30,8 @@ class Dataset:
     is not copied.
     classes: a name for each label. input_max: 1..65535. shape: of an image, [H, W], or [C, H, W] in colour; I
     is its product. Rows of I numbers that are no pictures have the shape (1, I).
+    input_quantizer: of features of any range. Then the images are rows of features, finite numbers of any
+    kind, kept as float64 [N, I]; ``train_pixels`` and ``test_pixels`` are what it makes of them. See ``of``.
     note: what must be said beside every figure from these data, such as ``JPEG quality 75`` where the images
     are not the original ones; else "".
 
@@ -33,14 +39,15 @@ class Dataset:
     """
 
     name: str
-    train_images: NDArray[np.uint8]
+    train_images: NDArray[Any]
     train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
+    test_images: NDArray[Any]
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     input_max: int
     shape: tuple[int, ...]
     note: str = ""
+    input_quantizer: InputQuantizer | None = None
 
     def __post_init__(self) -> None:
         for field in ("name", "note"):
@@ -56,7 +63,7 @@ class Dataset:
             put("shape", _image_shape(self.shape))
             for part in ("train", "test"):
                 images, labels = f"{part}_images", f"{part}_labels"
-                put(images, checked_images(getattr(self, images), self.shape, self.input_max, images))
+                put(images, self._checked(getattr(self, images), images))
                 put(labels, checked_labels(getattr(self, labels), len(self.classes), labels))
                 counts = len(getattr(self, images)), len(getattr(self, labels))
                 if counts[0] != counts[1]:
@@ -65,6 +72,111 @@ class Dataset:
                     )
         except SynflipError as error:
             raise SynflipError(f"{one_line(self.name)}: {error}") from None
+
+    def _checked(self, images: Any, what: str) -> NDArray[Any]:
+        """Images [N, I] as they are kept. what: their name in messages. Raises SynflipError."""
+        if self.input_quantizer is None:
+            return checked_images(images, self.shape, self.input_max, what)
+        features = feature_rows(images, self.input_quantizer, what).astype(np.float64, copy=False)
+        if not len(features):
+            raise SynflipError(f"{what} are empty: at least one row is needed")
+        self.input_quantizer.pixels(features, self.input_max)  # all are finite
+        return features
+
+    @classmethod
+    def of(
+        cls,
+        x: Any,
+        y: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        classes: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+        *,
+        name: str = "data",
+        seed: int = 0,
+        quantiles: tuple[float, float] = (0.0, 1.0),
+        model: CompiledModel | None = None,
+    ) -> "Dataset":
+        """A data set of features of any range.
+
+        x: rows [N, I], or pictures [N, H, W], [N, 1, H, W] or [N, C, H, W]: an array, list or torch tensor of
+            finite numbers; or a pandas or polars frame, whose columns of text become a feature for each
+            category. y: labels [N], whole numbers or text, or the name of the frame's column of them.
+        x_test, y_test: the test part. Without it a quarter of each class is held out, drawn by ``seed``, and
+            ``note`` says so.
+        classes: names; whole numbers in y are their places in it. Without it the values in y, sorted, are
+            the classes. names: of the I columns of an array.
+        name: of the data set. quantiles: of each feature in the training part, between which it becomes a
+            pixel in 0..255; (0, 1) is the least and the greatest value. All pixels of pictures share one
+            range. See ``synflip.spec.input_quantizer`` for the formula.
+        model: compiled, of such features; its columns, categories, ranges and classes are taken in place of
+            the data's own.
+        Raises SynflipError, which names the row, from 0, and the column.
+        """
+        try:
+            known = None if model is None else model.input_quantizer
+            if model is not None and known is None:
+                raise SynflipError(
+                    "the model takes pixels, not features: give the data as a Dataset of pixels"
+                )
+            label = y if isinstance(y, str) else None if known is None else known.label
+            xs = [x] if x_test is None else [x, x_test]
+            if isinstance(y, str):
+                ys = [label_column(part, y) for part in xs]
+            elif (x_test is None) != (y_test is None):
+                raise SynflipError("x_test and y_test go together: give both, or none")
+            else:
+                ys = [y] if y_test is None else [y, y_test]
+            if known is not None:
+                columns = known.columns
+            elif is_frame(x):
+                columns = columns_of(xs, label)
+            else:
+                columns = tuple(Column(str(each)) for each in names or ())
+            what = ("x", "x_test")
+            parts = [
+                encoded(part, columns, label) if is_frame(part) and columns else plain(part, what[index])
+                for index, part in enumerate(xs)
+            ]
+            shape = _row_shape(parts[0].shape) if known is None else known.shape
+            parts = [
+                rows(part, shape, what[i]).astype(np.float64, copy=False) for i, part in enumerate(parts)
+            ]
+            labels, found = labels_of(ys, classes if model is None else model.classes, model is not None)
+            for part, numbers, index in zip(parts, labels, range(len(parts)), strict=True):
+                if len(part) != len(numbers) or not len(part):
+                    raise SynflipError(
+                        f"{what[index]} has {len(part)} rows, and there are {len(numbers)} labels"
+                    )
+                check_finite(part, columns)
+                checked_labels(numbers, len(found), ("y", "y_test")[index])
+            note = ""
+            if x_test is None:
+                test = split(labels[0], seed)
+                parts = [parts[0][~test], parts[0][test]]
+                labels = [labels[0][~test], labels[0][test]]
+                note = f"a quarter of each class held out by seed {seed}"
+            quantizer = known or InputQuantizer.fit(parts[0], shape, columns, label, quantiles)
+        except SynflipError as error:
+            raise SynflipError(f"{one_line(name)}: {error}") from None
+        most = LARGEST if model is None else model.pixel_max
+        return cls(
+            name, parts[0], labels[0], parts[1], labels[1], found, most, shape, note, quantizer
+        )  # fmt: skip
+
+    @property
+    def train_pixels(self) -> NDArray[np.uint8]:
+        """Pixels of the training images, in 0..input_max."""
+        return self._pixels(self.train_images)
+
+    @property
+    def test_pixels(self) -> NDArray[np.uint8]:
+        """Pixels of the test images, in 0..input_max."""
+        return self._pixels(self.test_images)
+
+    def _pixels(self, images: NDArray[Any]) -> NDArray[Any]:
+        return images if self.input_quantizer is None else self.input_quantizer.pixels(images, self.input_max)
 
     @property
     def title(self) -> str:
@@ -75,12 +187,25 @@ class Dataset:
         """Three lines: name, numbers and sizes of images, classes."""
         names = ", ".join(self.classes[:_SHOWN_CLASSES])
         more = ", ..." if len(self.classes) > _SHOWN_CLASSES else ""
+        size = "x".join(map(str, self.shape))
+        kind = "pixels in" if self.input_quantizer is None else "features of any range, made pixels in"
         return (
             f"Dataset {self.title}\n"
             f"  {len(self.train_labels):,} training and {len(self.test_labels):,} test images, "
-            f"{'x'.join(map(str, self.shape))} pixels in 0..{self.input_max}\n"
+            f"{size} {kind} 0..{self.input_max}\n"
             f"  {len(self.classes)} classes: {names}{more}"
         )
+
+
+def _row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a row of features in an array of ``shape``. Raises SynflipError."""
+    if len(shape) == 2:
+        return (1, shape[1])
+    if len(shape) == 3 or (len(shape) == 4 and shape[1] == 1):
+        return shape[-2:]
+    if len(shape) == 4:
+        return shape[1:]
+    raise SynflipError(f"x has shape {list_of(shape)}, not [N, I], [N, H, W] or [N, C, H, W]")
 
 
 def checked_images(images: ArrayLike, shape: Sequence[int], largest: int, what: str) -> NDArray[np.uint8]:

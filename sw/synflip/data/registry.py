@@ -1,14 +1,17 @@
-"""The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
+"""The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10; and the user's own files."""
 
 import math
 from pathlib import Path
 
 from synflip.data import cifar10, digits, idx
 from synflip.data.dataset import Dataset
+from synflip.data.feature_file import open_features
+from synflip.data.files import load_file
 from synflip.data.folder import data_folder
 from synflip.data.idx import IdxFile, IdxSource, load_idx
+from synflip.data.image_file import open_images
 from synflip.errors import SynflipError
-from synflip.spec.model import CompiledModel
+from synflip.spec.model import CompiledModel, Images
 
 GARMENTS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -83,6 +86,8 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """
     if model.features is not None:
         return model.features.shape, model.features.input_max
+    if model.input_quantizer is not None:
+        return model.input_quantizer.shape, model.input_max
     name = model.source.get("data")
     shape: tuple[int, ...] = ()
     if name == "digits":
@@ -94,8 +99,29 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     return (shape if shape and math.prod(shape) == model.layers[0].rows else None), model.input_max
 
 
-def files() -> list[Path]:
-    """The files in the folder in SYNFLIP_DATA that data sets may be read from; none without a folder."""
+def open_inputs(path: str | Path, model: CompiledModel, least: int = 1) -> Images:
+    """What a model takes, from a file: images of a ``.npy`` file, or features if it has an input quantizer.
+
+    least: N at least. See ``open_images`` and ``open_features``. Raises SynflipError.
+    """
+    if model.input_quantizer is None:
+        return open_images(path, least, *image_form(model))
+    features = open_features(path, model.input_quantizer)
+    if len(features) < least:
+        raise SynflipError(f"{path} has {len(features)} rows; at least {least} are needed")
+    return features
+
+
+def split_seed(model: CompiledModel) -> int:
+    """The seed that held out the test part of a model's own data: that of its training."""
+    seed = model.source.get("seed")
+    return seed if type(seed) is int and seed >= 0 else 0
+
+
+def files(data: str = NAMES[0]) -> list[Path]:
+    """The files that ``data`` may be read from: its own, or of a name those in the folder in SYNFLIP_DATA."""
+    if data not in NAMES:
+        return [Path(data)]
     try:
         folder = data_folder()
     except SynflipError:  # who reads from it says what is wrong with it
@@ -111,19 +137,33 @@ def files() -> list[Path]:
     return [place for place in (*found, *cifar10.places(folder)) if place.is_file()]
 
 
-def load(name: str) -> Dataset:
-    """The data set called ``name``: digits, mnist, fashion-mnist or cifar10.
+def load(
+    name: str | Path,
+    label: str | None = None,
+    header: bool = True,
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
+    model: CompiledModel | None = None,
+) -> Dataset:
+    """The data set called ``name``: digits, mnist, fashion-mnist or cifar10; or that of a file or folder.
 
+    The other arguments are of files and folders: see ``synflip.data.files.load_file``.
     digits come with scikit-learn. mnist and fashion-mnist are read from the folder in the environment
     variable SYNFLIP_DATA, or fetched once if it is not set; either way they must be the original files, see
     ``synflip.data.idx``. cifar10 is read from that folder only, see ``synflip.data.cifar10``. The folder may
     be the ``root`` that torchvision keeps its data sets in; ``~`` in it is the user's own.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
+    if name not in ("digits", "cifar10", *IDX_SOURCES):
+        if not Path(name).exists():
+            raise SynflipError(
+                f"no data set {str(name)!r}; there are {', '.join(NAMES)}, and no file is called so"
+            )
+        return load_file(name, label, header, size, seed, model)
+    if label is not None or size is not None or not header:
+        raise SynflipError(f"{name} has its own labels and sizes: label, header and size are of files")
     if name == "digits":
         return digits.load()
     if name == "cifar10":
         return cifar10.load(data_folder())
-    if name not in IDX_SOURCES:
-        raise SynflipError(f"no data set {name!r}; there are {', '.join(NAMES)}")
-    return load_idx(name, IDX_SOURCES[name])
+    return load_idx(str(name), IDX_SOURCES[str(name)])

@@ -24,7 +24,7 @@ from synflip.data.dataset import checked_labels
 from synflip.errors import SynflipError
 from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
 from synflip.inference.device import loaded
-from synflip.inference.request import Progress, whole_samples, whole_seed
+from synflip.inference.request import Pixels, Progress, as_images, whole_samples, whole_seed
 from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3
@@ -91,11 +91,12 @@ def margins(shape: float, samples: int, error: float) -> NDArray[np.int64]:
 
 
 def winners(
-    golden: Golden, pixels: NDArray[np.uint8], samples: int, seed: int, progress: Progress | None = None
+    golden: Golden, pixels: Pixels, samples: int, seed: int, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """The class of each sample, [S, N], by the golden model's loaded network; memory does not hold logits."""
     samples, seed = whole_samples(samples), whole_seed(seed)
-    x = torch.from_numpy(loaded(golden.model).activations(pixels))
+    model = loaded(golden.model)
+    x = torch.from_numpy(model.activations(as_images(model, pixels)[:]))
     found = np.empty((samples, len(x)), dtype=np.int64)
     for sample in range(samples):
         coins = golden.coins(seed, sample)

@@ -76,7 +76,7 @@ def draw_votes(result: Result, data: Dataset, path: Path, each: int = 5) -> None
 
 
 def _draw_image(axes, result: Result, data: Dataset, image: int) -> None:  # type: ignore[no-untyped-def]
-    picture = data.test_images[image].reshape(data.shape)
+    picture = data.test_pixels[image].reshape(data.shape)
     if picture.ndim == 3:
         picture = picture.transpose(1, 2, 0)  # colour comes last
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=data.input_max)

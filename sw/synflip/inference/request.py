@@ -13,8 +13,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synflip.data.feature_file import open_features
 from synflip.data.image_file import open_images
+from synflip.data.tables import feature_rows
 from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Images
 from synflip.spec.sizes import key_offsets
@@ -116,6 +119,27 @@ class InferenceRequest:
             )
 
 
+class QuantizedImages:
+    """Features [N, I] as the pixels [N, I] of a model, made block by block: ``images[10:20]`` makes ten.
+
+    features: numbers [N, I]. quantizer: the model's. largest: the largest pixel.
+    """
+
+    ndim = 2
+
+    def __init__(self, features: NDArray[Any], quantizer: InputQuantizer, largest: int) -> None:
+        self.features, self.quantizer, self.largest = features, quantizer, largest
+        self.shape = features.shape
+        self.dtype = quantizer.pixels(features[:0], largest).dtype
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, part: slice) -> NDArray[np.integer]:
+        """The pixels of some rows. Raises SynflipError for a feature that is not finite."""
+        return self.quantizer.pixels(self.features[part], self.largest, part.indices(len(self))[0])
+
+
 def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     """``pixels`` as images [N, I] of the model, as an array or as what reads them block by block.
 
@@ -124,6 +148,13 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     a model that makes features, which knows the shape of its images; other models cannot tell whether
     channels come first or last. Raises SynflipError for what is no array of integers of such a shape.
     """
+    quantizer = model.input_quantizer
+    if quantizer is not None:
+        if isinstance(pixels, QuantizedImages):
+            pixels = pixels.features
+        elif isinstance(pixels, str | os.PathLike):
+            pixels = open_features(os.fspath(pixels), quantizer)
+        return QuantizedImages(feature_rows(pixels, quantizer, "images"), quantizer, model.pixel_max)
     if isinstance(pixels, str | os.PathLike):
         return open_images(os.fspath(pixels), least=0)
     if not isinstance(pixels, np.ndarray) or isinstance(pixels, np.ma.MaskedArray):
@@ -132,8 +163,7 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
         detach = getattr(pixels, "detach", None)
         pixels = plain(detach() if detach is not None else pixels, "images")
     if not np.issubdtype(pixels.dtype, np.integer):
-        largest = model.input_max if model.features is None else model.features.input_max
-        hint = scale_hint(pixels, largest) if pixels.dtype.kind in "bf" else ""
+        hint = scale_hint(pixels, model.pixel_max) if pixels.dtype.kind in "bf" else ""
         raise SynflipError(f"images are {pixels.dtype}; pixels are integers{hint}")
     if pixels.ndim == 2:  # whether [N, I] is what the model wants, it says itself
         return pixels

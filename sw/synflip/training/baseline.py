@@ -61,7 +61,7 @@ def fit_float(
 
     network.train()
     groups = [(list(network.parameters()), FLOAT_RATE)]
-    fit(groups, loss, dataset, dataset.train_images, epochs, generator, augment, progress)
+    fit(groups, loss, dataset, dataset.train_pixels, epochs, generator, augment, progress)
     network.eval()
 
 
@@ -69,9 +69,10 @@ def float_accuracy(network: nn.Module, dataset: Dataset) -> float:
     """Test accuracy, 0..1, of a network in evaluation mode: float32 images [N, I] in 0..1 to logits."""
     require_dataset(dataset)
     right = 0
+    images = dataset.test_pixels
     with torch.no_grad(), one_thread():
-        for start in range(0, len(dataset.test_labels), TEST_BATCH):
+        for start in range(0, len(images), TEST_BATCH):
             part = slice(start, start + TEST_BATCH)
-            logits = network(torch.from_numpy(dataset.test_images[part]).float() / dataset.input_max)
+            logits = network(torch.from_numpy(images[part]).float() / dataset.input_max)
             right += int((logits.argmax(1).numpy() == dataset.test_labels[part]).sum())
     return right / len(dataset.test_labels)

@@ -73,11 +73,11 @@ def train(
     extractor = nn.Sequential(_normalise(dataset, 1 / dataset.input_max), convolutions)
     head = SynapticNetwork([count, *hidden, len(dataset.classes)], bits, activation_bits, seed)
     with torch.no_grad():
-        measured = torch.from_numpy(dataset.train_images[:MEASURED]).float().view(-1, *shape)
+        measured = torch.from_numpy(dataset.train_pixels[:MEASURED]).float().view(-1, *shape)
         step = log2_step(extractor(measured).numpy(), activation_bits)
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
-    images = dataset.train_images
+    images = dataset.train_pixels
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 
@@ -140,7 +140,7 @@ def _normalise(dataset: Dataset, scale: float) -> Normalise:
     scale: what pixels are multiplied by first, to be in 0..1.
     """
     channels = image_shape(dataset.shape)[0]
-    shares = dataset.train_images.reshape(len(dataset.train_images), channels, -1)
+    shares = dataset.train_pixels.reshape(len(dataset.train_images), channels, -1)
     mean = [float(shares[:, channel].mean()) / dataset.input_max for channel in range(channels)]
     std = [max(float(shares[:, channel].std()) / dataset.input_max, 1e-3) for channel in range(channels)]
     return Normalise(scale, mean, std, channels)

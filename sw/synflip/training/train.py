@@ -61,7 +61,7 @@ def train(
     network = SynapticNetwork(layer_sizes(dataset, hidden), bits, activation_bits, seed, signed)
     generator = torch.Generator().manual_seed(seed)
 
-    images = pixels_to_activations(dataset.train_images, dataset.input_max, activation_bits)
+    images = pixels_to_activations(dataset.train_pixels, dataset.input_max, activation_bits)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 

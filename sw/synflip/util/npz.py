@@ -9,11 +9,14 @@ from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 
-def read_array(archive: zipfile.ZipFile, name: str, dtype: DTypeLike, axes: int, limit: int) -> NDArray[Any]:
-    """The array ``name`` of an open ``.npz`` archive, read-only, in C order.
+def read_array(
+    archive: zipfile.ZipFile, name: str, dtype: DTypeLike | None, axes: int | None, limit: int
+) -> NDArray[Any]:
+    """The array ``name`` of an open ``.npz`` archive, read-only.
 
-    dtype, axes: what it must be. limit: bytes that it may take at most. Raises ValueError, in one line, for
-    an array that is missing or another one, and what zipfile raises for an archive that is damaged.
+    dtype, axes: what it must be, in C order; None, both: numbers or text of any shape and order. limit: bytes
+    that it may take at most. Raises ValueError, in one line, for an array that is missing or another one, and
+    what zipfile raises for an archive that is damaged.
     """
     try:
         member = archive.open(f"{name}.npy")
@@ -29,7 +32,8 @@ def read_array(archive: zipfile.ZipFile, name: str, dtype: DTypeLike, axes: int,
             raise
         except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
             raise ValueError(f"{name} is not as numpy writes it") from None
-        if found != np.dtype(dtype) or len(shape) != axes or fortran or min(shape, default=0) < 0:
+        exact = dtype is not None and (found != np.dtype(dtype) or len(shape) != axes or fortran)
+        if exact or found.kind not in "biufU" or min(shape, default=0) < 0:
             raise ValueError(f"{name} holds {found} {list(shape)}")
         size = math.prod(shape) * found.itemsize
         if size > limit:
@@ -37,4 +41,6 @@ def read_array(archive: zipfile.ZipFile, name: str, dtype: DTypeLike, axes: int,
         content = file.read(size + 1)
     if len(content) != size:
         raise ValueError(f"{name} does not have the {size} bytes that its header says")
-    return np.frombuffer(content, dtype=found).reshape(shape)
+    if not found.itemsize:  # text of no letters
+        return np.zeros(shape, dtype=found)
+    return np.frombuffer(content, dtype=found).reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,144 @@
+"""Features from files that are not trusted: ``.npz``, ``.npy``, ``.csv``, ``.parquet``.
+
+Nothing is unpickled, and sizes are checked before anything is allocated.
+"""
+
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.data.tables import column_names, feature_rows
+from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import InputQuantizer
+from synflip.util.extras import require
+from synflip.util.npz import read_array
+from synflip.util.text import first_line, one_line
+
+MAX_FILE_BYTES = 1 << 30
+TABLES = (".csv", ".parquet")
+ENDINGS = (".npz", *TABLES)
+_PARTS = ("x", "y", "x_train", "y_train", "x_test", "y_test")
+_EXAMPLE = "x_train, y_train, x_test and y_test, or x and y"
+
+
+def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
+    """Rows [N, I] of numbers for a model with ``quantizer``, from a file.
+
+    ``.npy``: mapped from the file, not read at once. ``.npz``: its array x, or else x_test. ``.csv``,
+    ``.parquet``: columns by the names that the model knows. Raises SynflipError.
+    """
+    path = Path(path)
+    with explained(path):
+        if path.suffix == ".npz":
+            arrays = read_npz(path)
+            name = "x" if "x" in arrays else "x_test"
+            if name not in arrays:
+                raise SynflipError(
+                    f"there is no array x, nor x_test, but {', '.join(arrays) or 'none of data'}"
+                )
+            return feature_rows(arrays[name], quantizer, name)
+        if path.suffix in TABLES:
+            return feature_rows(read_table(path, header_of(quantizer)), quantizer, "rows")
+        if path.suffix != ".npy":
+            raise SynflipError(f"none of {', '.join(('.npy', *ENDINGS))}, which features come from")
+        try:
+            rows = np.load(path, mmap_mode="c", allow_pickle=False)
+        except (OSError, SynflipError):
+            raise
+        except Exception as error:  # numpy's parser raises half a dozen kinds for hostile headers
+            raise SynflipError(f"no .npy file of numbers as np.save writes it: {_said(error)}") from None
+        return feature_rows(rows, quantizer, "rows")
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a ``.npz`` file that a data set is made of, of numbers or text, by their names: those of
+    ``_PARTS`` that it has. Raises SynflipError and OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = {name.removesuffix(".npy") for name in archive.namelist()}
+            return {
+                name: read_array(archive, name, None, None, MAX_FILE_BYTES)
+                for name in _PARTS
+                if name in there
+            }
+    except OSError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise SynflipError(f"no whole .npz file of arrays of numbers: {_said(error)}") from None
+
+
+def read_table(path: Path, header: bool = True) -> Any:
+    """The table in a ``.csv`` or ``.parquet`` file, a pandas frame. header: whether the first line of a CSV
+    file has the columns' names; otherwise they are called 0, 1, ... Raises SynflipError and OSError."""
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise SynflipError(f"{size} bytes; at most {MAX_FILE_BYTES} are read")
+    if path.suffix == ".parquet":
+        require("pandas", "pyarrow", extra="tables")
+        return _read_parquet(path)
+    require("pandas", extra="tables")
+    import pandas
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+            frame = pandas.read_csv(
+                path,
+                header=0 if header else None,
+                index_col=False,
+                float_precision="round_trip",  # the nearest float64, on every machine
+                low_memory=False,
+            )
+    except OSError:
+        raise
+    except Exception as error:  # pandas' own errors, and those of codecs, have no common class
+        raise SynflipError(f"no table of comma-separated values: {_said(error)}") from None
+    column_names(frame)
+    if len(frame.columns) < 2:
+        raise SynflipError(
+            "there is one column: columns are separated by commas, and one of them holds the labels"
+        )
+    return frame
+
+
+def header_of(quantizer: InputQuantizer) -> bool:
+    """Whether a CSV file for a model has a header: columns that are called by their numbers had none."""
+    return not all(column.name.isdecimal() for column in quantizer.columns)
+
+
+def _read_parquet(path: Path) -> Any:
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        about = file.metadata
+        unpacked = sum(about.row_group(index).total_byte_size for index in range(about.num_row_groups))
+        if max(unpacked, 8 * about.num_rows * about.num_columns) > MAX_FILE_BYTES:
+            raise SynflipError(f"{unpacked} bytes when unpacked; at most {MAX_FILE_BYTES} are read")
+        return file.read().to_pandas()
+    except (OSError, SynflipError):
+        raise
+    except Exception as error:  # Arrow's errors are of several classes
+        raise SynflipError(f"no Parquet file: {_said(error)}") from None
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Errors within the block say the path."""
+    try:
+        yield
+    except OSError as error:
+        raise SynflipError(f"cannot read {path}: {error.strerror or _said(error)}") from None
+    except SynflipError as error:
+        raise SynflipError(f"{path}: {error}") from None
+
+
+def _said(error: Exception) -> str:
+    return one_line(first_line(error))

@@ -1,0 +1,88 @@
+"""Data sets from the user's files and folders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from synflip.data.dataset import LARGEST, Dataset
+from synflip.data.feature_file import ENDINGS, TABLES, explained, header_of, read_npz, read_table
+from synflip.data.picture_folder import read_pictures
+from synflip.data.tables import column_names, labels_of, split
+from synflip.errors import SynflipError
+from synflip.spec.model import CompiledModel
+from synflip.util.text import one_line
+
+
+def load_file(
+    path: str | Path,
+    label: str | None = None,
+    header: bool = True,
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
+    model: CompiledModel | None = None,
+) -> Dataset:
+    """The data set in a file, or in a folder of pictures; called by the name of the file.
+
+    path: ``.npz`` with x_train, y_train, x_test and y_test, or x and y; ``.csv`` or ``.parquet``; or a folder
+        with a folder of PNG or JPEG files for each class, or with the folders train and test of such.
+    label: the column of labels of a table; None takes the last, or the model's. header: whether the first
+    line of a CSV file has the columns' names. size: height and width that pictures are scaled to. seed: of
+    what is held out where there is no test part. model: as of ``Dataset.of``, if it was made of such data.
+    Raises SynflipError.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _of_pictures(path, size, seed, None if model is None else model.classes)
+    if path.suffix not in ENDINGS:
+        raise SynflipError(f"{path} is neither a folder of pictures nor one of {', '.join(ENDINGS)}")
+    name = one_line(path.stem)
+    if model is not None and model.input_quantizer is None:
+        model = None  # of pixels: evaluation says so
+    known = None if model is None else model.input_quantizer
+    with explained(path):
+        if path.suffix in TABLES:
+            frame = read_table(path, header if known is None else header_of(known))
+            names = column_names(frame)
+            frame.columns = names
+            label = label or (known.label if known is not None else None) or names[-1]
+            return Dataset.of(frame, label, name=name, seed=seed, model=model)
+        arrays = read_npz(path)
+        train = "_train" if "x_train" in arrays else ""
+        if f"x{train}" not in arrays or f"y{train}" not in arrays:
+            raise SynflipError(
+                f"it has {', '.join(arrays) or 'no arrays of data'}: give x_train, y_train, x_test and "
+                "y_test, or x and y"
+            )
+        return Dataset.of(
+            arrays[f"x{train}"],
+            arrays[f"y{train}"],
+            arrays.get("x_test"),
+            arrays.get("y_test"),
+            name=name,
+            seed=seed,
+            model=model,
+        )
+
+
+def _of_pictures(
+    folder: Path, size: tuple[int, int] | None, seed: int, known: Sequence[str] | None
+) -> Dataset:
+    """The data set of a folder of pictures; their pixels are in 0..255. known: the classes, if they are."""
+    parts = [folder / "train", folder / "test"]
+    apart = all(part.is_dir() for part in parts)
+    read = [read_pictures(part, size) for part in (parts if apart else [folder])]
+    if read[0][2] != read[-1][2]:
+        raise SynflipError(
+            f"{folder}: pictures of train are {list(read[0][2])} and of test {list(read[1][2])}: give "
+            "--size HxW, and pictures all in colour or all grey"
+        )
+    images = [pixels for pixels, _, _ in read]
+    labels, classes = labels_of([names for _, names, _ in read], known, by_name=True)
+    note = ""
+    if not apart:
+        test = split(labels[0], seed)
+        images, labels = [images[0][~test], images[0][test]], [labels[0][~test], labels[0][test]]
+        note = f"a quarter of each class held out by seed {seed}"
+    name = one_line(folder.resolve().name)
+    return Dataset(
+        name, images[0], labels[0], images[1], labels[1], classes, LARGEST, read[0][2], note
+    )  # fmt: skip

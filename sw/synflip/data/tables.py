@@ -1,0 +1,260 @@
+"""Tables: frames of named columns as rows of features, and labels as classes.
+
+A frame is anything with ``columns`` and a column by name, as pandas and polars have. Nothing of it is trusted
+to be a number; what is none is named with its row, counted from 0, and its column.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import Column, InputQuantizer
+from synflip.spec.sizes import MAX_OUTPUTS
+from synflip.util.arrays import list_of, plain, rows
+from synflip.util.text import MAX_MESSAGE, one_line
+
+MAX_CATEGORIES = 256  # of a column: more are names or dates, which say nothing of other rows
+_NUMBERS = "biuf"  # kinds of numpy dtypes
+_EXACT = 2.0**53  # whole numbers below it are exact in float64
+_SHOWN = 8  # names in a message
+
+
+def is_frame(value: object) -> bool:
+    """Whether ``value`` has columns with names."""
+    return hasattr(value, "columns") and hasattr(value, "__getitem__")
+
+
+def column_names(frame: Any) -> list[str]:
+    """Names of a frame's columns, as text. Raises SynflipError if two are equal."""
+    names = [str(name) for name in frame.columns]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise SynflipError(f"two columns are called {one_line(name)!r}: give each its own name")
+    return names
+
+
+def label_column(frame: Any, label: str) -> Any:
+    """The column of labels, as a frame. Raises SynflipError."""
+    if not is_frame(frame):
+        raise SynflipError(
+            f"the labels are the text {one_line(label)!r}, and the data no table: give the labels"
+        )
+    names = column_names(frame)
+    if label not in names:
+        raise SynflipError(f"the table has no column {one_line(label)!r}; it has {_some(names)}")
+    return frame[[list(frame.columns)[names.index(label)]]]
+
+
+def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Column, ...]:
+    """The columns of frames that belong together: those of the first, with the categories of all, sorted.
+
+    without: the column of labels. Raises SynflipError.
+    """
+    names = [name for name in column_names(frames[0]) if name != without]
+    found = []
+    for name in names:
+        values = [_values(frame, name) for frame in frames if name in column_names(frame)]
+        text = [part for part in values if part.dtype.kind == "U"]
+        if text and len(text) < len(values):
+            raise SynflipError(
+                f"column {one_line(name)} is text in one part of the data and numbers in another"
+            )
+        categories = sorted({str(item) for part in text for item in part})
+        if len(categories) > MAX_CATEGORIES:
+            raise SynflipError(
+                f"column {one_line(name)} holds {len(categories)} different texts, more than "
+                f"{MAX_CATEGORIES} categories: make numbers of it, or leave it out"
+            )
+        found.append(Column(name, tuple(categories)))
+    return tuple(found)
+
+
+def encoded(frame: Any, columns: Sequence[Column], label: str | None = None) -> NDArray[np.float64]:
+    """Rows float64 [N, I] of a frame: its ``columns`` by their names, in any order. A column ``label`` may be
+    there too. Raises SynflipError for columns that are missing or unknown, and texts in a number's place."""
+    there = column_names(frame)
+    wanted = [column.name for column in columns]
+    lacking = [name for name in wanted if name not in there]
+    extra = [name for name in there if name not in wanted and name != label]
+    if lacking:
+        raise SynflipError(f"the table lacks {_columns(lacking)}")
+    if extra:
+        raise SynflipError(f"the table has {_columns(extra)}, which the model does not know: leave it out")
+    parts = [_feature(frame, column) for column in columns]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))
+
+
+def feature_rows(value: Any, quantizer: InputQuantizer, what: str) -> NDArray[Any]:
+    """Rows [N, I] of numbers, for ``quantizer``: of a frame by its columns' names if the model has such; else
+    an array, list or tensor [N, I] or [N, *shape]. what: its name in messages. Raises SynflipError."""
+    if is_frame(value) and quantizer.columns:
+        return encoded(value, quantizer.columns, quantizer.label)
+    return rows(plain(value, what), quantizer.shape, what)
+
+
+def labels_of(
+    parts: Sequence[Any], classes: Sequence[str] | None, by_name: bool = False
+) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+    """Labels of one or two parts of the data as int64 [N] in 0..C-1, and the names of the C classes.
+
+    parts: [N] each, integers or text. classes: their names, if they are known; then integers are the numbers
+    of classes, or with ``by_name`` their names. Without them the values that are there, sorted, are the
+    classes. Raises SynflipError.
+    """
+    values = [_label_values(part) for part in parts]
+    text = [part.dtype.kind == "U" for part in values]
+    if any(text) != all(text):
+        raise SynflipError("the labels are text in one part of the data and numbers in another")
+    if classes is not None and not text[0] and not by_name:
+        return values, tuple(classes)  # the data set checks their range
+    known: NDArray[Any] = np.unique(np.concatenate(values))
+    names = tuple(str(item) for item in known) if classes is None else tuple(classes)
+    if len(names) > MAX_OUTPUTS:
+        raise SynflipError(
+            f"the labels have {len(names)} different values; a network has at most {MAX_OUTPUTS} classes: is "
+            "the column of labels another?"
+        )
+    number = {name: index for index, name in enumerate(names)}
+    for item in known:
+        if str(item) not in number:
+            raise SynflipError(f"the label {one_line(str(item))!r} is none of the classes {_some(names)}")
+    return [np.array([number[str(item)] for item in part], dtype=np.int64) for part in values], names
+
+
+def split(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out for the test: a quarter of each class, rounded, drawn by ``seed``; bool [N].
+
+    numpy keeps this generator's numbers for ever. Raises SynflipError if no row would be held out.
+    """
+    draw = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = draw.permutation(np.flatnonzero(labels == label))
+        test[members[: (len(members) + 2) // 4]] = True
+    if not test.any():
+        raise SynflipError(
+            f"{len(labels)} rows are too few to hold out a quarter of each class: give x_test and y_test"
+        )
+    return test
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, for messages."""
+    return ", ".join(map(one_line, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"the {'columns' if len(names) > 1 else 'column'} {_some(names)}"
+
+
+def _feature(frame: Any, column: Column) -> NDArray[np.float64]:
+    """A column's features, float64 [N, its width]."""
+    values = _values(frame, column.name)
+    name = one_line(column.name)
+    if not column.categories:
+        if values.dtype.kind == "U":
+            raise SynflipError(
+                f"row 0 (from 0), column {name} is {one_line(values[0])!r}, where a number is wanted"
+            )
+        return values.astype(np.float64)[:, None]
+    if values.dtype.kind != "U":
+        if not len(values):
+            return np.zeros((0, column.width))
+        raise SynflipError(f"row 0 (from 0), column {name} is {values[0]}, where a category is wanted")
+    found = values[:, None] == np.array(column.categories)
+    if not found.any(1).all():
+        row = int((~found.any(1)).argmax())
+        raise SynflipError(
+            f"row {row} (from 0), column {name} is {one_line(values[row])!r}, none of its categories "
+            f"{_some(column.categories)}"
+        )
+    return found.astype(np.float64)
+
+
+def _values(frame: Any, name: str, mixed: bool = False) -> NDArray[Any]:
+    """A column's values: numbers, or text if none of them is a number. mixed: as of ``_numbers_or_text``.
+    Raises SynflipError for a value that is missing, and for text among numbers."""
+    at = next(index for index, other in enumerate(frame.columns) if str(other) == name)
+    series = frame[list(frame.columns)[at]]
+    array = np.asarray(series.to_numpy())
+    where = f"column {one_line(name)}"
+    if array.dtype.kind in "OUST":
+        missing = np.asarray((series.isna() if hasattr(series, "isna") else series.is_null()).to_numpy())
+    else:
+        missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(len(array), dtype=bool)
+    if missing.any():
+        raise SynflipError(
+            f"row {int(missing.argmax())} (from 0), {where} has no value: fill it in, or leave out the row "
+            "or the column"
+        )
+    return _numbers_or_text(array, where, mixed)
+
+
+def _numbers_or_text(array: NDArray[Any], where: str, mixed: bool = False) -> NDArray[Any]:
+    """An array [N] as numbers, or as text. where: its name in messages. mixed: whether texts that are numbers
+    may stand among others, as text. Raises SynflipError."""
+    if array.dtype.kind in _NUMBERS:
+        return array
+    items = array.tolist()
+    odd = next((item for item in items if not isinstance(item, str | int | float)), None)
+    if odd is not None or array.dtype.kind not in "OUT":
+        kind = array.dtype if odd is None else type(odd).__name__
+        raise SynflipError(f"{where} holds {kind}, neither numbers nor text")
+    numbers = [_number(item) for item in items]
+    if None not in numbers:
+        return np.array(numbers, dtype=np.float64)
+    row = numbers.index(None)
+    if not all(
+        isinstance(item, str) if mixed else number is None
+        for item, number in zip(items, numbers, strict=True)
+    ):
+        raise SynflipError(f"row {row} (from 0), {where} is {one_line(items[row])!r}, among numbers")
+    longest = max(map(len, items))
+    if longest > MAX_MESSAGE:
+        raise SynflipError(f"{where} holds a text of {longest} letters; a category has at most {MAX_MESSAGE}")
+    return np.array(items, dtype=np.str_)
+
+
+def _number(item: Any) -> float | None:
+    try:
+        return float(item)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _label_values(labels: Any) -> NDArray[Any]:
+    """Labels as int64 [N], or as text [N]. Raises SynflipError."""
+    what = "the column of labels"
+    if hasattr(labels, "to_frame"):  # a series of pandas or polars
+        labels = labels.to_frame("label")
+    if is_frame(labels):
+        names = column_names(labels)
+        if len(names) != 1:
+            raise SynflipError(f"the labels are a table of {len(names)} columns, not of one")
+        array = _values(labels, names[0], mixed=True)
+    elif isinstance(labels, list | tuple) and any(isinstance(item, str) for item in labels):
+        array = _numbers_or_text(np.array(labels, dtype=object), what, mixed=True)
+    elif isinstance(labels, np.ndarray) and labels.dtype.kind in "OUT" and labels.ndim == 1:
+        array = _numbers_or_text(labels, what, mixed=True)
+    else:
+        array = plain(labels, "labels")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise SynflipError(
+            f"labels have shape {list_of(array.shape)}, not [N], one for each row: of one-hot rows, argmax(1)"
+        )
+    if array.dtype.kind == "U":
+        return array
+    bad = np.abs(array.astype(np.float64)) >= _EXACT
+    if array.dtype.kind == "f":
+        bad |= ~np.isfinite(array) | (array != np.rint(array))
+    if bad.any():
+        row = int(bad.argmax())
+        raise SynflipError(
+            f"label {row} (from 0) is {array[row]}, neither text nor a whole number: labels are classes"
+        )
+    return array.astype(np.int64)
