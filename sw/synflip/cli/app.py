@@ -41,6 +41,7 @@ from synflip.util.text import printable
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
     from synflip.spec.features import Features
+    from synflip.spec.model import CompiledModel
 
 INTERRUPTED = 130
 #: In the order of --help.
@@ -165,11 +166,29 @@ def info(model: ModelFile) -> None:
         ("probability bits k", str(network.bits)),
         ("activation bits A", str(network.activation_bits)),
         ("shifts", ", ".join(str(shift) for shift in network.shifts) or "none"),
-        ("pixels", f"0..{network.input_max}" if features is None else f"0..{features.input_max}"),
+        ("pixels", f"0..{network.pixel_max}"),
+        *_inputs(network),
         *(() if features is None else (("features", _features(features)),)),
         ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
         *((f"source: {key}", str(value)) for key, value in network.source.items()),
     )
+
+
+def _inputs(network: "CompiledModel") -> list[tuple[str, str]]:
+    """What an input quantizer makes pixels of: each column with its range or categories, or the pixels'."""
+    quantizer = network.input_quantizer
+    if quantizer is None:
+        return []
+    lows, highs = quantizer.low, quantizer.high
+    rows = [("features", f"{quantizer.features}, in {lows.min():g}..{highs.max():g}, made pixels")]
+    first = 0
+    for column in quantizer.columns:
+        words = ", ".join(column.categories) or f"{lows[first]:g}..{highs[first]:g}"
+        rows.append((f"column: {column.name}", words))
+        first += column.width
+    if quantizer.label is not None:
+        rows.append(("column of labels", quantizer.label))
+    return rows
 
 
 def _features(features: "Features") -> str:

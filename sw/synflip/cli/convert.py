@@ -11,12 +11,16 @@ from synflip.cli.options import (
     ActivationBits,
     Balance,
     Bits,
-    DataName,
+    Data,
+    Header,
+    Label,
     ModelOut,
     Resume,
+    Size,
     TrainingSeed,
     Votes,
     model_files,
+    picture_size,
 )
 from synflip.cli.train import Stopped, check_seed, finish, words
 from synflip.errors import ConversionWarning, SynflipError
@@ -40,10 +44,10 @@ def convert(
         ),
     ],
     out: ModelOut,
-    data: Annotated[
-        DataName,
-        typer.Option("--data", help="What it was trained on: activations are measured, weights fine-tuned."),
-    ] = DataName.digits,
+    data: Data = "digits",
+    label: Label = None,
+    header: Header = True,
+    size: Size = None,
     features: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +78,7 @@ def convert(
 ) -> None:
     """Turn a trained network into one of coins, fine-tune it, compile it to integers, and write it.
 
+    The data are those that it was trained on: activations are measured on them, and weights fine-tuned.
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
     read without unpickling; files of torch.save are refused. With --features a model travels as two files,
     M.safetensors and M.features.pt2. Ctrl-C keeps M.checkpoint.safetensors; --resume goes on from it.
@@ -86,7 +91,7 @@ def convert(
     from synflip.util.progress import bar, waiting
 
     check_seed(seed)
-    check_outputs([out] if features is None else model_files(out), [network, features, *data_files()])
+    check_outputs([out] if features is None else model_files(out), [network, features, *data_files(data)])
     if features is not None:
         check_pair(out)
     with waiting("Loading torch"):
@@ -98,7 +103,7 @@ def convert(
 
     head = pt2.load_sequential(network)
     extractor = None if features is None else pt2.load(features)
-    dataset = load(data.value)
+    dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     means, stds = floats("--mean", mean), floats("--std", std)
     with bar(f"Fine-tuning on {dataset.name}") as advance:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.options import ModelFile, Page, model_files
+from synflip.cli.options import Data, Header, Label, ModelFile, Page, Size, model_files, picture_size
 from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -18,7 +18,10 @@ def evaluate(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the numbers and the picture.")
     ],
-    data: Annotated[str, typer.Option("--data", metavar="NAME", help="Its data set.")] = "digits",
+    data: Data = "digits",
+    label: Label = None,
+    header: Header = True,
+    size: Size = None,
     outside: Annotated[
         str | None,
         typer.Option(
@@ -47,6 +50,7 @@ def evaluate(
     """
     import json
 
+    from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import Table
@@ -57,14 +61,15 @@ def evaluate(
     require("matplotlib")  # before the work, not after it
     network = load(model)
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
-    check_outputs([numbers, drawn, page, picture], model_files(model))
+    check_outputs([numbers, drawn, page, picture], [*model_files(model), *data_files(data)])
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):
         from synflip.data.registry import load as load_data
+        from synflip.data.registry import split_seed
         from synflip.evaluation import evaluate as work
         from synflip.evaluation.plots import draw
-    dataset = load_data(data)
+    dataset = load_data(data, label, header, picture_size(size), split_seed(network), network)
     outside_data = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:
         found = work.evaluate(network, dataset, samples, seed, outside_data, advance)
@@ -83,7 +88,7 @@ def evaluate(
             if outside:
                 row.append(found.numbers["outside"]["auroc"][name] if count == str(samples) else None)
             rows.append(row)
-    title = f"{network.shape} on {data}, k = {network.bits}, S of {samples} samples, seed {seed}"
+    title = f"{network.shape} on {dataset.title}, k = {network.bits}, S of {samples} samples, seed {seed}"
     columns = ("", "S", *heads, *(["outside"] if outside else []))
     typer.echo(Table(title, columns, rows).text(console().width))
     for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():

@@ -1,15 +1,18 @@
 """The command margins."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synflip.cli.console import table as print_table
-from synflip.cli.options import ModelFile, model_files
+from synflip.cli.options import Header, Label, ModelFile, Size, model_files, picture_size
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from synflip.spec.model import Images
+
 app = typer.Typer()
 
 
@@ -18,8 +21,11 @@ def margins(
     model: ModelFile,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="NAME", help="Test images of this data set.", show_default=False),
+        typer.Option("--data", metavar="NAME|FILE", help="Test images of this data set.", show_default=False),
     ] = None,
+    label: Label = None,
+    header: Header = True,
+    size: Size = None,
     images: Annotated[
         Path | None,
         typer.Option("--images", metavar="X.npy", help="Or these images; no labels.", show_default=False),
@@ -46,29 +52,29 @@ def margins(
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
-    from synflip.data.npy import read_images
     from synflip.data.registry import files as data_files
-    from synflip.data.registry import image_form
+    from synflip.data.registry import open_inputs, split_seed
     from synflip.modelfile.safetensors import load
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")
-    check_outputs([out], [*model_files(model), images, *data_files()])
+    check_outputs([out], [*model_files(model), images, *([] if data is None else data_files(data))])
     network = load(model)
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
         from synflip.golden.cpu import Golden
+    pixels: Images
     labels = None
     if data is not None:
         from synflip.data.registry import load as load_data
 
-        dataset = load_data(data)
+        dataset = load_data(data, label, header, picture_size(size), split_seed(network), network)
         pixels, labels = dataset.test_images, dataset.test_labels
     else:
         assert images is not None
-        pixels = read_images(images, 2, *image_form(network))
+        pixels = open_inputs(images, network, 2)
     if len(pixels) < 2:
         raise SynflipError("margins need at least 2 images: one half to fit them, one to try them")
     with Golden() as golden, bar("Flipping coins") as advance:

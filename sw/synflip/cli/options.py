@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 
 class DataName(StrEnum):
-    """Data sets to train on."""
+    """Data sets with names."""
 
     digits = "digits"
     mnist = "mnist"
@@ -25,6 +26,46 @@ def model_files(model: Path) -> list[Path]:
     return [model, features_path(model)]
 
 
+def picture_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width from a text such as ``32x32``. Raises SynflipError."""
+    from synflip.errors import SynflipError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    if match is None or not int(match[1]) * int(match[2]):
+        raise SynflipError(f"--size {text!r} is not HxW, such as 32x32")
+    return int(match[1]), int(match[2])
+
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="NAME|FILE",
+        help="digits; mnist, fashion-mnist or cifar10, read from the folder in SYNFLIP_DATA; or your own: "
+        "F.npz, F.csv, F.parquet, or a folder of pictures.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        metavar="COLUMN",
+        help="The column of labels of a table. Without it: the last.",
+        show_default=False,
+    ),
+]
+Header = Annotated[
+    bool,
+    typer.Option("--header/--no-header", help="Whether the first line of a CSV file has the columns' names."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size", metavar="HxW", help="Scale pictures of a folder to this size.", show_default=False
+    ),
+]
 Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]
 ActivationBits = Annotated[
     int, typer.Option("--activation-bits", metavar="A", help="Bits of an activation, 1..8.")
@@ -65,7 +106,10 @@ ModelFile = Annotated[
 ImagesFile = Annotated[
     Path,
     typer.Option(
-        "--images", metavar="X.npy", help="Images: uint8 [N, I], one row an image, from numpy.save."
+        "--images",
+        metavar="X.npy",
+        help="Images: uint8 [N, I], one row an image, from numpy.save. Of a model of features: X.csv, "
+        "X.parquet, X.npz, or a .npy of any numbers.",
     ),
 ]
 Page = Annotated[

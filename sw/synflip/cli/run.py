@@ -241,12 +241,11 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
 
 def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
     """The model and the images. Raises SynflipError if there are fewer than ``least`` images."""
-    from synflip.data.image_file import open_images
-    from synflip.data.registry import image_form
+    from synflip.data.registry import open_inputs
     from synflip.modelfile.safetensors import load
 
     network = load(model)
-    return network, open_images(images, least, *image_form(network))
+    return network, open_inputs(images, network, least)
 
 
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":

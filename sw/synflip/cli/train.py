@@ -13,12 +13,16 @@ from synflip.cli.console import table
 from synflip.cli.options import (
     Balance,
     Board,
-    DataName,
+    Data,
+    Header,
+    Label,
     ModelOut,
     Resume,
+    Size,
     TrainingSeed,
     Votes,
     model_files,
+    picture_size,
 )
 from synflip.errors import SynflipError
 
@@ -48,12 +52,10 @@ class FeaturesName(StrEnum):
 @app.command()
 def train(
     out: ModelOut,
-    data: Annotated[
-        DataName,
-        typer.Option(
-            "--data", help="digits needs no files; the others are read from the folder in SYNFLIP_DATA."
-        ),
-    ] = DataName.digits,
+    data: Data = "digits",
+    label: Label = None,
+    header: Header = True,
+    size: Size = None,
     features: Annotated[
         FeaturesName,
         typer.Option(
@@ -137,6 +139,8 @@ def train(
 
     Example: synflip train --data digits --hidden 64,128 --out digits.safetensors
 
+    Example: synflip train --data patients.csv --label diagnosis --hidden 64 --out patients.safetensors
+
     Example: synflip train --for icebreaker --out icebreaker.safetensors
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
@@ -152,7 +156,7 @@ def train(
     sizes = None if hidden is None else _hidden(hidden)
     check_seed(seed)
     two_files = features == FeaturesName.conv
-    check_outputs(model_files(out) if two_files else [out], data_files())
+    check_outputs(model_files(out) if two_files else [out], data_files(data))
     if two_files:
         check_pair(out)
     with waiting("Loading torch"):
@@ -166,7 +170,7 @@ def train(
         from synflip.training.loop import default_epochs
         from synflip.training.train import train as fit
 
-    dataset = load(data.value)
+    dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     if board is not None:
         inputs = dataset.train_images.shape[1]
