@@ -128,7 +128,7 @@ def test_a_model_without_one_is_written_as_before() -> None:
         ({"input.high": None}, None, "tensor input.high is missing"),
         ({"input.low": np.zeros(5, np.float32)}, None, "input.low is float32 [5], not float64 [I]"),
         ({"input.high": np.zeros(4)}, None, "input.high is float64 [4], not float64 [I]"),
-        ({"input.low": np.zeros(4), "input.high": np.ones(4)}, None, "of the input is [1, 5]; there are 4 features"),
+        ({"input.low": np.zeros(4), "input.high": np.ones(4)}, None, "is [1, 5]; there are 4 features"),
         ({"input.low": np.full(5, np.nan)}, None, "column a\\nb ranges over nan..1.0, which is no range"),
         ({"input.low": np.full(5, 9.0)}, None, "ranges over 9.0..1.0"),
         ({"input.low": np.full(5, -1e308), "input.high": np.full(5, 1e308)}, None, "which is no range"),

@@ -131,7 +131,7 @@ class Dataset:
             if known is not None:
                 columns = known.columns
             elif is_frame(x):
-                columns = columns_of(xs, label)
+                columns = columns_of([part for part in xs if is_frame(part)], label)
             else:
                 columns = tuple(Column(str(each)) for each in names or ())
             what = ("x", "x_test")

