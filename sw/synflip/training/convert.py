@@ -15,6 +15,7 @@ from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.spec.features import quantised
+from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
@@ -102,7 +103,8 @@ def convert(
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
-    features are computed once. mean, std: one number, or one for each channel. checkpoint, resume: of the
+    features are computed once. mean, std: one number, or one for each channel or each pixel. Of features of
+    any range, x, the network takes (x - mean) / std. checkpoint, resume: of the
     fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
     The network that is returned has the test accuracies in ``ladder``; a loss of more than two points, and
@@ -119,6 +121,8 @@ def convert(
         raise SynflipError(f"progress must be a function that takes a TrainStep, not {progress!r}")
     bits, activation_bits = check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    if data.input_quantizer is not None:
+        data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures=head is not None)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
@@ -331,13 +335,39 @@ def _for_pixels(
     mean: float | Sequence[float], std: float | Sequence[float], data: Dataset
 ) -> tuple[Tensor, Tensor]:
     """The mean and standard deviation of each pixel, float64 [I] each. Raises SynflipError."""
-    channels = image_shape(data.shape)[0]
-    pixels = data.train_images.shape[1] // channels
-    middle, spread = (
-        torch.from_numpy(per_channel(name, value, channels)).repeat_interleave(pixels)
-        for name, value in (("mean", mean), ("std", std))
-    )
-    return middle, spread
+    pixels = data.train_images.shape[1]
+
+    def of_pixels(name: str, value: float | Sequence[float]) -> Tensor:
+        count = pixels if np.size(value) == pixels else image_shape(data.shape)[0]
+        return torch.from_numpy(per_channel(name, value, count)).repeat_interleave(pixels // count)
+
+    return of_pixels("mean", mean), of_pixels("std", std)
+
+
+def _as_pixels(
+    data: Dataset,
+    quantizer: InputQuantizer,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    pictures: bool,
+) -> tuple[Dataset, list[float], list[float]]:
+    """Data of features as data of their pixels, and the mean and standard deviation of the shares.
+
+    A network takes (x - mean) / std of features x = low + share * (high - low). A feature that is constant
+    has the share 0. pictures: one number for each channel is wanted. Raises SynflipError.
+    """
+    low, span = quantizer.low, quantizer.high - quantizer.low
+    if pictures and (np.ptp(low) or np.ptp(span)):
+        raise SynflipError(
+            "a network in front of a head takes pictures; a table's columns have ranges of their own"
+        )
+    span[span == 0] = 1
+    middle, spread = (values.numpy() for values in _for_pixels(mean, std, data))
+    step = len(low) // image_shape(data.shape)[0] if pictures else 1
+    pixels = replace(
+        data, train_images=data.train_pixels, test_images=data.test_pixels, input_quantizer=None
+    )  # fmt: skip
+    return pixels, ((middle - low) / span)[::step].tolist(), (spread / span)[::step].tolist()
 
 
 def _on_shares(

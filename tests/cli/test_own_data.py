@@ -1,0 +1,124 @@
+"""Commands on the user's own files: a table and a folder of pictures, from training to margins."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from synflip import modelfile
+from synflip.cli import app
+from torch import nn
+
+from tests.cli.helpers import fails
+
+pandas = pytest.importorskip("pandas")
+
+RNG = np.random.default_rng(6)
+KIND = np.array(["low", "high"])[np.arange(80) % 2]
+FRAME = pandas.DataFrame(
+    {
+        "size": RNG.normal(-40, 1, 80) + 10 * (KIND == "high"),
+        "kind": KIND,
+        "colour": np.array(["red", "blue"])[RNG.integers(0, 2, 80)],
+    }
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FRAME.to_csv("t.csv", index=False)
+    return tmp_path
+
+
+TRAIN = ("train", "--data", "t.csv", "--label", "kind", "--hidden", "16", "--epochs", "60", "--seed", "3")
+
+
+def test_a_table_from_training_to_margins(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([*TRAIN, "--out", "m.safetensors"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "t (a quarter of each class held out by seed 3), 3-16-2" in said
+    assert app.main(["info", "m.safetensors"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "column: size -4",
+        "column: colour blue, red",
+        "column of labels kind",
+        "classes high, low",
+    ):
+        assert words in said
+    FRAME[["colour", "size"]].to_csv("turned.csv", index=False)
+    for images in ("t.csv", "turned.csv"):
+        assert app.main(["run", "m.safetensors", "--images", images, "--out", f"{images}.npz"]) == 0
+    with np.load("t.csv.npz") as one, np.load("turned.csv.npz") as other:
+        assert np.array_equal(one["votes"], other["votes"]) and len(one["votes"]) == 80
+        assert (one["votes"].argmax(1) == (KIND == "low")).mean() > 0.95
+    words = ["verify", "m.safetensors", "--images", "turned.csv", "--device", "golden:16x2"]
+    assert app.main(words) == 0
+    assert app.main(["margins", "m.safetensors", "--data", "t.csv"]) == 0
+    assert app.main(["margins", "m.safetensors", "--images", "turned.csv"]) == 0
+    capsys.readouterr()
+    FRAME.drop(columns="size").to_csv("less.csv", index=False)
+    line = fails(capsys, "run", "m.safetensors", "--images", "less.csv", "--out", "r.npz")
+    assert line == "error: less.csv: the table lacks the column size"
+    FRAME[:0].to_csv("none.csv", index=False)
+    line = fails(capsys, "run", "m.safetensors", "--images", "none.csv", "--out", "r.npz")
+    assert line == "error: none.csv has 0 rows; at least 1 are needed"
+
+
+def test_evaluation_holds_out_what_training_held_out(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert app.main([*TRAIN, "--out", "m.safetensors"]) == 0
+    capsys.readouterr()
+    assert app.main(["evaluate", "m.safetensors", "--data", "t.csv", "--samples", "2", "--out", "e"]) == 0
+    assert "t (a quarter of each class held out by seed 3)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_convert_on_a_table(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = nn.Sequential(nn.Linear(3, 2))
+    with torch.no_grad():  # high above -35; features are size, blue, red
+        network[0].weight.copy_(torch.tensor([[0.5, 0, 0], [0.0, 0, 0]]))
+        network[0].bias.copy_(torch.tensor([17.5, 0.0]))
+    torch.export.save(torch.export.export(network.eval(), (torch.zeros(1, 3),)), "n.pt2")
+    words = [
+        "convert",
+        "n.pt2",
+        "--data",
+        "t.csv",
+        "--label",
+        "kind",
+        "--epochs",
+        "0",
+        "--out",
+        "c.safetensors",
+    ]
+    assert app.main(words) == 0
+    quantizer = modelfile.load("c.safetensors").input_quantizer
+    assert quantizer is not None and quantizer.label == "kind"
+    assert "accuracy of the network as it was 100.00%" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_folder_of_pictures(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, least in (("dark", 0), ("light", 128)):
+        (table / "pictures" / name).mkdir(parents=True)
+        for index in range(8):
+            pixels = RNG.integers(least, least + 128, (6, 6), dtype=np.uint8)
+            Image.fromarray(pixels).save(table / "pictures" / name / f"{index}.png")
+    words = ["train", "--data", "pictures", "--size", "4x4", "--hidden", "4", "--epochs", "2"]
+    assert app.main([*words, "--out", "p.safetensors"]) == 0
+    assert modelfile.load("p.safetensors").rows[0] == 16
+    capsys.readouterr()
+    line = fails(capsys, *words[:4], "4", "--out", "p.safetensors")
+    assert line == "error: --size '4' is not HxW, such as 32x32"
+
+
+def test_what_is_no_data(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for data, words in (
+        ("nosuch", "no data set 'nosuch'; there are digits, mnist, fashion-mnist, cifar10, and no file is"),
+        ("t.csv", "t.csv: t: the table has no column 'class'; it has size, kind, colour"),
+        ("digits", "digits has its own labels and sizes"),
+    ):
+        assert words in fails(capsys, "train", "--data", data, "--label", "class", "--out", "m.safetensors")
+    assert "t.csv" in fails(capsys, "train", "--data", "t.csv", "--out", "t.csv")  # no input is overwritten
+    assert pandas.read_csv("t.csv").shape == FRAME.shape
