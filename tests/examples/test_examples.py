@@ -64,6 +64,15 @@ def test_run_on_board(trained):
     assert "The board gave exactly the golden model's numbers." in said
 
 
+def test_table(tmp_path):
+    said = run("table.py", "15", cwd=tmp_path)
+    assert "427 training and 142 test images" in said
+    right = [float(text) for text in re.findall(r"([\d.]+)% right", said)]
+    assert len(right) == 3 and min(right) > 90
+    assert 0 < float(re.findall(r"AUROC ([\d.]+)", said)[0]) <= 1
+    assert re.search(r"\{'benign': \d+, 'malignant': \d+\} votes", said)
+
+
 def test_add_a_board(tmp_path):
     said = run("add_a_board/acorn.py", "build", cwd=tmp_path)
     assert "set_io uart_0__tx__io 9" in said
