@@ -38,11 +38,18 @@ def picture_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def _data(text: str) -> str:
+    if text not in list(DataName) and not Path(text).exists():
+        raise typer.BadParameter(f"{text!r} is neither a file nor one of {', '.join(DataName)}")
+    return text
+
+
 Data = Annotated[
     str,
     typer.Option(
         "--data",
         metavar="NAME|FILE",
+        callback=_data,
         help="digits; mnist, fashion-mnist or cifar10, read from the folder in SYNFLIP_DATA; or your own: "
         "F.npz, F.csv, F.parquet, or a folder of pictures.",
     ),
