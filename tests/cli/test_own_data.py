@@ -122,4 +122,7 @@ def test_what_is_no_data(table: Path, capsys: pytest.CaptureFixture[str]) -> Non
     line = fails(capsys, "train", "--data", "nosuch", "--out", "m.safetensors", status=2)
     assert "'nosuch' is neither a file nor one of digits, mnist, fashion-mnist, cifar10" in line
     assert "t.csv" in fails(capsys, "train", "--data", "t.csv", "--out", "t.csv")  # no input is overwritten
+    pytest.importorskip("matplotlib")
+    line = fails(capsys, "report", "paper", "--data", "t.csv", "--out", "p")
+    assert "the experiments are on pictures of digits, mnist, fashion-mnist, cifar10, not on t.csv" in line
     assert pandas.read_csv("t.csv").shape == FRAME.shape

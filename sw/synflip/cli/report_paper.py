@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import Page
+from synflip.cli.options import DataName, Page
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -74,6 +74,11 @@ def paper(
         from synflip.experiments.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
+    if others := [name for name in names if name not in list(DataName)]:
+        raise SynflipError(
+            f"the experiments are on pictures of {', '.join(DataName)}, not on {others[0]}: synflip evaluate "
+            "takes files of your own"
+        )
     chosen = None if only is None else _names("--only", only)
     run = {experiment.name for experiment in registry.chosen(chosen)}
     words = ["synflip report paper", *(["--quick"] if quick else [])]

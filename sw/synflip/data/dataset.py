@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synflip.data.tables import columns_of, encoded, feature_rows, is_frame, label_column, labels_of, split
+from synflip.data.tables import (
+    columns_of,
+    encoded,
+    feature_rows,
+    held_out,
+    is_frame,
+    label_column,
+    labels_of,
+    split,
+)
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
 from synflip.spec.model import CompiledModel
@@ -117,52 +126,42 @@ class Dataset:
         try:
             known = None if model is None else model.input_quantizer
             if model is not None and known is None:
-                raise SynflipError(
-                    "the model takes pixels, not features: give the data as a Dataset of pixels"
-                )
-            label = y if isinstance(y, str) else None if known is None else known.label
-            xs = [x] if x_test is None else [x, x_test]
-            if isinstance(y, str):
-                ys = [label_column(part, y) for part in xs]
-            elif (x_test is None) != (y_test is None):
-                raise SynflipError("x_test and y_test go together: give both, or none")
-            else:
-                ys = [y] if y_test is None else [y, y_test]
+                raise SynflipError("the model takes pixels, not features: give a Dataset of pixels")
+            xs, ys, label = _parts(x, y, x_test, y_test)
+            label = known.label if known is not None and label is None else label
             if known is not None:
                 columns = known.columns
             elif is_frame(x):
                 columns = columns_of([part for part in xs if is_frame(part)], label)
             else:
                 columns = tuple(Column(str(each)) for each in names or ())
-            what = ("x", "x_test")
-            parts = [
-                encoded(part, columns, label) if is_frame(part) and columns else plain(part, what[index])
-                for index, part in enumerate(xs)
+            arrays = [
+                encoded(part, columns, label) if is_frame(part) and columns else plain(part, what)
+                for part, what in zip(xs, ("x", "x_test"), strict=False)
             ]
-            shape = _row_shape(parts[0].shape) if known is None else known.shape
-            parts = [
-                rows(part, shape, what[i]).astype(np.float64, copy=False) for i, part in enumerate(parts)
-            ]
+            shape = _row_shape(arrays[0].shape) if known is None else known.shape
             labels, found = labels_of(ys, classes if model is None else model.classes, model is not None)
-            for part, numbers, index in zip(parts, labels, range(len(parts)), strict=True):
-                if len(part) != len(numbers) or not len(part):
-                    raise SynflipError(
-                        f"{what[index]} has {len(part)} rows, and there are {len(numbers)} labels"
-                    )
-                check_finite(part, columns)
-                checked_labels(numbers, len(found), ("y", "y_test")[index])
+            features = []
+            for array, numbers, part in zip(arrays, labels, ("", "_test"), strict=False):
+                features.append(rows(array, shape, f"x{part}").astype(np.float64, copy=False))
+                if len(array) != len(numbers) or not len(array):
+                    raise SynflipError(f"x{part} has {len(array)} rows, and there are {len(numbers)} labels")
+                check_finite(features[-1], columns)
+                checked_labels(numbers, len(found), f"y{part}")
             note = ""
             if x_test is None:
                 test = split(labels[0], seed)
-                parts = [parts[0][~test], parts[0][test]]
-                labels = [labels[0][~test], labels[0][test]]
-                note = f"a quarter of each class held out by seed {seed}"
-            quantizer = known or InputQuantizer.fit(parts[0], shape, columns, label, quantiles)
+                features, labels = (
+                    [features[0][~test], features[0][test]],
+                    [labels[0][~test], labels[0][test]],
+                )
+                note = held_out(seed)
+            quantizer = known or InputQuantizer.fit(features[0], shape, columns, label, quantiles)
         except SynflipError as error:
             raise SynflipError(f"{one_line(name)}: {error}") from None
         most = LARGEST if model is None else model.pixel_max
         return cls(
-            name, parts[0], labels[0], parts[1], labels[1], found, most, shape, note, quantizer
+            name, features[0], labels[0], features[1], labels[1], found, most, shape, note, quantizer
         )  # fmt: skip
 
     @property
@@ -195,6 +194,17 @@ class Dataset:
             f"{size} {kind} 0..{self.input_max}\n"
             f"  {len(self.classes)} classes: {names}{more}"
         )
+
+
+def _parts(x: Any, y: Any, x_test: Any, y_test: Any) -> tuple[list[Any], list[Any], str | None]:
+    """Features and labels of each part, one or two, and the name of the column of labels. Raises
+    SynflipError."""
+    xs = [x] if x_test is None else [x, x_test]
+    if isinstance(y, str):
+        return xs, [label_column(part, y) for part in xs], y
+    if (x_test is None) != (y_test is None):
+        raise SynflipError("x_test and y_test go together: give both, or none")
+    return xs, [y] if y_test is None else [y, y_test], None
 
 
 def _row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from synflip.data.dataset import LARGEST, Dataset
 from synflip.data.feature_file import ENDINGS, TABLES, explained, header_of, read_npz, read_table
 from synflip.data.picture_folder import read_pictures
-from synflip.data.tables import column_names, labels_of, split
+from synflip.data.tables import column_names, held_out, labels_of, split
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
 from synflip.util.text import one_line
@@ -81,7 +81,7 @@ def _of_pictures(
     if not apart:
         test = split(labels[0], seed)
         images, labels = [images[0][~test], images[0][test]], [labels[0][~test], labels[0][test]]
-        note = f"a quarter of each class held out by seed {seed}"
+        note = held_out(seed)
     name = one_line(folder.resolve().name)
     return Dataset(
         name, images[0], labels[0], images[1], labels[1], classes, LARGEST, read[0][2], note

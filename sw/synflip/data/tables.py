@@ -141,6 +141,11 @@ def split(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return test
 
 
+def held_out(seed: int) -> str:
+    """What is said of a test part that ``split`` drew."""
+    return f"a quarter of each class held out by seed {seed}"
+
+
 def _some(names: Sequence[str]) -> str:
     """The first names of a list, for messages."""
     return ", ".join(map(one_line, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
