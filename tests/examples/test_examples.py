@@ -73,6 +73,13 @@ def test_table(tmp_path):
     assert re.search(r"\{'benign': \d+, 'malignant': \d+\} votes", said)
 
 
+@pytest.mark.parametrize(("name", "epochs", "least"), [("text.py", "3", 80), ("graph.py", "100", 60)])
+def test_texts_and_a_graph(tmp_path, name, epochs, least):
+    said = run(name, epochs, cwd=tmp_path)
+    right = [float(text) for text in re.findall(r"([\d.]+)% right", said)]
+    assert len(right) >= 2 and min(right[1:]) > least
+
+
 def test_add_a_board(tmp_path):
     said = run("add_a_board/acorn.py", "build", cwd=tmp_path)
     assert "set_io uart_0__tx__io 9" in said
