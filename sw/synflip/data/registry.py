@@ -86,8 +86,6 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """
     if model.features is not None:
         return model.features.shape, model.features.input_max
-    if model.input_quantizer is not None:
-        return model.input_quantizer.shape, model.input_max
     name = model.source.get("data")
     shape: tuple[int, ...] = ()
     if name == "digits":
