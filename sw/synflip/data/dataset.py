@@ -40,7 +40,7 @@ class Dataset:
     classes: a name for each label. input_max: 1..65535. shape: of an image, [H, W], or [C, H, W] in colour; I
     is its product. Rows of I numbers that are no pictures have the shape (1, I).
     input_quantizer: of features of any range. Then the images are rows of features, finite numbers of any
-    kind, kept as float64 [N, I]; ``train_pixels`` and ``test_pixels`` are what it makes of them. See ``of``.
+    kind, kept as float64 [N, I]; ``train_pixels`` and ``test_pixels`` are what it makes of them.
     note: what must be said beside every figure from these data, such as ``JPEG quality 75`` where the images
     are not the original ones; else "".
 
@@ -118,7 +118,7 @@ class Dataset:
             the classes. names: of the I columns of an array.
         name: of the data set. quantiles: of each feature in the training part, between which it becomes a
             pixel in 0..255; (0, 1) is the least and the greatest value. All pixels of pictures share one
-            range. See ``synflip.spec.input_quantizer`` for the formula.
+            range. The pixel of x is rint((min(max(x, low), high) - low) * (255 / (high - low))) in float64.
         model: compiled, of such features; its columns, categories, ranges and classes are taken in place of
             the data's own.
         Raises SynflipError, which names the row, from 0, and the column.
