@@ -232,7 +232,7 @@ def test_weights_are_those_of_a_forward_pass(change, plain):
     change(fresh, 1)
     fresh.load_state_dict(plain.state_dict())
     fresh.train()
-    layers = Ordinary(fresh).layers
+    layers = Ordinary(fresh, (64,)).layers
     assert fresh.training and fresh[0].training
     with torch.no_grad():
         hidden = (SHARES @ layers[0].weight.float().T + layers[0].bias.float()).relu()
@@ -340,7 +340,7 @@ def scripted(network):
         (with_a_pre_hook, r"module 2 \(Linear\) has a forward pre-hook, halved"),
         (with_a_forward, r"module 1 \(ReLU\) has a forward that was replaced on the instance"),
         (with_its_own_forward, "the Sequential has a forward that was replaced on the instance"),
-        (with_a_subclass, r"module 0 \(OwnLinear\) is a Linear with a forward of its own"),
+        (with_a_subclass, r"operation neg of module 0 \(OwnLinear\) cannot be made of coins"),
         (lambda network: OwnCall(*network), "the OwnCall has a __call__ of its own"),
         (with_infinity, r"module 2 \(Linear\) has weights that are not finite: weight\[1, 4\] is inf"),
         (with_nan, r"module 0 \(Linear\) has weights that are not finite: bias\[7\] is nan"),
@@ -440,9 +440,9 @@ def compiled_in_place(network):
     ],
 )
 def test_networks_whose_meaning_is_clear_are_taken(change, plain):
-    wanted = Ordinary(copy.deepcopy(plain)).layers
+    wanted = Ordinary(copy.deepcopy(plain), (64,)).layers
     network = change(plain)
-    layers = Ordinary(network).layers
+    layers = Ordinary(network, (64,)).layers
     assert [layer.weight.shape for layer in layers] == [layer.weight.shape for layer in wanted]
     assert all(
         torch.allclose(a.weight, b.weight, rtol=0.01, atol=0.01) for a, b in zip(layers, wanted, strict=True)
@@ -477,7 +477,7 @@ def test_a_layer_that_is_there_twice_becomes_two(plain):
     torch.manual_seed(0)
     shared, act = nn.Linear(48, 48), nn.ReLU()
     network = fitted(nn.Sequential(nn.Linear(64, 48), act, shared, act, shared, act, nn.Linear(48, 10)))
-    assert len(Ordinary(network).layers) == 4
+    assert len(Ordinary(network, (64,)).layers) == 4
     assert ladder(network).original == pytest.approx(right(network), abs=0.005)
 
 

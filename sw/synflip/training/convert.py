@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
+from synflip.modelfile.network import load_network
+from synflip.modelfile.pt2 import load
 from synflip.spec.features import quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
@@ -41,7 +43,7 @@ TYPICAL = 0.99  # of a layer's weights are smaller than a typical large one
 
 @overload
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: None = None,
     *,
     data: Dataset,
@@ -60,7 +62,7 @@ def convert(
 
 @overload
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: nn.Module | Sequence[int],
     *,
     data: Dataset,
@@ -78,7 +80,7 @@ def convert(
 
 
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: nn.Module | Sequence[int] | None = None,
     *,
     data: Dataset,
@@ -95,11 +97,11 @@ def convert(
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
-    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d, or a module whose forward calls
-        these one after another (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I]; all its
-        weights become coins. With a head, any module that takes the same as
+    network: a module of dense layers that torch.export follows, or the path of one, MODEL.onnx or MODEL.pt2
+        (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I] or [N, C, H, W]; all its weights
+        become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
-    head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
+    head: a trained module as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
@@ -123,6 +125,8 @@ def convert(
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     if data.input_quantizer is not None:
         data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures=head is not None)
+    if isinstance(network, str | Path):
+        network = load_network(network) if head is None else load(network)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
@@ -152,13 +156,13 @@ class _Conversion:
     ) -> SynapticNetwork:
         """All layers of the network as coins."""
         data = self.data
-        ordinary = Ordinary(network)
-        coins = self._coins(ordinary.layers, data.train_images.shape[1])
+        ordinary = Ordinary(network, data.train_images.shape[1:], image_shape(data.shape))
+        coins = self._coins(ordinary, data.train_images.shape[1])
         layers = _on_shares(ordinary.layers, data, mean, std)
         # What the network itself takes, of some images: (share - mean) / std.
         shares = torch.from_numpy(data.train_images[:CHECKED]).double() / data.input_max
         middle, spread = _for_pixels(mean, std, data)
-        ordinary.check((shares - middle) / spread, shares.shape[1:], image_shape(data.shape))
+        ordinary.check((shares - middle) / spread)
         train, test = (
             pixels_to_activations(images, data.input_max, self.activation_bits)
             for images in (data.train_images, data.test_images)
@@ -184,11 +188,9 @@ class _Conversion:
             )
         given: Ordinary | None = None
         hidden: list[int] = []
-        if isinstance(head, nn.Module):
-            given = Ordinary(head)
-        elif isinstance(head, Sequence | np.ndarray) and not isinstance(head, str | bytes):
+        if isinstance(head, Sequence | np.ndarray) and not isinstance(head, str | bytes):
             hidden = [whole_number(size, f"hidden layer {index}") for index, size in enumerate(head)]
-        else:
+        elif not isinstance(head, nn.Module):
             raise SynflipError(f"the head is {head!r}, neither a Sequential nor the outputs of hidden layers")
         check_hooks()
         shape = image_shape(data.shape)
@@ -199,9 +201,10 @@ class _Conversion:
             images = _some(data.train_images).reshape(-1, *shape)
             seen = reader(images)
             step, count = log2_step(seen, self.activation_bits), seen.shape[1]
-            if given:
-                coins = self._coins(given.layers, count)
-                given.check(torch.from_numpy(seen[:CHECKED]), (count,))
+            if isinstance(head, nn.Module):
+                given = Ordinary(head, (count,))
+                coins = self._coins(given, count)
+                given.check(torch.from_numpy(seen[:CHECKED]))
             else:
                 sizes = [count, *hidden, len(data.classes)]
                 coins = SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
@@ -222,15 +225,17 @@ class _Conversion:
         both.ladder = self._fit(coins, layers, train, test, 2.0**step, original, rate)
         return both.eval()
 
-    def _coins(self, layers: Sequence[DenseLayer], inputs: int) -> SynapticNetwork:
+    def _coins(self, ordinary: Ordinary, inputs: int) -> SynapticNetwork:
         """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the
         data."""
+        layers = ordinary.layers
         sizes = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)]
         if sizes[0] != inputs:
             raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {self.data.name} gives {inputs}")
         if sizes[-1] != len(self.data.classes):
             raise SynflipError(
-                f"the last Linear gives {sizes[-1]} logits; {self.data.name} has {len(self.data.classes)}"
+                f"the last Linear gives {ordinary.outputs} logits; {self.data.name} has "
+                f"{len(self.data.classes)} classes"
             )
         return SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
 
