@@ -45,8 +45,8 @@ _ENDS = {
 def program_of(network: nn.Module, example: Tensor) -> Program:
     """The graph of a module, as torch.export follows it for inputs like ``example`` [N, ...].
 
-    network: in evaluation mode. Messages name an operation by the module that it is in. Raises SynflipError
-    for a module that cannot be followed, or that has not one tensor as its result.
+    network: in evaluation mode, with one tensor as its result. Messages name an operation by the module that
+    it is in. Raises SynflipError for a module that cannot be followed.
     """
     try:
         with warnings.catch_warnings(), torch.no_grad(), tool_caches(), _quiet():
@@ -63,18 +63,12 @@ def program_of(network: nn.Module, example: Tensor) -> Program:
         for spec in signature.input_specs
         if isinstance(spec.target, str) and isinstance(stored.get(spec.target), Tensor)
     }
-    results = list(signature.user_outputs)
-    if len(results) != 1 or not isinstance(results[0], str) or len(signature.output_specs) != 1:
-        raise SynflipError(
-            f"the {type(network).__name__} gives {len(signature.output_specs)} results; it may give one "
-            "tensor, the logits"
-        )
     nodes = [
         _node(node) for node in exported.graph.nodes
         if node.op == "call_function" and not str(node.target).removeprefix("aten.").startswith(_ASSERTIONS)
     ]  # fmt: skip
-    (source,) = signature.user_inputs
-    return Program(tuple(nodes), str(source), results[0], tensors, tuple(example.shape))
+    (source,), (result,) = signature.user_inputs, signature.user_outputs
+    return Program(tuple(nodes), str(source), str(result), tensors, tuple(example.shape))
 
 
 @contextmanager
