@@ -1,5 +1,6 @@
 """Ordinary networks made networks of coins, features in front of coins, and the files that hold them."""
 
+import hashlib
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from synflip.golden.cpu import Golden
 from synflip.spec.features import quantised
 from synflip.training import convnets
 from synflip.training.ordinary import Ordinary
+from synflip.workflows import data_digest
 from torch import nn
 
 from tests.training.digits_networks import DATA, SHARES, fitted
@@ -215,6 +217,13 @@ def test_commands(dense, features, tmp_path, capsys):
     assert app.main(["convert", str(file), "--epochs", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "accuracy of the network as it was" in said and "vote of 8" in said
+    assert app.main(["info", str(out)]) == 0
+    card = modelfile.load(out).source
+    assert card["network_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert 0.9 < card["accuracy_of_the_network"] < 1 and 0.8 < card["agreement_with_the_network"] < 1
+    assert f"{card['accuracy_of_the_vote']:.2%}" in said and card["data_sha256"] == data_digest(DATA)
+    told = capsys.readouterr().out
+    assert all(f"source: {name}" in told for name in card), told
     arguments = ["--features", str(front), "--epochs", "1", "--out", str(tmp_path / "f.safetensors")]
     assert app.main(["convert", str(head), *arguments]) == 0
     arguments = ["--features", "conv", "--hidden", "16", "--epochs", "1"]

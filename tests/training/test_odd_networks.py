@@ -149,6 +149,7 @@ def test_a_good_conversion_says_nothing_and_carries_its_ladder(plain):
         found = synflip.convert(plain, data=DATA, epochs=6).ladder
     assert found.original == pytest.approx(right(plain), abs=0.005)
     assert found.vote > found.original - 0.02 and 0.5 < found.one_sample <= found.vote
+    assert 0.9 < found.agreement < 1
     assert 0.8 < found.converted < 1 and found.warnings == ()
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +105,7 @@ def convert(
         from synflip.training.convert import convert as to_coins
 
     head = load_network(network)
+    digest = sha256(pt2.read(network)).hexdigest()
     extractor = None if features is None else pt2.load(features)
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
@@ -139,6 +141,10 @@ def convert(
         "epochs": epochs,
         "augment": augment,
         "network": network.name,
+        "network_sha256": digest,
+        "mean": means,
+        "std": stds,
+        **ladder.figures(),
     }
     finish(
         coins,
@@ -148,6 +154,7 @@ def convert(
         samples,
         ("accuracy of the network as it was", _share(ladder.original)),
         (f"accuracy before fine-tuning, vote of {ladder.votes}", _share(ladder.converted)),
+        (f"same class as the network, vote of {ladder.votes}", _share(ladder.agreement)),
         balanced=balance,
     )
     for line in ladder.warnings:

@@ -109,7 +109,7 @@ def convert(
     any range, x, the network takes (x - mean) / std. checkpoint, resume: of the
     fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
-    The network that is returned has the test accuracies in ``ladder``; a loss of more than two points, and
+    The network that is returned has the test accuracies in ``ladder``; a loss of more than a point, and
     then outlying weights with the price of cutting them off, are said by a ConversionWarning.
     Raises SynflipError, naming the module and its type, for what cannot be coins.
     """
@@ -168,8 +168,8 @@ class _Conversion:
             for images in (data.train_images, data.test_images)
         )
         largest = (1 << self.activation_bits) - 1
-        original = accuracy(layers, torch.from_numpy(data.test_images) / data.input_max, data.test_labels)
-        coins.ladder = self._fit(coins, layers, train, test, 1 / largest, original, RATE, augment)
+        answers = classes(layers, torch.from_numpy(data.test_images) / data.input_max)
+        coins.ladder = self._fit(coins, layers, train, test, 1 / largest, answers, RATE, augment)
         return coins
 
     def of_features(
@@ -213,16 +213,16 @@ class _Conversion:
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
             features = both.features()
             train = features.rows(data.train_images, count, largest)
-            original = None
+            answers = None
             if given:
                 raw = np.concatenate([block for _, block in features.blocks(data.test_images, count)])
                 test = quantised(raw, step, largest)
-                original = accuracy(given.layers, torch.from_numpy(raw), data.test_labels)
+                answers = classes(given.layers, torch.from_numpy(raw))
             else:
                 test = features.rows(data.test_images, count, largest)
         layers = given.layers if given else None
         rate = RATE if given else NEW_RATE
-        both.ladder = self._fit(coins, layers, train, test, 2.0**step, original, rate)
+        both.ladder = self._fit(coins, layers, train, test, 2.0**step, answers, rate)
         return both.eval()
 
     def _coins(self, ordinary: Ordinary, inputs: int) -> SynapticNetwork:
@@ -246,14 +246,14 @@ class _Conversion:
         train: NDArray[np.uint8],
         test: NDArray[np.uint8],
         unit: float,
-        original: float | None,
+        answers: NDArray[np.int64] | None,
         rate: float,
         augment: bool = False,
     ) -> Ladder:
         """Set the coins to ordinary layers on inputs rows * unit, fine-tune them, and measure.
 
-        layers: None leaves the coins as they are. train, test: rows [N, I]. original: the ordinary network's
-        test accuracy.
+        layers: None leaves the coins as they are. train, test: rows [N, I]. answers: the ordinary network's
+        classes of the test images, [N].
         """
         data, said = self.data, []
         converted = None
@@ -266,7 +266,9 @@ class _Conversion:
         fit_coins(
             coins, data, train, self.epochs, rate, generator, augment, self.progress, checkpoint=self.kept
         )
-        one, vote = vote_accuracies(coins, test, data.test_labels, self.seed)
+        one, vote, voted = vote_accuracies(coins, test, data.test_labels, self.seed)
+        original = None if answers is None else float((answers == data.test_labels).mean())
+        agreement = None if answers is None else float((answers == voted).mean())
         if layers is not None and original is not None and original - vote > LOSS:
             more = "more epochs" if self.epochs else "10 epochs"
             said = [
@@ -275,7 +277,7 @@ class _Conversion:
                 "bits",
                 *_outlying(layers, scales, rows, _some(data.train_labels), unit),
             ]
-        return Ladder(original, converted, one, vote, warnings=tuple(said))
+        return Ladder(original, converted, one, vote, agreement, warnings=tuple(said))
 
 
 def _outlying(
@@ -313,8 +315,14 @@ def _outlying(
 
 def accuracy(layers: Sequence[DenseLayer], x: Tensor, labels: NDArray[np.integer]) -> float:
     """Accuracy, 0..1, of ordinary layers on inputs [N, I]."""
+    return float((classes(layers, x) == labels).mean())
+
+
+def classes(layers: Sequence[DenseLayer], x: Tensor) -> NDArray[np.int64]:
+    """Classes [N] that ordinary layers give inputs [N, I]."""
     parts = [logits(layers, part.double()).argmax(1) for part in x.split(TEST_BATCH)]
-    return float((torch.cat(parts).numpy() == labels).mean())
+    found: NDArray[np.int64] = torch.cat(parts).numpy()
+    return found
 
 
 def _check_features(network: nn.Module, images: Tensor, found: Tensor) -> None:
