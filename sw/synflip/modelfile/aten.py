@@ -4,7 +4,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -29,9 +29,6 @@ from synflip.util.cache import tool_caches
 from synflip.util.text import first_line
 
 _ASSERTIONS = "_assert"  # at the beginning of names of operations that only check
-_SAME = ("alias", "clone", "contiguous", "detach", "to")
-_SHAPES = ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
-_DROPOUTS = ("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout")
 _ENDS = {
     "_log_softmax": "log_softmax",
     "_softmax": "softmax",
@@ -119,6 +116,9 @@ def operations(program: Program, shape: Sequence[int]) -> list[Operation]:
     found: list[Operation] = []
     for index, node in enumerate(program.nodes):
         name, taken = describe(index, node), {value.name for value in values_of(node)}
+        method = _METHODS.get(node.kind.removesuffix("_"))
+        if method is None and current in taken and node.kind != "sym_size":
+            raise refused(name)
         result = run(index, node, sizes)
         if isinstance(result, Tensor) and result.numel() > pt2.MAX_RESULT * shape[0]:
             raise SynflipError(f"{name}: a result of shape {list(result.shape)} is too large")
@@ -126,12 +126,13 @@ def operations(program: Program, shape: Sequence[int]) -> list[Operation]:
         if not isinstance(result, Tensor):  # a size of a tensor
             known[node.result] = result
         elif taken <= known.keys():
+            if node.kind.endswith("_"):
+                raise refused(name, "changes a constant of the network in place")
             known[node.result] = run(index, node, known)
-        elif current not in taken:
+        elif method is None or current not in taken:
             raise SynflipError(f"{name} does not take the result before it: no chain of layers")
         else:
-            chain = _Chain(name, node, current, known, sizes[current], result)
-            operation = chain.operation()
+            operation = method(_Chain(name, node, current, known, sizes[current], result))
             found += [] if operation is None else [operation]
             current = node.result
     if current != program.result:
@@ -150,33 +151,21 @@ class _Chain:
         self.current, self.known = current, known
         self.before, self.after = before, after
 
-    def operation(self) -> Operation | None:
-        """What it does; None for nothing. Raises SynflipError."""
-        kind, name = self.kind, self.name
-        if kind in _SAME:
-            return None
-        if kind in _DROPOUTS:
-            if self.node.argument(2, "train") is not False:
-                raise SynflipError(
-                    f"{name} drops values in evaluation too: give it training=self.training, and call "
-                    "network.eval() before an export"
-                )
-            return None
-        if kind in _SHAPES:
-            if self.after.shape[:1] != self.before.shape[:1]:
-                raise SynflipError(f"{name} mixes images: keep the first dimension, as Flatten() does")
-            return None
-        if kind in ("linear", "matmul", "mm", "addmm"):
-            return self._linear()
-        if kind in ("add", "sub", "mul", "div"):
-            return self._arithmetic()
-        if kind == "batch_norm":
-            return self._normalised()
-        if kind in ("relu", "relu6", "hardtanh", "clamp", "clamp_min"):
-            return self._clamp()
-        if kind in _ENDS:
-            return self._end()
-        raise refused(name)
+    def nothing(self) -> None:
+        """The same numbers."""
+
+    def dropout(self) -> None:
+        """Nothing, in evaluation."""
+        if self.node.argument(2, "train") is not False:
+            raise SynflipError(
+                f"{self.name} drops values in evaluation too: give it training=self.training, and call "
+                "network.eval() before an export"
+            )
+
+    def reshaped(self) -> None:
+        """The same numbers in the same order, image by image."""
+        if self.after.shape[:1] != self.before.shape[:1]:
+            raise SynflipError(f"{self.name} mixes images: keep the first dimension, as Flatten() does")
 
     def _constant(self, index: int, name: str) -> Any:
         value = self.node.argument(index, name)
@@ -186,7 +175,8 @@ class _Chain:
             raise refused(self.name, "combines results of the network, so it is no layer of a chain")
         return self.known[value.name]
 
-    def _linear(self) -> Operation:
+    def linear(self) -> Operation:
+        """A product with weights."""
         kind, place = self.kind, 1 if self.kind == "addmm" else 0
         if self.node.argument(place, "") != Value(self.current) or self.node.keywords:
             raise refused(self.name, "does not take the result before it as rows, so it is no linear layer")
@@ -202,7 +192,8 @@ class _Chain:
             )
         return linear(self.name, weight, bias)
 
-    def _arithmetic(self) -> Affine:
+    def arithmetic(self) -> Affine:
+        """A constant that is added or multiplied."""
         swapped = self.node.argument(0, "self") != Value(self.current)
         if self.node.keywords.get("alpha", 1) != 1 or (swapped and self.kind in ("sub", "div")):
             raise refused(self.name)
@@ -211,14 +202,16 @@ class _Chain:
             constant = torch.tensor(float(constant), dtype=torch.float64)
         return arithmetic(self.name, self.kind, constant, self.before.shape[1:])
 
-    def _normalised(self) -> Affine:
+    def normalised(self) -> Affine:
+        """A batch normalisation in evaluation."""
         weight, bias, mean, variance = (self._constant(place, "") for place in range(1, 5))
         if mean is not None and self.node.argument(5, "training") is not False:
             raise SynflipError(f"{self.name} is not as in evaluation; call network.eval() first")
         eps = float(self.node.argument(7, "eps"))
         return normalised(self.name, mean, variance, weight, bias, eps, self.before.shape[1:])
 
-    def _clamp(self) -> Clamp:
+    def clamp(self) -> Clamp:
+        """A ReLU, or a cut-off at 0 and at a limit."""
         least, most = {"relu": (0, None), "relu6": (0, 6)}.get(
             self.kind,
             (self.node.argument(1, "min_val" if self.kind == "hardtanh" else "min"),
@@ -228,10 +221,24 @@ class _Chain:
             least, most = -1 if least is None else least, 1 if most is None else most
         return clamp(self.name, least, most)
 
-    def _end(self) -> End:
+    def end(self) -> End:
+        """What is made of the logits."""
         kind = _ENDS[self.kind]
         if kind != "sigmoid":
             dimension = self.node.argument(1, "dim")
             if dimension not in (1, -1) or self.before.ndim != 2:
                 raise SynflipError(f"{self.name} is over dimension {dimension}; over the classes it is 1")
         return End(self.name, kind)
+
+
+#: What is made of an operation, by its name without the underscore of those that work in place.
+_METHODS: dict[str, Callable[[_Chain], Operation | None]] = {
+    **dict.fromkeys(("alias", "clone", "contiguous", "detach", "to"), _Chain.nothing),
+    **dict.fromkeys(("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout"), _Chain.dropout),
+    **dict.fromkeys(("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"), _Chain.reshaped),
+    **dict.fromkeys(("addmm", "linear", "matmul", "mm"), _Chain.linear),
+    **dict.fromkeys(("add", "div", "mul", "sub"), _Chain.arithmetic),
+    **dict.fromkeys(("clamp", "clamp_min", "hardtanh", "relu", "relu6"), _Chain.clamp),
+    **dict.fromkeys(_ENDS, _Chain.end),
+    "batch_norm": _Chain.normalised,
+}

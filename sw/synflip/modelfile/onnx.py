@@ -217,7 +217,8 @@ def _evaluator(model: "ModelProto", nodes: Sequence[tuple[int, "NodeProto"]], re
 
 def _named(index: int, node: "NodeProto") -> str:
     """How messages name a node: ``node 3 (Gemm)``, with its own name if it has one."""
-    return f"node {index} ({node.op_type}{' ' if node.name else ''}{node.name})"
+    own = f" {node.name}" if node.name not in ("", node.op_type) else ""
+    return f"node {index} ({node.op_type}{own})"
 
 
 class _Reader:
