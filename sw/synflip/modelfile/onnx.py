@@ -61,7 +61,6 @@ class Onnx(nn.Module):
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
-        require("onnx")
         model = _parsed(content)
         graph = model.graph
         self._constants = {tensor.name: _array(tensor.name, tensor) for tensor in graph.initializer}
@@ -111,6 +110,7 @@ class Onnx(nn.Module):
 
 def load(path: str | Path) -> Onnx:
     """The network in an ONNX file. Raises SynflipError, naming the file and what is wrong with it."""
+    require("onnx")
     content = pt2.read(path)
     with pt2.naming(path):
         network = Onnx(content)
