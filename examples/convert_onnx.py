@@ -23,9 +23,7 @@ ladder = coins.ladder
 print(f"scikit-learn:           {network.score(digits.test_images, digits.test_labels):.1%}")
 print(f"the same, read:         {ladder.original:.1%}")
 print(f"coins, as they are:     {ladder.converted:.1%}")
-print(
-    f"coins, fine-tuned:      {ladder.one_sample:.1%} of one sample, {ladder.vote:.1%} of {ladder.votes} votes"
-)
+print(f"coins, fine-tuned:      {ladder.one_sample:.1%} of one sample, {ladder.vote:.1%} of votes")
 print(f"same class as before:   {ladder.agreement:.1%}")
 
 model = synflip.compile_network(coins, digits.classes, digits.input_max, ladder.figures())
