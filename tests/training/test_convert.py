@@ -224,6 +224,14 @@ def test_commands(dense, features, tmp_path, capsys):
     assert f"{card['accuracy_of_the_vote']:.2%}" in said and card["data_sha256"] == data_digest(DATA)
     told = capsys.readouterr().out
     assert all(f"source: {name}" in told for name in card), told
+    onnx = tmp_path / "net.onnx"
+    with pytest.warns(DeprecationWarning):
+        torch.onnx.export(dense, (SHARES[:2],), onnx, dynamo=False)
+    assert app.main(["convert", str(onnx), "--epochs", "2", "--out", str(tmp_path / "o.safetensors")]) == 0
+    same = modelfile.load(tmp_path / "o.safetensors").source
+    assert (
+        same["accuracy_of_the_network"] == card["accuracy_of_the_network"] and same["network"] == "net.onnx"
+    )
     arguments = ["--features", str(front), "--epochs", "1", "--out", str(tmp_path / "f.safetensors")]
     assert app.main(["convert", str(head), *arguments]) == 0
     arguments = ["--features", "conv", "--hidden", "16", "--epochs", "1"]

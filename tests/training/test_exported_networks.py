@@ -76,6 +76,11 @@ class Transposed(Written):
         )
 
 
+class InPlace(Written):
+    def forward(self, x):
+        return functional.linear((x @ self.first.detach().mul_(2)).relu(), self.last)
+
+
 class Casts(Written):
     def forward(self, x):
         return functional.linear((x @ self.first).half().float().relu(), self.last)
@@ -95,12 +100,14 @@ def test_forwards_of_ones_own(kind):
         (Two, "the network gives a tuple, not one tensor, the logits"),
         (Negative, "operation clamp cuts off at -1 and 1, and activations of coins are counts from 0"),
         (Transposed, "operation transpose cannot be made of coins"),
+        (InPlace, "operation mul_ changes a constant of the network in place"),
         (Casts, "computes something else than its layers"),
     ],
 )
 def test_what_is_no_chain_is_refused(kind, message):
+    network = kind().eval()
     with pytest.raises(SynflipError, match=message) as said:
-        found(kind().eval())
+        found(network)
     assert "\n" not in str(said.value)
 
 

@@ -181,6 +181,15 @@ def test_what_rounding_changes_in_the_mean_is_taken_back():
     assert ladder(fitted(nn.Sequential(*layers))).converted > 0.88
 
 
+def test_an_input_that_is_hardly_ever_lit_does_not_silence_the_others(plain):
+    """As after StandardScaler: its weights are tens of times the others, for which coins of 0 err least."""
+    lit = (DATA.train_images > 0).sum(0)
+    rare = int(np.where(lit > 0, lit, lit.max()).argmin())
+    before = ladder(plain).converted
+    plain[0].weight.data[:, rare] = 100 * torch.randn(48, generator=torch.Generator().manual_seed(0))
+    assert 0 < lit[rare] < 5 and ladder(plain).converted > before - 0.05
+
+
 def test_one_unit_with_a_huge_weight_does_not_choose_the_scale_of_all(plain):
     """Its absolute error is larger than that of all the others together; its relative error is not."""
     plain[0].weight.data[3, 20], plain[0].bias.data[3] = 1e3, -500
