@@ -1,7 +1,8 @@
 """What several commands do: train a small network; compile a network, save it, count its votes."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,18 @@ def train_small(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     return dataset, compile_network(network, dataset.classes, dataset.input_max, {"data": name.value})
 
 
+def data_digest(data: "Dataset") -> str:
+    """SHA-256, in hexadecimal, of a data set's arrays: their types, shapes and numbers."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        whole = np.ascontiguousarray(array)
+        digest.update(f"{whole.dtype.str} {whole.shape}\n".encode())
+        digest.update(whole.data)
+    return digest.hexdigest()
+
+
 def compile_and_save(
     network: "SynapticNetwork | FeatureNetwork",
     dataset: "Dataset",
@@ -111,9 +124,14 @@ def compile_and_save(
 ) -> Compiled:
     """Compile a network, write it to ``out``, and count the votes of ``samples`` on the test images.
 
-    source: where the network comes from; it travels in the file. balanced: hidden outputs are dealt to lanes
-    by ``compiler.lane_balance``. progress: of the votes. Raises SynflipError.
+    source: where the network comes from; it travels in the file, with the data's hash, the versions and the
+    accuracies of the votes. balanced: hidden outputs are dealt to lanes by ``compiler.lane_balance``.
+    progress: of the votes; if they are not counted to the end, the model is written without their accuracies.
+    Raises SynflipError.
     """
+    import numpy as np
+    import torch
+
     from synflip.compiler.compile import compile_network
     from synflip.compiler.lane_balance import balance
     from synflip.golden.cpu import Golden
@@ -121,14 +139,20 @@ def compile_and_save(
     from synflip.modelfile import features_path, save
     from synflip.spec.geometry import Geometry
 
-    source = {**source, "synflip": __version__}
+    versions = {"synflip": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
+    source = {**source, "data_sha256": data_digest(dataset), **versions}
     model = compile_network(network, dataset.classes, dataset.input_max, source, dataset.input_quantizer)
     if balanced:
         model = balance(model, dataset.train_images)
-    save(model, out)
     machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
-    with Golden(machine) as device:
-        device.load(model)
-        result = device.infer(dataset.test_images, samples, 1, logits=True, progress=progress)
-    one, vote = accuracies(result, dataset.test_labels)
+    figures: dict[str, float] = {}
+    try:
+        with Golden(machine) as device:
+            device.load(model)
+            result = device.infer(dataset.test_images, samples, 1, logits=True, progress=progress)
+        one, vote = accuracies(result, dataset.test_labels)
+        figures = {"votes": samples, "accuracy_of_one_sample": one, "accuracy_of_the_vote": vote}
+    finally:
+        model = replace(model, source={**model.source, **figures})
+        save(model, out)
     return Compiled(model, one, vote, (out,) if model.features is None else (out, features_path(out)))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synflip import modelfile
+from synflip import __version__, modelfile
 from synflip.cli import app
+from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit, largest_hidden, shortage
 from synflip_hdl.boards.catalogue import BOARDS
 
@@ -28,6 +29,29 @@ def test_train_then_info_then_run(files: Path, capsys: pytest.CaptureFixture[str
     assert app.main(["run", "t.safetensors", "--images", "t.npy", "--out", "r.npz"]) == 0
     with np.load("r.npz") as counts:
         assert counts["votes"].sum() == 9 * 16
+
+
+def test_the_file_says_what_it_was_trained_on_and_how_good_it_is(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "--hidden", "16", "--epochs", "1", "--seed", "7", "--samples", "3"]
+    assert app.main([*words, "--out", "t.safetensors"]) == 0
+    text, card = capsys.readouterr().out, modelfile.load("t.safetensors").source
+    assert (card["seed"], card["epochs"], card["votes"]) == (7, 1, 3)
+    assert card["synflip"] == __version__ and len(card["data_sha256"]) == 64
+    assert f"{card['accuracy_of_one_sample']:.2%}" in text and f"{card['accuracy_of_the_vote']:.2%}" in text
+
+    def stopped(*others: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Golden, "infer", stopped)  # the training is not lost
+    assert app.main([*words, "--out", "s.safetensors"]) != 0
+    left = modelfile.load("s.safetensors").source
+    assert {name for name in card if name not in left} == {
+        "votes",
+        "accuracy_of_one_sample",
+        "accuracy_of_the_vote",
+    }
 
 
 @pytest.mark.parametrize("features", [[], ["--features", "conv"]])

@@ -54,6 +54,21 @@ def test_votes_and_uncertainty(trained):
     assert said.count("entropy") == 4
 
 
+def test_convert_onnx(tmp_path):
+    said = run("convert_onnx.py", cwd=tmp_path)
+    shares = [float(text) for text in re.findall(r"([\d.]+)%", said)]
+    network, read, as_it_is, one, vote, same, compiled = shares
+    assert (
+        abs(network - read) < 0.3
+        and read > 94
+        and as_it_is > 60
+        and vote > network - 2
+        and compiled > network - 3
+    )
+    assert one < vote and same > 93
+    assert (tmp_path / "mlp.safetensors").is_file()
+
+
 @pytest.mark.simulator
 def test_run_on_board(trained):
     from synflip_sim.serial.pty import PtyDevice

@@ -13,6 +13,9 @@ import pytest
 import torch
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
+from synflip.modelfile.aten import operations
+from synflip.modelfile.operations import Affine, Clamp, Linear
+from synflip.training.ordinary import Ordinary
 from torch import nn
 
 
@@ -115,17 +118,23 @@ def test_a_graph_gives_what_the_network_gives(mixed: tuple[nn.Module, bytes]) ->
 def test_layers_are_found_again(layers: tuple[nn.Sequential, bytes], tmp_path: Path) -> None:
     network, content = layers
     (tmp_path / "m.pt2").write_bytes(content)
-    again = pt2.load_sequential(tmp_path / "m.pt2").eval()
-    assert [type(module) for module in again] == [type(module) for module in network]
+    found = operations(pt2.load_chain(tmp_path / "m.pt2"), (2, 3, 4))
+    assert [type(one) for one in found] == [Linear, Affine, Clamp, Linear, Affine, Clamp, Linear]
     x = torch.rand(5, 3, 4, generator=torch.Generator().manual_seed(2))
+    y = x.flatten(1).double()
+    for one in found:
+        if isinstance(one, Linear):
+            y = y @ one.weight.T + one.bias
+        else:
+            y = (y - one.mean) * one.factor + one.bias if isinstance(one, Affine) else y.clamp(0)
     with torch.no_grad():
-        assert torch.allclose(again(x), network(x), atol=1e-6)
+        assert torch.allclose(y.float(), network(x), atol=1e-6)
 
 
 def test_other_graphs_are_no_layers(mixed: tuple[nn.Module, bytes], tmp_path: Path) -> None:
     (tmp_path / "m.pt2").write_bytes(mixed[1])
-    with pytest.raises(SynflipError, match=r"m\.pt2: operation \d \(conv2d\) cannot be coins; allowed are"):
-        pt2.load_sequential(tmp_path / "m.pt2")
+    with pytest.raises(SynflipError, match=r"m\.pt2: operation \d \(conv2d\) cannot be made of coins; allow"):
+        Ordinary(pt2.load_chain(tmp_path / "m.pt2"), (30,), (1, 6, 5))
 
     class Around(nn.Module):
         def __init__(self) -> None:
@@ -135,8 +144,8 @@ def test_other_graphs_are_no_layers(mixed: tuple[nn.Module, bytes], tmp_path: Pa
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.layer(x) + x
 
-    with pytest.raises(SynflipError, match=r"operation 1 \(add\) cannot be coins"):
-        pt2.as_sequential(pt2.parse(exported(Around(), 4)))
+    with pytest.raises(SynflipError, match=r"operation 1 \(add\) combines results of the network"):
+        operations(pt2.parse(exported(Around(), 4)), (2, 4))
 
 
 class Trap:
@@ -276,7 +285,7 @@ def test_networks_in_training_are_refused() -> None:
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(network.train(), (torch.rand(2, 4),)), buffer)
     with pytest.raises(SynflipError, match=r"network\.eval\(\)"):
-        pt2.as_sequential(pt2.parse(buffer.getvalue()))
+        operations(pt2.parse(buffer.getvalue()), (2, 4))
 
 
 class Front(nn.Module):
@@ -334,7 +343,7 @@ def test_normalisation_without_running_statistics(tmp_path: Path) -> None:
         nn.Linear(3, 2),
     )
     with pytest.raises(SynflipError, match=r"\(batch_norm\) has no running statistics"):
-        pt2.load_sequential(saved(tmp_path / "d.pt2", dense.eval(), 2, True))
+        operations(pt2.load_chain(saved(tmp_path / "d.pt2", dense.eval(), 2, True)), (2, 1, 4, 4))
 
 
 def test_random_extractors_are_refused(tmp_path: Path) -> None:

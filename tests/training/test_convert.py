@@ -1,5 +1,6 @@
 """Ordinary networks made networks of coins, features in front of coins, and the files that hold them."""
 
+import hashlib
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from synflip.golden.cpu import Golden
 from synflip.spec.features import quantised
 from synflip.training import convnets
 from synflip.training.ordinary import Ordinary
+from synflip.workflows import data_digest
 from torch import nn
 
 from tests.training.digits_networks import DATA, SHARES, fitted
@@ -69,7 +71,7 @@ def test_the_mean_over_coins_is_the_networks_logit(dense):
 
 def test_mean_and_std_are_folded_into_the_first_layer(dense):
     """The same function of the pixels, written for normalised ones."""
-    (_, weight, bias, _), last = (astuple(layer) for layer in Ordinary(dense).layers)
+    (_, weight, bias, _), last = (astuple(layer) for layer in Ordinary(dense, (64,)).layers)
     moved = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     with torch.no_grad():
         moved[0].weight.copy_(weight * 0.3)
@@ -103,13 +105,15 @@ def test_the_same_seed_gives_the_same_bytes_and_the_network_stays(dense, feature
     [
         ([nn.Conv2d(1, 2, 3)], r"module 0 \(Conv2d\) cannot be made of coins; allowed are Linear"),
         ([nn.Linear(64, 8), nn.Sigmoid(), nn.Linear(8, 10)], r"module 1 \(Sigmoid\) cannot"),
-        ([nn.BatchNorm1d(64), nn.Linear(64, 10)], r"module 0 \(BatchNorm1d\) comes after nothing"),
         ([nn.Linear(64, 8), nn.Linear(8, 10)], r"module 1 \(Linear\) comes after a Linear without a ReLU"),
-        ([nn.Linear(64, 8), nn.ReLU(), nn.Linear(9, 10)], "takes 9 inputs; the one before gives 8"),
-        ([nn.Linear(64, 10), nn.ReLU()], "the last of 2 modules must be a Linear"),
-        ([nn.Linear(63, 10)], "the first Linear takes 63 inputs; digits gives 64"),
+        (
+            [nn.Linear(64, 8), nn.ReLU(), nn.Linear(9, 10)],
+            r"module 2 \(Linear\) takes 9 inputs; what comes before it gives 8",
+        ),
+        ([nn.Linear(64, 10), nn.ReLU()], "the last of 2 operations must be a Linear"),
+        ([nn.Linear(63, 10)], r"module 0 \(Linear\) takes 63 inputs; what comes before it gives 64"),
         ([nn.Linear(64, 9)], "the last Linear gives 9 logits; digits has 10"),
-        ([nn.Flatten(0), nn.Linear(64, 10)], r"module 0 \(Flatten\) keeps some dimensions"),
+        ([nn.Flatten(0), nn.Unflatten(0, (-1, 64)), nn.Linear(64, 10)], r"module 0 \(Flatten\) mixes images"),
     ],
 )
 def test_what_cannot_be_coins_is_named(layers, message):
@@ -119,7 +123,7 @@ def test_what_cannot_be_coins_is_named(layers, message):
 
 def test_other_senseless_requests(dense, features):
     with pytest.raises(SynflipError, match="not a Sequential"):
-        synflip.convert(nn.Linear(64, 10), data=DATA)
+        synflip.convert([nn.Linear(64, 10)], data=DATA)
     with pytest.raises(SynflipError, match="epochs must not be negative"):
         synflip.convert(dense, data=DATA, epochs=-1)
     with pytest.raises(SynflipError, match="neither a Sequential nor"):
@@ -213,6 +217,21 @@ def test_commands(dense, features, tmp_path, capsys):
     assert app.main(["convert", str(file), "--epochs", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "accuracy of the network as it was" in said and "vote of 8" in said
+    assert app.main(["info", str(out)]) == 0
+    card = modelfile.load(out).source
+    assert card["network_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert 0.9 < card["accuracy_of_the_network"] < 1 and 0.8 < card["agreement_with_the_network"] < 1
+    assert f"{card['accuracy_of_the_vote']:.2%}" in said and card["data_sha256"] == data_digest(DATA)
+    told = capsys.readouterr().out
+    assert all(f"source: {name}" in told for name in card), told
+    onnx = tmp_path / "net.onnx"
+    with pytest.warns(DeprecationWarning):
+        torch.onnx.export(dense, (SHARES[:2],), onnx, dynamo=False)
+    assert app.main(["convert", str(onnx), "--epochs", "2", "--out", str(tmp_path / "o.safetensors")]) == 0
+    same = modelfile.load(tmp_path / "o.safetensors").source
+    assert (
+        same["accuracy_of_the_network"] == card["accuracy_of_the_network"] and same["network"] == "net.onnx"
+    )
     arguments = ["--features", str(front), "--epochs", "1", "--out", str(tmp_path / "f.safetensors")]
     assert app.main(["convert", str(head), *arguments]) == 0
     arguments = ["--features", "conv", "--hidden", "16", "--epochs", "1"]

@@ -149,6 +149,7 @@ def test_a_good_conversion_says_nothing_and_carries_its_ladder(plain):
         found = synflip.convert(plain, data=DATA, epochs=6).ladder
     assert found.original == pytest.approx(right(plain), abs=0.005)
     assert found.vote > found.original - 0.02 and 0.5 < found.one_sample <= found.vote
+    assert 0.9 < found.agreement < 1
     assert 0.8 < found.converted < 1 and found.warnings == ()
 
 
@@ -178,6 +179,15 @@ def test_what_rounding_changes_in_the_mean_is_taken_back():
     torch.manual_seed(0)
     layers = (nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 10), nn.BatchNorm1d(10))
     assert ladder(fitted(nn.Sequential(*layers))).converted > 0.88
+
+
+def test_an_input_that_is_hardly_ever_lit_does_not_silence_the_others(plain):
+    """As after StandardScaler: its weights are tens of times the others, for which coins of 0 err least."""
+    lit = (DATA.train_images > 0).sum(0)
+    rare = int(np.where(lit > 0, lit, lit.max()).argmin())
+    before = ladder(plain).converted
+    plain[0].weight.data[:, rare] = 100 * torch.randn(48, generator=torch.Generator().manual_seed(0))
+    assert 0 < lit[rare] < 5 and ladder(plain).converted > before - 0.05
 
 
 def test_one_unit_with_a_huge_weight_does_not_choose_the_scale_of_all(plain):
@@ -232,7 +242,7 @@ def test_weights_are_those_of_a_forward_pass(change, plain):
     change(fresh, 1)
     fresh.load_state_dict(plain.state_dict())
     fresh.train()
-    layers = Ordinary(fresh).layers
+    layers = Ordinary(fresh, (64,)).layers
     assert fresh.training and fresh[0].training
     with torch.no_grad():
         hidden = (SHARES @ layers[0].weight.float().T + layers[0].bias.float()).relu()
@@ -340,7 +350,7 @@ def scripted(network):
         (with_a_pre_hook, r"module 2 \(Linear\) has a forward pre-hook, halved"),
         (with_a_forward, r"module 1 \(ReLU\) has a forward that was replaced on the instance"),
         (with_its_own_forward, "the Sequential has a forward that was replaced on the instance"),
-        (with_a_subclass, r"module 0 \(OwnLinear\) is a Linear with a forward of its own"),
+        (with_a_subclass, r"operation neg of module 0 \(OwnLinear\) cannot be made of coins"),
         (lambda network: OwnCall(*network), "the OwnCall has a __call__ of its own"),
         (with_infinity, r"module 2 \(Linear\) has weights that are not finite: weight\[1, 4\] is inf"),
         (with_nan, r"module 0 \(Linear\) has weights that are not finite: bias\[7\] is nan"),
@@ -440,9 +450,9 @@ def compiled_in_place(network):
     ],
 )
 def test_networks_whose_meaning_is_clear_are_taken(change, plain):
-    wanted = Ordinary(copy.deepcopy(plain)).layers
+    wanted = Ordinary(copy.deepcopy(plain), (64,)).layers
     network = change(plain)
-    layers = Ordinary(network).layers
+    layers = Ordinary(network, (64,)).layers
     assert [layer.weight.shape for layer in layers] == [layer.weight.shape for layer in wanted]
     assert all(
         torch.allclose(a.weight, b.weight, rtol=0.01, atol=0.01) for a, b in zip(layers, wanted, strict=True)
@@ -477,7 +487,7 @@ def test_a_layer_that_is_there_twice_becomes_two(plain):
     torch.manual_seed(0)
     shared, act = nn.Linear(48, 48), nn.ReLU()
     network = fitted(nn.Sequential(nn.Linear(64, 48), act, shared, act, shared, act, nn.Linear(48, 10)))
-    assert len(Ordinary(network).layers) == 4
+    assert len(Ordinary(network, (64,)).layers) == 4
     assert ladder(network).original == pytest.approx(right(network), abs=0.005)
 
 

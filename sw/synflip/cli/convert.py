@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,8 +40,8 @@ def convert(
     network: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL.pt2",
-            help="A trained network of Linear, ReLU, Flatten, Dropout, BatchNorm1d, from torch.export.save.",
+            metavar="MODEL.onnx|MODEL.pt2",
+            help="A trained network of dense layers: ONNX, or from torch.export.save.",
         ),
     ],
     out: ModelOut,
@@ -80,10 +81,11 @@ def convert(
 
     The data are those that it was trained on: activations are measured on them, and weights fine-tuned.
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
-    read without unpickling; files of torch.save are refused. With --features a model travels as two files,
-    M.safetensors and M.features.pt2. Ctrl-C keeps M.checkpoint.safetensors; --resume goes on from it.
+    read without unpickling; files of torch.save are refused. MODEL.onnx needs the extra `onnx`. With
+    --features a model travels as two files, M.safetensors and M.features.pt2. Ctrl-C keeps
+    M.checkpoint.safetensors; --resume goes on from it.
 
-    Example: synflip convert MODEL.pt2 --data mnist --out M.safetensors
+    Example: synflip convert MODEL.onnx --data mnist --out M.safetensors
     """
     from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import check_pair
@@ -98,10 +100,12 @@ def convert(
         from synflip.data.registry import load
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
+        from synflip.modelfile.network import load_network
         from synflip.training.checkpoint import Interrupted, checkpoint_path
         from synflip.training.convert import convert as to_coins
 
-    head = pt2.load_sequential(network)
+    head = load_network(network)
+    digest = sha256(pt2.read(network)).hexdigest()
     extractor = None if features is None else pt2.load(features)
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
@@ -137,6 +141,10 @@ def convert(
         "epochs": epochs,
         "augment": augment,
         "network": network.name,
+        "network_sha256": digest,
+        "mean": means,
+        "std": stds,
+        **ladder.figures(),
     }
     finish(
         coins,
@@ -146,6 +154,7 @@ def convert(
         samples,
         ("accuracy of the network as it was", _share(ladder.original)),
         (f"accuracy before fine-tuning, vote of {ladder.votes}", _share(ladder.converted)),
+        (f"same class as the network, vote of {ladder.votes}", _share(ladder.agreement)),
         balanced=balance,
     )
     for line in ladder.warnings:

