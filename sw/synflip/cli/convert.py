@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.options import (
-    ActivationBits,
     Balance,
-    Bits,
+    Board,
+    BoardActivationBits,
+    BoardBits,
     Data,
     Header,
     Label,
@@ -22,7 +23,7 @@ from synflip.cli.options import (
     model_files,
     picture_size,
 )
-from synflip.cli.train import Stopped, check_seed, finish, words
+from synflip.cli.train import Stopped, board_words, check_board, finish, words
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.util.text import printable
 
@@ -63,8 +64,9 @@ def convert(
     std: Annotated[
         str, typer.Option("--std", metavar="X,X,..", help="One number, or one for each channel.")
     ] = "1",
-    bits: Bits = 4,
-    activation_bits: ActivationBits = 8,
+    bits: BoardBits = None,
+    activation_bits: BoardActivationBits = None,
+    board: Board = None,
     epochs: Annotated[
         int, typer.Option("--epochs", metavar="N", min=0, help="Passes of fine-tuning over the data.")
     ] = 10,
@@ -90,11 +92,13 @@ def convert(
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    check_seed(seed)
+    chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     check_outputs([out] if features is None else model_files(out), [network, features, *data_files(data)])
     if features is not None:
         check_pair(out)
     with waiting("Loading torch"):
+        from torch import nn
+
         from synflip.data.registry import load
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
@@ -102,6 +106,10 @@ def convert(
         from synflip.training.convert import convert as to_coins
 
     head = pt2.load_sequential(network)
+    dense = [module for module in head if isinstance(module, nn.Linear)]
+    if chosen is not None and dense:
+        sizes = [dense[0].in_features, *(layer.out_features for layer in dense)]
+        check_board(chosen, sizes, "convert a smaller network, or take a larger board")
     extractor = None if features is None else pt2.load(features)
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))

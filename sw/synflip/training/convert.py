@@ -26,7 +26,7 @@ from synflip.training.ordinary import DenseLayer, Ordinary, check_hooks, evaluat
 from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import training_seed, whole_number
 from synflip.util.text import first_line
 from synflip.util.threads import one_thread
 
@@ -112,7 +112,7 @@ def convert(
     Raises SynflipError, naming the module and its type, for what cannot be coins.
     """
     require_dataset(data)
-    epochs, seed = whole_number(epochs, "epochs"), whole_number(seed, "the seed", 0, (1 << 63) - 1)
+    epochs, seed = whole_number(epochs, "epochs"), training_seed(seed)
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     if not isinstance(augment, bool | np.bool_):
