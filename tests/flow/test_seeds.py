@@ -167,6 +167,20 @@ def test_the_netlist_serves_until_its_sources_change(yosys, nextpnr, tmp_path, m
     assert len(yosys) == 8
 
 
+def test_a_build_looks_at_its_netlist_once(yosys, nextpnr, tmp_path, monkeypatch):
+    """It may have a hundred megabytes."""
+    nextpnr.megahertz = {1: 60.0}
+    looked = []
+    for name in ("digest_of", "kept_seconds"):
+        function = getattr(job, name)
+        monkeypatch.setattr(job, name, lambda *args, of=function: looked.append(of.__name__) or of(*args))
+    for _ in ("synthesized", "kept"):
+        build(BOARD, BOARD.geometry, tmp_path)
+        assert sorted(looked) == ["digest_of", "kept_seconds"]
+        looked.clear()
+    assert len(yosys) == 1
+
+
 def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr, tmp_path, capsys):
     nextpnr.megahertz = {1: 40.0, 2: 47.5}
     assert app.main(["build", "ice40-hx8k", "--out", str(tmp_path), "--seeds", "3"]) == 1

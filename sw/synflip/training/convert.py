@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
-from synflip.spec.features import quantised
+from synflip.spec.features import Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
@@ -208,7 +208,7 @@ class _Conversion:
             shares = Normalise(1.0, mean, std, shape[0])(torch.from_numpy(images[:CHECKED]) / data.input_max)
             _check_features(network, shares, torch.from_numpy(seen[:CHECKED]))
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
-            features = both.features()
+            features = Features(reader.sha256, shape, data.input_max, step, reader)
             train = features.rows(data.train_images, count, largest)
             original = None
             if given:
