@@ -144,8 +144,8 @@ ImagesFile = Annotated[
     typer.Option(
         "--images",
         metavar="X.npy",
-        help="Images: uint8 [N, I], one row an image, from numpy.save; or X.npz, alone in it or called x, images "
-        "or x_test. Of a model of features: X.csv, X.parquet, X.npz, or a .npy of any numbers.",
+        help="Images: uint8 [N, I], one row an image, from numpy.save; or X.npz, alone in it or called x, "
+        "images or x_test. Of a model of features: X.csv, X.parquet, X.npz, or a .npy of any numbers.",
     ),
 ]
 Page = Annotated[

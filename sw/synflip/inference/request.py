@@ -40,7 +40,8 @@ class InferenceRequest:
     again.
 
     model: what runs. pixels: images [N, I], integers; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of a
-        model that makes features [N, C, H, W]; or features of any range; see ``as_images``. Kept as [N, I], read block by block.
+        model that makes features [N, C, H, W]; or features of any range; see ``as_images``. Kept as [N, I],
+        read block by block.
     samples: S, network samples. seed: of the LFSR, 0..2**64-1; tunnel junctions have none. Both are integers,
         also numpy's, or floats that are whole.
     margin: early stopping. An image leaves after the first network sample s in which its leader is at least
