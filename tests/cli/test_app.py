@@ -80,7 +80,12 @@ def test_lazy_attributes() -> None:
         ),
         (["train", "--hidden", "4096", "--out", "t.safetensors"], "4096"),
         (["train", "--hidden", "8", "--bits", "17", "--out", "t.safetensors"], "17"),
-        (["train", "--hidden", "8", "--seed", str(1 << 63), "--out", "t.safetensors"], "0..2**63-1"),
+        (
+            ["train", "--hidden", "8", "--seed", str(1 << 63), "--out", "t.safetensors"],
+            "the seed of a training must be in 0..2**63-1, not 9223372036854775808",
+        ),
+        (["train", "--seed", "-1", "--out", "t.safetensors"], "training must be in 0..2**63-1, not -1"),
+        (["convert", "x.npy", "--seed", "-1", "--out", "t.safetensors"], "must be in 0..2**63-1, not -1"),
         (
             ["train", "--out", "m.safetensors/t.safetensors"],
             "cannot make the folder m.safetensors",

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from synflip.cli import app
 from synflip.spec.geometry import Geometry
+from synflip_hdl.export.verilog import convert_serial
+
+from tests.cli.helpers import fails
 
 
 def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +38,25 @@ def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureF
 def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["verilog", "--geometry", "16x1", "--front", "axi", "--out", "top.v"]) == 0
     assert "module synflip_axi(" in Path("top.v").read_text()
+
+
+def test_verilog_with_a_serial_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is that of a UART at the clock and the rate that were asked for."""
+    words = ["verilog", "--geometry", "16x1", "--front", "serial", "--out", "top.v"]
+    machine = Geometry.parse("16x1", bits=4, activation_bits=8)
+    for options, rate in (([], 3e6), (["--baud", "115200"], 115200)):
+        assert app.main([*words, "--clock", "25", *options]) == 0
+        text = Path("top.v").read_text()
+        assert "module synflip_serial(" in text and text == convert_serial(machine, 25e6, rate)
+    assert "name: synflip:synflip:synflip_serial:" in Path("top.core").read_text()
+    capsys.readouterr()
+    assert "give --clock MHZ" in fails(capsys, *words)
+    assert "3e+06 baud needs a clock of at least 1.2e+07 Hz, not 1e+07" in fails(
+        capsys, *words, "--clock", "10"
+    )
+    for option in ("--clock", "--baud"):
+        assert "are of --front serial" in fails(capsys, "verilog", option, "25", "--out", "other.v")
+    assert not Path("other.v").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """The command train, and what can be done with the model that it writes."""
 
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from synflip import __version__, modelfile
 from synflip.cli import app
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit, largest_hidden, shortage
+from synflip.report.sections import find_section
 from synflip_hdl.boards.catalogue import BOARDS
+from torch import nn
 
 from tests.cli.helpers import fails
 
@@ -115,12 +120,75 @@ def test_train_for_a_board(files: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (model.bits, model.activation_bits, model.shape) == (2, 2, "64-96-10")
     check_fit(model, BOARDS["ice40-hx8k"].geometry)
     capsys.readouterr()
-    assert "train it with --activation-bits 2" in fails(capsys, *words, "--activation-bits", "8")
-    assert "train it with --bits 2" in fails(capsys, *words, "--bits", "4")
+    assert "train or convert it with --activation-bits 2" in fails(capsys, *words, "--activation-bits", "8")
+    assert "train or convert it with --bits 2" in fails(capsys, *words, "--bits", "4")
     line = fails(capsys, *words, "--hidden", "64,64")
     assert "64-64-64-10 does not fit ice40-hx8k: it needs 3 layers, there are 2; try --hidden 96" in line
-    assert "no network on digits fits" in fails(capsys, *words, "--features", "conv")
+    line = fails(capsys, *words, "--features", "conv")
+    assert "512-100-10 does not fit ice40-hx8k" in line and "no network on digits fits" in line
     assert "no board 'nobody'" in fails(capsys, "train", "--for", "nobody", "--out", "t.safetensors")
+
+
+def test_convert_for_a_board(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def exported(*sizes: int) -> str:
+        layers = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
+        network = nn.Sequential(*layers[:-1]).eval()
+        rows = {0: torch.export.Dim("n")}
+        program = torch.export.export(network, (torch.rand(2, 64),), dynamic_shapes=(rows,))
+        torch.export.save(program, "net.pt2")
+        return "net.pt2"
+
+    words = [
+        "convert",
+        exported(64, 16, 10),
+        "--for",
+        "ice40-hx8k",
+        "--epochs",
+        "1",
+        "--out",
+        "t.safetensors",
+    ]
+    assert app.main(words) == 0
+    model = modelfile.load(Path("t.safetensors"))
+    assert (model.bits, model.activation_bits, model.shape) == (2, 2, "64-16-10")
+    capsys.readouterr()
+    assert "train or convert it with --bits 2" in fails(capsys, *words, "--bits", "4")
+    exported(64, 32, 16, 10)
+    line = fails(capsys, *words)
+    assert "64-32-16-10 does not fit ice40-hx8k: it needs 3 layers, there are 2; convert a smaller" in line
+
+
+def test_networks_of_boards_are_those_of_train(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synflip.training.loop.default_epochs", lambda dataset: 1)
+    monkeypatch.setattr("synflip_hdl.boards.catalogue.BOARDS", {"ice40-hx8k": BOARDS["ice40-hx8k"]})
+    Path("page.md").write_text("<!-- begin networks -->\n<!-- end networks -->\n")
+    assert app.main(["boards", "--networks", "out", "--page", "page.md"]) == 0
+    assert app.main(["train", "--for", "ice40-hx8k", "--samples", "64", "--out", "t.safetensors"]) == 0
+    assert Path("out/ice40-hx8k.safetensors").read_bytes() == Path("t.safetensors").read_bytes()
+    one, vote = re.findall(r"accuracy of .* (\d+\.\d\d)%", capsys.readouterr().out)
+    row = f"| ice40-hx8k | 2 | 2 | 64-96-10 | {64 * 96 + 960:,} | {one} | {vote} |"
+    assert row in Path("page.md").read_text().splitlines()
+    Path("other.md").touch()
+    line = fails(capsys, "boards", "--networks", "new", "--page", "other.md")
+    assert "has no section between the lines <!-- begin networks -->" in line
+    assert not list(Path("new").iterdir())  # said before the training
+    assert "takes neither folders of builds" in fails(capsys, "boards", "out", "--networks", "out")
+
+
+def test_the_page_of_boards_has_a_network_for_each() -> None:
+    page = Path(__file__).parents[2] / "docs/results/boards.md"
+    _, section, _ = find_section(page, "networks")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.strip().splitlines()[2:]]
+    assert [row[0] for row in rows] == list(BOARDS)
+    for name, bits, activation_bits, shape, synapses, one, vote in rows:
+        geometry = BOARDS[name].geometry
+        sizes = [64, *(largest_hidden(64, 10, geometry) or ()), 10]
+        assert shape == "-".join(map(str, sizes))
+        assert (int(bits), int(activation_bits)) == (geometry.bits, geometry.activation_bits)
+        assert int(synapses.replace(",", "")) == sum(a * b for a, b in pairwise(sizes))
+        assert 90 < float(one) < float(vote) < 100
 
 
 def test_the_page_of_boards_has_their_models(tmp_path: Path) -> None:

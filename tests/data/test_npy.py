@@ -1,13 +1,15 @@
 """Images of ``.npy`` files: shapes that are meant, and advice that is right when it is followed."""
 
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from synflip.data.image_file import open_images
-from synflip.data.npy import read_images
+from synflip.data.npy import NAMES, read_images
 from synflip.errors import SynflipError
 
 PIXELS = np.random.default_rng(0).integers(0, 17, (5, 12), np.uint8)
@@ -116,9 +118,81 @@ def test_all_of_a_file_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         read_images("x.npy")
 
 
-def test_archives_are_named() -> None:
-    np.savez("x.npz", PIXELS)
-    with pytest.raises(
-        SynflipError, match=r"x\.npz is an archive of arrays \(\.npz\): save the images alone"
-    ):
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    "names", [("arr_0",), ("pixels",), ("x", "y"), ("labels", "images"), ("x_train", "y_train", "x_test")]
+)
+def test_images_in_an_archive(
+    monkeypatch: pytest.MonkeyPatch, save: Callable[..., None], names: tuple[str, ...]
+) -> None:
+    """The only array, or the one that is called as images are; a large one is read at once too."""
+    monkeypatch.setattr("synflip.data.image_file.SMALL_BYTES", 0)
+    wanted = next((name for name in names if name in NAMES), names[0])
+    for order in "CF":
+        pixels = np.asarray(PIXELS.reshape(5, 3, 4), order=order)  # type: ignore[call-overload]
+        save("x.npz", **{name: pixels if name == wanted else PIXELS[:2] + 1 for name in names})
+        for read in (read_images, open_images):
+            assert np.array_equal(read("x.npz", shape=(3, 4)), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (
+            {"a": PIXELS, "b": PIXELS},
+            "x.npz has the arrays a, b; which are the images? Call one, and no other,",
+        ),
+        ({"x": PIXELS, "x_test": PIXELS, "y": PIXELS}, "has the arrays x, x_test, y; which are the images?"),
+        ({}, "has the arrays none; which are the images?"),
+        ({"x": PIXELS / 16, "y": PIXELS}, "x in x.npz holds float64; images are uint8: they are 0..1 and"),
+        ({"x": PIXELS[0]}, "x in x.npz has shape [12]; images are [N, I]: one image is saved as"),
+        ({"x": PIXELS.astype(object)}, "x in x.npz holds object; images are uint8"),
+        ({"x": PIXELS.astype("S0")}, "images are uint8: save an array of integers"),
+    ],
+)
+def test_archives_that_are_refused(arrays: dict[str, Any], expected: str) -> None:
+    np.savez("x.npz", **arrays)
+    with pytest.raises(SynflipError, match=re.escape(expected)):
         read_images("x.npz")
+
+
+def archive_of(content: bytes) -> None:
+    with zipfile.ZipFile("x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", content)
+
+
+def test_sizes_in_an_archive_are_checked_before_pixels_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("x.npy", np.zeros((1 << 10, 1 << 10), np.uint8))
+    whole = Path("x.npy").read_bytes()
+    archive_of(whole)  # a thousandth of its size
+    assert read_images("x.npz").shape == (1 << 10, 1 << 10)
+    monkeypatch.setattr("synflip.data.npy.MAX_IMAGE_BYTES", (1 << 20) - 1)
+    with pytest.raises(SynflipError, match="has 1048576 bytes of pixels; at most 1048575 are read at once"):
+        read_images("x.npz")
+    archive_of(whole[:-1])
+    with pytest.raises(SynflipError, match=r"x in x\.npz has 1048575 bytes of pixels; its shape"):
+        read_images("x.npz")
+
+
+@pytest.mark.parametrize("count", [5, 2000])  # damage in the header of the array, and behind it
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_archives_are_one_line(count: int, compression: int) -> None:
+    draw = np.random.default_rng(1)
+    pixels = draw.integers(0, 17, (count, 12), np.uint8)
+    np.save("x.npy", pixels)
+    with zipfile.ZipFile("whole.npz", "w", compression) as archive:
+        for name in ("x.npy", "é.npy"):
+            archive.write("x.npy", name)
+    whole = Path("whole.npz").read_bytes()
+    refused = 0
+    for number in range(300):
+        content = bytearray(whole)
+        for _ in range(1 + number % 3):
+            content[draw.integers(4, len(content))] ^= 1 << draw.integers(8)
+        Path("x.npz").write_bytes(content if number % 4 else whole[: draw.integers(4, len(whole))])
+        try:
+            assert np.array_equal(read_images("x.npz"), pixels)
+        except SynflipError as error:
+            refused += 1
+            assert str(error).isprintable() and "x.npz" in str(error)
+    assert 100 < refused < 300

@@ -285,27 +285,34 @@ def test_a_tool_that_fails_says_where_its_output_is(tmp_path):
     assert "nosuch" in (tmp_path / "yosys.log").read_text()
 
 
-def test_progress_is_read_from_what_tools_print():
-    seen = [
-        toolchain._progress("nextpnr-ecp5", line)
-        for line in (
-            "2.15. Executing OPT_DFF pass (perform DFF optimizations).\n",
-            "Info:     at iteration #7, type ALL: wirelen solved = 1\n",
-            "Info:      14000 |     2378      11621 |   81   919 |    123879|       2.39      55.05|\n",
-            "Info:     iter=6 wires=614611 overused=11337 overuse=11619 archfail=NA\n",
-            "Info: Packing LUT5-7s...\n",
-            "Info: Pack wide LUTs...\n",
-        )
-    ]
-    said = [next(item)[2] for item in seen]
-    assert said == [
-        "opt_dff",
-        "placing, iteration 7",
-        "routing, 123,879 arcs left",
-        "routing, iteration 6, 11,337 wires overused",
-        "packing",
-        "packing",
-    ]
+def test_progress_is_read_from_what_tools_print(tmp_path, monkeypatch):
+    printed = {
+        "2.15. Executing OPT_DFF pass (perform DFF optimizations).": (0, 0, "opt_dff"),
+        "Info: Packing LUT5-7s...": (0, 0, "packing"),
+        "Info: Pack wide LUTs...": (0, 0, "packing"),
+        "Info: Running main analytical placer, max placement attempts per cell = 10000.": (0, 0, "placing"),
+        "Info:     at iteration #7, type ALL: wirelen solved = 1": (7, 0, "placing, iteration 7"),
+        "Info:   at iteration #5: temp = 0.000000, timing cost = 1": (5, 0, "refining, iteration 5"),
+        "Info: Routing 139000 arcs.": (0, 139000, "routing"),
+        "Info:      14000 |     2378      11621 |   81   919 |    123879|       2.39      55.05|": (
+            14000, 0, "routing, 123,879 arcs left"
+        ),
+        "Info: Running router2...": (0, 0, "routing"),
+        "Info:     iter=6 wires=614611 overused=11337 overuse=11619 archfail=NA": (
+            6, 0, "routing, iteration 6, 11,337 wires overused"
+        ),
+        "Info: Device utilisation:": None,
+    }  # fmt: skip
+
+    def run_program(command, folder, name, heard, **how):
+        for line in printed:
+            heard(line + "\n")
+        return ""
+
+    monkeypatch.setattr(toolchain, "run_program", run_program)
+    said = []
+    toolchain.run("nextpnr-ecp5", [], tmp_path, lambda *progress: said.append(progress))
+    assert said == [progress for progress in printed.values() if progress]
 
 
 def test_program_calls_the_loader(tmp_path, capsys):

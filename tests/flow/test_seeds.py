@@ -5,10 +5,10 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
-from synflip.cli import app
+from synflip.cli import app, boards
 from synflip.errors import SynflipError
 from synflip_hdl.boards.catalogue import find_board
-from synflip_hdl.flow import build_times, job, kept_netlist
+from synflip_hdl.flow import build_times, job, kept_netlist, toolchain
 from synflip_hdl.flow.build import build
 from synflip_hdl.flow.job import NETLIST, BuildJob
 from synflip_hdl.flow.kept_netlist import STAMP
@@ -70,13 +70,14 @@ def show(title):
 
 
 def test_seeds_are_tried_until_one_meets_the_clock(nextpnr, tmp_path):
-    nextpnr.megahertz = {3: 40.0, 4: 47.5, 5: 48.25, 6: 60.0}
-    work = placing(tmp_path)
-    placed = place_with_seeds(work, (3, 4, 5, 6), show)
+    nextpnr.megahertz = {3: 40.0, 4: 47.5, 5: 48.0, 6: 60.0}
+    work, titles = placing(tmp_path), []
+    placed = place_with_seeds(work, (3, 4, 5, 6), lambda title: titles.append(title) or show(title))
     assert nextpnr.seeds == [3, 4, 5] and work.seed == 5
-    assert placed["fmax"]["clk"]["achieved"] == 48.25
+    assert placed["fmax"]["clk"]["achieved"] == 48.0
+    assert titles == [f"nextpnr, seed {seed} ({place} of 4)" for place, seed in enumerate((3, 4, 5), 1)]
     assert [(item["seed"], item["clock_reached_hz"]) for item in work.tried] == [
-        (3, 40e6), (4, 47.5e6), (5, 48.25e6)
+        (3, 40e6), (4, 47.5e6), (5, 48e6)
     ]  # fmt: skip
     # One netlist, and apart from the seed one command.
     assert {tuple(w for w in words if w not in "345") for words in nextpnr.commands} == {
@@ -95,6 +96,23 @@ def test_the_best_is_kept_where_none_meets_the_clock(nextpnr, tmp_path):
     assert json.loads((tmp_path / "nextpnr.json").read_text())["fmax"]["clk"]["achieved"] == 47.5
     kept = {str(path.relative_to(tmp_path)) for path in (tmp_path / SEEDS).rglob("*") if path.is_file()}
     assert kept == {f"seeds/{seed}/nextpnr-ice40.log" for seed in (1, 3, 4)}
+
+
+def test_the_first_of_two_is_kept_with_its_files_and_its_seconds(nextpnr, tmp_path, monkeypatch):
+    now, place = [0.0], job.run
+
+    def run(tool, arguments, *others):
+        now[0] += 10.0 * int(arguments[arguments.index("--seed") + 1])
+        return place(tool, arguments, *others)
+
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(toolchain.time, "perf_counter", lambda: now[0])
+    nextpnr.megahertz = {1: 47.0, 2: 46.0}
+    work = placing(tmp_path)
+    place_with_seeds(work, (1, 2), show)
+    assert (tmp_path / "synflip.asc").read_text() == "bits of 1"
+    assert [item["seconds"] for item in work.tried] == [10.0, 20.0]
+    assert work.watch.seconds == {"nextpnr-ice40": 10.0}
 
 
 def test_every_seed_may_fail(nextpnr, tmp_path):
@@ -165,6 +183,23 @@ def test_the_netlist_serves_until_its_sources_change(yosys, nextpnr, tmp_path, m
     monkeypatch.setattr(kept_netlist, "version", lambda package: "another")
     build(BOARD, BOARD.sized("16x1,weight_depth=300", None, 0), tmp_path)
     assert len(yosys) == 8
+    monkeypatch.setattr(kept_netlist, "CHANGES", ())  # other code that changes netlists
+    build(BOARD, BOARD.sized("16x1,weight_depth=300", None, 0), tmp_path)
+    assert len(yosys) == 9
+
+
+def test_a_build_looks_at_its_netlist_once(yosys, nextpnr, tmp_path, monkeypatch):
+    """It may have a hundred megabytes."""
+    nextpnr.megahertz = {1: 60.0}
+    looked = []
+    for name in ("digest_of", "kept_seconds"):
+        function = getattr(job, name)
+        monkeypatch.setattr(job, name, lambda *args, of=function: looked.append(of.__name__) or of(*args))
+    for _ in ("synthesized", "kept"):
+        build(BOARD, BOARD.geometry, tmp_path)
+        assert sorted(looked) == ["digest_of", "kept_seconds"]
+        looked.clear()
+    assert len(yosys) == 1
 
 
 def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr, tmp_path, capsys):
@@ -175,11 +210,24 @@ def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr,
     assert "47.5 MHz reached, 48 asked for: try --seeds 8 or a lower --clock" in said.err
     assert f"This usually takes {build_times.usual_time('ice40-hx8k', BOARD.geometry)} a seed ..." in said.err
     assert "nextpnr, seed 2 (2 of 3) ..." in said.err
-    words = ["build", "ice40-hx8k", "--out", str(tmp_path), "--seeds", "3", "--seed", "1"]
-    assert app.main(words) == 1
+    words = ["build", "ice40-hx8k", "--out", str(tmp_path), "--seed", "2"]
+    assert app.main(words) == 1 and nextpnr.seeds == [1, 2, 3, 2]
+    capsys.readouterr()
+    assert app.main([*words, "--seeds", "3"]) == 1
     assert "give one of the two" in capsys.readouterr().err
     assert app.main(["build", "arty-a7-35", "--out", str(tmp_path), "--seeds", "3"]) == 1
     assert "is not placed here" in capsys.readouterr().err
+
+
+def test_a_step_of_the_command_says_what_the_tool_does(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "synflip.util.progress.lines", lambda title: nullcontext(lambda *args: said.append((title, *args)))
+    )
+    with boards._step("nextpnr, seed 2") as advance:
+        advance(3, 0, "placing")
+        advance(1, 9, "routing")
+    assert said == [("nextpnr, seed 2", 3, None, "placing"), ("nextpnr, seed 2", 1, 9, "routing")]
 
 
 def test_times_are_ranges(tmp_path):

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from synflip.spec.memory_map import register
-from synflip_hdl.export.verilog import convert_axi, convert_serial
+from synflip_hdl.export.verilog import SERIAL_TOP, convert_axi, convert_serial
 from synflip_sim.simulators import icarus
 
 from tests.hdl.axi import test_top as axi
@@ -70,7 +70,7 @@ def test_axi(generation, tmp_path, subtests):
 @pytest.mark.parametrize("generation", SERIAL)
 def test_serial(generation, tmp_path, subtests):
     text = convert_serial(serial.GEOMETRY, 1e9 / serial.CLOCK_NS, serial.BAUD, serial.SILENCE_BITS)
-    runner = build_icarus(tmp_path, text, "synflip", generation)
+    runner = build_icarus(tmp_path, text, SERIAL_TOP, generation)
     for name, reset in SERIAL[generation]:
         with subtests.test(name, reset=reset):
             serial.run(runner, tmp_path, name, reset=reset)

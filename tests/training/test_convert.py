@@ -166,6 +166,15 @@ def test_features_travel_beside_the_model(of_features, features):
         assert np.array_equal(golden.infer(DATA.test_images[:3], 8, 2).votes, votes[:3])
 
 
+def test_a_conversion_exports_the_extractor_once(features, monkeypatch):
+    exports, real = [], torch.export.export
+    monkeypatch.setattr(
+        torch.export, "export", lambda *args, **how: exports.append(args) or real(*args, **how)
+    )
+    synflip.convert(features, [12], data=DATA, epochs=0)
+    assert len(exports) == 1
+
+
 def test_the_extractors_file_is_not_trusted(of_features, tmp_path):
     path, votes = of_features
     beside = path.with_name("m.features.pt2")

@@ -523,7 +523,7 @@ def test_numbers_of_other_kinds_are_taken_exactly(settings, plain):
         ({"epochs": True}, "epochs must be an integer"),
         ({"epochs": 1.5}, "epochs must be an integer"),
         ({"epochs": "3"}, "epochs must be an integer"),
-        ({"seed": -1}, "the seed must be an integer in 0"),
+        ({"seed": -1}, "the seed of a training must be in 0"),
         ({"seed": None}, "the seed must be an integer"),
         ({"bits": 4.5}, "bits must be an integer"),
         ({"activation_bits": None}, "activation bits must be an integer"),

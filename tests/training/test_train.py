@@ -19,7 +19,8 @@ from synflip.spec.coins import probability_word, threshold
 from synflip.spec.model import CompiledModel, pixels_to_activations
 from synflip.training import augment, convnets
 from synflip.training import train as training
-from synflip.training.baseline import float_accuracy, float_baseline, float_network
+from synflip.training.baseline import fit_float, float_accuracy, float_baseline, float_network
+from synflip.training.convert import convert
 from synflip.training.distillation import train_teachers
 from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, thresholds
 from synflip.training.loop import TrainStep, one_cycle
@@ -345,3 +346,34 @@ def test_refusals(digits: Dataset, change: dict, expected: str) -> None:
     with pytest.raises(SynflipError) as caught:
         train(digits, **({"epochs": 1} | change))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63])
+def test_every_training_refuses_the_same_seeds_in_the_same_words(digits: Dataset, seed: int) -> None:
+    network = float_network(digits, (8,))
+    said = set()
+    for refused in (
+        lambda: train(digits, (8,), seed=seed),
+        lambda: convnets.train(digits, (8,), seed=seed),
+        lambda: convnets.float_baseline(digits, (8,), seed=seed),
+        lambda: convert(network, data=digits, seed=seed),
+        lambda: float_network(digits, (8,), seed),
+        lambda: fit_float(network, digits, seed=seed),
+        lambda: train_teachers(lambda number: network, 1, digits, seed=seed),
+        lambda: SynapticNetwork((64, 10), 4, 8, seed),
+    ):
+        with pytest.raises(SynflipError) as caught:
+            refused()
+        said.add(str(caught.value))
+    assert said == {f"the seed of a training must be in 0..2**63-1, not {seed}"}
+
+
+def test_teachers_seeds_after_the_last_begin_at_0(digits: Dataset) -> None:
+    made = []
+
+    def make(seed: int) -> torch.nn.Module:
+        made.append(seed)
+        return float_network(digits, (8,), seed)
+
+    train_teachers(make, 2, few(digits, 32), epochs=1, seed=(1 << 63) - 1)
+    assert made == [(1 << 63) - 1, 0]

@@ -181,6 +181,8 @@ def test_permissions(tmp_path: Path) -> None:
     code = "check_outputs(['open']); write_text('open', 'new'); print('written')"
     assert as_nobody(tmp_path, code) == "written"  # in place: the folder takes no new file
     assert (tmp_path / "open").read_text() == "new" and (tmp_path / "open").stat().st_uid == 0
+    (tmp_path / "backup").hardlink_to(tmp_path / "open")
+    assert "would lose their content too" in as_nobody(tmp_path, "check_outputs(['open'])")
 
 
 def test_a_file_of_somebody_else_in_a_folder_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +198,11 @@ def test_a_file_of_somebody_else_in_a_folder_of_all(tmp_path: Path, monkeypatch:
     write_text(path, "new")
     assert path.read_text() == "new" and path.stat().st_ino == inode
     assert names(tmp_path) == ["x"]
+    (tmp_path / "backup").hardlink_to(path)  # which would be overwritten too
+    for write in (lambda: check_outputs([path]), lambda: write_text(path, "newer")):
+        with pytest.raises(SynflipError, match=r"its other names \(hard links: 1\) would lose"):
+            write()
+    assert (tmp_path / "backup").read_text() == "new" and names(tmp_path) == ["backup", "x"]
 
 
 def test_outputs_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from synflip_hdl.export.memories import EXPORTED_MODULES, MemoryModules
 from synflip_hdl.export.processes import run_at_time_0
 from synflip_hdl.serial.top import SerialTop
 
-TOP, AXI_TOP = "synflip", "synflip_axi"
+TOP, AXI_TOP, SERIAL_TOP = "synflip", "synflip_axi", "synflip_serial"
 
 
 def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> str:
@@ -59,5 +59,5 @@ def convert_axi(geometry: Geometry) -> str:
 def convert_serial(
     geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
 ) -> str:
-    """An accelerator behind a UART, see ``serial.top.SerialTop``."""
-    return to_verilog(SerialTop(geometry, clock, baud, silence_bits))
+    """An accelerator behind a UART, module ``synflip_serial``, see ``serial.top.SerialTop``."""
+    return to_verilog(SerialTop(geometry, clock, baud, silence_bits), SERIAL_TOP)

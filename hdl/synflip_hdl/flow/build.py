@@ -43,7 +43,8 @@ def build(
     job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, board.seed)
     with show("Gateware"):
         job.write_gateware()
-    with show("Yosys" if not job.netlist_kept else "Yosys: the netlist is that of the last build") as advance:
+    kept = job.kept_seconds is not None
+    with show("Yosys: the netlist is that of the last build" if kept else "Yosys") as advance:
         cells = job.synthesize(advance)
     job.check_fit(cells)
     placed, product = None, None

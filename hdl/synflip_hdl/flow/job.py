@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,24 +94,24 @@ class BuildJob:
         source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
         return f"{source}; read_verilog memories.v"
 
-    @property
+    @cached_property
     def netlist_digest(self) -> str:
         """The digest of what the netlist is made of, once the gateware is written."""
         source = f"{NAME}.v" if self.board.family == "xilinx" else f"{NAME}.il"
         script = f"{self.read_script}; {SYNTH[self.board.family]} -top {NAME}"
         return digest_of(script, [self.folder / source, self.folder / "memories.v"])
 
-    @property
-    def netlist_kept(self) -> bool:
-        """Whether the folder has the netlist already, made of the same by an earlier build."""
-        return kept_seconds(self.folder / NETLIST, self.netlist_digest) is not None
+    @cached_property
+    def kept_seconds(self) -> float | None:
+        """The seconds that Yosys took for the netlist that the folder has already, made of the same by an
+        earlier build; None if there is none. The files are looked at once."""
+        return kept_seconds(self.folder / NETLIST, self.netlist_digest)
 
     def synthesize(self, advance: Advance) -> dict[str, int]:
         """Write the netlist, NETLIST, unless it is kept; returns how many cells it has of each type."""
-        path, made_of = self.folder / NETLIST, self.netlist_digest
-        seconds = kept_seconds(path, made_of)
-        if seconds is not None:
-            self.watch.seconds["yosys"] = seconds
+        path = self.folder / NETLIST
+        if self.kept_seconds is not None:
+            self.watch.seconds["yosys"] = self.kept_seconds
             netlist = json.loads(path.read_text())
         else:
             synth, write = f"{SYNTH[self.board.family]} -top {NAME}", f"write_json {NETLIST}"
@@ -119,7 +120,7 @@ class BuildJob:
             if self.board.family == "ecp5":
                 ecp5.finish(netlist)
                 path.write_text(json.dumps(netlist))
-            stamp(path, made_of, self.watch.seconds["yosys"])
+            stamp(path, self.netlist_digest, self.watch.seconds["yosys"])
         self.parts = count_parts(netlist, COSTS[self.board.family])
         return count_cells(netlist)
 

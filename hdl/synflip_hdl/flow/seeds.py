@@ -87,6 +87,5 @@ def _move(job: BuildJob, seed: int, to_its_own: bool) -> None:
     own.mkdir(parents=True, exist_ok=True)
     for name in job.placement_files:
         here, there = (job.folder / name, own / name) if to_its_own else (own / name, job.folder / name)
-        there.unlink(missing_ok=True)
         if here.is_file():
             here.replace(there)

@@ -51,10 +51,11 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
     """Path of the library for ``geometry`` behind a UART, built if it is not cached. Raises SynflipError."""
 
     def make(folder: Path) -> None:
-        from synflip_hdl.export.verilog import convert_serial
+        from synflip_hdl.export.verilog import to_verilog
+        from synflip_hdl.serial.top import SerialTop
 
         say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
-        text = convert_serial(geometry, line.divisor, 1, line.silence_bits)
+        text = to_verilog(SerialTop(geometry, line.divisor, 1, line.silence_bits))
         (folder / "synflip.v").write_text(text)
         compile_library(folder, ["synflip.v", *device_flags(geometry)], say, harness=HARNESS)
 

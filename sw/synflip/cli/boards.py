@@ -14,6 +14,7 @@ from synflip.errors import SynflipError
 from synflip.util.terminal import console
 
 app = typer.Typer()
+NETWORK_VOTES = 64  # in the accuracies of --networks
 
 
 class SourceName(StrEnum):
@@ -45,15 +46,32 @@ def boards(
         Path | None,
         typer.Option("--times", metavar="FILE", help="Write the builds' seconds.", show_default=False),
     ] = None,
+    networks: Annotated[
+        Path | None,
+        typer.Option(
+            "--networks",
+            metavar="DIR",
+            help="Train a network on digits for each board, write it into DIR, and make a table of them.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List the boards: device, default accelerator, clock, and which models each runs.
 
-    With folders of builds, tabulate their reports. With --page alone, put the table of models into the page.
+    With folders of builds, tabulate their reports. With --networks, train a network for each board, as train
+    --for BOARD does. With --page alone, put the table of models into the page.
 
     Example: synflip boards
 
+    Example: synflip boards --networks out/networks --page docs/results/boards.md
+
     Example: synflip boards out/ulx3s out/tang --page docs/results/boards.md --pictures docs/results/images
     """
+    if networks is not None:
+        if reports or pictures is not None or times is not None:
+            raise SynflipError("--networks takes neither folders of builds, nor --pictures, nor --times")
+        _networks(networks, page)
+        return
     if reports:
         _tables(reports, page, pictures, times)
         return
@@ -182,6 +200,51 @@ def _capabilities() -> list[tuple[str, ...]]:
             words = (str(bits), str(size.activation_bits))
             rows.append((board.name, *words, *(f"{number:,}" for number in numbers)))
     return rows
+
+
+def _networks(folder: Path, page: Path | None) -> None:
+    """Train a network on digits for each board, and tabulate them."""
+    from synflip_hdl.boards.catalogue import every_board
+
+    from synflip.cli.train import board_hidden, words
+    from synflip.data.registry import load
+    from synflip.report.sections import find_section, replace_section
+    from synflip.report.tables import Table
+    from synflip.util.outputs import check_outputs
+    from synflip.util.progress import bar, waiting
+
+    every = [*every_board().values()]
+    files = [folder / f"{board.name}.safetensors" for board in every]
+    check_outputs([page, *files])
+    if page is not None:
+        find_section(page, "networks")
+    with waiting("Loading torch"):
+        from synflip.training.loop import default_epochs
+        from synflip.training.train import train
+        from synflip.workflows import compile_and_save
+
+    data = load("digits")
+    inputs, classes = data.train_images.shape[1], len(data.classes)
+    layers = [board_hidden(board, data.name, inputs, classes, None) for board in every]
+    source = {"data": data.title, "seed": 0, "epochs": default_epochs(data), "augment": False}
+    rows = []
+    for board, file, hidden in zip(every, files, layers, strict=True):
+        bits, activation_bits = board.geometry.bits, board.geometry.activation_bits
+        with bar(f"Training for {board.name}") as advance:
+            network = train(
+                data, hidden, bits, activation_bits,
+                progress=lambda s: advance(s.step, s.steps, words(s)),
+            )  # fmt: skip
+        found = compile_and_save(network, data, source, file, NETWORK_VOTES)
+        synapses = sum(layer.q.size for layer in found.model.layers)
+        accuracies = (found.one_sample, found.vote)
+        rows.append((board.name, bits, activation_bits, found.model.shape, synapses, *accuracies))
+    heads = ("board", "k", "A", "network", "synapses", "one sample, %", f"vote of {NETWORK_VOTES}, %")
+    made = Table("Networks on digits, by test accuracy", heads, rows)
+    if page is not None:
+        replace_section(page, "networks", made.markdown())
+    else:
+        typer.echo(made.text(console().width))
 
 
 def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None) -> None:

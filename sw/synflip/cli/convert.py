@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synflip.cli.options import (
-    ActivationBits,
     Balance,
-    Bits,
+    Board,
+    BoardActivationBits,
+    BoardBits,
     Data,
     Header,
     Label,
@@ -23,7 +25,7 @@ from synflip.cli.options import (
     model_files,
     picture_size,
 )
-from synflip.cli.train import Stopped, check_seed, finish, words
+from synflip.cli.train import Stopped, board_words, check_board, finish, words
 from synflip.errors import ConversionWarning, SynflipError
 from synflip.util.text import printable
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from synflip.training.layers import SynapticNetwork
 
 app = typer.Typer()
+SMALLER = "convert a smaller network, or take a larger board"  # one that does not fit
 
 
 @app.command()
@@ -64,8 +67,9 @@ def convert(
     std: Annotated[
         str, typer.Option("--std", metavar="X,X,..", help="One number, or one for each channel.")
     ] = "1",
-    bits: Bits = 4,
-    activation_bits: ActivationBits = 8,
+    bits: BoardBits = None,
+    activation_bits: BoardActivationBits = None,
+    board: Board = None,
     epochs: Annotated[
         int, typer.Option("--epochs", metavar="N", min=0, help="Passes of fine-tuning over the data.")
     ] = 10,
@@ -92,7 +96,7 @@ def convert(
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    check_seed(seed)
+    chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     check_outputs([out] if features is None else model_files(out), [network, features, *data_files(data)])
     if features is not None:
         check_pair(out)
@@ -124,6 +128,7 @@ def convert(
             "progress": lambda s: advance(s.step, s.steps, words(s)),
             "checkpoint": checkpoint_path(out),
             "resume": resume,
+            "check_sizes": None if chosen is None else partial(check_board, chosen, way=SMALLER),
         }
         try:
             with warnings.catch_warnings():

@@ -8,6 +8,7 @@ import typer
 
 from synflip.cli.console import table
 from synflip.cli.options import ActivationBits, Bits, GeometryOption
+from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -33,6 +34,7 @@ class FrontName(StrEnum):
 
     bare = "bare"
     axi = "axi"
+    serial = "serial"
 
 
 @app.command()
@@ -44,30 +46,68 @@ def verilog(
     front: Annotated[
         FrontName,
         typer.Option(
-            "--front", help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream."
+            "--front",
+            help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream. serial: a UART.",
         ),
     ] = FrontName.bare,
+    clock: Annotated[
+        float | None,
+        typer.Option(
+            "--clock",
+            metavar="MHZ",
+            min=1,
+            max=10_000,
+            help="Clock of --front serial, from which its baud rate is made.",
+            show_default=False,
+        ),
+    ] = None,
+    baud: Annotated[
+        int | None,
+        typer.Option(
+            "--baud",
+            metavar="BAUD",
+            min=1,
+            help="Baud rate of --front serial. Without it: 3000000.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the accelerator as one Verilog file, for any FPGA tool or simulator.
 
     The file depends on no network: a model that fits is loaded later, through the memory map. The top module
-    is synflip, with --front axi synflip_axi. Beside top.v it writes top.vlt, waivers for Verilator's lint
-    with their reasons, and top.core, a core file for FuseSoC.
+    is synflip, with --front axi synflip_axi, with --front serial synflip_serial. Beside top.v it writes
+    top.vlt, waivers for Verilator's lint with their reasons, and top.core, a core file for FuseSoC.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
+
+    Example: synflip verilog --geometry 32x4 --front serial --clock 50 --out top.v
     """
     from synflip_hdl.export.companions import companions
-    from synflip_hdl.export.verilog import AXI_TOP, TOP, convert, convert_axi
+    from synflip_hdl.export.verilog import AXI_TOP, SERIAL_TOP, TOP, convert, convert_axi, convert_serial
+    from synflip_hdl.serial.uart import phase_step
 
+    from synflip.spec.frames import BAUD
     from synflip.spec.geometry import Geometry
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    beside = companions(out, AXI_TOP if front == FrontName.axi else TOP)
+    hertz, rate = 1e6 * (clock or 0), baud or BAUD
+    if front == FrontName.serial and clock is None:
+        raise SynflipError("--front serial makes its baud rate from the clock: give --clock MHZ")
+    if front == FrontName.serial:
+        phase_step(hertz, rate)  # refuses what the clock cannot make, before the work
+    elif (clock, baud) != (None, None):
+        raise SynflipError("--clock and --baud are of --front serial")
+    top, write = {
+        FrontName.bare: (TOP, convert),
+        FrontName.axi: (AXI_TOP, convert_axi),
+        FrontName.serial: (SERIAL_TOP, lambda machine: convert_serial(machine, hertz, rate)),
+    }[front]
+    beside = companions(out, top)
     check_outputs([out, *beside])
     with waiting(f"Elaborating {machine.name}"):
-        text = (convert_axi if front == FrontName.axi else convert)(machine)
+        text = write(machine)
     for path, content in {out: text, **beside}.items():
         write_text(path, content)
     table(

@@ -82,12 +82,41 @@ Board = Annotated[
     typer.Option(
         "--for",
         metavar="BOARD",
-        help="Take sizes that fit a board, as synflip boards lists them, where --hidden, --bits and "
-        "--activation-bits do not say others, and refuse what does not fit.",
+        help="A board, as synflip boards lists them, that the network is to fit: bits and sizes that are not "
+        "given are the board's, and what does not fit is refused.",
         show_default=False,
     ),
 ]
-TrainingSeed = Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the training.")]
+BoardBits = Annotated[
+    int | None,
+    typer.Option(
+        "--bits",
+        metavar="K",
+        help="Bits of a coin's probability, 1..16. Without it: 4, or with --for the board's.",
+        show_default=False,
+    ),
+]
+BoardActivationBits = Annotated[
+    int | None,
+    typer.Option(
+        "--activation-bits",
+        metavar="A",
+        help="Bits of an activation, 1..8. Without it: 8, or with --for the board's.",
+        show_default=False,
+    ),
+]
+
+
+def _training_seed(seed: int) -> int:
+    from synflip.util.arrays import training_seed
+
+    return training_seed(seed)
+
+
+TrainingSeed = Annotated[
+    int,
+    typer.Option("--seed", metavar="K", callback=_training_seed, help="Seed of the training, 0..2**63-1."),
+]
 ModelOut = Annotated[
     Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
 ]
@@ -115,8 +144,8 @@ ImagesFile = Annotated[
     typer.Option(
         "--images",
         metavar="X.npy",
-        help="Images: uint8 [N, I], one row an image, from numpy.save. Of a model of features: X.csv, "
-        "X.parquet, X.npz, or a .npy of any numbers.",
+        help="Images: uint8 [N, I], one row an image, from numpy.save; or X.npz, alone in it or called x, "
+        "images or x_test. Of a model of features: X.csv, X.parquet, X.npz, or a .npy of any numbers.",
     ),
 ]
 Page = Annotated[

@@ -13,6 +13,8 @@ from synflip.cli.console import table
 from synflip.cli.options import (
     Balance,
     Board,
+    BoardActivationBits,
+    BoardBits,
     Data,
     Header,
     Label,
@@ -28,6 +30,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from synflip_hdl.boards import catalogue
     from torch import nn
 
     from synflip.data.dataset import Dataset
@@ -74,24 +77,8 @@ def train(
             show_default=False,
         ),
     ] = None,
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            "--bits",
-            metavar="K",
-            help="Bits of a coin's probability, 1..16. Without it: 4, or with --for the board's.",
-            show_default=False,
-        ),
-    ] = None,
-    activation_bits: Annotated[
-        int | None,
-        typer.Option(
-            "--activation-bits",
-            metavar="A",
-            help="Bits of an activation, 1..8. Without it: 8, or with --for the board's.",
-            show_default=False,
-        ),
-    ] = None,
+    bits: BoardBits = None,
+    activation_bits: BoardActivationBits = None,
     board: Board = None,
     epochs: Annotated[
         int | None,
@@ -154,7 +141,7 @@ def train(
     from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
-    check_seed(seed)
+    chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     two_files = features == FeaturesName.conv
     check_outputs(model_files(out) if two_files else [out], data_files(data))
     if two_files:
@@ -172,15 +159,12 @@ def train(
 
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
-    if board is not None:
+    if chosen is not None:
         inputs = dataset.train_images.shape[1]
         if features == FeaturesName.conv:
             inputs = convnets.feature_count(dataset)
             sizes = [*convnets.default_hidden(dataset)] if sizes is None else sizes
-        sizes, bits, activation_bits = _fitting(
-            board, dataset.name, inputs, len(dataset.classes), sizes, bits, activation_bits
-        )
-    bits, activation_bits = 4 if bits is None else bits, 8 if activation_bits is None else activation_bits
+        sizes = board_hidden(chosen, dataset.name, inputs, len(dataset.classes), sizes)
     epochs = default_epochs(dataset) if epochs is None else epochs
     ordinary: Callable[[int], nn.Module]
     coins: Callable[..., SynapticNetwork | FeatureNetwork]
@@ -223,36 +207,55 @@ def train(
     finish(network, dataset, source, out, samples, took, balanced=balance)
 
 
-def _fitting(
-    name: str, data: str, inputs: int, classes: int, hidden: list[int] | None, bits: int | None, a: int | None
-) -> tuple[list[int], int, int]:
-    """Hidden layers, k and A for a board: those that were asked for, else the board's. Raises SynflipError
-    if they do not fit, with what to change."""
+def board_words(
+    name: str | None, bits: int | None, activation_bits: int | None
+) -> "tuple[catalogue.Board | None, int, int]":
+    """The board called ``name``, if one is named, and k and A: those that were asked for, else the board's,
+    else 4 and 8. Raises SynflipError if they are more than the board's, with the option to change."""
+    if name is None:
+        return None, 4 if bits is None else bits, 8 if activation_bits is None else activation_bits
     from synflip_hdl.boards.catalogue import find_board
 
-    from synflip.inference.plan import check_words, largest_hidden, shortage
+    from synflip.inference.plan import check_words
 
     board = find_board(name)
-    default = board.geometry
-    bits, a = default.bits if bits is None else bits, default.activation_bits if a is None else a
+    # A narrower k may have a build of its own; the board's default build must run the model.
+    bits = board.geometry.bits if bits is None else bits
+    activation_bits = board.geometry.activation_bits if activation_bits is None else activation_bits
     try:
-        check_words(bits, a, default)
+        check_words(bits, activation_bits, board.geometry)
     except SynflipError as error:
         raise SynflipError(f"{name}: {error}") from None
-    # A narrower k may have a build of its own; the board's default build must run the model.
-    most = largest_hidden(inputs, classes, default)
-    if hidden is None and most is not None:
-        return most, bits, a
-    asked = [] if hidden is None else hidden
-    if not (missing := shortage([inputs, *asked, classes], default)):
-        return asked, bits, a
-    shape = "-".join(map(str, [inputs, *asked, classes]))
-    way = (
-        f"no network on {data} fits: take another --data, or a larger board"
-        if most is None
-        else f"try --hidden {','.join(map(str, most)) or 'none'}"
-    )
-    raise SynflipError(f"{shape} does not fit {name}: it needs {missing}; {way}")
+    return board, bits, activation_bits
+
+
+def board_hidden(
+    board: "catalogue.Board", data: str, inputs: int, classes: int, hidden: list[int] | None
+) -> list[int]:
+    """Hidden layers for a board: those that were asked for, else the largest that fit. Raises SynflipError
+    if they do not fit, with layers that do."""
+    from synflip.inference.plan import largest_hidden
+
+    most = largest_hidden(inputs, classes, board.geometry)
+    if hidden is None:
+        hidden = most or []
+    way = f"no network on {data} fits: take another --data, or a larger board"
+    if most is not None:
+        way = f"try --hidden {','.join(map(str, most)) or 'none'}"
+    check_board(board, [inputs, *hidden, classes], way)
+    return hidden
+
+
+def check_board(board: "catalogue.Board", sizes: list[int], way: str) -> None:
+    """Raises SynflipError if a network does not fit a board, with what is short, and ``way``, what to do.
+
+    sizes: inputs, outputs of each hidden layer, classes.
+    """
+    from synflip.inference.plan import shortage
+
+    if missing := shortage(sizes, board.geometry):
+        shape = "-".join(map(str, sizes))
+        raise SynflipError(f"{shape} does not fit {board.name}: it needs {missing}; {way}")
 
 
 def _hidden(text: str) -> list[int]:
@@ -295,9 +298,3 @@ def finish(
 def words(step: "TrainStep") -> str:
     """Text beside a progress bar: ``epoch 1 of 3, loss 0.123``."""
     return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"
-
-
-def check_seed(seed: int) -> None:
-    """Raises SynflipError for a seed that torch does not take."""
-    if seed >> 63:
-        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {seed}")

@@ -52,10 +52,10 @@ def open_images(
 ) -> Images:
     """Images uint8 [N, I] of a ``.npy`` file; the arguments are those of ``read_images``.
 
-    A file of more than SMALL_BYTES is read block by block, unless it is in Fortran order. It is not trusted:
-    see ``read_images``. Raises SynflipError.
+    A file of more than SMALL_BYTES is read block by block, unless it is in Fortran order or an archive. It is
+    not trusted: see ``read_images``. Raises SynflipError.
     """
     header = image_header(path, least, shape, largest)
-    if header.fortran or math.prod(header.shape) <= SMALL_BYTES:
+    if header.fortran or header.archived or math.prod(header.shape) <= SMALL_BYTES:
         return read_images(path, least, shape, largest)
     return ImageFile(Path(path), header.rows, header.start)

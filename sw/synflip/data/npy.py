@@ -1,10 +1,14 @@
-"""Images from ``.npy`` files that are not trusted."""
+"""Images from ``.npy`` files, and from archives of arrays (``.npz``), that are not trusted."""
 
+import lzma
 import math
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -12,24 +16,30 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.util.arrays import list_of, picture_forms, scale_advice
+from synflip.util.text import first_line, one_line
 
+#: What images are called in an archive that has other arrays too; Keras calls those of the test x_test.
+NAMES = ("x", "images", "x_test")
 MAX_IMAGE_BYTES = 1 << 30
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")  # how they begin: with an array, and without any
 _BLOCK = 1 << 20  # numbers looked at at once
 _EIGHT_BITS = 255
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """The header of a ``.npy`` file of images.
+    """The header of an array of images in a file.
 
     shape: of the array in the file. rows: (N, I), what it is read as. fortran: whether its first axis is the
-    fastest. start: offset of the first pixel in the file, in bytes.
+    fastest. start: offset of the first pixel, in bytes, from the beginning of the array. archived: whether
+    the file is an archive of arrays.
     """
 
     shape: tuple[int, ...]
     rows: tuple[int, int]
     fortran: bool
     start: int
+    archived: bool
 
 
 def read_images(
@@ -37,10 +47,12 @@ def read_images(
 ) -> NDArray[np.uint8]:
     """Images uint8 [N, I] from a ``.npy`` file, N at least ``least``, I at least 1.
 
+    path: also of a ``.npz`` archive whose only array they are, or the only one that is called as in NAMES.
     shape: of an image, [H, W] or [C, H, W], if it is known; then [N, *shape] is taken too, and of grey images
     [N, 1, H, W] and [N, H, W, 1]. largest: the largest pixel, if it is known, for messages. The file is not
-    trusted: nothing is unpickled, and no more is read than its own size. Raises SynflipError.
+    trusted: nothing is unpickled, and no more is read than the header says. Raises SynflipError.
     """
+    path = Path(path)
     header = image_header(path, least, shape, largest)
     size = math.prod(header.shape)
     if size > MAX_IMAGE_BYTES:
@@ -48,12 +60,9 @@ def read_images(
             f"{path} has {size} bytes of pixels; at most {MAX_IMAGE_BYTES} are read at once: "
             "split them over several files"
         )
-    try:
-        with Path(path).open("rb") as file:
-            file.seek(header.start)
-            pixels = np.frombuffer(file.read(size), dtype=np.uint8)
-    except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+    with _array(path) as (file, _, _):
+        file.read(header.start)  # not seek, after which an archive's checksum is not looked at
+        pixels = np.frombuffer(file.read(size), dtype=np.uint8)
     if pixels.size != size:
         raise SynflipError(f"{path} was cut while it was read")
     array = pixels.reshape(header.shape, order="F" if header.fortran else "C")
@@ -68,27 +77,65 @@ def image_header(
     The sizes are checked against the size of the file. Raises SynflipError.
     """
     path = Path(path)
+    with _array(path) as (file, size, name):
+        return _header(file, size, name, least, shape, largest)
+
+
+@contextmanager
+def _array(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
+    """The array in a ``.npy`` file, or the images in an archive: a file at its beginning, its bytes, and what
+    messages call it, such as ``x in data.npz``. Raises SynflipError."""
     try:
         if not path.is_file():
             raise SynflipError(
                 f"{path} is {'not a file' if path.exists() else 'missing'}; images are a .npy file"
             )
         with path.open("rb") as file:
-            return _header(file, path, least, shape, largest)
+            archived = file.read(4) in _ARCHIVES
+            file.seek(0)
+            if archived:
+                with _archived(file, path) as found:
+                    yield found
+            else:
+                yield file, path.stat().st_size, str(path)
     except OSError as error:
-        raise SynflipError(f"cannot read {path}: {error.strerror}") from None
+        raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _archived(file: IO[bytes], path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
+    """As ``_array``, of the archive ``file`` at ``path``."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entry = _images_of(archive, path)
+            with archive.open(entry) as member:
+                yield member, entry.file_size, f"{one_line(_name(entry))} in {path}"
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+        raise SynflipError(f"{path} is no whole .npz archive: {first_line(error)}; save it again") from None
+
+
+def _images_of(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    """The array of images: the only one, or the only one that has one of NAMES. Raises SynflipError."""
+    arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+    named = [entry for entry in arrays if _name(entry) in NAMES]
+    found = arrays if len(arrays) == 1 else named
+    if len(found) != 1:
+        there = one_line(", ".join(map(_name, arrays))) or "none"
+        raise SynflipError(
+            f"{path} has the arrays {there}; which are the images? Call one, and no other, {NAMES[0]}, "
+            f"{NAMES[1]} or {NAMES[2]}, or save the images alone, np.save('x.npy', pixels)"
+        )
+    return found[0]
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    return entry.filename.removesuffix(".npy")
 
 
 def _header(
-    file: BinaryIO, path: Path, least: int, known: Sequence[int] | None, largest: int | None
+    file: IO[bytes], size: int, path: str, least: int, known: Sequence[int] | None, largest: int | None
 ) -> ImageHeader:
-    """The header of the array in ``file``, checked."""
-    size = path.stat().st_size
-    if file.read(4) == b"PK\x03\x04":
-        raise SynflipError(
-            f"{path} is an archive of arrays (.npz): save the images alone, np.save('x.npy', pixels)"
-        )
-    file.seek(0)
+    """The header of the array of ``size`` bytes in ``file``, checked. path: what messages call it."""
     try:
         version = npy.read_magic(file)
         if version != (1, 0):  # what np.save writes for any array of numbers; its header is at most 64 KiB
@@ -100,7 +147,7 @@ def _header(
         reason = str(error).splitlines()[0] if str(error) else "its header cannot be read"
         raise SynflipError(f"{path} is not a .npy file as np.save writes it: {reason}") from None
     if dtype != np.uint8:
-        hint = _type_hint(file, path, dtype, math.prod(shape), _EIGHT_BITS if largest is None else largest)
+        hint = _type_hint(file, size, dtype, math.prod(shape), _EIGHT_BITS if largest is None else largest)
         raise SynflipError(f"{path} holds {dtype}; images are uint8: {hint}")
     rows = _rows(path, shape, known)
     if rows[0] < least or rows[1] < 1:
@@ -111,10 +158,10 @@ def _header(
         raise SynflipError(
             f"{path} has {there} bytes of pixels; its shape {list(shape)} needs {math.prod(shape)}"
         )
-    return ImageHeader(shape, rows, fortran, start_of_pixels)
+    return ImageHeader(shape, rows, fortran, start_of_pixels, isinstance(file, zipfile.ZipExtFile))
 
 
-def _rows(path: Path, shape: tuple[int, ...], known: Sequence[int] | None) -> tuple[int, int]:
+def _rows(path: str, shape: tuple[int, ...], known: Sequence[int] | None) -> tuple[int, int]:
     """(N, I) of an array of ``shape``. known: the shape of an image, if it is known. Raises SynflipError."""
     pixels = 0 if known is None else math.prod(known)
     single = known is not None and shape in picture_forms(known) and shape[0] != 1
@@ -133,11 +180,12 @@ def _rows(path: Path, shape: tuple[int, ...], known: Sequence[int] | None) -> tu
     raise SynflipError(f"{path} has shape {list(shape)}; images are {wanted}: {hint}")
 
 
-def _type_hint(file: BinaryIO, path: Path, dtype: np.dtype, count: int, largest: int) -> str:  # type: ignore[type-arg]
-    """What to do with ``count`` numbers of another type, from where ``file`` is, to make them pixels."""
+def _type_hint(file: IO[bytes], size: int, dtype: np.dtype, count: int, largest: int) -> str:  # type: ignore[type-arg]
+    """What to do with ``count`` numbers of another type, from where ``file`` is, to make them pixels. size:
+    bytes of the file."""
     if dtype.kind not in "biuf":
         return "save an array of integers"
-    there = (path.stat().st_size - file.tell()) // dtype.itemsize
+    there = (size - file.tell()) // dtype.itemsize
     if count != there or not 0 < count <= MAX_IMAGE_BYTES:
         return f"save integers in 0..{largest}, as astype(np.uint8)"
     least, most, whole = math.inf, -math.inf, True

@@ -78,8 +78,9 @@ class Device(ABC):
 
         pixels: integers in 0..model.input_max, [N, I]; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of
             a model that makes features [N, C, H, W]. An array, a list, a torch tensor, or the path of a .npy
-            file, which is read block by block. Of a model with an input quantizer they are finite numbers of
-            any range, also of a frame, by its columns' names, or of the files of ``open_features``.
+            file, which is read block by block, or of a .npz file. Of a model with an input quantizer they are
+            finite numbers of any range, also of a frame, by its columns' names, or of the files of
+            ``open_features``.
         samples: S, network samples, 1..2**31-1. seed: of the coins, 0..2**64-1; tunnel junctions have none.
             The same model, seed and sample give the same votes on every device. Both are integers, also
             numpy's, or floats that are whole.

@@ -26,12 +26,12 @@ def check_words(bits: int, activation_bits: int, geometry: Geometry) -> None:
     if bits > geometry.bits:
         raise SynflipError(
             f"the model has {bits}-bit probability words, the accelerator {geometry.bits}: "
-            f"train it with --bits {geometry.bits}"
+            f"train or convert it with --bits {geometry.bits}"
         )
     if activation_bits > geometry.activation_bits:
         raise SynflipError(
             f"the model has {activation_bits}-bit activations, the accelerator {geometry.activation_bits}: "
-            f"train it with --activation-bits {geometry.activation_bits}"
+            f"train or convert it with --activation-bits {geometry.activation_bits}"
         )
 
 

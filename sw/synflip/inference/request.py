@@ -145,9 +145,10 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     """``pixels`` as images [N, I] of the model, as an array or as what reads them block by block.
 
     pixels: integers [N, I]: an array (it is not copied), a list, a torch tensor, a frame, or the path of a
-    ``.npy`` file. [N, H, W], [N, 1, H, W] and [N, H, W, 1] are taken if H * W is I. [N, C, H, W] is taken of
-    a model that makes features, which knows the shape of its images; other models cannot tell whether
-    channels come first or last. Raises SynflipError for what is no array of integers of such a shape.
+    ``.npy`` or ``.npz`` file. [N, H, W], [N, 1, H, W] and [N, H, W, 1] are taken if H * W is I.
+    [N, C, H, W] is taken of a model that makes features, which knows the shape of its images; other models
+    cannot tell whether channels come first or last. Raises SynflipError for what is no array of integers of
+    such a shape.
     """
     quantizer = model.input_quantizer
     if quantizer is not None:

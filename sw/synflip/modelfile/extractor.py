@@ -39,6 +39,11 @@ class Extractor:
         self.content = content
         self._program: pt2.Program | None = None
 
+    @property
+    def sha256(self) -> str:
+        """The digest of the file, in hexadecimal, by which a model knows its extractor."""
+        return hashlib.sha256(self.content).hexdigest()
+
     def __call__(self, images: NDArray[np.integer]) -> NDArray[np.float64]:
         """Features [N, F] of images [N, C, H, W]. Raises SynflipError for a file that does not make them."""
         if self._program is None:
@@ -52,14 +57,13 @@ class Extractor:
 
 def load_extractor(path: str | Path, sha256: str) -> Extractor:
     """The extractor at ``path``. Raises SynflipError if its SHA-256 is another one."""
-    content = pt2.read(path)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != sha256:
+    extractor = Extractor(pt2.read(path))
+    if extractor.sha256 != sha256:
         raise SynflipError(
-            f"{path} is not this model's: its SHA-256 is {digest}, not {sha256}; "
+            f"{path} is not this model's: its SHA-256 is {extractor.sha256}, not {sha256}; "
             "get the one that came with the model, or take it away to give features"
         )
-    return Extractor(content)
+    return extractor
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:

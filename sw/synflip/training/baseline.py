@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.training.loop import FLOAT_RATE, TEST_BATCH, Progress, checked_epochs, fit, layer_sizes
+from synflip.util.arrays import training_seed
 from synflip.util.threads import one_thread
 
 
@@ -35,7 +36,7 @@ def float_network(
     """
     modules: list[nn.Module] = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(training_seed(seed))
         for inputs, outputs in pairwise(layer_sizes(dataset, hidden)):
             modules += [nn.Linear(inputs, outputs), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*modules[: -2 if dropout else -1])
@@ -54,7 +55,7 @@ def fit_float(
     network: float32 images [N, I] in 0..1 to logits [N, C]. Dropout draws from torch's global generator.
     """
     epochs = checked_epochs(dataset, epochs)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(training_seed(seed))
 
     def loss(x: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(network(x / dataset.input_max), labels)

@@ -1,7 +1,7 @@
 """Conversion of trained ordinary networks to networks of coins."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -16,7 +16,7 @@ from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.modelfile.network import load_network
 from synflip.modelfile.pt2 import load
-from synflip.spec.features import quantised
+from synflip.spec.features import Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
@@ -28,7 +28,7 @@ from synflip.training.ordinary import DenseLayer, Ordinary, check_hooks, evaluat
 from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import training_seed, whole_number
 from synflip.util.text import first_line
 from synflip.util.threads import one_thread
 
@@ -57,6 +57,7 @@ def convert(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    check_sizes: Callable[[list[int]], None] | None = None,
 ) -> SynapticNetwork: ...
 
 
@@ -76,6 +77,7 @@ def convert(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    check_sizes: Callable[[list[int]], None] | None = None,
 ) -> FeatureNetwork: ...
 
 
@@ -94,6 +96,7 @@ def convert(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    check_sizes: Callable[[list[int]], None] | None = None,
 ) -> SynapticNetwork | FeatureNetwork:
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
@@ -108,13 +111,15 @@ def convert(
     features are computed once. mean, std: one number, or one for each channel or each pixel. Of features of
     any range, x, the network takes (x - mean) / std. checkpoint, resume: of the
     fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
+    check_sizes: called before the fine-tuning with inputs and outputs of the layers of coins; it raises
+    SynflipError if they do not fit an accelerator.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
     The network that is returned has the test accuracies in ``ladder``; a loss of more than a point, and
     then outlying weights with the price of cutting them off, are said by a ConversionWarning.
     Raises SynflipError, naming the module and its type, for what cannot be coins.
     """
     require_dataset(data)
-    epochs, seed = whole_number(epochs, "epochs"), whole_number(seed, "the seed", 0, (1 << 63) - 1)
+    epochs, seed = whole_number(epochs, "epochs"), training_seed(seed)
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     if not isinstance(augment, bool | np.bool_):
@@ -127,7 +132,7 @@ def convert(
         data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures=head is not None)
     if isinstance(network, str | Path):
         network = load_network(network) if head is None else load(network)
-    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept)
+    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept, check_sizes)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
         if head is None
@@ -150,6 +155,7 @@ class _Conversion:
     seed: int
     progress: Progress | None
     kept: Checkpoint | None
+    check_sizes: Callable[[list[int]], None] | None
 
     def of_pixels(
         self, network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float], augment: bool
@@ -206,12 +212,11 @@ class _Conversion:
                 coins = self._coins(given, count)
                 given.check(torch.from_numpy(seen[:CHECKED]))
             else:
-                sizes = [count, *hidden, len(data.classes)]
-                coins = SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
+                coins = self._untrained([count, *hidden, len(data.classes)])
             shares = Normalise(1.0, mean, std, shape[0])(torch.from_numpy(images[:CHECKED]) / data.input_max)
             _check_features(network, shares, torch.from_numpy(seen[:CHECKED]))
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
-            features = both.features()
+            features = Features(reader.sha256, shape, data.input_max, step, reader)
             train = features.rows(data.train_images, count, largest)
             answers = None
             if given:
@@ -237,6 +242,11 @@ class _Conversion:
                 f"the last Linear gives {ordinary.outputs} logits; {self.data.name} has "
                 f"{len(self.data.classes)} classes"
             )
+        return self._untrained(sizes)
+
+    def _untrained(self, sizes: list[int]) -> SynapticNetwork:
+        if self.check_sizes is not None:
+            self.check_sizes(sizes)
         return SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
 
     def _fit(

@@ -21,7 +21,7 @@ from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import Progress, checked_epochs
 from synflip.training.train import RATE, fit_coins
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import training_seed
 
 GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
 COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)
@@ -66,7 +66,7 @@ def train(
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
-    seed = whole_number(seed, "the seed")
+    seed = training_seed(seed)
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     shape = image_shape(dataset.shape)
@@ -104,7 +104,7 @@ def float_network(
     seed: int = 0,
 ) -> nn.Sequential:
     """An ordinary network of the same shape, not trained."""
-    seed = whole_number(seed, "the seed")
+    seed = training_seed(seed)
     hidden = default_hidden(dataset) if hidden is None else hidden
     convolutions, count = _convolutions(dataset, filters, seed)
     modules: list[nn.Module] = []

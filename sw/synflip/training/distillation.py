@@ -12,7 +12,7 @@ from torch import nn
 from synflip.data.dataset import Dataset
 from synflip.training.baseline import fit_float
 from synflip.training.loop import Progress
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import TRAINING_SEEDS, training_seed, whole_number
 
 #: Called with the number of a teacher, from 1 on, and their count; returns the Progress of its training.
 Show = Callable[[int, int], Progress | None]
@@ -27,15 +27,17 @@ def train_teachers(
     augment: bool = False,
     show: Show = lambda number, count: None,
 ) -> list[nn.Module]:
-    """Train ``count`` ordinary networks with the seeds ``seed``, ``seed + 1``, ..; in evaluation mode.
+    """Train ``count`` ordinary networks with the seeds ``seed``, ``seed + 1``, ..; in evaluation mode. The
+    seed after 2**63-1 is 0.
 
     make: gives an untrained network for a seed, such as ``baseline.float_network``. The other arguments are
     those of ``baseline.fit_float``. Raises SynflipError.
     """
-    count, seed = whole_number(count, "count"), whole_number(seed, "the seed")
+    count, seed = whole_number(count, "count"), training_seed(seed)
     teachers = []
     for number in range(count):
-        network = make(seed + number)
-        fit_float(network, dataset, epochs, seed + number, augment, show(number + 1, count))
+        own = (seed + number) % TRAINING_SEEDS
+        network = make(own)
+        fit_float(network, dataset, epochs, own, augment, show(number + 1, count))
         teachers.append(network)
     return teachers

@@ -1,6 +1,5 @@
 """Networks of an extractor and coins behind it, which are trained together."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -99,6 +98,5 @@ class FeatureNetwork(nn.Module):
 
     def features(self) -> Features:
         """The extractor as a file, and how its features are counted. Raises SynflipError."""
-        content = export(self.extractor, self.shape)
-        digest = hashlib.sha256(content).hexdigest()
-        return Features(digest, self.shape, self.input_max, self.log2_step, Extractor(content))
+        extractor = Extractor(export(self.extractor, self.shape))
+        return Features(extractor.sha256, self.shape, self.input_max, self.log2_step, extractor)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from synflip.errors import SynflipError
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
 from synflip.training.ladder import Ladder
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import training_seed, whole_number
 
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
@@ -126,7 +126,7 @@ class SynapticNetwork(nn.Module):
         _check_sizes(sizes, bits, activation_bits)
         self.bits = bits
         self.activation_bits = activation_bits
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(training_seed(seed))
         self.linear = [
             SynapticLinear(inputs, outputs, bits, activation_bits, generator, signed)
             for inputs, outputs in pairwise(sizes)

@@ -17,7 +17,7 @@ from synflip.training.checkpoint import Checkpoint, digest_of
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import training_seed
 
 RATE = 0.02  # the highest learning rate of coins
 
@@ -57,7 +57,7 @@ def train(
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
-    seed = whole_number(seed, "the seed")
+    seed = training_seed(seed)
     network = SynapticNetwork(layer_sizes(dataset, hidden), bits, activation_bits, seed, signed)
     generator = torch.Generator().manual_seed(seed)
 

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from synflip.errors import SynflipError
 from synflip.util.text import first_line, one_line
 
+TRAINING_SEEDS = 1 << 63  # a seed of a training is below it
 _NUMBERS = "biuf"  # kinds of numpy dtypes: bool, signed and unsigned integers, floats
 
 
@@ -132,6 +133,13 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     limits = "" if least is None or most is None else f" in {least}..{most}"
     if number is None or (least is not None and number < least) or (most is not None and number > most):
         raise SynflipError(f"{what} must be an integer{limits}, not {_shown(value)}")
+    return number
+
+
+def training_seed(seed: Any) -> int:
+    """A seed of a training, which torch's generators take, as an int in 0..2**63-1. Raises SynflipError."""
+    if not 0 <= (number := whole_number(seed, "the seed")) < TRAINING_SEEDS:
+        raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {number}")
     return number
 
 

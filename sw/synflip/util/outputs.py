@@ -1,8 +1,9 @@
 """What an output is: the one place that knows what a path to be written leads to, and how it is written.
 
 A regular file is written whole or not at all: its new content is written beside it under a name of its own,
-and takes its place in one step. It keeps its mode and owner. Behind a link, the file that the link leads to
-is replaced, and the link stays. A FIFO, a terminal or /dev/stdout is given the content itself.
+and takes its place in one step. It keeps its mode and owner; other names of the old file (hard links) keep
+the old content. Behind a link, the file that the link leads to is replaced, and the link stays. A FIFO, a
+terminal or /dev/stdout is given the content itself.
 """
 
 import errno
@@ -13,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -173,10 +174,24 @@ def _check(path: Path) -> os.stat_result | None:
         raise SynflipError(f"cannot write {path}: it is {kind}")
     elif not os.access(path, os.W_OK):
         raise SynflipError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
-    elif _replaceable(path, found):
-        with suppress(PermissionError):  # the file itself can be written: see _beside
-            _partial(_target(path).parent).unlink()
+    elif _replaceable(path, found) and not _gives_way(_target(path), found) and found.st_nlink > 1:
+        raise SynflipError(
+            f"cannot write {path}: no new file can take its place, and in place its other names (hard links: "
+            f"{found.st_nlink - 1}) would lose their content too: take another name"
+        )
     return found
+
+
+def _gives_way(target: Path, before: os.stat_result) -> bool:
+    """Whether a new file can take the place of ``target``, a regular file; else it is written in place."""
+    try:
+        partial = _partial(target.parent)
+    except PermissionError:
+        return False
+    try:
+        return _take_over(partial, before)
+    finally:
+        partial.unlink()
 
 
 def _partial(folder: Path) -> Path:

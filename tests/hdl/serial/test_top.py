@@ -3,7 +3,7 @@
 import pytest
 from cocotb_tools.check_results import get_results
 from synflip.spec.geometry import Geometry
-from synflip_hdl.export.verilog import convert_serial
+from synflip_hdl.export.verilog import SERIAL_TOP, convert_serial
 
 from tests.hdl.front_end import build
 
@@ -18,7 +18,7 @@ CLOCK_NS, BAUD, SILENCE_BITS = 40, 3_000_000, 200  # 25 MHz: 8.3 cycles a bit
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uart")
-    runner = build(folder, convert_serial(GEOMETRY, 1e9 / CLOCK_NS, BAUD, SILENCE_BITS), "synflip")
+    runner = build(folder, convert_serial(GEOMETRY, 1e9 / CLOCK_NS, BAUD, SILENCE_BITS), SERIAL_TOP)
     return runner, folder
 
 
@@ -32,7 +32,7 @@ def run(runner, folder, name, off=0.0, reset="active"):
     }
     results = runner.test(
         test_module="synflip_sim.testbenches.uart",
-        hdl_toplevel="synflip",
+        hdl_toplevel=SERIAL_TOP,
         testcase=name,
         build_dir=folder,
         test_dir=folder,
