@@ -130,9 +130,9 @@ class Bus(Elaboratable):
                 error.eq(~allowed),
                 answer.eq(0),
             ]
-        with m.Elif(age != 4):
+        with m.Elif(age != 5):
             m.d.sync += age.eq(age + 1)
-        ready_at = Mux(read, Mux(keys, 4, 3), 1)
+        ready_at = Mux(read, Mux(keys, 5, 3), 1)
         waits_for = ((write & (region == Region.IMAGES)) & ~dut.load_ready) | (
             (write & (region == Region.KEYS) & host_keys) & ~dut.key_ready
         )
@@ -153,8 +153,8 @@ class Bus(Elaboratable):
         # A read's answer is looked up in the cycle after it was accepted: the memories were given its offset.
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
         past_region = delayed(m, asked_region, 1, "asked_region")
-        with m.If((out == 1) & keys & (age == 2) & ~error):
-            # Keys come a cycle later than the others.
+        with m.If((out == 1) & keys & (age == 3) & ~error):
+            # Keys come two cycles later than the others.
             m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
         with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
             for index, item in enumerate(READABLE):
@@ -169,8 +169,9 @@ class Bus(Elaboratable):
         looked_up = inside["value"], inside["result"]
         m.d.comb += [
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
-            Assert(inside["settling"] == ((out == 1) & keys & (age == 2))),
-            Assert(inside["answering"] == ((out == 1) & read & (age == Mux(keys, 3, 2)))),
+            Assert(inside["settling"][0] == ((out == 1) & keys & (age == 2))),
+            Assert(inside["settling"][1] == ((out == 1) & keys & (age == 3))),
+            Assert(inside["answering"] == ((out == 1) & read & (age == Mux(keys, 4, 2)))),
             Assert((out == 0) | ~read | (age != 1) | (keys == (asked_region == Region.KEYS))),
             Assert(
                 ~inside["reading"]
@@ -180,7 +181,7 @@ class Bus(Elaboratable):
             ),
             *(
                 Assert(
-                    ~inside[stage]
+                    ~inside[stage].any()
                     | (inside["read_error"] == error) & ((inside["read_region"] == Region.KEYS) == keys)
                 )
                 for stage in ("reading", "settling", "answering")
@@ -227,7 +228,7 @@ PROOFS = [
     Proof(
         f"registers {geometry.name}",
         "every request is answered once, in order, a write in the next cycle, a read in three, keys in "
-        "four, with the value that the map says; none waits but for the answer before it, a start, an "
+        "five, with the value that the map says; none waits but for the answer before it, a start, an "
         "abort, or the blocks behind, or, if it is one of CONTROL, a cycle for the register before it; "
         "valid and payload stay until ready; a refused request moves no register and no strobe, an allowed "
         "one exactly its own; a start comes a cycle later, and nothing is accepted with it, nor right after "
@@ -235,7 +236,7 @@ PROOFS = [
         "results are read only when their memories are free",
         f"{geometry.name}, k = {geometry.bits}; assumes that a run begins with a start (sequencer)",
         lambda geometry=geometry: Bus(geometry),
-        depth=4,
+        depth=5,
         induction=True,
         cover=8,
         fast=geometry.banks == 1,

@@ -38,7 +38,7 @@ STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING"
 
 class Registers(wiring.Component):
     """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three,
-    one of keys in four.
+    one of keys in five.
 
     A request is answered with an error, and has no effect, if it is
 
@@ -66,7 +66,7 @@ class Registers(wiring.Component):
     load_ready: In(1), the event lists take a word of an image.
     key_ready: In(1), the key memory takes keys.
     results_free: In(1), no run uses the memories of results in this cycle.
-    results: In(words of 32 bits, by place in READABLE), a cycle after the offset; keys two.
+    results: In(words of 32 bits, by place in READABLE), a cycle after the offset; keys three.
     logged: In(24), logits in the log.
     junctions: Out(JunctionControl), where the geometry has junctions. ``restart`` is with its request,
         ``capture`` a cycle after its request, which is a write of CAPTURE.
@@ -98,7 +98,7 @@ class Registers(wiring.Component):
         region, offset = request.address[OFFSET_BITS:], request.address[:OFFSET_BITS]
 
         reading = Signal()
-        settling = Signal()
+        settling = Signal(2)
         answering = Signal()
         resetting = Signal()  # the blocks are being reset
         m.d.sync += resetting.eq(self.abort)
@@ -120,7 +120,7 @@ class Registers(wiring.Component):
         m.d.comb += [
             free.eq(
                 ~reading
-                & ~settling
+                & ~settling.any()
                 & ~answering
                 & ~self.control.start
                 & ~resetting
@@ -232,13 +232,13 @@ class Registers(wiring.Component):
 
     def _answer(self, m, access, values, reading, settling, answering):
         """A write is answered at once; a read is looked up in the cycle after (``reading``), and answered in
-        the next (``answering``). Keys come a cycle later than the others (``settling``)."""
+        the next (``answering``). Keys come two cycles later than the others (``settling``)."""
         request, region, offset = self.request.payload, access.region, access.offset
         accept, refused = access.accept, access.refused
         read_region = Signal(4)
         read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
-        # Reads take two cycles more than writes, keys three: a memory answers a cycle after the address, and
+        # Reads take two cycles more than writes, keys four: a memory answers a cycle after the address, and
         # late in that cycle.
         value = Signal(32)
         result = Signal(32)
@@ -265,8 +265,8 @@ class Registers(wiring.Component):
         keys = read_region == Region.KEYS
         m.d.sync += [
             reading.eq(accept & ~request.write),
-            settling.eq(reading & keys),
-            answering.eq(settling | (reading & ~keys)),
+            settling.eq(Cat(reading & keys, settling[0])),
+            answering.eq(settling[1] | (reading & ~keys)),
         ]
         with m.If(answering):
             answer = Mux(read_region == Region.REGISTERS, value, result)

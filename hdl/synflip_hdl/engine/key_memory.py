@@ -33,7 +33,7 @@ class KeyMemory(wiring.Component):
     reads: In(KeyReads), from the array; ``data`` is there two cycles after ``address``.
     host: In(HostAccess), reads while no run is busy; its offset is, from the top: half, block, bank, and
         whether it is the high half of the key.
-    word: Out(32), two cycles after the offset.
+    word: Out(32), three cycles after the offset.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -132,7 +132,7 @@ class KeyMemory(wiring.Component):
                 self.reads.data[bank].eq(read_late(m, read, asked, self.compact)),
             ]
 
-        # The host reads one half of one bank's key.
+        # The host reads one half of one bank's key. The banks are far apart: it leaves through a register.
         half, half_read = Signal(1 + bank_bits), Signal(1 + bank_bits)
         m.d.sync += [half.eq(host.offset), half_read.eq(half)]
-        m.d.comb += self.word.eq(self.reads.data.as_value().word_select(half_read, 32))
+        m.d.sync += self.word.eq(self.reads.data.as_value().word_select(half_read, 32))

@@ -118,7 +118,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 class RegisterMonitor:
     """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
 
-    Driver, too, of the results that the memories would give, a cycle after their offset, keys two; and of
+    Driver, too, of the results that the memories would give, a cycle after their offset, keys three; and of
     busy, which may fall at any time, and rise if a run could be started.
     """
 
@@ -132,16 +132,16 @@ class RegisterMonitor:
         self._aborted = -2  # the cycle of the last abort
         self._free_at = 0  # the first cycle in which the last read does not keep others waiting
         self._standing = False  # an answer was not taken a cycle ago
-        self._offset = self._earlier = 0
+        self._offsets = [0, 0, 0]  # of the last three cycles, the last first
 
     def _results(self, offset: int) -> list[int]:
         return [(offset * 2654435761 + index) & 0xFFFFFFFF for index in range(len(READABLE))]
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
-        results = self._results(self._offset)
-        keys = READABLE.index(Region.KEYS)  # which come a cycle later than the others
-        results[keys] = self._results(self._earlier)[keys]
+        results = self._results(self._offsets[0])
+        keys = READABLE.index(Region.KEYS)  # which come two cycles later than the others
+        results[keys] = self._results(self._offsets[2])[keys]
         rises = not self._busy
         possible = self._map.runnable and self._changed != cycle - 1
         if self._chance.random() < 0.05 and (possible or not rises):
@@ -187,7 +187,7 @@ class RegisterMonitor:
         for name, strobe in strobes.items():
             board.check(name, cycle, read(strobe) or None)
         self._standing = bool(valid and not ready)
-        self._earlier, self._offset = self._offset, read(dut.host__offset)
+        self._offsets = [read(dut.host__offset), *self._offsets[:2]]
 
     def _take(self, cycle: int, write: int, address: int, word: int, busy: int) -> None:
         region, offset = divmod(address, 1 << OFFSET_BITS)
@@ -221,8 +221,8 @@ class RegisterMonitor:
         if not refused and region == Region.REGISTERS:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
-            value = self._results(self._offset)[READABLE.index(Region(region))]
-        there = cycle + 2 + (region == Region.KEYS)
+            value = self._results(self._offsets[0])[READABLE.index(Region(region))]
+        there = cycle + 2 + 2 * (region == Region.KEYS)
         self._board.expect("answer", there, {"data": value, "error": int(refused)})
         self._reading, self._free_at = None, there
 
