@@ -296,7 +296,10 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--only", "cats"], "no experiment 'cats'; there are headline, baselines"),
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
-        (["--data", "cats"], "no data set 'cats'"),
+        (
+            ["--data", "cats"],
+            "the experiments are on pictures of digits, mnist, fashion-mnist, cifar10, not on cats",
+        ),
         (["--page", "none.md"], "none.md is missing"),
         (["--page", "none/x.md"], "none/x.md is missing"),
     ],
