@@ -22,7 +22,7 @@ from synflip.spec.sizes import (
     LOGIT_BITS,
     MAX_ACTIVATION_BITS,
     MAX_BITS,
-    MAX_LAYERS,
+    MAX_LAYER_DEPTH,
     MAX_OUTPUTS,
     MAX_SHIFT,
     ceil_div,
@@ -102,7 +102,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         result_depth=int(rng.integers(1, 300)),
         log_depth=int(rng.integers(1, 300)),
         margin_depth=int(rng.integers(1, 40)),
-        layer_depth=int(rng.integers(1, MAX_LAYERS + 1)),
+        layer_depth=int(rng.integers(1, MAX_LAYER_DEPTH + 1)),
         key_halves=_pick(rng, 1, 2),
         sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
     )
@@ -151,7 +151,7 @@ def _is_deep(geometry: Geometry) -> bool:
 
 def _model(geometry: Geometry, rng: Generator) -> CompiledModel:
     lanes = geometry.lanes
-    depth = _pick(rng, 1, 1, 2, 2, 3, int(rng.integers(1, MAX_LAYERS + 1)), MAX_LAYERS)
+    depth = _pick(rng, 1, 1, 2, 2, 3, int(rng.integers(1, MAX_LAYER_DEPTH + 1)), MAX_LAYER_DEPTH)
     sizes = [
         _pick(
             rng,
