@@ -39,7 +39,7 @@ class Convolution:
         for name, parts in limits.items():
             values = getattr(self, name)
             if not isinstance(values, tuple) or len(values) != len(parts):
-                raise SynflipError(f"`{name}` of a convolution is {values!r}, not {len(parts)} integers")
+                raise SynflipError(f"`{name}` of a convolution must be {len(parts)} integers, not {values!r}")
             for value, (what, least, most) in zip(values, parts, strict=True):
                 if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                     raise SynflipError(

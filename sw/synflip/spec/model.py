@@ -437,12 +437,14 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     shifts, classes = header.get("shifts"), header.get("classes")
     if not isinstance(shifts, list) or not isinstance(classes, list):
         raise SynflipError("`shifts` and `classes` of the `synflip` metadata must be lists")
-    places = _places(header.get("layers"), count) if version > 1 else [None] * count
+    if version == 1 and "layers" in header:
+        raise SynflipError("`layers` in a model file of version 1: what its layers are, only version 2 says")
     if version == 1 and count > MAX_LAYERS_VERSION_1:
         raise SynflipError(
             f"{count} layers; a model file of version 1 has at most {MAX_LAYERS_VERSION_1}, one of version 2 "
             f"{MAX_LAYERS}"
         )
+    places = [None] * count if version == 1 else _places(header.get("layers"), count)
     image = header.get("input", {})
     if not isinstance(image, dict):
         raise SynflipError('`input` of the `synflip` metadata must be an object such as {"max": 255}')
