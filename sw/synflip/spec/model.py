@@ -35,7 +35,8 @@ from synflip.spec.sizes import (
 VERSIONS = (1, 2)
 DENSE = "dense"
 METADATA_KEY = "synflip"
-IMAGES_AT_ONCE = 16384  # bounds the memory that looking at images takes
+IMAGES_AT_ONCE = 16384  # at most; with IMAGE_BYTES it bounds the memory that looking at images takes
+IMAGE_BYTES = 1 << 26
 
 
 class Images(Protocol):
@@ -194,8 +195,9 @@ class CompiledModel:
     def check_images(self, pixels: Images) -> None:
         """Raises SynflipError unless ``pixels`` are images of this model; they are read block by block."""
         _, largest = self._images_of(pixels)
-        for first in range(0, len(pixels), IMAGES_AT_ONCE):
-            _check_pixels(pixels[first : first + IMAGES_AT_ONCE], largest, first)
+        block = images_at_once(pixels.shape[1])
+        for first in range(0, len(pixels), block):
+            _check_pixels(pixels[first : first + block], largest, first)
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """``pixels`` [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1: pixel * (2**A-1) /
@@ -257,6 +259,11 @@ class CompiledModel:
         for index, layer in enumerate(self.layers):
             out |= {f"l{index}.q": layer.q, f"l{index}.sign": layer.sign, f"l{index}.bias": layer.bias}
         return out if self.input_quantizer is None else out | self.input_quantizer.tensors()
+
+
+def images_at_once(width: int) -> int:
+    """How many images of ``width`` bytes are looked at at once."""
+    return max(min(IMAGES_AT_ONCE, IMAGE_BYTES // width), 1)
 
 
 def pixels_to_activations(
