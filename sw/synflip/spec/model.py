@@ -312,7 +312,7 @@ def check(model: CompiledModel) -> None:
             f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
         )
     if model.input_quantizer is not None:
-        wanted = model.layers[0].rows if model.features is None else model.features.pixels
+        wanted = model.inputs if model.features is None else model.features.pixels
         if model.input_quantizer.features != wanted:
             raise SynflipError(
                 f"{LOW} has {model.input_quantizer.features} features; an image has {wanted} pixels"
