@@ -6,7 +6,7 @@ else in the project is compared with it. Slow on purpose.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,9 +146,13 @@ def run(
     samples: int,
     seed: int,
     margins: Sequence[int] | None = None,
+    kinds: Sequence[Mapping[str, Any]] | None = None,
 ) -> Outcome:
-    """All of section 1 for layers of (q [J][I], sign [J][I], bias [J]) and images [N][I] of activations."""
+    """The contract for layers of (q [J][I], sign [J][I], bias [J]) and images [N][I] of activations.
+
+    kinds: the objects of ``layers`` in a model file of version 2, one a layer; without, all are dense."""
     layers = [(_integers(q), _integers(sign), [int(b) for b in bias]) for q, sign, bias in layers]
+    kinds = [{"kind": "dense"} for _ in layers] if kinds is None else kinds
     images = _integers(images)
     classes = len(layers[-1][2])
     outcome = Outcome(
@@ -168,7 +172,7 @@ def run(
                 outcome.logits[s].append([0] * classes)
                 outcome.activations[s].append(None)
                 continue
-            trace, logits = _forward(layers, coins, shifts, activation_bits, images[n])
+            trace, logits = _forward(layers, kinds, coins, shifts, activation_bits, images[n])
             outcome.logits[s].append(logits)
             outcome.activations[s].append(trace)
             outcome.votes[n][argmax(logits)] += 1
@@ -198,6 +202,7 @@ def _flip(layers: Sequence[Any], bits: int, key_sequence: Iterator[int]) -> list
 
 def _forward(
     layers: Sequence[Any],
+    kinds: Sequence[Mapping[str, Any]],
     coins: list[list[list[int]]],
     shifts: Sequence[int],
     activation_bits: int,
@@ -209,6 +214,10 @@ def _forward(
     z: list[int] = []
     for number, (q, sign, bias) in enumerate(layers):
         trace.append(x)
+        if kinds[number]["kind"] == "conv":
+            r = int(shifts[number])
+            x = _convolve(sign, bias, coins[number], kinds[number], r, activation_bits, x)
+            continue
         z = []
         for j in range(len(q)):
             total = bias[j]
@@ -219,3 +228,46 @@ def _forward(
         if number < len(layers) - 1:
             x = [hidden(value, int(shifts[number]), activation_bits) for value in z]
     return trace, z
+
+
+def _convolve(
+    sign: list[list[int]],
+    bias: list[int],
+    coins: list[list[int]],
+    kind: Mapping[str, Any],
+    r: int,
+    a: int,
+    x: list[int],
+) -> list[int]:
+    """One image's activations behind a convolution, its rounding, shift, clamp and pooling, in the order y,
+    x, output."""
+    height, width, channels = kind["input"]
+    kh, kw = kind["kernel"]
+    sy, sx = kind.get("stride", (1, 1))
+    py, px = kind.get("pad", (0, 0))
+    ph, pw = kind.get("pool", (1, 1))
+    maps: dict[tuple[int, int, int], int] = {}
+    down = (height + 2 * py - kh) // sy + 1
+    across = (width + 2 * px - kw) // sx + 1
+    for oy in range(down):
+        for ox in range(across):
+            for j in range(len(bias)):
+                total = bias[j]
+                for dy in range(kh):
+                    for dx in range(kw):
+                        y, column = oy * sy + dy - py, ox * sx + dx - px
+                        if not (0 <= y < height and 0 <= column < width):
+                            continue  # outside the image activations are 0
+                        for c in range(channels):
+                            i = (dy * kw + dx) * channels + c
+                            if coins[j][i]:
+                                value = x[(y * width + column) * channels + c]
+                                total += -value if sign[j][i] else value
+                maps[oy, ox, j] = hidden(total, r, a)
+    pooled = []
+    for oy in range(down // ph):
+        for ox in range(across // pw):
+            for j in range(len(bias)):
+                window = [maps[oy * ph + wy, ox * pw + wx, j] for wy in range(ph) for wx in range(pw)]
+                pooled.append(max(window))
+    return pooled

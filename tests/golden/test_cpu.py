@@ -64,7 +64,7 @@ def network(
 
 def images(model: CompiledModel, count: int, draw: int = 0, zeros: float = 0.3) -> np.ndarray:
     numbers = np.random.default_rng(draw)
-    pixels = numbers.integers(0, model.input_max + 1, (count, model.rows[0]))
+    pixels = numbers.integers(0, model.input_max + 1, (count, model.inputs))
     return np.where(numbers.random(pixels.shape) < zeros, 0, pixels)
 
 
@@ -86,6 +86,7 @@ def expected(
         samples,
         seed,
         margins,
+        [layer.metadata() for layer in model.layers],
     )
 
 
@@ -467,7 +468,7 @@ def test_memory_limits_do_not_show(monkeypatch: pytest.MonkeyPatch, margins: np.
     outcome = expected(UNSURE, PIXELS, 10, 2, margins)
     for keys_at_once, images_at_once in ((1, 2), (3 * 32, 1), (1 << 18, 3)):
         monkeypatch.setattr(cpu, "KEYS_AT_ONCE", keys_at_once)
-        monkeypatch.setattr(cpu, "IMAGES_AT_ONCE", images_at_once)
+        monkeypatch.setattr(cpu, "images_at_once", lambda width, count=images_at_once: count)
         equal(infer(UNSURE, PIXELS, 10, 2, margin=margins, logits=True), outcome)
 
 

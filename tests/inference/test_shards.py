@@ -208,7 +208,7 @@ def test_many_images_are_read_block_by_block(left_in_file: None, monkeypatch: py
         return found
 
     monkeypatch.setattr(ImageFile, "__getitem__", counting)
-    monkeypatch.setattr("synflip.golden.cpu.IMAGES_AT_ONCE", 4)
+    monkeypatch.setattr("synflip.golden.cpu.images_at_once", lambda width: 4)
     monkeypatch.setattr("synflip.spec.model.IMAGES_AT_ONCE", 3)
     run("--out", "blocks.npz", "--geometry", "64x8,image_slots=2")
     assert sizes == [3, 3, 1, 4, 3]  # checked once, then run

@@ -1,5 +1,6 @@
 """The file of a compiled model: what is written comes back, what is hostile is refused in one line."""
 
+import hashlib
 import json
 import pickle
 import struct
@@ -15,6 +16,7 @@ from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import MAX_HEADER_BYTES, load, save
 from synflip.spec.model import CompiledModel, Layer, from_tensors
 
+from tests.networks import random_network, small_convolutional_network
 from tests.spec.models import model, one_line
 
 
@@ -77,6 +79,108 @@ def test_a_model_is_its_tensors_and_metadata() -> None:
         "classes": ["no", "yes"],
     }
     same(from_tensors(made.tensors(), made.metadata()), made)
+
+
+@pytest.mark.parametrize(
+    ("made", "digest"),
+    [
+        (model(), "1284c9e4dae87d4de6d413cf65ac8ef86e96d32d7d8061a0dc3d991a67253c92"),
+        (
+            random_network(np.random.default_rng(5), (20, *[12] * 7, 3)),
+            "4885df840e7d65565fa2c4f2c9e8e8a030775c38e2a3c6e75f9b612d1e8872f0",
+        ),
+    ],
+)
+def test_files_of_version_1_are_the_same_bytes_for_ever(
+    tmp_path: Path, made: CompiledModel, digest: str
+) -> None:
+    """SHA-256 of files that a synflip without version 2 wrote."""
+    save(made, tmp_path / "m")
+    assert hashlib.sha256((tmp_path / "m").read_bytes()).hexdigest() == digest
+
+
+def test_a_file_of_version_2(tmp_path: Path) -> None:
+    made = small_convolutional_network()
+    save(made, tmp_path / "m")
+    back = load(tmp_path / "m")
+    same(back, made)
+    assert [item.convolution for item in back.layers] == [item.convolution for item in made.layers]
+    header = json.loads(made.metadata()["synflip"])
+    assert header["version"] == 2
+    assert header["layers"] == [
+        {
+            "kind": "conv",
+            "input": [5, 4, 2],
+            "kernel": [3, 3],
+            "stride": [1, 1],
+            "pad": [1, 1],
+            "pool": [2, 2],
+        },
+        {
+            "kind": "conv",
+            "input": [2, 2, 3],
+            "kernel": [2, 1],
+            "stride": [1, 1],
+            "pad": [0, 0],
+            "pool": [1, 1],
+        },
+        {"kind": "dense"},
+    ]
+
+
+def test_sixteen_layers(tmp_path: Path) -> None:
+    made = random_network(np.random.default_rng(6), (3,) * 17)
+    save(made, tmp_path / "m")
+    same(load(tmp_path / "m"), made)
+
+
+FIRST, SECOND = ({"kind": "conv", "input": [5, 4, 2], "kernel": [3, 3], "pad": [1, 1], "pool": [2, 2]},
+                 {"kind": "conv", "input": [2, 2, 3], "kernel": [2, 1]})  # fmt: skip
+
+
+def hostile_layers(layers: Any) -> bytes:
+    """The small convolutional network's file with other ``layers`` in its metadata."""
+    made = small_convolutional_network()
+    header = json.loads(made.metadata()["synflip"]) | {"layers": layers}
+    return file_bytes(made.tensors(), {"synflip": json.dumps(header)})
+
+
+def test_stride_pad_and_pool_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(hostile_layers([FIRST, SECOND, {"kind": "dense"}]))
+    same(load(tmp_path / "m"), small_convolutional_network())
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (None, ["`layers`", "3 objects"]),
+        ({}, ["`layers`", "3 objects"]),
+        ([FIRST, SECOND], ["`layers`", "3 objects"]),
+        ([FIRST, SECOND, {}], ["layer 2", "dense", "conv"]),
+        ([FIRST, SECOND, "dense"], ["layer 2", "dense", "conv"]),
+        ([FIRST, SECOND, {"kind": ["dense"]}], ["layer 2", "dense", "conv"]),
+        ([FIRST, SECOND, {"kind": "pool"}], ["layer 2", "pool", "dense", "conv"]),
+        ([FIRST, SECOND, {"kind": "dense", "input": [8]}], ["layer 2", "input"]),
+        ([FIRST, {"kind": "dense"}, {"kind": "dense"}], ["layer 1", "6 inputs", "12 outputs"]),
+        ([FIRST, {"kind": "conv", "kernel": [2, 1]}, {"kind": "dense"}], ["layer 1", "without `input`"]),
+        ([FIRST, SECOND | {"dilation": [1, 1]}, {"kind": "dense"}], ["layer 1", "no `dilation`"]),
+        ([FIRST, SECOND | {"kernel": 2}, {"kind": "dense"}], ["layer 1", "`kernel`", "list"]),
+        ([FIRST, SECOND | {"kernel": [2, 1.0]}, {"kind": "dense"}], ["layer 1", "`kernel`", "1.0"]),
+        ([FIRST, SECOND | {"pad": [0, -1]}, {"kind": "dense"}], ["layer 1", "`pad`", "-1"]),
+        ([FIRST, SECOND | {"pad": [[0], 0]}, {"kind": "dense"}], ["layer 1", "`pad`"]),
+        ([FIRST | {"input": [2**40, 2**40, 2**40]}, SECOND, {"kind": "dense"}], ["layer 0", "`input`"]),
+        ([FIRST | {"stride": [10**400, 1]}, SECOND, {"kind": "dense"}], ["layer 0", "`stride`"]),
+        ([FIRST | {"input": [5, 4, 3]}, SECOND, {"kind": "dense"}], ["layer 0", "18 rows", "27"]),
+        ([FIRST | {"pool": [1, 2]}, SECOND, {"kind": "dense"}], ["layer 1", "2x2x3", "5x2x3"]),
+        ([FIRST, SECOND, {"kind": "conv", "input": [1, 2, 4], "kernel": [1, 2]}], ["layer 2", "last"]),
+    ],
+)
+def test_hostile_layers_are_refused_in_one_line(tmp_path: Path, layers: Any, words: list[str]) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(hostile_layers(layers))
+    with pytest.raises(SynflipError) as error:
+        load(path)
+    one_line(str(error.value), str(path), *words)
 
 
 def test_tensors_need_not_be_contiguous(tmp_path: Path) -> None:
@@ -178,7 +282,12 @@ HOSTILE: dict[str, tuple[bytes, list[str]]] = {
     "metadata nested too deep": (file_bytes(TENSORS, {"synflip": "[" * 200_000}), ["not JSON"]),
     "metadata a number": (file_bytes(TENSORS, {"synflip": "1"}), ["not a JSON object"]),
     "metadata null": (file_bytes(TENSORS, {"synflip": "null"}), ["not a JSON object"]),
-    "version 2": (file_bytes(TENSORS, with_header(version=2)), ["version 2", "reads 1"]),
+    "version 3": (file_bytes(TENSORS, with_header(version=3)), ["version 3", "reads 1 and 2"]),
+    "version 2 without layers": (file_bytes(TENSORS, with_header(version=2)), ["`layers`", "2 objects"]),
+    "version 1 with layers": (
+        file_bytes(TENSORS, with_header(layers=[{"kind": "dense"}] * 2)),
+        ["`layers`", "version 1"],
+    ),
     "version missing": (file_bytes(TENSORS, with_header(version=...)), ["version None"]),
     "version text": (file_bytes(TENSORS, with_header(version="1\n")), ["version '1\\n'"]),
     "k 0": (file_bytes(TENSORS, with_header(k=0)), ["probability bits", "1..16", "not 0"]),

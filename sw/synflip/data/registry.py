@@ -94,7 +94,7 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
         shape = cifar10.SHAPE
     elif isinstance(name, str) and name in IDX_SOURCES:
         shape = IDX_SOURCES[name].files[0].sizes[1:]
-    return (shape if shape and math.prod(shape) == model.layers[0].rows else None), model.input_max
+    return (shape if shape and math.prod(shape) == model.inputs else None), model.input_max
 
 
 def open_inputs(path: str | Path, model: CompiledModel, least: int = 1) -> Images:

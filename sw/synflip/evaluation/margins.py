@@ -22,9 +22,10 @@ from scipy.special import betainc, betaln, gammaln
 
 from synflip.data.dataset import checked_labels
 from synflip.errors import SynflipError
-from synflip.golden.cpu import IMAGES_AT_ONCE, Golden
+from synflip.golden.cpu import Golden
 from synflip.inference.device import loaded
 from synflip.inference.request import Pixels, Progress, as_images, whole_samples, whole_seed
+from synflip.spec.model import IMAGES_AT_ONCE
 from synflip.uncertainty import lead
 
 LEAST_SHAPE, MOST_SHAPE = 1e-4, 1e3

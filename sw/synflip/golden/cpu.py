@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden.kernels import CoinPlanes, products
+from synflip.golden.kernels import CoinPlanes, convolved, products
 from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, loaded
 from synflip.inference.plan import Plan, plan_of
@@ -23,7 +23,7 @@ from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr
 from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
-from synflip.spec.model import IMAGES_AT_ONCE, CompiledModel
+from synflip.spec.model import CompiledModel, images_at_once
 from synflip.spec.sizes import ceil_div, key_offsets
 from synflip.uncertainty.scores import lead
 from synflip.util.threads import one_thread
@@ -31,6 +31,7 @@ from synflip.util.threads import one_thread
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next
 LEAST_IMAGES = 256  # that are worth a thread
+MAP_BYTES = 1 << 23  # of a convolution's activations and sums: of so many images at once
 
 
 class Golden(Device):
@@ -110,7 +111,9 @@ class Golden(Device):
                 runs = plan_of(request, self.geometry)
         count = len(pixels)
         tally = Tally.zeros(request.samples, count, len(model.classes), request.logits)
-        block = IMAGES_AT_ONCE if runs is None else max(IMAGES_AT_ONCE // runs.images, 1) * runs.images
+        block = images_at_once(model.inputs)
+        if runs is not None:
+            block = max(block // runs.images, 1) * runs.images
         cycles = 0
         for start in range(0, count, block):
             part = slice(start, min(start + block, count))
@@ -150,7 +153,7 @@ class Golden(Device):
         clock = RunClock(self.geometry, request.model, runs, len(x), samples, request.early) if runs else None
         active = np.arange(len(x))
         x = batch = self.place(x)
-        first_loads = self.first_loads(x)
+        first_loads = self.first_loads(x) if clock else np.zeros((len(x), len(LOADS)), dtype=np.int64)
         together = self.samples_together(len(x), request.early)
         at_once = max(KEYS_AT_ONCE // self._rows // together, 1) * together
         for sample in range(samples):
@@ -218,7 +221,8 @@ class Golden(Device):
         if with_loads and first_loads is not None:
             loads[:, 0] = first_loads
         share = max(ceil_div(len(x), torch.get_num_threads()), LEAST_IMAGES)
-        at_once = min(share, IMAGES_IN_CACHE)
+        maps = [layer.inputs + 5 * layer.width for layer in model.layers if layer.convolution is not None]
+        at_once = min(share, IMAGES_IN_CACHE, max(MAP_BYTES // max(maps, default=1), 1))
         parts = [slice(first, first + at_once) for first in range(0, len(x), at_once)]
 
         def work(part: slice) -> None:
@@ -252,7 +256,8 @@ class Golden(Device):
     def layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each layer's activations, uint8 [N, I], and z, int32 [N, J]."""
+        """Each layer's activations, uint8 [N, I], and z, int32 [N, J]; of a convolution uint8 [N, H * W * C],
+        and int32 [N, H' * W' * J], the largest z of each pool window."""
         for (inputs, z), half in zip(self._layers(x, coins), self._halves, strict=True):
             yield inputs, z - half
 
@@ -261,9 +266,12 @@ class Golden(Device):
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """``layers``, but z has what rounds its shift added, and going on to the next layer overwrites it."""
         model = loaded(self.model)
-        for index, (flipped, added) in enumerate(zip(coins, self._added, strict=True)):
-            z = products(x, flipped)
-            z += added
+        for index, (layer, flipped, added) in enumerate(zip(model.layers, coins, self._added, strict=True)):
+            if layer.convolution is None:
+                z = products(x, flipped)
+            else:
+                z = convolved(x, flipped, layer.convolution)
+            z.view(-1, layer.outputs).add_(added)
             yield x, z
             if index < len(model.shifts):
                 z >>= model.shifts[index]

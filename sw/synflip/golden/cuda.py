@@ -49,8 +49,12 @@ class CudaGolden(Golden):
     def prepare(self, model: CompiledModel) -> None:
         """Make ``model`` the one that runs, on the device.
 
-        Raises SynflipError if a layer's sums would not be exact.
+        Raises SynflipError for convolutions, and if a layer's sums would not be exact.
         """
+        if model.convolutional:
+            raise SynflipError(
+                f"the model ({model.shape}) has convolutions, and these run on the processor: --device golden"
+            )
         if max(model.rows) > MOST_ROWS:
             raise SynflipError(f"{max(model.rows)} rows: sums in float32 are exact up to {MOST_ROWS}")
         super().prepare(model)

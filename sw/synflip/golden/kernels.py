@@ -1,4 +1,4 @@
-"""Coins from keys by bit planes, and the exact product of coins and activations."""
+"""Coins from keys by bit planes, and the exact products of coins and activations, of convolutions too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
 from synflip.spec.coins import threshold, word_taps
+from synflip.spec.convolution import Convolution
 from synflip.spec.model import Layer
+
+TAP_BYTES = 1 << 21  # of taps and sums that a convolution makes at once: what a cache holds
 
 
 def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -77,3 +81,40 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
         return x.to(torch.int32) @ coins.to(torch.int32).t()
     x = x.reshape(-1).view(x.shape)  # one row may come with any stride, which the product would believe
     return torch._int_mm(x, coins.t())
+
+
+def convolved(x: torch.Tensor, coins: torch.Tensor, place: Convolution) -> torch.Tensor:
+    """A convolution of uint8 [N, H * W * C] with kernels int8 [J, kh * kw * C], and the largest sum of each
+    pool window: int32 [N, H' * W' * J], exact, in the order y, x, output.
+
+    The taps of each position become a row of ``products``. The contract takes the largest activation of a
+    window, behind bias, rounding, shift and clamp. None of these makes a smaller sum the larger one, so the
+    activation of the largest sum is the same.
+    """
+    height, width, channels = place.input
+    (py, px), (sy, sx), (ph, pw) = place.pad, place.stride, place.pool
+    down, across = place.output
+    outputs, rows = coins.shape
+    maps = x.reshape(-1, height, width, channels)
+    out = torch.empty((len(maps), down, across, outputs), dtype=torch.int32)
+    of_row = ph * across * pw * (rows + 4 * outputs)  # bytes that a row of windows takes
+    images_at_once = max(TAP_BYTES // (of_row * down), 1)
+    rows_at_once = max(TAP_BYTES // of_row, 1)
+    line, pixel = (width + 2 * px) * channels, channels
+    for image in range(0, len(maps), images_at_once):
+        part = pad(maps[image : image + images_at_once], (0, 0, px, px, py, py)).contiguous()
+        for top in range(0, down, rows_at_once):
+            count = min(rows_at_once, down - top)
+            taps = part.as_strided(
+                (len(part), count * ph, across * pw, place.kernel[0], place.kernel[1] * channels),
+                ((height + 2 * py) * line, sy * line, sx * pixel, line, 1),
+                top * ph * sy * line,
+            )
+            sums = products(taps.reshape(-1, rows), coins).view(-1, count, ph, across, pw, outputs)
+            best = out[image : image + images_at_once, top : top + count]
+            best.copy_(sums[:, :, 0, :, 0])
+            for below in range(ph):
+                for right in range(pw):
+                    if below or right:
+                        torch.maximum(best, sums[:, :, below, :, right], out=best)
+    return out.flatten(1)

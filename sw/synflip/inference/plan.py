@@ -13,6 +13,11 @@ from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
 
 def check_fit(model: CompiledModel, geometry: Geometry) -> None:
     """Raises SynflipError, saying how much is needed and how much there is, if the model does not fit."""
+    if model.convolutional:
+        raise SynflipError(
+            f"the model ({model.shape}) has convolutions, and the accelerator runs dense layers: "
+            "run it on the golden model (--device golden)"
+        )
     check_words(model.bits, model.activation_bits, geometry)
     missing = shortage((model.rows[0], *model.outputs), geometry)
     if missing:

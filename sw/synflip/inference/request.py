@@ -146,9 +146,9 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
 
     pixels: integers [N, I]: an array (it is not copied), a list, a torch tensor, a frame, or the path of a
     ``.npy`` or ``.npz`` file. [N, H, W], [N, 1, H, W] and [N, H, W, 1] are taken if H * W is I.
-    [N, C, H, W] is taken of a model that makes features, which knows the shape of its images; other models
-    cannot tell whether channels come first or last. Raises SynflipError for what is no array of integers of
-    such a shape.
+    [N, C, H, W] is taken of a model that makes features or begins with a convolution, which knows the shape
+    of its images, and [N, H, W, C] of one that begins with a convolution; other models cannot tell whether
+    channels come first or last. Raises SynflipError for what is no array of integers of such a shape.
     """
     quantizer = model.input_quantizer
     if quantizer is not None:
@@ -169,10 +169,17 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
         raise SynflipError(f"images are {pixels.dtype}; pixels are integers{hint}")
     if pixels.ndim == 2:  # whether [N, I] is what the model wants, it says itself
         return pixels
-    wide, known = model.layers[0].rows, model.features
+    wide, known, first = model.inputs, model.features, model.layers[0].convolution
     size = math.prod(pixels.shape[1:])
     if known is not None and (size == known.pixels or size != wide):
         return rows(pixels, known.shape, "images")
+    if first is not None:
+        height, across, channels = first.input
+        if pixels.shape[1:] == (channels, height, across) != first.input:
+            pixels = np.moveaxis(pixels, 1, 3)
+        elif pixels.shape[1:] == (height, across) and channels == 1:
+            pixels = pixels[..., None]
+        return rows(pixels, first.input, "images")
     # [N, H, 3] may be rows of colours: 3 and 4 are taken for a width only of squares.
     last_is_colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[1] != pixels.shape[2]
     grey = pixels.ndim == 3 or (pixels.ndim == 4 and 1 in (pixels.shape[1], pixels.shape[3]))

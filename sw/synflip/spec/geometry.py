@@ -8,7 +8,7 @@ from synflip.spec.sizes import (
     ACCUMULATOR_BITS,
     MAX_ACTIVATION_BITS,
     MAX_BITS,
-    MAX_LAYERS,
+    MAX_LAYER_DEPTH,
     MAX_OUTPUTS,
     MAX_SAMPLE_BITS,
 )
@@ -50,7 +50,7 @@ class Geometry:
     result_depth: int = 1024
     log_depth: int = 16384
     margin_depth: int = 1024
-    layer_depth: int = MAX_LAYERS
+    layer_depth: int = MAX_LAYER_DEPTH
     devices: int = 0
     key_halves: int = 2
     sample_bits: int = MAX_SAMPLE_BITS

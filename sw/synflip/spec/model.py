@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.coins import threshold
+from synflip.spec.convolution import KIND as CONVOLUTION
+from synflip.spec.convolution import Convolution
 from synflip.spec.features import Features
 from synflip.spec.input_quantizer import HIGH, LOW, InputQuantizer
 from synflip.spec.sizes import (
@@ -24,13 +26,17 @@ from synflip.spec.sizes import (
     MAX_ACTIVATION_BITS,
     MAX_BITS,
     MAX_LAYERS,
+    MAX_LAYERS_VERSION_1,
     MAX_OUTPUTS,
     MAX_SHIFT,
 )
 
-FORMAT_VERSION = 1
+#: What files say. Version 2 has ``layers``; a model that needs none of it is written as version 1.
+VERSIONS = (1, 2)
+DENSE = "dense"
 METADATA_KEY = "synflip"
-IMAGES_AT_ONCE = 16384  # bounds the memory that looking at images takes
+IMAGES_AT_ONCE = 16384  # at most; with IMAGE_BYTES it bounds the memory that looking at images takes
+IMAGE_BYTES = 1 << 26
 
 
 class Images(Protocol):
@@ -59,24 +65,42 @@ class Images(Protocol):
 @dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer: ``q`` uint16 [J, I] probability words, ``sign`` uint8 [J, I] (1 = negative), ``bias`` int32
-    [J]."""
+    [J].
+
+    convolution: where these [J, I] go as kernels; None of a dense layer.
+    """
 
     q: NDArray[np.uint16]
     sign: NDArray[np.uint8]
     bias: NDArray[np.int32]
+    convolution: Convolution | None = None
 
     def __repr__(self) -> str:
         return f"Layer of {self.rows} inputs, {self.outputs} outputs"
 
     @property
     def outputs(self) -> int:
-        """J, the outputs."""
+        """J, the outputs; of a convolution at each position."""
         return self.q.shape[0]
 
     @property
     def rows(self) -> int:
-        """I, the inputs, before padding."""
+        """I, the rows of coins, before padding; of a convolution those of a kernel."""
         return self.q.shape[1]
+
+    @property
+    def inputs(self) -> int:
+        """The activations of an image that enter: I, or H * W * C of a convolution."""
+        return self.rows if self.convolution is None else self.convolution.inputs
+
+    @property
+    def width(self) -> int:
+        """The activations of an image that leave: J, or J at each place of a convolution's pooled map."""
+        return self.outputs if self.convolution is None else self.outputs * math.prod(self.convolution.output)
+
+    def metadata(self) -> dict[str, Any]:
+        """An object of ``layers`` in the model file's metadata."""
+        return {"kind": DENSE} if self.convolution is None else self.convolution.metadata()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,7 +150,7 @@ class CompiledModel:
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """Inputs of each layer."""
+        """Rows of coins of each layer."""
         return tuple(layer.rows for layer in self.layers)
 
     @property
@@ -136,8 +160,29 @@ class CompiledModel:
 
     @property
     def shape(self) -> str:
-        """For people: ``784-512-512-10``."""
-        return "-".join(str(size) for size in (self.layers[0].rows, *self.outputs))
+        """For people: ``784-512-512-10``, or ``28x28x1-32(3x3, pool 2x2)-100-10``."""
+        first = self.layers[0].convolution
+        sizes = [str(self.inputs) if first is None else "x".join(map(str, first.input))]
+        for layer in self.layers:
+            sizes.append(
+                str(layer.outputs) if layer.convolution is None else f"{layer.outputs}({layer.convolution})"
+            )
+        return "-".join(sizes)
+
+    @property
+    def inputs(self) -> int:
+        """Activations of one image: the width of the images, unless an extractor makes them."""
+        return self.layers[0].inputs
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether a layer is a convolution."""
+        return any(layer.convolution is not None for layer in self.layers)
+
+    @property
+    def version(self) -> int:
+        """Of the model file: the least one that has what this model needs."""
+        return 2 if self.convolutional or len(self.layers) > MAX_LAYERS_VERSION_1 else 1
 
     @property
     def logit_scale(self) -> float | None:
@@ -150,8 +195,9 @@ class CompiledModel:
     def check_images(self, pixels: Images) -> None:
         """Raises SynflipError unless ``pixels`` are images of this model; they are read block by block."""
         _, largest = self._images_of(pixels)
-        for first in range(0, len(pixels), IMAGES_AT_ONCE):
-            _check_pixels(pixels[first : first + IMAGES_AT_ONCE], largest, first)
+        block = images_at_once(pixels.shape[1])
+        for first in range(0, len(pixels), block):
+            _check_pixels(pixels[first : first + block], largest, first)
 
     def activations(self, pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """``pixels`` [N, I] in 0..input_max to activations uint8 [N, I] in 0..2**A-1: pixel * (2**A-1) /
@@ -163,13 +209,13 @@ class CompiledModel:
         features, largest = self._images_of(pixels)
         _check_pixels(pixels, largest)
         if features is not None:
-            return features.rows(pixels, self.layers[0].rows, self.activation_max)
+            return features.rows(pixels, self.inputs, self.activation_max)
         return _scaled(pixels, self.input_max, self.activation_bits)
 
     def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
         value that they may hold."""
-        rows, features = self.layers[0].rows, self.features
+        rows, features = self.inputs, self.features
         if not isinstance(getattr(pixels, "dtype", None), np.dtype):
             raise SynflipError(f"images are a {type(pixels).__name__}; they are an array of integers")
         if not np.issubdtype(pixels.dtype, np.integer):
@@ -190,7 +236,7 @@ class CompiledModel:
         return {
             METADATA_KEY: json.dumps(
                 {
-                    "version": FORMAT_VERSION,
+                    "version": self.version,
                     "k": self.bits,
                     "a": self.activation_bits,
                     "shifts": list(self.shifts),
@@ -200,6 +246,7 @@ class CompiledModel:
                         **({} if self.input_quantizer is None else self.input_quantizer.metadata()),
                     },
                     "source": dict(self.source),
+                    **({} if self.version == 1 else {"layers": [layer.metadata() for layer in self.layers]}),
                     **({} if self.features is None else {"features": self.features.metadata()}),
                 },
                 sort_keys=True,
@@ -212,6 +259,11 @@ class CompiledModel:
         for index, layer in enumerate(self.layers):
             out |= {f"l{index}.q": layer.q, f"l{index}.sign": layer.sign, f"l{index}.bias": layer.bias}
         return out if self.input_quantizer is None else out | self.input_quantizer.tensors()
+
+
+def images_at_once(width: int) -> int:
+    """How many images of ``width`` bytes are looked at at once."""
+    return max(min(IMAGES_AT_ONCE, IMAGE_BYTES // width), 1)
 
 
 def pixels_to_activations(
@@ -260,7 +312,7 @@ def check(model: CompiledModel) -> None:
             f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
         )
     if model.input_quantizer is not None:
-        wanted = model.layers[0].rows if model.features is None else model.features.pixels
+        wanted = model.inputs if model.features is None else model.features.pixels
         if model.input_quantizer.features != wanted:
             raise SynflipError(
                 f"{LOW} has {model.input_quantizer.features} features; an image has {wanted} pixels"
@@ -294,10 +346,7 @@ def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
         raise SynflipError(f"{name}: bias has shape {list(layer.bias.shape)}, not [{layer.outputs}]")
     if layer.outputs > MAX_OUTPUTS:
         raise SynflipError(f"{name}: {layer.outputs} outputs; the coins of a key serve at most {MAX_OUTPUTS}")
-    if index and layer.rows != model.layers[index - 1].outputs:
-        raise SynflipError(
-            f"{name}: {layer.rows} inputs after a layer of {model.layers[index - 1].outputs} outputs"
-        )
+    _check_place(model, index, layer)
     if int(layer.q.max()) >> model.bits:
         j, i = np.unravel_index(int(layer.q.argmax()), layer.q.shape)
         raise SynflipError(f"{name}: q[{j}, {i}] = {layer.q[j, i]} needs more than k = {model.bits} bits")
@@ -315,9 +364,36 @@ def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
     _fits(f"{name}: bias plus rounding of output", bias, bias + rounding, LOGIT_BITS, "bias")
 
 
+def _check_place(model: CompiledModel, index: int, layer: Layer) -> None:
+    """What enters a layer is what leaves the one before."""
+    name, here = f"layer {index}", layer.convolution
+    if here is not None:
+        if index == len(model.layers) - 1:
+            raise SynflipError(f"{name} is a convolution; the last layer, which makes the logits, is dense")
+        if layer.rows != here.rows:
+            kernel = "x".join(map(str, here.kernel))
+            raise SynflipError(
+                f"{name}: q has {layer.rows} rows; kernels of {kernel} over {here.input[2]} channels have "
+                f"{here.rows}"
+            )
+    if index == 0:
+        return
+    before = model.layers[index - 1]
+    if here is None:
+        if layer.inputs != before.width:
+            raise SynflipError(f"{name}: {layer.inputs} inputs after a layer of {before.width} outputs")
+    elif before.convolution is None:
+        raise SynflipError(f"{name} is a convolution after a dense layer, whose outputs have no places")
+    elif here.input != (*before.convolution.output, before.outputs):
+        have, wanted = (
+            "x".join(map(str, sizes)) for sizes in ((*before.convolution.output, before.outputs), here.input)
+        )
+        raise SynflipError(f"{name}: its input is {wanted}, the layer before makes {have}")
+
+
 def sum_bounds(layer: Layer, bits: int, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lowest and highest sum that the coins of each output can reach, int64 [J] each, for activations
-    0..``largest``."""
+    0..``largest``. At the border of a convolution a part of these coins counts: the bounds hold there too."""
     heads = threshold(layer.q, bits) > 0
     negative = layer.sign.astype(bool)
     return -largest * (heads & negative).sum(1, dtype=np.int64), largest * (heads & ~negative).sum(
@@ -351,9 +427,10 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         raise SynflipError(f"the `synflip` metadata is not JSON: {error}") from None
     if not isinstance(header, dict):
         raise SynflipError("the `synflip` metadata is not a JSON object")
-    if header.get("version") != FORMAT_VERSION:
+    version = header.get("version")
+    if isinstance(version, bool) or not isinstance(version, int) or version not in VERSIONS:
         raise SynflipError(
-            f"model file version {header.get('version')!r}; this synflip reads {FORMAT_VERSION}"
+            f"model file version {version!r}; this synflip reads {VERSIONS[0]} and {VERSIONS[1]}"
         )
     count = len([name for name in tensors if name.endswith(".q")])
     expected = {f"l{index}.{part}" for index in range(count) for part in ("q", "sign", "bias")}
@@ -367,6 +444,14 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     shifts, classes = header.get("shifts"), header.get("classes")
     if not isinstance(shifts, list) or not isinstance(classes, list):
         raise SynflipError("`shifts` and `classes` of the `synflip` metadata must be lists")
+    if version == 1 and "layers" in header:
+        raise SynflipError("`layers` in a model file of version 1: what its layers are, only version 2 says")
+    if version == 1 and count > MAX_LAYERS_VERSION_1:
+        raise SynflipError(
+            f"{count} layers; a model file of version 1 has at most {MAX_LAYERS_VERSION_1}, one of version 2 "
+            f"{MAX_LAYERS}"
+        )
+    places = [None] * count if version == 1 else _places(header.get("layers"), count)
     image = header.get("input", {})
     if not isinstance(image, dict):
         raise SynflipError('`input` of the `synflip` metadata must be an object such as {"max": 255}')
@@ -375,8 +460,8 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     source = header.get("source", {})
     return CompiledModel(
         layers=tuple(
-            Layer(tensors[f"l{index}.q"], tensors[f"l{index}.sign"], tensors[f"l{index}.bias"])
-            for index in range(count)
+            Layer(tensors[f"l{index}.q"], tensors[f"l{index}.sign"], tensors[f"l{index}.bias"], place)
+            for index, place in enumerate(places)
         ),
         bits=header.get("k"),  # type: ignore[arg-type]  # checked by CompiledModel
         activation_bits=activation_bits,
@@ -387,3 +472,27 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         features=Features.from_metadata(header["features"]) if "features" in header else None,
         input_quantizer=InputQuantizer.from_file(image, tensors) if LOW in tensors else None,
     )
+
+
+def _places(value: Any, count: int) -> list[Convolution | None]:
+    """What ``layers`` of a model file of version 2 say. Raises SynflipError, naming the layer."""
+    if not isinstance(value, list) or len(value) != count:
+        raise SynflipError(
+            f"`layers` of the `synflip` metadata must be a list of {count} objects, one a layer"
+        )
+    places: list[Convolution | None] = []
+    for index, item in enumerate(value):
+        kind = item.get("kind") if isinstance(item, dict) else None
+        if kind == CONVOLUTION:
+            try:
+                places.append(Convolution.from_metadata(item))
+            except SynflipError as error:
+                raise SynflipError(f"layer {index}: {error}") from None
+        elif kind == DENSE and len(item) == 1:
+            places.append(None)
+        else:
+            raise SynflipError(
+                f'layer {index}: `layers` says {item!r}; there are {{"kind": "{DENSE}"}} and '
+                f'{{"kind": "{CONVOLUTION}", "input": ..., "kernel": ...}}'
+            )
+    return places

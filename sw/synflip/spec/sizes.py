@@ -6,7 +6,13 @@ MAX_BITS = 16  # k: bits of a probability word
 KEY_BITS = 64
 MAX_ACTIVATION_BITS = 8  # A: bits of an activation
 MAX_OUTPUTS = 1024  # J: outputs of one layer (the coin taps are proven for as many words of one key)
-MAX_LAYERS = 8
+MAX_LAYERS = 16
+MAX_LAYERS_VERSION_1 = 8  # of a model file of version 1
+MAX_LAYER_DEPTH = 8  # layers that an accelerator may hold at once
+MAX_SIDE = 256  # height and width of what a convolution goes over
+MAX_KERNEL = 7  # height and width of its kernel
+MAX_KERNEL_ROWS = 1 << 16  # kh * kw * C
+MAX_POOL = 4  # height and width of a window of max pooling
 MAX_SHIFT = 31
 ROW_ALIGN = 8  # rows of a layer are padded to a multiple of this; padding rows own keys but no weights
 ACCUMULATOR_BITS = 24  # two's complement sum of the coins of one output, without its bias
@@ -39,8 +45,8 @@ def padded_rows(rows: int) -> int:
 
 
 def key_offsets(rows: Sequence[int]) -> tuple[list[int], int]:
-    """Padded rows before each layer, and R, the keys of one network sample. ``rows``: inputs of each
-    layer."""
+    """Padded rows before each layer, and R, the keys of one network sample. ``rows``: of each layer; of a
+    convolution the rows of its kernel."""
     offsets = []
     total = 0
     for count in rows:

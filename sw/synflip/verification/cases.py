@@ -5,7 +5,7 @@ Everything is a function of the random generator that is given: the same generat
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import input_shift, plan
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Layer, sum_bounds
@@ -22,8 +23,11 @@ from synflip.spec.sizes import (
     LOGIT_BITS,
     MAX_ACTIVATION_BITS,
     MAX_BITS,
+    MAX_KERNEL,
+    MAX_LAYER_DEPTH,
     MAX_LAYERS,
     MAX_OUTPUTS,
+    MAX_POOL,
     MAX_SHIFT,
     ceil_div,
     log2_ceil,
@@ -102,7 +106,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         result_depth=int(rng.integers(1, 300)),
         log_depth=int(rng.integers(1, 300)),
         margin_depth=int(rng.integers(1, 40)),
-        layer_depth=int(rng.integers(1, MAX_LAYERS + 1)),
+        layer_depth=int(rng.integers(1, MAX_LAYER_DEPTH + 1)),
         key_halves=_pick(rng, 1, 2),
         sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
     )
@@ -116,7 +120,10 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     fitting = rng.random() < 0.9
     for _ in range(TRIES):
         large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
-        model = large or _model(geometry, rng)
+        if not fitting and rng.random() < 0.3:  # no accelerator has convolutions
+            model = convolutional_model(geometry.bits, geometry.activation_bits, rng)
+        else:
+            model = large or _model(geometry, rng)
         samples = _pick(rng, 1, 2, 3, int(rng.integers(1, 41)))
         early = rng.random() < 0.5
         logits = rng.random() < 0.5
@@ -129,7 +136,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
         break
     count = _pick(rng, 0, 1, slots, slots, slots + 1, 2 * slots + 1, int(rng.integers(1, slots + 1)))
     a_pass = sum(
-        padded_rows(layer.rows) // geometry.banks * ceil_div(layer.outputs, geometry.lanes)
+        padded_rows(layer.inputs) // geometry.banks * ceil_div(layer.outputs, geometry.lanes)
         for layer in model.layers
     )
     count = min(count, max(1, MAX_CYCLES // a_pass))
@@ -151,7 +158,7 @@ def _is_deep(geometry: Geometry) -> bool:
 
 def _model(geometry: Geometry, rng: Generator) -> CompiledModel:
     lanes = geometry.lanes
-    depth = _pick(rng, 1, 1, 2, 2, 3, int(rng.integers(1, MAX_LAYERS + 1)), MAX_LAYERS)
+    depth = _pick(rng, 1, 1, 2, 2, 3, int(rng.integers(1, MAX_LAYER_DEPTH + 1)), MAX_LAYER_DEPTH)
     sizes = [
         _pick(
             rng,
@@ -169,18 +176,60 @@ def _model(geometry: Geometry, rng: Generator) -> CompiledModel:
     activation_bits = _pick(
         rng, 1, geometry.activation_bits, int(rng.integers(1, geometry.activation_bits + 1))
     )
+    return _drawn([(*sizes, None) for sizes in itertools.pairwise(sizes)], bits, activation_bits, rng)
+
+
+def convolutional_model(bits: int, activation_bits: int, rng: Generator) -> CompiledModel:
+    """1 to 15 small convolutions and a dense layer: strides, pads, odd sizes, maps of one pixel, windows that
+    drop edges. bits, activation_bits: the most; what is drawn may have less."""
+    bits = _pick(rng, 1, bits, int(rng.integers(1, bits + 1)))
+    activation_bits = _pick(rng, 1, activation_bits, int(rng.integers(1, activation_bits + 1)))
+    depth = _pick(rng, 1, 1, 2, 3, int(rng.integers(1, MAX_LAYERS)))
+    most = 9 if depth < 4 else 4
+    height, width = (_pick(rng, 1, most, int(rng.integers(1, most + 1))) for _ in range(2))
+    channels = _pick(rng, 1, 3, 8)
+    sizes: list[_Sizes] = []
+    while len(sizes) < depth:
+        kernel, stride, pad, pool = (
+            (_pick(rng, *few), _pick(rng, *few))
+            for few in (
+                (1, 2, 3, 3, MAX_KERNEL),
+                (1, 1, 1, 2, 3),
+                (0, 1, 1, 2, MAX_KERNEL),
+                (1, 1, 2, MAX_POOL),
+            )
+        )
+        try:
+            place = Convolution((height, width, channels), kernel, stride, pad, pool)
+        except SynflipError:
+            continue
+        if place.output[0] > most or place.output[1] > most:  # a pad larger than the kernel makes it grow
+            continue
+        height, width = place.output
+        channels = _pick(rng, 1, 2, 3, 8)
+        sizes.append((place.rows, channels, place))
+    sizes.append((height * width * channels, int(rng.integers(1, 6)), None))
+    return _drawn(sizes, bits, activation_bits, rng)
+
+
+#: Rows and outputs of a layer, and of a convolution where it goes.
+_Sizes = tuple[int, int, Convolution | None]
+
+
+def _drawn(sizes: Sequence[_Sizes], bits: int, activation_bits: int, rng: Generator) -> CompiledModel:
+    """Layers of these sizes."""
     largest = (1 << activation_bits) - 1
-    shifts = [_shift(rows, largest, rng) for rows in sizes[:-2]]
+    shifts = [_shift(rows, largest, rng) for rows, _, _ in sizes[:-1]]
     style = _pick(rng, *_STYLES)
     layers = []
-    for index, (rows, outputs) in enumerate(itertools.pairwise(sizes)):
+    for index, (rows, outputs, place) in enumerate(sizes):
         q = _STYLES[style](rng, bits, (outputs, rows)).astype(np.uint16)
         sign = _pick(rng, rng.integers(0, 2, q.shape), rng.integers(0, 2, q.shape), np.zeros(q.shape), 1)
-        layer = Layer(q, np.broadcast_to(sign, q.shape).astype(np.uint8), np.zeros(outputs, dtype=np.int32))
-        rounding = (1 << shifts[index]) >> 1 if index < len(shifts) else 0
-        layers.append(
-            Layer(layer.q, layer.sign, _bias(layer, bits, largest, rounding, index == depth - 1, rng))
-        )
+        sign = np.broadcast_to(sign, q.shape).astype(np.uint8)
+        layer = Layer(q, sign, np.zeros(outputs, dtype=np.int32), place)
+        final = index == len(sizes) - 1
+        rounding = 0 if final else (1 << shifts[index]) >> 1
+        layers.append(replace(layer, bias=_bias(layer, bits, largest, rounding, final, rng)))
     input_max = _pick(rng, largest, largest, 255, 1, 65535)
     return network(layers, bits, activation_bits, shifts, input_max)
 
@@ -245,7 +294,7 @@ def _bias(
 
 def _pixels(count: int, model: CompiledModel, rng: Generator) -> NDArray[np.uint8]:
     """Images: full, sparse, dark, at their largest, or with events in one bank only."""
-    rows = model.layers[0].rows
+    rows = model.inputs
     largest = min(model.input_max, 255)
     pixels = rng.integers(0, largest + 1, (count, rows))
     style = _pick(rng, "any", "sparse", "dark", "largest", "largest", "one bank", "mixed")

@@ -26,7 +26,7 @@ from synflip.spec.sizes import (
     LOGIT_BITS,
     MAX_ACTIVATION_BITS,
     MAX_BITS,
-    MAX_LAYERS,
+    MAX_LAYER_DEPTH,
     MAX_OUTPUTS,
     MAX_SHIFT,
     ceil_div,
@@ -131,7 +131,7 @@ def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
     yield "A: 8", model.activation_bits == MAX_ACTIVATION_BITS
     yield "A: narrower than the hardware's", model.activation_bits < geometry.activation_bits
     yield "layers: 1", len(outputs) == 1
-    yield "layers: 8", len(outputs) == MAX_LAYERS
+    yield "layers: 8", len(outputs) == MAX_LAYER_DEPTH
     yield "layer: one row", 1 in model.rows
     yield "layer: one output", 1 in outputs
     yield "layer: 1024 outputs", MAX_OUTPUTS in outputs

@@ -25,7 +25,7 @@ from synflip.inference.plan import check_fit
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
-from synflip.spec.sizes import KEY_BITS, MAX_LAYERS, ROW_ALIGN, log2_ceil
+from synflip.spec.sizes import KEY_BITS, MAX_LAYER_DEPTH, ROW_ALIGN, log2_ceil
 
 SEED = 20_231_103
 
@@ -142,7 +142,7 @@ def deep_model(geometry: Geometry) -> CompiledModel:
     SynflipError if not even one layer fits."""
     rng = np.random.default_rng(SEED + 1)
     classes = min(10, geometry.lanes, geometry.result_depth, geometry.log_depth)
-    most = min(geometry.layer_depth, MAX_LAYERS)
+    most = min(geometry.layer_depth, MAX_LAYER_DEPTH)
     for depth in range(most, 0, -1):
         for rows, wide in ((24, geometry.lanes + 5), (24, 12), (8, 6)):
             sizes = (rows, *((wide,) if depth > 1 else ()), *(8,) * (depth - 2), classes)

@@ -72,12 +72,12 @@ def _smaller(case: RandomCase) -> Iterator[tuple[list[Layer], list[int], NDArray
             take = np.resize(np.arange(following.rows), layers[gone].rows)
             rest[gone] = Layer(following.q[:, take], following.sign[:, take], following.bias)
         yield rest, shifts[:gone] + shifts[gone + 1 :] if gone < len(rest) else shifts[:-1], case.pixels
-    for kept in _cuts(layers[0].rows):
+    for kept in _cuts(layers[0].rows if layers[0].convolution is None else 0):
         yield [_columns(layers[0], kept), *layers[1:]], shifts, np.ascontiguousarray(case.pixels[:, kept])
     for index, layer in enumerate(layers):
         for kept in _cuts(layer.outputs):
             rest = list(layers)
-            rest[index] = Layer(layer.q[kept], layer.sign[kept], layer.bias[kept])
+            rest[index] = replace(layer, q=layer.q[kept], sign=layer.sign[kept], bias=layer.bias[kept])
             if index + 1 < len(rest):
                 rest[index + 1] = _columns(rest[index + 1], kept)
             yield rest, shifts, case.pixels
@@ -97,13 +97,13 @@ def _plainer(case: RandomCase) -> Iterator[RandomCase]:
         largest = np.full_like(layer.q, (1 << model.bits) - 1)
         plain = []
         if layer.q.any():
-            plain.append(Layer(np.zeros_like(layer.q), layer.sign, layer.bias))
+            plain.append(replace(layer, q=np.zeros_like(layer.q)))
             if (layer.q != largest).any():
-                plain.append(Layer(largest, layer.sign, layer.bias))
+                plain.append(replace(layer, q=largest))
         if layer.sign.any():
-            plain.append(Layer(layer.q, np.zeros_like(layer.sign), layer.bias))
+            plain.append(replace(layer, sign=np.zeros_like(layer.sign)))
         if layer.bias.any():
-            plain.append(Layer(layer.q, layer.sign, np.zeros_like(layer.bias)))
+            plain.append(replace(layer, bias=np.zeros_like(layer.bias)))
         for one in plain:
             yield from _with(case, [*layers[:index], one, *layers[index + 1 :]], shifts, case.pixels)
     for index in range(len(shifts)):
