@@ -275,7 +275,7 @@ BOARDS = {
             capacity=_capacity(5280, 5280, 30),
             loader="ice40_generic",
             compact=True,
-            seed=4,
+            seed=2,
         ),
         Board(
             name="tang-nano-9k",
