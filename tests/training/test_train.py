@@ -337,7 +337,7 @@ def test_augment_changes_the_training(digits: Dataset) -> None:
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"hidden": (1025,)}, "layer 0: 1025 outputs; a layer has 1..1024 outputs"),
         ({"hidden": (8, 0)}, "layer 1: 0 outputs"),
-        ({"hidden": (8,) * 8}, "9 layers; a network has 1..8"),
+        ({"hidden": (8,) * 16}, "17 layers; a network has 1..16"),
         ({"bits": 17}, "bits must be in 1..16, not 17"),
         ({"activation_bits": 0}, "activation bits must be in 1..8, not 0"),
     ],
