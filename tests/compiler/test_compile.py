@@ -107,7 +107,7 @@ def test_numbers_and_weights_as_people_have_them() -> None:
         ({"weights": [np.zeros((3, 4)), np.zeros((2, 4))]}, r"layer 1: 4 inputs after a layer of 3 outputs"),
         (
             {"weights": [], "biases": [], "shifts": []},
-            r"the number of layers must be an integer in 1\.\.8, not 0",
+            r"the number of layers must be an integer in 1\.\.16, not 0",
         ),
         (
             {"weights": [np.zeros((1025, 4)), np.zeros((2, 1025))], "biases": [np.zeros(1025), [0, 0]]},
