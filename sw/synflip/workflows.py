@@ -1,6 +1,5 @@
 """What several commands do: train a small network; compile a network, save it, count its votes."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -102,15 +101,10 @@ def train_small(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
 
 
 def data_digest(data: "Dataset") -> str:
-    """SHA-256, in hexadecimal, of a data set's arrays: their types, shapes and numbers."""
-    import numpy as np
+    """SHA-256, in hexadecimal, of a data set's arrays."""
+    from synflip.util.arrays import digest
 
-    digest = hashlib.sha256()
-    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-        whole = np.ascontiguousarray(array)
-        digest.update(f"{whole.dtype.str} {whole.shape}\n".encode())
-        digest.update(whole.data)
-    return digest.hexdigest()
+    return digest([data.train_images, data.train_labels, data.test_images, data.test_labels])
 
 
 def compile_and_save(

@@ -14,6 +14,8 @@ from synflip.training.baseline import float_accuracy, float_network
 from synflip.training.convert import convert
 from synflip.training.train import train
 
+from tests.data.arrays import read_only
+
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 17, (30, 12), np.uint8)
 IMAGES[0, :3] = (0, 1, 16)
@@ -32,12 +34,6 @@ def mapped(path: Path) -> np.ndarray:
 
 def test_what_is_right_is_not_copied() -> None:
     assert np.shares_memory(GOOD.train_images, IMAGES) and np.shares_memory(GOOD.train_labels, LABELS)
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,24 @@ def test_mutations_are_read_or_refused_in_one_line(tmp_path: Path, name: str, co
     assert count // 10 < refused  # an archive has checksums: all of them
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_an_archive_of_any_compression(tmp_path: Path, compression: int) -> None:
+    path = tmp_path / "t.npz"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, array in (
+            ("x", np.random.default_rng(0).normal(size=(4000, 5))),
+            ("y", np.arange(4000) % 3),
+        ):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.save(file, array)
+    load(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 0x55
+    path.write_bytes(damaged)
+    with pytest.raises(SynflipError, match=r"t\.npz: no whole \.npz file|cannot read .*t\.npz"):
+        load(path)
+
+
 def test_an_archive_that_says_more_than_it_holds_is_not_allocated(tmp_path: Path) -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999, 4), }"
     array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header

@@ -11,18 +11,14 @@ import torch
 from synflip.data import Dataset
 from synflip.errors import SynflipError
 
+from tests.data.arrays import read_only
+
 pandas = pytest.importorskip("pandas")
 
 RNG = np.random.default_rng(7)
 ROWS = RNG.normal(0, 3, (40, 12))
 LABELS = np.arange(40) % 3
 PICTURES = ROWS.reshape(40, 3, 4)
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(

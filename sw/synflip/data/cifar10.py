@@ -3,7 +3,6 @@
 import io
 import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.data.folder import FOLDER_VARIABLE
 from synflip.errors import SynflipError
-from synflip.util.npz import read_array
+from synflip.util.npz import DAMAGED, read_array
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
@@ -132,7 +131,7 @@ def _unpacked(path: Path, count: int) -> _Part:
             jpeg = read_array(archive, "jpeg", np.uint8, 1, MAX_JPEG_BYTES)
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise SynflipError(f"{path} is not a whole .npz file ({error}); get it again") from None
     except ValueError as error:
         raise SynflipError(f"{path}: {error}; get it again") from None

@@ -89,7 +89,7 @@ class Dataset:
         features = feature_rows(images, self.input_quantizer, what).astype(np.float64, copy=False)
         if not len(features):
             raise SynflipError(f"{what} are empty: at least one row is needed")
-        self.input_quantizer.pixels(features, self.input_max)  # all are finite
+        check_finite(features, self.input_quantizer.columns)
         return features
 
     @classmethod

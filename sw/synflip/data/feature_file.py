@@ -5,7 +5,6 @@ Nothing is unpickled, and sizes are checked before anything is allocated.
 
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from synflip.data.tables import column_names, feature_rows
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.util.extras import require
-from synflip.util.npz import read_array
+from synflip.util.npz import DAMAGED, read_array
 from synflip.util.text import first_line, one_line
 
 MAX_FILE_BYTES = 1 << 30
@@ -70,7 +69,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             }
     except OSError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (*DAMAGED, ValueError) as error:
         raise SynflipError(f"no whole .npz file of arrays of numbers: {_said(error)}") from None
 
 

@@ -1,9 +1,7 @@
 """Images from ``.npy`` files, and from archives of arrays (``.npz``), that are not trusted."""
 
-import lzma
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.util.arrays import list_of, picture_forms, scale_advice
+from synflip.util.npz import DAMAGED
 from synflip.util.text import first_line, one_line
 
 #: What images are called in an archive that has other arrays too; Keras calls those of the test x_test.
@@ -110,7 +109,7 @@ def _archived(file: IO[bytes], path: Path) -> Iterator[tuple[IO[bytes], int, str
             entry = _images_of(archive, path)
             with archive.open(entry) as member:
                 yield member, entry.file_size, f"{one_line(_name(entry))} in {path}"
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+    except (*DAMAGED, ValueError) as error:
         raise SynflipError(f"{path} is no whole .npz archive: {first_line(error)}; save it again") from None
 
 

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -185,12 +184,7 @@ class _Chain:
         else:
             weight = self._constant(place + 1, "").t()
             bias = self._constant(0, "") if place else None
-        if math.prod(self.before.shape[1:]) != weight.shape[-1]:
-            shape = ", ".join(map(str, self.before.shape[1:]))
-            raise SynflipError(
-                f"{self.name} takes rows of {weight.shape[-1]} of [N, {shape}]: flatten it first"
-            )
-        return linear(self.name, weight, bias)
+        return linear(self.name, weight, bias, self.before.shape[1:])
 
     def arithmetic(self) -> Affine:
         """A constant that is added or multiplied."""

@@ -382,10 +382,7 @@ class _Reader:
         return torch.from_numpy(np.ascontiguousarray(self._argument(name, node, place)))
 
     def _add(self, name: str, weight: Tensor, bias: Tensor | None) -> None:
-        if self.shape is not None and math.prod(self.shape) != weight.shape[-1]:
-            shape = ", ".join(map(str, self.shape))
-            raise SynflipError(f"{name} takes rows of {weight.shape[-1]} of [N, {shape}]: flatten it first")
-        self.found.append(linear(name, weight, bias))
+        self.found.append(linear(name, weight, bias, self.shape))
         self.shape = (len(weight),)
 
     def _gemm(self, name: str, node: "NodeProto") -> None:

@@ -94,9 +94,15 @@ def check_kind(name: str, what: str, value: Tensor) -> None:
         raise SynflipError(f"{name}: its {what} is on the device meta, which holds no numbers")
 
 
-def linear(name: str, weight: Tensor, bias: Tensor | None) -> Linear:
-    """A layer of weights [J, I] and biases [J], or none, or of a shape that is repeated to [J]. Raises
-    SynflipError."""
+def linear(name: str, weight: Tensor, bias: Tensor | None, shape: Sequence[int] | None) -> Linear:
+    """A layer of weights [J, I] and biases [J], or none, or of a shape that is repeated to [J].
+
+    shape: of one input; None if it is not known. Raises SynflipError.
+    """
+    if shape is not None and math.prod(shape) != weight.shape[-1]:
+        raise SynflipError(
+            f"{name} takes rows of {weight.shape[-1]} of [N, {', '.join(map(str, shape))}]: flatten it first"
+        )
     weight = checked(name, "weight", weight)
     if weight.ndim != 2:
         raise SynflipError(f"{name} has weights of shape {list(weight.shape)}, not [outputs, inputs]")

@@ -6,7 +6,6 @@ JSON object: the step, and the recipe that the training must have when it goes o
 function of the step and needs no state.
 """
 
-import hashlib
 import json
 import signal
 import threading
@@ -23,6 +22,7 @@ from torch import Tensor
 from synflip._version import __version__
 from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import read_tensors
+from synflip.util.arrays import digest
 from synflip.util.outputs import beside, check_outputs, replacing
 from synflip.util.text import one_line
 
@@ -77,9 +77,9 @@ class Checkpoint:
         """
         self._recipe = {
             **recipe,
-            "data": _digest(arrays),
-            "network": _digest([tensor.detach().numpy() for tensor in parameters]),
-            "generator": _digest([generator.get_state().numpy()]),
+            "data": digest(arrays),
+            "network": digest([tensor.detach().numpy() for tensor in parameters]),
+            "generator": digest([generator.get_state().numpy()]),
             "synflip": __version__,
             "torch": torch.__version__,
         }
@@ -198,15 +198,7 @@ def stopping(watch: bool) -> Iterator[Callable[[], bool]]:
 
 def digest_of(modules: Sequence[torch.nn.Module]) -> str:
     """SHA-256 of all parameters and buffers of some modules."""
-    return _digest([value.numpy() for module in modules for value in module.state_dict().values()])
-
-
-def _digest(arrays: Sequence[NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return digest([value.numpy() for module in modules for value in module.state_dict().values()])
 
 
 def _difference(name: str, before: object, now: object) -> str:

@@ -72,12 +72,12 @@ def train(
     shape = image_shape(dataset.shape)
     extractor = nn.Sequential(_normalise(dataset, 1 / dataset.input_max), convolutions)
     head = SynapticNetwork([count, *hidden, len(dataset.classes)], bits, activation_bits, seed)
+    images = dataset.train_pixels
     with torch.no_grad():
-        measured = torch.from_numpy(dataset.train_pixels[:MEASURED]).float().view(-1, *shape)
+        measured = torch.from_numpy(images[:MEASURED]).float().view(-1, *shape)
         step = log2_step(extractor(measured).numpy(), activation_bits)
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
-    images = dataset.train_pixels
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     return network
 

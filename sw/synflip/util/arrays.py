@@ -4,6 +4,7 @@ Lists, torch tensors, pandas frames, arrays in Fortran order, big-endian, stride
 masked value, or mapped from a file: all of them become arrays in C order of this machine's byte order.
 """
 
+import hashlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -134,6 +135,15 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     if number is None or (least is not None and number < least) or (most is not None and number > most):
         raise SynflipError(f"{what} must be an integer{limits}, not {_shown(value)}")
     return number
+
+
+def digest(arrays: Sequence[NDArray[Any]]) -> str:
+    """SHA-256, in hexadecimal, of arrays: of their types, shapes and numbers."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def training_seed(seed: Any) -> int:

@@ -1,12 +1,17 @@
 """Arrays of ``.npz`` files that are not trusted: nothing is unpickled, sizes are checked before reading."""
 
+import lzma
 import math
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
+
+#: What zipfile raises for archives that are damaged, encrypted or compressed in a way that it does not know.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 def read_array(
@@ -16,7 +21,7 @@ def read_array(
 
     dtype, axes: what it must be, in C order; None, both: numbers or text of any shape and order. limit: bytes
     that it may take at most. Raises ValueError, in one line, for an array that is missing or another one, and
-    what zipfile raises for an archive that is damaged.
+    DAMAGED and OSError for an archive that cannot be read.
     """
     try:
         member = archive.open(f"{name}.npy")
