@@ -3,7 +3,6 @@
 import sys
 import warnings
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +108,6 @@ def convert(
         from synflip.training.convert import convert as to_coins
 
     head = load_network(network)
-    digest = sha256(pt2.read(network)).hexdigest()
     extractor = None if features is None else pt2.load(features)
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
@@ -146,7 +144,7 @@ def convert(
         "epochs": epochs,
         "augment": augment,
         "network": network.name,
-        "network_sha256": digest,
+        "network_sha256": head.sha256,
         "mean": means,
         "std": stds,
         **ladder.figures(),

@@ -4,6 +4,7 @@ A file is parsed by protobuf, which runs nothing. Its nodes are looked up in a l
 else is refused by name, and only what leads to the scores is kept.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ class Onnx(nn.Module):
     """A network in an ONNX file: run by onnx.reference, and read as operations.
 
     content: of the file. batch: the number of images that it was exported for; None if it takes any.
-    ``path``: of the file, for messages.
+    ``path``: of the file, for messages; ``sha256``: its digest, in hexadecimal.
     Raises SynflipError for what is no ONNX file, is not whole, or has more than one input or result.
     """
 
@@ -82,6 +83,7 @@ class Onnx(nn.Module):
         self._model = model
         self._evaluator: Any = None
         self.path: str | Path | None = None
+        self.sha256 = hashlib.sha256(content).hexdigest()
 
     like: Tensor
 

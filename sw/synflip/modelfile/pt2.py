@@ -5,6 +5,7 @@ archive is a zip with the graph in JSON and the plain bytes of each tensor, and 
 graph's operations are looked up in a list of ones that give a tensor for tensors, and do nothing else.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -89,7 +90,8 @@ class Program(nn.Module):
 
     nodes: in the order of execution. source, result: names of input and output. tensors: float tensors that
     nodes use, by name. sizes: of the input that the graph was exported with, None where any size will do;
-    empty if they are not known. ``path``: of the file that it was read from, for messages.
+    empty if they are not known. ``path``: of the file that it was read from, for messages; ``sha256``: its
+    digest, in hexadecimal.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Program(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.path: str | Path | None = None
+        self.sha256: str | None = None
         self.nodes = nodes
         self.source, self.result = source, result
         self._places = {name: f"tensor_{index}" for index, name in enumerate(tensors)}
@@ -236,7 +239,7 @@ def load_chain(path: str | Path) -> Program:
     content = read(path)
     with naming(path):
         program = parse(content)
-    program.path = path
+    program.path, program.sha256 = path, hashlib.sha256(content).hexdigest()
     return program
 
 
