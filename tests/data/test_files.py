@@ -69,6 +69,9 @@ def test_numbers_of_a_table_are_the_nearest_float64(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["x,y", *lines]))
     data = load(tmp_path / "t.csv")
     assert sorted([*data.train_images[:, 0], *data.test_images[:, 0]]) == sorted(numbers.tolist())
+    assert data.input_quantizer is not None
+    (tmp_path / "new.csv").write_text("x\n1.5\n-2\n")  # without labels there is one column
+    assert open_features(tmp_path / "new.csv", data.input_quantizer).tolist() == [[1.5], [-2]]
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -97,10 +97,6 @@ def read_table(path: Path, header: bool = True) -> Any:
     except Exception as error:  # pandas' own errors, and those of codecs, have no common class
         raise SynflipError(f"no table of comma-separated values: {_said(error)}") from None
     column_names(frame)
-    if len(frame.columns) < 2:
-        raise SynflipError(
-            "there is one column: columns are separated by commas, and one of them holds the labels"
-        )
     return frame
 
 

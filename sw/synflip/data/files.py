@@ -42,6 +42,10 @@ def load_file(
         if path.suffix in TABLES:
             frame = read_table(path, header if known is None else header_of(known))
             names = column_names(frame)
+            if len(names) < 2:
+                raise SynflipError(
+                    "there is one column: columns are separated by commas, and one of them holds the labels"
+                )
             frame.columns = names
             label = label or (known.label if known is not None else None) or names[-1]
             return Dataset.of(frame, label, name=name, seed=seed, model=model)
