@@ -10,8 +10,8 @@ import sys
 import networkx
 import numpy as np
 import synflip
+from beside_torch import compare
 from synflip.compiler.compile import compile_network
-from synflip.training.baseline import float_baseline
 from synflip.training.train import train
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
@@ -31,11 +31,16 @@ print(data)
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
 model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+
+# Foreign members: each knows four that are drawn from both halves.
+draw = np.random.default_rng(0)
+foreign = np.array([rows[draw.choice(len(rows), 4, replace=False)].mean(0) for _ in rows])
+compare(model, data, foreign, "members who know anyone", HIDDEN, EPOCHS, SAMPLES)
+
 with synflip.open_device("golden") as device:
     device.load(model)
     result = device.infer(data.test_images, SAMPLES, seed=7)
-print(f"\nan ordinary network of the same shape: {float_baseline(data, HIDDEN, EPOCHS, 1):.1%} right")
-print(f"coins, {SAMPLES} samples: {(result.winner == data.test_labels).mean():.1%} right")
+print()
 for half, votes in zip(data.test_labels, result.votes, strict=True):
     print(
         f"{data.classes[half]:8} {votes.max() / SAMPLES:.0%} of the votes for {data.classes[votes.argmax()]}"

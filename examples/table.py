@@ -6,13 +6,12 @@ The table ships with scikit-learn; nothing is downloaded. About half a minute on
 """
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 import synflip
+from beside_torch import compare
 from sklearn.datasets import load_breast_cancer
 from synflip.compiler.compile import compile_network
-from synflip.training.baseline import float_baseline
 from synflip.training.train import train
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
@@ -29,21 +28,12 @@ model = compile_network(network, data.classes, data.input_max, input_quantizer=d
 
 # Foreign rows: each column is shuffled by itself, so every number is likely and their company is not.
 draw = np.random.default_rng(0)
-strange = draw.permuted(data.test_images, axis=0)
-foreign = replace(data, name="shuffled columns", test_images=strange)
-
-found = synflip.evaluate(model, data, SAMPLES, outside=foreign).numbers
-print(f"\nan ordinary network of the same shape: {float_baseline(data, HIDDEN, EPOCHS, 1):.1%} right")
-for samples in (1, SAMPLES):
-    numbers = found["aggregates"]["mean softmax"][str(samples)]
-    print(
-        f"coins, {samples:2} samples: {numbers['accuracy']:.1%} right, calibration error {numbers['ece']:.3f}"
-    )
-print(f"foreign rows, told by entropy: AUROC {found['outside']['auroc']['mean softmax']:.3f}")
+foreign = draw.permuted(data.test_images, axis=0)
+compare(model, data, foreign, "shuffled columns", HIDDEN, EPOCHS, SAMPLES)
 
 # One patient, as a row of the table; its columns may be in any order.
 patient = table.data.iloc[[-1]][sorted(table.data.columns)]
 with synflip.open_device("golden") as device:
     device.load(model)
     votes = device.infer(patient, samples=SAMPLES, seed=7).votes[0]
-print(f"the last patient: {dict(zip(data.classes, votes.tolist(), strict=True))} votes")
+print(f"\nthe last patient: {dict(zip(data.classes, votes.tolist(), strict=True))} votes")

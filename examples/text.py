@@ -13,11 +13,12 @@ import numpy as np
 import scipy.signal
 import scipy.special
 import scipy.stats
+import sklearn.metrics
 import synflip
 import torch
+from beside_torch import compare
 from sklearn.feature_extraction.text import HashingVectorizer
 from synflip.compiler.compile import compile_network
-from synflip.training.baseline import float_baseline
 from synflip.training.train import train
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
@@ -25,26 +26,27 @@ HIDDEN = (64,)
 SAMPLES = 64
 ROOMS = {"numpy": [np], "scipy": [scipy.signal, scipy.special, scipy.stats], "torch": [torch]}
 
-texts = {}
-for package, rooms in ROOMS.items():
-    for room in rooms:
-        for name in sorted(dir(room)):
-            text = inspect.getdoc(getattr(room, name)) or ""
-            if not name.startswith("_") and len(text) > 400:
-                texts[re.sub(r"numpy|scipy|torch|np\b|tensor|ndarray", "", text, flags=re.I)] = package
+FOREIGN = {"scikit-learn": [sklearn.metrics]}
+
+
+def counted(rooms: dict[str, list]) -> tuple[np.ndarray, list[str]]:
+    """Counts of words of each page of help, [N, 512], and the package that each is of."""
+    texts = {}
+    for package, modules in rooms.items():
+        for module in modules:
+            for name in sorted(dir(module)):
+                text = inspect.getdoc(getattr(module, name)) or ""
+                if not name.startswith("_") and len(text) > 400:
+                    texts[re.sub(r"numpy|scipy|torch|np\b|tensor|ndarray", "", text, flags=re.I)] = package
+    words = HashingVectorizer(n_features=512, norm=None, alternate_sign=False)
+    return np.minimum(words.transform(texts).toarray(), 8), list(texts.values())
+
 
 # Most counts are 0, and a coin of a row that is 0 costs no time. Words share 512 places.
-counts = HashingVectorizer(n_features=512, norm=None, alternate_sign=False).transform(texts).toarray()
-data = synflip.Dataset.of(np.minimum(counts, 8), list(texts.values()), name="docstrings")
+data = synflip.Dataset.of(*counted(ROOMS), name="docstrings")
 print(data)
 print(f"{(data.train_pixels == 0).mean():.0%} of the inputs are 0")
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
 model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
-found = synflip.evaluate(model, data, SAMPLES).numbers
-print(f"\nan ordinary network of the same shape: {float_baseline(data, HIDDEN, EPOCHS, 1):.1%} right")
-for samples in (1, SAMPLES):
-    numbers = found["aggregates"]["mean softmax"][str(samples)]
-    print(
-        f"coins, {samples:2} samples: {numbers['accuracy']:.1%} right, calibration error {numbers['ece']:.3f}"
-    )
+compare(model, data, counted(FOREIGN)[0], "pages of scikit-learn", HIDDEN, EPOCHS, SAMPLES)

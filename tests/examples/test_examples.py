@@ -79,20 +79,36 @@ def test_run_on_board(trained):
     assert "The board gave exactly the golden model's numbers." in said
 
 
+def compared(said: str) -> tuple[dict[str, list[float]], list[float]]:
+    """Percent right, ECE and NLL of each network, and the AUROCs, as examples/beside_torch.py prints them."""
+    rows = re.findall(
+        r"^(an ordinary network|coins, samples: \d+) +([\d.]+)% +([\d.]+) +([\d.]+)$", said, re.M
+    )
+    aurocs = re.findall(r"^    \D+ ([\d.]+)$", said, re.M)
+    assert len(rows) == len(aurocs) == 3
+    return {name: [float(number) for number in numbers] for name, *numbers in rows}, [*map(float, aurocs)]
+
+
 def test_table(tmp_path):
     said = run("table.py", "15", cwd=tmp_path)
     assert "427 training and 142 test images" in said
-    right = [float(text) for text in re.findall(r"([\d.]+)% right", said)]
-    assert len(right) == 3 and min(right) > 90
-    assert 0 < float(re.findall(r"AUROC ([\d.]+)", said)[0]) <= 1
+    rows, aurocs = compared(said)
+    assert min(right for right, _, _ in rows.values()) > 90
+    assert max(ece for _, ece, _ in rows.values()) < 0.1 and max(nll for _, _, nll in rows.values()) < 0.3
+    assert min(aurocs[:2]) > 0.6 and aurocs[2] == 0.5  # shuffled columns stay in their ranges
     assert re.search(r"\{'benign': \d+, 'malignant': \d+\} votes", said)
 
 
-@pytest.mark.parametrize(("name", "epochs", "least"), [("text.py", "3", 80), ("graph.py", "100", 60)])
-def test_texts_and_a_graph(tmp_path, name, epochs, least):
-    said = run(name, epochs, cwd=tmp_path)
-    right = [float(text) for text in re.findall(r"([\d.]+)% right", said)]
-    assert len(right) >= 2 and min(right[1:]) > least
+@pytest.mark.parametrize(
+    ("name", "epochs", "least"), [("series.py", "100", 70), ("text.py", "3", 80), ("graph.py", "100", 60)]
+)
+def test_series_texts_and_a_graph(tmp_path, name, epochs, least):
+    rows, aurocs = compared(run(name, epochs, cwd=tmp_path))
+    for samples in (1, 64):
+        right, ece, nll = rows[f"coins, samples: {samples}"]
+        assert right > least and 0 <= ece < 0.3 and 0 < nll < 1.5
+    # Spectra of coffee leave the ranges of hands; the others are told by entropy.
+    assert aurocs[2 if name == "series.py" else 1] > 0.6
 
 
 def test_add_a_board(tmp_path):

