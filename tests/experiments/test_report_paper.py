@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_wine
 from synflip import modelfile
 from synflip.cli import app
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
+from synflip.errors import SynflipError
 from synflip.experiments import datasets, registry, targets
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
 from synflip.experiments.findings import Missing, ResultCache
@@ -278,6 +280,44 @@ def test_rows_that_were_not_run_stay_on_a_page(
     assert "| never |  | not run |  |" in lines and "| found | 1 | 1 |  |" not in lines
 
 
+def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its rows lie sorted by class, as tables often do; its file has a name that no page could hold."""
+    file, out = tmp_path / "a (b). c's.csv", tmp_path / "out"
+    table = load_wine(as_frame=True)
+    table.data.assign(kind=table.target_names[table.target]).to_csv(file, index=False)
+    assert quick(out, "--data", str(file), "--label", "kind") == 0
+    assert "Left out" in capsys.readouterr().out
+    page, numbers = (out / "index.html").read_text(), (out / "numbers.json").read_text()
+    (name,) = set(re.findall(r'<section id="(a-b-c-s-[0-9a-f]{8})-', page))
+    sections = set(re.findall(f'<section id="{name}-([^"]*)"', page))
+    assert sections == {*registry.NAMES, registry.LEFT_OUT} - {"gallery", "targets"}
+    assert "Images and their votes; networks with convolutions." in page
+    assert "a quarter of each class held out by seed 0" in page
+    assert not re.search("NaN|Infinity|turned", numbers) and "shuffled columns" in numbers
+    asked = [row["settings"] for row in json.loads(numbers)]
+    assert {row["augment"] for row in asked if "augment" in row} == {False}
+    assert {row["held_out"] for row in asked if "held_out" in row} == {0, 26}  # a fifth of 133
+    (found,) = rows(out, "networks", **replace(MAIN, data=name, augment=False).settings)
+    assert found["one sample"] > 0.6  # of three classes
+
+
+def test_own_data_have_pixels_and_an_order_and_a_name_of_their_own() -> None:
+    rows = np.arange(60.0).reshape(20, 3)
+    data = Dataset.of(rows, np.arange(20) // 10, rows, np.arange(20) // 10, name="x")
+    own, other = datasets.own(data), datasets.own(replace(data, test_images=rows[::-1]))
+    assert own.name != other.name and own.name[:2] == other.name[:2] == "x-"
+    assert own.train_labels.tolist() != data.train_labels.tolist()
+    assert sorted(map(tuple, own.train_images)) == sorted(map(tuple, data.train_pixels))
+    assert np.array_equal(own.test_images, data.test_pixels) and own.input_quantizer is None
+    strange = datasets.out_of_distribution(own)
+    assert list(strange) == ["shuffled columns", "noise"]
+    shuffled = strange["shuffled columns"]
+    assert np.array_equal(np.sort(shuffled, axis=0), np.sort(own.test_images, axis=0))
+    assert not np.array_equal(shuffled, own.test_images)
+    with pytest.raises(SynflipError, match="the test part of x has one class"):
+        datasets.own(replace(data, test_labels=np.zeros(20, int)))
+
+
 # What is refused
 
 
@@ -296,10 +336,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--only", "cats"], "no experiment 'cats'; there are headline, baselines"),
         (["--only", "bits,,"], "--only 'bits,,' is not a list of names"),
-        (
-            ["--data", "cats"],
-            "the experiments are on pictures of digits, mnist, fashion-mnist, cifar10, not on cats",
-        ),
+        (["--data", "cats"], "'cats' is neither a file nor one of digits, mnist, fashion-mnist, cifar10"),
+        (["--label", "kind"], "--label, --no-header and --size are of files, and --data names none"),
         (["--page", "none.md"], "none.md is missing"),
         (["--page", "none/x.md"], "none/x.md is missing"),
     ],

@@ -326,6 +326,13 @@ def test_augmenting_moves_by_at_most_one_pixel() -> None:
     assert {row.tobytes() for row in shifted.numpy()} == moves and len(moves) == 9
 
 
+def test_augment_is_refused_for_rows_of_features() -> None:
+    table = Dataset.of(np.arange(40.0).reshape(10, 4), np.arange(10) % 2, name="t")
+    with pytest.raises(SynflipError, match="augment moves pictures; t has rows of features"):
+        train(table, (4,), epochs=1, augment=True)
+    train(table, (4,), epochs=1)
+
+
 def test_augment_changes_the_training(digits: Dataset) -> None:
     plain, augmented = (train(few(digits), (8,), epochs=1, augment=augment) for augment in (False, True))
     assert not torch.equal(plain.linear[0].weight, augmented.linear[0].weight)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import DataName, Page
+from synflip.cli.options import DataName, Header, Label, Page, Size, picture_size
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -32,8 +32,17 @@ def paper(
     ],
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="NAME,..", help=f"Data sets. Without it: {DATA}.", show_default=False),
+        typer.Option(
+            "--data",
+            metavar="NAME|FILE,..",
+            help=f"Data sets: {', '.join(DataName)}; or your own, F.npz, F.csv, F.parquet, or a folder of "
+            f"pictures. Without it: {DATA}.",
+            show_default=False,
+        ),
     ] = None,
+    label: Label = None,
+    header: Header = True,
+    size: Size = None,
     only: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +66,11 @@ def paper(
     Example: synflip report paper --quick --out out/quick
 
     Example: SYNFLIP_DATA=datasets synflip report paper --only headline,baselines --data mnist --out out/paper
+
+    Example: synflip report paper --data wine.csv --label kind --out out/wine
     """
+    import shlex
+
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
@@ -65,24 +78,28 @@ def paper(
     require("jinja2", "matplotlib")  # before the work, not after it
     if page is not None and not page.is_file():
         raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
+    names = _names("--data", ("digits" if quick else DATA) if data is None else data)
+    files = [name for name in names if name not in list(DataName)]
+    if missing := [name for name in files if not Path(name).exists()]:
+        raise SynflipError(f"{missing[0]!r} is neither a file nor one of {', '.join(DataName)}")
+    if not files and (label is not None or size is not None or not header):
+        raise SynflipError("--label, --no-header and --size are of files, and --data names none")
     check_folder(out)
-    check_outputs([page, *(out / name for name in PAGES)])
+    check_outputs([page, *(out / name for name in PAGES)], map(Path, files))
     with waiting("Loading torch"):
-        from synflip.experiments import registry
+        from synflip.data.registry import load
+        from synflip.experiments import datasets, registry
         from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
         from synflip.experiments.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
-    names = _names("--data", ("digits" if quick else DATA) if data is None else data)
-    if others := [name for name in names if name not in list(DataName)]:
-        raise SynflipError(
-            f"the experiments are on pictures of {', '.join(DataName)}, not on {others[0]}: synflip evaluate "
-            "takes files of your own"
-        )
+    own = {name: datasets.own(load(name, label, header, picture_size(size))) for name in files}
     chosen = None if only is None else _names("--only", only)
     run = {experiment.name for experiment in registry.chosen(chosen)}
     words = ["synflip report paper", *(["--quick"] if quick else [])]
-    words += [f"--data {','.join(names)}", *([f"--only {only}"] if only else [])]
+    words += [f"--data {shlex.quote(','.join(names))}", *([f"--only {only}"] if only else [])]
+    words += [f"--label {shlex.quote(label)}"] if label is not None else []
+    words += [*([] if header else ["--no-header"]), *([f"--size {size}"] if size else [])]
     command, at = " ".join(words), commit()
     cache = ResultCache(out, command, at)
     with bar("Report") as advance:
@@ -96,8 +113,10 @@ def paper(
         def say(what: str, done: int, total: int) -> None:
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
-        context = Context(QUICK if quick else Budget(), cache, say)
-        sections = registry.run(context, names, chosen, watch)
+        context = Context(QUICK if quick else Budget(), cache, say, list(own.values()))
+        sections = registry.run(
+            context, [own[name].name if name in own else name for name in names], chosen, watch
+        )
     warning = QUICK_WARNING if quick else ""
     write(out, sections, cache.rows(), command, at, warning)
     if warning:

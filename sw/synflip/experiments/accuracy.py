@@ -5,6 +5,7 @@ import numpy as np
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
 from synflip.experiments import plots
 from synflip.experiments.blocks import Picture
+from synflip.experiments.datasets import is_table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
@@ -39,14 +40,16 @@ def main_coins(context: Context, data: str, seed: int = 0) -> Coins:
     """The network of coins that most experiments are about."""
     if is_colour(context, data):
         return conv_coins(context, data)
-    return Coins(data, context.budget.hidden, context.budget.epochs, seed=seed)
+    return context.recipe(data, context.budget.hidden, context.budget.epochs, seed=seed)
 
 
 def main_float(context: Context, data: str, seed: int = 0, dropout: float = 0.0) -> Float:
     """The ordinary network that ``main_coins`` is compared with."""
     if is_colour(context, data):
         return conv_float(context, data)
-    return Float(data, context.budget.hidden, context.budget.epochs, seed=seed, dropout=dropout)
+    return context.float_recipe(
+        data, context.budget.hidden, context.budget.epochs, seed=seed, dropout=dropout
+    )
 
 
 def conv_coins(context: Context, data: str) -> Coins:
@@ -127,10 +130,12 @@ def networks(context: Context, data: str) -> Parts:
     rows = []
     if not is_colour(context, data):
         for hidden in context.budget.others:
-            coins = Coins(data, hidden, context.budget.sweep)
-            rows.append(_row(context, coins, Float(data, hidden, coins.epochs), f"{coins.epochs} epochs"))
-    conv = conv_coins(context, data)
-    rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
+            coins = context.recipe(data, hidden, context.budget.sweep)
+            ordinary = context.float_recipe(data, hidden, coins.epochs)
+            rows.append(_row(context, coins, ordinary, f"{coins.epochs} epochs"))
+    if not is_table(context.data(data)):
+        conv = conv_coins(context, data)
+        rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
     return [Table.from_records("networks", f"Other networks, {context.budget.samples} samples", rows)]
 
 
@@ -192,14 +197,16 @@ def samples(context: Context, data: str) -> Parts:
 def early(context: Context, data: str) -> Parts:
     """Early stopping: margins fitted to the votes of every other image, and tried on the others."""
     samples = context.budget.samples
-    recipes = dict.fromkeys((main_coins(context, data), conv_coins(context, data)))
+    recipes = [main_coins(context, data)]
+    if not is_table(context.data(data)):
+        recipes.append(conv_coins(context, data))
     rows = [
         {
             "coins": accuracies(context, recipe)["network"],
             "--error": error,
             **early_row(context, recipe, error),
         }
-        for recipe in recipes
+        for recipe in dict.fromkeys(recipes)
         for error in ERRORS
     ]
     return [

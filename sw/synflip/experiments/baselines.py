@@ -14,7 +14,7 @@ from synflip.report.tables import Table
 def mean_coins(context: Context, data: str) -> Coins:
     """The network of coins that is trained on the likelihood of the mean of some samples."""
     budget = context.budget
-    return Coins(data, budget.hidden, budget.epochs, mean_of=budget.mean_of)
+    return context.recipe(data, budget.hidden, budget.epochs, mean_of=budget.mean_of)
 
 
 def taught_coins(context: Context, data: str) -> Coins:

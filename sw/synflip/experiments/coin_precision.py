@@ -25,7 +25,7 @@ MOST_RELATED = 16  # samples of a group; ``coin_variants.stratified`` relates as
 def bits(context: Context, data: str) -> Parts:
     """One network requantised to fewer bits, and networks that were trained with as few."""
     budget = context.budget
-    trained = Coins(data, budget.hidden, budget.sweep, bits=max(budget.bits))
+    trained = context.recipe(data, budget.hidden, budget.sweep, bits=max(budget.bits))
     rows = []
     for k in budget.bits:
         same = _changed(context, trained, {"bits": k}, partial(requantised, bits=k))
@@ -96,7 +96,7 @@ def signs(context: Context, data: str) -> Parts:
     budget = context.budget
     rows = []
     for signed in (True, False):
-        found = accuracies(context, Coins(data, budget.hidden, budget.sweep, signed=signed))
+        found = accuracies(context, context.recipe(data, budget.hidden, budget.sweep, signed=signed))
         rows.append(
             {
                 "weights": "[-1, 1]" if signed else "[0, 1]",

@@ -52,10 +52,10 @@ def entropies(context: Context, data: str) -> Parts:
 def removal(context: Context, data: str) -> Parts:
     """Entropy of a class, most of whose training images were removed, against that of the others."""
     budget = context.budget
-    rare = datasets.RARE
+    rare = datasets.rare(context.data(data))
     rows = []
     for kept in budget.kept:
-        recipe = Coins(data, budget.hidden, budget.sweep, kept=kept)
+        recipe = context.recipe(data, budget.hidden, budget.sweep, kept=kept)
 
         def make(recipe: Coins = recipe) -> Numbers:
             answer = coin_answers(context, recipe, budget.samples).kinds["mean softmax"]

@@ -1,6 +1,6 @@
 """Networks of a report: trained when they are first asked for, then read from its folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,20 @@ Say = Callable[[str, int, int], None]
 
 
 class Context:
-    """The surroundings of an experiment: budget, cache, data sets, networks, and ``say`` for progress."""
+    """The surroundings of an experiment: budget, cache, data sets, networks, and ``say`` for progress.
 
-    def __init__(self, budget: Budget, cache: ResultCache, say: Say = lambda what, done, total: None) -> None:
+    own: data sets of the user's files, as ``datasets.own`` makes them.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        cache: ResultCache,
+        say: Say = lambda what, done, total: None,
+        own: Sequence[Dataset] = (),
+    ) -> None:
         self.budget, self.cache, self.say = budget, cache, say
-        self._data: dict[str, Dataset] = {}
+        self._data = {dataset.name: dataset for dataset in own}
         self._out_of_distribution: dict[str, dict[str, NDArray[np.uint8]]] = {}
 
     def data(self, name: str) -> Dataset:
@@ -42,6 +51,18 @@ class Context:
         if name not in self._out_of_distribution:
             self._out_of_distribution[name] = datasets.out_of_distribution(self.data(name))
         return self._out_of_distribution[name]
+
+    def held_out(self, name: str) -> int:
+        """Training images that are held out for calibration: those of the budget, at most a fifth of all."""
+        return min(self.budget.held_out, len(self.data(name).train_labels) // 5)
+
+    def recipe(self, data: str, hidden: Sequence[int], epochs: int, **settings: Any) -> Coins:
+        """The recipe of a network of coins without convolutions: images are moved in training, rows not."""
+        return Coins(data, tuple(hidden), epochs, augment=not datasets.is_table(self.data(data)), **settings)
+
+    def float_recipe(self, data: str, hidden: Sequence[int], epochs: int, **settings: Any) -> Float:
+        """The same of an ordinary network."""
+        return Float(data, tuple(hidden), epochs, augment=not datasets.is_table(self.data(data)), **settings)
 
     def coins(self, recipe: Coins) -> CompiledModel:
         """The compiled network of a recipe, from the cache or trained now."""

@@ -16,6 +16,7 @@ from synflip.experiments import (
 )
 from synflip.experiments.accuracy import Parts, is_colour
 from synflip.experiments.blocks import Section
+from synflip.experiments.datasets import is_table
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
 from synflip.report.tables import Table
@@ -26,7 +27,7 @@ class Experiment:
     """An experiment.
 
     name: for --only. text: what it is about, for the page. run: gives tables and pictures of a data set.
-    colour: whether it is run on data sets in colour too.
+    colour: whether it is run on data sets in colour too. tables: whether it is run on rows of features too.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Experiment:
     text: str
     run: Callable[[Context, str], Parts]
     colour: bool = False
+    tables: bool = True
 
     def section(self, context: Context, data: str) -> Section:
         """Its section of the page. Raises Missing if a result is not in the cache and must not be made."""
@@ -56,7 +58,7 @@ EXPERIMENTS = (
         "baselines", "Uncertainty, and what people would use instead",
         "Accuracy, likelihood (nats), Brier score, calibration error (15 bins), and how well entropy finds "
         "wrong answers and out-of-distribution images: another data set, the test images turned by a "
-        "quarter, noise.",
+        "quarter (of a table, rows whose columns were shuffled), noise.",
         baselines.baselines,
     ),
     Experiment(
@@ -94,7 +96,7 @@ EXPERIMENTS = (
     Experiment(
         "gallery", "Images and their votes",
         "The images that the network is least sure of, and the wrong ones that it is surest of.",
-        accuracy.gallery, colour=True,
+        accuracy.gallery, colour=True, tables=False,
     ),
     Experiment(
         "related", "Related samples",
@@ -139,6 +141,7 @@ EXPERIMENTS = (
         targets.targets, colour=True,
     ),
 )  # fmt: skip
+LEFT_OUT = "left-out"  # the section of experiments that are not run
 NAMES = tuple(experiment.name for experiment in EXPERIMENTS)
 
 #: Called with the name of an experiment, its number from 0, and how many there are.
@@ -168,11 +171,28 @@ def run(context: Context, names: list[str], only: list[str] | None, watch: Watch
         for item in EXPERIMENTS:
             if _applies(context, item, data):
                 try:
-                    sections.append(item.section(context, data))
+                    section = item.section(context, data)
                 except Missing:
                     continue
-    return [section for section in sections if section.tables or section.pictures]
+                if section.tables or section.pictures:
+                    sections.append(section)
+        sections += _left_out(context, data)
+    return sections
+
+
+def _left_out(context: Context, data: str) -> list[Section]:
+    """What is not run on this data set, and why, as a section without tables; none if all is run."""
+    titles = [item.title for item in EXPERIMENTS if not _applies(context, item, data)]
+    if not titles:
+        return []
+    reason = "Coins for data in colour stand behind convolutions, and these experiments are about coins alone"
+    if is_table(context.data(data)):
+        reason = "Rows of features are no pictures: nothing is shown, turned, moved or convolved"
+        titles.append("networks with convolutions")
+    return [Section(LEFT_OUT, "Left out", f"{reason}. {'; '.join(titles)}.", data, context.data(data).note)]
 
 
 def _applies(context: Context, item: Experiment, data: str) -> bool:
+    if is_table(context.data(data)):
+        return item.tables
     return item.colour or not is_colour(context, data)

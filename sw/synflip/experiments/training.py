@@ -16,7 +16,7 @@ from synflip.experiments.predictions import (
     logits,
     scale_of,
 )
-from synflip.experiments.recipes import Coins, Float
+from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 from synflip.uncertainty import softmax
 from synflip.uncertainty.metrics import metrics
@@ -28,7 +28,7 @@ def front(context: Context, data: str) -> Parts:
     budget = context.budget
     rows = []
     for mean_of in budget.front:
-        recipe = Coins(data, budget.hidden, budget.sweep, mean_of=mean_of)
+        recipe = context.recipe(data, budget.hidden, budget.sweep, mean_of=mean_of)
 
         def make(recipe: Coins = recipe) -> Numbers:
             found = coin_answers(context, recipe, budget.samples)
@@ -68,12 +68,13 @@ def front(context: Context, data: str) -> Parts:
 def temperature(context: Context, data: str) -> Parts:
     """The trained scale of the logits against one fitted to held-out training images."""
     budget = context.budget
-    recipe = Coins(data, budget.hidden, budget.sweep, held_out=budget.held_out)
-    ordinary = Float(data, budget.hidden, budget.sweep, held_out=budget.held_out)
+    held_out = context.held_out(data)
+    recipe = context.recipe(data, budget.hidden, budget.sweep, held_out=held_out)
+    ordinary = context.float_recipe(data, budget.hidden, budget.sweep, held_out=held_out)
 
     def make_coins() -> Numbers:
         dataset = context.data(data)
-        _, images, labels = datasets.held_out(dataset, budget.held_out)
+        _, images, labels = datasets.held_out(dataset, held_out)
         model = context.coins(recipe)
         z = logits(context, model, images, budget.samples)
         scale = scale_of(model)
@@ -87,7 +88,7 @@ def temperature(context: Context, data: str) -> Parts:
 
     def make_float() -> Numbers:
         dataset = context.data(data)
-        _, images, labels = datasets.held_out(dataset, budget.held_out)
+        _, images, labels = datasets.held_out(dataset, held_out)
         network = context.ordinary(ordinary)
         fitted = fit_scale(float_logits(context, [network], images, data), labels, 1.0)
         z = float_logits(context, [network], dataset.test_images, data)[0]
@@ -117,9 +118,7 @@ def temperature(context: Context, data: str) -> Parts:
         for name, numbers in found.items()
         for which in ("before", "after")
     ]
-    title = (
-        f"Scale of the logits, fitted to {budget.held_out} training images held out; {budget.sweep} epochs"
-    )
+    title = f"Scale of the logits, fitted to {held_out} training images held out; {budget.sweep} epochs"
     return [Table.from_records("temperature", title, rows)]
 
 
