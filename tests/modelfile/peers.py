@@ -1,7 +1,7 @@
 """``python -m tests.modelfile.peers``: read networks that others made, and write a table of the docs.
 
-Models of scikit-learn by skl2onnx, files that ship in the package onnx, networks of torch's examples and
-networks that people write, as modules and as what torch writes of them as ONNX.
+Models of scikit-learn by skl2onnx, files that ship in the package onnx, files that Keras wrote, networks of
+torch's examples and networks that people write, as modules and as what torch writes of them as ONNX.
 """
 
 import io
@@ -140,6 +140,7 @@ def gelu() -> nn.Module:
 mlp = partial(neural_network.MLPClassifier, max_iter=3, random_state=0)
 SCIKIT = "scikit-learn, skl2onnx"
 SHIPPED = "the package onnx"
+KERAS = "Keras 3 on torch, exported as ONNX"
 TORCH = "a module of torch"
 
 
@@ -151,6 +152,11 @@ def sklearn(name: str, model: base.BaseEstimator, binary: bool = False) -> Peer:
 def shipped(name: str, *shape: int) -> Peer:
     """A file that ships in the package onnx."""
     return Peer(name, SHIPPED, shape, lambda: load_network(FILES / name))
+
+
+def keras(name: str, file: str, *shape: int) -> Peer:
+    """A file that keras/export.py wrote."""
+    return Peer(name, KERAS, shape, lambda: load_network(Path(__file__).parent / "keras" / file))
 
 
 PEERS = (
@@ -178,6 +184,8 @@ PEERS = (
     shipped("pytorch-operator/test_operator_addmm/model.onnx", 3),
     shipped("light/light_squeezenet.onnx", 3, 224, 224),
     shipped("simple/test_single_relu_model/model.onnx", 2),
+    keras("Rescaling, BatchNormalization, ReLU, Dropout, softmax", "image.onnx", 8, 8),
+    keras("Normalization, relu6, one output with a sigmoid", "table.onnx", 6),
     Peer("the beginners' tutorial of torch, 784-512-512-10", TORCH, (28, 28), quickstart),
     Peer("the same, as ONNX", "torch.onnx", (28, 28), lambda: written(quickstart(), (28, 28))),
     Peer("a table's network: BatchNorm in front and behind a ReLU, one output", TORCH, (30,), normalised),

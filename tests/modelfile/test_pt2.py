@@ -35,13 +35,13 @@ class Mixed(nn.Module):
         return torch.relu(z.reshape(x.size(0), -1)[:, 4:] * 0.25)
 
 
-def exported(network: nn.Module, *shape: int) -> bytes:
+def exported(network: nn.Module, *shape: int, decomposed: bool = False) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sizes = ({0: torch.export.Dim("n")},)
         program = torch.export.export(network.eval(), (torch.zeros(2, *shape),), dynamic_shapes=sizes)
-        torch.export.save(program, buffer)
+        torch.export.save(program.run_decompositions() if decomposed else program, buffer)
     return buffer.getvalue()
 
 
@@ -129,6 +129,43 @@ def test_layers_are_found_again(layers: tuple[nn.Sequential, bytes], tmp_path: P
             y = (y - one.mean) * one.factor + one.bias if isinstance(one, Affine) else y.clamp(0)
     with torch.no_grad():
         assert torch.allclose(y.float(), network(x), atol=1e-6)
+
+
+def test_decomposed_graphs(mixed: tuple[nn.Module, bytes]) -> None:
+    """As run_decompositions leaves them: other names, and batch normalisations with three results."""
+    extractor = pt2.parse(exported(mixed[0], 1, 6, 5, decomposed=True))
+    pt2.check_extractor(extractor)
+    images = torch.rand(7, 1, 6, 5)
+    with torch.no_grad():
+        assert torch.equal(extractor(images), mixed[0](images))
+    hidden = (nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout())
+    network = nn.Sequential(nn.BatchNorm1d(6), *hidden, nn.Linear(5, 3), nn.Softmax(1))
+    for statistics in (network[0], network[2]):
+        statistics.running_mean.uniform_(-1, 1)  # type: ignore[union-attr, operator]
+        statistics.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+    whole, parts = (
+        Ordinary(pt2.parse(exported(network, 6, decomposed=decomposed)), (6,)) for decomposed in (False, True)
+    )
+    parts.check(torch.rand(64, 6).double())
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        assert torch.equal(one.weight, other.weight) and torch.equal(one.bias, other.bias)
+    batch = nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 2))
+    with pytest.raises(SynflipError, match=r"operation 0 \(batch_norm\) has no running statistics"):
+        operations(pt2.parse(exported(batch, 6, decomposed=True)), (2, 6))
+    for other in (nn.ConvTranspose2d(1, 1, 2), nn.Conv3d(1, 1, 2)):
+        shape = (1, 4, 4, 4)[: 5 - isinstance(other, nn.ConvTranspose2d) - 1]
+        with pytest.raises(
+            SynflipError, match=r"operation 0 is torch\.ops\.aten\.convolution\.default; allowed"
+        ):
+            pt2.parse(exported(other, *shape, decomposed=True))
+
+
+def test_an_onnx_file_is_no_extractor(tmp_path: Path) -> None:
+    (tmp_path / "front.onnx").write_bytes(b"any")
+    with pytest.raises(
+        SynflipError, match=r"front\.onnx: an extractor is a \.pt2 file, which runs in float64"
+    ):
+        pt2.load(tmp_path / "front.onnx")
 
 
 def test_other_graphs_are_no_layers(mixed: tuple[nn.Module, bytes], tmp_path: Path) -> None:

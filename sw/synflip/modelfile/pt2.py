@@ -31,6 +31,7 @@ MAX_RESULT = 1 << 22  # numbers in any result, for one image
 TORCH = "torch 2.13"  # whose files are read
 SCHEMA_MAJOR = 8  # of the graph, as TORCH writes it
 _OLD_GRAPH = "serialized_exported_program.json"  # of torch before its archives had folders
+_LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
 _DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64}
 HOW_TO_SAVE = "torch.export.save(torch.export.export(network.eval(), (images,)), path)"
 HOW_TO_EXPORT = (
@@ -53,6 +54,15 @@ _NAMES = """
 """
 #: Overloads of torch.ops.aten that a graph may use.
 OPERATIONS = frozenset(_NAMES.split())
+#: Overloads that ``run_decompositions`` makes of some of them: see ``_composed``.
+_DECOMPOSED = frozenset(
+    (
+        "_native_batch_norm_legit_no_training.default",
+        "_native_batch_norm_legit.no_stats",
+        "convolution.default",
+        "max_pool2d_with_indices.default",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -228,6 +238,11 @@ def load(path: str | Path) -> Program:
 
     Raises SynflipError, naming the file and what is wrong with it.
     """
+    if Path(path).suffix.lower() == ".onnx":
+        raise SynflipError(
+            f"{path}: an extractor is a .pt2 file, which runs in float64 so that features are the same on "
+            f"every machine; an ONNX file has operations of float32. Export the torch module: {HOW_TO_SAVE}"
+        )
     program = load_chain(path)
     with naming(path):
         check_extractor(program)
@@ -405,14 +420,29 @@ def values_of(node: Node) -> list[Value]:
     return list(among([*node.arguments, *node.keywords.values()]))
 
 
+def _composed(operation: str, arguments: list[Any]) -> tuple[str, list[Any]]:
+    """The operation that torch had before ``run_decompositions``, and its arguments; any other as it is."""
+    if operation == "_native_batch_norm_legit_no_training.default":
+        return "batch_norm.default", [*arguments[:5], False, *arguments[5:], False]
+    if operation == "_native_batch_norm_legit.no_stats":
+        return "batch_norm.default", [*arguments[:3], None, None, *arguments[3:], False]
+    if operation == "max_pool2d_with_indices.default":
+        return "max_pool2d.default", arguments
+    if operation == "convolution.default" and not arguments[6]:
+        return f"conv{len(arguments[3])}d.default", [*arguments[:6], arguments[8]]
+    return operation, arguments
+
+
+def _check_allowed(index: int, target: str, operation: str, allowed: frozenset[str]) -> None:
+    if target == operation or operation not in allowed:
+        shown = sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item and item[0] != "_"})
+        raise SynflipError(f"operation {index} is {target}; allowed are {', '.join(shown)}")
+
+
 def _node(index: int, node: dict[str, Any]) -> Node:
     target = str(node["target"])
     operation = target.removeprefix("torch.ops.aten.")
-    if target == operation or operation not in OPERATIONS:
-        allowed = ", ".join(
-            sorted({item.split(".")[0] for item in OPERATIONS if "_." not in item and item[0] != "_"})
-        )
-        raise SynflipError(f"operation {index} is {target}; allowed are {allowed}")
+    _check_allowed(index, target, operation, OPERATIONS | _DECOMPOSED)
     arguments, keywords = [], {}
     for entry in node["inputs"]:
         argument = _argument(entry["arg"])
@@ -420,7 +450,10 @@ def _node(index: int, node: dict[str, Any]) -> Node:
             keywords[str(entry["name"])] = argument
         else:
             arguments.append(argument)
-    (output,) = node["outputs"]
+    operation, arguments = _composed(operation, arguments)
+    _check_allowed(index, target, operation, OPERATIONS)
+    # Of several results, such as a normalised batch and its statistics, only the first is kept.
+    output, *_ = node["outputs"]
     result = output["as_sym_int"]["as_name"] if "as_sym_int" in output else output["as_tensor"]["name"]
     return Node(operation, tuple(arguments), keywords, str(result))
 
@@ -443,6 +476,8 @@ def _argument(entry: dict[str, Any]) -> Any:
     many = {"as_ints": int, "as_floats": float, "as_bools": bool}
     if kind in many:
         return [many[kind](item) for item in value]
+    if kind == "as_memory_format":
+        return _LAYOUTS[value]
     raise SynflipError(f"its graph has an argument of kind {kind}, which is not read here")
 
 
