@@ -112,6 +112,8 @@ class CompiledModel:
         network came from, JSON values. features: the extractor that makes the first layer's rows of pixels;
         None if the pixels themselves are the rows. input_quantizer: what makes the pixels of features of any
         range; None if the model takes pixels.
+    channels_first: whether an image, a flat row of pixels, is in the order c, y, x, as data sets in colour
+        have it, and not y, x, c, as the convolution that begins the model takes it.
     """
 
     layers: tuple[Layer, ...]
@@ -123,6 +125,7 @@ class CompiledModel:
     source: Mapping[str, Any] = field(default_factory=dict)
     features: Features | None = None
     input_quantizer: InputQuantizer | None = None
+    channels_first: bool = False
 
     def __post_init__(self) -> None:
         check(self)
@@ -204,13 +207,23 @@ class CompiledModel:
         input_max, rounded.
 
         A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
-        are taken for features. Raises SynflipError.
+        are taken for features. Where ``channels_first``, pixels are in the order c, y, x; the activations of
+        a model that begins with a convolution are always in the order y, x, c. Raises SynflipError.
         """
         features, largest = self._images_of(pixels)
         _check_pixels(pixels, largest)
         if features is not None:
             return features.rows(pixels, self.inputs, self.activation_max)
-        return _scaled(pixels, self.input_max, self.activation_bits)
+        return self.ordered(_scaled(pixels, self.input_max, self.activation_bits))
+
+    def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows [N, I] in the order of this model's images, in the order of its first layer's activations."""
+        if not self.channels_first:
+            return rows
+        assert self.layers[0].convolution is not None
+        height, width, channels = self.layers[0].convolution.input
+        pictures = rows.reshape(len(rows), channels, height, width)
+        return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)).reshape(len(rows), -1)
 
     def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
@@ -243,6 +256,7 @@ class CompiledModel:
                     "classes": list(self.classes),
                     "input": {
                         "max": self.input_max,
+                        **({"order": CHANNELS_FIRST} if self.channels_first else {}),
                         **({} if self.input_quantizer is None else self.input_quantizer.metadata()),
                     },
                     "source": dict(self.source),
