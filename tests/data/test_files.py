@@ -255,11 +255,13 @@ def mutations(content: bytes, count: int) -> list[bytes]:
 @pytest.mark.parametrize(
     "count", [pytest.param(100), pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.slow])]
 )
-@pytest.mark.parametrize("name", ["t.npz", "packed.npz", "t.csv", "x.npy"])
+@pytest.mark.parametrize("name", ["t.npz", "packed.npz", "t.csv", "t.parquet", "x.npy"])
 def test_mutations_are_read_or_refused_in_one_line(tmp_path: Path, name: str, count: int) -> None:
     path = tmp_path / name
     if name == "t.csv":
         FRAME.to_csv(path, index=False)
+    elif name == "t.parquet":
+        FRAME.to_parquet(path)
     elif name == "x.npy":
         np.save(path, X)
     else:
@@ -276,6 +278,14 @@ def test_mutations_are_read_or_refused_in_one_line(tmp_path: Path, name: str, co
             refused += 1
             assert "\n" not in str(error) and str(path) in str(error)
     assert count // 10 < refused  # an archive has checksums: all of them
+
+
+def test_text_in_parquet_that_is_no_text(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "t.parquet", compression=None)
+    damaged = (tmp_path / "t.parquet").read_bytes().replace(b"blue", b"blu\xff")
+    (tmp_path / "t.parquet").write_bytes(damaged)
+    with pytest.raises(SynflipError, match=r"t\.parquet: no Parquet file: .*UTF8"):
+        load(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -114,7 +114,9 @@ def _read_parquet(path: Path) -> Any:
         unpacked = sum(about.row_group(index).total_byte_size for index in range(about.num_row_groups))
         if max(unpacked, 8 * about.num_rows * about.num_columns) > MAX_FILE_BYTES:
             raise SynflipError(f"{unpacked} bytes when unpacked; at most {MAX_FILE_BYTES} are read")
-        return file.read().to_pandas()
+        table = file.read()
+        table.validate(full=True)  # text that is no UTF-8, which pandas would find out much later
+        return table.to_pandas()
     except (OSError, SynflipError):
         raise
     except Exception as error:  # Arrow's errors are of several classes
