@@ -72,6 +72,19 @@ def test_a_request_of_a_request_quantizes_once() -> None:
         assert np.array_equal(images[:], PIXELS) and np.array_equal(images[7:9], PIXELS[7:9])
 
 
+def test_each_row_is_quantized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def pixels(self: InputQuantizer, rows: np.ndarray, *more: int) -> np.ndarray:
+        made.append(len(rows))
+        return quantize(self, rows, *more)
+
+    quantize = InputQuantizer.pixels
+    monkeypatch.setattr(InputQuantizer, "pixels", pixels)
+    assert np.array_equal(votes(MODEL, ROWS), WANTED)
+    assert sum(made) == len(ROWS)
+
+
 def test_devices_see_the_same_pixels() -> None:
     with open_device("golden:16x2") as device:
         device.load(MODEL)

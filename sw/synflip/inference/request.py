@@ -17,9 +17,9 @@ from synflip.data.feature_file import open_features
 from synflip.data.image_file import open_images
 from synflip.data.tables import feature_rows
 from synflip.errors import SynflipError
-from synflip.spec.input_quantizer import InputQuantizer
+from synflip.spec.input_quantizer import InputQuantizer, check_finite
 from synflip.spec.lfsr import MASK64
-from synflip.spec.model import CompiledModel, Images
+from synflip.spec.model import CompiledModel, Images, images_at_once
 from synflip.spec.sizes import key_offsets
 from synflip.util.arrays import list_of, plain, rows, scale_hint, whole_number
 
@@ -75,7 +75,10 @@ class InferenceRequest:
         if not isinstance(self.model, CompiledModel):
             raise SynflipError(f"a request is for a compiled model, not a {type(self.model).__name__}")
         put("pixels", as_images(self.model, self.pixels))
-        self.model.check_images(self.pixels)
+        if isinstance(self.pixels, QuantizedImages):
+            self.pixels.check()
+        else:
+            self.model.check_images(self.pixels)
         put("samples", whole_samples(self.samples))
         put("seed", whole_seed(self.seed))
         put("limits", margins_of(self.margin, self.samples))
@@ -135,6 +138,14 @@ class QuantizedImages:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def check(self) -> None:
+        """Look at all features block by block, and make no pixels: those are in range, whatever the features
+        are. Raises SynflipError for a feature that is not finite."""
+        block = images_at_once(8 * self.shape[1])
+        for first in range(0, len(self), block):
+            wide = self.features[first : first + block].astype(np.float64)
+            check_finite(wide, self.quantizer.columns, first)
 
     def __getitem__(self, part: slice) -> NDArray[np.integer]:
         """The pixels of some rows. Raises SynflipError for a feature that is not finite."""
