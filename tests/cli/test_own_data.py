@@ -123,6 +123,7 @@ def test_what_is_no_data(table: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "'nosuch' is neither a file nor one of digits, mnist, fashion-mnist, cifar10" in line
     assert "t.csv" in fails(capsys, "train", "--data", "t.csv", "--out", "t.csv")  # no input is overwritten
     pytest.importorskip("matplotlib")
-    line = fails(capsys, "report", "paper", "--data", "t.csv", "--out", "p")
-    assert "the experiments are on pictures of digits, mnist, fashion-mnist, cifar10, not on t.csv" in line
+    paper = ("report", "paper", "--data", "t.csv")
+    assert "has no column 'class'" in fails(capsys, *paper, "--label", "class", "--out", "p")
+    assert "t.csv" in fails(capsys, *paper, "--page", "t.csv", "--out", "p")
     assert pandas.read_csv("t.csv").shape == FRAME.shape
