@@ -1,6 +1,7 @@
 """Verilator builds whatever the paths are called, whatever the environment says; a filled cache is enough."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,8 @@ FLAGS = {
 }
 
 
-@pytest.mark.simulator
-def test_odd_paths_and_flags(tmp_path: Path) -> None:
-    """Interpreter, sources, cache and working folder are behind a path that make would cut."""
-    odd = tmp_path / ODD
+def behind(odd: Path, code: str, **variables: str) -> str:
+    """What ``code`` prints. Interpreter, sources, cache and working folder are in the folder ``odd``."""
     odd.mkdir()
     (odd / "venv").symlink_to(sys.prefix)
     trees = []
@@ -41,26 +40,42 @@ def test_odd_paths_and_flags(tmp_path: Path) -> None:
         tree = Path(package.__file__).parents[1]
         (odd / tree.name).symlink_to(tree)
         trees.append(str(odd / tree.name))
-    code = (
-        f"import sys; sys.path[:0] = {trees!r}; import synflip; "
-        "device = synflip.open_device('verilator:16x1'); print(device.geometry.name); "
-        "from synflip_sim.simulators import verilate; print(verilate.HARNESS)"
-    )
-    environment = {
-        **os.environ,
-        **FLAGS,
-        "SYNFLIP_CACHE": str(odd / "cache"),
-        "PATH": _without("c++", tmp_path),
-    }
+    environment = {**os.environ, "SYNFLIP_CACHE": str(odd / "cache"), **variables}
     environment.pop("PYTHONPATH", None)
-    python = odd / "venv" / "bin" / "python"
     done = subprocess.run(
-        [python, "-c", code], cwd=odd, env=environment, capture_output=True, encoding="utf-8", timeout=600
-    )
+        [odd / "venv" / "bin" / "python", "-c", f"import sys; sys.path[:0] = {trees!r}; {code}"],
+        cwd=odd, env=environment, capture_output=True, encoding="utf-8", timeout=600,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "16x1" and ODD in done.stdout
+    return done.stdout
+
+
+@pytest.mark.simulator
+def test_odd_paths_and_flags(tmp_path: Path) -> None:
+    """Behind a path that make would cut."""
+    odd = tmp_path / ODD
+    said = behind(
+        odd,
+        "import synflip; device = synflip.open_device('verilator:16x1'); print(device.geometry.name); "
+        "from synflip_sim.simulators import verilate; print(verilate.HARNESS)",
+        **FLAGS,
+        PATH=_without("c++", tmp_path),
+    )
+    assert said.splitlines()[0] == "16x1" and ODD in said
     assert len(list((odd / "cache" / "verilator").glob("*.so"))) == 1
     assert not list((odd / "cache" / "verilator").glob("synflip-build-*"))
+
+
+@pytest.mark.simulator
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_icarus_behind_odd_paths(tmp_path: Path) -> None:
+    said = behind(
+        tmp_path / ODD,
+        "import synflip; print(synflip.open_device('icarus:16x1').geometry.name); "
+        "from synflip_sim.simulators import icarus; print(icarus.BENCH)",
+        TMPDIR=str(tmp_path / ODD),
+    )
+    assert said.splitlines()[0] == "16x1" and ODD in said
 
 
 def _without(tool: str, folder: Path) -> str:
