@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from synflip.errors import SynflipError
 from synflip.golden import cpu, kernels
 from synflip.golden.cpu import Golden
-from synflip.golden.cuda import CudaGolden
 from synflip.spec.convolution import Convolution
 from synflip.spec.model import CompiledModel
 from synflip.verification.cases import convolutional_model
@@ -87,7 +86,7 @@ def test_blocks_of_images_and_of_rows_change_nothing(
 ) -> None:
     """From one row of windows of one image at once to all of them."""
     for tap_bytes, map_bytes, at_once in ((1, 1, 2), (600, 10_000, 3), (1 << 30, 1 << 30, 1 << 30)):
-        monkeypatch.setattr(kernels, "TAP_BYTES", tap_bytes)
+        monkeypatch.setattr(Golden, "tap_bytes", tap_bytes)
         monkeypatch.setattr(cpu, "MAP_BYTES", map_bytes)
         monkeypatch.setattr(cpu, "images_at_once", lambda width, at_once=at_once: at_once)
         check(NETWORK, PIXELS, 6, 2, margins)
@@ -112,7 +111,9 @@ def test_a_kernel_is_torch_s_kernel() -> None:
     place = Convolution((9, 7, 3), (3, 2), stride=(2, 1), pad=(1, 2), pool=(2, 3))
     coins = rng.integers(-1, 2, (8, place.rows)).astype(np.int8)
     x = rng.integers(0, 256, (4, 9, 7, 3)).astype(np.uint8)
-    found = kernels.convolved(torch.from_numpy(x.reshape(4, -1)), torch.from_numpy(coins), place)
+    found = kernels.convolved(
+        torch.from_numpy(x.reshape(4, -1)), torch.from_numpy(coins), place, kernels.products, 1 << 20
+    )
     kernel = torch.from_numpy(coins.reshape(8, 3, 2, 3)).permute(0, 3, 1, 2).double()
     sums = conv2d(torch.from_numpy(x).permute(0, 3, 1, 2).double(), kernel, stride=(2, 1), padding=(1, 2))
     assert found.tolist() == max_pool2d(sums, (2, 3)).permute(0, 2, 3, 1).flatten(1).tolist()
@@ -122,7 +123,7 @@ def test_the_largest_sums() -> None:
     """300 channels of 255, of one sign: beyond 16 bits at every position, less at the border."""
     ones = torch.ones(2, 9 * 300, dtype=torch.int8)
     x = torch.full((1, 4 * 300), 255, dtype=torch.uint8)
-    sums = kernels.convolved(x, ones, Convolution((2, 2, 300), (3, 3), pad=(1, 1)))
+    sums = kernels.convolved(x, ones, Convolution((2, 2, 300), (3, 3), pad=(1, 1)), kernels.products, 1 << 20)
     assert sums.unique().tolist() == [4 * 300 * 255]
 
 
@@ -162,11 +163,3 @@ def test_grey_images() -> None:
     wanted = infer(model, pixels, 2, 0).logit_sums.tolist()
     for shape in ((4, 3), (1, 4, 3), (4, 3, 1)):
         assert infer(model, pixels.reshape(2, *shape), 2, 0).logit_sums.tolist() == wanted
-
-
-def test_a_gpu_s_golden_model_refuses_convolutions() -> None:
-    with (
-        CudaGolden(device="cpu") as device,
-        pytest.raises(SynflipError, match=r"convolutions.*--device golden"),
-    ):
-        device.load(NETWORK)

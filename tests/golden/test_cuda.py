@@ -9,14 +9,17 @@ import torch
 from synflip.cli import app
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
+from synflip.golden import cuda
 from synflip.golden.cpu import Golden
 from synflip.golden.cuda import MOST_ROWS, CudaGolden
 from synflip.inference.compare import compare
 from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
+from synflip.verification.cases import convolutional_model
 
 from tests.golden.test_cpu import GEOMETRY, SEEDS, equal, expected, network
+from tests.networks import small_convolutional_network
 
 CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
 DEVICES = ["cpu", *CUDA]
@@ -29,7 +32,7 @@ def place(request):
 
 def pixels(model: CompiledModel, count: int = 9) -> np.ndarray:
     numbers = np.random.default_rng(count)
-    values = numbers.integers(0, model.input_max + 1, (count, model.rows[0]))
+    values = numbers.integers(0, model.input_max + 1, (count, model.inputs))
     return (values * (numbers.random(values.shape) < 0.6)).astype(np.uint8)
 
 
@@ -75,6 +78,32 @@ def test_networks(place, sizes, bits, activation_bits, size):
     model = network(sizes, bits, activation_bits)
     geometry = Geometry.parse(size, bits=bits, activation_bits=activation_bits)
     same(place, model, geometry, pixels(model), 6, 2**64 - 1)
+
+
+@pytest.mark.parametrize("draw", range(12))
+def test_convolutions(place, draw):
+    """Random sizes, strides, pads and windows; several network samples at once, and one by one."""
+    model = convolutional_model(16, 8, np.random.default_rng(draw))
+    same(place, model, GEOMETRY, pixels(model, 4), 5, draw)
+    same(place, model, GEOMETRY, pixels(model, 4), 6, draw, np.full(6, 1))
+
+
+def test_convolutions_by_the_slow_reading(place):
+    model = small_convolutional_network()
+    images = pixels(model, 3)
+    other = CudaGolden(GEOMETRY, place)
+    other.load(model)
+    equal(other.infer(images, 3, 8, logits=True), expected(model, images, 3, 8))
+
+
+@pytest.mark.parametrize("model", [network([40, 24, 10]), small_convolutional_network()])
+def test_blocks_of_images_and_of_rows_change_nothing(place, monkeypatch, model):
+    """As many images, samples and rows of windows at once as there are, down to one of each."""
+    for memory, tap_bytes in ((1, 1), (5000, 500), (1 << 30, 1 << 30)):
+        monkeypatch.setattr(cuda, "MEMORY", memory)
+        monkeypatch.setattr(CudaGolden, "tap_bytes", tap_bytes)
+        same(place, model, GEOMETRY, pixels(model, 7), 6, 3)
+        same(place, model, GEOMETRY, pixels(model, 7), 6, 3, np.full(6, 2))
 
 
 def test_margins_shards_and_keys(place):

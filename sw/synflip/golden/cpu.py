@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden.kernels import CoinPlanes, convolved, products
+from synflip.golden.kernels import TAP_BYTES, CoinPlanes, convolved, products
 from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, loaded
 from synflip.inference.plan import Plan, plan_of
@@ -39,6 +39,7 @@ class Golden(Device):
     does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time."""
 
     name = "golden"
+    tap_bytes = TAP_BYTES
 
     def __init__(self, geometry: Geometry | None = None, predict: bool = True) -> None:
         self.geometry = geometry or Geometry()
@@ -55,16 +56,16 @@ class Golden(Device):
         not fit the geometry."""
         self.model = model
         self._offsets, self._rows = key_offsets(model.rows)
+        self._halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
+        self._added = [
+            self.place(torch.from_numpy(layer.bias + half))
+            for layer, half in zip(model.layers, self._halves, strict=True)
+        ]
         self._prepare(model)
 
     def _prepare(self, model: CompiledModel) -> None:
-        """What ``flip`` and ``forward`` need of the model."""
+        """What ``flip`` needs of the model, and what ``forward`` needs beside its biases."""
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
-        self._halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
-        self._added = [
-            torch.from_numpy(layer.bias + half)
-            for layer, half in zip(model.layers, self._halves, strict=True)
-        ]
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
         """Every layer's coins of one network sample: int8 [J, I] each, signed."""
@@ -76,8 +77,12 @@ class Golden(Device):
         return lfsr.keys(seed, first, count)
 
     def place(self, x: torch.Tensor) -> torch.Tensor:
-        """Activations where ``forward`` wants them."""
+        """``x`` where ``forward`` wants it."""
         return x
+
+    def multiply(self, x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+        """Activations [N, I] times coins [J, I], transposed: int32 [N, J], exact."""
+        return products(x, coins)
 
     def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
         """The cycle model's loads of the first layer, [N, 3], of activations where ``place`` put them."""
@@ -185,7 +190,7 @@ class Golden(Device):
                 break
         return clock.cycles() if clock is not None else 0
 
-    # What a device of another kind does in its own way: ``_prepare``, ``make_keys``, ``place``,
+    # What a device of another kind does in its own way: ``_prepare``, ``make_keys``, ``place``, ``multiply``,
     # ``first_loads``, ``samples_together``, ``passes``, ``flip`` and ``forward``.
 
     def samples_together(self, images: int, early: bool) -> int:
@@ -268,11 +273,11 @@ class Golden(Device):
         model = loaded(self.model)
         for index, (layer, flipped, added) in enumerate(zip(model.layers, coins, self._added, strict=True)):
             if layer.convolution is None:
-                z = products(x, flipped)
+                z = self.multiply(x, flipped)
             else:
-                z = convolved(x, flipped, layer.convolution)
-            z.view(-1, layer.outputs).add_(added)
+                z = convolved(x, flipped, layer.convolution, self.multiply, self.tap_bytes)
+            z.unflatten(-1, (-1, layer.outputs)).add_(added)
             yield x, z
             if index < len(model.shifts):
                 z >>= model.shifts[index]
-                x = z.clamp_(0, model.activation_max).to(torch.uint8)
+                x = z.clamp_(0, model.activation_max).to(x.dtype)

@@ -3,7 +3,8 @@
 Coins are decided word by word instead of bit-sliced, and products are float32. They are exact: activations
 are at most 255 and coins -1, 0 or 1, so a product of R rows and every sum on the way to it is an integer of
 at most 255 R, which float32 holds up to 2**24, in whatever order it is added up; a GPU's TF32 keeps the
-eleven bits that a factor needs at most. ``load`` refuses layers of more rows.
+eleven bits that a factor needs at most. ``load`` refuses layers of more rows; a kernel of the contract never
+has as many.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,11 +29,14 @@ MOST_ROWS = (1 << 24) // 255
 BYTE = 255
 FAN = 16  # times as many keys are there after a step of make_keys
 TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
-MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an output of an image take
+MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an activation of an image take
+TAP_BYTES = MEMORY >> 2  # of taps and sums that a convolution makes at once
 
 
 class CudaGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
+
+    tap_bytes = TAP_BYTES
 
     def __init__(self, geometry: Geometry | None = None, device: str = "cuda", predict: bool = True) -> None:
         super().__init__(geometry, predict)
@@ -49,12 +53,8 @@ class CudaGolden(Golden):
     def prepare(self, model: CompiledModel) -> None:
         """Make ``model`` the one that runs, on the device.
 
-        Raises SynflipError for convolutions, and if a layer's sums would not be exact.
+        Raises SynflipError if a layer's sums would not be exact.
         """
-        if model.convolutional:
-            raise SynflipError(
-                f"the model ({model.shape}) has convolutions, and these run on the processor: --device golden"
-            )
         if max(model.rows) > MOST_ROWS:
             raise SynflipError(f"{max(model.rows)} rows: sums in float32 are exact up to {MOST_ROWS}")
         super().prepare(model)
@@ -75,8 +75,7 @@ class CudaGolden(Golden):
             self._put(threshold(layer.q, model.bits).astype(np.int32)) for layer in model.layers
         ]
         self._signs = [self._put(1 - 2 * layer.sign.astype(np.int8)) for layer in model.layers]
-        halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
-        self._added = [self._put(layer.bias + half) for layer, half in zip(model.layers, halves, strict=True)]
+        self._of_image = WIDE * (model.inputs + sum(layer.width for layer in model.layers))
         self._members = [
             load_members(rows, self.geometry).to(self.device, torch.float32).t() for rows in model.rows
         ]
@@ -85,8 +84,12 @@ class CudaGolden(Golden):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def place(self, x: torch.Tensor) -> torch.Tensor:
-        """Activations, on the device."""
+        """``x``, on the device."""
         return x.to(self.device)
+
+    def multiply(self, x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+        """Activations float32 [N, I] or [S, N, I] times coins float32 [S, J, I]: int32 [S, N, J], exact."""
+        return (x @ coins.mT).to(torch.int32)
 
     def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
         """The cycle model's loads of the first layer, int64 [N, 3], of activations on the device."""
@@ -120,7 +123,7 @@ class CudaGolden(Golden):
         orders. images: of the batch. early: whether images may stop between samples."""
         model = loaded(self.model)
         synapses = sum(layer.q.size for layer in model.layers)
-        taken = synapses * (3 * model.bits + WIDE) + images * sum(model.outputs) * WIDE
+        taken = synapses * (3 * model.bits + WIDE) + images * self._of_image
         return max(min(MEMORY // taken, TOGETHER_EARLY if early else TOGETHER), 1)
 
     def flip(
@@ -185,24 +188,34 @@ class CudaGolden(Golden):
         with_loads: bool,
         first_loads: NDArray[np.int64] | None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """``forward`` through S flipped networks: activations [N, I], coins [S, J, I] each."""
+        """``forward`` through S flipped networks: activations [N, I], coins [S, J, I] each. As many images at
+        once as MEMORY holds, so that the memory depends on neither N nor S."""
+        weights = [flipped.to(torch.float32) for flipped in coins]
+        at_once = max(MEMORY // (self._of_image * len(coins[0])), 1)
+        parts = [slice(first, first + at_once) for first in range(0, max(len(x), 1), at_once)]
+        passed = [
+            self._pass(x[part], weights, with_loads, None if first_loads is None else first_loads[part])
+            for part in parts
+        ]
+        logits, loads = (np.concatenate(arrays, axis=1) for arrays in zip(*passed, strict=True))
+        return logits, loads
+
+    def _pass(
+        self,
+        x: torch.Tensor,
+        weights: list[torch.Tensor],
+        with_loads: bool,
+        first_loads: NDArray[np.int64] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """``_forward`` of images that go through at once. weights: coins [S, J, I], as they are
+        multiplied."""
         model = loaded(self.model)
-        samples = len(coins[0])
+        samples = len(weights[0])
         found = []
-        wide = x.to(torch.float32)  # [N, I], then [S, N, I]
-        for index, (flipped, added) in enumerate(zip(coins, self._added, strict=True)):
+        for index, (wide, sums) in enumerate(self._layers(x.to(torch.float32), weights)):
             if with_loads and (index or first_loads is None):
                 found.append(self._loads(wide, index).expand(samples, -1, -1))
-            weights = flipped.to(torch.float32)
-            if index:
-                z = torch.bmm(wide, weights.transpose(1, 2))
-            else:
-                z = (wide @ weights.flatten(0, 1).t()).view(len(x), samples, -1).transpose(0, 1)
-            z = z.to(torch.int32)
-            z += added
-            if index < len(model.shifts):
-                z >>= model.shifts[index]
-                wide = z.clamp_(0, model.activation_max).to(torch.float32)
+            z = sums
         loads = np.zeros((samples, len(x), len(model.layers), len(LOADS)), dtype=np.int64)
         if with_loads and first_loads is not None:
             loads[:, :, 0] = first_loads

@@ -1,5 +1,6 @@
 """Coins from keys by bit planes, and the exact products of coins and activations, of convolutions too."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,38 +84,52 @@ def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     return torch._int_mm(x, coins.t())
 
 
-def convolved(x: torch.Tensor, coins: torch.Tensor, place: Convolution) -> torch.Tensor:
-    """A convolution of uint8 [N, H * W * C] with kernels int8 [J, kh * kw * C], and the largest sum of each
-    pool window: int32 [N, H' * W' * J], exact, in the order y, x, output.
+def convolved(
+    x: torch.Tensor,
+    coins: torch.Tensor,
+    place: Convolution,
+    multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    tap_bytes: int,
+) -> torch.Tensor:
+    """A convolution of [N, H * W * C] with kernels [J, kh * kw * C], and the largest sum of each pool window:
+    int32 [N, H' * W' * J], exact, in the order y, x, output.
 
-    The taps of each position become a row of ``products``. The contract takes the largest activation of a
+    x may be [S, N, H * W * C], and coins [S, J, kh * kw * C]: S convolutions side by side, whose results are
+    [S, N, H' * W' * J]. multiply: exact products of taps [..., M, kh * kw * C] and coins, int32. tap_bytes:
+    what taps and sums may take at once, unless one row of pool windows takes more.
+
+    The taps of each position become a row of the products. The contract takes the largest activation of a
     window, behind bias, rounding, shift and clamp. None of these makes a smaller sum the larger one, so the
     activation of the largest sum is the same.
     """
     height, width, channels = place.input
     (py, px), (sy, sx), (ph, pw) = place.pad, place.stride, place.pool
     down, across = place.output
-    outputs, rows = coins.shape
-    maps = x.reshape(-1, height, width, channels)
-    out = torch.empty((len(maps), down, across, outputs), dtype=torch.int32)
-    of_row = ph * across * pw * (rows + 4 * outputs)  # bytes that a row of windows takes
-    images_at_once = max(TAP_BYTES // (of_row * down), 1)
-    rows_at_once = max(TAP_BYTES // of_row, 1)
+    *together, outputs, rows = coins.shape
+    maps = x.reshape(*x.shape[:-1], height, width, channels)
+    images = maps.shape[-4]
+    out = torch.empty((*together, images, down, across, outputs), dtype=torch.int32, device=x.device)
+    of_row = ph * across * pw * (rows * x.element_size() + 4 * outputs) * math.prod(together)
+    images_at_once = max(tap_bytes // (of_row * down), 1)
+    rows_at_once = max(tap_bytes // of_row, 1)
     line, pixel = (width + 2 * px) * channels, channels
-    for image in range(0, len(maps), images_at_once):
-        part = pad(maps[image : image + images_at_once], (0, 0, px, px, py, py)).contiguous()
+    for image in range(0, images, images_at_once):
+        some = slice(image, image + images_at_once)
+        part = pad(maps[..., some, :, :, :], (0, 0, px, px, py, py)).contiguous()
+        *lead, count = part.shape[:-3]
         for top in range(0, down, rows_at_once):
-            count = min(rows_at_once, down - top)
+            lines = min(rows_at_once, down - top)
             taps = part.as_strided(
-                (len(part), count * ph, across * pw, place.kernel[0], place.kernel[1] * channels),
-                ((height + 2 * py) * line, sy * line, sx * pixel, line, 1),
+                (*lead, count, lines * ph, across * pw, place.kernel[0], place.kernel[1] * channels),
+                (*part.stride()[:-3], sy * line, sx * pixel, line, 1),
                 top * ph * sy * line,
             )
-            sums = products(taps.reshape(-1, rows), coins).view(-1, count, ph, across, pw, outputs)
-            best = out[image : image + images_at_once, top : top + count]
-            best.copy_(sums[:, :, 0, :, 0])
+            sums = multiply(taps.reshape(*lead, -1, rows), coins)
+            sums = sums.view(*together, count, lines, ph, across, pw, outputs)
+            best = out[..., some, top : top + lines, :, :]
+            best.copy_(sums[..., 0, :, 0, :])
             for below in range(ph):
                 for right in range(pw):
                     if below or right:
-                        torch.maximum(best, sums[:, :, below, :, right], out=best)
-    return out.flatten(1)
+                        torch.maximum(best, sums[..., below, :, right, :], out=best)
+    return out.flatten(-3)
