@@ -96,14 +96,14 @@ def test_convolutions_by_the_slow_reading(place):
     equal(other.infer(images, 3, 8, logits=True), expected(model, images, 3, 8))
 
 
-@pytest.mark.parametrize("model", [network([40, 24, 10]), small_convolutional_network()])
+@pytest.mark.parametrize("model", [network([200, 24, 10]), small_convolutional_network()])
 def test_blocks_of_images_and_of_rows_change_nothing(place, monkeypatch, model):
     """As many images, samples and rows of windows at once as there are, down to one of each."""
     for memory, tap_bytes in ((1, 1), (5000, 500), (1 << 30, 1 << 30)):
         monkeypatch.setattr(cuda, "MEMORY", memory)
         monkeypatch.setattr(CudaGolden, "tap_bytes", tap_bytes)
-        same(place, model, GEOMETRY, pixels(model, 7), 6, 3)
-        same(place, model, GEOMETRY, pixels(model, 7), 6, 3, np.full(6, 2))
+        same(place, model, Geometry(16, 1), pixels(model, 7), 6, 3)
+        same(place, model, Geometry(16, 1), pixels(model, 7), 6, 3, np.full(6, 2))
 
 
 def test_margins_shards_and_keys(place):
