@@ -1,5 +1,8 @@
 """Convolutions of the golden model against the contract read loop by loop, and against torch's own."""
 
+import tracemalloc
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,11 @@ from synflip.spec.convolution import Convolution
 from synflip.spec.model import CompiledModel
 from synflip.verification.cases import convolutional_model
 from torch.nn.functional import conv2d, max_pool2d
+from torch.profiler import profile
 
 from tests.golden import reference
 from tests.golden.test_cpu import check, expected, images, infer
-from tests.networks import convolution_layer, random_layers, small_convolutional_network
+from tests.networks import cifar_network, convolution_layer, random_layers, small_convolutional_network
 
 NETWORK = small_convolutional_network()
 PIXELS = images(NETWORK, 7, draw=1)
@@ -163,3 +167,58 @@ def test_grey_images() -> None:
     wanted = infer(model, pixels, 2, 0).logit_sums.tolist()
     for shape in ((4, 3), (1, 4, 3), (4, 3, 1)):
         assert infer(model, pixels.reshape(2, *shape), 2, 0).logit_sums.tolist() == wanted
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Each thread holds images of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def peak(model: CompiledModel, count: int, samples: int) -> int:
+    """The most bytes that torch and numpy hold at once during a run: both tell of each that they take and
+    give back."""
+    with Golden() as device, profile(profile_memory=True) as seen:
+        device.load(model)
+        x = images(model, count).astype(np.uint8)
+        device.infer(x[:1], 1, 0)  # what is made once and kept
+        tracemalloc.start()
+        try:
+            device.infer(x, samples, 0)
+            of_numpy = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    events = seen.profiler.kineto_results.events()
+    return max(accumulate(event.nbytes() for event in events if event.name() == "[memory]")) + of_numpy
+
+
+def test_memory_depends_on_neither_images_nor_samples(
+    one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as many images as go through at once, and four times as many: what is added is a row of pixels,
+    copied twice, and a row of logits and votes an image. Seven network samples more add less than a tenth of
+    the coins of one."""
+    model = cifar_network()
+    assert cpu.images_in_cache(model) == 8 * 2**20 // (3072 + 5 * 8192)
+    monkeypatch.setattr(cpu, "MAP_BYTES", 1 << 20)
+    monkeypatch.setattr(cpu, "KEYS_AT_ONCE", 1)
+    count = cpu.images_in_cache(model)
+    few, many = (peak(model, times * count, 1) for times in (2, 4))
+    assert few < 2 * (cpu.MAP_BYTES + Golden.tap_bytes) + 8 * sum(layer.q.size for layer in model.layers)
+    assert many - few < 2 * count * (2 * model.inputs + 50 * len(model.classes))
+    assert peak(model, 4, 8) - peak(model, 4, 1) < sum(layer.q.size for layer in model.layers) // 10
+
+
+def test_images_at_once_at_the_limits() -> None:
+    """One image has more than MAP_BYTES: it goes alone."""
+    place = Convolution((256, 256, 1), (1, 1), pool=(4, 4))
+    rng = np.random.default_rng(0)
+    layers = (convolution_layer(rng, 512, place), *random_layers(rng, (64 * 64 * 512, 1)))
+    model = CompiledModel(layers, 4, 8, (0,), ("a",), 255)
+    assert cpu.images_in_cache(model) == 1
+    dense = CompiledModel(random_layers(rng, (5, 3)), 4, 8, (), ("a", "b", "c"), 255)
+    assert cpu.images_in_cache(dense) == cpu.IMAGES_IN_CACHE

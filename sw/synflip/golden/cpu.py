@@ -3,6 +3,12 @@
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
 word for 64 rows, and u < T is decided from the least significant plane up. The products are uint8 times int8
 into int32; where a processor adds pairs of them in 16 bits first, two are at most 510.
+
+Memory, beside what a request asks to keep (votes, sums, logits, keys), depends on neither N nor S. A run
+holds the pixels and activations of ``images_at_once`` images, 64 MiB of each at most, and KEYS_AT_ONCE keys.
+Each thread holds what the layers make of ``images_in_cache`` images, and TAP_BYTES of taps and sums. The
+CIFAR-10 network 32x32x3-32-64-128 (3x3, pools of 2x2) takes up to 44 KB an image and layer, so 190 images and
+8 MiB.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,9 +35,16 @@ from synflip.uncertainty.scores import lead
 from synflip.util.threads import one_thread
 
 KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
-IMAGES_IN_CACHE = 1024  # activations of so many go through all layers before the next
+IMAGES_IN_CACHE = 1024  # at most
 LEAST_IMAGES = 256  # that are worth a thread
 MAP_BYTES = 1 << 23  # of a convolution's activations and sums: of so many images at once
+
+
+def images_in_cache(model: CompiledModel) -> int:
+    """How many images go through all layers before the next: of a convolution's activations (a byte each) and
+    sums (four) MAP_BYTES, unless one image has more."""
+    maps = [layer.inputs + 5 * layer.width for layer in model.layers if layer.convolution is not None]
+    return min(IMAGES_IN_CACHE, max(MAP_BYTES // max(maps, default=1), 1))
 
 
 class Golden(Device):
@@ -226,8 +239,7 @@ class Golden(Device):
         if with_loads and first_loads is not None:
             loads[:, 0] = first_loads
         share = max(ceil_div(len(x), torch.get_num_threads()), LEAST_IMAGES)
-        maps = [layer.inputs + 5 * layer.width for layer in model.layers if layer.convolution is not None]
-        at_once = min(share, IMAGES_IN_CACHE, max(MAP_BYTES // max(maps, default=1), 1))
+        at_once = min(share, images_in_cache(model))
         parts = [slice(first, first + at_once) for first in range(0, len(x), at_once)]
 
         def work(part: slice) -> None:
