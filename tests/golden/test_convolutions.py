@@ -218,7 +218,7 @@ def test_images_at_once_at_the_limits() -> None:
     place = Convolution((256, 256, 1), (1, 1), pool=(4, 4))
     rng = np.random.default_rng(0)
     layers = (convolution_layer(rng, 512, place), *random_layers(rng, (64 * 64 * 512, 1)))
-    model = CompiledModel(layers, 4, 8, (0,), ("a",), 255)
+    model = CompiledModel(layers, 4, 1, (0,), ("a",), 1)
     assert cpu.images_in_cache(model) == 1
     dense = CompiledModel(random_layers(rng, (5, 3)), 4, 8, (), ("a", "b", "c"), 255)
     assert cpu.images_in_cache(dense) == cpu.IMAGES_IN_CACHE
