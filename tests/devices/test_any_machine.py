@@ -12,7 +12,7 @@ import synflip_hdl
 import synflip_sim
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.util import cache
+from synflip.util import cache, libraries
 from synflip_sim.simulators import verilate
 
 ODD = "a b é#$:'(c"
@@ -114,18 +114,18 @@ def test_a_filled_cache_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def make(folder: Path) -> None:
         made.append(folder)
-        (folder / verilate.LIBRARY).write_bytes(b"library")
+        (folder / libraries.LIBRARY).write_bytes(b"library")
 
-    path = verilate.cached("name", "key", make)
+    path = libraries.cached("verilator", "name", "key", make)
     assert path.read_bytes() == b"library" and len(made) == 1 and not made[0].exists()
     for item in path.parent.glob("*.lock"):
         item.unlink()
     monkeypatch.setattr(cache, "_writable", lambda folder: pytest.fail("nothing is to be written"))
-    assert verilate.cached("name", "key", make) == path
+    assert libraries.cached("verilator", "name", "key", make) == path
     assert [item.name for item in path.parent.iterdir()] == [path.name] and len(made) == 1
 
 
 def test_a_library_that_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "x.so").write_bytes(b"no library")
     with pytest.raises(SynflipError, match="cannot be loaded"):
-        verilate.load_library(tmp_path / "x.so")
+        libraries.load_library(tmp_path / "x.so")

@@ -24,9 +24,9 @@ from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.training.train import train
+from synflip.util.libraries import LIBRARY
 from synflip_sim.simulators import netlist
 from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, small, synthesize
-from synflip_sim.simulators.verilate import LIBRARY
 from synflip_sim.simulators.verilator import VerilatorTransport
 
 pytestmark = [pytest.mark.simulator, pytest.mark.tools]

@@ -16,11 +16,11 @@ from synflip.devices.framing import Replies, Reply, request
 from synflip.spec import memory_map
 from synflip.spec.frames import NUMBER_BITS, Command, Status
 from synflip.spec.memory_map import Region, address, register
+from synflip.util.libraries import LIBRARY
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.boards.constraints import FOLDERS
 from synflip_sim.serial.board import SLOW, BoardDevice, board_line, build, compile_board, open_bench
 from synflip_sim.serial.pty import CYCLES, SerialBench
-from synflip_sim.simulators.verilate import LIBRARY
 
 pytestmark = pytest.mark.simulator
 

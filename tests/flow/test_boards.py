@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from synflip.errors import SynflipError
 from synflip.inference import throughput
 from synflip.inference.plan import check_fit
 from synflip.spec.geometry import Geometry
+from synflip.util import programs
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
@@ -404,7 +404,7 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
     def run_yosys(script, folder, advance):
         scripts.append(script)
         if "splitnets" not in script:
-            raise toolchain.ToolError("yosys failed", log)
+            raise programs.ToolError("yosys failed", log)
 
     monkeypatch.setattr(toolchain, "run_yosys", run_yosys)
     log.write_text(f"ERROR: {toolchain.UNEQUAL_NETS} in rtlil.cc\n")
@@ -424,31 +424,16 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
 def test_a_log_outlives_its_folder(tmp_path, monkeypatch):
     (tmp_path / "cache" / "failed").mkdir(parents=True)
     # Not by SYNFLIP_CACHE: Yosys would be compiled for that cache, in a minute.
-    monkeypatch.setattr(toolchain, "cache_folder", (tmp_path / "cache").joinpath)
+    monkeypatch.setattr(programs, "cache_folder", (tmp_path / "cache").joinpath)
     with (
-        pytest.raises(toolchain.ToolError, match=r"yosys failed: ERROR: .*nosuch") as caught,
-        toolchain.scratch_folder(tmp_path) as folder,
+        pytest.raises(programs.ToolError, match=r"yosys failed: ERROR: .*nosuch") as caught,
+        programs.scratch_folder(tmp_path) as folder,
     ):
         toolchain.run_yosys("read_verilog nosuch.v", folder)
     assert not folder.exists()
     log = tmp_path / "cache" / "failed" / "yosys.log"
     assert caught.value.log == log and str(log) in str(caught.value)
     assert "nosuch" in log.read_text()
-
-
-@pytest.mark.parametrize("writes_log", [False, True])
-def test_what_a_program_printed_is_in_its_log(writes_log, tmp_path):
-    """Also a crash's last words, where the program writes the log itself and cannot put them there."""
-    code = "import sys; print('first', flush=True); sys.exit('x.cpp:1:2: error: no such type')"
-    if writes_log:
-        code = "open('tool.log', 'w').write('first\\n'); " + code
-    heard = []
-    with pytest.raises(toolchain.ToolError, match=r"tool failed: x\.cpp:1:2: error: no such type; its"):
-        toolchain.run_program([sys.executable, "-c", code], tmp_path, "tool", heard.append, None, writes_log)
-    text = "first\nx.cpp:1:2: error: no such type\n"
-    assert (tmp_path / "tool.log").read_text() == text and "".join(heard) == text
-    assert toolchain.run_program([sys.executable, "-c", "print(7)"], tmp_path, "tool") == "7\n"
-    assert (tmp_path / "tool.log").read_text() == "7\n"
 
 
 def test_a_step_done_again_takes_the_seconds_of_both(monkeypatch):

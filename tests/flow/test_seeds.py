@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from synflip.cli import app, boards
 from synflip.errors import SynflipError
+from synflip.util.programs import ToolError
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.flow import build_times, job, kept_netlist, toolchain
 from synflip_hdl.flow.build import build
 from synflip_hdl.flow.job import NETLIST, BuildJob
 from synflip_hdl.flow.kept_netlist import STAMP
 from synflip_hdl.flow.seeds import MOST, SEEDS, parse_seeds, place_with_seeds
-from synflip_hdl.flow.toolchain import ToolError
 
 BOARD = find_board("ice40-hx8k")
 

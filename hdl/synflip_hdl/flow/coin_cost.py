@@ -19,12 +19,13 @@ from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import weight_bits
 from synflip.spec.sizes import KEY_BITS
+from synflip.util.programs import scratch_folder
 
 from synflip_hdl.engine.coin_comparators import CoinComparators, below
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.flow.cell_counts import COUNTS
 from synflip_hdl.flow.resources import COSTS, total
-from synflip_hdl.flow.toolchain import map_to_cells, scratch_folder
+from synflip_hdl.flow.toolchain import map_to_cells
 from synflip_hdl.sources.lfsr import LfsrSource, gf2_matmul
 
 GEOMETRY = Geometry(64, 8, bits=4)

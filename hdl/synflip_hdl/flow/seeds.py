@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from synflip.errors import SynflipError
+from synflip.util.programs import ToolError
 
 from synflip_hdl.flow.job import BuildJob, reached_clock
-from synflip_hdl.flow.toolchain import Advance, ToolError
+from synflip_hdl.flow.toolchain import Advance
 
 #: What a seed may be, and how many may be tried.
 LARGEST, MOST = 2**31 - 1, 1000

@@ -12,6 +12,7 @@ from typing import Any
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
+from synflip.util.libraries import cached
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board
 from synflip_hdl.flow.job import NAME, BuildJob
@@ -22,7 +23,6 @@ from synflip_sim.serial.pty import CYCLES, PtyServer, SerialBench, SerialLine
 from synflip_sim.simulators.verilate import (
     GATEWARE,
     Say,
-    cached,
     compile_library,
     content_key,
     device_flags,
@@ -62,7 +62,7 @@ def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say
         compile_board(board, geometry, folder, say)
 
     asked = f"{board.name}-{round(clock or board.clock)}"
-    return cached(f"{geometry.name}-k{geometry.bits}-{asked}", library_key(geometry), make)
+    return cached("verilator", f"{geometry.name}-k{geometry.bits}-{asked}", library_key(geometry), make)
 
 
 def library_key(geometry: Geometry) -> str:

@@ -12,14 +12,13 @@ from typing import Self
 
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
+from synflip.util.libraries import cached, load_library
 
 from synflip_sim.simulators.verilate import (
     Say,
-    cached,
     compile_library,
     content_key,
     device_flags,
-    load_library,
 )
 from synflip_sim.simulators.verilator import drive_junctions
 
@@ -60,7 +59,7 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
         compile_library(folder, ["synflip.v", *device_flags(geometry)], say, harness=HARNESS)
 
     name = f"{geometry.name}-k{geometry.bits}-serial{line.divisor}-{line.silence_bits}"
-    return cached(name, content_key(geometry, [HARNESS, Path(__file__)]), make)
+    return cached("verilator", name, content_key(geometry, [HARNESS, Path(__file__)]), make)
 
 
 class SerialBench:

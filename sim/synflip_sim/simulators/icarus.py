@@ -26,7 +26,7 @@ from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OFFSET_BITS, Region
 from synflip.util.extras import require
-from synflip_hdl.flow.toolchain import run_program, scratch_folder
+from synflip.util.programs import run_program, scratch_folder
 
 BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")

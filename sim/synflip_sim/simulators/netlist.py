@@ -14,11 +14,12 @@ from pathlib import Path
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+from synflip.util.libraries import cached
 from synflip_hdl.flow import ecp5
 from synflip_hdl.flow.cell_counts import COUNTS, count_cells
 from synflip_hdl.flow.toolchain import YOSYS, map_to_cells, run_yosys
 
-from synflip_sim.simulators.verilate import GATEWARE, Say, cached, compile_library, content_key, write_verilog
+from synflip_sim.simulators.verilate import GATEWARE, Say, compile_library, content_key, write_verilog
 from synflip_sim.simulators.verilator import VerilatorTransport, progress
 
 CELLS = Path(__file__).with_name("cells")
@@ -91,7 +92,7 @@ def build(geometry: Geometry, family: Family, say: Say = lambda text: None) -> P
         synthesize(geometry, family, folder, say)
         compile_netlist(family, folder, say)
 
-    return cached(f"{geometry.name}-k{geometry.bits}", f"{family}-{library_key(geometry)}", make)
+    return cached("verilator", f"{geometry.name}-k{geometry.bits}", f"{family}-{library_key(geometry)}", make)
 
 
 def library_key(geometry: Geometry) -> str:

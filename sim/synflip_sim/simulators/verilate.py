@@ -1,16 +1,11 @@
 """Verilog to a shared library with Verilator, cached by content."""
 
-import ctypes
-import fcntl
 import hashlib
 import importlib.metadata
 import os
-import platform
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -18,14 +13,12 @@ import synflip.spec
 import synflip_hdl
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.util.cache import cache_folder, cached_file
 from synflip.util.extras import require
-from synflip.util.outputs import replacing
-from synflip_hdl.flow.toolchain import run_program, scratch_folder
+from synflip.util.libraries import LIBRARY, cached, compiler, compiler_environment, processor
+from synflip.util.programs import run_program
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
-LIBRARY = "libsynflip.so"
 VERILATE = [
     "--cc",
     "--exe",
@@ -48,9 +41,6 @@ VERILATE = [
 COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
-#: All that make and the compiler see of the environment, beside CXX. Make takes any other variable for one of
-#: its own: CXXFLAGS, LDFLAGS, OPT_FAST and MAKEFLAGS of a shell would be built into a simulator that stays.
-ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SDKROOT", "DEVELOPER_DIR")
 OPTIMISE = ("OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 EFFORT = "-O2 -march=native"  # the vector unit computes several lanes at once
 #: The harness for a quick text, see ``write_verilog``.
@@ -64,11 +54,6 @@ Say = Callable[[str], None]
 GATEWARE = (
     "accelerator.py", "interfaces.py", "axi", "bus", "engine", "export", "lib", "serial", "sources",
 )  # fmt: skip
-
-
-def compiler() -> str:
-    """The C++ compiler: the environment variable CXX, such as ``clang++`` or ``ccache g++``, else g++."""
-    return os.environ.get("CXX", "").strip() or "g++"
 
 
 def make_variables() -> tuple[str, ...]:
@@ -89,7 +74,7 @@ def content_key(
     further packages that bring tools. rooms: the parts of synflip_hdl, such as GATEWARE and those of its flow
     that change the netlist. Raises SynflipError if a tool's package is missing.
     """
-    digest = hashlib.sha256(_processor())
+    digest = hashlib.sha256(processor())
     own = [(path.name, path) for path in (HARNESS, JUNCTIONS, Path(__file__), *files)]
     for name, path in (*sources(synflip_hdl, rooms), *sources(synflip.spec, ("*",)), *own):
         digest.update(name.encode() + b"\0" + path.read_bytes())
@@ -113,54 +98,14 @@ def sources(package: ModuleType, rooms: Sequence[str]) -> list[tuple[str, Path]]
     return sorted(found.items())
 
 
-def _processor() -> bytes:
-    """The names of this processor's instruction sets: EFFORT compiles for the processor at hand."""
-    try:
-        found = re.search(rb"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_bytes(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[0] if found else f"{platform.machine()} {platform.processor()}".encode()
-
-
 def build(geometry: Geometry, say: Say = lambda text: None, coverage: bool = False) -> Path:
     """Path of the library for ``geometry``, built if it is not cached; with counters of lines and toggles if
     ``coverage``. Raises SynflipError if a tool is missing or fails."""
     kind = "-coverage" if coverage else ""
     name = f"{geometry.name}-k{geometry.bits}{kind}"
-    return cached(name, content_key(geometry), lambda folder: _build(geometry, folder, say, coverage))
-
-
-def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Path of the library called ``name`` of content ``key``, in the cache's folder ``verilator``.
-
-    If it is not there, ``make`` is called with a scratch folder, in which it leaves LIBRARY. A second process
-    that asks for the same library waits for the first. Only who builds needs a cache that can be written.
-    """
-    file = f"{name}-{key}.so"
-    if found := cached_file("verilator", file):
-        return found
-    root = cache_folder("verilator")
-    library = root / file
-    with (root / f"{name}-{key}.lock").open("w") as lock:
-        with suppress(OSError):  # a disk without locks: whoever is last replaces the other's, which is equal
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if not library.exists():
-            with scratch_folder(root) as folder:
-                make(folder)
-                with replacing(library) as partial:
-                    shutil.copyfile(folder / LIBRARY, partial)
-    return library
-
-
-def load_library(path: Path) -> ctypes.CDLL:
-    """The library at ``path``. Raises SynflipError if the system does not load it."""
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise SynflipError(
-            f"the simulator {path} cannot be loaded ({error}): delete it, or set SYNFLIP_CACHE to a folder "
-            "on a disk that programs may be run from"
-        ) from None
+    return cached(
+        "verilator", name, content_key(geometry), lambda folder: _build(geometry, folder, say, coverage)
+    )
 
 
 def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
@@ -216,8 +161,7 @@ def compile_library(
     (folder / "python3").symlink_to(sys.executable)
     for file, name in ((harness, HARNESS.name), (JUNCTIONS, JUNCTIONS.name)):
         shutil.copyfile(file, folder / name)
-    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    environment |= {"VERILATOR_ROOT": str(folder / "verilator"), "LC_ALL": "C"}
+    environment = compiler_environment() | {"VERILATOR_ROOT": str(folder / "verilator")}
     say("Verilator")
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(folder / "verilator" / "bin" / "verilator_bin")

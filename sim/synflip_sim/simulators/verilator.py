@@ -13,8 +13,9 @@ from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
+from synflip.util.libraries import load_library
 
-from synflip_sim.simulators.verilate import Say, build, load_library
+from synflip_sim.simulators.verilate import Say, build
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost

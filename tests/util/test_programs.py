@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from synflip.errors import SynflipError
-from synflip_hdl.flow import toolchain
+from synflip.util import programs
 
 #: A program that starts another and writes temporary files; both run for a minute.
 PROGRAM = """
@@ -25,11 +25,11 @@ time.sleep(60)
 BUILD = """
 import sys
 from pathlib import Path
-from synflip_hdl.flow import toolchain
+from synflip.util import programs
 root = Path(sys.argv[1])
-with toolchain.scratch_folder(root) as folder:
+with programs.scratch_folder(root) as folder:
     words = [sys.executable, "-c", sys.argv[2]]
-    toolchain.run_program(words, folder, "tool", heard=lambda line: print(folder, flush=True))
+    programs.run_program(words, folder, "tool", heard=lambda line: print(folder, flush=True))
 """
 
 
@@ -69,12 +69,12 @@ def test_a_killed_build(tmp_path: Path, kind: signal.Signals) -> None:
             break
         time.sleep(0.1)
     assert not list((tmp_path / "tmp").iterdir())
-    with toolchain.scratch_folder(tmp_path) as other:
+    with programs.scratch_folder(tmp_path) as other:
         assert not folder.exists() and other.exists()
 
 
 def test_a_build_that_runs_is_not_swept_away(tmp_path: Path) -> None:
-    with toolchain.scratch_folder(tmp_path) as first, toolchain.scratch_folder(tmp_path) as second:
+    with programs.scratch_folder(tmp_path) as first, programs.scratch_folder(tmp_path) as second:
         assert first.is_dir() and second.is_dir() and first != second
     assert not list(tmp_path.iterdir())
 
@@ -87,21 +87,36 @@ def test_scratch_folders_have_plain_paths(tmp_path: Path, monkeypatch: pytest.Mo
     odd.mkdir()
     for temporary in (tmp_path, odd):
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-        with toolchain.scratch_folder(odd) as folder:
+        with programs.scratch_folder(odd) as folder:
             assert not folder.is_relative_to(odd)
-    with toolchain.scratch_folder(tmp_path) as folder:
+    with programs.scratch_folder(tmp_path) as folder:
         assert folder.is_relative_to(tmp_path)
-    monkeypatch.setattr(toolchain, "TEMPORARY", ())
-    with pytest.raises(SynflipError, match="set TMPDIR"), toolchain.scratch_folder(odd):
+    monkeypatch.setattr(programs, "TEMPORARY", ())
+    with pytest.raises(SynflipError, match="set TMPDIR"), programs.scratch_folder(odd):
         pass
 
 
 def test_a_program_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SynflipError, match="nothing is missing"):
-        toolchain.run_program(["nothing"], tmp_path, "tool")
+        programs.run_program(["nothing"], tmp_path, "tool")
 
 
 def test_a_program_that_is_killed(tmp_path: Path) -> None:
     code = "import os; os.kill(os.getpid(), 9)"
-    with pytest.raises(toolchain.ToolError, match="status 137"):
-        toolchain.run_program([sys.executable, "-c", code], tmp_path, "tool")
+    with pytest.raises(programs.ToolError, match="status 137"):
+        programs.run_program([sys.executable, "-c", code], tmp_path, "tool")
+
+
+@pytest.mark.parametrize("writes_log", [False, True])
+def test_what_a_program_printed_is_in_its_log(writes_log: bool, tmp_path: Path) -> None:
+    """Also a crash's last words, where the program writes the log itself and cannot put them there."""
+    code = "import sys; print('first', flush=True); sys.exit('x.cpp:1:2: error: no such type')"
+    if writes_log:
+        code = "open('tool.log', 'w').write('first\\n'); " + code
+    heard: list[str] = []
+    with pytest.raises(programs.ToolError, match=r"tool failed: x\.cpp:1:2: error: no such type; its"):
+        programs.run_program([sys.executable, "-c", code], tmp_path, "tool", heard.append, None, writes_log)
+    text = "first\nx.cpp:1:2: error: no such type\n"
+    assert (tmp_path / "tool.log").read_text() == text and "".join(heard) == text
+    assert programs.run_program([sys.executable, "-c", "print(7)"], tmp_path, "tool") == "7\n"
+    assert (tmp_path / "tool.log").read_text() == "7\n"
