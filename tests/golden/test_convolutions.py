@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from synflip.errors import SynflipError
 from synflip.golden import cpu, kernels
 from synflip.golden.cpu import Golden
+from synflip.golden.products import product
 from synflip.spec.convolution import Convolution
 from synflip.spec.model import CompiledModel
 from synflip.verification.cases import convolutional_model
@@ -23,6 +24,7 @@ from tests.golden import reference
 from tests.golden.test_cpu import check, expected, images, infer
 from tests.networks import cifar_network, convolution_layer, random_layers, small_convolutional_network
 
+multiply = product()[1]
 NETWORK = small_convolutional_network()
 PIXELS = images(NETWORK, 7, draw=1)
 
@@ -116,7 +118,7 @@ def test_a_kernel_is_torch_s_kernel() -> None:
     coins = rng.integers(-1, 2, (8, place.rows)).astype(np.int8)
     x = rng.integers(0, 256, (4, 9, 7, 3)).astype(np.uint8)
     found = kernels.convolved(
-        torch.from_numpy(x.reshape(4, -1)), torch.from_numpy(coins), place, kernels.products, 1 << 20
+        torch.from_numpy(x.reshape(4, -1)), torch.from_numpy(coins), place, multiply, 1 << 20
     )
     kernel = torch.from_numpy(coins.reshape(8, 3, 2, 3)).permute(0, 3, 1, 2).double()
     sums = conv2d(torch.from_numpy(x).permute(0, 3, 1, 2).double(), kernel, stride=(2, 1), padding=(1, 2))
@@ -127,7 +129,7 @@ def test_the_largest_sums() -> None:
     """300 channels of 255, of one sign: beyond 16 bits at every position, less at the border."""
     ones = torch.ones(2, 9 * 300, dtype=torch.int8)
     x = torch.full((1, 4 * 300), 255, dtype=torch.uint8)
-    sums = kernels.convolved(x, ones, Convolution((2, 2, 300), (3, 3), pad=(1, 1)), kernels.products, 1 << 20)
+    sums = kernels.convolved(x, ones, Convolution((2, 2, 300), (3, 3), pad=(1, 1)), multiply, 1 << 20)
     assert sums.unique().tolist() == [4 * 300 * 255]
 
 

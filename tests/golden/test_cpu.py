@@ -1,8 +1,5 @@
 """The golden model against the contract read loop by loop (``reference``), and against numbers by hand."""
 
-import os
-import subprocess
-import sys
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -15,7 +12,6 @@ from hypothesis import strategies as st
 from synflip.errors import SynflipError
 from synflip.golden import cpu
 from synflip.golden.cpu import Golden
-from synflip.golden.kernels import products
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
@@ -368,44 +364,6 @@ def test_random_margins(draw: int, margins: list[int]) -> None:
     """More samples than above, in a network that cannot make up its mind: images leave at different times."""
     model = network([6, 3], 2, 2, draw=draw, bias=1)
     check(model, images(model, 6, draw=draw), 12, seed=draw, margins=margins)
-
-
-MATMUL = """
-import itertools, numpy as np, torch
-from synflip.golden.kernels import products
-numbers = np.random.default_rng(0)
-for n, i, j in itertools.product((1, 2, 5, 17, 64), (1, 2, 3, 8, 33, 65, 300), (1, 2, 3, 10, 33, 128)):
-    for x, coins in (
-        (numbers.integers(0, 256, (n, i)), numbers.integers(-1, 2, (j, i))),
-        (np.zeros((n, i)), np.ones((j, i))),
-        (np.full((n, i), 255), -np.ones((j, i))),
-        (numbers.choice([0, 255], (n, i)), numbers.choice([-1, 1], (j, i))),
-    ):
-        product = products(torch.from_numpy(x.astype(np.uint8)), torch.from_numpy(coins.astype(np.int8)))
-        if (product.numpy() != x.astype(np.int64) @ coins.T.astype(np.int64)).any():
-            raise SystemExit(f"wrong for {n} images, {i} rows, {j} outputs")
-"""
-
-
-@pytest.mark.parametrize("unit", ["SSE41", "AVX2", "AVX512_CORE", "ALL"])
-def test_products_are_exact_whatever_the_vector_unit(unit: str) -> None:
-    """oneDNN below torch picks its kernels by the machine. Those without dot-product instructions add pairs
-    of products in 16 bits, which can saturate (pytorch issue 136746). Tried as far as this machine can act as
-    another; in a fresh process, for the choice is made once."""
-    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": unit, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run([sys.executable, "-c", MATMUL], env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.parametrize("outputs", [2, 8, 16, 100])
-def test_products_of_one_row_with_a_stride_of_zero(outputs: int) -> None:
-    """``x[None]`` in numpy."""
-    x = np.arange(200, 208).astype(np.uint8)
-    assert torch.from_numpy(x[None]).stride(0) == 0
-    coins = np.random.default_rng(2).integers(-1, 2, (outputs, 8)).astype(np.int8)
-    for _ in range(20):
-        product = products(torch.from_numpy(x[None]), torch.from_numpy(coins))
-        assert product.numpy().tolist() == [(coins.astype(int) @ x).tolist()]
 
 
 # A network sample is a pure function of (model, seed, sample number).

@@ -1,8 +1,8 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
-word for 64 rows, and u < T is decided from the least significant plane up. The products are uint8 times int8
-into int32; where a processor adds pairs of them in 16 bits first, two are at most 510.
+word for 64 rows, and u < T is decided from the least significant plane up. Products are computed in the way
+that the processor is fast with (``synflip.golden.products``); they are exact in every way.
 
 Memory, beside what a request asks to keep (votes, sums, logits, keys), depends on neither N nor S. A run
 holds the pixels and activations of ``images_at_once`` images, 64 MiB of each at most, and KEYS_AT_ONCE keys.
@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.golden.kernels import TAP_BYTES, CoinPlanes, convolved, products
+from synflip.golden.kernels import TAP_BYTES, CoinPlanes, convolved
+from synflip.golden.products import product
 from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, loaded
 from synflip.inference.plan import Plan, plan_of
@@ -49,12 +50,21 @@ def images_in_cache(model: CompiledModel) -> int:
 
 class Golden(Device):
     """The golden model as a device. geometry: the accelerator whose cycles it predicts; predict: whether it
-    does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time."""
+    does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time. way: how it
+    multiplies, a name of ``synflip.golden.products``; None: as this processor does it best.
+
+    Raises SynflipError for a way that does not run here.
+    """
 
     name = "golden"
     tap_bytes = TAP_BYTES
 
-    def __init__(self, geometry: Geometry | None = None, predict: bool = True) -> None:
+    def __init__(
+        self, geometry: Geometry | None = None, predict: bool = True, way: str | None = None
+    ) -> None:
+        if way is not None:
+            product(way)
+        self._way = way
         self.geometry = geometry or Geometry()
         self.predict = predict
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -77,7 +87,8 @@ class Golden(Device):
         self._prepare(model)
 
     def _prepare(self, model: CompiledModel) -> None:
-        """What ``flip`` needs of the model, and what ``forward`` needs beside its biases."""
+        """What ``flip`` and ``forward`` need of the model beside its biases."""
+        self._product = product(self._way)[1]
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
@@ -95,11 +106,11 @@ class Golden(Device):
 
     def multiply(self, x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
         """Activations [N, I] times coins [J, I], transposed: int32 [N, J], exact."""
-        return products(x, coins)
+        return self._product(x, coins)
 
     def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
         """The cycle model's loads of the first layer, [N, 3], of activations where ``place`` put them."""
-        return bank_loads(x, self.geometry).numpy()
+        return bank_loads(x, self.geometry, self.multiply).numpy()
 
     @property
     def key_rows(self) -> int:
@@ -245,7 +256,7 @@ class Golden(Device):
         def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
                 if with_loads and (index or first_loads is None):
-                    loads[part, index] = bank_loads(inputs, self.geometry).numpy()
+                    loads[part, index] = bank_loads(inputs, self.geometry, self.multiply).numpy()
                 z = sums
             logits[part] = z.numpy()
 

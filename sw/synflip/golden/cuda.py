@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.golden.kernels import CoinPlanes
+from synflip.golden.products import MOST_ROWS
 from synflip.golden.run_clock import load_members
 from synflip.inference.device import loaded
 from synflip.spec import lfsr
@@ -25,7 +26,6 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS, ceil_div
 
-MOST_ROWS = (1 << 24) // 255
 BYTE = 255
 FAN = 16  # times as many keys are there after a step of make_keys
 TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain

@@ -1,4 +1,4 @@
-"""Coins from keys by bit planes, and the exact products of coins and activations, of convolutions too."""
+"""Coins from keys by bit planes, and convolutions as products."""
 
 import math
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 
+from synflip.golden.products import Product
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.convolution import Convolution
 from synflip.spec.model import Layer
@@ -76,19 +77,11 @@ class CoinPlanes:
         return torch.from_numpy(coins)
 
 
-def products(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, I] times int8 [J, I] in -1..1, transposed: int32 [N, J], exact."""
-    if 1 in coins.shape:  # torch 2.13's int8 product leaves one row's unset, and may saturate one output's
-        return x.to(torch.int32) @ coins.to(torch.int32).t()
-    x = x.reshape(-1).view(x.shape)  # one row may come with any stride, which the product would believe
-    return torch._int_mm(x, coins.t())
-
-
 def convolved(
     x: torch.Tensor,
     coins: torch.Tensor,
     place: Convolution,
-    multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    multiply: Product,
     tap_bytes: int,
 ) -> torch.Tensor:
     """A convolution of [N, H * W * C] with kernels [J, kh * kw * C], and the largest sum of each pool window:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.golden.kernels import products
+from synflip.golden.products import Product
 from synflip.inference.plan import Plan
 from synflip.spec.cycles import LOADS, CycleModel, rest_row
 from synflip.spec.geometry import BANKS, Geometry
@@ -22,10 +22,10 @@ def load_members(rows: int, geometry: Geometry) -> torch.Tensor:
     return torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
 
 
-def bank_loads(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+def bank_loads(x: torch.Tensor, geometry: Geometry, multiply: Product) -> torch.Tensor:
     """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
     events = x.clamp(max=1)  # several times as fast as x != 0
-    found = products(events, load_members(x.shape[1], geometry))
+    found = multiply(events, load_members(x.shape[1], geometry))
     return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
 
 
