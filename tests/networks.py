@@ -61,15 +61,3 @@ def small_convolutional_network(**other: Any) -> CompiledModel:
         "input_max": 255,
     }
     return CompiledModel(**(fields | other))
-
-
-def cifar_network() -> CompiledModel:
-    """32x32x3-32-64-128-256-128-10: kernels of 3x3, a pad of one, pools of 2x2; always the same one."""
-    rng = np.random.default_rng(10)
-    layers, channels, side = [], 3, 32
-    for outputs in (32, 64, 128):
-        place = Convolution((side, side, channels), (3, 3), pad=(1, 1), pool=(2, 2))
-        layers.append(convolution_layer(rng, outputs, place))
-        channels, side = outputs, side // 2
-    dense = random_layers(rng, (channels * side * side, 256, 128, 10))
-    return CompiledModel((*layers, *dense), 4, 8, (4, 6, 6, 7, 6), tuple("0123456789"), 255)

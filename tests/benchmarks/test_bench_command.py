@@ -13,6 +13,7 @@ from synflip import modelfile
 from synflip.benchmarks import (
     boards,
     engine_cycles,
+    golden_convolutions,
     lane_balance,
     memory,
     registry,
@@ -21,9 +22,8 @@ from synflip.benchmarks import (
     tables,
 )
 from synflip.benchmarks.findings import Findings
-from synflip.benchmarks.machine import int8_products
 from synflip.benchmarks.networks import QUICK_NOTE, Models
-from synflip.benchmarks.plain_torch import PlainLoop
+from synflip.benchmarks.plain_torch import PlainLoop, PlainNetwork
 from synflip.benchmarks.plots import PLOTS
 from synflip.benchmarks.timing import race
 from synflip.cli import app
@@ -94,19 +94,40 @@ def test_the_plain_loop_is_the_same_network() -> None:
     assert np.array_equal(PlainLoop(model, 1).votes(pixels, 3), votes)
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("sse2 avx2", "without VNNI or AMX"),
-        ("avx2 avx512_vnni amx_int8", "with amx_int8, avx512_vnni"),
-        (None, "not known"),
-    ],
-)
-def test_the_machine_says_what_it_multiplies_int8_with(tmp_path: Path, flags: str | None, words: str) -> None:
-    file = tmp_path / "cpuinfo"
-    if flags is not None:
-        file.write_text(f"model name : x\nflags\t\t: {flags}\n")
-    assert words in int8_products(file)
+def test_the_plain_network_is_the_same_network() -> None:
+    """Its logits are the golden model's of the sample whose coins it has; about half of the hidden
+    activations are above zero, so that neither side has an easy network."""
+    model = golden_convolutions.network()
+    x = np.random.default_rng(2).integers(0, 256, (5, model.inputs), dtype=np.uint8)
+    with Golden() as golden:
+        golden.load(model)
+        coins = golden.coins(7, 0)
+        wanted = golden.infer(x, 1, 7).logit_sums
+        hidden = [inputs for inputs, _ in golden.layers(torch.from_numpy(x), coins)][1:]
+    images = torch.from_numpy(x).view(-1, 32, 32, 3).permute(0, 3, 1, 2).to(torch.float32)
+    assert PlainNetwork(model, coins).logits(images).tolist() == wanted.tolist()
+    assert all(0.2 < (inputs > 0).float().mean() < 0.8 for inputs in hidden)
+
+
+def test_tables_say_what_multiplies() -> None:
+    rows = [
+        {"images": 1000, "threads": 1, "way": way, "golden": golden, "plain": 0.02, "products": 0.002}
+        for way, golden in (("int8", 0.004), ("avx2", 0.005))
+    ]
+    part = {"shape": "3-2", "flags": ["avx2", "avx512_vnni"], "ways": ["int8", "avx2"], "rows": rows}
+    first, second = tables.TABLES["golden"](part)
+    assert (
+        first.title
+        == "A network sample of 3-2, measured on this machine (avx2, avx512_vnni), products by int8"
+    )
+    assert second.title.endswith("products by avx2")
+    assert first.rows == [("1,000", "1", "4.00", "20.00", "2.00", "5.0")]
+    assert second.rows == [("1,000", "1", "5.00", "20.00", "2.00", "4.0")]
+    (table,) = tables.TABLES["convolutions"](
+        {"shape": "3-2", "flags": [], "way": "float32", "rows": rows[:1]}
+    )
+    assert table.title == "3-2, measured on this machine (no flags), products by float32"
+    assert table.rows == [("1,000", "1", "4.00", "20.00", "0.20")]
 
 
 def test_lines() -> None:
@@ -195,6 +216,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "NETWORK", "digits")
     monkeypatch.setattr(scaling, "TURNS", 1)
     monkeypatch.setattr(registry.golden_cpu, "QUICK_IMAGES", (1, 3))
+    monkeypatch.setattr(golden_convolutions, "QUICK_IMAGES", (2,))
     monkeypatch.setattr(memory, "QUICK_IMAGES", (10, 30))
     monkeypatch.setattr(simulator, "QUICK_GEOMETRIES", ())
     return tmp_path

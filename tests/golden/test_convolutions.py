@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synflip.benchmarks import golden_convolutions
 from synflip.errors import SynflipError
 from synflip.golden import cpu, kernels
 from synflip.golden.cpu import Golden
@@ -22,7 +23,7 @@ from torch.profiler import profile
 
 from tests.golden import reference
 from tests.golden.test_cpu import check, expected, images, infer
-from tests.networks import cifar_network, convolution_layer, random_layers, small_convolutional_network
+from tests.networks import convolution_layer, random_layers, small_convolutional_network
 
 multiply = product()[1]
 NETWORK = small_convolutional_network()
@@ -204,7 +205,7 @@ def test_memory_depends_on_neither_images_nor_samples(
     """Twice as many images as go through at once, and four times as many: what is added is a row of pixels,
     copied twice, and a row of logits and votes an image. Eight network samples take hardly more than two,
     which meet when one follows the other: by less than a tenth of the coins of one."""
-    model = cifar_network()
+    model = golden_convolutions.network()
     assert cpu.images_in_cache(model) == 8 * 2**20 // (3072 + 5 * 8192)
     monkeypatch.setattr(cpu, "MAP_BYTES", 1 << 20)
     monkeypatch.setattr(cpu, "KEYS_AT_ONCE", 1)

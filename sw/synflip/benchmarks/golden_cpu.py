@@ -1,4 +1,4 @@
-"""The golden model's speed on a CPU, beside a plain torch loop and its int8 products alone, in turns."""
+"""The golden model's speed on a CPU, beside a plain torch loop and its products alone, in turns."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.benchmarks.machine import int8_products
 from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
+from synflip.golden.products import Product, cpu_flags, product, usable
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 256)
@@ -25,11 +25,13 @@ Run = Callable[[NDArray[np.uint8], int], object]  # of pixels [N, I] and a numbe
 
 def run(models: Models) -> dict[str, Any]:
     """Seconds a network sample of all images, with one thread and with all: ``golden`` (``infer``, cycles and
-    all), ``plain``, and ``products``, the int8 products of the golden model by themselves."""
+    all), ``plain``, and ``products``, the products of the golden model by themselves. In the way to multiply
+    that is taken here and, if that is another, in the way of AVX2, which other processors take."""
     model = models.model(NETWORK)
-    golden, plain = Golden(), PlainLoop(model, SEED)
-    golden.load(model)
-    coins = golden.coins(SEED, 0)
+    plain = PlainLoop(model, SEED)
+    devices = {way: Golden(way=way) for way in ways()}
+    for golden in devices.values():
+        golden.load(model)
     most = torch.get_num_threads()
     rows = []
     try:
@@ -37,16 +39,27 @@ def run(models: Models) -> dict[str, Any]:
             torch.set_num_threads(threads)
             for count in QUICK_IMAGES if models.quick else IMAGES:
                 models.say(f"golden model: {count} images, {threads} threads")
-                inputs = [torch.ones(count, width, dtype=torch.int8) for width in model.rows]
-                runs: dict[str, Run] = {
-                    "golden": partial(golden.infer, seed=SEED),
-                    "plain": plain.votes,
-                    "products": partial(_multiply, inputs, coins),
-                }
-                rows.append(seconds_a_sample(models, count, runs) | {"threads": threads})
+                x = torch.from_numpy(model.activations(models.images(NETWORK, count)))
+                runs: dict[str, Run] = {"plain": plain.votes}
+                for way, golden in devices.items():
+                    coins = golden.coins(SEED, 0)
+                    inputs = [inputs.clone() for inputs, _ in golden.layers(x, coins)]
+                    runs[f"{way} golden"] = partial(golden.infer, seed=SEED)
+                    runs[f"{way} products"] = partial(_multiply, golden.multiply, inputs, coins)
+                seconds = seconds_a_sample(models, count, runs)
+                rows += [
+                    {"images": count, "threads": threads, "way": way, "plain": seconds["plain"]}
+                    | {name: seconds[f"{way} {name}"] for name in ("golden", "products")}
+                    for way in devices
+                ]
     finally:
         torch.set_num_threads(most)
-    return {"network": NETWORK, "shape": model.shape, "int8": int8_products(), "rows": rows}
+    return {"network": NETWORK, "shape": model.shape, "flags": cpu_flags(), "ways": ways(), "rows": rows}
+
+
+def ways() -> list[str]:
+    """The way to multiply that is taken here, and that of AVX2, where it runs."""
+    return list(dict.fromkeys([product()[0], *(way for way in usable() if way == "avx2")]))
 
 
 def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dict[str, float]:
@@ -59,9 +72,13 @@ def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dic
 
 
 def _multiply(
-    inputs: list[torch.Tensor], coins: list[torch.Tensor], pixels: NDArray[np.uint8], samples: int
+    multiply: Product,
+    inputs: list[torch.Tensor],
+    coins: list[torch.Tensor],
+    pixels: NDArray[np.uint8],
+    samples: int,
 ) -> None:
     """The products alone: of ``inputs``, whatever the pixels."""
     for _ in range(samples):
         for x, flipped in zip(inputs, coins, strict=True):
-            torch._int_mm(x, flipped.t())
+            multiply(x, flipped)

@@ -21,20 +21,6 @@ def describe() -> dict[str, Any]:
     } | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def int8_products(cpuinfo: Path = CPUINFO) -> str:
-    """What the processor multiplies int8 with, in words: torch's int8 products are fast only with VNNI or
-    AMX.
-
-    cpuinfo: the system's list of what the processor has, as Linux writes it.
-    """
-    flags = (_first(cpuinfo, "flags") or "").split()
-    if not flags:
-        return "its int8 instructions are not known"
-    names = ("amx_int8", "avx512_vnni", "avx_vnni")
-    found = [name for name in names if name in flags]
-    return f"int8 products with {', '.join(found)}" if found else "int8 products without VNNI or AMX"
-
-
 def load() -> float | None:
     """The load average of the last minute; None where the system does not give it."""
     try:

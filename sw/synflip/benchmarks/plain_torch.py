@@ -1,8 +1,12 @@
-"""A plain torch loop that samples a network, which the golden model's speed is compared with."""
+"""Plain torch, which the golden model's speed is compared with: a loop that samples a network, and a network
+whose coins have been flipped."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import conv2d, linear, max_pool2d
 
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
@@ -43,3 +47,41 @@ class PlainLoop:
                     x.add_((1 << shift) >> 1).mul_(2.0**-shift).floor_().clamp_(0, self.model.activation_max)
             votes[rows, x.argmax(1)] += 1
         return votes.cpu().numpy()
+
+
+class PlainNetwork:
+    """One flipped network in float32, as torch computes it: ``conv2d``, ``max_pool2d`` and ``linear``, all
+    images at once.
+
+    Its logits are the golden model's, for all sums are integers that float32 holds. coins: of each layer,
+    int8 [J, I].
+    """
+
+    def __init__(self, model: CompiledModel, coins: Sequence[torch.Tensor]) -> None:
+        self.model = model
+        self.biases = [torch.from_numpy(layer.bias).to(torch.float32) for layer in model.layers]
+        self.weights = []
+        for layer, flipped in zip(model.layers, coins, strict=True):
+            weights = flipped.to(torch.float32)
+            if layer.convolution is not None:
+                channels_last = weights.unflatten(1, (*layer.convolution.kernel, -1))
+                weights = channels_last.permute(0, 3, 1, 2).contiguous()
+            self.weights.append(weights)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C] logits of activations, float32 [N, I], or [N, channels, H, W] for a convolution."""
+        x = images
+        for index, (layer, weights, bias) in enumerate(
+            zip(self.model.layers, self.weights, self.biases, strict=True)
+        ):
+            place = layer.convolution
+            if place is None:
+                if x.ndim == 4:  # the contract's order of rows: y, x, channel
+                    x = x.permute(0, 2, 3, 1).flatten(1)
+                x = linear(x, weights, bias)
+            else:
+                x = max_pool2d(conv2d(x, weights, bias, place.stride, place.pad), place.pool)
+            if index < len(self.model.shifts):
+                shift = self.model.shifts[index]
+                x.add_((1 << shift) >> 1).mul_(2.0**-shift).floor_().clamp_(0, self.model.activation_max)
+        return x

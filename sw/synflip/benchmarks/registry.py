@@ -8,6 +8,7 @@ import torch
 from synflip.benchmarks import (
     boards,
     engine_cycles,
+    golden_convolutions,
     golden_cpu,
     golden_gpu,
     lane_balance,
@@ -24,6 +25,7 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "engine": engine_cycles.run,
     "balance": lane_balance.run,
     "golden": golden_cpu.run,
+    "convolutions": golden_convolutions.run,
     "gpu": golden_gpu.run,
     "simulator": simulator.run,
     "scale": scaling.run,

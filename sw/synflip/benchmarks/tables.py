@@ -48,28 +48,48 @@ def balance(part: dict[str, Any]) -> list[Table]:
 
 def golden(part: dict[str, Any]) -> list[Table]:
     """Milliseconds a network sample, and how they compare with the plain loop: above 1 the golden model is
-    faster."""
+    faster. A table for each way to multiply."""
+    heads = (
+        *("images", "threads", "golden model, ms", "plain loop, ms", "its products alone, ms"),
+        "times as fast as the plain loop",
+    )
+    tables = []
+    for way in part["ways"]:
+        rows = [
+            (
+                f"{item['images']:,}",
+                str(item["threads"]),
+                *(f"{1000 * item[name]:.2f}" for name in ("golden", "plain", "products")),
+                f"{item['plain'] / item['golden']:.1f}",
+            )
+            for item in part["rows"]
+            if item["way"] == way
+        ]
+        tables.append(Table(f"A network sample of {part['shape']}, {_measured(part, way)}", heads, rows))
+    return tables
+
+
+def convolutions(part: dict[str, Any]) -> list[Table]:
+    """Milliseconds of a network sample, and of the same network in float: above 1 the golden model is
+    slower."""
     rows = [
         (
             f"{item['images']:,}",
             str(item["threads"]),
-            f"{1000 * item['golden']:.2f}",
-            f"{1000 * item['plain']:.2f}",
-            f"{1000 * item['products']:.2f}",
-            f"{item['plain'] / item['golden']:.1f}",
+            *(f"{1000 * item[name]:.2f}" for name in ("golden", "plain")),
+            f"{item['golden'] / item['plain']:.2f}",
         )
         for item in part["rows"]
     ]
     heads = (
-        "images",
-        "threads",
-        "golden model, ms",
-        "plain loop, ms",
-        "its products alone, ms",
-        "times as fast as the plain loop",
+        *("images", "threads", "golden model, a network sample, ms", "torch in float, ms"),
+        "times as long as torch in float",
     )
-    what = f"A network sample of {part['shape']}, measured on this machine ({part['int8']})"
-    return [Table(what, heads, rows)]
+    return [Table(f"{part['shape']}, {_measured(part, part['way'])}", heads, rows)]
+
+
+def _measured(part: dict[str, Any], way: str) -> str:
+    return f"measured on this machine ({', '.join(part['flags']) or 'no flags'}), products by {way}"
 
 
 def gpu(part: dict[str, Any]) -> list[Table]:
@@ -193,6 +213,7 @@ TABLES: Mapping[str, Callable[..., list[Table]]] = {
     "engine": engine,
     "balance": balance,
     "golden": golden,
+    "convolutions": convolutions,
     "gpu": gpu,
     "simulator": simulator,
     "scale": scale,

@@ -25,7 +25,7 @@ def bench(
         typer.Option(
             "--only",
             metavar="PART,..",
-            help="Of engine, balance, golden, gpu, simulator, scale, memory, headline.",
+            help="Of engine, balance, golden, convolutions, gpu, simulator, scale, memory, headline.",
             show_default=False,
         ),
     ] = None,
@@ -49,10 +49,10 @@ def bench(
     """Measure the speed of the accelerator, the golden model and the simulator.
 
     engine: cycles beyond the ideal, and what each of them is lost to. balance: cycles that train --balance
-    saves. golden: the golden model beside a plain torch loop. gpu: both on a GPU, if there is one. simulator:
-    Verilator. scale: time against images, samples and layer sizes. memory: peak memory against the number of
-    images. headline: boards beside published accelerators. What is compared is measured in the same run.
-    Parts that are in F.json already are not measured again.
+    saves. golden: the golden model beside a plain torch loop. convolutions: beside torch's own. gpu: both
+    loops on a GPU, if there is one. simulator: Verilator. scale: time against images, samples and layer
+    sizes. memory: peak memory against the number of images. headline: boards beside published accelerators.
+    What is compared is measured in the same run. Parts that are in F.json already are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 

@@ -64,11 +64,12 @@ void add_up(const Pair* pair, const Pair* end, const int8_t* coins, long width, 
     }
 }
 
-// Coins as [pairs, width, 2]: both rows of a pair side by side, zeros where there is no row or output.
+// Coins as [pairs, width, 2]: both rows of a pair side by side, 0 where there is no second row. What is beyond the
+// outputs may be anything: its sums are not kept.
 void pack(const int8_t* coins, long rows, long outputs, long width, int8_t* out) {
     constexpr long LINE = 32;  // outputs whose pairs fill a line of the cache
-    for (long begin = 0; begin < width; begin += LINE) {
-        long end = std::min(begin + LINE, outputs), past = std::min(begin + LINE, width);
+    for (long begin = 0; begin < outputs; begin += LINE) {
+        long end = std::min(begin + LINE, outputs);
         for (long row = 0; row < rows; row += 2) {
             int8_t* line = out + row * width;
             if (row + 1 < rows)
@@ -79,7 +80,6 @@ void pack(const int8_t* coins, long rows, long outputs, long width, int8_t* out)
                     line[2 * output] = coins[output * rows + row];
                     line[2 * output + 1] = 0;
                 }
-            std::fill(line + 2 * end, line + 2 * past, 0);
         }
     }
 }
