@@ -130,7 +130,7 @@ def test_writing_while_busy_is_refused_and_an_abort_ends_the_run(port):
             raise KeyboardInterrupt
 
         transport.wait = first_write_into_the_run
-        with pytest.raises(KeyboardInterrupt), start(0, 8, 0, 1_000_000, 5, model, False):
+        with pytest.raises(KeyboardInterrupt), start(0, 8, 1_000_000, 5, 0, False):
             pass
         assert device.read_register("STATUS") == 0
         del transport.wait

@@ -7,11 +7,12 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.devices import mtj_source
+from synflip.devices import mtj_source, parted
 from synflip.devices.transport import BusError, NoAccelerator, SimulatedTransport, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
-from synflip.inference.plan import check_fit, class_shift, input_shift, plan_of
+from synflip.inference.parts import Parts, cut, runs_of
+from synflip.inference.plan import check_words, class_shift, fits, input_shift
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr, memory_map
@@ -83,14 +84,26 @@ class Accelerator(Device):
     # Loading a model
 
     def prepare(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
-        """Write weights, biases and the layer table of ``model``. Raises SynflipError, saying what is short,
-        if it does not fit.
+        """Write weights, biases and the layer table of ``model``. One that does not fit is written part by
+        part when it runs. Raises SynflipError, saying what is short, if not even its parts fit.
 
         weight_base, bias_base: entry and group of biases to begin at. That it fits there is not checked.
         """
-        check_fit(model, self.geometry)
+        check_words(model.bits, model.activation_bits, self.geometry)
+        if not (whole := fits(model, self.geometry)):
+            cut(model, self.geometry)
         self.abort()
         self.model = None  # half a model is none
+        if whole:
+            self.write_weights(model, weight_base, bias_base)
+            self.place(model, weight_base, bias_base)
+        self.model = model
+
+    def write_weights(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
+        """Write weights and biases of a ``model`` that fits. Raises BusError if a write is refused.
+
+        weight_base, bias_base: entry and group of biases to begin at.
+        """
         geometry = self.geometry
         weight, bias = weight_base, bias_base
         for index, layer in enumerate(model.layers):
@@ -106,33 +119,35 @@ class Accelerator(Device):
             )
             weight += tiles * blocks
             bias += tiles * geometry.lanes // geometry.banks
-        self.place(model, weight_base, bias_base)
 
-    def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
+    def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0, lead: int = 0) -> None:
         """Make a ``model`` that was loaded to this place the one that runs: write the layer table.
 
-        weight_base, bias_base: as they were when it was loaded. Raises BusError if a write is refused.
+        weight_base, bias_base: as they were when it was loaded. lead: tiles that run before its own, of one
+        layer; the addresses of their weights and biases lie before the model's, and wrap around. Raises
+        BusError if a write is refused.
         """
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
         for index, layer in enumerate(model.layers):
             blocks = padded_rows(layer.rows) // geometry.banks
             tiles = ceil_div(layer.outputs, geometry.lanes)
-            fields = np.zeros(memory_map.LAYER_WORDS, dtype=np.uint32)
-            fields[LayerField.WEIGHT_BASE] = weight_base
+            fields = np.zeros(memory_map.LAYER_WORDS, dtype=np.int64)
+            fields[LayerField.WEIGHT_BASE] = weight_base - lead * blocks
             fields[LayerField.ROW_BLOCKS] = blocks
             fields[LayerField.KEY_BASE] = offsets[index] // geometry.banks
             fields[LayerField.KEY_END] = offsets[index] // geometry.banks + blocks
-            fields[LayerField.TILES] = tiles - 1
-            fields[LayerField.BIAS_BASE] = bias_base
+            fields[LayerField.TILES] = lead + tiles - 1
+            fields[LayerField.BIAS_BASE] = bias_base - lead * geometry.lanes // geometry.banks
             fields[LayerField.LAST_STEPS] = (
                 ceil_div(layer.outputs - (tiles - 1) * geometry.lanes, geometry.banks) - 1
             )
             fields[LayerField.SHIFT] = model.shifts[index] if index < len(model.shifts) else 0
-            self.transport.write(address(Region.LAYERS, index * memory_map.LAYER_WORDS), fields)
+            self.transport.write(
+                address(Region.LAYERS, index * memory_map.LAYER_WORDS), fields.astype(np.uint32)
+            )
             weight_base += tiles * blocks
             bias_base += tiles * geometry.lanes // geometry.banks
-        self.model = model
 
     def _weight_entries(
         self, model: CompiledModel, index: int, tiles: int, blocks: int
@@ -177,7 +192,10 @@ class Accelerator(Device):
         if request.first and self.geometry.devices:
             raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {request.first}")
         count, classes, rows = len(pixels), len(model.classes), request.key_rows
-        runs = plan_of(request, self.geometry)
+        runs = runs_of(request, self.geometry)
+        if isinstance(runs, Parts):
+            self.abort()
+            return parted.run(self, runs, request, progress)
         batches, chunks = runs.batches(count), runs.chunks(samples)
         tally = Tally.zeros(samples, count, classes, request.logits)
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None
@@ -191,7 +209,7 @@ class Accelerator(Device):
         def write_images(batch: int) -> None:
             if batch < len(batches):
                 part = slice(*batches[batch])
-                self._write_images(runs.slot(batch), model.activations(pixels[part]), model)
+                self.write_images(runs.slot(batch), model.activations(pixels[part]))
 
         def collect(batch: int, start: int, end: int) -> None:
             """Read what a run left, and add it to what the runs before left."""
@@ -221,9 +239,8 @@ class Accelerator(Device):
         for batch, (image, past) in enumerate(batches):
             for start, end in chunks:
                 slot, images = runs.slot(batch), past - image
-                with self.run_slots(
-                    slot, images, request.first + start, end - start, request.seed, model, keys is not None
-                ):
+                first_key = (request.first + start) * rows
+                with self.run_slots(slot, images, end - start, request.seed, first_key, keys is not None):
                     if keys is not None:
                         self.feed_keys(keys[start:end])
                     if runs.sides == 2 and start == 0:
@@ -231,7 +248,7 @@ class Accelerator(Device):
                     if uncollected is not None:
                         collect(*uncollected)
                         uncollected = None
-                cycles += self.read_register("CYCLES_LOW") | self.read_register("CYCLES_HIGH") << 32
+                cycles += self.read_cycles()
                 if runs.sides == 2 and end == samples and tally.logits is None and used_keys is None:
                     uncollected = batch, start, end
                 else:
@@ -242,15 +259,19 @@ class Accelerator(Device):
             collect(*uncollected)
         return tally.result(cycles, model.logit_scale, used_keys)
 
-    # Parts of a run, for tests of an accelerator that go their own way
+    # Pieces of a run, for networks in parts, and for tests of an accelerator that go their own way
 
-    def write_settings(self, model: CompiledModel, early: bool, log: bool, host_keys: bool) -> None:
+    def write_settings(
+        self, model: CompiledModel, early: bool, log: bool, host_keys: bool, classes: int = 0
+    ) -> None:
         """Write the registers that all runs of ``model`` share. early: images may leave early. log: keep
-        logits. host_keys: ``feed_keys`` gives the keys. Raises BusError."""
+        logits. host_keys: ``feed_keys`` gives the keys. classes: logits of a pass, if tiles run before the
+        model's. Raises BusError."""
+        classes = classes or len(model.classes)
         settings = {
             "LAYERS": len(model.layers) - 1,
-            "CLASSES": len(model.classes) - 1,
-            "CLASS_SHIFT": class_shift(len(model.classes)),
+            "CLASSES": classes - 1,
+            "CLASS_SHIFT": class_shift(classes),
             "INPUT_SHIFT": input_shift(model.rows[0], self.geometry),
             "OPTIONS": early * memory_map.OPTION_EARLY
             | log * memory_map.OPTION_LOG
@@ -261,8 +282,9 @@ class Accelerator(Device):
         for name, value in settings.items():
             self.write_register(name, value)
 
-    def _write_images(self, first_slot: int, x: NDArray[np.uint8], model: CompiledModel) -> None:
-        words = ceil_div(model.layers[0].rows, memory_map.ACTIVATIONS_PER_WORD)
+    def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
+        """Write images, activations uint8 [N, I], into the slots from ``first_slot`` on. Raises BusError."""
+        words = ceil_div(x.shape[1], memory_map.ACTIVATIONS_PER_WORD)
         padded = np.zeros((len(x), words * memory_map.ACTIVATIONS_PER_WORD), dtype=np.uint8)
         padded[:, : x.shape[1]] = x
         for slot, image in enumerate(padded.view("<u4"), first_slot):
@@ -273,23 +295,24 @@ class Accelerator(Device):
         self,
         slot: int,
         images: int,
-        first: int,
         samples: int,
         seed: int,
-        model: CompiledModel,
+        first_key: int,
         host_keys: bool,
     ) -> Iterator[None]:
-        """One run of network samples first .. first + samples - 1 of the images from ``slot`` on.
+        """One run of the images from ``slot`` on.
 
-        images: their number. first, samples: the first network sample, and how many. seed: of the LFSR's
-        keys. model: the one that is loaded. host_keys: ``feed_keys`` gives the keys. The run has been started
+        images: their number. samples: how many network samples. seed, first_key: of the LFSR's keys, and the
+        number of the first one. host_keys: ``feed_keys`` gives the keys. The run has been started
         when the body begins, and is over when the context ends; it is aborted if that fails. Raises
         SynflipError if it does not end in ``timeout`` seconds, and BusError.
         """
         if not self.geometry.devices:
-            _, rows = key_offsets(model.rows)
-            origin = lfsr.seed_state(seed)
-            states = [lfsr.jump(origin, 2 * (first * rows + bank) + 1) for bank in range(self.geometry.banks)]
+            state = lfsr.jump(lfsr.seed_state(seed), 2 * first_key + 1)
+            states = []
+            for _ in range(self.geometry.banks):
+                states.append(state)
+                state = lfsr.step(lfsr.step(state))
             self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
         self.write_register("FIRST_SLOT", slot)
         self.write_register("IMAGES", images)
@@ -344,6 +367,11 @@ class Accelerator(Device):
     def read_register(self, name: str) -> int:
         """Read the register ``name`` of the map, a word. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
+
+    def read_cycles(self) -> int:
+        """Cycles of the last run. Raises BusError."""
+        low, high = self.transport.read(register("CYCLES_LOW"), 2).tolist()
+        return int(low | high << 32)
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:
         return self.transport.read(address(region, offset), count)

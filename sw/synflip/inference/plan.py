@@ -11,16 +11,23 @@ from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
 
 
-def check_fit(model: CompiledModel, geometry: Geometry) -> None:
-    """Raises SynflipError, saying how much is needed and how much there is, if the model does not fit."""
+def fits(model: CompiledModel, geometry: Geometry) -> bool:
+    """Whether an accelerator can hold the whole model at once. The words' sizes are not looked at."""
+    return not _missing(model, geometry)
+
+
+def _missing(model: CompiledModel, geometry: Geometry) -> str:
+    """What the model needs and the accelerator lacks; empty if it fits."""
     if model.convolutional:
-        raise SynflipError(
-            f"the model ({model.shape}) has convolutions, and the accelerator runs dense layers: "
-            "run it on the golden model (--device golden)"
-        )
+        return "positions of a convolution, there are dense layers"
+    return shortage((model.rows[0], *model.outputs), geometry)
+
+
+def check_fit(model: CompiledModel, geometry: Geometry) -> None:
+    """Raises SynflipError, saying how much is needed and how much there is, if the accelerator cannot hold
+    the whole model at once."""
     check_words(model.bits, model.activation_bits, geometry)
-    missing = shortage((model.rows[0], *model.outputs), geometry)
-    if missing:
+    if missing := _missing(model, geometry):
         raise SynflipError(
             f"the model ({model.shape}) does not fit the {geometry.name} accelerator: it needs {missing}"
         )

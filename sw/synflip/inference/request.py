@@ -17,6 +17,7 @@ from synflip.data.feature_file import open_features
 from synflip.data.image_file import open_images
 from synflip.data.tables import feature_rows
 from synflip.errors import SynflipError
+from synflip.spec import lfsr
 from synflip.spec.input_quantizer import InputQuantizer, check_finite
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Images, images_at_once
@@ -101,6 +102,16 @@ class InferenceRequest:
     def key_rows(self) -> int:
         """R, keys of one network sample."""
         return key_offsets(self.model.rows)[1]
+
+    def keys_of(self, sample: int, rows: range | None = None) -> NDArray[np.uint64]:
+        """The keys of a network sample, [R] uint64: the host's, or else the LFSR's.
+
+        sample: numbered from the request's first on. rows: only the keys of these padded rows.
+        """
+        rows = rows or range(self.key_rows)
+        if self.keys is not None:
+            return self.keys[sample, rows.start : rows.stop]
+        return lfsr.keys(self.seed, (self.first + sample) * self.key_rows + rows.start, len(rows))
 
     def _check_first(self) -> None:
         first, samples = self.first, self.samples

@@ -93,9 +93,12 @@ def power(index: int, steps: int) -> tuple[int, ...]:
 
 
 def jump(state: State, steps: int) -> State:
-    """The state ``steps`` steps on, by matrix powers: logarithmic in ``steps``."""
-    z1, z2, z3, z4 = (apply(power(index, steps), z) for index, z in enumerate(state))
-    return z1, z2, z3, z4
+    """The state ``steps`` steps on, by matrix powers: logarithmic in ``steps``. Powers of two are kept."""
+    for bit in range(steps.bit_length()):
+        if steps >> bit & 1:
+            z1, z2, z3, z4 = (apply(power(index, 1 << bit), z) for index, z in enumerate(state))
+            state = z1, z2, z3, z4
+    return state
 
 
 @lru_cache(maxsize=256)

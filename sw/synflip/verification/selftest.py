@@ -181,7 +181,7 @@ class SelfTest:
         table[LayerField.BIAS_BASE] = probe.bias_base
         table[LayerField.LAST_STEPS] = ceil_div(len(probe.model.classes), geometry.banks) - 1
         self.device.transport.write(address(Region.LAYERS), table)
-        with self.device.run_slots(probe.slot, 1, 0, samples, SEED, probe.model, host_keys=False):
+        with self.device.run_slots(probe.slot, 1, samples, SEED, 0, host_keys=False):
             pass
         places = edges(rows, 1)
         have = np.array(
@@ -314,7 +314,7 @@ class SelfTest:
         logits = []
         for first in range(0, EDGES, self.together):
             part = keys[first : first + self.together]
-            with self.device.run_slots(probe.slot, 1, 0, len(part), SEED, probe.model, host_keys=True):
+            with self.device.run_slots(probe.slot, 1, len(part), SEED, 0, host_keys=True):
                 self.device.feed_keys(part)
             logits.append(self.device.transport.read(address(Region.LOG), len(part) * classes).view(np.int32))
         have = np.concatenate(logits).reshape(EDGES, classes)

@@ -1,0 +1,419 @@
+"""How a network that an accelerator has no room for is cut into parts, and what running them costs.
+
+A part is what the accelerator holds at once: some layers, one layer, some outputs of a layer, or some rows of
+one. It is a dense network of its own, whose z the host reads. The host adds the sums of rows, rounds, shifts,
+clamps and pools, and sends the activations on. A convolution is a dense layer whose images are positions.
+
+Row i of layer l of network sample s has key s*R + off(l) + i. So a part's run begins at the key of its first
+row, where the LFSR can be set to, and takes one network sample: the keys of its next one are R further on.
+
+The taps of a tile turn with its number. Tiles in the middle of a layer therefore run with the tiles before
+them (``NetworkPart.lead``), whose sums are not used, and which take no memory. Where an accelerator counts
+too few tiles for that, the host sends the keys, turned (``NetworkPart.turn``). That costs 8 bytes a row and
+run; setting the LFSR costs 16 bytes a bank.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from synflip.errors import SynflipError
+from synflip.inference.plan import Plan, check_words, fits, input_shift, plan_of, shortage
+from synflip.inference.request import InferenceRequest
+from synflip.inference.throughput import ADAPTER, BITS_PER_BYTE, FLAGS
+from synflip.spec.coins import TAP_LANES
+from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
+from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, LAYER_WORDS, SEED_WORDS, entry_words, weight_bits
+from synflip.spec.model import CompiledModel, Layer, images_at_once
+from synflip.spec.sizes import MAX_OUTPUTS, ROW_ALIGN, address_bits, ceil_div, key_offsets, padded_rows
+
+BLOCK_BYTES = 1 << 28  # of activations and z of the images and network samples that are under way
+SETTINGS = 7  # registers that all runs of a part share
+RUN_SETTINGS = 4  # registers that each run writes, its start among them
+RUN_READS = 3  # words of status and cycles that each run reads, in two accesses
+
+
+class Traffic(NamedTuple):
+    """What goes over the link: words, and the frames of the serial line that carry them."""
+
+    words: int = 0
+    frames: int = 0
+
+    @classmethod
+    def of(cls, words: int, times: int = 1) -> "Traffic":
+        """``times`` accesses of ``words`` words each."""
+        return cls(words * times, ceil_div(words, MAX_WORDS) * times)
+
+    def plus(self, *others: "Traffic") -> "Traffic":
+        """The sum of all."""
+        return Traffic(*map(sum, zip(self, *others, strict=True)))
+
+    def times(self, count: int) -> "Traffic":
+        """So many times as much."""
+        return Traffic(self.words * count, self.frames * count)
+
+    @property
+    def bytes(self) -> int:
+        """On the serial line, but for escaped bytes: of words, frames and answers."""
+        return 4 * self.words + self.frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
+
+    def seconds(self, baud: int = BAUD) -> float:
+        """That the serial line takes, with ADAPTER for each frame."""
+        return self.bytes * BITS_PER_BYTE / baud + self.frames * ADAPTER
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """What the accelerator holds at once.
+
+    layers: numbers of its layers. rows: of its first layer. outputs: of its last layer; of the others it has
+        all.
+    lead: tiles before its own that run too, because taps turn with a tile's number. turn: keys come from the
+        host, rotated right by so many bits, because the accelerator counts fewer tiles.
+    logged: its z are read from the log; else from the sums of logits, which hold one image's.
+    images: most images of a run. weight_base, bias_base: where in the memories it is.
+    """
+
+    layers: range
+    rows: range
+    outputs: range
+    lead: int
+    turn: int
+    logged: bool
+    images: int
+    weight_base: int = 0
+    bias_base: int = 0
+
+    def row_counts(self, model: CompiledModel) -> list[int]:
+        """Rows of each of its layers."""
+        return [len(self.rows), *model.rows[self.layers.start + 1 : self.layers.stop]]
+
+    def output_counts(self, model: CompiledModel) -> list[int]:
+        """Outputs of each of its layers, those of the tiles before its own included."""
+        return [*model.outputs[self.layers.start : self.layers.stop - 1], self.classes]
+
+    @property
+    def classes(self) -> int:
+        """z that a pass makes, those of the tiles before its own included."""
+        return self.outputs.stop if self.lead else len(self.outputs)
+
+    def first_key(self, model: CompiledModel) -> int:
+        """Number of its first key in a network sample: off(l) and its first row."""
+        offsets, _ = key_offsets(model.rows)
+        return offsets[self.layers.start] + self.rows.start
+
+    def network(self, model: CompiledModel) -> CompiledModel:
+        """The part as a dense network. Of the parts of a layer's rows the first has the biases.
+
+        The bounds of its sums lie within those of the whole, so the accumulators hold them.
+        """
+        layers = [
+            replace(layer, convolution=None) for layer in model.layers[self.layers.start : self.layers.stop]
+        ]
+        first = layers[0]
+        rows = slice(self.rows.start, self.rows.stop)
+        layers[0] = Layer(first.q[:, rows], first.sign[:, rows], first.bias * (self.rows.start == 0))
+        last, outputs = layers[-1], slice(self.outputs.start, self.outputs.stop)
+        layers[-1] = Layer(last.q[outputs], last.sign[outputs], last.bias[outputs])
+        return CompiledModel(
+            tuple(layers),
+            model.bits,
+            model.activation_bits,
+            model.shifts[self.layers.start : self.layers.stop - 1],
+            tuple(map(str, self.outputs)),
+            model.activation_max,
+        )
+
+    def entries(self, model: CompiledModel, geometry: Geometry) -> tuple[int, int]:
+        """Weight entries of a bank, and groups of biases, that it takes."""
+        weights = biases = 0
+        for rows, outputs in zip(
+            self.row_counts(model), [*self.output_counts(model)[:-1], len(self.outputs)], strict=True
+        ):
+            tiles = ceil_div(outputs, geometry.lanes)
+            weights += tiles * padded_rows(rows) // geometry.banks
+            biases += tiles * geometry.lanes // geometry.banks
+        return weights, biases
+
+    def placing(self) -> Traffic:
+        """Of making it the one that runs."""
+        return Traffic.of(LAYER_WORDS, len(self.layers)).plus(Traffic.of(1, SETTINGS))
+
+    def loading(self, model: CompiledModel, geometry: Geometry) -> Traffic:
+        """Of writing its weights and biases."""
+        _, room = entry_words(weight_bits(geometry))
+        total = Traffic()
+        for rows, outputs in zip(
+            self.row_counts(model), [*self.output_counts(model)[:-1], len(self.outputs)], strict=True
+        ):
+            tiles = ceil_div(outputs, geometry.lanes)
+            entries = tiles * padded_rows(rows) // geometry.banks
+            total = total.plus(
+                Traffic.of(entries << room, geometry.banks), Traffic.of(tiles * geometry.lanes)
+            )
+        return total
+
+    def run(self, model: CompiledModel, geometry: Geometry, images: int, host_keys: bool) -> Traffic:
+        """Of a run of ``images`` images, but for the images. host_keys: the request gives the keys."""
+        keys = key_offsets(self.row_counts(model))[1] if host_keys or self.turn else 0
+        if not self.logged:
+            z = Traffic.of(2 * len(self.outputs))
+        elif self.lead:
+            z = Traffic.of(len(self.outputs), images)
+        else:
+            z = Traffic.of(images * self.classes)
+        seeds = 0 if geometry.devices else geometry.banks * SEED_WORDS
+        return z.plus(
+            Traffic.of(seeds),
+            Traffic.of(2 * keys),
+            Traffic.of(1, RUN_SETTINGS),
+            Traffic(RUN_READS, 2),
+        )
+
+    def image(self) -> Traffic:
+        """Of writing an image."""
+        return Traffic.of(ceil_div(len(self.rows), ACTIVATIONS_PER_WORD))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Parts that together make the z of one layer. layers: numbers of the layers from there to here.
+
+    grid: positions down and across of a convolution that its pool windows use; (1, 1) of dense layers.
+    """
+
+    layers: range
+    parts: tuple[NetworkPart, ...]
+    grid: tuple[int, int]
+
+    @property
+    def positions(self) -> int:
+        """Passes that an image takes."""
+        return self.grid[0] * self.grid[1]
+
+
+class Block(NamedTuple):
+    """Images, and a number of network samples, that are under way together."""
+
+    images: range
+    samples: range
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A network in parts. stages: run one after the other. resident: all parts' weights are in the
+    accelerator at once, so that they are written once."""
+
+    model: CompiledModel
+    geometry: Geometry
+    stages: tuple[Stage, ...]
+    resident: bool
+
+    @property
+    def parts(self) -> list[NetworkPart]:
+        """All of them, in their order."""
+        return [part for stage in self.stages for part in stage.parts]
+
+    @property
+    def predictable(self) -> bool:
+        """Whether the cycles do not depend on how fast keys come from the host."""
+        return not any(part.turn for part in self.parts)
+
+    def image_blocks(self, count: int) -> list[range]:
+        """Images that are under way together, as memory allows."""
+        most = max(min(BLOCK_BYTES // self._pair_bytes, images_at_once(self.model.inputs)), 1)
+        return [range(first, min(first + most, count)) for first in range(0, count, most)]
+
+    def sample_blocks(self, images: int, samples: int, early: bool) -> Iterator[range]:
+        """Network samples that are under way together for ``images`` images.
+
+        early: images may leave. They run to the end of their block. The blocks double, 1, 2, 4, ... as far as
+        memory allows: an image that leaves after t samples has run in less than 2 t.
+        """
+        most = max(BLOCK_BYTES // (self._pair_bytes * max(images, 1)), 1)
+        first, size = 0, 1 if early else most
+        while first < samples:
+            size = min(size, most)
+            yield range(first, min(first + size, samples))
+            first, size = first + size, 2 * size
+
+    @property
+    def _pair_bytes(self) -> int:
+        """Of an image in a network sample, in the widest stage: activations, z, activations."""
+        layers = self.model.layers
+        return max(
+            layers[stage.layers.start].inputs + 4 * stage.positions * last.outputs + last.width
+            for stage in self.stages
+            for last in [layers[stage.layers[-1]]]
+        )
+
+    def traffic(self, images: int, samples: int, early: bool = False, host_keys: bool = False) -> Traffic:
+        """What goes over the link; the most that may, if images leave early."""
+        model, geometry = self.model, self.geometry
+        total = Traffic()
+        loaded = self.resident
+        if loaded and images:
+            total = total.plus(*(part.loading(model, geometry) for part in self.parts))
+        for block in self.image_blocks(images):
+            for together in self.sample_blocks(len(block), samples, early):
+                for stage in self.stages:
+                    for part in stage.parts:
+                        total = total.plus(part.placing())
+                        if not loaded:
+                            total = total.plus(part.loading(model, geometry))
+                        passes = len(block) * stage.positions
+                        written = 1 if stage.layers.start == 0 else len(together)
+                        whole, rest = divmod(passes, part.images)
+                        total = total.plus(
+                            part.image().times(passes * written),
+                            part.run(model, geometry, part.images, host_keys).times(whole * len(together)),
+                        )
+                        if rest:
+                            total = total.plus(
+                                part.run(model, geometry, rest, host_keys).times(len(together))
+                            )
+        return total
+
+
+def runs_of(request: InferenceRequest, geometry: Geometry) -> Plan | Parts:
+    """The runs of a request on an accelerator of ``geometry``: of the whole network where it fits, else of
+    its parts. Raises SynflipError if there are none."""
+    if fits(request.model, geometry):
+        return plan_of(request, geometry)
+    parts = cut(request.model, geometry)
+    if geometry.devices and request.keys is None:
+        raise SynflipError(
+            f"the model ({request.model.shape}) runs in parts, and all of them need the same keys, which "
+            "tunnel junctions do not make twice: give the keys (infer with keys=...)"
+        )
+    return parts
+
+
+def cut(model: CompiledModel, geometry: Geometry) -> Parts:
+    """The parts of ``model`` that bring the fewest bytes over the link. Raises SynflipError for words that
+    are longer than the accelerator's, and if not even the smallest part fits.
+
+    784-512-512-10 on 64x8 with 1,024 weight entries, 128 results and 512 logits: layer 0 (784 of 1,024
+    entries), and layers 1 and 2 (576).
+    """
+    check_words(model.bits, model.activation_bits, geometry)
+    count = len(model.layers)
+    best: list[tuple[float, tuple[Stage, ...]]] = [(0, ())] * (count + 1)
+    for first in reversed(range(count)):
+        found = [
+            (cost + best[stage.layers.stop][0], (stage, *best[stage.layers.stop][1]))
+            for stage, cost in _stages(model, geometry, first)
+        ]
+        if not found:
+            layer = model.layers[first]
+            raise SynflipError(
+                f"the model ({model.shape}) does not fit the {geometry.name} accelerator, not even in parts: "
+                f"of layer {first} ({layer.rows} rows, {layer.outputs} outputs) not {ROW_ALIGN} rows and "
+                f"{min(layer.outputs, TAP_LANES)} outputs fit"
+            )
+        best[first] = min(found, key=lambda item: item[0])
+    return _placed(model, geometry, best[0][1])
+
+
+def _placed(model: CompiledModel, geometry: Geometry, stages: tuple[Stage, ...]) -> Parts:
+    """Parts side by side in the memories, if there is room for all of them."""
+    weight = bias = 0
+    side_by_side = []
+    for stage in stages:
+        parts = []
+        for part in stage.parts:
+            parts.append(replace(part, weight_base=weight, bias_base=bias))
+            weights, biases = part.entries(model, geometry)
+            weight, bias = weight + weights, bias + biases
+        side_by_side.append(replace(stage, parts=tuple(parts)))
+    resident = weight <= geometry.weight_depth and bias <= geometry.bias_depth
+    return Parts(model, geometry, tuple(side_by_side) if resident else stages, resident)
+
+
+def _stages(model: CompiledModel, geometry: Geometry, first: int) -> Iterator[tuple[Stage, float]]:
+    """Stages that begin with layer ``first``, and the bytes of each for an image in a network sample."""
+
+    def costed(last: int, parts: list[NetworkPart]) -> tuple[Stage, float]:
+        place = model.layers[first].convolution
+        grid = (1, 1)
+        if place is not None:
+            (down, across), (high, wide) = place.output, place.pool
+            grid = down * high, across * wide
+        stage = Stage(range(first, last + 1), tuple(parts), grid)
+        cost = sum(
+            part.run(model, geometry, part.images, False).bytes / part.images
+            + (part.image().bytes if first else 0)
+            for part in parts
+        )
+        return stage, cost * math.prod(grid)
+
+    # Results of classes beyond their memory are written over others, and none of them is read.
+    roomy = replace(geometry, result_depth=max(geometry.result_depth, MAX_OUTPUTS))
+    for last in range(first + 1, len(model.layers)):
+        if any(layer.convolution is not None for layer in model.layers[first : last + 1]):
+            break
+        if shortage((model.rows[first], *model.outputs[first : last + 1]), roomy):
+            continue
+        layers, rows = range(first, last + 1), range(model.rows[first])
+        part = _part(model, geometry, layers, rows, range(model.outputs[last]))
+        if part is not None:
+            yield costed(last, [part])
+    for parts in _grids(model, geometry, first):
+        yield costed(first, parts)
+
+
+def _grids(model: CompiledModel, geometry: Geometry, index: int) -> Iterator[list[NetworkPart]]:
+    """Ways to cut one layer: for each number of outputs as many rows as there is room for."""
+    outputs, rows = model.outputs[index], model.rows[index]
+    lanes, banks = geometry.lanes, geometry.banks
+    for width in (*range(TAP_LANES, lanes, TAP_LANES), *range(lanes, outputs + lanes, lanes)):
+        tiles = ceil_div(width, lanes)
+        if tiles * lanes // banks > geometry.bias_depth:
+            break
+        blocks = min(geometry.weight_depth // tiles, geometry.key_depth, geometry.inputs // banks)
+        high = blocks * banks // ROW_ALIGN * ROW_ALIGN
+        if not high:
+            break
+        parts = [
+            _part(
+                model,
+                geometry,
+                range(index, index + 1),
+                range(row, min(row + high, rows)),
+                range(output, min(output + width, outputs)),
+            )
+            for output in range(0, outputs, width)
+            for row in range(0, rows, high)
+        ]
+        whole = [part for part in parts if part is not None]
+        if len(whole) == len(parts):
+            yield whole
+
+
+def _part(
+    model: CompiledModel, geometry: Geometry, layers: range, rows: range, outputs: range
+) -> NetworkPart | None:
+    """The part, if its z can be read."""
+    first, past, width = outputs.start, outputs.stop, len(outputs)
+    span = 1 << address_bits(geometry.result_depth)
+    lead = turn = 0
+    if (
+        first % geometry.lanes == 0
+        and past <= geometry.hidden_depth * geometry.banks
+        and (past <= geometry.log_depth or first % span + width <= geometry.result_depth)
+    ):
+        lead = first // geometry.lanes
+    elif width <= max(geometry.log_depth, geometry.result_depth):
+        turn = first // TAP_LANES
+    else:
+        return None
+    logits = past if lead else width
+    logged = logits <= geometry.log_depth
+    images = min(
+        geometry.image_slots,
+        geometry.event_depth >> input_shift(len(rows), geometry),
+        geometry.log_depth // logits if logged else 1,
+    )
+    return NetworkPart(layers, rows, outputs, lead, turn, logged, images)
