@@ -14,6 +14,7 @@ from synflip.devices.transport import Transport
 from synflip.inference.parts import NetworkPart, Parts, Stage
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
+from synflip.spec import lfsr
 from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
@@ -94,7 +95,7 @@ class PartedRun:
                 if not len(active):
                     break
             self._report(images.stop * samples - self._done)
-        kept = np.stack([request.keys_of(sample) for sample in range(samples)]) if request.keep_keys else None
+        kept = request.sample_keys if request.keep_keys else None
         return tally.result(self.cycles if parts.predictable else -1, model.logit_scale, kept)
 
     def _report(self, more: float) -> None:
@@ -164,7 +165,7 @@ class PartedRun:
                 number = (request.first + sample) * request.key_rows + part.first_key(request.model)
                 with device.run_slots(0, past - first, 1, request.seed, number, host_keys):
                     if host_keys:
-                        device.feed_keys(self._keys(part, sample)[None])
+                        device.feed_keys(self._keys(part, sample, number)[None])
                 self.cycles += device.read_cycles()
                 z[index, first:past, part.outputs.start : part.outputs.stop] += self._z(part, past - first)
                 self._report((past - first) * worth)
@@ -177,11 +178,15 @@ class PartedRun:
             self.device.write_weights(self._networks[other], other.weight_base, other.bias_base)
         self._loaded = self.parts.resident
 
-    def _keys(self, part: NetworkPart, sample: int) -> NDArray[np.uint64]:
-        """Keys of the part's rows, as its taps want them."""
-        model = self.request.model
-        first, (_, count) = part.first_key(model), key_offsets(part.row_counts(model))
-        keys = self.request.keys_of(sample, range(first, first + count))
+    def _keys(self, part: NetworkPart, sample: int, number: int) -> NDArray[np.uint64]:
+        """Keys of the part's rows in a network sample, as its taps want them. number: of the first."""
+        request = self.request
+        _, count = key_offsets(part.row_counts(request.model))
+        if request.keys is not None:
+            first = part.first_key(request.model)
+            keys = request.keys[sample, first : first + count]
+        else:
+            keys = lfsr.keys(request.seed, number, count)
         turn = np.uint64(part.turn)
         return keys >> turn | keys << np.uint64(KEY_BITS - part.turn) if part.turn else keys
 

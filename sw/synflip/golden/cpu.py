@@ -11,9 +11,8 @@ CIFAR-10 network 32x32x3-32-64-128 (3x3, pools of 2x2) takes up to 44 KB an imag
 8 MiB.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -21,10 +20,12 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.golden.kernels import TAP_BYTES, CoinPlanes, convolved
+from synflip.golden.parts_clock import PartsClock
 from synflip.golden.products import product
 from synflip.golden.run_clock import RunClock, bank_loads
 from synflip.inference.device import Device, loaded
-from synflip.inference.plan import Plan, plan_of
+from synflip.inference.parts import Parts, runs_of
+from synflip.inference.plan import Plan
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr
@@ -39,6 +40,9 @@ KEYS_AT_ONCE = 1 << 18  # bounds the memory that keys take
 IMAGES_IN_CACHE = 1024  # at most
 LEAST_IMAGES = 256  # that are worth a thread
 MAP_BYTES = 1 << 23  # of a convolution's activations and sums: of so many images at once
+
+#: Called with some images, the number of a layer, and what enters it: activations uint8 [N, inputs].
+Watch = Callable[[slice, int, torch.Tensor], None]
 
 
 def images_in_cache(model: CompiledModel) -> int:
@@ -58,6 +62,7 @@ class Golden(Device):
 
     name = "golden"
     tap_bytes = TAP_BYTES
+    predicts_parts = True  # whether it predicts the cycles of networks in parts
 
     def __init__(
         self, geometry: Geometry | None = None, predict: bool = True, way: str | None = None
@@ -75,8 +80,8 @@ class Golden(Device):
         self._end_threads()
 
     def prepare(self, model: CompiledModel) -> None:
-        """Make ``model`` the one that runs. The golden model runs any model; ``cycles`` are -1 where it would
-        not fit the geometry."""
+        """Make ``model`` the one that runs. The golden model runs any model; ``cycles`` are -1 where an
+        accelerator of the geometry would refuse it."""
         self.model = model
         self._offsets, self._rows = key_offsets(model.rows)
         self._halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
@@ -134,27 +139,36 @@ class Golden(Device):
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
         """Carry out a request. ``cycles`` are those that an accelerator of this geometry takes, or -1."""
         model, pixels = request.model, request.pixels
-        runs: Plan | None = None
-        with suppress(SynflipError):  # of a network that does not fit
-            if self.predict:
-                runs = plan_of(request, self.geometry)
+        runs = self._runs(request)
         count = len(pixels)
         tally = Tally.zeros(request.samples, count, len(model.classes), request.logits)
-        block = images_at_once(model.inputs)
-        if runs is not None:
-            block = max(block // runs.images, 1) * runs.images
+        if isinstance(runs, Parts):
+            blocks = runs.image_blocks(count)
+        else:
+            block = images_at_once(model.inputs)
+            if runs is not None:
+                block = max(block // runs.images, 1) * runs.images
+            blocks = [range(start, min(start + block, count)) for start in range(0, count, block)]
         cycles = 0
-        for start in range(0, count, block):
-            part = slice(start, min(start + block, count))
+        for images in blocks:
+            part = slice(images.start, images.stop)
             x = torch.from_numpy(model.activations(pixels[part]))
-            cycles += self._run_block(request, x, runs, tally.of(part), start, progress)
-        keys = None
-        if request.keep_keys:  # whoever made this run's keys, these are they
-            keys = request.keys
-            if keys is None:
-                first, count = request.first * self._rows, request.samples * self._rows
-                keys = lfsr.keys(request.seed, first, count).reshape(-1, self._rows)
+            cycles += self._run_block(request, x, runs, tally.of(part), images.start, progress)
+        keys = request.sample_keys if request.keep_keys else None  # whoever made this run's keys
         return tally.result(cycles if runs else -1, model.logit_scale, keys)
+
+    def _runs(self, request: InferenceRequest) -> Plan | Parts | None:
+        """The runs whose cycles are predicted; None of a request that an accelerator refuses, and of one
+        whose cycles depend on how fast keys come from the host."""
+        if not self.predict:
+            return None
+        try:
+            runs = runs_of(request, self.geometry)
+        except SynflipError:
+            return None
+        if isinstance(runs, Parts) and not (self.predicts_parts and runs.predictable):
+            return None
+        return runs
 
     def _keys_of(self, request: InferenceRequest, start: int, past: int) -> NDArray[np.uint64] | torch.Tensor:
         """Keys of the request's network samples start .. past - 1, [past - start, R], as ``flip`` takes
@@ -168,7 +182,7 @@ class Golden(Device):
         self,
         request: InferenceRequest,
         x: torch.Tensor,
-        runs: Plan | None,
+        runs: Plan | Parts | None,
         tally: Tally,
         start: int,
         progress: Progress | None,
@@ -179,25 +193,44 @@ class Golden(Device):
         the block's first image.
         """
         samples, limits = request.samples, request.limits
-        clock = RunClock(self.geometry, request.model, runs, len(x), samples, request.early) if runs else None
+        clock: RunClock | PartsClock | None = None
         active = np.arange(len(x))
-        x = batch = self.place(x)
-        first_loads = self.first_loads(x) if clock else np.zeros((len(x), len(LOADS)), dtype=np.int64)
+        x = self.place(x)
         together = self.samples_together(len(x), request.early)
+        # Images that leave inside such a block run to its end, and their results are dropped.
+        blocks: Iterator[range]
+        blocks = (range(first, first + together) for first in range(0, samples, together))
+        if isinstance(runs, Parts):
+            clock = PartsClock(runs, self.multiply)
+            blocks = runs.sample_blocks(len(x), samples, request.early)
+            first_loads = clock.loads(0, x)
+        elif runs:
+            clock = RunClock(self.geometry, request.model, runs, len(x), samples, request.early)
+            first_loads = self.first_loads(x)
+        else:
+            first_loads = np.zeros((len(x), len(LOADS)), dtype=np.int64)
+        until = 0
         at_once = max(KEYS_AT_ONCE // self._rows // together, 1) * together
         for sample in range(samples):
             place = sample % at_once
             if place == 0:
                 block_keys = self._keys_of(request, sample, min(sample + at_once, samples))
-            if place % together == 0:
+            if sample == until:
+                until = next(blocks).stop
                 among = active
-                sample_keys = block_keys[place : place + together]
-                results = self.passes(sample_keys, batch, clock is not None, first_loads[among])
-            z, loads = next(results)
+                batch = x if len(among) == len(x) else x[torch.from_numpy(among).to(x.device)]
+            if isinstance(clock, PartsClock):
+                loads = first_loads[among]
+                z = self._parts_pass(block_keys[place], batch, clock, loads)
+            else:
+                if place % together == 0:
+                    sample_keys = block_keys[place : place + together]
+                    results = self.passes(sample_keys, batch, clock is not None, first_loads[among])
+                z, loads = next(results)
             if len(active) < len(among):
                 still = np.searchsorted(among, active)
                 z, loads = z[still], loads[still]
-            if clock is not None:
+            if isinstance(clock, RunClock):
                 clock.advance(active, loads)
             winners = z.argmax(1)
             tally.votes[active, winners] += 1
@@ -207,12 +240,32 @@ class Golden(Device):
                 tally.logits[sample, active] = z
             if limits is not None:
                 active = active[lead(tally.votes[active]) < limits[sample]]
-                batch = x[torch.from_numpy(active).to(x.device)]
             if progress is not None:
                 progress(start * samples + (sample + 1) * len(x), len(request.pixels) * samples)
-            if not len(active):
+            if not len(active) and (sample + 1 == until or not isinstance(clock, PartsClock)):
                 break
         return clock.cycles() if clock is not None else 0
+
+    def _parts_pass(
+        self,
+        keys: NDArray[np.uint64] | torch.Tensor,
+        x: torch.Tensor,
+        clock: PartsClock,
+        first: NDArray[np.int64],
+    ) -> NDArray[np.int32]:
+        """Logits int32 [N, C] of a network sample in parts, which ``clock`` counts. first: the loads of the
+        first layer."""
+        loads = [first]
+        for index in range(1, len(self._planes)):
+            loads.append(np.zeros((len(x), clock.columns(index), len(LOADS)), dtype=np.int64))
+
+        def watch(part: slice, index: int, inputs: torch.Tensor) -> None:
+            if index:
+                loads[index][part] = clock.loads(index, inputs)
+
+        z = self._through(x, self.flip(keys), watch)
+        clock.advance(loads)
+        return z
 
     # What a device of another kind does in its own way: ``_prepare``, ``make_keys``, ``place``, ``multiply``,
     # ``first_loads``, ``samples_together``, ``passes``, ``flip`` and ``forward``.
@@ -244,19 +297,28 @@ class Golden(Device):
 
         first_loads: int64 [N, 3], those of the first layer, if they are known.
         """
-        model = loaded(self.model)
-        logits = np.empty((len(x), len(model.classes)), dtype=np.int32)
-        loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
+        loads = np.zeros((len(x), len(loaded(self.model).layers), len(LOADS)), dtype=np.int64)
         if with_loads and first_loads is not None:
             loads[:, 0] = first_loads
+
+        def watch(part: slice, index: int, inputs: torch.Tensor) -> None:
+            if with_loads and (index or first_loads is None):
+                loads[part, index] = bank_loads(inputs, self.geometry, self.multiply).numpy()
+
+        return self._through(x, coins, watch), loads
+
+    def _through(self, x: torch.Tensor, coins: list[torch.Tensor], watch: Watch) -> NDArray[np.int32]:
+        """Logits int32 [N, C] of activations uint8 [N, I] through one flipped network. watch: sees what
+        enters each layer, block by block of images."""
+        model = loaded(self.model)
+        logits = np.empty((len(x), len(model.classes)), dtype=np.int32)
         share = max(ceil_div(len(x), torch.get_num_threads()), LEAST_IMAGES)
         at_once = min(share, images_in_cache(model))
         parts = [slice(first, first + at_once) for first in range(0, len(x), at_once)]
 
         def work(part: slice) -> None:
             for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
-                if with_loads and (index or first_loads is None):
-                    loads[part, index] = bank_loads(inputs, self.geometry, self.multiply).numpy()
+                watch(part, index, inputs)
                 z = sums
             logits[part] = z.numpy()
 
@@ -266,7 +328,7 @@ class Golden(Device):
                     work(part)
             else:
                 list(self._threads(cores).map(work, parts))
-        return logits, loads
+        return logits
 
     def _threads(self, cores: int) -> ThreadPoolExecutor:
         """As many threads as there are cores, for blocks of images; kept, for torch's are slow to begin."""

@@ -37,6 +37,7 @@ class CudaGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
 
     tap_bytes = TAP_BYTES
+    predicts_parts = False
 
     def __init__(self, geometry: Geometry | None = None, device: str = "cuda", predict: bool = True) -> None:
         super().__init__(geometry, predict)

@@ -103,15 +103,13 @@ class InferenceRequest:
         """R, keys of one network sample."""
         return key_offsets(self.model.rows)[1]
 
-    def keys_of(self, sample: int, rows: range | None = None) -> NDArray[np.uint64]:
-        """The keys of a network sample, [R] uint64: the host's, or else the LFSR's.
-
-        sample: numbered from the request's first on. rows: only the keys of these padded rows.
-        """
-        rows = rows or range(self.key_rows)
+    @property
+    def sample_keys(self) -> NDArray[np.uint64]:
+        """uint64 [S, R], the keys of each network sample: the host's, or else the LFSR's."""
         if self.keys is not None:
-            return self.keys[sample, rows.start : rows.stop]
-        return lfsr.keys(self.seed, (self.first + sample) * self.key_rows + rows.start, len(rows))
+            return self.keys
+        first, count = self.first * self.key_rows, self.samples * self.key_rows
+        return lfsr.keys(self.seed, first, count).reshape(-1, self.key_rows)
 
     def _check_first(self) -> None:
         first, samples = self.first, self.samples
