@@ -131,17 +131,15 @@ def compile_and_save(
     from synflip.golden.cpu import Golden
     from synflip.inference.compare import accuracies
     from synflip.modelfile import features_path, save
-    from synflip.spec.geometry import Geometry
 
     versions = {"synflip": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
     source = {**source, "data_sha256": data_digest(dataset), **versions}
     model = compile_network(network, dataset.classes, dataset.input_max, source, dataset.input_quantizer)
     if balanced:
         model = balance(model, dataset.train_images)
-    machine = Geometry.parse("64x8", bits=model.bits, activation_bits=model.activation_bits)
     figures: dict[str, float] = {}
     try:
-        with Golden(machine) as device:
+        with Golden(predict=False) as device:
             device.load(model)
             result = device.infer(dataset.test_images, samples, 1, logits=True, progress=progress)
         one, vote = accuracies(result, dataset.test_labels)

@@ -72,11 +72,16 @@ def test_run_stops_early(files: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_run_says_why_cycles_are_missing(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    modelfile.save(random_model((33000, 4)), "wide.safetensors")
-    np.save("wide.npy", np.ones((1, 33000), dtype=np.uint8))
-    assert app.main(["run", "wide.safetensors", "--images", "wide.npy", "--out", "r.npz"]) == 0
+    arguments = ["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz", "--margin", "2"]
+    assert app.main([*arguments, "--samples", "30", "--device", "golden:64x8,margin_depth=9"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "not predicted: the model (33000-4) does not fit the 64x8 accelerator: it needs" in text
+    assert "not predicted: early stopping needs all 30 samples in one run" in text
+    modelfile.save(random_model((33, 4, 4)), "deep.safetensors")
+    np.save("deep.npy", np.ones((1, 33), dtype=np.uint8))
+    deep = ["run", "deep.safetensors", "--images", "deep.npy", "--out", "r.npz"]
+    assert app.main([*deep, "--device", "golden:16x1,layer_depth=1,result_depth=3,log_depth=3"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "not predicted: the model (33-4-4) does not fit the 16x1 accelerator, not even in parts" in text
 
 
 @pytest.mark.parametrize("device", ["golden", "golden:16x1"])

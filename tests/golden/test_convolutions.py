@@ -64,7 +64,7 @@ def test_random_convolutional_networks(draw: int, seed: int, samples: int, early
     assert result.votes.tolist() == outcome.votes
     assert result.logit_sums.tolist() == outcome.logit_sums
     assert result.used.tolist() == outcome.used
-    assert result.cycles == -1
+    assert result.cycles > 0  # in parts
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8])

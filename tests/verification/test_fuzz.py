@@ -10,7 +10,7 @@ from synflip.cli import app
 from synflip.devices import registry
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.plan import plan, plan_of
+from synflip.inference.parts import runs_of
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.verification import fuzz
@@ -29,22 +29,17 @@ class Wrong(Golden):
     def run(self, request, progress=None) -> Result:
         result = super().run(request, progress)
         broken = request.pixels[:, -1] > 0
-        if result.cycles >= 0 and request.samples >= 2 and self.model.shape.count("-") >= 2:
+        runs_of(request, self.geometry)
+        if request.samples >= 2 and self.model.shape.count("-") >= 2:
             result.logit_sums[broken, -1] += 1
-        elif result.cycles < 0:
-            raise SynflipError("it does not fit")
         return result
 
 
 class Refusing(Golden):
-    """The golden model, refusing what does not fit, as the accelerator does."""
-
-    def prepare(self, model) -> None:
-        super().prepare(model)
-        plan(model, self.geometry, 0, 1, False, False)
+    """The golden model, refusing what has no room, as the accelerator does."""
 
     def run(self, request, progress=None) -> Result:
-        plan_of(request, self.geometry)
+        runs_of(request, self.geometry)
         return super().run(request, progress)
 
 
@@ -54,7 +49,7 @@ class Slow(Refusing):
     name = "reference"
 
     def run(self, request, progress=None) -> Result:
-        plan_of(request, self.geometry)
+        runs_of(request, self.geometry)
         model, pixels, samples, seed = request.model, request.pixels, request.samples, request.seed
         margins, logits = request.limits, request.logits
         outcome = reference.run(
@@ -66,6 +61,7 @@ class Slow(Refusing):
             samples,
             seed,
             margins,
+            kinds=[layer.metadata() for layer in model.layers],
         )
         shape = (len(pixels), len(model.classes))
         return Result(

@@ -296,13 +296,21 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
     """Returns the result, the seconds that inference took, and the cycles of the simulated clock, 0 if there
     is none."""
     from synflip.devices.registry import DeviceName, open_device
-    from synflip.inference.plan import plan_of
+    from synflip.inference.parts import Parts, runs_of
+    from synflip.spec.frames import BAUD
     from synflip.util.progress import bar, waiting
 
-    if not DeviceName.parse(name).port:
-        name = DeviceName.parse(name).kind  # its geometry, with the model's bits, is ``geometry``
+    asked = DeviceName.parse(name)
+    if not asked.port:
+        name = asked.kind  # its geometry, with the model's bits, is ``geometry``
     if name not in ("golden", "cuda"):
-        plan_of(request, geometry)  # refuses a run that does not fit, before a simulator is built
+        runs = runs_of(request, geometry)  # refuses what does not run, before a simulator is built
+        if isinstance(runs, Parts):
+            work = runs.work(
+                len(request.pixels), request.samples, request.early, host_keys=request.keys is not None
+            )
+            text = work.text(asked.baud or BAUD)
+            typer.echo(f"{request.model.shape} on {geometry.name} runs in parts, predicted: {text}")
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
     with device:
@@ -316,10 +324,12 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
 
 
 def _why_no_cycles(request: "InferenceRequest", geometry: "Geometry") -> str:
-    from synflip.inference.plan import plan_of
+    from synflip.inference.parts import Parts, runs_of
 
     try:
-        plan_of(request, geometry)
+        runs = runs_of(request, geometry)
     except SynflipError as error:
         return f"not predicted: {error}"
+    if isinstance(runs, Parts) and not runs.predictable:
+        return "neither predicted nor counted: some parts wait for keys that the host sends"
     return "not predicted"

@@ -74,7 +74,7 @@ def evaluate(
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
     scores: list[dict[str, NDArray[np.float64]]] = []
     sums: list[NDArray[np.int64]] = []
-    with Golden() as golden:
+    with Golden(predict=False) as golden:
         golden.load(model)
         for item in datasets:
             check_logits(samples, len(item.test_images), len(model.classes))

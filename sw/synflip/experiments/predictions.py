@@ -98,7 +98,7 @@ def logits(
     context: Context, model: CompiledModel, images: NDArray[np.uint8], samples: int, seed: int = SEED
 ) -> NDArray[np.int32]:
     """Logits int32 [S, N, C] of the golden model, which every device gives too."""
-    with Golden() as golden:
+    with Golden(predict=False) as golden:
         golden.load(model)
         result = golden.infer(
             images,

@@ -14,15 +14,19 @@ run; setting the LFSR costs 16 bytes a bank.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import Plan, check_words, fits, input_shift, plan_of, shortage
 from synflip.inference.request import InferenceRequest
 from synflip.inference.throughput import ADAPTER, BITS_PER_BYTE, FLAGS
 from synflip.spec.coins import TAP_LANES
+from synflip.spec.cycles import LOADS, CycleModel, bank_load
 from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, LAYER_WORDS, SEED_WORDS, entry_words, weight_bits
@@ -194,13 +198,6 @@ class Stage:
         return self.grid[0] * self.grid[1]
 
 
-class Block(NamedTuple):
-    """Images, and a number of network samples, that are under way together."""
-
-    images: range
-    samples: range
-
-
 @dataclass(frozen=True, eq=False)
 class Parts:
     """A network in parts. stages: run one after the other. resident: all parts' weights are in the
@@ -249,32 +246,79 @@ class Parts:
             for last in [layers[stage.layers[-1]]]
         )
 
-    def traffic(self, images: int, samples: int, early: bool = False, host_keys: bool = False) -> Traffic:
-        """What goes over the link; the most that may, if images leave early."""
-        model, geometry = self.model, self.geometry
-        total = Traffic()
-        loaded = self.resident
-        if loaded and images:
-            total = total.plus(*(part.loading(model, geometry) for part in self.parts))
+    def work(self, images: int, samples: int, early: bool = False, host_keys: bool = False) -> "Work":
+        """What an inference takes; the most that it may, if images leave early. host_keys: the request gives
+        the keys."""
+        work = Work(self, host_keys)
+        if self.resident and images:
+            work.loaded.update(self.parts)
         for block in self.image_blocks(images):
             for together in self.sample_blocks(len(block), samples, early):
                 for stage in self.stages:
+                    whole = len(block) * stage.positions
                     for part in stage.parts:
-                        total = total.plus(part.placing())
-                        if not loaded:
-                            total = total.plus(part.loading(model, geometry))
-                        passes = len(block) * stage.positions
-                        written = 1 if stage.layers.start == 0 else len(together)
-                        whole, rest = divmod(passes, part.images)
-                        total = total.plus(
-                            part.image().times(passes * written),
-                            part.run(model, geometry, part.images, host_keys).times(whole * len(together)),
-                        )
-                        if rest:
-                            total = total.plus(
-                                part.run(model, geometry, rest, host_keys).times(len(together))
-                            )
+                        work.placed[part] += 1
+                        work.loaded[part] += not self.resident
+                        work.images[part] += whole * (len(together) if stage.layers.start else 1)
+                        full, rest = divmod(whole, part.images)
+                        work.runs[part, part.images] += full * len(together)
+                        work.runs[part, rest] += len(together) if rest else 0
+        return work
+
+
+@dataclass(eq=False)
+class Work:
+    """How often each part is written, is made the one that runs, and runs; and its images.
+
+    loaded, placed: times. images: that are written. runs: by the images of a run.
+    """
+
+    of: Parts
+    host_keys: bool
+    loaded: Counter[NetworkPart] = field(default_factory=Counter)
+    placed: Counter[NetworkPart] = field(default_factory=Counter)
+    images: Counter[NetworkPart] = field(default_factory=Counter)
+    runs: Counter[tuple[NetworkPart, int]] = field(default_factory=Counter)
+
+    def traffic(self) -> Traffic:
+        """What goes over the link."""
+        model, geometry = self.of.model, self.of.geometry
+        return Traffic().plus(
+            *(part.loading(model, geometry).times(times) for part, times in self.loaded.items()),
+            *(part.placing().times(times) for part, times in self.placed.items()),
+            *(part.image().times(count) for part, count in self.images.items()),
+            *(
+                part.run(model, geometry, images, self.host_keys).times(times)
+                for (part, images), times in self.runs.items()
+            ),
+        )
+
+    def most_cycles(self) -> int:
+        """Cycles of all runs if no activation is 0: the most there may be, but for waits for the host's
+        keys."""
+        model, geometry = self.of.model, self.of.geometry
+        total = 0
+        for (part, images), times in self.runs.items():
+            if not times:
+                continue
+            rows = part.row_counts(model)
+            full = [
+                bank_load(np.ones((1, count), dtype=bool), geometry.banks, geometry.lanes) for count in rows
+            ]
+            clock = CycleModel(geometry, rows, part.output_counts(model), 1, early=False)
+            loads = np.broadcast_to(np.stack(full, axis=1)[None], (images, 1, len(rows), len(LOADS)))
+            clock.advance(loads, np.ones((images, 1), dtype=bool))
+            total += times * int(clock.cycles()[0])
         return total
+
+    def text(self, baud: int = BAUD) -> str:
+        """For people, in a line. baud: of the serial line."""
+        traffic = self.traffic()
+        return (
+            f"{len(self.of.parts)} parts, {sum(self.runs.values()):,} runs, at most "
+            f"{self.most_cycles():,} cycles, and {traffic.bytes / 1e6:,.2f} MB over the link, "
+            f"{traffic.seconds(baud):,.1f} s of a serial line at {baud:,} baud"
+        )
 
 
 def runs_of(request: InferenceRequest, geometry: Geometry) -> Plan | Parts:

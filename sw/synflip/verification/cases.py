@@ -13,7 +13,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.inference.plan import input_shift, plan
+from synflip.inference.parts import Parts, runs_of
+from synflip.inference.plan import Plan, input_shift, plan
+from synflip.inference.request import InferenceRequest
 from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.lfsr import MASK64
@@ -51,6 +53,15 @@ class RandomCase:
     seed: int
     margins: NDArray[np.int64] | None
     logits: bool
+
+
+def runs_of_case(case: RandomCase) -> Plan | Parts | None:
+    """The runs of a case; None if its accelerator has no room for it."""
+    request = InferenceRequest(case.model, case.pixels, case.samples, case.seed, case.margins, case.logits)
+    try:
+        return runs_of(request, case.geometry)
+    except SynflipError:
+        return None
 
 
 def network(
@@ -116,11 +127,12 @@ def draw_geometry(rng: Generator) -> Geometry:
 
 
 def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
-    """A case for ``geometry``; one in ten may ask for more than it has room for."""
+    """A case for ``geometry``; one in ten may ask for more than it has room for at once: it runs in parts, or
+    not at all."""
     fitting = rng.random() < 0.9
     for _ in range(TRIES):
         large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
-        if not fitting and rng.random() < 0.3:  # no accelerator has convolutions
+        if not fitting and rng.random() < 0.3:  # convolutions run in parts
             model = convolutional_model(geometry.bits, geometry.activation_bits, rng)
         else:
             model = large or _model(geometry, rng)

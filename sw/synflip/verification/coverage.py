@@ -31,7 +31,7 @@ from synflip.spec.sizes import (
     MAX_SHIFT,
     ceil_div,
 )
-from synflip.verification.cases import RandomCase
+from synflip.verification.cases import RandomCase, runs_of_case
 
 NEAR = 1 << 10  # how close to the end of a range counts as near
 
@@ -99,6 +99,15 @@ BINS = (
     "head: too late for it",
     "wait: for a decision (queue)",
     "wait: for keys of the next sample",
+    "parts: several layers",
+    "parts: one layer",
+    "parts: some outputs",
+    "parts: some rows",
+    "parts: a convolution",
+    "parts: tiles before their own",
+    "parts: keys turned by the host",
+    "parts: side by side",
+    "parts: early stopping",
     "refused: no room",
 )
 
@@ -106,14 +115,39 @@ BINS = (
 def observe(case: RandomCase, golden: Result) -> Counter[str]:
     """How often ``case`` reached each of ``BINS``. golden: the golden model's result of it."""
     seen: Counter[str] = Counter()
-    if golden.cycles < 0:
+    runs = runs_of_case(case)
+    if runs is None:
         seen["refused: no room"] += 1
+        return seen
+    if isinstance(runs, Parts):
+        seen.update({name: int(count) for name, count in _parts(case, runs)})
         return seen
     for name, count in _static(case, golden):
         seen[name] += int(count)
     if len(case.pixels):
         _dynamic(case, golden, seen)
     return seen
+
+
+def _parts(case: RandomCase, runs: Parts) -> Iterator[tuple[str, int]]:
+    """Of a network that runs in parts: their kinds."""
+    model = runs.model
+    whole = [
+        (len(part.rows), len(part.outputs)) == (model.rows[part.layers.start], model.outputs[part.layers[-1]])
+        for part in runs.parts
+    ]
+    yield "parts: several layers", sum(len(part.layers) > 1 for part in runs.parts)
+    yield "parts: one layer", sum(map(int, whole)) - sum(len(part.layers) > 1 for part in runs.parts)
+    yield "parts: some outputs", sum(len(p.outputs) < model.outputs[p.layers[-1]] for p in runs.parts)
+    yield "parts: some rows", sum(len(part.rows) < model.rows[part.layers.start] for part in runs.parts)
+    yield (
+        "parts: a convolution",
+        sum(model.layers[p.layers.start].convolution is not None for p in runs.parts),
+    )
+    yield "parts: tiles before their own", sum(part.lead > 0 for part in runs.parts)
+    yield "parts: keys turned by the host", sum(part.turn > 0 for part in runs.parts)
+    yield "parts: side by side", runs.resident
+    yield "parts: early stopping", case.margins is not None and case.samples > 1
 
 
 def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:

@@ -29,7 +29,7 @@ from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.util.outputs import write_array, write_text
 from synflip.util.progress import Advance
-from synflip.verification.cases import RandomCase, draw_case, draw_geometry
+from synflip.verification.cases import RandomCase, draw_case, draw_geometry, runs_of_case
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.shrink import shrink
 
@@ -111,10 +111,11 @@ def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tupl
 
     watch: called while the device works. What it raises ends the case, and leaves the device idle.
 
-    What does not fit the accelerator, the device has to refuse; anything else it must not. A device whose
-    cycles are -1 does not count them.
+    What has no room on the accelerator, in parts neither, the device has to refuse; anything else it must
+    not. A device whose cycles are -1 does not count them.
     """
     request = (case.pixels, case.samples, case.seed, case.margins, case.logits)
+    room = runs_of_case(case) is not None
     with Golden(case.geometry) as model:
         model.load(case.model)
         golden = model.infer(*request)
@@ -126,12 +127,12 @@ def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tupl
     except SynflipError as error:
         return (
             golden,
-            None if golden.cycles < 0 else f"{device.name} does not do what it has room for: {error}",
+            f"{device.name} does not do what it has room for: {error}" if room else None,
         )
+    if not room:
+        return golden, f"{device.name} did what it has no room for"
     if result.cycles < 0:
         result = replace(result, cycles=golden.cycles)
-    elif golden.cycles < 0:
-        return golden, f"{device.name} did what it has no room for"
     return golden, compare(golden, result, device.name).first
 
 
