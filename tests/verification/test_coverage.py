@@ -12,6 +12,8 @@ from synflip.verification.cases import RandomCase, draw_case, draw_geometry, net
 from synflip.verification.coverage import BINS, observe
 from synflip_sim.campaigns.coverage import block, points, share
 
+from tests.networks import random_network
+
 GEOMETRY = Geometry(16, 2, bits=3)
 
 
@@ -57,7 +59,7 @@ def test_no_bin_without_a_name_and_no_room_is_one():
         names |= set(bins(draw_case(geometry, np.random.default_rng((1, number, 0)))))
     assert names <= set(BINS)
     assert len(set(BINS)) == len(BINS)
-    tight = replace(certain([[1, 1]]), geometry=Geometry(16, 2, bits=3, layer_depth=1))
+    tight = replace(certain([[1, 1]]), geometry=Geometry(16, 2, bits=3, result_depth=2, log_depth=2))
     assert bins(tight) == {"refused: no room": 1}
 
 
@@ -87,3 +89,21 @@ def test_points_are_read_by_module_and_kind():
 )
 def test_names_of_modules(module, name):
     assert block(module) == name
+
+
+def test_bins_of_parts():
+    """One layer at a time, of 20 rows and 40 outputs: a bank has 24 keys; a tile is 16 outputs."""
+    rng = np.random.default_rng(2)
+    model = random_network(rng, (20, 40, 3), bits=3)
+    pixels = np.ones((1, 20), dtype=np.uint8)
+    case = RandomCase(GEOMETRY, model, pixels, 2, 0, np.array([1, 1]), False)
+    alone = bins(replace(case, geometry=Geometry(16, 2, bits=3, layer_depth=1)))
+    assert (alone["parts: one layer"], alone["parts: side by side"], alone["parts: early stopping"]) == (
+        2,
+        1,
+        1,
+    )
+    small = Geometry(16, 2, bits=3, key_depth=8, weight_depth=16, log_depth=99)
+    seen = bins(replace(case, geometry=small))
+    assert (seen["parts: some rows"], seen["parts: side by side"]) == (seen["parts: some outputs"] + 3, 0)
+    assert seen["parts: tiles before their own"] and not seen["parts: one layer"]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.golden.cpu import Golden
+from synflip.inference.parts import Parts
 from synflip.inference.plan import plan
 from synflip.inference.result import Result
 from synflip.spec.cycles import (
