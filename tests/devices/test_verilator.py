@@ -59,7 +59,7 @@ def network(sizes, bits, activation_bits, rng, shift=None, always=None) -> Compi
 
 
 def images(count, model, rng, density=0.3):
-    shape = (count, model.layers[0].rows)
+    shape = (count, model.inputs)
     return (rng.integers(0, model.input_max + 1, shape) * (rng.random(shape) < density)).astype(np.uint8)
 
 
