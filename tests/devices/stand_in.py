@@ -14,14 +14,14 @@ from synflip.spec.sizes import address_bits, ceil_div, key_offsets, log2_ceil, p
 
 
 class StandIn:
-    """It asserts that nothing goes beyond its memories. words: that went over its link; runs: how many."""
+    """It asserts that nothing goes beyond its memories."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry, self.transport = geometry, self
         self.entries: dict[int, tuple[int, int]] = {}  # of the weights: network, place in it
         self.images = np.zeros((geometry.image_slots, 0), np.uint8)
-        self.runs = 0
-        self.interrupt_after = 1 << 60  # runs
+        self.run_cycles = 1
+        self.images_of_run = 0
 
     def _sizes(self, model: CompiledModel) -> tuple[int, int]:
         tiles = [ceil_div(layer.outputs, self.geometry.lanes) for layer in model.layers]
@@ -63,12 +63,18 @@ class StandIn:
 
     @contextmanager
     def run_slots(
-        self, slot: int, images: int, samples: int, seed: int, first_key: int, host_keys: bool
+        self,
+        slot: int,
+        images: int,
+        samples: int,
+        seed: int,
+        first_key: int,
+        host_keys: bool,
+        again: bool = False,
     ) -> Iterator[None]:
         assert (slot, images, samples, host_keys) == (0, len(self.images), 1, self.host_keys)
-        self.runs += 1
-        if self.runs > self.interrupt_after:
-            raise KeyboardInterrupt
+        assert not again or images == self.images_of_run
+        self.images_of_run = images
         offsets, count = key_offsets(self.model.rows)
         assert count <= self.geometry.key_depth * self.geometry.banks
         self.keys = lfsr.keys(seed, first_key, count)
@@ -97,9 +103,6 @@ class StandIn:
     def feed_keys(self, keys: np.ndarray) -> None:
         assert self.host_keys
         self.keys = keys[0]
-
-    def read_cycles(self) -> int:
-        return 1
 
     def read(self, address: int, count: int) -> np.ndarray:
         region, offset = address >> OFFSET_BITS, address & (1 << OFFSET_BITS) - 1

@@ -97,7 +97,7 @@ def test_what_goes_over_the_link_is_predicted(device: Accelerator, monkeypatch: 
         result = device.infer(images(4, model, rng), 3, 1)
         work = cut(model, TIGHT).work(4, 3)
         runs = sum(work.runs.values())
-        assert counted[0].plus(Traffic(runs, runs)) == work.traffic()
+        assert counted[0].plus(Traffic.of(1, runs)) == work.traffic()
         assert work.most_cycles() >= result.cycles
 
 

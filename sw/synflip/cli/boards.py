@@ -14,6 +14,8 @@ from synflip.errors import SynflipError
 from synflip.util.terminal import console
 
 app = typer.Typer()
+
+PARTED_IMAGES, PARTED_SAMPLES = 100, 16  # of which the table of parts tells
 NETWORK_VOTES = 64  # in the accuracies of --networks
 
 
@@ -83,6 +85,8 @@ def boards(
 
         heads = ("board", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
         replace_section(page, "models", markdown_table(heads, _capabilities()))
+        costs = ("board", "k", "network", "parts", "bytes", "images a second")
+        replace_section(page, "parts", markdown_table(costs, _parted()))
         return
     from synflip_hdl.boards.catalogue import every_board
 
@@ -199,6 +203,45 @@ def _capabilities() -> list[tuple[str, ...]]:
             numbers = (size.layer_depth, size.inputs, size.rows, size.outputs, size.synapses)
             words = (str(bits), str(size.activation_bits))
             rows.append((board.name, *words, *(f"{number:,}" for number in numbers)))
+    return rows
+
+
+def _parted() -> list[tuple[str, ...]]:
+    """Of each board and of some networks: name, k, network, and in how many parts it runs. If there are
+    several, also bytes over the link for an image in a network sample, and images a second over the serial
+    line: of PARTED_IMAGES images in PARTED_SAMPLES network samples."""
+    from synflip_hdl.boards.catalogue import every_board
+
+    from synflip.inference.parts import cut
+    from synflip.inference.plan import fits
+    from synflip.inference.throughput import shape_only
+    from synflip.spec.convolution import Convolution
+
+    mnist = Convolution((28, 28, 1), (3, 3), pool=(2, 2))
+    cifar = [
+        Convolution((side, side, channels), (3, 3), pad=(1, 1), pool=(2, 2))
+        for side, channels in ((32, 3), (16, 32), (8, 64))
+    ]
+    shapes: tuple[tuple[list[int], list[int], list[Convolution]], ...] = (
+        ([784, 200, 200], [200, 200, 10], []),
+        ([784, 512, 512], [512, 512, 10], []),
+        ([9, 5408, 100], [32, 100, 10], [mnist]),
+        ([27, 288, 576, 2048, 256, 128], [32, 64, 128, 256, 128, 10], cifar),
+    )
+    rows: list[tuple[str, ...]] = []
+    for board in every_board().values():
+        for numbers, outputs, places in shapes:
+            geometry = board.geometry
+            model = shape_only(numbers, outputs, geometry.bits, places)
+            cells = (board.name, str(geometry.bits), model.shape)
+            if fits(model, geometry):
+                rows.append((*cells, "1", "-", "-"))
+                continue
+            parts = cut(model, geometry)
+            work = parts.work(PARTED_IMAGES, PARTED_SAMPLES)
+            each = work.traffic().bytes / (PARTED_IMAGES * PARTED_SAMPLES)
+            rate = PARTED_IMAGES / work.seconds(board.clock)
+            rows.append((*cells, f"{len(parts.parts):,}", f"{each:,.0f}", f"{rate:.2g}"))
     return rows
 
 

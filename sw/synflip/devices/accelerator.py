@@ -41,6 +41,7 @@ class Accelerator(Device):
         self.transport = transport
         self.name = name
         self.timeout = timeout
+        self.run_cycles = 0  # of the last run
         self._running = False  # a run was started, and its end not seen
         self.geometry = self._discover()
         if self.geometry.devices:
@@ -248,7 +249,7 @@ class Accelerator(Device):
                     if uncollected is not None:
                         collect(*uncollected)
                         uncollected = None
-                cycles += self.read_cycles()
+                cycles += self.run_cycles
                 if runs.sides == 2 and end == samples and tally.logits is None and used_keys is None:
                     uncollected = batch, start, end
                 else:
@@ -299,13 +300,15 @@ class Accelerator(Device):
         seed: int,
         first_key: int,
         host_keys: bool,
+        again: bool = False,
     ) -> Iterator[None]:
         """One run of the images from ``slot`` on.
 
         images: their number. samples: how many network samples. seed, first_key: of the LFSR's keys, and the
-        number of the first one. host_keys: ``feed_keys`` gives the keys. The run has been started
-        when the body begins, and is over when the context ends; it is aborted if that fails. Raises
-        SynflipError if it does not end in ``timeout`` seconds, and BusError.
+        number of the first one. host_keys: ``feed_keys`` gives the keys. again: slot, images and samples are
+        those of the run before. The run has been started when the body begins, and is over when the context
+        ends, with its cycles in ``run_cycles``; it is aborted if that fails. Raises SynflipError if it does
+        not end in ``timeout`` seconds, and BusError.
         """
         if not self.geometry.devices:
             state = lfsr.jump(lfsr.seed_state(seed), 2 * first_key + 1)
@@ -314,9 +317,10 @@ class Accelerator(Device):
                 states.append(state)
                 state = lfsr.step(lfsr.step(state))
             self.transport.write(address(Region.SEEDS), np.array(states, dtype=np.uint32).reshape(-1))
-        self.write_register("FIRST_SLOT", slot)
-        self.write_register("IMAGES", images)
-        self.write_register("SAMPLES", samples)
+        if not again:
+            self.write_register("FIRST_SLOT", slot)
+            self.write_register("IMAGES", images)
+            self.write_register("SAMPLES", samples)
         try:
             self._running = True
             self.write_register("CONTROL", memory_map.CONTROL_START)
@@ -331,6 +335,8 @@ class Accelerator(Device):
                     )
                 self.transport.wait()
             self._running = False
+            low, high = self.transport.read(register("CYCLES_LOW"), 2).tolist()
+            self.run_cycles = low | high << 32
         except BaseException:
             self.abort()
             raise
@@ -367,11 +373,6 @@ class Accelerator(Device):
     def read_register(self, name: str) -> int:
         """Read the register ``name`` of the map, a word. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
-
-    def read_cycles(self) -> int:
-        """Cycles of the last run. Raises BusError."""
-        low, high = self.transport.read(register("CYCLES_LOW"), 2).tolist()
-        return int(low | high << 32)
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:
         return self.transport.read(address(region, offset), count)

@@ -28,6 +28,7 @@ class Engine(Protocol):
 
     geometry: Geometry
     transport: Transport
+    run_cycles: int
 
     def write_weights(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
         """Write weights and biases."""
@@ -44,17 +45,20 @@ class Engine(Protocol):
         """Write images into their slots."""
 
     def run_slots(
-        self, slot: int, images: int, samples: int, seed: int, first_key: int, host_keys: bool
+        self,
+        slot: int,
+        images: int,
+        samples: int,
+        seed: int,
+        first_key: int,
+        host_keys: bool,
+        again: bool = False,
     ) -> AbstractContextManager[None]:
         """One run."""
         ...
 
     def feed_keys(self, keys: NDArray[np.uint64]) -> None:
         """Give keys to the run."""
-
-    def read_cycles(self) -> int:
-        """Cycles of the last run."""
-        ...
 
 
 def run(device: Engine, parts: Parts, request: InferenceRequest, progress: Progress | None = None) -> Result:
@@ -156,6 +160,7 @@ class PartedRun:
         device.place(network, part.weight_base, part.bias_base, part.lead)
         device.write_settings(network, False, part.logged, host_keys, part.classes)
         place = self.parts.model.layers[stage.layers.start].convolution
+        images = 0  # of the run before
         for first in range(0, z.shape[1], part.images):
             past = min(first + part.images, z.shape[1])
             for index, sample in enumerate(together):
@@ -163,12 +168,14 @@ class PartedRun:
                     x = rows_of_passes(a[index], range(first, past), stage, place)
                     device.write_images(0, x[:, part.rows.start : part.rows.stop])
                 number = (request.first + sample) * request.key_rows + part.first_key(request.model)
-                with device.run_slots(0, past - first, 1, request.seed, number, host_keys):
+                again = images == past - first
+                images = past - first
+                with device.run_slots(0, images, 1, request.seed, number, host_keys, again):
                     if host_keys:
                         device.feed_keys(self._keys(part, sample, number)[None])
-                self.cycles += device.read_cycles()
-                z[index, first:past, part.outputs.start : part.outputs.stop] += self._z(part, past - first)
-                self._report((past - first) * worth)
+                self.cycles += device.run_cycles
+                z[index, first:past, part.outputs.start : part.outputs.stop] += self._z(part, images)
+                self._report(images * worth)
 
     def _load(self, part: NetworkPart) -> None:
         """Write the weights of all parts, if there is room for them, else of this one."""

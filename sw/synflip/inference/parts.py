@@ -17,17 +17,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import Plan, check_words, fits, input_shift, plan_of, shortage
 from synflip.inference.request import InferenceRequest
-from synflip.inference.throughput import ADAPTER, BITS_PER_BYTE, FLAGS
+from synflip.inference.throughput import Traffic
 from synflip.spec.coins import TAP_LANES
 from synflip.spec.cycles import LOADS, CycleModel, bank_load
-from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
+from synflip.spec.frames import BAUD
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, LAYER_WORDS, SEED_WORDS, entry_words, weight_bits
 from synflip.spec.model import CompiledModel, Layer, images_at_once
@@ -35,37 +34,8 @@ from synflip.spec.sizes import MAX_OUTPUTS, ROW_ALIGN, address_bits, ceil_div, k
 
 BLOCK_BYTES = 1 << 28  # of activations and z of the images and network samples that are under way
 SETTINGS = 7  # registers that all runs of a part share
-RUN_SETTINGS = 4  # registers that each run writes, its start among them
-RUN_READS = 3  # words of status and cycles that each run reads, in two accesses
-
-
-class Traffic(NamedTuple):
-    """What goes over the link: words, and the frames of the serial line that carry them."""
-
-    words: int = 0
-    frames: int = 0
-
-    @classmethod
-    def of(cls, words: int, times: int = 1) -> "Traffic":
-        """``times`` accesses of ``words`` words each."""
-        return cls(words * times, ceil_div(words, MAX_WORDS) * times)
-
-    def plus(self, *others: "Traffic") -> "Traffic":
-        """The sum of all."""
-        return Traffic(*map(sum, zip(self, *others, strict=True)))
-
-    def times(self, count: int) -> "Traffic":
-        """So many times as much."""
-        return Traffic(self.words * count, self.frames * count)
-
-    @property
-    def bytes(self) -> int:
-        """On the serial line, but for escaped bytes: of words, frames and answers."""
-        return 4 * self.words + self.frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
-
-    def seconds(self, baud: int = BAUD) -> float:
-        """That the serial line takes, with ADAPTER for each frame."""
-        return self.bytes * BITS_PER_BYTE / baud + self.frames * ADAPTER
+RUN_SETTINGS = 3  # registers that a run writes if it has another number of images than the one before
+CYCLES_WORDS = 2  # which each run reads behind its status
 
 
 @dataclass(frozen=True)
@@ -160,7 +130,8 @@ class NetworkPart:
         return total
 
     def run(self, model: CompiledModel, geometry: Geometry, images: int, host_keys: bool) -> Traffic:
-        """Of a run of ``images`` images, but for the images. host_keys: the request gives the keys."""
+        """Of a run of ``images`` images, but for the images and their number. host_keys: the request gives
+        the keys."""
         keys = key_offsets(self.row_counts(model))[1] if host_keys or self.turn else 0
         if not self.logged:
             z = Traffic.of(2 * len(self.outputs))
@@ -172,8 +143,8 @@ class NetworkPart:
         return z.plus(
             Traffic.of(seeds),
             Traffic.of(2 * keys),
-            Traffic.of(1, RUN_SETTINGS),
-            Traffic(RUN_READS, 2),
+            Traffic.of(1, 2),  # the start, the status
+            Traffic.of(CYCLES_WORDS),
         )
 
     def image(self) -> Traffic:
@@ -261,6 +232,7 @@ class Parts:
                         work.loaded[part] += not self.resident
                         work.images[part] += whole * (len(together) if stage.layers.start else 1)
                         full, rest = divmod(whole, part.images)
+                        work.settings += (full > 0) + (rest > 0)
                         work.runs[part, part.images] += full * len(together)
                         work.runs[part, rest] += len(together) if rest else 0
         return work
@@ -270,7 +242,8 @@ class Parts:
 class Work:
     """How often each part is written, is made the one that runs, and runs; and its images.
 
-    loaded, placed: times. images: that are written. runs: by the images of a run.
+    loaded, placed: times. images: that are written. runs: by the images of a run. settings: how often this
+    number of images changes.
     """
 
     of: Parts
@@ -279,11 +252,12 @@ class Work:
     placed: Counter[NetworkPart] = field(default_factory=Counter)
     images: Counter[NetworkPart] = field(default_factory=Counter)
     runs: Counter[tuple[NetworkPart, int]] = field(default_factory=Counter)
+    settings: int = 0
 
     def traffic(self) -> Traffic:
         """What goes over the link."""
         model, geometry = self.of.model, self.of.geometry
-        return Traffic().plus(
+        return Traffic.of(1, RUN_SETTINGS * self.settings).plus(
             *(part.loading(model, geometry).times(times) for part, times in self.loaded.items()),
             *(part.placing().times(times) for part, times in self.placed.items()),
             *(part.image().times(count) for part, count in self.images.items()),
@@ -310,6 +284,10 @@ class Work:
             clock.advance(loads, np.ones((images, 1), dtype=bool))
             total += times * int(clock.cycles()[0])
         return total
+
+    def seconds(self, clock: float, baud: int = BAUD) -> float:
+        """That it takes at most over a serial line, at a clock of so many Hz."""
+        return self.traffic().seconds(baud) + self.most_cycles() / clock
 
     def text(self, baud: int = BAUD) -> str:
         """For people, in a line. baud: of the serial line."""

@@ -1,13 +1,16 @@
 """What a run will take: cycles a pass by the cycle model, from measured activity."""
 
 import json
+from collections.abc import Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit, most_images
+from synflip.spec.convolution import Convolution
 from synflip.spec.cycles import CycleModel
 from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
@@ -26,17 +29,51 @@ FLAGS, BITS_PER_BYTE = 4, 10  # flag bytes of a request and its answer; bits of 
 ACTIVITY = "activity.json"
 
 
+class Traffic(NamedTuple):
+    """What goes over the link: words, and the frames of the serial line that carry them."""
+
+    words: int = 0
+    frames: int = 0
+
+    @classmethod
+    def of(cls, words: int, times: int = 1) -> "Traffic":
+        """``times`` accesses of ``words`` words each."""
+        return cls(words * times, ceil_div(words, MAX_WORDS) * times)
+
+    def plus(self, *others: "Traffic") -> "Traffic":
+        """The sum of all."""
+        return Traffic(*map(sum, zip(self, *others, strict=True)))
+
+    def times(self, count: int) -> "Traffic":
+        """So many times as much."""
+        return Traffic(self.words * count, self.frames * count)
+
+    @property
+    def bytes(self) -> int:
+        """On the serial line, but for escaped bytes: of words, frames and answers."""
+        return 4 * self.words + self.frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
+
+    def seconds(self, baud: int = BAUD) -> float:
+        """That the serial line takes, with ADAPTER for each frame."""
+        return self.bytes * BITS_PER_BYTE / baud + self.frames * ADAPTER
+
+
 def activities() -> list[dict[str, Any]]:
     """The README's networks: name, rows, outputs, bits, and for each number of lanes and banks the mean loads
     of each layer (made by ``python -m synflip.benchmarks.activity``)."""
     return json.loads(resources.files("synflip.inference").joinpath(ACTIVITY).read_text())
 
 
-def shape_only(rows: list[int], outputs: list[int], bits: int) -> CompiledModel:
-    """A network of that shape whose coins never come up heads: to ask whether it fits."""
+def shape_only(
+    rows: list[int], outputs: list[int], bits: int, places: Sequence[Convolution] = ()
+) -> CompiledModel:
+    """A network of that shape whose coins never come up heads: to ask whether it fits.
+
+    places: where its first layers go, if these are convolutions.
+    """
     layers = tuple(
-        Layer(np.zeros((j, i), np.uint16), np.zeros((j, i), np.uint8), np.zeros(j, np.int32))
-        for i, j in zip(rows, outputs, strict=True)
+        Layer(np.zeros((j, i), np.uint16), np.zeros((j, i), np.uint8), np.zeros(j, np.int32), place)
+        for i, j, place in zip_longest(rows, outputs, places)
     )
     names = tuple(str(number) for number in range(outputs[-1]))
     return CompiledModel(layers, bits, 1, (0,) * (len(rows) - 1), names, 1)
@@ -73,10 +110,7 @@ def line_images(pixels: int, baud: int = BAUD) -> int:
     784 pixels are 196 words in one frame: 4 * (196 + 4 + 3) + 4 = 816 bytes, 2.72 ms at 3 Mbaud; with 2 ms of
     the adapter 4.72 ms, so 211 images a second.
     """
-    words = ceil_div(pixels, ACTIVATIONS_PER_WORD)
-    frames = ceil_div(words, MAX_WORDS)
-    line = 4 * words + frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
-    return int(1 / (line * BITS_PER_BYTE / baud + frames * ADAPTER))
+    return int(1 / Traffic.of(ceil_div(pixels, ACTIVATIONS_PER_WORD)).seconds(baud))
 
 
 def pass_cycles(geometry: "Geometry", activity: dict[str, Any], batch: int) -> float:
