@@ -23,7 +23,7 @@ from synflip.spec.model import CompiledModel
 from synflip_sim.serial.line_faults import KINDS, Faults
 from synflip_sim.serial.pty import PtyDevice, SerialLine
 
-from tests.networks import random_network
+from tests.networks import random_network, small_convolutional_network
 
 pytestmark = pytest.mark.simulator
 
@@ -81,11 +81,29 @@ def test_results_equal_golden(port):
             check(device, model, pixels(seed, 18), 3, seed, logits=False)  # batches that take turns
 
 
+def test_networks_in_parts_equal_golden(port):
+    """Rows (a bank has 64 keys), and a convolution."""
+    with connect(port) as device:
+        for model in (network(1, (140, 20, 5)), small_convolutional_network()):
+            device.load(model)
+            images = pixels(1, 2, model.inputs)
+            check(device, model, images, 2, 1)
+            check(device, model, images, 3, 1, np.array([2, 1, 1]))
+
+
 def test_verified_from_the_command_line(port, tmp_path, capsys):
     save(network(7), tmp_path / "m.safetensors")
     np.save(tmp_path / "x.npy", pixels(7))
     files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
     assert main(["verify", *files, "--samples", "2", "--device", f"{port}@{BAUD}"]) == 0
+    save(network(7, (140, 5)), tmp_path / "large.safetensors")
+    np.save(tmp_path / "large.npy", pixels(7, 2, 140))
+    large = [str(tmp_path / "large.safetensors"), "--images", str(tmp_path / "large.npy"), "--samples", "2"]
+    capsys.readouterr()
+    assert main(["run", *large, "--out", str(tmp_path / "r.npz"), "--device", f"{port}@{BAUD}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "140-5 on 16x2 runs in parts, predicted: 2 parts, 4 runs" in said
+    assert "baud" in said and "bytes measured" in said
     assert main(["verify", *files, "--device", port, "--geometry", "16x2"]) != 0
     assert "says itself what it is" in capsys.readouterr().err
 
@@ -206,25 +224,26 @@ def test_interrupted_in_an_access(port, monkeypatch, where):
         check(device, model, pixels(9), 1, 9)
 
 
-def test_interrupted_anywhere_in_an_inference(port, monkeypatch):
+@pytest.mark.parametrize(("rows", "images", "samples"), [(24, 8, 2), (140, 1, 1)], ids=["whole", "in parts"])
+def test_interrupted_anywhere_in_an_inference(port, monkeypatch, rows, images, samples):
     """Ctrl-C in each of its requests in turn: the device is idle then, and the next results are right."""
     with connect(port) as device:
-        model, requests = network(10), 0
+        model, requests = network(10, (24, 20, 5) if rows == 24 else (rows, 5)), 0
         device.load(model)
         while True:
             with monkeypatch.context() as patched:
                 interrupt(device.transport._port, patched, WHERE[requests % len(WHERE)], after=requests)
                 try:
-                    device.infer(pixels(10), 2, 10)
+                    device.infer(pixels(10, images, rows), samples, 10)
                 except KeyboardInterrupt:
                     requests += 1
                 else:
                     break
             assert device.read_register("STATUS") == 0
             if requests % 5 == 0:
-                check(device, model, pixels(11), 1, requests, logits=False)
+                check(device, model, pixels(11, images, rows), 1, requests, logits=False)
         assert requests > 20
-        check(device, model, pixels(10), 2, 10)
+        check(device, model, pixels(10, images, rows), 2, 10)
 
 
 def test_a_device_that_was_reset_is_noticed(port):

@@ -58,9 +58,12 @@ def run(
     """Run a compiled model on images and write the votes.
 
     R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
-    in), cycles int64 (of the accelerator; the golden model predicts them, -1 if the model does not fit), and
+    in), cycles int64 (of the accelerator; the golden model predicts them; -1 if they are not known), and
     with --logits logits int32 [S, N, C]. Images are read block by block: of all
     images together only the results are in memory.
+
+    A model that the accelerator has no room for runs in parts: how many, and what goes over the link, is said
+    before they run.
 
     Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
 
@@ -83,7 +86,7 @@ def run(
     network, pixels = _open(model, images)
     request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
-    result, seconds, clock = _infer(device, machine, request)
+    result, seconds, clock, line = _infer(device, machine, request)
     if part is None:
         result.save(out)
     else:
@@ -106,6 +109,8 @@ def run(
     if clock:
         share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
         rows.insert(-2, ("engine busy", share))
+    if line:
+        rows.insert(-1, ("line", f"{line:,} bytes measured"))
     table(f"{network.shape} on {kind}, {machine.name}, seed {seed}", *rows)
 
 
@@ -164,7 +169,7 @@ def verify(
     request = _request(network, pixels, samples, seed, stop, logits)
     machine = _geometry(geometry, network, device)
     golden, *_ = _infer("golden", machine, request)
-    other, seconds, _ = _infer(device, machine, request)
+    other, seconds, *_ = _infer(device, machine, request)
     comparison = compare(golden, other, device)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
@@ -292,9 +297,9 @@ def _request(
     return request
 
 
-def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int]":
-    """Returns the result, the seconds that inference took, and the cycles of the simulated clock, 0 if there
-    is none."""
+def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int, int]":
+    """Returns the result, the seconds that inference took, the cycles of the simulated clock, 0 if there is
+    none, and the bytes on the serial line, 0 if there is none."""
     from synflip.devices.registry import DeviceName, open_device
     from synflip.inference.parts import Parts, runs_of
     from synflip.spec.frames import BAUD
@@ -317,10 +322,12 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
         with waiting("Loading the model"):
             device.load(request.model)
         with bar(f"Flipping coins: {name}") as advance:
+            counters = getattr(getattr(device, "transport", None), "counters", None)
+            carried = counters.sent + counters.received if counters else 0
             start, began = time.perf_counter(), device.clock_cycles()
             result = device.run(request, advance)
-            clock = device.clock_cycles() - began
-            return result, time.perf_counter() - start, clock
+            clock, seconds = device.clock_cycles() - began, time.perf_counter() - start
+            return result, seconds, clock, counters.sent + counters.received - carried if counters else 0
 
 
 def _why_no_cycles(request: "InferenceRequest", geometry: "Geometry") -> str:
