@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import QUANTITIES, compare
 from synflip.inference.device import Device
+from synflip.inference.parts import cut
 from synflip.inference.plan import check_fit
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
@@ -28,6 +30,8 @@ from synflip.util.libraries import LIBRARY
 from synflip_sim.simulators import netlist
 from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, small, synthesize
 from synflip_sim.simulators.verilator import VerilatorTransport
+
+from tests.networks import random_network
 
 pytestmark = [pytest.mark.simulator, pytest.mark.tools]
 
@@ -85,6 +89,20 @@ def test_digits(digits, family: str, name: str) -> None:
             assert set(comparison.compared) == {quantity.replace("_", " ") for quantity in QUANTITIES}
             assert (want.votes.max(1) < want.used).any()  # the coins do decide something
         assert len(set(want.used.tolist())) > 1
+        in_parts(accelerator)
+
+
+def in_parts(accelerator: Device) -> None:
+    """300 rows, of which the accelerator holds 128 at most; 40 outputs behind each other in three layers."""
+    rng = np.random.default_rng(1)
+    large = replace(random_network(rng, (300, 40, 20, 5), bits=2), activation_bits=4)
+    pixels = rng.integers(0, 256, (5, 300)).astype(np.uint8)
+    assert len(cut(large, accelerator.geometry).parts) > 4
+    accelerator.load(large)
+    want = golden(accelerator.geometry, large, pixels, np.full(SAMPLES, 2))
+    have = accelerator.infer(pixels, SAMPLES, SEED, np.full(SAMPLES, 2), logits=True)
+    comparison = compare(want, have, accelerator.name)
+    assert comparison.equal, comparison.first
 
 
 BROKEN_LUT = """

@@ -1,12 +1,12 @@
 """Networks in parts on the accelerator in Verilator: all that the golden model says, cycles too."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
+from synflip.golden.cpu import Golden
 from synflip.inference.parts import Traffic, cut
 from synflip.inference.request import InferenceRequest
 from synflip.spec.convolution import Convolution
@@ -20,6 +20,7 @@ from synflip_sim.simulators.verilator import open_verilator
 from tests.devices.test_parted import kinds
 from tests.devices.test_verilator import check, images
 from tests.networks import convolution_layer, random_layers, random_network, small_convolutional_network
+from tests.randomness.test_mtj_source import GEOMETRY as JUNCTIONS
 
 pytestmark = pytest.mark.simulator
 
@@ -150,18 +151,18 @@ def test_words_that_are_too_long_are_refused(device: Accelerator) -> None:
 
 
 def test_junctions_do_not_make_the_same_keys_twice() -> None:
-    machine = replace(TIGHT, devices=4)
-    model = random_network(np.random.default_rng(6), (100, 60, 5))
-    with open_verilator(machine, say=lambda text: None) as device:
+    """With the host's keys their accelerator runs networks in parts as others do."""
+    model = small_convolutional_network()
+    pixels = images(2, model, np.random.default_rng(7))
+    with open_verilator(JUNCTIONS, say=lambda text: None) as device:
         device.load(model)
-        pixels = images(2, model, np.random.default_rng(7))
         with pytest.raises(SynflipError, match=r"runs in parts.*give the keys"):
             device.infer(pixels, 2, 1)
-        request = InferenceRequest(model, pixels, 2, 8, logits=True)
-        have = device.infer(pixels, 2, 0, logits=True, keys=request.sample_keys)
-    with open_verilator(TIGHT, say=lambda text: None) as other:
-        other.load(model)
-        np.testing.assert_array_equal(have.logits, other.infer(pixels, 2, 8, logits=True).logits)
+        keys = InferenceRequest(model, pixels, 2, 8).sample_keys
+        have = device.infer(pixels, 2, 0, logits=True, keys=keys)
+    with Golden() as golden:
+        golden.load(model)
+        np.testing.assert_array_equal(have.logits, golden.infer(pixels, 2, 8, logits=True).logits)
 
 
 @pytest.mark.slow
