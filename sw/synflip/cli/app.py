@@ -166,12 +166,20 @@ def info(model: ModelFile) -> None:
         ("probability bits k", str(network.bits)),
         ("activation bits A", str(network.activation_bits)),
         ("shifts", ", ".join(str(shift) for shift in network.shifts) or "none"),
-        ("pixels", f"0..{network.pixel_max}"),
+        ("pixels", f"0..{network.pixel_max}{_order(network)}"),
         *_inputs(network),
         *(() if features is None else (("features", _features(features)),)),
         ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
         *((f"source: {key}", str(value)) for key, value in network.source.items()),
     )
+
+
+def _order(network: "CompiledModel") -> str:
+    """The order of an image's pixels, if the model begins with a convolution of several channels."""
+    first = network.layers[0].convolution
+    if first is None or first.input[2] == 1 or network.features is not None:
+        return ""
+    return f", rows in the order {'channel, y, x' if network.channels_first else 'y, x, channel'}"
 
 
 def _inputs(network: "CompiledModel") -> list[tuple[str, str]]:

@@ -71,7 +71,7 @@ def margins(
         from synflip.data.registry import load as load_data
 
         dataset = load_data(data, label, header, picture_size(size), split_seed(network), network)
-        pixels, labels = dataset.test_images, dataset.test_labels
+        pixels, labels = dataset.for_model(dataset.test_images, network), dataset.test_labels
     else:
         assert images is not None
         pixels = open_inputs(images, network, 2)

@@ -212,12 +212,15 @@ def images(
 
     check_outputs([out, labels], data_files())
     dataset = load(data.value)
-    write_array(out, dataset.test_images[:count])
+    pixels = dataset.test_images[:count]
+    if len(dataset.shape) == 3:  # the file's shape says that channels come first
+        pixels = pixels.reshape(-1, *dataset.shape)
+    write_array(out, pixels)
     if labels is not None:
         write_array(labels, dataset.test_labels[:count])
     table(
         f"{dataset.title}, test images",
-        ("images", f"uint8 {list(dataset.test_images[:count].shape)}, pixels 0..{dataset.input_max}"),
+        ("images", f"uint8 {list(pixels.shape)}, pixels 0..{dataset.input_max}"),
         ("wrote", str(out) if labels is None else f"{out}, {labels}"),
     )
 

@@ -19,7 +19,7 @@ from synflip.data.tables import (
 )
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
-from synflip.spec.model import CompiledModel
+from synflip.spec.model import CompiledModel, channels_last
 from synflip.util.arrays import list_of, plain, rows, scale_hint, whole, whole_number
 from synflip.util.text import one_line
 
@@ -176,6 +176,16 @@ class Dataset:
 
     def _pixels(self, images: NDArray[Any]) -> NDArray[Any]:
         return images if self.input_quantizer is None else self.input_quantizer.pixels(images, self.input_max)
+
+    def for_model(self, images: NDArray[Any], model: CompiledModel) -> NDArray[Any]:
+        """Images [N, I] of this data set, in the order in which the model takes a flat row.
+
+        A data set in colour has c, y, x; a model whose ``image_shape`` is [H, W, C] takes y, x, c.
+        """
+        height, width = self.shape[-2:]
+        if len(self.shape) == 3 and model.image_shape == (height, width, self.shape[0]) != self.shape:
+            return channels_last(images, (height, width, self.shape[0]))
+        return images
 
     @property
     def title(self) -> str:

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.util.arrays import list_of, picture_forms, scale_advice
+from synflip.util.arrays import list_of, order_hint, picture_forms, scale_advice
 from synflip.util.npz import DAMAGED
 from synflip.util.text import first_line, one_line
 
@@ -171,6 +171,8 @@ def _rows(path: str, shape: tuple[int, ...], known: Sequence[int] | None) -> tup
     wanted = "[N, I]" if known is None or len(known) < 2 else f"[N, {pixels}] or {list_of(('N', *known))}"
     if len(shape) < 2 or single:
         hint = "one image is saved as pixels.reshape(1, -1)"
+    elif order := order_hint(shape[1:], known or (), "save pixels"):
+        hint = f"{order}.reshape(len(pixels), -1)"
     elif len(shape) == 4 and shape[-1] in (3, 4) and shape[1] not in (1, 3, 4):
         hint = "channels come first, save pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)"
     else:

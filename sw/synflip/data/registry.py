@@ -81,12 +81,14 @@ NAMES = ("digits", *IDX_SOURCES, "cifar10")
 def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """The shape of a model's images, [H, W] or [C, H, W], and the largest pixel.
 
-    The shape is None if neither the model's features nor the name of the data that it was trained on,
-    ``source["data"]``, say it.
+    Of a model that begins with a convolution and takes images in the order y, x, c it is [H, W, C]. The shape
+    is None if neither the model nor the name of the data that it was trained on, ``source["data"]``, say it.
     """
-    if model.features is not None:
-        return model.features.shape, model.features.input_max
+    if model.image_shape is not None:
+        return model.image_shape, model.pixel_max
     name = model.source.get("data")
+    if isinstance(name, str):
+        name = name.partition(" (")[0]  # without the note of ``Dataset.title``
     shape: tuple[int, ...] = ()
     if name == "digits":
         shape = digits.SHAPE

@@ -79,7 +79,8 @@ def evaluate(
         for item in datasets:
             check_logits(samples, len(item.test_images), len(model.classes))
             report: Progress | None = None if progress is None else _offset(progress, done, total)
-            result = golden.infer(item.test_images, samples, seed, logits=True, progress=report)
+            images = item.for_model(item.test_images, model)
+            result = golden.infer(images, samples, seed, logits=True, progress=report)
             assert result.logits is not None
             done += len(item.test_images) * samples
             sums.append(result.logit_sums)

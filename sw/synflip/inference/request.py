@@ -13,8 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synflip.data.feature_file import open_features
-from synflip.data.image_file import open_images
+from synflip.data.registry import open_inputs
 from synflip.data.tables import feature_rows
 from synflip.errors import SynflipError
 from synflip.spec import lfsr
@@ -168,17 +167,17 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     ``.npy`` or ``.npz`` file. [N, H, W], [N, 1, H, W] and [N, H, W, 1] are taken if H * W is I.
     [N, C, H, W] is taken of a model that makes features or begins with a convolution, which knows the shape
     of its images, and [N, H, W, C] of one that begins with a convolution; other models cannot tell whether
-    channels come first or last. Raises SynflipError for what is no array of integers of such a shape.
+    channels come first or last. Flat rows, and the pictures of a file, are in the order of the model's
+    images: ``CompiledModel.channels_first``. Raises SynflipError for what is no array of integers of such a
+    shape.
     """
     quantizer = model.input_quantizer
+    if isinstance(pixels, str | os.PathLike):
+        pixels = open_inputs(os.fspath(pixels), model, least=0)
     if quantizer is not None:
         if isinstance(pixels, QuantizedImages):
             pixels = pixels.features
-        elif isinstance(pixels, str | os.PathLike):
-            pixels = open_features(os.fspath(pixels), quantizer)
         return QuantizedImages(feature_rows(pixels, quantizer, "images"), quantizer, model.pixel_max)
-    if isinstance(pixels, str | os.PathLike):
-        return open_images(os.fspath(pixels), least=0)
     if not isinstance(pixels, np.ndarray) or isinstance(pixels, np.ma.MaskedArray):
         if isinstance(getattr(pixels, "dtype", None), np.dtype) and not hasattr(pixels, "__array__"):
             return cast(Images, pixels)  # what reads a file block by block
@@ -189,23 +188,33 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
         raise SynflipError(f"images are {pixels.dtype}; pixels are integers{hint}")
     if pixels.ndim == 2:  # whether [N, I] is what the model wants, it says itself
         return pixels
-    wide, known, first = model.inputs, model.features, model.layers[0].convolution
+    wide, known, first = model.inputs, model.image_shape, model.layers[0].convolution
     size = math.prod(pixels.shape[1:])
-    if known is not None and (size == known.pixels or size != wide):
-        return rows(pixels, known.shape, "images")
-    if first is not None:
-        height, across, channels = first.input
-        if pixels.shape[1:] == (channels, height, across) != first.input:
-            pixels = np.moveaxis(pixels, 1, 3)
-        elif pixels.shape[1:] == (height, across) and channels == 1:
-            pixels = pixels[..., None]
-        return rows(pixels, first.input, "images")
+    if known is not None and (size == math.prod(known) or size != wide):
+        if first is not None and model.features is None:
+            pixels = _ordered(pixels, known, first.input)
+        return rows(pixels, known, "images")
     # [N, H, 3] may be rows of colours: 3 and 4 are taken for a width only of squares.
     last_is_colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[1] != pixels.shape[2]
     grey = pixels.ndim == 3 or (pixels.ndim == 4 and 1 in (pixels.shape[1], pixels.shape[3]))
     if grey and not last_is_colour and size == wide:
         return pixels.reshape(len(pixels), wide)
     return rows(pixels, (wide,), "images")
+
+
+def _ordered(pixels: NDArray[Any], known: tuple[int, ...], size: tuple[int, int, int]) -> NDArray[Any]:
+    """Pictures of several channels, first or last, in the form ``known``; others as they are.
+
+    known: the model's, of one image. size: H, W, C. Pictures of either form, as 3x3 in 3 channels are, are
+    taken to be in the model's.
+    """
+    height, width, channels = size
+    shape = pixels.shape[1:]
+    if channels == 1 or shape == known:
+        return pixels
+    if shape == (channels, height, width):
+        return np.moveaxis(pixels, 1, 3)
+    return np.moveaxis(pixels, 3, 1) if shape == size else pixels
 
 
 def whole_samples(samples: Any) -> int:

@@ -35,6 +35,8 @@ from synflip.spec.sizes import (
 VERSIONS = (1, 2)
 DENSE = "dense"
 METADATA_KEY = "synflip"
+#: What ``input.order`` of a file says of images; the second where it is missing.
+ORDERS = (CHANNELS_FIRST, CHANNELS_LAST) = ("cyx", "yxc")
 IMAGES_AT_ONCE = 16384  # at most; with IMAGE_BYTES it bounds the memory that looking at images takes
 IMAGE_BYTES = 1 << 26
 
@@ -111,9 +113,9 @@ class CompiledModel:
     input_max: the pixel value that becomes the largest activation (see ``activations``). source: where the
         network came from, JSON values. features: the extractor that makes the first layer's rows of pixels;
         None if the pixels themselves are the rows. input_quantizer: what makes the pixels of features of any
-        range; None if the model takes pixels.
-    channels_first: whether an image, a flat row of pixels, is in the order c, y, x, as data sets in colour
-        have it, and not y, x, c, as the convolution that begins the model takes it.
+        range; None if the model takes pixels. channels_first: whether an image, a flat row of pixels, is in
+        the order c, y, x, as a Dataset in colour has it, and not y, x, c, as the convolution that begins the
+        model takes it.
     """
 
     layers: tuple[Layer, ...]
@@ -178,6 +180,20 @@ class CompiledModel:
         return self.layers[0].inputs
 
     @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """The shape of an image whose pixels are in the order of its flat row: [C, H, W] where
+        ``channels_first``, else [H, W, C], and [H, W] of one channel. None if the model does not say it."""
+        if self.features is not None:
+            return self.features.shape
+        first = self.layers[0].convolution
+        if first is None:
+            return None
+        height, width, channels = first.input
+        if channels == 1:
+            return height, width
+        return (channels, height, width) if self.channels_first else first.input
+
+    @property
     def convolutional(self) -> bool:
         """Whether a layer is a convolution."""
         return any(layer.convolution is not None for layer in self.layers)
@@ -207,23 +223,17 @@ class CompiledModel:
         input_max, rounded.
 
         A model of features makes them of pixels first; rows as wide as its first layer, not as its images,
-        are taken for features. Where ``channels_first``, pixels are in the order c, y, x; the activations of
-        a model that begins with a convolution are always in the order y, x, c. Raises SynflipError.
+        are taken for features. Where ``channels_first``, pixels are in the order c, y, x; the activations
+        are always in the order y, x, c. Raises SynflipError.
         """
         features, largest = self._images_of(pixels)
         _check_pixels(pixels, largest)
         if features is not None:
             return features.rows(pixels, self.inputs, self.activation_max)
-        return self.ordered(_scaled(pixels, self.input_max, self.activation_bits))
-
-    def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Rows [N, I] in the order of this model's images, in the order of its first layer's activations."""
-        if not self.channels_first:
-            return rows
-        assert self.layers[0].convolution is not None
-        height, width, channels = self.layers[0].convolution.input
-        pictures = rows.reshape(len(rows), channels, height, width)
-        return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)).reshape(len(rows), -1)
+        activations, first = _scaled(pixels, self.input_max, self.activation_bits), self.layers[0].convolution
+        if first is not None and self.channels_first:
+            return channels_last(activations, first.input)
+        return activations
 
     def _images_of(self, pixels: Images) -> tuple[Features | None, int]:
         """The extractor for these images (None if they are the first layer's rows already), and the largest
@@ -275,6 +285,13 @@ class CompiledModel:
         return out if self.input_quantizer is None else out | self.input_quantizer.tensors()
 
 
+def channels_last(rows: NDArray[Any], size: tuple[int, int, int]) -> NDArray[Any]:
+    """Rows [N, I] in the order c, y, x in the order y, x, c. size: H, W, C of an image."""
+    height, width, channels = size
+    maps = rows.reshape(len(rows), channels, height, width).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(maps).reshape(rows.shape)
+
+
 def images_at_once(width: int) -> int:
     """How many images of ``width`` bytes are looked at at once."""
     return max(min(IMAGES_AT_ONCE, IMAGE_BYTES // width), 1)
@@ -324,6 +341,10 @@ def check(model: CompiledModel) -> None:
     if model.features is not None and model.input_max != model.activation_max:
         raise SynflipError(
             f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
+        )
+    if model.channels_first and (model.layers[0].convolution is None or model.features is not None):
+        raise SynflipError(
+            f"`order` of the input is {CHANNELS_FIRST!r}, and there is no convolution that takes its images"
         )
     if model.input_quantizer is not None:
         wanted = model.inputs if model.features is None else model.features.pixels
@@ -469,6 +490,9 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     image = header.get("input", {})
     if not isinstance(image, dict):
         raise SynflipError('`input` of the `synflip` metadata must be an object such as {"max": 255}')
+    order = image.get("order", CHANNELS_LAST)
+    if order not in ORDERS:
+        raise SynflipError(f"`order` of the input is {order!r}, not {ORDERS[0]!r} or {ORDERS[1]!r}")
     activation_bits: Any = header.get("a")
     _in_range("a, the activation bits,", activation_bits, 1, MAX_ACTIVATION_BITS)
     source = header.get("source", {})
@@ -485,6 +509,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
         source=source if isinstance(source, dict) else {"text": str(source)},
         features=Features.from_metadata(header["features"]) if "features" in header else None,
         input_quantizer=InputQuantizer.from_file(image, tensors) if LOW in tensors else None,
+        channels_first=order == CHANNELS_FIRST,
     )
 
 

@@ -98,11 +98,21 @@ def rows(array: NDArray[Any], shape: Sequence[int], what: str) -> NDArray[Any]:
         wanted += f" or {list_of(('N', *shape))}"
     if array.size == pixels and pixels and (array.ndim == 1 or array.shape in forms):
         way = f": one image is {what}.reshape(1, -1)"
-    elif len(shape) == 3 and array.shape[1:] == (*shape[1:], shape[0]):
-        way = f": channels come first, {what}.transpose(0, 3, 1, 2)"
     else:
-        way = ""
+        way = order_hint(array.shape[1:], shape, what)
+        way = way and f": {way}"
     raise SynflipError(f"{what} have shape {list(array.shape)}, not {wanted}{way}")
+
+
+def order_hint(given: Sequence[int], shape: Sequence[int], what: str) -> str:
+    """How images ``what``, each of the shape ``given``, become images of ``shape`` if only their channels are
+    at the other end: ``channels come first, pixels.transpose(0, 3, 1, 2)``; else empty."""
+    shape = tuple(shape)
+    if len(shape) == 3 and tuple(given) == (*shape[1:], shape[0]):
+        return f"channels come first, {what}.transpose(0, 3, 1, 2)"
+    if len(shape) == 3 and tuple(given) == (shape[2], *shape[:2]):
+        return f"channels come last, {what}.transpose(0, 2, 3, 1)"
+    return ""
 
 
 def picture_forms(shape: Sequence[int]) -> set[tuple[int, ...]]:
