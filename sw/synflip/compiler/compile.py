@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.coins import probability_word
+from synflip.spec.convolution import Convolution
 from synflip.spec.features import Features
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import CompiledModel, Layer
@@ -55,6 +56,8 @@ def compile_network(
         {**(source or {}), "logit_scale": network.temperature.item()},
         features,
         input_quantizer,
+        network.places,
+        network.channels_first,
     )
 
 
@@ -69,6 +72,8 @@ def compile_layers(
     source: Mapping[str, Any] | None = None,
     features: Features | None = None,
     input_quantizer: InputQuantizer | None = None,
+    places: Sequence[Convolution | None] = (),
+    channels_first: bool = False,
 ) -> CompiledModel:
     """The compiled model of plain arrays.
 
@@ -77,17 +82,23 @@ def compile_layers(
     shifts: r of each hidden layer. bits: k, 1..16. activation_bits: A, 1..8. input_max: the largest pixel.
     These are Python's or numpy's integers, no floats. classes: a name for each of the C outputs of the last
     layer. source: where the network came from, JSON values. features: what makes the images of pixels, if
-    they are not pixels. input_quantizer: what makes the pixels, if features of any range are taken. Raises
-    SynflipError, with the layer and the number, for what cannot be run exactly.
+    they are not pixels. input_quantizer: what makes the pixels, if features of any range are taken. places:
+    where the weights of each layer go as kernels, rows in the order dy, dx, c; None, or nothing, of a dense
+    layer. channels_first: of the images of a model that begins with a convolution, see ``CompiledModel``.
+    Raises SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")
+    if len(places) not in (0, len(weights)):
+        raise SynflipError(f"{len(places)} places for {len(weights)} layers; give each one, None if dense")
     bits, activation_bits, input_max = (_integer(value) for value in (bits, activation_bits, input_max))
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
         raise SynflipError(f"bits must be an integer in 1..{MAX_BITS}, not {bits!r}")
     layers = tuple(
-        _layer(f"layer {index}", weight, bias, bits)
-        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True))
+        _layer(f"layer {index}", weight, bias, bits, place)
+        for index, (weight, bias, place) in enumerate(
+            zip(weights, biases, places or [None] * len(weights), strict=True)
+        )
     )
     return CompiledModel(
         layers=layers,
@@ -99,10 +110,11 @@ def compile_layers(
         source=dict(source or {}),
         features=features,
         input_quantizer=input_quantizer,
+        channels_first=channels_first,
     )
 
 
-def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int) -> Layer:
+def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int, place: Convolution | None) -> Layer:
     w, b = _floats(f"{name}: the weights", weight), _floats(f"{name}: the bias", bias)
     if w.ndim != 2 or 0 in w.shape:
         raise SynflipError(f"{name}: the weights have shape {list(w.shape)}, not [outputs, inputs]")
@@ -122,7 +134,7 @@ def _layer(name: str, weight: ArrayLike, bias: ArrayLike, bits: int) -> Layer:
     q = probability_word(np.abs(w), bits)
     # A coin with probability 0 has sign 0, so that the same network always gives the same file.
     sign = ((w < 0) & (q > 0)).astype(np.uint8)
-    return Layer(q, sign, rounded.astype(np.int32))
+    return Layer(q, sign, rounded.astype(np.int32), place)
 
 
 def _floats(what: str, values: ArrayLike) -> NDArray[np.float64]:

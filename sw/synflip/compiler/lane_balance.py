@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import as_images, whole_seed
 from synflip.spec.geometry import BANKS
@@ -28,9 +29,13 @@ def balance(
 
     model: with hidden layers; others stay as they are. pixels: images [N, I], as the model takes them, to
     measure activity on, not those of a test. seed: of the search; the same seed gives the same order. Raises
-    SynflipError for images that are not the model's.
+    SynflipError for images that are not the model's, and for a model with convolutions.
     """
     seed = whole_seed(seed)
+    if model.convolutional:
+        raise SynflipError(
+            f"the model ({model.shape}) has convolutions; outputs are dealt to banks in dense networks only"
+        )
     generator = np.random.default_rng(seed)
     layers = list(model.layers)
     for index, active in enumerate(_activity(model, pixels, seed)):

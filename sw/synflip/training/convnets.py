@@ -1,10 +1,6 @@
-"""Convolutions with coins behind them, trained together, and ordinary networks of the same shape.
+"""Convolutions with coins behind them, trained together, and ordinary networks of the same shape."""
 
-The shapes are those of the synaptic sampling paper (Aimone, Severa, Smith, ICRC 2023, arXiv 2311.13038): for
-grey images one convolution of 32 filters in front of 100-10, for colour three of 32, 64 and 128 in front of
-256-128-10. Each filter is 3x3 with a border of zeros, followed by a ReLU and the maximum of 2x2.
-"""
-
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,24 +9,17 @@ import torch
 from torch import nn
 
 from synflip.data.dataset import Dataset
-from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.training.baseline import fit_float, float_accuracy
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import Progress, checked_epochs
+from synflip.training.shapes import Filters, convolutions, default_filters, default_hidden, flat
 from synflip.training.train import RATE, fit_coins
 from synflip.util.arrays import training_seed
 
-GREY_FILTERS, GREY_HIDDEN = (32,), (100,)
-COLOUR_FILTERS, COLOUR_HIDDEN = (32, 64, 128), (256, 128)
 MEASURED = 256  # training images that the first features' size is measured on
-
-
-def default_filters(dataset: Dataset) -> tuple[int, ...]:
-    """Filters of each convolution, by the data set: GREY_FILTERS, or COLOUR_FILTERS."""
-    return COLOUR_FILTERS if len(dataset.shape) == 3 else GREY_FILTERS
 
 
 def feature_count(dataset: Dataset) -> int:
@@ -38,15 +27,10 @@ def feature_count(dataset: Dataset) -> int:
     return _convolutions(dataset, None, 0)[1]
 
 
-def default_hidden(dataset: Dataset) -> tuple[int, ...]:
-    """Outputs of each hidden layer behind the convolutions: GREY_HIDDEN, or COLOUR_HIDDEN."""
-    return COLOUR_HIDDEN if len(dataset.shape) == 3 else GREY_HIDDEN
-
-
 def train(
     dataset: Dataset,
     hidden: Sequence[int] | None = None,
-    filters: Sequence[int] | None = None,
+    filters: Filters | None = None,
     bits: int = 4,
     activation_bits: int = 8,
     epochs: int | None = None,
@@ -85,7 +69,7 @@ def train(
 def float_baseline(
     dataset: Dataset,
     hidden: Sequence[int] | None = None,
-    filters: Sequence[int] | None = None,
+    filters: Filters | None = None,
     epochs: int | None = None,
     seed: int = 0,
     augment: bool = False,
@@ -100,7 +84,7 @@ def float_baseline(
 def float_network(
     dataset: Dataset,
     hidden: Sequence[int] | None = None,
-    filters: Sequence[int] | None = None,
+    filters: Filters | None = None,
     seed: int = 0,
 ) -> nn.Sequential:
     """An ordinary network of the same shape, not trained."""
@@ -116,22 +100,17 @@ def float_network(
     return nn.Sequential(nn.Unflatten(1, shape), _normalise(dataset, 1.0), convolutions, *modules[1:])
 
 
-def _convolutions(dataset: Dataset, filters: Sequence[int] | None, seed: int) -> tuple[nn.Sequential, int]:
+def _convolutions(dataset: Dataset, filters: Filters | None, seed: int) -> tuple[nn.Sequential, int]:
     """Convolutions of images [N, C, H, W], with weights of ``seed``, and F, the number of their features."""
-    channels, height, width = image_shape(dataset.shape)
     filters = default_filters(dataset) if filters is None else filters
-    if not filters or min(filters) < 1 or min(height, width) >> len(filters) == 0:
-        raise SynflipError(
-            f"filters {tuple(filters)} for images of {height}x{width}: each convolution needs at least one "
-            "filter, and halves the image"
-        )
+    places, counts = convolutions(dataset, filters), flat(filters)
     modules: list[nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for inputs, outputs in pairwise([channels, *filters]):
-            modules += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    count = filters[-1] * (height >> len(filters)) * (width >> len(filters))
-    return nn.Sequential(*modules, nn.Flatten()), count
+        for place, count in zip(places, counts, strict=True):
+            modules += [nn.Conv2d(place.input[2], count, place.kernel, padding=place.pad), nn.ReLU()]
+            modules += [nn.MaxPool2d(place.pool)] if place.pool != (1, 1) else []
+    return nn.Sequential(*modules, nn.Flatten()), counts[-1] * math.prod(places[-1].output)
 
 
 def _normalise(dataset: Dataset, scale: float) -> Normalise:

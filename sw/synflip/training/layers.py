@@ -10,13 +10,14 @@ the compiled model are rounded in the forward pass; the backward pass takes roun
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from synflip.errors import SynflipError
+from synflip.spec.convolution import Convolution
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
 from synflip.training.ladder import Ladder
 from synflip.util.arrays import training_seed, whole_number
@@ -27,15 +28,18 @@ _LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gr
 # Mean square and mean of activations, as shares of the largest, for the initial scale: MNIST's images.
 _MEAN_SQUARE = 1 / 10
 _MEAN = 1 / 8
+KERNELS = 16  # flips of a convolution's coins in a batch
+_LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin would be rare and huge
 
 
-class SynapticLinear(nn.Module):
-    """One layer of coins: activations [N, I] in 0..2**A-1 to sums z [N, J], both float32 that hold integers.
+class Synapses(nn.Module):
+    """The coins of one layer, I rows for each of J outputs.
 
     weight: [J, I] in [-1, 1], probability and sign; in [0, 1] unless ``signed``. bias: [J], in units of
-    ``bias_unit``. In training the sums have Gaussian noise; in evaluation the coins are flipped once for the
-    whole batch, and the sums are exact.
+    ``bias_unit``. place: where the weights go as kernels; None of a dense layer.
     """
+
+    place: Convolution | None = None
 
     def __init__(
         self,
@@ -69,10 +73,28 @@ class SynapticLinear(nn.Module):
     def flip(self, generator: torch.Generator) -> Tensor:
         """One flip of every synapse: [J, I] of -1, 0, 1."""
         weight, _ = self.quantised()
-        return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
+        return _flipped(weight, generator)
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """Sums z [N, J] of activations [N, I]; in training, of ``draws`` noises, [draws * N, J]."""
+        """Sums z of activations [N, I] in 0..2**A-1, both float32 that hold integers.
+
+        In training, of ``draws`` noises: the sums are those of [draws * N, I]. In evaluation the coins are
+        flipped once for the whole batch, and the sums are exact.
+        """
+        raise NotImplementedError
+
+    def clamp(self) -> None:
+        """Clamp the weights to [-1, 1], or [0, 1]; to be called after each step of the optimiser."""
+        with torch.no_grad():
+            self.weight.clamp_(self.lowest, 1)
+
+
+class SynapticLinear(Synapses):
+    """A dense layer of coins: activations [N, I] to sums z [N, J]. In training the sums have Gaussian
+    noise."""
+
+    def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """Sums z [N, J]; in training [draws * N, J]."""
         weight, rounded = self.quantised()
         if not self.training:
             return nn.functional.linear(x, self.flip(generator), rounded)
@@ -81,10 +103,58 @@ class SynapticLinear(nn.Module):
         sums: Tensor = NoisySums.apply(x, self.weight, weight, noise)
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
 
-    def clamp(self) -> None:
-        """Clamp the weights to [-1, 1], or [0, 1]; to be called after each step of the optimiser."""
+
+class SynapticConv2d(Synapses):
+    """A convolution of coins and the max pooling behind it: activations [N, H * W * C] in the order y, x, c
+    to the largest z of each pool window, [N, H' * W' * J] in the order y, x, j.
+
+    place: sizes, and where the kernels [J, kh * kw * C] go, rows in the order dy, dx, c. A synapse has one
+    coin for all positions, so the noise of positions is not independent; and a kernel of 3x3 over one channel
+    has nine coins, whose sum is not Gaussian. So in training coins are flipped too, KERNELS times in a batch,
+    each time for as many of its images. A coin is p + sqrt(p (1 - p)) e, where e, which is what was flipped,
+    stays the same in the backward pass: it has the gradient of the mean and that of the variance.
+    """
+
+    def __init__(
+        self,
+        place: Convolution,
+        outputs: int,
+        bits: int,
+        activation_bits: int,
+        generator: torch.Generator,
+        signed: bool = True,
+    ) -> None:
+        super().__init__(place.rows, outputs, bits, activation_bits, generator, signed)
+        self.place: Convolution = place
+
+    def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """The largest sums z [N, H' * W' * J]; in training [draws * N, H' * W' * J]."""
+        weight, rounded = self.quantised()
+        if not self.training:
+            return self._sums(x, _flipped(weight, generator), rounded)
+        bias = self.bias * self.bias_unit
+        bias = bias + (rounded - bias).detach()
+        parts = x.repeat(draws, 1).tensor_split(min(KERNELS, draws * len(x)))
+        return torch.cat([self._sums(part, self._trained(weight, generator), bias) for part in parts])
+
+    def _trained(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
         with torch.no_grad():
-            self.weight.clamp_(self.lowest, 1)
+            coins, p = _flipped(weight, generator), weight.abs()
+            slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * (coins.abs() - p) + 1
+        mean = self.weight * slope
+        return mean + (coins - mean).detach()
+
+    def _sums(self, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+        """What ``forward`` gives, of kernels [J, kh * kw * C]."""
+        place = self.place
+        z = nn.functional.conv2d(
+            _channels_first(x, *place.input[:2]), _channels_first(kernels, *place.kernel), bias,
+            place.stride, place.pad,
+        )  # fmt: skip
+        if place.pool != (1, 1):
+            z = nn.functional.max_pool2d(z, place.pool)
+        return z.permute(0, 2, 3, 1).flatten(1)
 
 
 class Shift(nn.Module):
@@ -113,24 +183,41 @@ class Shift(nn.Module):
 class SynapticNetwork(nn.Module):
     """Layers of coins with shifts between them: activations [N, I] in 0..2**A-1 to logits [N, C].
 
-    sizes: inputs, hidden layers, classes. bits: k. activation_bits: A. seed: of the initial weights. signed:
-    whether weights are in [-1, 1] or in [0, 1].
+    sizes: inputs, outputs of the hidden layers, classes. bits: k. activation_bits: A. seed: of the initial
+    weights. signed: whether weights are in [-1, 1] or in [0, 1]. convolutions: the first layers are these,
+    each with as many kernels as ``sizes`` says; a dense layer behind one has H' * W' * J inputs.
+    channels_first: whether an image, a row of activations, is in the order c, y, x, as a Dataset in colour
+    has it, and not y, x, c; see ``CompiledModel``.
     ``temperature`` is the learned divisor of the logits in the softmax. ``ladder``: the accuracies of the
     conversion that made it; None if it was trained. Raises SynflipError for sizes that no accelerator runs.
     """
 
     def __init__(
-        self, sizes: Sequence[int], bits: int, activation_bits: int, seed: int = 0, signed: bool = True
+        self,
+        sizes: Sequence[int],
+        bits: int,
+        activation_bits: int,
+        seed: int = 0,
+        signed: bool = True,
+        convolutions: Sequence[Convolution] = (),
+        channels_first: bool = False,
     ) -> None:
         super().__init__()
         _check_sizes(sizes, bits, activation_bits)
         self.bits = bits
         self.activation_bits = activation_bits
+        self.channels_first = channels_first
         generator = torch.Generator().manual_seed(training_seed(seed))
-        self.linear = [
-            SynapticLinear(inputs, outputs, bits, activation_bits, generator, signed)
-            for inputs, outputs in pairwise(sizes)
-        ]
+        settings = bits, activation_bits, generator, signed
+        self.linear: list[Synapses] = []
+        width = sizes[0]
+        for outputs, place in zip_longest(sizes[1:], convolutions):
+            if place is None:
+                self.linear.append(SynapticLinear(width, outputs, *settings))
+                width = outputs
+            else:
+                self.linear.append(SynapticConv2d(place, outputs, *settings))
+                width = outputs * math.prod(place.output)
         # Three standard deviations fill the range of an activation.
         largest = (1 << activation_bits) - 1
         self.hidden = [
@@ -139,6 +226,11 @@ class SynapticNetwork(nn.Module):
         self.layers, self.shifts = nn.ModuleList(self.linear), nn.ModuleList(self.hidden)
         self.ladder: Ladder | None = None
         self.log_temperature = nn.Parameter(torch.tensor(math.log(self.linear[-1].bias_unit)))
+
+    @property
+    def places(self) -> list[Convolution | None]:
+        """Where the weights of each layer go as kernels; None of a dense one."""
+        return [layer.place for layer in self.linear]
 
     @property
     def temperature(self) -> Tensor:
@@ -153,6 +245,10 @@ class SynapticNetwork(nn.Module):
         training, how many noises each image has; the logits are [draws * N, C]. Raises RuntimeError, torch's,
         for another shape.
         """
+        first = self.linear[0].place
+        if self.channels_first and first is not None:
+            height, width, channels = first.input
+            x = x.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
         for layer, shift in zip(self.linear, self.hidden, strict=False):
             x = shift(layer(x, generator, draws))
             draws = 1  # the first layer has repeated the images
@@ -194,6 +290,16 @@ class NoisySums(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = (of_mean @ weight).addcmul_(of_variance @ spread, x, value=2)
         return of_x, of_weight, None, None
+
+
+def _flipped(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """One flip of quantised weights [J, I]: -1, 0, 1."""
+    return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
+
+
+def _channels_first(rows: Tensor, height: int, width: int) -> Tensor:
+    """Rows [N, H * W * C] in the order y, x, c as [N, C, H, W], as torch's convolutions take them."""
+    return rows.view(len(rows), height, width, -1).permute(0, 3, 1, 2)
 
 
 def thresholds(weight: Tensor, bits: int) -> Tensor:

@@ -17,9 +17,11 @@ from synflip.training.checkpoint import Checkpoint, digest_of
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
+from synflip.training.shapes import Filters, convolutions, flat
 from synflip.util.arrays import training_seed
 
 RATE = 0.02  # the highest learning rate of coins
+KERNEL_RATE = 4  # times as high that of convolutions, whose few coins have to become sure
 
 
 def train(
@@ -36,14 +38,17 @@ def train(
     teachers: Sequence[nn.Module] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    filters: Filters = (),
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
-    dataset: training images [N, I] and labels [N]. hidden: outputs of the hidden layers, each 1..1024. bits:
-    k, 1..16. activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than
-    10,000 images. seed: of the weights, the noise and the order of the images. augment: move each image by up
-    to a pixel, or in colour by up to four and mirror half of them. progress: called after every step with a
-    TrainStep: step, epoch, loss in nats, rate. mean_of: what is made likely is the mean of this many sampled
+    dataset: training images [N, I] and labels [N]. hidden: outputs of the hidden layers, each 1..1024.
+    filters: of convolutions in front of them, see ``shapes.Filters``: (32,) is one convolution of 32 filters
+    of 3x3, with a border of zeros, and the maximum of 2x2. Their weights are coins too. bits: k, 1..16.
+    activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than 10,000 images.
+    seed: of the weights, the noise and the order of the images. augment: move each image by up to a pixel, or
+    in colour by up to four and mirror half of them. progress: called after every step with a TrainStep: step,
+    epoch, loss in nats, rate. mean_of: what is made likely is the mean of this many sampled
     softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of the labels. signed:
     whether weights are in [-1, 1] or in [0, 1]. The same seed gives the same network on the same kind of
     machine.
@@ -58,7 +63,12 @@ def train(
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
     seed = training_seed(seed)
-    network = SynapticNetwork(layer_sizes(dataset, hidden), bits, activation_bits, seed, signed)
+    inputs, *others = layer_sizes(dataset, hidden)
+    places = convolutions(dataset, filters) if filters else []
+    network = SynapticNetwork(
+        [inputs, *flat(filters), *others], bits, activation_bits, seed, signed, places,
+        channels_first=bool(places) and len(dataset.shape) == 3,
+    )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
 
     images = pixels_to_activations(dataset.train_pixels, dataset.input_max, activation_bits)
@@ -91,7 +101,10 @@ def fit_coins(
     if mean_of < 1:
         raise SynflipError(f"mean_of must be at least 1, not {mean_of}")
     if isinstance(network, SynapticNetwork):
-        groups = [(list(network.parameters()), rate)]
+        kernels = {layer.weight for layer in network.linear if layer.place is not None}
+        groups = [([each for each in network.parameters() if each not in kernels], rate)]
+        if kernels:
+            groups.append(([each for each in network.parameters() if each in kernels], KERNEL_RATE * rate))
         largest = (1 << network.activation_bits) - 1
     else:
         groups = [(list(network.head.parameters()), rate), (list(network.extractor.parameters()), FLOAT_RATE)]
@@ -119,6 +132,8 @@ def fit_coins(
     }
     if isinstance(network, FeatureNetwork):
         recipe["log2_step"] = network.log2_step
+    if any(coins.places):
+        recipe["convolutions"] = [str(place) for place in coins.places]
     network.train()
     clamp = network.clamp
     fit(groups, loss, dataset, images, epochs, generator, augment, progress, clamp, checkpoint, recipe)
