@@ -67,6 +67,43 @@ def test_train_with_teachers(files: Path, features: list[str], capsys: pytest.Ca
     assert modelfile.load(Path("t.safetensors")).source["teachers"] == 2
 
 
+def test_networks_with_convolutions(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained, described, run, evaluated, and their margins computed."""
+    words = ["train", "--network", "conv", "--hidden", "16", "--epochs", "1", "--samples", "2"]
+    assert app.main([*words, "--out", "c.safetensors"]) == 0
+    shape = "8x8x1-32(3x3, pad 1x1, pool 2x2)-16-10"
+    text = capsys.readouterr().out
+    assert f"digits, {shape}, k = 4, A = 8" in text and "accuracy of the vote of 2" in text
+    model = modelfile.load("c.safetensors")
+    assert model.shape == shape and model.source["votes"] == 2
+    assert app.main(["info", "c.safetensors"]) == 0
+    assert shape in capsys.readouterr().out
+    assert app.main(["images", "digits", "--count", "9", "--out", "t.npy"]) == 0
+    assert app.main(["run", "c.safetensors", "--images", "t.npy", "--out", "r.npz"]) == 0
+    assert app.main(["margins", "c.safetensors", "--data", "digits", "--samples", "4"]) == 0
+    capsys.readouterr()
+    assert app.main(["evaluate", "c.safetensors", "--data", "digits", "--samples", "2", "--out", "e"]) == 0
+    assert f"{shape} on digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--features", "conv"], "--network conv and --features conv do not go together"),
+        (["--for", "ulx3s-85f"], "--network conv and --for ulx3s-85f do not go together"),
+        (["--balance"], "--network conv and --balance do not go together"),
+        (["--data", "t.csv"], "t has rows of 3 numbers; convolutions need pictures"),
+        (["--data", "t.csv", "--teachers", "1"], "t has rows of 3 numbers; convolutions need pictures"),
+    ],
+)
+def test_what_does_not_go_with_convolutions(
+    files: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    rows = "".join(f"{n},{n % 3},{n * n},{'ab'[n % 2]}\n" for n in range(12))
+    Path("t.csv").write_text("a,b,c,label\n" + rows)
+    assert expected in fails(capsys, "train", "--network", "conv", *words, "--out", "t.safetensors")
+
+
 #: The command line, which is sent a signal while it trains.
 STOPPED_IN_THE_MIDDLE = """
 import os, signal, sys

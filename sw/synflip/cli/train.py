@@ -45,6 +45,14 @@ class Stopped(SynflipError):
     """A training was stopped, and a checkpoint keeps it: the same command with --resume goes on."""
 
 
+class NetworkShape(StrEnum):
+    """Networks all of whose weights are coins."""
+
+    dense = "dense"
+    conv = "conv"
+    conv_deep = "conv-deep"
+
+
 class FeaturesName(StrEnum):
     """Networks that are trained in front of the coins."""
 
@@ -59,12 +67,20 @@ def train(
     label: Label = None,
     header: Header = True,
     size: Size = None,
+    network: Annotated[
+        NetworkShape,
+        typer.Option(
+            "--network",
+            help="conv: 32 filters in front of the hidden layers, of images in colour 32, 64 and 128; every "
+            "weight is a coin. conv-deep: twice as many convolutions.",
+        ),
+    ] = NetworkShape.dense,
     features: Annotated[
         FeaturesName,
         typer.Option(
             "--features",
-            help="conv: convolutions, trained with the coins behind them: 32 filters, or of images in colour "
-            "32, 64 and 128.",
+            help="conv: the convolutions of --network conv as features, which are not sampled, in front of "
+            "coins.",
         ),
     ] = FeaturesName.none,
     hidden: Annotated[
@@ -132,7 +148,7 @@ def train(
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
 
-    Example: SYNFLIP_DATA=datasets synflip train --data mnist --features conv --out conv.safetensors
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --network conv --out conv.safetensors
     """
     from synflip.data.registry import files as data_files
     from synflip.inference.request import check_logits
@@ -141,6 +157,8 @@ def train(
     from synflip.util.progress import bar, waiting
 
     sizes = None if hidden is None else _hidden(hidden)
+    if network != NetworkShape.dense:
+        _check_convolutions(network, features, board, balance)
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     two_files = features == FeaturesName.conv
     check_outputs(model_files(out) if two_files else [out], data_files(data))
@@ -155,6 +173,7 @@ def train(
         from synflip.training.baseline import float_network
         from synflip.training.distillation import train_teachers
         from synflip.training.loop import default_epochs
+        from synflip.training.shapes import default_filters, default_hidden
         from synflip.training.train import train as fit
 
     dataset = load(data, label, header, picture_size(size), seed)
@@ -163,7 +182,7 @@ def train(
         inputs = dataset.train_images.shape[1]
         if features == FeaturesName.conv:
             inputs = convnets.feature_count(dataset)
-            sizes = [*convnets.default_hidden(dataset)] if sizes is None else sizes
+            sizes = [*default_hidden(dataset)] if sizes is None else sizes
         sizes = board_hidden(chosen, dataset.name, inputs, len(dataset.classes), sizes)
     epochs = default_epochs(dataset) if epochs is None else epochs
     ordinary: Callable[[int], nn.Module]
@@ -171,6 +190,11 @@ def train(
     if features == FeaturesName.conv:
         ordinary = partial(convnets.float_network, dataset, sizes, None)
         coins = partial(convnets.train, dataset, sizes, None)
+    elif network != NetworkShape.dense:
+        filters = default_filters(dataset, network)
+        sizes = [*default_hidden(dataset, network)] if sizes is None else sizes
+        ordinary = partial(convnets.float_network, dataset, sizes, filters)
+        coins = partial(fit, dataset, sizes, filters=filters)
     else:
         sizes = [512, 512] if sizes is None else sizes
         ordinary, coins = partial(float_network, dataset, sizes), partial(fit, dataset, sizes)
@@ -191,7 +215,7 @@ def train(
             advance(step.step, step.steps, words(step))
 
         try:
-            network = coins(
+            trained = coins(
                 bits, activation_bits, epochs, seed, augment, show, mean_of,
                 teachers=taught_by, checkpoint=checkpoint_path(out), resume=resume,
             )  # fmt: skip
@@ -204,7 +228,20 @@ def train(
     if teachers:
         source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
-    finish(network, dataset, source, out, samples, took, balanced=balance)
+    finish(trained, dataset, source, out, samples, took, balanced=balance)
+
+
+def _check_convolutions(
+    network: NetworkShape, features: FeaturesName, board: str | None, balance: bool
+) -> None:
+    """Raises SynflipError for options that do not go together with convolutions of coins."""
+    for given, option, why in (
+        (features != FeaturesName.none, f"--features {features}", "convolutions are coins, or features"),
+        (board is not None, f"--for {board}", "what fits a board is known of dense layers only"),
+        (balance, "--balance", "outputs are dealt to banks in dense layers only"),
+    ):
+        if given:
+            raise SynflipError(f"--network {network} and {option} do not go together: {why}; leave one out")
 
 
 def board_words(
