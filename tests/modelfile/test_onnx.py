@@ -327,7 +327,7 @@ def nodes(
         ),
         (nodes(*DENSE[:2]), "the last of 2 operations must be a Linear"),
         (nodes(DENSE[0], ("Add", ("s", "s"), "z")), r"node 1 \(Add\) has no constant as its input 1"),
-        (nodes(("Conv", ("x", "w0"), "z")), r"node 0 \(Conv\) cannot be made of coins"),
+        (nodes(("Conv", ("x", "w0"), "z")), r"node 0 \(Conv\) takes pictures \[C, H, W\] of a fixed size"),
         (
             nodes(("Flatten", ("x",), "f", {"axis": 0}), ("MatMul", ("f", "w0"), "z")),
             "mixes images: flatten from",

@@ -15,11 +15,15 @@ from synflip.modelfile import pt2
 from synflip.modelfile.operations import (
     Affine,
     Clamp,
+    Conv2d,
     End,
+    MaxPool2d,
     Operation,
     arithmetic,
     clamp,
+    convolution,
     linear,
+    max_pool,
     normalised,
     refused,
 )
@@ -204,6 +208,27 @@ class _Chain:
         eps = float(self.node.argument(7, "eps"))
         return normalised(self.name, mean, variance, weight, bias, eps, self.before.shape[1:])
 
+    def convolution(self) -> Conv2d:
+        """A convolution of pictures."""
+        weight, bias = self._constant(1, "weight"), self._constant(2, "bias")
+        stride, pad, dilation = (
+            _listed(self.node.argument(place, name, otherwise))
+            for place, name, otherwise in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
+        )
+        groups = int(self.node.argument(6, "groups", 1))
+        return convolution(self.name, weight, bias, stride, pad, dilation, groups, self.before.shape[1:])
+
+    def max_pool(self) -> MaxPool2d:
+        """A maximum over windows of pictures."""
+        window, stride, pad, dilation = (
+            _listed(self.node.argument(place, name, otherwise))
+            for place, name, otherwise in (
+                (1, "kernel_size", []), (2, "stride", []), (3, "padding", 0), (4, "dilation", 1),
+            )
+        )  # fmt: skip
+        ceil = bool(self.node.argument(5, "ceil_mode", False))
+        return max_pool(self.name, window, stride, pad, dilation, ceil, self.before.shape[1:])
+
     def clamp(self) -> Clamp:
         """A ReLU, or a cut-off at 0 and at a limit."""
         least, most = {"relu": (0, None), "relu6": (0, 6)}.get(
@@ -225,6 +250,11 @@ class _Chain:
         return End(self.name, kind)
 
 
+def _listed(value: Any) -> Any:
+    """One number for both directions as a list; a list, or text, as it is."""
+    return [value] if isinstance(value, int) else value
+
+
 #: What is made of an operation, by its name without the underscore of those that work in place.
 _METHODS: dict[str, Callable[[_Chain], Operation | None]] = {
     **dict.fromkeys(("alias", "clone", "contiguous", "detach", "to"), _Chain.nothing),
@@ -235,4 +265,6 @@ _METHODS: dict[str, Callable[[_Chain], Operation | None]] = {
     **dict.fromkeys(("clamp", "clamp_min", "hardtanh", "relu", "relu6"), _Chain.clamp),
     **dict.fromkeys(_ENDS, _Chain.end),
     "batch_norm": _Chain.normalised,
+    "conv2d": _Chain.convolution,
+    "max_pool2d": _Chain.max_pool,
 }

@@ -25,7 +25,9 @@ from synflip.modelfile.operations import (
     Operation,
     arithmetic,
     clamp,
+    convolution,
     linear,
+    max_pool,
     normalised,
     refused,
 )
@@ -348,6 +350,8 @@ class _Reader:
             self.found.append(self._normalised(name, node))
         elif kind == "Scaler":
             self._scaler(name, node)
+        elif kind in ("Conv", "MaxPool"):
+            (self._convolution if kind == "Conv" else self._max_pool)(name, node)
         elif kind in ("Relu", "Clip"):
             self.found.append(self._clamp(name, node))
         elif kind in _ENDS:
@@ -371,7 +375,16 @@ class _Reader:
         if node.op_type == "Flatten" and (axis := _values(node, "axis")) not in (None, 1):
             raise SynflipError(f"{name} mixes images: flatten from dimension 1 on, not {axis}")
         if node.op_type not in ("Cast", "Dropout", "Identity"):
-            self.shape = None if self.shape is None else (math.prod(self.shape),)
+            self.shape = None if self.shape is None else self._picture(name, node) or (math.prod(self.shape),)
+
+    def _picture(self, name: str, node: "NodeProto") -> tuple[int, ...]:
+        """The shape C, H, W that a node reshapes rows to; empty if it makes something else."""
+        if node.op_type != "Reshape" or len(node.input) < 2 or node.input[1] not in self.constants:
+            return ()
+        shape = tuple(self._whole(name, node, 1)[1:])
+        assert self.shape is not None
+        fits = len(shape) == 3 and min(shape) > 0 and math.prod(shape) == math.prod(self.shape)
+        return shape if fits else ()
 
     def _argument(self, name: str, node: "NodeProto", place: int) -> NDArray[Any]:
         """The constant at a place."""
@@ -437,6 +450,51 @@ class _Reader:
         factor, bias, mean, variance = (self._tensor(name, node, place) for place in range(1, 5))
         shape = self.shape
         return normalised(name, mean, variance, factor, bias, _number(node, "epsilon", 1e-5), shape)
+
+    def _convolution(self, name: str, node: "NodeProto") -> None:
+        weight = self._tensor(name, node, 1)
+        bias = self._tensor(name, node, 2) if len(node.input) > 2 and node.input[2] else None
+        stride, pad, dilation = self._windows(name, node, tuple(weight.shape[2:]))
+        made = convolution(name, weight, bias, stride, pad, dilation, _values(node, "group") or 1, self.shape)
+        sizes = made.size[1:], weight.shape[2:], made.pad, made.stride
+        down, across = (
+            (size + 2 * edge - side) // step + 1 for size, side, edge, step in zip(*sizes, strict=True)
+        )
+        self.found.append(made)
+        self.shape = (len(weight), down, across)
+
+    def _max_pool(self, name: str, node: "NodeProto") -> None:
+        window = list(_values(node, "kernel_shape") or ())
+        if len(window) != 2 or len(node.output) > 1:
+            raise refused(name, f"has windows of {window}, or gives more than their maxima")
+        stride, pad, dilation = self._windows(name, node, window)
+        ceil = bool(_values(node, "ceil_mode"))
+        made = max_pool(name, window, stride, pad, dilation, ceil, self.shape)
+        assert self.shape is not None
+        self.found.append(made)
+        self.shape = (
+            self.shape[0], *(size // side for size, side in zip(self.shape[1:], window, strict=True)),
+        )  # fmt: skip
+
+    def _windows(
+        self, name: str, node: "NodeProto", window: Sequence[int]
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Strides, pads and dilations of a node with windows, or a kernel, of this size."""
+        stride, pad, dilation = (
+            list(_values(node, each) or otherwise)
+            for each, otherwise in (("strides", (1, 1)), ("pads", (0,) * 4), ("dilations", (1, 1)))
+        )
+        if (len(stride), len(pad), len(dilation)) != (2, 4, 2) or min(stride) < 1:
+            raise refused(name, f"has strides {stride} and pads {pad}, which are not those of pictures")
+        automatic = _values(node, "auto_pad") or b"NOTSET"
+        if automatic in (b"SAME_UPPER", b"SAME_LOWER") and self.shape is not None:
+            sizes = zip(self.shape[1:], window, stride, strict=False)
+            total = [max((-(-size // step) - 1) * step + side - size, 0) for size, side, step in sizes]
+            less, more = [each // 2 for each in total], [each - each // 2 for each in total]
+            pad = [*less, *more] if automatic == b"SAME_UPPER" else [*more, *less]
+        elif automatic == b"VALID":
+            pad = [0, 0, 0, 0]
+        return stride, pad, dilation
 
     def _clamp(self, name: str, node: "NodeProto") -> Clamp:
         if node.op_type == "Relu":

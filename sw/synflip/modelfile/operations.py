@@ -19,8 +19,8 @@ MAX_BATCH = 4096
 
 #: What may be in a network of coins, for messages.
 ALLOWED = (
-    "Linear layers, a ReLU or a clamp from 0 after each, Flatten, Dropout, BatchNorm, constants added or "
-    "multiplied, and softmax, sigmoid or argmax last"
+    "Linear and Conv2d layers, a ReLU or a clamp from 0 after each, MaxPool2d, Flatten, Dropout, BatchNorm, "
+    "constants added or multiplied, and softmax, sigmoid or argmax last"
 )
 WAY_OUT = f"allowed are {ALLOWED}; what comes before can be an extractor of features"
 
@@ -32,6 +32,27 @@ class Linear:
     name: str
     weight: Tensor
     bias: Tensor
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A convolution. weight: float64 [J, C, kh, kw]. bias: float64 [J]. size: C, H, W of what it takes.
+    stride, pad: down and across."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor
+    size: tuple[int, int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MaxPool2d:
+    """The largest of each window of ``window`` places; windows lie side by side."""
+
+    name: str
+    window: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,7 @@ class End:
     kind: str
 
 
-Operation = Linear | Affine | Clamp | End
+Operation = Linear | Conv2d | MaxPool2d | Affine | Clamp | End
 
 
 def refused(name: str, why: str = "") -> SynflipError:
@@ -112,6 +133,75 @@ def linear(name: str, weight: Tensor, bias: Tensor | None, shape: Sequence[int] 
     if bias.numel() not in (1, len(weight)):
         raise SynflipError(f"{name}: its bias has shape {list(bias.shape)}, not [{len(weight)}]")
     return Linear(name, weight, bias.reshape(-1).expand(len(weight)).clone())
+
+
+def convolution(
+    name: str,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    pad: Sequence[int] | str,
+    dilation: Sequence[int],
+    groups: int,
+    shape: Sequence[int] | None,
+) -> Conv2d:
+    """A convolution of weights [J, C, kh, kw] and biases [J], or none.
+
+    stride, dilation: down and across, or one number for both. pad: the same; or above, left, below, right; or
+    ``valid`` or ``same``, as torch has it. shape: of one input, C, H, W. Raises SynflipError for what the
+    contract does not have.
+    """
+    if shape is None or len(shape) != 3:
+        given = "of a size that its file does not say" if shape is None else list(shape)
+        raise SynflipError(f"{name} takes pictures [C, H, W] of a fixed size, and its inputs are {given}")
+    if groups != 1:
+        raise refused(name, f"has {groups} groups of channels (depthwise), and a coin's kernel takes all")
+    if any(step != 1 for step in dilation):
+        raise refused(name, f"is dilated by {list(dilation)}, and a coin's kernel has no gaps")
+    weight = checked(name, "weight", weight)
+    if weight.ndim != 4 or weight.shape[1] != shape[0] or 0 in weight.shape:
+        raise SynflipError(f"{name} has weights of shape {list(weight.shape)} for {shape[0]} channels")
+    if isinstance(pad, str):
+        total = [0, 0] if pad == "valid" else [size - 1 for size in weight.shape[2:]]
+        pad = [total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2]
+    if len(pad) == 4 and list(pad[:2]) != list(pad[2:]):
+        raise refused(
+            name, f"pads by {list(pad)} (above, left, below, right), and coins by as much on each side"
+        )
+    bias = torch.zeros(len(weight), dtype=torch.float64) if bias is None else checked(name, "bias", bias)
+    if bias.shape != weight.shape[:1]:
+        raise SynflipError(f"{name}: its bias has shape {list(bias.shape)}, not [{len(weight)}]")
+    channels, height, width = shape
+    return Conv2d(name, weight, bias, (channels, height, width), _two(stride), _two(pad[:2]))
+
+
+def max_pool(
+    name: str,
+    window: Sequence[int],
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilation: Sequence[int],
+    ceil: bool,
+    shape: Sequence[int] | None,
+) -> MaxPool2d:
+    """A maximum over windows of pictures [C, H, W]; of each argument as of ``convolution``; stride: empty for
+    the window's size. ceil: whether windows at the edge that are not filled count. Raises SynflipError."""
+    window = _two(window)
+    if shape is None or len(shape) != 3:
+        raise SynflipError(f"{name} takes the maximum of what are no pictures [C, H, W] of a fixed size")
+    if len(stride) and _two(stride) != window:
+        raise refused(
+            name, f"has windows of {list(window)} at a stride of {list(stride)}: they overlap or leave gaps"
+        )
+    if any(pad) or any(step != 1 for step in dilation):
+        raise refused(name, "pads or dilates its windows")
+    if ceil and any(size % side for size, side in zip(shape[1:], window, strict=True)):
+        raise refused(name, "counts windows that are not filled (ceil_mode)")
+    return MaxPool2d(name, window)
+
+
+def _two(values: Sequence[int]) -> tuple[int, int]:
+    return (int(values[0]), int(values[-1]))
 
 
 def normalised(

@@ -16,6 +16,7 @@ from synflip.errors import ConversionWarning, SynflipError
 from synflip.modelfile.extractor import Extractor, copied, export, image_shape, log2_step
 from synflip.modelfile.network import load_network
 from synflip.modelfile.pt2 import load
+from synflip.spec.convolution import Convolution
 from synflip.spec.features import Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
@@ -24,7 +25,7 @@ from synflip.training.feature_network import FeatureNetwork, Normalise, per_chan
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import TEST_BATCH, Progress
-from synflip.training.ordinary import DenseLayer, Ordinary, check_hooks, evaluating, logits
+from synflip.training.ordinary import Ordinary, OrdinaryLayer, check_hooks, evaluating, logits
 from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
@@ -165,17 +166,34 @@ class _Conversion:
         ordinary = Ordinary(network, data.train_images.shape[1:], image_shape(data.shape))
         coins = self._coins(ordinary, data.train_images.shape[1])
         layers = _on_shares(ordinary.layers, data, mean, std)
-        # What the network itself takes, of some images: (share - mean) / std.
-        shares = torch.from_numpy(data.train_images[:CHECKED]).double() / data.input_max
         middle, spread = _for_pixels(mean, std, data)
-        ordinary.check((shares - middle) / spread)
+
+        def taken(images: NDArray[Any]) -> Tensor:
+            """What the network itself takes: (share - mean) / std."""
+            return (torch.from_numpy(images).double() / data.input_max - middle) / spread
+
+        ordinary.check(taken(data.train_images[:CHECKED]))
         train, test = (
             pixels_to_activations(images, data.input_max, self.activation_bits)
             for images in (data.train_images, data.test_images)
         )
         largest = (1 << self.activation_bits) - 1
-        answers = classes(layers, torch.from_numpy(data.test_images) / data.input_max)
+        answers = np.concatenate(
+            [
+                classes(
+                    ordinary.layers, ordinary.ordered(taken(data.test_images[first : first + TEST_BATCH]))
+                )
+                for first in range(0, len(data.test_images), TEST_BATCH)
+            ]
+        )
         coins.ladder = self._fit(coins, layers, train, test, 1 / largest, answers, RATE, augment)
+        place = layers[0].place
+        if place is not None and place.pad != (0, 0) and bool((middle != 0).any()):
+            said = (
+                f"{layers[0].name} pads normalised images with 0, their mean, and coins pad with black: at "
+                "the border they compute something else"
+            )
+            coins.ladder = replace(coins.ladder, warnings=(said, *coins.ladder.warnings))
         return coins
 
     def of_features(
@@ -234,25 +252,35 @@ class _Conversion:
         """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the
         data."""
         layers = ordinary.layers
-        sizes = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)]
+        places = [layer.place for layer in layers if layer.place is not None]
+        first = places[0].inputs if places else layers[0].weight.shape[1]
+        sizes = [first, *(len(layer.bias) for layer in layers)]
         if sizes[0] != inputs:
-            raise SynflipError(f"the first Linear takes {sizes[0]} inputs; {self.data.name} gives {inputs}")
+            raise SynflipError(f"{layers[0].name} takes {sizes[0]} inputs; {self.data.name} gives {inputs}")
         if sizes[-1] != len(self.data.classes):
             raise SynflipError(
                 f"the last Linear gives {ordinary.outputs} logits; {self.data.name} has "
                 f"{len(self.data.classes)} classes"
             )
-        return self._untrained(sizes)
+        return self._untrained(sizes, places)
 
-    def _untrained(self, sizes: list[int]) -> SynapticNetwork:
+    def _untrained(self, sizes: list[int], places: Sequence[Convolution] = ()) -> SynapticNetwork:
         if self.check_sizes is not None:
+            if places:
+                raise SynflipError(
+                    "the network has convolutions, and what fits a board is known of dense layers only: "
+                    "leave out --for (check_sizes)"
+                )
             self.check_sizes(sizes)
-        return SynapticNetwork(sizes, self.bits, self.activation_bits, self.seed)
+        return SynapticNetwork(
+            sizes, self.bits, self.activation_bits, self.seed, convolutions=places,
+            channels_first=bool(places) and places[0].input[2] > 1,
+        )  # fmt: skip
 
     def _fit(
         self,
         coins: SynapticNetwork,
-        layers: Sequence[DenseLayer] | None,
+        layers: Sequence[OrdinaryLayer] | None,
         train: NDArray[np.uint8],
         test: NDArray[np.uint8],
         unit: float,
@@ -270,7 +298,9 @@ class _Conversion:
         with one_thread():
             if layers is not None:
                 rows = _some(train)
-                scales = initialise(coins, without_unseen(layers, _some(train, RANGED), unit), rows, unit)
+                count = MEASURED if any(coins.places) else RANGED  # maps are large
+                seen = coins.ordered(torch.from_numpy(_some(train, count))).numpy()
+                scales = initialise(coins, without_unseen(layers, seen, unit), rows, unit)
                 converted = vote_accuracies(coins.eval(), test, data.test_labels, self.seed)[1]
         generator = torch.Generator().manual_seed(self.seed)
         fit_coins(
@@ -285,24 +315,26 @@ class _Conversion:
                 f"the coins lost accuracy: {original:.1%} of the test images were right, and after "
                 f"{self.epochs} epochs of fine-tuning a vote of {VOTES} has {vote:.1%}; take {more}, or more "
                 "bits",
-                *_outlying(layers, scales, rows, _some(data.train_labels), unit),
+                *_outlying(
+                    layers, scales, coins.ordered(torch.from_numpy(rows)), _some(data.train_labels), unit
+                ),
             ]
         return Ladder(original, converted, one, vote, agreement, warnings=tuple(said))
 
 
 def _outlying(
-    layers: Sequence[DenseLayer],
+    layers: Sequence[OrdinaryLayer],
     scales: Scales,
-    rows: NDArray[np.uint8],
+    rows: Tensor,
     labels: NDArray[np.integer],
     unit: float,
 ) -> list[str]:
     """A line for each layer with a weight far larger than the others, and what cutting it off costs.
 
-    layers: as they were given. rows, labels: of training images.
+    layers: as they were given. rows, labels: of training images, in the order of the first layer's inputs.
     """
     said = []
-    x = torch.from_numpy(rows).double() * unit
+    x = rows.double() * unit
     before = accuracy(layers, x, labels)
     for index, (given, layer, largest) in enumerate(zip(layers, scales.layers, scales.largest, strict=True)):
         sizes = torch.where(layer.weight != 0, given.weight.abs(), 0.0)
@@ -323,12 +355,12 @@ def _outlying(
     return said
 
 
-def accuracy(layers: Sequence[DenseLayer], x: Tensor, labels: NDArray[np.integer]) -> float:
+def accuracy(layers: Sequence[OrdinaryLayer], x: Tensor, labels: NDArray[np.integer]) -> float:
     """Accuracy, 0..1, of ordinary layers on inputs [N, I]."""
     return float((classes(layers, x) == labels).mean())
 
 
-def classes(layers: Sequence[DenseLayer], x: Tensor) -> NDArray[np.int64]:
+def classes(layers: Sequence[OrdinaryLayer], x: Tensor) -> NDArray[np.int64]:
     """Classes [N] that ordinary layers give inputs [N, I]."""
     parts = [logits(layers, part.double()).argmax(1) for part in x.split(TEST_BATCH)]
     found: NDArray[np.int64] = torch.cat(parts).numpy()
@@ -394,16 +426,31 @@ def _as_pixels(
 
 
 def _on_shares(
-    layers: Sequence[DenseLayer],
+    layers: Sequence[OrdinaryLayer],
     data: Dataset,
     mean: float | Sequence[float],
     std: float | Sequence[float],
-) -> list[DenseLayer]:
+) -> list[OrdinaryLayer]:
     """The layers with normalisation folded into the first: for shares, pixels / input_max, as they are."""
     middle, spread = _for_pixels(mean, std, data)
     first = layers[0]
+    if first.place is not None:
+        channels = first.place.input[2]
+        middle, spread = (
+            _of_channels(name, value, channels) for name, value in (("mean", middle), ("std", spread))
+        )
+        taps = first.weight.shape[1] // channels
+        middle, spread = middle.repeat(taps), spread.repeat(taps)
     weight = first.weight / spread
     return [replace(first, weight=weight, bias=first.bias - weight @ middle), *layers[1:]]
+
+
+def _of_channels(name: str, values: Tensor, channels: int) -> Tensor:
+    """``values``, one for each pixel in the order c, y, x, as one for each channel. Raises SynflipError."""
+    rows = values.view(channels, -1)
+    if not bool((rows == rows[:, :1]).all()):
+        raise SynflipError(f"{name} differs between pixels of a channel, which a convolution cannot take")
+    return rows[:, 0]
 
 
 def _some(rows: NDArray[Any], count: int = MEASURED) -> NDArray[Any]:

@@ -131,11 +131,12 @@ class SynapticConv2d(Synapses):
         """The largest sums z [N, H' * W' * J]; in training [draws * N, H' * W' * J]."""
         weight, rounded = self.quantised()
         if not self.training:
-            return self._sums(x, _flipped(weight, generator), rounded)
+            return convolved(x, _flipped(weight, generator), rounded, self.place)
         bias = self.bias * self.bias_unit
         bias = bias + (rounded - bias).detach()
         parts = x.repeat(draws, 1).tensor_split(min(KERNELS, draws * len(x)))
-        return torch.cat([self._sums(part, self._trained(weight, generator), bias) for part in parts])
+        place = self.place
+        return torch.cat([convolved(part, self._trained(weight, generator), bias, place) for part in parts])
 
     def _trained(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
@@ -144,17 +145,6 @@ class SynapticConv2d(Synapses):
             slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * (coins.abs() - p) + 1
         mean = self.weight * slope
         return mean + (coins - mean).detach()
-
-    def _sums(self, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
-        """What ``forward`` gives, of kernels [J, kh * kw * C]."""
-        place = self.place
-        z = nn.functional.conv2d(
-            _channels_first(x, *place.input[:2]), _channels_first(kernels, *place.kernel), bias,
-            place.stride, place.pad,
-        )  # fmt: skip
-        if place.pool != (1, 1):
-            z = nn.functional.max_pool2d(z, place.pool)
-        return z.permute(0, 2, 3, 1).flatten(1)
 
 
 class Shift(nn.Module):
@@ -237,6 +227,14 @@ class SynapticNetwork(nn.Module):
         """Positive scalar: class probabilities are softmax(logits / temperature)."""
         return self.log_temperature.exp()
 
+    def ordered(self, x: Tensor) -> Tensor:
+        """Images [N, I] in the order of the first layer's inputs, y, x, c."""
+        first = self.linear[0].place
+        if first is None or not self.channels_first:
+            return x
+        height, width, channels = first.input
+        return x.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
+
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """Logits float32 [N, C]: with Gaussian noise in training, exactly of one network sample in
         evaluation.
@@ -245,10 +243,7 @@ class SynapticNetwork(nn.Module):
         training, how many noises each image has; the logits are [draws * N, C]. Raises RuntimeError, torch's,
         for another shape.
         """
-        first = self.linear[0].place
-        if self.channels_first and first is not None:
-            height, width, channels = first.input
-            x = x.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
+        x = self.ordered(x)
         for layer, shift in zip(self.linear, self.hidden, strict=False):
             x = shift(layer(x, generator, draws))
             draws = 1  # the first layer has repeated the images
@@ -297,7 +292,21 @@ def _flipped(weight: Tensor, generator: torch.Generator) -> Tensor:
     return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
 
 
-def _channels_first(rows: Tensor, height: int, width: int) -> Tensor:
+def convolved(x: Tensor, kernels: Tensor, bias: Tensor, place: Convolution) -> Tensor:
+    """The largest sum of each pool window, [N, H' * W' * J] in the order y, x, j.
+
+    x: [N, H * W * C] in the order y, x, c. kernels: [J, kh * kw * C], rows in the order dy, dx, c. bias: [J].
+    """
+    z = nn.functional.conv2d(
+        channels_first(x, *place.input[:2]), channels_first(kernels, *place.kernel), bias,
+        place.stride, place.pad,
+    )  # fmt: skip
+    if place.pool != (1, 1):
+        z = nn.functional.max_pool2d(z, place.pool)
+    return z.permute(0, 2, 3, 1).flatten(1)
+
+
+def channels_first(rows: Tensor, height: int, width: int) -> Tensor:
     """Rows [N, H * W * C] in the order y, x, c as [N, C, H, W], as torch's convolutions take them."""
     return rows.view(len(rows), height, width, -1).permute(0, 3, 1, 2)
 

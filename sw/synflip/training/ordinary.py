@@ -25,14 +25,18 @@ from synflip.modelfile.operations import (
     ALLOWED,
     Affine,
     Clamp,
+    Conv2d,
     End,
     Linear,
+    MaxPool2d,
     Operation,
     check_kind,
     in_batches,
     refused,
 )
 from synflip.modelfile.pt2 import Program, naming
+from synflip.spec.convolution import Convolution
+from synflip.training.layers import channels_first, convolved
 from synflip.util.text import first_line
 
 _ROUNDINGS = 16  # of a sum's terms, at most, in the network's own arithmetic
@@ -51,28 +55,61 @@ _ENDS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class DenseLayer:
-    """A Linear with the constants around it folded in: limit(x W^T + b), limit to 0..``limit`` if hidden.
+class OrdinaryLayer:
+    """A Linear or Conv2d with the constants around it folded in: limit(x W^T + b), limit to 0..``limit`` if
+    hidden.
 
-    name: how messages name the Linear. weight: float64 [J, I]. bias: float64 [J]. limit: inf after a ReLU, 6
-    after a ReLU6.
+    name: how messages name it. weight: float64 [J, I]; of a Conv2d kernels, rows in the order dy, dx, c.
+    bias: float64 [J]. limit: inf after a ReLU, 6 after a ReLU6. place: of a Conv2d, where the kernels go, and
+    the maximum behind them; its inputs are rows in the order y, x, c, its outputs in the order y, x, j.
     """
 
     name: str
     weight: Tensor
     bias: Tensor
     limit: float = float("inf")
+    place: Convolution | None = None
 
     def sums(self, x: Tensor) -> Tensor:
-        """x W^T + b, float64 [N, J], of inputs [N, I]."""
-        return x @ self.weight.T + self.bias
+        """x W^T + b, float64 [N, J], of inputs [N, I]; of a Conv2d the largest of each window, [N, H' * W' *
+        J], of inputs [N, H * W * C]."""
+        if self.place is None:
+            return x @ self.weight.T + self.bias
+        return convolved(x, self.weight, self.bias, self.place)
 
     def activations(self, x: Tensor) -> Tensor:
-        """The sums with those below 0 and above the limit cut off, float64 [N, J]."""
+        """The sums with those below 0 and above the limit cut off."""
         return self.sums(x).clamp(0, self.limit)
 
+    def unbiased(self, x: Tensor) -> Tensor:
+        """x W^T, float64 [M, J], of inputs [N, I]; of a Conv2d at each position, without the maximum."""
+        if self.place is None:
+            return x @ self.weight.T
+        z = convolved(x, self.weight, torch.zeros_like(self.bias), replace(self.place, pool=(1, 1)))
+        return z.view(-1, len(self.bias))
 
-def logits(layers: Sequence[DenseLayer], x: Tensor) -> Tensor:
+    @property
+    def width(self) -> int:
+        """Numbers that leave, of one image."""
+        return len(self.bias) * (1 if self.place is None else math.prod(self.place.output))
+
+    def by_unit(self, units: int) -> Tensor:
+        """The weights by the unit of the layer before that they read, [J, n, units]."""
+        return self.weight.view(len(self.weight), -1, units)
+
+    def rows(self, x: Tensor, most: int) -> Tensor:
+        """What the weights meet, [M, I]: the inputs themselves, or of a Conv2d at most ``most`` of the
+        patches of all images and positions, spread over them."""
+        if self.place is None:
+            return x
+        maps = channels_first(x, *self.place.input[:2])
+        taps = nn.functional.unfold(maps, self.place.kernel, padding=self.place.pad, stride=self.place.stride)
+        patches = taps.view(len(x), self.place.input[2], -1, taps.shape[2])  # [N, C, taps, positions]
+        patches = patches.permute(0, 3, 2, 1).reshape(-1, self.place.rows)
+        return patches[:: -(-len(patches) // most)]
+
+
+def logits(layers: Sequence[OrdinaryLayer], x: Tensor) -> Tensor:
     """Logits, float64 [N, C], of inputs [N, I]."""
     for layer in layers[:-1]:
         x = layer.activations(x)
@@ -146,11 +183,20 @@ class Ordinary:
             raise SynflipError(f"the network gives a {type(parts[0]).__name__}, not one tensor, the logits")
         return torch.cat(parts)[: len(x)].detach().cpu().double()
 
+    def ordered(self, rows: Tensor) -> Tensor:
+        """Inputs [N, I], in the order c, y, x if they are pictures, in the order of the first layer's."""
+        place = self.layers[0].place
+        if place is None:
+            return rows
+        height, width, channels = place.input
+        return rows.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
+
     def check(self, rows: Tensor) -> None:
         """Raises SynflipError unless the network itself gives the same for inputs [N, I]."""
-        z, size = logits(self.layers, rows), rows.abs()
+        x = self.ordered(rows)
+        z, size = logits(self.layers, x), x.abs()
         for layer in self.layers:
-            size = size @ layer.weight.abs().T + layer.bias.abs()
+            size = replace(layer, weight=layer.weight.abs(), bias=layer.bias.abs()).sums(size)
         x = self._input(rows)
         with evaluating(self.network):
             found = self._outputs(x)
@@ -175,30 +221,51 @@ class Ordinary:
             )
 
 
-def _folded(operations: Sequence[Operation]) -> tuple[list[DenseLayer], str | None]:
+def _folded(operations: Sequence[Operation]) -> tuple[list[OrdinaryLayer], str | None]:
     """The layers of a chain of operations, and the kind of its end. Raises SynflipError."""
-    layers: list[DenseLayer] = []
+    layers: list[OrdinaryLayer] = []
     before: list[Affine] = []  # of the next layer's inputs
     end: End | None = None
     last: Operation | None = None
+    size: tuple[int, int, int] | None = None  # C, H, W that the last convolution gives
     is_open = False  # nothing was cut off after the last layer
     for operation in operations:
         name = operation.name
         if end is not None:
             raise refused(end.name, f"cannot be made of coins before {name}")
-        if isinstance(operation, Linear):
+        if isinstance(operation, Linear | Conv2d):
             if is_open:
-                raise SynflipError(f"{name} comes after a Linear without a ReLU between them")
-            layer = DenseLayer(name, operation.weight, operation.bias)
-            if layers:
-                _check_inputs(name, layers[-1], layer)
-            while before:
-                layer = _after(before.pop(), layer)
+                kind = "Linear" if layers[-1].place is None else "Conv2d"
+                raise SynflipError(f"{name} comes after a {kind} without a ReLU between them")
+            if isinstance(operation, Linear):
+                layer = OrdinaryLayer(name, operation.weight, operation.bias)
+                if layers:
+                    _check_inputs(name, layers[-1], layer)
+                while before:
+                    layer = _after(before.pop(), layer)
+                if size is not None:
+                    layer = replace(layer, weight=_channels_last(layer.weight, size))
+                size = None
+            else:
+                if layers and operation.size != size:
+                    raise SynflipError(
+                        f"{name} takes {list(operation.size)} of what is no picture of that size"
+                    )
+                layer = _kernels(operation)
+                while before:
+                    layer = _after_maps(before.pop(), layer)
+                size = _size_of(layer)
             layers.append(layer)
             is_open = True
+        elif isinstance(operation, MaxPool2d):
+            if size is None:
+                raise refused(name, "does not come after a Conv2d")
+            before = [_behind_maximum(affine, operation, size) for affine in before]
+            layers[-1] = _pooled(operation, layers[-1])
+            size = _size_of(layers[-1])
         elif isinstance(operation, Affine):
             if is_open:
-                layers[-1] = _before(operation, layers[-1])
+                layers[-1] = _before(operation, layers[-1], size)
             else:
                 before.append(operation)
         elif isinstance(operation, Clamp):
@@ -219,15 +286,99 @@ def _folded(operations: Sequence[Operation]) -> tuple[list[DenseLayer], str | No
     return layers, None if end is None else end.kind
 
 
-def _before(affine: Affine, layer: DenseLayer) -> DenseLayer:
-    """A layer with what is made of its sums folded in."""
+def _kernels(operation: Conv2d) -> OrdinaryLayer:
+    """A convolution as a layer. Raises SynflipError for sizes beyond the contract's."""
+    channels, height, width = operation.size
+    shape = operation.weight.shape
+    kernel = (shape[2], shape[3])
+    try:
+        place = Convolution((height, width, channels), kernel, operation.stride, operation.pad)
+    except SynflipError as error:
+        raise SynflipError(f"{operation.name}: {error}") from None
+    weight = operation.weight.permute(0, 2, 3, 1).reshape(len(operation.weight), -1)
+    return OrdinaryLayer(operation.name, weight, operation.bias, place=place)
+
+
+def _pooled(operation: MaxPool2d, layer: OrdinaryLayer) -> OrdinaryLayer:
+    """A convolution with a maximum behind it: one of windows of windows is that of larger ones."""
+    assert layer.place is not None
+    down, across = (a * b for a, b in zip(layer.place.pool, operation.window, strict=True))
+    try:
+        return replace(layer, place=replace(layer.place, pool=(down, across)))
+    except SynflipError as error:
+        raise SynflipError(f"{operation.name}: {error}") from None
+
+
+def _behind_maximum(affine: Affine, operation: MaxPool2d, size: tuple[int, int, int]) -> Affine:
+    """What is done to maps of C, H, W, as it is done to their maxima. Raises SynflipError if it is not the
+    same."""
+    affine = _of_channels(affine, size)
+    if bool((affine.factor <= 0).any()):
+        raise refused(affine.name, f"has a factor below 0 in front of {operation.name}")
+    places = math.prod(side // window for side, window in zip(size[1:], operation.window, strict=True))
+
+    def all_places(value: Tensor) -> Tensor:
+        return value.repeat_interleave(places) if value.ndim else value
+
+    return replace(
+        affine, mean=all_places(affine.mean), factor=all_places(affine.factor), bias=all_places(affine.bias)
+    )
+
+
+def _size_of(layer: OrdinaryLayer) -> tuple[int, int, int]:
+    """C, H, W that a convolution gives."""
+    assert layer.place is not None
+    return (len(layer.bias), *layer.place.output)
+
+
+def _channels_last(weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Weights [J, I] of maps of C, H, W: rows in the order c, y, x in the order y, x, c."""
+    return weight.view(len(weight), *size).permute(0, 2, 3, 1).reshape(weight.shape)
+
+
+def _of_channels(affine: Affine, size: tuple[int, int, int]) -> Affine:
+    """What is done to maps of C, H, W, as numbers for each channel. Raises SynflipError if they differ inside
+    one."""
+
+    def one(value: Tensor) -> Tensor:
+        if not value.ndim:
+            return value
+        _check_count(affine, math.prod(size), "numbers of the maps before it")
+        rows = value.view(size[0], -1)
+        if not bool((rows == rows[:, :1]).all()):
+            raise refused(affine.name, "has other constants at other places of a picture")
+        return rows[:, 0]
+
+    return replace(affine, mean=one(affine.mean), factor=one(affine.factor), bias=one(affine.bias))
+
+
+def _after_maps(affine: Affine, layer: OrdinaryLayer) -> OrdinaryLayer:
+    """A convolution with what is made of its inputs folded in. Raises SynflipError if that would change the
+    zeros around a picture."""
+    assert layer.place is not None
+    height, width, channels = layer.place.input
+    affine = _of_channels(affine, (channels, height, width))
+    shift = (affine.bias - affine.mean * affine.factor).expand(channels)
+    if layer.place.pad != (0, 0) and bool((shift != 0).any()):
+        raise refused(affine.name, f"moves what {layer.name} takes, which pads with zeros")
+    weight = layer.by_unit(channels)
+    bias = layer.bias + (weight * shift).sum((1, 2))
+    return replace(layer, weight=(weight * affine.factor).reshape(layer.weight.shape), bias=bias)
+
+
+def _before(affine: Affine, layer: OrdinaryLayer, size: tuple[int, int, int] | None) -> OrdinaryLayer:
+    """A layer with what is made of its sums folded in. size: C, H, W of the maps that they are."""
+    if size is not None and layer.place is not None:
+        affine = _of_channels(affine, size)
+        if layer.place.pool != (1, 1) and bool((affine.factor <= 0).any()):
+            raise refused(affine.name, "has a factor below 0 behind a maximum: put it in front of that")
     _check_count(affine, len(layer.bias), "outputs of the Linear before it")
     factor = affine.factor[:, None] if affine.factor.ndim else affine.factor
     bias = (layer.bias - affine.mean) * affine.factor + affine.bias
     return replace(layer, weight=layer.weight * factor, bias=bias)
 
 
-def _after(affine: Affine, layer: DenseLayer) -> DenseLayer:
+def _after(affine: Affine, layer: OrdinaryLayer) -> OrdinaryLayer:
     """A layer with what is made of its inputs folded in."""
     _check_count(affine, layer.weight.shape[1], "inputs of the Linear after it")
     shift = (affine.bias - affine.mean * affine.factor).expand(layer.weight.shape[1])
@@ -341,8 +492,8 @@ def _called(hook: Any) -> str:
     return str(getattr(hook, "__name__", type(hook).__name__))
 
 
-def _check_inputs(name: str, before: DenseLayer, layer: DenseLayer) -> None:
-    if layer.weight.shape[1] != len(before.bias):
+def _check_inputs(name: str, before: OrdinaryLayer, layer: OrdinaryLayer) -> None:
+    if layer.weight.shape[1] != before.width:
         raise SynflipError(
-            f"{name} takes {layer.weight.shape[1]} inputs; the one before gives {len(before.bias)}"
+            f"{name} takes {layer.weight.shape[1]} inputs; the one before gives {before.width}"
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synflip.errors import SynflipError
 from synflip.training.layers import MAX_TRAINED_BIAS, MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
-from synflip.training.ordinary import DenseLayer, logits
+from synflip.training.ordinary import OrdinaryLayer, logits
 
 _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
 _SCALES = 25  # at least, tried for each layer's weights, 2**(1/4) apart
@@ -25,25 +25,33 @@ _SHARES = (0.5, 0.75)  # of a layer's weights that are smaller than a typical on
 _SWEEPS = 10  # of equalising: each layer takes part in two pairs
 _OFFSET = 0.5  # share of its largest activation that a unit must always have for its bias to move on
 _VOTING, _VOTES = 500, 16  # images, at most, and network samples that the ways to set coins are compared on
+_PATCHES = 4000  # of a convolution's inputs that its scale is measured on
 _SAME = 1e-9  # of the largest: smaller differences are rounding errors
 
 
-def without_unseen(layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: float) -> list[DenseLayer]:
+def without_unseen(
+    layers: Sequence[OrdinaryLayer], rows: NDArray[np.uint8], unit: float
+) -> list[OrdinaryLayer]:
     """Layers with the same logits for inputs rows * unit, [N, I], whose weights of unseen inputs and units
     are 0.
 
     An input that is always c > 0 becomes part of the biases: w c. An input that is always 0 has no weight. A
     unit that is always 0, always the same, or not read by the next layer has none either. A unit in c..d with
     c > d / 2 becomes one in 0..d-c: its bias falls by c, and the next layer's rise by w c. Raises
-    SynflipError, naming the module, if nothing of the images is left.
+    SynflipError, naming the module, if nothing of the images is left. Inputs of a convolution have no
+    weights of their own, for each meets several of a kernel: they stay as they are.
     """
-    out: list[DenseLayer] = []
+    out: list[OrdinaryLayer] = []
     x = torch.from_numpy(rows).double() * unit
     low, high = x.amin(0), x.amax(0)
     for index, layer in enumerate(layers):
-        still = high - low <= _SAME * high.abs()
+        if layer.place is None:
+            still = high - low <= _SAME * high.abs()
+        else:
+            still = torch.zeros(layer.weight.shape[1], dtype=torch.bool)
+            high = torch.zeros(layer.weight.shape[1], dtype=torch.float64)
         moved = torch.where(still, high, 0.0)
-        if out and out[-1].limit == math.inf:
+        if out and out[-1].limit == math.inf and out[-1].place is None:
             moved = torch.where(still | (low > _OFFSET * high), low, moved)
             before = out[-1]
             out[-1] = replace(before, bias=before.bias - torch.where(still, 0.0, moved))
@@ -60,7 +68,7 @@ def without_unseen(layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: 
                 "are mean and std those of its inputs?"
             )
     for index in range(len(out) - 2, -1, -1):
-        read = (out[index + 1].weight != 0).any(0)
+        read = (out[index + 1].by_unit(len(out[index].bias)) != 0).any(1).any(0)
         out[index] = replace(
             out[index],
             weight=torch.where(read[:, None], out[index].weight, 0.0),
@@ -69,7 +77,7 @@ def without_unseen(layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: 
     return out
 
 
-def equalised(layers: Sequence[DenseLayer]) -> list[DenseLayer]:
+def equalised(layers: Sequence[OrdinaryLayer]) -> list[OrdinaryLayer]:
     """Layers of the same function in which a hidden unit's largest weight is as large as the largest that
     reads it: r = sqrt(r1 r2), as a ReLU of s z is s times that of z, s > 0.
 
@@ -81,12 +89,14 @@ def equalised(layers: Sequence[DenseLayer]) -> list[DenseLayer]:
         for index in range(len(out) - 1):
             if out[index].limit < math.inf:
                 continue
-            first, second = out[index].weight.abs().amax(1), out[index + 1].weight.abs().amax(0)
+            read = out[index + 1].by_unit(len(out[index].bias))
+            first, second = out[index].weight.abs().amax(1), read.abs().amax((0, 1))
             scale = torch.where((first > 0) & (second > 0), (second / first).sqrt(), 1.0)
             out[index] = replace(
                 out[index], weight=out[index].weight * scale[:, None], bias=out[index].bias * scale
             )
-            out[index + 1] = replace(out[index + 1], weight=out[index + 1].weight / scale)
+            weight = (read / scale).reshape(out[index + 1].weight.shape)
+            out[index + 1] = replace(out[index + 1], weight=weight)
     return out
 
 
@@ -95,12 +105,12 @@ class Scales:
     """How coins were set. layers: what they compute, perhaps equalised. largest: m of each layer, the weight
     that became a coin of probability 1; larger ones are cut off."""
 
-    layers: tuple[DenseLayer, ...]
+    layers: tuple[OrdinaryLayer, ...]
     largest: tuple[float, ...]
 
 
 def initialise(
-    network: SynapticNetwork, layers: Sequence[DenseLayer], rows: NDArray[np.uint8], unit: float
+    network: SynapticNetwork, layers: Sequence[OrdinaryLayer], rows: NDArray[np.uint8], unit: float
 ) -> Scales:
     """Set the coins so that their mean outputs are those of ordinary layers on inputs rows * unit.
 
@@ -115,7 +125,7 @@ def initialise(
     drawn at random, because a few outlying weights made all others small, m is tried as the weight that half,
     and three quarters, of the layer's are smaller than.
     """
-    x = torch.from_numpy(rows).double() * unit
+    x = network.ordered(torch.from_numpy(rows).double()) * unit
     wanted = logits(layers, x).argmax(1)
     some = torch.from_numpy(rows[:: -(-len(rows) // _VOTING)]).float()
     wanted = wanted[:: -(-len(rows) // _VOTING)]
@@ -140,7 +150,7 @@ def initialise(
 
 def _set(
     network: SynapticNetwork,
-    layers: Sequence[DenseLayer],
+    layers: Sequence[OrdinaryLayer],
     scales: Sequence[float],
     x: Tensor,
     unit: float,
@@ -163,13 +173,17 @@ def _set(
         used.append(largest)
         with torch.no_grad():
             coins.weight.copy_((layer.weight / largest).clamp(-1, 1))
-            sums = quiet @ (coins.quantised()[0].double() * largest).T
-            bias = layer.bias + (x @ layer.weight.T - sums).mean(0) if corrected else layer.bias
+            kept = coins.quantised()[0].double() * largest  # of the weights
+            bias = layer.bias
+            if corrected:
+                bias = bias + (layer.unbiased(x) - replace(layer, weight=kept).unbiased(quiet)).mean(0)
             coins.bias.copy_((bias * gain).clamp(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS) / coins.bias_unit)
         if module is None:
             break
-        x, quiet = layer.activations(x), (sums + bias).clamp(0, layer.limit)
-        above = x[:, (layers[index + 1].weight != 0).any(0)]
+        x, quiet = layer.activations(x), replace(layer, weight=kept, bias=bias).activations(quiet)
+        above = x
+        if layers[index + 1].place is None:
+            above = x[:, (layers[index + 1].weight != 0).any(0)]
         above = above[above > 0]
         top = float(np.percentile(above.numpy(), _PERCENTILE)) if len(above) else 1 / gain
         if layer.limit < math.inf:
@@ -198,20 +212,21 @@ def _agreement(network: SynapticNetwork, rows: Tensor, wanted: Tensor) -> float:
     return float(((votes + 0.5) / (_VOTES + 1)).log().mean())
 
 
-def _scales(layers: Sequence[DenseLayer], x: Tensor, bits: int) -> list[list[float]]:
+def _scales(layers: Sequence[OrdinaryLayer], x: Tensor, bits: int) -> list[list[float]]:
     """Two choices of m, the weight of each layer that becomes 1: with the least error of a network sample on
     inputs x, float64 [N, I], and with the least relative error. In the second, one output of huge weights
     does not choose for all."""
     chosen = []
     for index, layer in enumerate(layers):
         hidden = index < len(layers) - 1
-        read = layers[index + 1].weight.square().sum(0) if hidden else torch.ones(len(layer.bias))
-        chosen.append(_largest_weights(layer.weight, x, bits, read))
+        units = len(layer.bias)
+        read = layers[index + 1].by_unit(units).square().sum((0, 1)) if hidden else torch.ones(units)
+        chosen.append(_largest_weights(layer.weight, layer.rows(x, _PATCHES), bits, read))
         x = layer.activations(x)
     return [list(column) for column in zip(*chosen, strict=True)]
 
 
-def _typical_weights(layers: Sequence[DenseLayer]) -> list[list[float]]:
+def _typical_weights(layers: Sequence[OrdinaryLayer]) -> list[list[float]]:
     """Choices of m by the layers alone: the weight that a share of its layer's, in _SHARES, is below."""
     live = [layer.weight.abs()[layer.weight != 0].numpy() for layer in layers]
     return [[float(np.quantile(sizes, share)) if len(sizes) else 1.0 for sizes in live] for share in _SHARES]
