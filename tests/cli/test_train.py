@@ -69,7 +69,7 @@ def test_train_with_teachers(files: Path, features: list[str], capsys: pytest.Ca
 
 def test_networks_with_convolutions(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trained, described, run, evaluated, and their margins computed."""
-    words = ["train", "--network", "conv", "--hidden", "16", "--epochs", "1", "--samples", "2"]
+    words = ["train", "--network", "conv", "--hidden", "16", "--epochs", "1", "--samples", "2", "--balance"]
     assert app.main([*words, "--out", "c.safetensors"]) == 0
     shape = "8x8x1-32(3x3, pad 1x1, pool 2x2)-16-10"
     text = capsys.readouterr().out
@@ -86,12 +86,20 @@ def test_networks_with_convolutions(files: Path, capsys: pytest.CaptureFixture[s
     assert f"{shape} on digits" in capsys.readouterr().out
 
 
+def test_convolutions_are_converted(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 10))
+    torch.export.save(torch.export.export(network.eval(), (torch.rand(2, 1, 8, 8),)), "net.pt2")
+    words = ["convert", "net.pt2", "--epochs", "1", "--out", "t.safetensors"]
+    assert "leave out --for" in fails(capsys, *words, "--for", "ulx3s-85f")
+    assert app.main(words) == 0
+    assert modelfile.load("t.safetensors").shape == "8x8x1-3(3x3, pool 2x2)-10"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["--features", "conv"], "--network conv and --features conv do not go together"),
         (["--for", "ulx3s-85f"], "--network conv and --for ulx3s-85f do not go together"),
-        (["--balance"], "--network conv and --balance do not go together"),
         (["--data", "t.csv"], "t has rows of 3 numbers; convolutions need pictures"),
         (["--data", "t.csv", "--teachers", "1"], "t has rows of 3 numbers; convolutions need pictures"),
     ],

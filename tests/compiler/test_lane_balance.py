@@ -10,8 +10,11 @@ from synflip import modelfile
 from synflip.cli import app
 from synflip.compiler.lane_balance import balance, deal
 from synflip.golden.cpu import Golden
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
+
+from tests.networks import convolution_layer, random_layers
 
 
 def uneven(certain: bool = False) -> tuple[CompiledModel, np.ndarray]:
@@ -50,6 +53,22 @@ def test_nothing_but_the_order_changes() -> None:
     assert np.array_equal(model.layers[-1].bias, made.layers[-1].bias)
     assert made.source == {"data": "none", "balanced": "for 8 banks"}
     assert replace(made, layers=model.layers, source=model.source).metadata() == model.metadata()
+
+
+def test_dense_layers_behind_convolutions() -> None:
+    """The same answers with coins that are never or always heads; the convolutions stay."""
+    rng = np.random.default_rng(3)
+
+    def certain(layer: Layer) -> Layer:
+        return replace(layer, q=np.where(layer.q > 7, 15, 0).astype(np.uint16))
+
+    kernels = convolution_layer(rng, 4, Convolution((5, 4, 1), (2, 2)))
+    layers = tuple(map(certain, (kernels, *random_layers(rng, (48, 30, 3)))))
+    model = CompiledModel(layers, 4, 8, (3, 6), tuple("abc"), 255)
+    pixels = rng.integers(0, 256, (40, 20)).astype(np.uint8)
+    made = balance(model, pixels)
+    assert np.array_equal(infer(model, pixels).logits, infer(made, pixels).logits)
+    assert made.layers[0] is model.layers[0] and not np.array_equal(made.layers[1].q, layers[1].q)
 
 
 @pytest.mark.parametrize("size", ["16x8", "16x4"])

@@ -52,7 +52,10 @@ class Peer:
             ordinary.check(rows)
         except SynflipError as error:
             return "refused: " + str(error).split("; allowed are")[0].removeprefix(f"{FILES / self.name}: ")
-        sizes = (ordinary.layers[0].weight.shape[1], *(len(layer.bias) for layer in ordinary.layers))
+        first = ordinary.layers[0]
+        sizes = [first.weight.shape[1] if first.place is None else "x".join(map(str, first.place.input))]
+        for layer in ordinary.layers:
+            sizes.append(len(layer.bias) if layer.place is None else f"{len(layer.bias)}({layer.place})")
         return f"read: {'-'.join(map(str, sizes))}"
 
 

@@ -71,7 +71,7 @@ def test_the_mean_over_coins_is_the_networks_logit(dense):
 
 def test_mean_and_std_are_folded_into_the_first_layer(dense):
     """The same function of the pixels, written for normalised ones."""
-    (_, weight, bias, _), last = (astuple(layer) for layer in Ordinary(dense, (64,)).layers)
+    (_, weight, bias, *_), last = (astuple(layer) for layer in Ordinary(dense, (64,)).layers)
     moved = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     with torch.no_grad():
         moved[0].weight.copy_(weight * 0.3)
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_network_stays(dense, feature
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([nn.Conv2d(1, 2, 3)], r"module 0 \(Conv2d\) cannot be made of coins; allowed are Linear"),
+        ([nn.Conv2d(1, 2, 3)], "the last of 1 operations must be a Linear, whose outputs are the logits"),
         ([nn.Linear(64, 8), nn.Sigmoid(), nn.Linear(8, 10)], r"module 1 \(Sigmoid\) cannot"),
         ([nn.Linear(64, 8), nn.Linear(8, 10)], r"module 1 \(Linear\) comes after a Linear without a ReLU"),
         (
@@ -206,7 +206,7 @@ def test_convolutions_train_with_the_coins_behind_them():
         < 0.5
     )
     assert convnets.float_baseline(DATA, (32,), (6,), epochs=6, seed=1) > 0.85
-    with pytest.raises(SynflipError, match="each convolution needs at least one filter, and halves"):
+    with pytest.raises(SynflipError, match="each convolution needs at least one filter, and each maximum"):
         convnets.train(DATA, (32,), (6, 6, 6, 6), epochs=1)
 
 

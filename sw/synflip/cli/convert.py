@@ -43,7 +43,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="MODEL.onnx|MODEL.pt2",
-            help="A trained network of dense layers: ONNX, or from torch.export.save.",
+            help="A trained network of dense layers and convolutions: ONNX, or from torch.export.save.",
         ),
     ],
     out: ModelOut,

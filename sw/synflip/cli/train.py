@@ -158,7 +158,7 @@ def train(
 
     sizes = None if hidden is None else _hidden(hidden)
     if network != NetworkShape.dense:
-        _check_convolutions(network, features, board, balance)
+        _check_convolutions(network, features, board)
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     two_files = features == FeaturesName.conv
     check_outputs(model_files(out) if two_files else [out], data_files(data))
@@ -231,14 +231,11 @@ def train(
     finish(trained, dataset, source, out, samples, took, balanced=balance)
 
 
-def _check_convolutions(
-    network: NetworkShape, features: FeaturesName, board: str | None, balance: bool
-) -> None:
+def _check_convolutions(network: NetworkShape, features: FeaturesName, board: str | None) -> None:
     """Raises SynflipError for options that do not go together with convolutions of coins."""
     for given, option, why in (
         (features != FeaturesName.none, f"--features {features}", "convolutions are coins, or features"),
         (board is not None, f"--for {board}", "what fits a board is known of dense layers only"),
-        (balance, "--balance", "outputs are dealt to banks in dense layers only"),
     ):
         if given:
             raise SynflipError(f"--network {network} and {option} do not go together: {why}; leave one out")

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import as_images, whole_seed
 from synflip.spec.geometry import BANKS
@@ -27,18 +26,16 @@ def balance(
 ) -> CompiledModel:
     """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
-    model: with hidden layers; others stay as they are. pixels: images [N, I], as the model takes them, to
-    measure activity on, not those of a test. seed: of the search; the same seed gives the same order. Raises
-    SynflipError for images that are not the model's, and for a model with convolutions.
+    model: with hidden layers; others stay as they are, and so do convolutions. pixels: images [N, I], as the
+    model takes them, to measure activity on, not those of a test. seed: of the search; the same seed gives
+    the same order. Raises SynflipError for images that are not the model's.
     """
     seed = whole_seed(seed)
-    if model.convolutional:
-        raise SynflipError(
-            f"the model ({model.shape}) has convolutions; outputs are dealt to banks in dense networks only"
-        )
     generator = np.random.default_rng(seed)
     layers = list(model.layers)
     for index, active in enumerate(_activity(model, pixels, seed)):
+        if layers[index].convolution is not None:
+            continue
         order = deal(active, banks, generator)
         before, after = layers[index], layers[index + 1]
         layers[index] = Layer(before.q[order], before.sign[order], before.bias[order])

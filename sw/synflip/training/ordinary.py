@@ -1,4 +1,4 @@
-"""Trained networks of torch read as dense layers: the weights that a forward pass in evaluation mode uses.
+"""Trained networks of torch read as dense layers and convolutions: the weights that a forward pass in evaluation mode uses.
 
 A module can compute something else than its type says: hooks, a replaced ``forward``, weights that a hook
 makes just before each pass. What is read is therefore compared with what the network itself computes.
@@ -117,7 +117,7 @@ def logits(layers: Sequence[OrdinaryLayer], x: Tensor) -> Tensor:
 
 
 class Ordinary:
-    """The dense layers of a trained network. Raises SynflipError, naming the operation, for what is none.
+    """The layers of a trained network. Raises SynflipError, naming the operation, for what is none.
 
     network: any module that torch.export follows, or one that was read from a file. shapes: of one input,
     each tried until the network takes it. layers: from the input on; a network with one output, whose class
@@ -278,7 +278,7 @@ def _folded(operations: Sequence[Operation]) -> tuple[list[OrdinaryLayer], str |
         else:
             end = operation
         last = operation
-    if not is_open:
+    if not is_open or size is not None:
         raise SynflipError(
             f"the last of {len(operations)} operations must be a Linear, whose outputs are the logits "
             "(softmax, sigmoid and argmax may follow)"
