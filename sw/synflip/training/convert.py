@@ -102,8 +102,8 @@ def convert(
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
     network: a module of dense layers and convolutions that torch.export follows, or the path of one,
-        MODEL.onnx or MODEL.pt2 (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I] or [N, C, H, W]; all its weights
-        become coins. With a head, any module that takes the same as
+        MODEL.onnx or MODEL.pt2 (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I] or
+        [N, C, H, W]; all its weights become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained module as above that takes the features, or the outputs of new hidden layers.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.

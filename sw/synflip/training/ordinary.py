@@ -1,4 +1,5 @@
-"""Trained networks of torch read as dense layers and convolutions: the weights that a forward pass in evaluation mode uses.
+"""Trained networks of torch read as layers that can be coins: the weights that a forward pass in evaluation
+mode uses.
 
 A module can compute something else than its type says: hooks, a replaced ``forward``, weights that a hook
 makes just before each pass. What is read is therefore compared with what the network itself computes.
