@@ -109,6 +109,18 @@ def test_numbers_are_what_the_golden_model_counts(
     assert soft["soft votes, F = 8, 256 entries, P = 4"]["distance"] < 0.02 < soft["votes"]["distance"]
 
 
+def test_sampled_convolutions_are_beside_those_that_are_not(folder: Path) -> None:
+    """Every weight is a coin in the one network, only the dense layers' in the other; rows of before keep
+    their names."""
+    conv = Coins("digits", (), QUICK.conv, conv=True)
+    assert "sampled" not in conv.settings
+    sampled = replace(conv, sampled=True)
+    (found,) = rows(folder, "networks", **sampled.settings)
+    assert found["network"] == "8x8x1-32(3x3, pad 1x1, pool 2x2)-100-10" and found["vote of 8"] > 0.3
+    networks = [row["network"] for row in rows(folder, "networks", **conv.settings)]
+    assert sorted(networks) == ["512-100-10", found["network"]]
+
+
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:
     context = Context(QUICK, ResultCache(folder, "", ""))
     context.cache.making = False

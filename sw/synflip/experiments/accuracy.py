@@ -1,5 +1,7 @@
 """Experiments on accuracy: networks, votes, early stopping, and the networks that other experiments share."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins
@@ -56,6 +58,11 @@ def conv_coins(context: Context, data: str) -> Coins:
     """Convolutions with coins behind them."""
     budget = context.budget
     return Coins(data, (), budget.colour if is_colour(context, data) else budget.conv, conv=True)
+
+
+def sampled_coins(context: Context, data: str) -> Coins:
+    """The same network with convolutions of coins."""
+    return replace(conv_coins(context, data), sampled=True)
 
 
 def conv_float(context: Context, data: str) -> Float:
@@ -126,7 +133,7 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
 
 
 def networks(context: Context, data: str) -> Parts:
-    """Networks of other shapes, and convolutions."""
+    """Networks of other shapes; coins behind convolutions, and convolutions of coins."""
     rows = []
     if not is_colour(context, data):
         for hidden in context.budget.others:
@@ -135,7 +142,8 @@ def networks(context: Context, data: str) -> Parts:
             rows.append(_row(context, coins, ordinary, f"{coins.epochs} epochs"))
     if not is_table(context.data(data)):
         conv = conv_coins(context, data)
-        rows.append(_row(context, conv, conv_float(context, data), f"convolutions, {conv.epochs} epochs"))
+        for name, coins in (("convolutions", conv), ("sampled convolutions", sampled_coins(context, data))):
+            rows.append(_row(context, coins, conv_float(context, data), f"{name}, {conv.epochs} epochs"))
     return [Table.from_records("networks", f"Other networks, {context.budget.samples} samples", rows)]
 
 

@@ -17,7 +17,10 @@ from synflip.experiments.findings import ResultCache, Tensors
 from synflip.experiments.recipes import Budget, Coins, Float
 from synflip.spec.model import CompiledModel
 from synflip.training import baseline, convnets, train
+from synflip.training.feature_network import FeatureNetwork
+from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import TrainStep
+from synflip.training.shapes import default_filters, default_hidden
 
 #: Called with the name of the work, the steps done, and their total.
 Say = Callable[[str, int, int], None]
@@ -91,11 +94,14 @@ class Context:
             "teachers": [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)],
             "progress": self._show(f"k = {recipe.bits}, seed {recipe.seed}", recipe.data),
         }
-        network = (
-            convnets.train(dataset, **settings)
-            if recipe.conv
-            else train.train(dataset, recipe.hidden, signed=recipe.signed, **settings)
-        )
+        network: SynapticNetwork | FeatureNetwork
+        if recipe.sampled:
+            hidden, filters = default_hidden(dataset), default_filters(dataset)
+            network = train.train(dataset, hidden, filters=filters, **settings)
+        elif recipe.conv:
+            network = convnets.train(dataset, **settings)
+        else:
+            network = train.train(dataset, recipe.hidden, signed=recipe.signed, **settings)
         source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
         return compile_network(network, dataset.classes, dataset.input_max, source)
 

@@ -27,7 +27,8 @@ class Float:
 
 @dataclass(frozen=True)
 class Coins:
-    """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults.
+    """A network of coins, trained and compiled. conv: behind convolutions, whose heads are the defaults;
+    sampled: the convolutions are coins too.
 
     kept: share of the training images of class ``datasets.RARE`` that are left. held_out: how many training
     images, the last ones, are not trained on. teachers: how many ordinary networks of the same shape and
@@ -46,11 +47,13 @@ class Coins:
     kept: float = 1.0
     held_out: int = 0
     teachers: int = 0
+    sampled: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As JSON holds them."""
-        return {"network": "coins", **asdict(self)}
+        """As JSON holds them. Rows that were made before convolutions could be sampled keep their names."""
+        settings = {"network": "coins", **asdict(self)}
+        return settings if self.sampled else {name: settings[name] for name in settings if name != "sampled"}
 
     def teacher(self, seed: int) -> Float:
         """The recipe of the teacher with this seed."""

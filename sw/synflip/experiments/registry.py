@@ -69,7 +69,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "networks", "Other networks",
-        "Other shapes, and coins behind convolutions that are the same in every sample.",
+        "Other shapes; coins behind convolutions that are the same in every sample; convolutions of coins.",
         accuracy.networks, colour=True,
     ),
     Experiment(

@@ -15,6 +15,7 @@ from synflip.experiments.accuracy import (
     headline,
     main_coins,
     main_float,
+    sampled_coins,
 )
 from synflip.experiments.baselines import mean_coins, taught_coins
 from synflip.experiments.blocks import NOT_RUN
@@ -95,14 +96,21 @@ TARGETS = (
     Target("the same, vote of 16", MNIST, _float(0.001), _of(mean_coins, "vote of 16")),
     Target("vote of 8, taught by the ensemble", MNIST, _float(0.001), _of(taught_coins, "vote of 8")),
     Target("convolutions, vote of 8", MNIST, 0.991, _of(conv_coins, "vote of 8")),
+    Target("sampled convolutions, vote of 16", MNIST, 0.991, _of(sampled_coins, "vote of 16")),
     Target("vote of 16", FASHION, 0.895, _seeds("vote of 16 %")),
     Target("vote of 16, trained on the mean", FASHION, 0.895, _of(mean_coins, "vote of 16")),
     Target("vote of 16, taught by the ensemble", FASHION, 0.895, _of(taught_coins, "vote of 16")),
     Target("convolutions, vote of 8", FASHION, 0.915, _of(conv_coins, "vote of 8")),
+    Target("sampled convolutions, vote of 16", FASHION, 0.91, _of(sampled_coins, "vote of 16")),
     Target(
         "convolutions, vote of 16, 1 point below float", CIFAR,
         lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.01,
         _of(conv_coins, "vote of 16"),
+    ),
+    Target(
+        "sampled convolutions, vote of 16, 2 points below float", CIFAR,
+        lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.02,
+        _of(sampled_coins, "vote of 16"),
     ),
     Target("early stopping, samples an image", MNIST, 2.5, _early("samples an image"), False, False),
     Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
