@@ -236,6 +236,13 @@ def test_ordinary_networks_of_our_own() -> None:
         convert(float_network(DATA, (8,), (4,)), data=DATA, epochs=0)
 
 
+def test_heads_are_dense() -> None:
+    front = nn.Sequential(nn.Flatten(), nn.ReLU())
+    head = settled(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+    with pytest.raises(SynflipError, match=r"module 1 \(Conv2d\) of the head is a convolution"):
+        convert(front, head, data=DATA, epochs=0)
+
+
 def test_boards() -> None:
     data = in_colour()
     with pytest.raises(

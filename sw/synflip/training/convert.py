@@ -227,6 +227,11 @@ class _Conversion:
             step, count = log2_step(seen, self.activation_bits), seen.shape[1]
             if isinstance(head, nn.Module):
                 given = Ordinary(head, (count,))
+                if given.layers[0].place is not None:
+                    raise SynflipError(
+                        f"{given.layers[0].name} of the head is a convolution, and features are rows: give "
+                        "the network whole, or keep the convolution in front"
+                    )
                 coins = self._coins(given, count)
                 given.check(torch.from_numpy(seen[:CHECKED]))
             else:

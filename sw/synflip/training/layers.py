@@ -112,7 +112,10 @@ class SynapticConv2d(Synapses):
     coin for all positions, so the noise of positions is not independent; and a kernel of 3x3 over one channel
     has nine coins, whose sum is not Gaussian. So in training coins are flipped too, KERNELS times in a batch,
     each time for as many of its images. A coin is p + sqrt(p (1 - p)) e, where e, which is what was flipped,
-    stays the same in the backward pass: it has the gradient of the mean and that of the variance.
+    stays the same in the backward pass: it has the gradient of the mean and that of the variance. After two
+    epochs of half of MNIST, votes of 16 are right most often so; then come Gaussian weights of the same mean
+    and variance, coins with the gradient of the mean alone (straight-through), and a Gaussian number for each
+    position.
     """
 
     def __init__(

@@ -40,6 +40,7 @@ from synflip.spec.convolution import Convolution
 from synflip.training.layers import channels_first, convolved
 from synflip.util.text import first_line
 
+_PATCHED = 100  # images, at least, that patches of a convolution's inputs are taken from
 _ROUNDINGS = 16  # of a sum's terms, at most, in the network's own arithmetic
 _WRAPPERS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.DataParallel, "module"),
@@ -100,9 +101,11 @@ class OrdinaryLayer:
 
     def rows(self, x: Tensor, most: int) -> Tensor:
         """What the weights meet, [M, I]: the inputs themselves, or of a Conv2d at most ``most`` of the
-        patches of all images and positions, spread over them."""
+        patches of a hundred images or more, spread over them."""
         if self.place is None:
             return x
+        images = max(most // math.prod(self.place.positions), _PATCHED)
+        x = x[:: -(-len(x) // images)]
         maps = channels_first(x, *self.place.input[:2])
         taps = nn.functional.unfold(maps, self.place.kernel, padding=self.place.pad, stride=self.place.stride)
         patches = taps.view(len(x), self.place.input[2], -1, taps.shape[2])  # [N, C, taps, positions]
