@@ -54,15 +54,16 @@ def images_in_cache(model: CompiledModel) -> int:
 
 class Golden(Device):
     """The golden model as a device. geometry: the accelerator whose cycles it predicts; predict: whether it
-    does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time. way: how it
-    multiplies, a name of ``synflip.golden.products``; None: as this processor does it best.
+    does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time. Those of networks in
+    parts are predicted only if ``geometry`` is given, because counting their events takes longer than the
+    network itself. way: how it multiplies, a name of ``synflip.golden.products``; None: as this processor
+    does it best.
 
     Raises SynflipError for a way that does not run here.
     """
 
     name = "golden"
     tap_bytes = TAP_BYTES
-    predicts_parts = True  # whether it predicts the cycles of networks in parts
 
     def __init__(
         self, geometry: Geometry | None = None, predict: bool = True, way: str | None = None
@@ -72,6 +73,7 @@ class Golden(Device):
         self._way = way
         self.geometry = geometry or Geometry()
         self.predict = predict
+        self.predicts_parts = geometry is not None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def close(self) -> None:

@@ -37,10 +37,10 @@ class CudaGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
 
     tap_bytes = TAP_BYTES
-    predicts_parts = False
 
     def __init__(self, geometry: Geometry | None = None, device: str = "cuda", predict: bool = True) -> None:
         super().__init__(geometry, predict)
+        self.predicts_parts = False
         self.name = device
         if device == "cuda" and not torch.cuda.is_available():
             raise SynflipError("torch finds no CUDA GPU here; --device golden runs on the processor")
