@@ -84,8 +84,8 @@ def compile_layers(
     layer. source: where the network came from, JSON values. features: what makes the images of pixels, if
     they are not pixels. input_quantizer: what makes the pixels, if features of any range are taken. places:
     where the weights of each layer go as kernels, rows in the order dy, dx, c; None, or nothing, of a dense
-    layer. channels_first: of the images of a model that begins with a convolution, see ``CompiledModel``.
-    Raises SynflipError, with the layer and the number, for what cannot be run exactly.
+    layer. channels_first: whether images of a model that begins with a convolution are rows in the order c,
+    y, x and not y, x, c. Raises SynflipError, with the layer and the number, for what cannot be run exactly.
     """
     if len(biases) != len(weights):
         raise SynflipError(f"{len(biases)} biases for {len(weights)} layers; every layer needs one")

@@ -180,7 +180,9 @@ class Dataset:
     def for_model(self, images: NDArray[Any], model: CompiledModel) -> NDArray[Any]:
         """Images [N, I] of this data set, in the order in which the model takes a flat row.
 
-        A data set in colour has c, y, x; a model whose ``image_shape`` is [H, W, C] takes y, x, c.
+        images: in the data set's order, c, y, x of images in colour. model: compiled; one whose
+        ``image_shape`` is [H, W, C] takes y, x, c. Raises
+        ValueError, numpy's, for images of another width.
         """
         height, width = self.shape[-2:]
         if len(self.shape) == 3 and model.image_shape == (height, width, self.shape[0]) != self.shape:

@@ -180,7 +180,7 @@ class SynapticNetwork(nn.Module):
     weights. signed: whether weights are in [-1, 1] or in [0, 1]. convolutions: the first layers are these,
     each with as many kernels as ``sizes`` says; a dense layer behind one has H' * W' * J inputs.
     channels_first: whether an image, a row of activations, is in the order c, y, x, as a Dataset in colour
-    has it, and not y, x, c; see ``CompiledModel``.
+    has it, and not y, x, c.
     ``temperature`` is the learned divisor of the logits in the softmax. ``ladder``: the accuracies of the
     conversion that made it; None if it was trained. Raises SynflipError for sizes that no accelerator runs.
     """
@@ -231,7 +231,11 @@ class SynapticNetwork(nn.Module):
         return self.log_temperature.exp()
 
     def ordered(self, x: Tensor) -> Tensor:
-        """Images [N, I] in the order of the first layer's inputs, y, x, c."""
+        """Images in the order of the first layer's inputs, y, x, c.
+
+        x: images [N, I] in the order that ``channels_first`` says. Raises RuntimeError, torch's, for another
+        shape.
+        """
         first = self.linear[0].place
         if first is None or not self.channels_first:
             return x

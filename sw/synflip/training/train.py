@@ -43,8 +43,9 @@ def train(
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
     dataset: training images [N, I] and labels [N]. hidden: outputs of the hidden layers, each 1..1024.
-    filters: of convolutions in front of them, see ``shapes.Filters``: (32,) is one convolution of 32 filters
-    of 3x3, with a border of zeros, and the maximum of 2x2. Their weights are coins too. bits: k, 1..16.
+    filters: of convolutions in front of them, whose weights are coins too: (32,) is one convolution of 32
+    filters of 3x3, with a border of zeros, and the maximum of 2x2 behind it; ((32, 32), 64) is three, with a
+    maximum behind the second and one behind the third. bits: k, 1..16.
     activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than 10,000 images.
     seed: of the weights, the noise and the order of the images. augment: move each image by up to a pixel, or
     in colour by up to four and mirror half of them. progress: called after every step with a TrainStep: step,
