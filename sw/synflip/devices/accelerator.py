@@ -284,7 +284,8 @@ class Accelerator(Device):
             self.write_register(name, value)
 
     def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
-        """Write images into the slots from ``first_slot`` on. x: activations uint8 [N, I]. Raises BusError."""
+        """Write images into their slots. first_slot: of the first. x: activations uint8 [N, I]. Raises
+        BusError."""
         words = ceil_div(x.shape[1], memory_map.ACTIVATIONS_PER_WORD)
         padded = np.zeros((len(x), words * memory_map.ACTIVATIONS_PER_WORD), dtype=np.uint8)
         padded[:, : x.shape[1]] = x
