@@ -136,8 +136,8 @@ def test_blocks_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [len(block) for block in found.sample_blocks(3, 20, early=True)]
     assert sizes == [1, 2, 4, 8, 5]
     assert [len(block) for block in found.sample_blocks(3, 20, early=False)] == [20]
-    # Of an image in a network sample: 784 activations, 512 z, 512 activations.
-    monkeypatch.setattr(parts, "BLOCK_BYTES", 3 * 3 * (784 + 4 * 512 + 512))
+    # Of an image in a network sample: 784 activations, 512 z and a count, 512 activations.
+    monkeypatch.setattr(parts, "BLOCK_BYTES", 3 * 3 * (784 + 4 * 512 + 8 + 512))
     assert [len(block) for block in found.sample_blocks(3, 20, early=True)] == [1, 2, 3, 3, 3, 3, 3, 2]
     assert [block.start for block in found.image_blocks(20)] == [0, 9, 18]
 

@@ -257,9 +257,7 @@ class Golden(Device):
     ) -> NDArray[np.int32]:
         """Logits int32 [N, C] of a network sample in parts, which ``clock`` counts. first: the loads of the
         first layer."""
-        loads = [first]
-        for index in range(1, len(self._planes)):
-            loads.append(np.zeros((len(x), clock.columns(index), len(LOADS)), dtype=np.int64))
+        loads = [first, *(clock.empty(index, len(x)) for index in range(1, len(self._planes)))]
 
         def watch(part: slice, index: int, inputs: torch.Tensor) -> None:
             if index:

@@ -209,10 +209,13 @@ class Parts:
 
     @property
     def _pair_bytes(self) -> int:
-        """Of an image in a network sample, in the widest stage: activations, z, activations."""
+        """Of an image in a network sample, in the widest stage: activations, z, activations, and what the
+        golden model counts of it."""
         layers = self.model.layers
         return max(
-            layers[stage.layers.start].inputs + 4 * stage.positions * last.outputs + last.width
+            layers[stage.layers.start].inputs
+            + stage.positions * (4 * last.outputs + 8 * len(stage.parts))
+            + last.width
             for stage in self.stages
             for last in [layers[stage.layers[-1]]]
         )
