@@ -18,6 +18,7 @@ from synflip.spec import lfsr
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.verification.cases import convolutional_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.golden.test_cpu import GEOMETRY, SEEDS, equal, expected, network
 from tests.networks import small_convolutional_network
@@ -138,6 +139,30 @@ def test_without_cycles(place, margins):
 def test_sums_at_the_edge_of_32_bits(place):
     model = network([8, 4, 3], bias=2**31 - 1 - 8 * 255)
     same(place, model, GEOMETRY, pixels(model), 4, 1)
+
+
+class MatrixUnits(TorchDispatchMode):
+    """Products as a GPU's matrix units make them: of the eleven bits of each factor that TF32 keeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.precisions = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            self.precisions.add(torch.backends.cuda.matmul.fp32_precision)
+            args = [(factor.view(torch.int32) & -(1 << 13)).view(torch.float32) for factor in args]
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", [network([200, 24, 10]), small_convolutional_network()])
+def test_the_matrix_units_are_exact(model):
+    """All products ask for TF32, its eleven bits change nothing, and the setting is put back."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    with MatrixUnits() as seen:
+        same("cpu", model, Geometry(16, 1), pixels(model, 5), 4, 3)
+    assert seen.precisions == {"tf32"}
+    assert torch.backends.cuda.matmul.fp32_precision == before != "tf32"
 
 
 def test_what_would_not_be_exact_is_refused(place):

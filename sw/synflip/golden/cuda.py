@@ -2,12 +2,13 @@
 
 Coins are decided word by word instead of bit-sliced, and products are float32. They are exact: activations
 are at most 255 and coins -1, 0 or 1, so a product of R rows and every sum on the way to it is an integer of
-at most 255 R, which float32 holds up to 2**24, in whatever order it is added up; a GPU's TF32 keeps the
-eleven bits that a factor needs at most. ``load`` refuses layers of more rows; a kernel of the contract never
-has as many.
+at most 255 R, which float32 holds up to 2**24, in whatever order it is added up. On a GPU they go through the
+matrix units, as TF32: that keeps eleven bits of a factor, of which 255 needs eight. ``load`` refuses layers
+of more rows; a kernel of the contract never has as many.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,6 +32,18 @@ FAN = 16  # times as many keys are there after a step of make_keys
 TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
 MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an activation of an image take
 TAP_BYTES = MEMORY >> 2  # of taps and sums that a convolution makes at once
+
+
+@contextmanager
+def _matrix_units() -> Iterator[None]:
+    """While the block or function lasts, a GPU multiplies float32 as TF32, several times as fast."""
+    setting = torch.backends.cuda.matmul
+    before = setting.fp32_precision
+    setting.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        setting.fp32_precision = before
 
 
 class CudaGolden(Golden):
@@ -88,6 +101,7 @@ class CudaGolden(Golden):
         """``x``, on the device."""
         return x.to(self.device)
 
+    @_matrix_units()
     def multiply(self, x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
         """Activations float32 [N, I] or [S, N, I] times coins float32 [S, J, I]: int32 [S, N, J], exact."""
         return (x @ coins.mT).to(torch.int32)
@@ -224,6 +238,7 @@ class CudaGolden(Golden):
             loads[:, :, -len(found) :] = torch.stack(found, 2).cpu().numpy()
         return z.cpu().numpy(), loads
 
+    @_matrix_units()
     def _loads(self, x: torch.Tensor, layer: int) -> torch.Tensor:
         """The cycle model's loads, float32 [..., N, 3], of activations float32 [..., N, I]."""
         found = x.clamp(max=1) @ self._members[layer]
