@@ -88,6 +88,7 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
         "line_images_per_second": 211,
     }  # fmt: skip
     seconds = {"images": 10_000, "threads": 16, "golden": 0.9, "plain": 0.8, "products": 0.7, "votes": 0.1}
+    machine = {"flags": ("avx2", "amx_int8", "avx512_vnni", "avx_vnni"), "way": "float32"}
     line = {"y": "CPU seconds", "x": "1 / (lanes x banks)", "slope": 5.452e-06, "intercept": 0.008609}
     line |= {"points": [[0.0625], [0.0009766]], "residual": 0.0349}
     shape = {"shape": "784-512-512-10"}
@@ -95,7 +96,8 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
     parts = {
         "engine": {"images": 64, "samples": 64, "rows": [engine]},
         "balance": {"images": 64, "samples": 64, "rows": [engine | {"before": 99_999, "after": 88_888}]},
-        "golden": {"int8": "int8 products with amx_int8, avx512_vnni", "rows": [seconds]} | shape,
+        "golden": {"ways": ["float32"], "rows": [seconds | machine]} | machine | shape,
+        "convolutions": {"rows": [seconds], "shape": "32x32x3-32-64-128-256-128-10"} | machine,
         "gpu": {"gpu": "NVIDIA H200", "rows": [seconds]} | shape,
         "simulator": {"rows": [engine | {"cold": 16, "cached": 0.0, "engine": 3_831_899, "clock": 9_860_338}]}
         | shape,
