@@ -30,8 +30,8 @@ from synflip.cli import (
     selftest,
     train,
 )
-from synflip.cli.console import table
-from synflip.cli.options import ModelFile
+from synflip.cli.console import table, write_json
+from synflip.cli.options import JsonFile, ModelFile, model_files
 from synflip.errors import SynflipError
 from synflip.util.cache import tool_caches
 from synflip.util.extras import explained
@@ -148,13 +148,15 @@ def demo(
 
 
 @app.command()
-def info(model: ModelFile) -> None:
+def info(model: ModelFile, json: JsonFile = None) -> None:
     """Say what is in a compiled model: its shape, its numbers, and where it came from.
 
     Example: synflip info digits.safetensors
     """
     from synflip.modelfile.safetensors import load
+    from synflip.util.outputs import check_outputs
 
+    check_outputs([json], model_files(model))
     network = load(model)
     features = network.features
     synapses = sum(layer.q.size for layer in network.layers)
@@ -172,6 +174,21 @@ def info(model: ModelFile) -> None:
         ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
         *((f"source: {key}", str(value)) for key, value in network.source.items()),
     )
+    quantizer = network.input_quantizer
+    numbers = {
+        "network": network.shape,
+        "synapses": synapses,
+        "synapses_without_heads": silent,
+        "bits": network.bits,
+        "activation_bits": network.activation_bits,
+        "shifts": list(network.shifts),
+        "pixel_max": network.pixel_max,
+        "input": None if quantizer is None else quantizer.metadata(),
+        "features": None if features is None else features.metadata(),
+        "classes": list(network.classes),
+        "source": dict(network.source),
+    }
+    write_json(json, numbers)
 
 
 def _order(network: "CompiledModel") -> str:

@@ -1,4 +1,11 @@
-"""Tables on stdout. Text from files cannot move the cursor or change colours: see ``util.text``."""
+"""Tables on stdout, and their numbers as JSON.
+
+Text from files cannot move the cursor or change colours: see ``util.text``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from synflip.util.terminal import console
 from synflip.util.text import printable
@@ -22,3 +29,13 @@ def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
     for row in rows:
         grid.add_row(*(Text(printable(value)) for value in row))
     out.print(grid)
+
+
+def write_json(file: Path | None, numbers: Mapping[str, Any]) -> None:
+    """Write the numbers that a command prints to the file of ``--json``, if it was given."""
+    import json
+
+    from synflip.util.outputs import write_text
+
+    if file is not None:
+        write_text(file, json.dumps(numbers, indent=2) + "\n")

@@ -1,12 +1,14 @@
 """The command margins."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synflip.cli.console import table as print_table
-from synflip.cli.options import Header, Label, ModelFile, Size, model_files, picture_size
+from synflip.cli.console import write_json
+from synflip.cli.options import Header, JsonFile, Label, ModelFile, Size, model_files, picture_size
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -44,6 +46,7 @@ def margins(
             "--out", metavar="FILE", help="Write them here, for --margins of run.", show_default=False
         ),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Compute the lead of votes with which an image may leave after each sample, and try it.
 
@@ -60,7 +63,7 @@ def margins(
 
     if (data is None) == (images is None):
         raise typer.BadParameter("give --data or --images, one of them")
-    check_outputs([out], [*model_files(model), images, *([] if data is None else data_files(data))])
+    check_outputs([out, json], [*model_files(model), images, *([] if data is None else data_files(data))])
     network = load(model)
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
@@ -93,6 +96,8 @@ def margins(
     ]
     if trial.accuracy is not None:
         rows.append(("accuracy", f"{trial.accuracy:.4%}, full vote {trial.full_accuracy:.4%}"))
+    numbers = {"network": network.shape, "error": error, "samples": samples, "seed": seed, "shape": shape}
+    write_json(json, {**numbers, "margins": list(map(int, table)), "trial": asdict(trial)})
     if out is not None:
         write_text(out, text + "\n")
         rows.append(("wrote", str(out)))

@@ -148,6 +148,10 @@ ImagesFile = Annotated[
         "images or x_test. Of a model of features: X.csv, X.parquet, X.npz, or a .npy of any numbers.",
     ),
 ]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the numbers here too, as JSON.", show_default=False),
+]
 Page = Annotated[
     Path | None,
     typer.Option(

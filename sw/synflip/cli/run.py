@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli.console import table
+from synflip.cli.console import table, write_json
 from synflip.cli.options import (
     DataName,
     DeviceGeometryOption,
     DeviceOption,
     ImagesFile,
+    JsonFile,
     Margin,
     Margins,
     ModelFile,
@@ -54,6 +55,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Run a compiled model on images and write the votes.
 
@@ -73,7 +75,7 @@ def run(
     from synflip.inference.shards import Part, file_digest, parse_shards, save_part
     from synflip.util.outputs import check_outputs
 
-    check_outputs([out], [*model_files(model), images, margins])
+    check_outputs([out, json], [*model_files(model), images, margins])
     stop = _stop(margin, margins, samples)
     part, first = None, 0
     if shards is not None:
@@ -106,6 +108,24 @@ def run(
         ("time", f"{seconds:.2f} s measured, images and results included"),
         ("wrote", str(out)),
     ]
+    write_json(
+        json,
+        {
+            "network": network.shape,
+            "device": kind,
+            "geometry": machine.name,
+            "seed": seed,
+            "images": len(pixels),
+            "samples": samples,
+            "first_sample": first,
+            "samples_used": int(result.used.sum()),
+            "unanimous_images": int((result.votes.max(1) == result.used).sum()),
+            "cycles": result.cycles if result.cycles >= 0 else None,
+            "cycles_are_predicted": kind in ("golden", "cuda"),
+            "clock_cycles": clock or None,
+            "seconds": seconds,
+        },
+    )
     if clock:
         share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
         rows.insert(-2, ("engine busy", share))
@@ -153,6 +173,7 @@ def verify(
     logits: Annotated[
         bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
     ] = True,
+    json: JsonFile = None,
 ) -> None:
     """Check that a device gives exactly the golden model's numbers.
 
@@ -163,7 +184,9 @@ def verify(
     Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
     """
     from synflip.inference.compare import compare
+    from synflip.util.outputs import check_outputs
 
+    check_outputs([json], [*model_files(model), images, margins])
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
     request = _request(network, pixels, samples, seed, stop, logits)
@@ -185,6 +208,24 @@ def verify(
         ),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
+    write_json(
+        json,
+        {
+            "network": network.shape,
+            "device": device,
+            "geometry": machine.name,
+            "seed": seed,
+            "images": len(pixels),
+            "samples": samples,
+            "compared": comparison.compared,
+            "different": comparison.different,
+            "first_difference": comparison.first,
+            "cycles_predicted": golden.cycles if golden.cycles >= 0 else None,
+            "cycles_counted": other.cycles if other.cycles >= 0 else None,
+            "seconds": seconds,
+            "equal": comparison.equal,
+        },
+    )
     work = f"{len(pixels)} images x {samples} samples"
     table(f"{network.shape}: {device} against golden, {machine.name}, {work}", *rows)
     if comparison.first:

@@ -1,11 +1,11 @@
 """The command selftest."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synflip.cli.console import write_json
+from synflip.cli.options import JsonFile
 from synflip.errors import SynflipError
 from synflip.util.text import printable
 
@@ -26,10 +26,7 @@ def selftest(
             "simulated device, such as verilator:16x2.",
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the results here too.", show_default=False),
-    ] = None,
+    out: JsonFile = None,
 ) -> None:
     """Test an accelerator: everything that it computes is compared with the golden model.
 
@@ -39,7 +36,7 @@ def selftest(
 
     Example: synflip selftest /dev/ttyUSB0
     """
-    from synflip.util.outputs import check_outputs, write_text
+    from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
     check_outputs([out])
@@ -58,8 +55,7 @@ def selftest(
         step = ProbeStep("identity", False, str(error), 0.0)
         typer.echo(line(step))
         report = Report(port, "", (step,), {})
-    if out is not None:
-        write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
+    write_json(out, report.as_dict())
     if report.line:
         said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
         typer.echo(f"line: {said}")
