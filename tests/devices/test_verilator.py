@@ -12,6 +12,8 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.compare import compare
+from synflip.inference.plan import check_fit
 from synflip.spec import memory_map
 from synflip.spec.cycles import bank_load, ideal_cycles
 from synflip.spec.geometry import Geometry
@@ -237,7 +239,13 @@ def test_model_that_does_not_fit(flagship):
         flagship.load(wide)
     deep = network((3000, 1024, 1024, 1024), 4, 8, rng)
     with pytest.raises(SynflipError, match=r"needs \d+ weight entries a bank, there are 4096"):
-        flagship.load(deep)
+        check_fit(deep, flagship.geometry)
+    pixels = images(2, deep, rng)
+    with Golden(flagship.geometry) as golden:
+        for device in (flagship, golden):
+            device.load(deep)
+        want, found = (device.infer(pixels, 1, 3, logits=True) for device in (golden, flagship))
+    assert compare(want, found, "in parts").equal
 
 
 def test_interrupt_leaves_the_device_usable(flagship, monkeypatch):
