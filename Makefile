@@ -57,7 +57,7 @@ pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every o
 		"build/python$$version/bin/python" -m pip install --quiet --disable-pip-version-check \
 			-c requirements.lock $(LIGHT); \
 		PYTHONPATH="$(CURDIR)/sw:$(CURDIR)/hdl:$(CURDIR)/sim" "build/python$$version/bin/python" -m pytest -q -n $(WORKERS) --dist worksteal \
-			-p no:cacheprovider tests/util tests/spec tests/flow/test_toolchain.py tests/hdl/test_names.py --ignore tests/util/test_threads.py --ignore tests/util/test_arrays.py \
+			-p no:cacheprovider tests/util tests/spec tests/hdl/test_names.py --ignore tests/util/test_threads.py --ignore tests/util/test_arrays.py \
 			-m 'not simulator and not tools and not slow and not nightly'; \
 	done
 
