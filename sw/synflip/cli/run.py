@@ -366,12 +366,10 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
         with waiting("Loading the model"):
             device.load(request.model)
         with bar(f"Flipping coins: {name}") as advance:
-            counters = getattr(getattr(device, "transport", None), "counters", None)
-            carried = counters.sent + counters.received if counters else 0
-            start, began = time.perf_counter(), device.clock_cycles()
+            start, began, carried = time.perf_counter(), device.clock_cycles(), device.line_bytes()
             result = device.run(request, advance)
             clock, seconds = device.clock_cycles() - began, time.perf_counter() - start
-            return result, seconds, clock, counters.sent + counters.received - carried if counters else 0
+            return result, seconds, clock, device.line_bytes() - carried
 
 
 def _why_no_cycles(request: "InferenceRequest", geometry: "Geometry") -> str:

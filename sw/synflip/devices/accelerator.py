@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.devices import mtj_source, parted
-from synflip.devices.transport import BusError, NoAccelerator, SimulatedTransport, Transport
+from synflip.devices.transport import BusError, LineTransport, NoAccelerator, SimulatedTransport, Transport
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.parts import Parts, cut, runs_of
@@ -364,6 +364,10 @@ class Accelerator(Device):
     def clock_cycles(self) -> int:
         """Clock cycles that a simulated accelerator has made since reset, bus traffic included; else 0."""
         return self.transport.cycles if isinstance(self.transport, SimulatedTransport) else 0
+
+    def line_bytes(self) -> int:
+        """Bytes that a serial line has carried since the accelerator was opened, both ways; else 0."""
+        return self.transport.line_bytes if isinstance(self.transport, LineTransport) else 0
 
     # Words
 

@@ -105,6 +105,11 @@ class SerialTransport:
             self.close()
             raise
 
+    @property
+    def line_bytes(self) -> int:
+        """Bytes sent and received since the port was opened."""
+        return self.counters.sent + self.counters.received
+
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
         """Write words to consecutive addresses. Raises BusError if one is refused; none after it is
         written."""

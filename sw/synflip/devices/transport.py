@@ -46,6 +46,16 @@ class SimulatedTransport(Transport, Protocol):
         ...
 
 
+@runtime_checkable
+class LineTransport(Transport, Protocol):
+    """A transport over a serial line, which counts what goes over it."""
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes sent and received since it was opened."""
+        ...
+
+
 class Registers(Protocol):
     """The registers of one accelerator, by name, and the transport under them.
 

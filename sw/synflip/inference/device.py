@@ -132,6 +132,10 @@ class Device(ABC):
         """Clock cycles that a simulated device has made since reset, bus traffic included; else 0."""
         return 0
 
+    def line_bytes(self) -> int:
+        """Bytes that a serial line has carried since the device was opened, both ways; else 0."""
+        return 0
+
     def __enter__(self) -> Self:
         return self
 
