@@ -21,7 +21,9 @@ NEEDS = {
     "demo": ["--quick"],
     "train": ["--hidden", "8"],
     "convert": ["n.pt2"],
+    "info": ["m.safetensors"],
     "run": ["m.safetensors", "--images", "x.npy"],
+    "verify": ["m.safetensors", "--images", "x.npy"],
     "merge": ["r1.npz"],
     "images": ["digits"],
     "evaluate": ["m.safetensors"],
@@ -77,7 +79,13 @@ def idle(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def line(name: str, option: str, path: str) -> list[str]:
-    others = {"images": "y.npy", "evaluate": "evaluation", "bench": "b.json", "coins": "coins"}
+    others = {
+        "run": "r.npz",
+        "images": "y.npy",
+        "evaluate": "evaluation",
+        "bench": "b.json",
+        "coins": "coins",
+    }
     required = ["--out", others[name]] if option != "--out" and name in others else []
     return [*name.split(), *NEEDS[name], *required, option, path]
 
@@ -124,9 +132,10 @@ def readers() -> Iterator[tuple[str, str, Callable[[str], list[str]]]]:
         options = [option for item in command.params for option in item.opts if option in OUTPUTS]
         if not options or name == "bench":  # its networks are NAME=FILE
             continue
+        option = "--out" if "--out" in options else options[0]
         for item in command.params:
             if item.name in INPUTS and item.type_descriptor.annotation in (Path, list[Path]):
-                yield name, item.name, lambda path, name=name: line(name, "--out", path)
+                yield name, item.name, lambda path, name=name, option=option: line(name, option, path)
 
 
 READERS = list(readers())
