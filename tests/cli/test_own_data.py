@@ -115,7 +115,7 @@ def test_a_folder_of_pictures(table: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_what_is_no_data(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for data, words in (
-        ("t.csv", "t.csv: t: the table has no column 'class'; it has size, kind, colour"),
+        ("t.csv", "t.csv: the table has no column 'class'; it has size, kind, colour"),
         ("digits", "digits has its own labels and sizes"),
     ):
         assert words in fails(capsys, "train", "--data", data, "--label", "class", "--out", "m.safetensors")

@@ -179,6 +179,8 @@ FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
         ("t.npz", arrays(x=X), "it has x: give x_train, y_train"),
         ("t.npz", arrays(x=X.astype(object), y=Y), "x holds object [20, 4]"),
         ("t.npz", arrays(x=X, y=Y[:3]), "x has 20 rows, and there are 3 labels"),
+        ("t.npz", arrays(x=np.zeros((20, 8, 8, 3)), y=Y), "shape is [8, 8, 3]: channels come first"),
+        ("t", lambda path: pictures(path, 1), "t: 2 rows are too few to hold out a quarter"),
         ("t.txt", text(FOUR), "is neither a folder of pictures nor one of .npz, .csv, .parquet"),
         ("t", lambda path: path.mkdir(), "has no folders with .png, .jpg, .jpeg files"),
     ],
@@ -190,6 +192,7 @@ def test_broken_files_are_refused_in_one_line(
     with pytest.raises(SynflipError, match=re.escape(words)) as error:
         load(tmp_path / name)
     assert "\n" not in str(error.value) and str(tmp_path / name) in str(error.value)
+    assert ": t: " not in str(error.value)  # the path has said it
 
 
 def test_broken_pictures_are_refused_in_one_line(tmp_path: Path) -> None:

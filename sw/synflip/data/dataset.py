@@ -28,6 +28,14 @@ LARGEST = 255  # pixel of a feature: an activation has at most 8 bits
 _SHOWN_CLASSES = 10  # names in a repr
 
 
+class DataError(SynflipError):
+    """A data set is wrong. reason: the message without the name of the data set."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{one_line(name)}: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images and their labels, checked when they are put together.
@@ -44,7 +52,7 @@ class Dataset:
     note: what must be said beside every figure from these data, such as ``JPEG quality 75`` where the images
     are not the original ones; else "".
 
-    Raises SynflipError, which names the field, the place in it and the value. Nothing is rounded or cut off.
+    Raises DataError, which names the field, the place in it and the value. Nothing is rounded or cut off.
     """
 
     name: str
@@ -80,7 +88,7 @@ class Dataset:
                         f"{counts[0]} {images} and {counts[1]} {labels}: give each image its label"
                     )
         except SynflipError as error:
-            raise SynflipError(f"{one_line(self.name)}: {error}") from None
+            raise DataError(self.name, str(error)) from None
 
     def _checked(self, images: Any, what: str) -> NDArray[Any]:
         """Images [N, I] as they are kept. what: their name in messages. Raises SynflipError."""
@@ -121,7 +129,7 @@ class Dataset:
             range. The pixel of x is rint((min(max(x, low), high) - low) * (255 / (high - low))) in float64.
         model: compiled, of such features; its columns, categories, ranges and classes are taken in place of
             the data's own.
-        Raises SynflipError, which names the row, from 0, and the column.
+        Raises DataError, which names the row, from 0, and the column.
         """
         try:
             known = None if model is None else model.input_quantizer
@@ -158,7 +166,7 @@ class Dataset:
                 note = held_out(seed)
             quantizer = known or InputQuantizer.fit(features[0], shape, columns, label, quantiles)
         except SynflipError as error:
-            raise SynflipError(f"{one_line(name)}: {error}") from None
+            raise DataError(name, str(error)) from None
         most = LARGEST if model is None else model.pixel_max
         return cls(
             name, features[0], labels[0], features[1], labels[1], found, most, shape, note, quantizer

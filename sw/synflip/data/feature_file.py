@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synflip.data.dataset import DataError
 from synflip.data.tables import column_names, feature_rows
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import InputQuantizer
@@ -132,6 +133,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SynflipError(f"cannot read {path}: {error.strerror or _said(error)}") from None
+    except DataError as error:  # the path says more than the name, which is made of it
+        raise SynflipError(f"{path}: {error.reason}") from None
     except SynflipError as error:
         raise SynflipError(f"{path}: {error}") from None
 

@@ -80,13 +80,13 @@ def _of_pictures(
             "--size HxW, and pictures all in colour or all grey"
         )
     images = [pixels for pixels, _, _ in read]
-    labels, classes = labels_of([names for _, names, _ in read], known, by_name=True)
-    note = ""
-    if not apart:
-        test = split(labels[0], seed)
-        images, labels = [images[0][~test], images[0][test]], [labels[0][~test], labels[0][test]]
-        note = held_out(seed)
-    name = one_line(folder.resolve().name)
-    return Dataset(
-        name, images[0], labels[0], images[1], labels[1], classes, LARGEST, read[0][2], note
-    )  # fmt: skip
+    name, note = one_line(folder.resolve().name), ""
+    with explained(folder):
+        labels, classes = labels_of([names for _, names, _ in read], known, by_name=True)
+        if not apart:
+            test = split(labels[0], seed)
+            images, labels = [images[0][~test], images[0][test]], [labels[0][~test], labels[0][test]]
+            note = held_out(seed)
+        return Dataset(
+            name, images[0], labels[0], images[1], labels[1], classes, LARGEST, read[0][2], note
+        )  # fmt: skip
