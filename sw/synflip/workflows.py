@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip._version import __version__
+from synflip.errors import SynflipError
 from synflip.util.progress import bar, waiting
 
 # torch is imported when it is first used: the command line must not wait for it.
@@ -105,6 +106,16 @@ def data_digest(data: "Dataset") -> str:
     from synflip.util.arrays import digest
 
     return digest([data.train_images, data.train_labels, data.test_images, data.test_labels])
+
+
+def check_data(model: "CompiledModel", data: "Dataset") -> None:
+    """Raise SynflipError if ``data`` are not those that ``model`` was trained on, by the hash in its file. A
+    file without a hash is believed."""
+    if model.source.get("data_sha256", digest := data_digest(data)) != digest:
+        raise SynflipError(
+            f"the model was trained on other data that are called {data.name}: give them with --data, or "
+            f"these with --data {data.name}"
+        )
 
 
 def compile_and_save(

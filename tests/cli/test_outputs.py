@@ -26,7 +26,7 @@ NEEDS = {
     "verify": ["m.safetensors", "--images", "x.npy"],
     "merge": ["r1.npz"],
     "images": ["digits"],
-    "evaluate": ["m.safetensors"],
+    "evaluate": ["m.safetensors", "--data", "digits"],
     "margins": ["m.safetensors", "--images", "x.npy"],
     "report paper": ["--quick"],
     "bench": ["--quick", "--only", "engine"],

@@ -59,6 +59,8 @@ def test_a_table_from_training_to_margins(table: Path, capsys: pytest.CaptureFix
     assert app.main(["margins", "m.safetensors", "--data", "t.csv"]) == 0
     assert app.main(["margins", "m.safetensors", "--images", "turned.csv"]) == 0
     capsys.readouterr()
+    line = fails(capsys, "margins", "m.safetensors")
+    assert line == "error: the model was trained on t, a file or folder of your own: give it with --data"
     FRAME.drop(columns="size").to_csv("less.csv", index=False)
     line = fails(capsys, "run", "m.safetensors", "--images", "less.csv", "--out", "r.npz")
     assert line == "error: less.csv: the table lacks the column size"

@@ -15,6 +15,7 @@ import pytest
 from synflip.data import idx, registry
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
+from synflip.spec.input_quantizer import InputQuantizer
 
 from tests.networks import random_model
 
@@ -153,6 +154,22 @@ def test_shapes_that_models_know() -> None:
     for data, shape in (("digits", (8, 8)), ("mnist", None), (["digits"], None), (None, None)):
         source = {} if data is None else {"data": data}
         assert registry.image_form(dataclasses.replace(model, source=source)) == (shape, model.input_max)
+
+
+def test_the_data_that_a_model_names() -> None:
+    model = random_model((64, 3))
+    title = "cifar10 (JPEG quality 75)"
+    assert registry.data_of(dataclasses.replace(model, source={"data": title})) == "cifar10"
+    for data in (None, 5, ""):
+        with pytest.raises(SynflipError, match="does not say what data it was trained on: give --data"):
+            registry.data_of(dataclasses.replace(model, source={"data": data}))
+    table = InputQuantizer(np.zeros(64), np.ones(64), (1, 64))  # of digits.csv, say
+    for own in (
+        dataclasses.replace(model, source={"data": "my\nown (a quarter held out)"}),
+        dataclasses.replace(model, source={"data": "digits (a quarter held out)"}, input_quantizer=table),
+    ):
+        with pytest.raises(SynflipError, match=r"^the model was trained on [\w\\]+, a file or folder"):
+            registry.data_of(own)
 
 
 def test_missing_files_are_named(tiny: Put) -> None:

@@ -1,6 +1,7 @@
 """Margins of early stopping: the rule against sums done otherwise, against simulation, and on digits."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.golden.cpu import Golden
+from synflip.training.layers import SynapticNetwork
 from synflip.training.train import train
+from synflip.workflows import data_digest
 
 
 @pytest.mark.parametrize(("shape", "votes", "lead"), [(0.5, 1, 1), (0.7, 9, 3), (2.0, 6, 0), (30.0, 64, 20)])
@@ -132,5 +135,25 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert app.main([*arguments, "--margin", "2"]) == 2
     assert "exclude each other" in capsys.readouterr().err
-    assert app.main(["margins", str(file)]) == 2
+    assert app.main(["margins", str(file), "--images", str(images), "--data", "digits"]) == 2
     assert "give --data or --images" in capsys.readouterr().err
+    assert app.main(["margins", str(file)]) == 1
+    assert "does not say what data it was trained on: give --data" in capsys.readouterr().err
+
+
+def test_the_data_that_the_model_file_names(tmp_path, capsys):
+    data = load("digits")
+    network = SynapticNetwork([64, 10], bits=4, activation_bits=4)
+    source = {"data": data.title, "data_sha256": data_digest(data)}
+    model = compile_network(network, data.classes, data.input_max, source)
+    file, numbers = tmp_path / "m.safetensors", [tmp_path / "a.json", tmp_path / "b.json"]
+    modelfile.save(model, file)
+    for named, path in zip(([], ["--data", "digits"]), numbers, strict=True):
+        assert app.main(["margins", str(file), "--samples", "2", "--json", str(path), *named]) == 0
+        assert capsys.readouterr().out.startswith("64-10 on digits: early stopping")
+    assert numbers[0].read_text() == numbers[1].read_text()
+    # A folder of the user's, whose name is that of a set, leaves another hash.
+    modelfile.save(replace(model, source=source | {"data_sha256": "0" * 64}), file)
+    assert app.main(["margins", str(file), "--samples", "2"]) == 1
+    assert "other data that are called digits: give them with --data" in capsys.readouterr().err
+    assert app.main(["margins", str(file), "--samples", "2", "--data", "digits"]) == 0

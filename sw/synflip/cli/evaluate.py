@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.options import Data, Header, Label, ModelFile, Page, Size, model_files, picture_size
+from synflip.cli.options import Header, Label, ModelData, ModelFile, Page, Size, model_files, picture_size
 from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -18,7 +18,7 @@ def evaluate(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the numbers and the picture.")
     ],
-    data: Data = "digits",
+    data: ModelData = None,
     label: Label = None,
     header: Header = True,
     size: Size = None,
@@ -50,6 +50,7 @@ def evaluate(
     """
     import json
 
+    from synflip.data.registry import data_of
     from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
@@ -60,8 +61,9 @@ def evaluate(
 
     require("matplotlib")  # before the work, not after it
     network = load(model)
+    name = data_of(network) if data is None else data
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
-    check_outputs([numbers, drawn, page, picture], [*model_files(model), *data_files(data)])
+    check_outputs([numbers, drawn, page, picture], [*model_files(model), *data_files(name)])
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):
@@ -69,7 +71,10 @@ def evaluate(
         from synflip.data.registry import split_seed
         from synflip.evaluation import evaluate as work
         from synflip.evaluation.plots import draw
-    dataset = load_data(data, label, header, picture_size(size), split_seed(network), network)
+        from synflip.workflows import check_data
+    dataset = load_data(name, label, header, picture_size(size), split_seed(network), network)
+    if data is None:
+        check_data(network, dataset)
     outside_data = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:
         found = work.evaluate(network, dataset, samples, seed, outside_data, advance)

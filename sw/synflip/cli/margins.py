@@ -8,7 +8,7 @@ import typer
 
 from synflip.cli.console import table as print_table
 from synflip.cli.console import write_json
-from synflip.cli.options import Header, JsonFile, Label, ModelFile, Size, model_files, picture_size
+from synflip.cli.options import Header, JsonFile, Label, ModelData, ModelFile, Size, model_files, picture_size
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -21,16 +21,18 @@ app = typer.Typer()
 @app.command()
 def margins(
     model: ModelFile,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="NAME|FILE", help="Test images of this data set.", show_default=False),
-    ] = None,
+    data: ModelData = None,
     label: Label = None,
     header: Header = True,
     size: Size = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="X.npy", help="Or these images; no labels.", show_default=False),
+        typer.Option(
+            "--images",
+            metavar="X.npy",
+            help="Instead of --data: these images; no labels.",
+            show_default=False,
+        ),
     ] = None,
     error: Annotated[
         float,
@@ -55,25 +57,32 @@ def margins(
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
+    from synflip.data.registry import data_of, open_inputs, split_seed
     from synflip.data.registry import files as data_files
-    from synflip.data.registry import open_inputs, split_seed
     from synflip.modelfile.safetensors import load
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    if (data is None) == (images is None):
+    if data is not None and images is not None:
         raise typer.BadParameter("give --data or --images, one of them")
-    check_outputs([out, json], [*model_files(model), images, *([] if data is None else data_files(data))])
     network = load(model)
+    name = data
+    if data is None and images is None:
+        name = data_of(network)
+    check_outputs([out, json], [*model_files(model), images, *([] if name is None else data_files(name))])
     with waiting("Loading torch"):
         from synflip.evaluation import margins as rule
         from synflip.golden.cpu import Golden
     pixels: Images
-    labels = None
-    if data is not None:
+    labels, title = None, network.shape
+    if name is not None:
         from synflip.data.registry import load as load_data
+        from synflip.workflows import check_data
 
-        dataset = load_data(data, label, header, picture_size(size), split_seed(network), network)
+        dataset = load_data(name, label, header, picture_size(size), split_seed(network), network)
+        if data is None:
+            check_data(network, dataset)
+        title += f" on {dataset.title}"
         pixels, labels = dataset.for_model(dataset.test_images, network), dataset.test_labels
     else:
         assert images is not None
@@ -101,4 +110,4 @@ def margins(
     if out is not None:
         write_text(out, text + "\n")
         rows.append(("wrote", str(out)))
-    print_table(f"{network.shape}: early stopping, error {error:g}, counted on the golden model", *rows)
+    print_table(f"{title}: early stopping, error {error:g}, counted on the golden model", *rows)

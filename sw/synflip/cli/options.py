@@ -38,8 +38,8 @@ def picture_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _data(text: str) -> str:
-    if text not in list(DataName) and not Path(text).exists():
+def _data(text: str | None) -> str | None:
+    if text is not None and text not in list(DataName) and not Path(text).exists():
         raise typer.BadParameter(f"{text!r} is neither a file nor one of {', '.join(DataName)}")
     return text
 
@@ -52,6 +52,17 @@ Data = Annotated[
         callback=_data,
         help="digits; mnist, fashion-mnist or cifar10, read from the folder in SYNFLIP_DATA; or your own: "
         "F.npz, F.csv, F.parquet, or a folder of pictures.",
+    ),
+]
+ModelData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FILE",
+        callback=_data,
+        help="Test images of this data set, a name or a file as of train. Without it: the set with a name "
+        "that the model was trained on, as its file says.",
+        show_default=False,
     ),
 ]
 Label = Annotated[

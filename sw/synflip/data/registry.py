@@ -12,6 +12,7 @@ from synflip.data.idx import IdxFile, IdxSource, load_idx
 from synflip.data.image_file import open_images
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, Images
+from synflip.util.text import one_line
 
 GARMENTS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -86,17 +87,36 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """
     if model.image_shape is not None:
         return model.image_shape, model.pixel_max
-    name = model.source.get("data")
-    if isinstance(name, str):
-        name = name.partition(" (")[0]  # without the note of ``Dataset.title``
+    name = _source_name(model)
     shape: tuple[int, ...] = ()
     if name == "digits":
         shape = digits.SHAPE
     elif name == "cifar10":
         shape = cifar10.SHAPE
-    elif isinstance(name, str) and name in IDX_SOURCES:
+    elif name in IDX_SOURCES:
         shape = IDX_SOURCES[name].files[0].sizes[1:]
     return (shape if shape and math.prod(shape) == model.inputs else None), model.input_max
+
+
+def _source_name(model: CompiledModel) -> str:
+    """The name of the data that a model was trained on, as its file says it; "" if it does not."""
+    title = model.source.get("data")
+    return title.partition(" (")[0] if isinstance(title, str) else ""  # without the note of ``Dataset.title``
+
+
+def data_of(model: CompiledModel) -> str:
+    """The name, one of NAMES, of the data that a model was trained on, as its file says it.
+
+    Raises SynflipError if the file does not say it, and for data of the user's, whose path it does not hold.
+    """
+    name = _source_name(model)
+    if not name:
+        raise SynflipError("the model file does not say what data it was trained on: give --data")
+    if name not in NAMES or model.input_quantizer is not None:  # mnist.csv is no mnist
+        raise SynflipError(
+            f"the model was trained on {one_line(name)}, a file or folder of your own: give it with --data"
+        )
+    return name
 
 
 def open_inputs(path: str | Path, model: CompiledModel, least: int = 1) -> Images:
