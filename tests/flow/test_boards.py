@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from synflip.inference import throughput
 from synflip.inference.plan import check_fit
 from synflip.spec.geometry import Geometry
 from synflip.util import programs
+from synflip.util.programs import ToolError
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import BOARDS, Family, find_board
 from synflip_hdl.boards.constraints import FOLDERS, read_constraints
@@ -313,6 +315,31 @@ def test_progress_is_read_from_what_tools_print(tmp_path, monkeypatch):
     said = []
     toolchain.run("nextpnr-ecp5", [], tmp_path, lambda *progress: said.append(progress))
     assert said == [progress for progress in printed.values() if progress]
+
+
+@pytest.mark.parametrize(
+    ("wires", "ends"),
+    [
+        ([30, 2, *[2] * 1000], False),
+        ([30, 2, *[3, 4] * 500], False),  # more in between are no progress
+        ([30, 2, *[2] * 999, 1, *[1] * 999, 0], True),
+        ([*range(3000, 0, -2), 0], True),
+    ],
+)
+def test_a_router_without_progress_is_stopped(wires, ends, tmp_path, monkeypatch):
+    lines = [f"Info:     iter={n} wires=653 overused={m} archfail=NA" for n, m in enumerate(wires, 1)]
+    (tmp_path / "lines").write_text("\n".join(lines) + "\n")
+    wait = "" if ends else "; time.sleep(600)"  # it would not end by itself
+    script = f"import time; print(open('lines').read(), end='', flush=True){wait}"
+    monkeypatch.setattr(toolchain, "command", lambda tool, arguments: [sys.executable, "-c", script])
+    if ends:
+        assert toolchain.run("nextpnr-ice40", [], tmp_path).splitlines() == lines
+        return
+    with pytest.raises(
+        ToolError, match="nextpnr-ice40 was stopped: 1,000 iterations brought no fewer overused wires than 2;"
+    ):
+        toolchain.run("nextpnr-ice40", [], tmp_path)
+    assert (tmp_path / "nextpnr-ice40.log").read_text().splitlines() == lines
 
 
 def test_program_calls_the_loader(tmp_path, capsys):

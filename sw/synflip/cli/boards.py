@@ -374,7 +374,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _seed(item: dict[str, Any]) -> str:
     reached = item["clock_reached_hz"]
-    return f"{item['seed']}: {f'{reached / 1e6:.1f} MHz' if reached is not None else 'nextpnr failed'}"
+    return f"{item['seed']}: {f'{reached / 1e6:.1f} MHz' if reached is not None else item['failed']}"
 
 
 @app.command()
