@@ -79,6 +79,15 @@ IDX_SOURCES = {
 NAMES = ("digits", *IDX_SOURCES, "cifar10")
 
 
+def data_name(model: CompiledModel) -> str | None:
+    """The data set that a model was trained on, one of NAMES; None if its file says none of them."""
+    name = model.source.get("data")
+    if not isinstance(name, str):
+        return None
+    name = name.partition(" (")[0]  # without the note of ``Dataset.title``
+    return name if name in NAMES else None
+
+
 def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """The shape of a model's images, [H, W] or [C, H, W], and the largest pixel.
 
@@ -87,36 +96,31 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """
     if model.image_shape is not None:
         return model.image_shape, model.pixel_max
-    name = _source_name(model)
+    name = data_name(model)
     shape: tuple[int, ...] = ()
     if name == "digits":
         shape = digits.SHAPE
     elif name == "cifar10":
         shape = cifar10.SHAPE
-    elif name in IDX_SOURCES:
+    elif name is not None:
         shape = IDX_SOURCES[name].files[0].sizes[1:]
     return (shape if shape and math.prod(shape) == model.inputs else None), model.input_max
 
 
-def _source_name(model: CompiledModel) -> str:
-    """The name of the data that a model was trained on, as its file says it; "" if it does not."""
-    title = model.source.get("data")
-    return title.partition(" (")[0] if isinstance(title, str) else ""  # without the note of ``Dataset.title``
-
-
 def data_of(model: CompiledModel) -> str:
-    """The name, one of NAMES, of the data that a model was trained on, as its file says it.
+    """The data set that a model was trained on, one of NAMES.
 
-    Raises SynflipError if the file does not say it, and for data of the user's, whose path it does not hold.
+    Raises SynflipError if its file does not say it, and for data of the user's, whose path it does not hold.
     """
-    name = _source_name(model)
-    if not name:
+    name = data_name(model)
+    if name is not None and model.input_quantizer is None:  # a table may be called mnist.csv
+        return name
+    title = model.source.get("data")
+    if not isinstance(title, str) or not title:
         raise SynflipError("the model file does not say what data it was trained on: give --data")
-    if name not in NAMES or model.input_quantizer is not None:  # mnist.csv is no mnist
-        raise SynflipError(
-            f"the model was trained on {one_line(name)}, a file or folder of your own: give it with --data"
-        )
-    return name
+    raise SynflipError(
+        f"the model was trained on {one_line(title)}, a file or folder of your own: give it with --data"
+    )
 
 
 def open_inputs(path: str | Path, model: CompiledModel, least: int = 1) -> Images:
