@@ -85,6 +85,11 @@ def line(name: str, option: str, path: str) -> list[str]:
         "evaluate": "evaluation",
         "bench": "b.json",
         "coins": "coins",
+        "train": "t.safetensors",
+        "convert": "t.safetensors",
+        "merge": "r.npz",
+        "map": "map.md",
+        "netlist": "netlist",
     }
     required = ["--out", others[name]] if option != "--out" and name in others else []
     return [*name.split(), *NEEDS[name], *required, option, path]

@@ -206,7 +206,9 @@ def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr,
     nextpnr.megahertz = {1: 40.0, 2: 47.5}
     assert app.main(["build", "ice40-hx8k", "--out", str(tmp_path), "--seeds", "3"]) == 1
     said = capsys.readouterr()
-    assert "1: 40.0 MHz, 2: 47.5 MHz, 3: nextpnr-ice40 failed: ERROR: of 3; 2 is kept" in " ".join(said.out.split())
+    assert "1: 40.0 MHz, 2: 47.5 MHz, 3: nextpnr-ice40 failed: ERROR: of 3; 2 is kept" in " ".join(
+        said.out.split()
+    )
     tried = json.loads((tmp_path / job.REPORT).read_text())["seeds"]
     assert [item["failed"] for item in tried] == [None, None, "nextpnr-ice40 failed: ERROR: of 3"]
     assert "47.5 MHz reached, 48 asked for: try --seeds 8 or a lower --clock" in said.err

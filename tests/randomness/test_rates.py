@@ -1,5 +1,6 @@
 """Slow sources of keys: runs in Verilator take the cycles that the model predicts."""
 
+import json
 from fractions import Fraction
 from math import ceil
 
@@ -103,7 +104,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         ),
     )
     arguments = ["rates", "--geometry", "16x1", "--geometry", "64x8", "--images", "64", "--rate", "25"]
-    assert main([*arguments, "--measure", "--out", "r.md", "--page", "page.md"]) == 0
+    assert main([*arguments, "--measure", "--out", "r.md", "--page", "page.md", "--json", "n"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "as predicted 1 of 1" in out
     text = page.read_text()
@@ -113,6 +114,13 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     )
     assert "| 16x1 | 64 |" in text and "| 16x2 | 5 | 2 | 8 | 4 |" in text
     assert "(" in next(line for line in text.splitlines() if line.startswith("| 64x8 | 64"))
+
+    numbers = json.loads((tmp_path / "n").read_text())
+    for need in numbers["predicted"]:
+        name = need["geometry"].partition(",")[0]
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name} | 64"))
+        assert f"| {need['cycles_a_sample']:,.0f} |" in row and need["junctions"][0]["rate_hz"] == 25e6
+    assert [one["agrees"] for one in numbers["simulated"]] == [True]
 
     def wrong(self, model, pixels):
         found = coin_rates.Measurement(Geometry(16, 2, devices=8), 4, 6, 2, 8, 1000, 1101, 100)

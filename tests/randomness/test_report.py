@@ -1,6 +1,7 @@
 """The evidence on coins at a small size: fair ones pass, and each way to be unfair is seen."""
 
 import itertools
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -192,6 +193,7 @@ def test_the_command_at_a_small_size(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- begin coins digits -->\nstale\n<!-- end coins digits -->\nafter\n")
     arguments = ["coins", "--samples", "1500", "--keys", "20000", "--page", "page.md", "--picture", "p.png"]
+    arguments += ["--json", "n.json"]
     assert main(arguments) == 0, capsys.readouterr().err
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("-->\nafter\n") and "stale" not in text
@@ -202,6 +204,10 @@ def test_the_command_at_a_small_size(tmp_path, monkeypatch, capsys):
     assert "each power of two, agree" in text
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "out/coins/coins.png").read_bytes()
     assert "## mtj unfolded" in (tmp_path / "out/coins/coins.md").read_text()
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    assert (numbers["samples"], numbers["images"], numbers["jumps_agree"]) == (1500, 3, True)
+    assert [item["fair"] for item in numbers["sources"]] == [source.fair for source in SOURCES.values()]
+    assert numbers["sources"][0]["shortest_lfsr"] == 113
     # A source that is fair, but should not be, is an error.
     unfair = [replace(source, fair=not source.fair) for source in sources.sources()[:1]]
     monkeypatch.setattr(evidence, "sources", lambda: unfair)
@@ -252,11 +258,13 @@ def test_what_coins_cost(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(coin_cost, "SCHEMES", coin_cost.SCHEMES[:3:2])
-    assert main(["coin-cost", "--out", "cost.md"]) == 0
+    assert main(["coin-cost", "--out", "cost.md", "--json", "cost.json"]) == 0
     rows = [
         line.split(" | ") for line in (tmp_path / "cost.md").read_text().splitlines() if line.startswith("| ")
     ][2:]  # below the heads and the rule
     luts = {row[0].strip("| "): int(row[2].replace(",", "")) for row in rows}
+    numbers = json.loads((tmp_path / "cost.json").read_text())
+    assert {item["name"]: item["bank"]["luts"] for item in numbers["schemes"]} == luts
     # A comparison of four bits against four takes at least four LUTs of four inputs.
     assert 64 * 4 <= luts["shift by one"] < luts["lfsr"] < 64 * 24
 

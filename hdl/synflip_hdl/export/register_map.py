@@ -1,6 +1,8 @@
 """The memory map for people (Markdown), C programs (a header) and register tools (SystemRDL)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from synflip.report.tables import markdown_table
 from synflip.spec.axi_map import AXI_REGISTERS, REGION
@@ -205,6 +207,29 @@ def systemrdl() -> str:
         lines += _rdl_register(name, item)
     lines += [f"    }} AXI @ {(REGION << OFFSET_BITS) * 4:#x};", "};", ""]
     return "\n".join(lines)
+
+
+def numbers() -> dict[str, Any]:
+    """The map for JSON. Addresses count 32-bit words; ``flags`` are masks by their names."""
+
+    def registers(items: Mapping[str, Register], region: int) -> list[dict[str, Any]]:
+        return [
+            {"name": name, **asdict(item), "address": (region << OFFSET_BITS) + item.offset}
+            for name, item in items.items()
+        ]
+
+    return {
+        "version": VERSION,
+        "regions": [
+            {"name": region.name, **asdict(info), "address": address(region)}
+            for region, info in REGIONS.items()
+        ],
+        "registers": registers(REGISTERS, Region.REGISTERS),
+        "layer_words": [
+            {"name": item.name, "offset": item.value, "meaning": text} for item, text in LAYER_FIELDS.items()
+        ],
+        "axi_registers": registers(AXI_REGISTERS, REGION),
+    }
 
 
 FORMATS: dict[str, Callable[[], str]] = {"md": markdown, "c": header, "rdl": systemrdl}

@@ -69,8 +69,8 @@ def run(tool: str, arguments: Sequence[str], folder: Path, advance: Advance = la
                 fewest, since = wires, iteration
             elif iteration - since >= PATIENCE:
                 raise ToolError(
-                    f"{tool} was stopped: {PATIENCE:,} iterations brought no fewer overused wires than {fewest}; "
-                    "another seed may be routed",
+                    f"{tool} was stopped: {PATIENCE:,} iterations brought no fewer overused wires than "
+                    f"{fewest}; another seed may be routed",
                     folder / f"{tool}.log",
                 )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ class Measurement:
     def agrees(self) -> bool:
         """Whether the run took as long as predicted."""
         return abs(self.predicted - self.counted) <= self.within
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers for JSON."""
+        return vars(self) | {"geometry": self.geometry.text, "agrees": self.agrees}
 
 
 def measure(

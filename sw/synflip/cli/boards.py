@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import columns, table
-from synflip.cli.options import Page
+from synflip.cli.console import columns, table, write_json
+from synflip.cli.options import JsonFile, Page
 from synflip.errors import SynflipError
 from synflip.util.terminal import console
 
@@ -17,6 +17,9 @@ app = typer.Typer()
 
 PARTED_IMAGES, PARTED_SAMPLES = 100, 16  # of which the table of parts tells
 NETWORK_VOTES = 64  # in the accuracies of --networks
+MODEL_HEADS = ("board", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
+MODEL_KEYS = ("board", "bits", "activation_bits", *MODEL_HEADS[3:])  # for --json
+NETWORK_KEYS = (*MODEL_KEYS[:3], "network", "synapses", "accuracy_of_one_sample", "accuracy_of_the_vote")
 
 
 class SourceName(StrEnum):
@@ -57,6 +60,7 @@ def boards(
             show_default=False,
         ),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """List the boards: device, default accelerator, clock, and which models each runs.
 
@@ -72,34 +76,47 @@ def boards(
     if networks is not None:
         if reports or pictures is not None or times is not None:
             raise SynflipError("--networks takes neither folders of builds, nor --pictures, nor --times")
-        _networks(networks, page)
+        _networks(networks, page, json)
         return
     if reports:
-        _tables(reports, page, pictures, times)
+        _tables(reports, page, pictures, times, json)
         return
     if pictures is not None or times is not None:
         raise SynflipError("--pictures and --times need the folders of builds")
+    from synflip_hdl.boards.catalogue import every_board
+
+    from synflip.report.tables import Table, markdown_table
+    from synflip.util.outputs import check_outputs
+
+    check_outputs([page, json])
+    models = Table("Largest models, by what all layers may have together", MODEL_HEADS, _capabilities())
+    listed = [
+        {
+            "board": board.name,
+            "title": board.title,
+            "device": board.device,
+            "geometry": board.geometry.text,
+            "clock_hz": board.clock,
+            "output": "bitstream" if board.family != "xilinx" else "sources for Vivado",
+        }
+        for board in every_board().values()
+    ]
+    write_json(
+        json, {"boards": listed, "models": [dict(zip(MODEL_KEYS, row, strict=True)) for row in models.rows]}
+    )
     if page is not None:
         from synflip.report.sections import replace_section
-        from synflip.report.tables import markdown_table
 
-        heads = ("board", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
-        replace_section(page, "models", markdown_table(heads, _capabilities()))
+        replace_section(page, "models", models.markdown())
         costs = ("board", "k", "network", "parts", "bytes", "images a second")
         replace_section(page, "parts", markdown_table(costs, _parted()))
         return
-    from synflip_hdl.boards.catalogue import every_board
-
     rows = []
-    for board in every_board().values():
-        size = f"{board.geometry.name}, k = {board.geometry.bits}"
-        output = "bitstream" if board.family != "xilinx" else "sources for Vivado"
-        rows.append(
-            (board.name, f"{board.title} ({board.device}): {size}, {board.clock / 1e6:g} MHz; {output}")
-        )
+    for board, item in zip(every_board().values(), listed, strict=True):
+        size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
+        rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}"))
     table("Boards", *rows)
-    heads = ("runs", "k", "A", "layers", "inputs", "rows", "outputs", "synapses")
-    columns("Largest models, by what all layers may have together", heads, *_capabilities())
+    columns(models.title, MODEL_HEADS, *map(tuple, models.cells()))
 
 
 @app.command()
@@ -192,17 +209,16 @@ def build(
         )
 
 
-def _capabilities() -> list[tuple[str, ...]]:
+def _capabilities() -> list[tuple[str | int, ...]]:
     """Of each board's builds: name, k, A, most layers, inputs, rows, outputs, synapses."""
     from synflip_hdl.boards.catalogue import every_board
 
-    rows = []
+    rows: list[tuple[str | int, ...]] = []
     for board in every_board().values():
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True):
             size = board.sized(None, bits, 0)
             numbers = (size.layer_depth, size.inputs, size.rows, size.outputs, size.synapses)
-            words = (str(bits), str(size.activation_bits))
-            rows.append((board.name, *words, *(f"{number:,}" for number in numbers)))
+            rows.append((board.name, bits, size.activation_bits, *numbers))
     return rows
 
 
@@ -245,7 +261,7 @@ def _parted() -> list[tuple[str, ...]]:
     return rows
 
 
-def _networks(folder: Path, page: Path | None) -> None:
+def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
     """Train a network on digits for each board, and tabulate them."""
     from synflip_hdl.boards.catalogue import every_board
 
@@ -258,7 +274,7 @@ def _networks(folder: Path, page: Path | None) -> None:
 
     every = [*every_board().values()]
     files = [folder / f"{board.name}.safetensors" for board in every]
-    check_outputs([page, *files])
+    check_outputs([page, json, *files])
     if page is not None:
         find_section(page, "networks")
     with waiting("Loading torch"):
@@ -282,6 +298,8 @@ def _networks(folder: Path, page: Path | None) -> None:
         synapses = sum(layer.q.size for layer in found.model.layers)
         accuracies = (found.one_sample, found.vote)
         rows.append((board.name, bits, activation_bits, found.model.shape, synapses, *accuracies))
+    numbers = [dict(zip(NETWORK_KEYS, row, strict=True)) for row in rows]
+    write_json(json, {"data": data.title, "votes": NETWORK_VOTES, "networks": numbers})
     heads = ("board", "k", "A", "network", "synapses", "one sample, %", f"vote of {NETWORK_VOTES}, %")
     made = Table("Networks on digits, by test accuracy", heads, rows)
     if page is not None:
@@ -290,7 +308,9 @@ def _networks(folder: Path, page: Path | None) -> None:
         typer.echo(made.text(console().width))
 
 
-def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None) -> None:
+def _tables(
+    folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None, json: Path | None
+) -> None:
     from synflip_hdl.flow.boards_page import label, markdown, read_report
     from synflip_hdl.flow.build_times import write_times
     from synflip_hdl.flow.floorplan import draw
@@ -310,7 +330,10 @@ def _tables(folders: list[Path], page: Path | None, pictures: Path | None, times
                     f"{drawn[picture][0].parent} and {folder} would both be drawn as {picture}"
                 )
             drawn[picture] = folder / PLACED, report
-    check_outputs([page, times, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)])
+    check_outputs(
+        [page, times, json, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)]
+    )
+    write_json(json, {"builds": found})
     text = markdown(found)
     if page is not None:
         replace_section(page, "builds", text)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import table
-from synflip.cli.options import Page
+from synflip.cli.console import table, write_json
+from synflip.cli.options import JsonFile, Page
 from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
@@ -34,6 +34,7 @@ def coins(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="X.png", help="Write coins.png here too.")
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Test the coins of every key source, and what they do to a network, against ideal coins.
 
@@ -49,7 +50,7 @@ def coins(
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    check_outputs([out / "coins.md", out / "coins.png", page, picture])
+    check_outputs([out / "coins.md", out / "coins.png", page, picture, json])
     if page is not None:
         find_section(page, f"coins {data}")
     with waiting("Loading torch"):
@@ -72,6 +73,18 @@ def coins(
             )
     if page is not None:
         replace_section(page, f"coins {data}", text)
+    numbers = {
+        "network": model.shape,
+        "data": data.value,
+        "bits": model.bits,
+        "images": len(pixels),
+        "samples": samples,
+        "keys": keys,
+        "seed": seed,
+        "jumps_agree": agree,
+        "sources": [item.numbers() for item in evidence],
+    }
+    write_json(json, numbers)
     rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]
     table("Coins", *rows, ("jumps", "agree" if agree else "DIFFERENT"), ("wrote", str(out)))
     if not agree or any(item.fair != item.source.fair for item in evidence):

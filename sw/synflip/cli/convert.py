@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synflip.cli.console import write_json
 from synflip.cli.options import (
     Balance,
     Board,
@@ -15,6 +16,7 @@ from synflip.cli.options import (
     BoardBits,
     Data,
     Header,
+    JsonFile,
     Label,
     ModelOut,
     Resume,
@@ -79,6 +81,7 @@ def convert(
     samples: Votes = 8,
     balance: Balance = False,
     resume: Resume = False,
+    json: JsonFile = None,
 ) -> None:
     """Turn a trained network into one of coins, fine-tune it, compile it to integers, and write it.
 
@@ -96,7 +99,8 @@ def convert(
     from synflip.util.progress import bar, waiting
 
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
-    check_outputs([out] if features is None else model_files(out), [network, features, *data_files(data)])
+    written = [out] if features is None else model_files(out)
+    check_outputs([*written, json], [network, features, *data_files(data)])
     if features is not None:
         check_pair(out)
     with waiting("Loading torch"):
@@ -149,7 +153,7 @@ def convert(
         "std": stds,
         **ladder.figures(),
     }
-    finish(
+    numbers = finish(
         coins,
         dataset,
         source,
@@ -160,6 +164,7 @@ def convert(
         (f"same class as the network, vote of {ladder.votes}", _share(ladder.agreement)),
         balanced=balance,
     )
+    write_json(json, {**numbers, "votes_of_the_ladder": ladder.votes, "warnings": list(ladder.warnings)})
     for line in ladder.warnings:
         print(f"warning: {printable(line)}", file=sys.stderr)
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import table
-from synflip.cli.options import DeviceOption
+from synflip.cli.console import table, write_json
+from synflip.cli.options import DeviceOption, JsonFile
 from synflip.errors import SynflipError
 from synflip.util.terminal import console
 
@@ -36,6 +36,7 @@ def fuzz(
     first: Annotated[
         int, typer.Option("--first", metavar="G", min=0, help="Start with accelerator G of this seed.")
     ] = 0,
+    json: JsonFile = None,
 ) -> None:
     """Look for a difference between a device and the golden model in random cases.
 
@@ -44,10 +45,11 @@ def fuzz(
 
     Example: synflip fuzz --minutes 10 --seed 1
     """
-    from synflip.util.outputs import check_folder
+    from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
 
     check_folder(out, keep=False)
+    check_outputs([json])
 
     with waiting("Loading torch"):
         from synflip.verification.coverage import BINS
@@ -56,6 +58,22 @@ def fuzz(
     session = Session(seed, device, out, first)
     with bar(f"Fuzzing {device}") as advance:
         session.run(minutes * 60, advance)
+    numbers = {
+        "device": device,
+        "seed": seed,
+        "first": first,
+        "cases": session.cases,
+        "accelerators": session.accelerators,
+        "cases_per_second": session.rate,
+        "seconds": session.seconds,
+        "bins": len(BINS),
+        "not_reached": session.missed,
+        "failures": [
+            {"folder": str(item.folder), "difference": item.difference, "command": item.command}
+            for item in session.findings
+        ],
+    }
+    write_json(json, numbers)
     table(
         f"fuzz: {device} against golden, seed {seed}",
         ("cases", f"{session.cases} on {session.accelerators} accelerators, {session.rate:.1f} a second"),

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import table
-from synflip.cli.options import ActivationBits, Bits, GeometryOption
+from synflip.cli.console import table, write_json
+from synflip.cli.options import ActivationBits, Bits, GeometryOption, JsonFile
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -123,17 +123,19 @@ def memory_map(
     format: Annotated[
         MapFormat, typer.Option("--format", help="md: tables. c: a C header. rdl: SystemRDL 2.0.")
     ] = MapFormat.md,
+    json: JsonFile = None,
 ) -> None:
     """Write the accelerator's memory map: for people, for C programs, or for register tools.
 
     Example: synflip map --format c --out synflip.h
     """
-    from synflip_hdl.export.register_map import FORMATS
+    from synflip_hdl.export.register_map import FORMATS, numbers
 
     from synflip.util.outputs import check_outputs, write_text
 
-    check_outputs([out])
+    check_outputs([out, json])
     write_text(out, FORMATS[format.value]())
+    write_json(json, numbers())
     table("Memory map", ("format", format.value), ("wrote", str(out)))
 
 
@@ -144,6 +146,7 @@ def netlist(
     geometry: GeometryOption = "16x1",
     bits: Bits = 4,
     activation_bits: ActivationBits = 8,
+    json: JsonFile = None,
 ) -> None:
     """Synthesize the accelerator to the cells of an FPGA family, and count them.
 
@@ -153,15 +156,17 @@ def netlist(
     Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
     """
     from synflip.spec.geometry import Geometry
-    from synflip.util.outputs import check_folder
+    from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     check_folder(out)
+    check_outputs([json])
     with waiting(f"Synthesizing {machine.name} for {family}"):
         from synflip_sim.simulators.netlist import Family, small, synthesize
 
         counts = synthesize(small(machine), Family(family.value), out)
+    write_json(json, {"geometry": machine.text, "family": family.value, "cells": counts})
     table(
         f"{machine.name}, k = {bits}, A = {activation_bits}, {family}",
         *((cell, f"{count:,}") for cell, count in counts.items()),

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import columns, table
-from synflip.cli.options import Page
+from synflip.cli.console import columns, table, write_json
+from synflip.cli.options import JsonFile, Page
 from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
@@ -40,6 +40,7 @@ def rates(
         "rates.md"
     ),
     page: Page = None,
+    json: JsonFile = None,
 ) -> None:
     """Compute how many tunnel junctions keep an accelerator busy, for each size and batch.
 
@@ -54,7 +55,7 @@ def rates(
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    check_outputs([out, page])
+    check_outputs([out, page, json])
     if page is not None:
         find_section(page, f"rates {data}")
     machines = [Geometry.parse(text, image_slots=256) for text in geometry]
@@ -87,6 +88,15 @@ def rates(
     write_text(out, text)
     if page is not None:
         replace_section(page, f"rates {data}", text)
+    numbers = {
+        "network": model.shape,
+        "data": data.value,
+        "clock_hz": clock * 1e6,
+        "fold": fold,
+        "predicted": [need.numbers() for need in needs],
+        "simulated": [one.numbers() for one in measurements],
+    }
+    write_json(json, numbers)
     heads = ("accelerator", "images", "cycles a sample", *(f"{value:g} Mbit/s" for value in rate))
     columns(
         f"Junctions that keep an accelerator busy, predicted by the cycle model at {clock:g} MHz: {network}",

@@ -138,6 +138,7 @@ def run(
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="R1.npz R2.npz ..", help="Parts, in any order.")],
     out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the whole.")],
+    json: JsonFile = None,
 ) -> None:
     """Put the parts of an inference together, as synflip run --shards writes them.
 
@@ -149,9 +150,11 @@ def merge(
     from synflip.inference.shards import merge as merged
     from synflip.util.outputs import check_outputs
 
-    check_outputs([out], parts)
+    check_outputs([out, json], parts)
     result, part = merged(parts)
     result.save(out)
+    numbers = {"parts": part.count, "seed": part.seed, "images": len(result.used), "samples": part.samples}
+    write_json(json, {**numbers, "cycles": result.cycles if result.cycles >= 0 else None})
     table(
         f"{part.count} parts, seed {part.seed}",
         ("images x samples", f"{len(result.used)} x {part.samples}"),

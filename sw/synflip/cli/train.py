@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip.cli.console import table
+from synflip.cli.console import table, write_json
 from synflip.cli.options import (
     Balance,
     Board,
@@ -17,6 +17,7 @@ from synflip.cli.options import (
     BoardBits,
     Data,
     Header,
+    JsonFile,
     Label,
     ModelOut,
     Resume,
@@ -133,6 +134,7 @@ def train(
     samples: Votes = 8,
     balance: Balance = False,
     resume: Resume = False,
+    json: JsonFile = None,
 ) -> None:
     """Train a network of coins, compile it to integers, and write it.
 
@@ -161,7 +163,7 @@ def train(
         _check_convolutions(network, features, board)
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
     two_files = features == FeaturesName.conv
-    check_outputs(model_files(out) if two_files else [out], data_files(data))
+    check_outputs([*(model_files(out) if two_files else [out]), json], data_files(data))
     if two_files:
         check_pair(out)
     with waiting("Loading torch"):
@@ -228,7 +230,8 @@ def train(
     if teachers:
         source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
-    finish(trained, dataset, source, out, samples, took, balanced=balance)
+    numbers = finish(trained, dataset, source, out, samples, took, balanced=balance)
+    write_json(json, {**numbers, "training_seconds": seconds})
 
 
 def _check_convolutions(network: NetworkShape, features: FeaturesName, board: str | None) -> None:
@@ -310,9 +313,9 @@ def finish(
     samples: int,
     *rows: tuple[str, str],
     balanced: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """The last steps of train and convert: compile, save, count votes, and print a table that begins with
-    ``rows``."""
+    ``rows``. Returns the table's other numbers, and what the file says of its source, for ``--json``."""
     from synflip.util.progress import bar
     from synflip.workflows import compile_and_save
 
@@ -327,6 +330,14 @@ def finish(
         (f"accuracy of the vote of {samples}", f"{found.vote:.2%}"),
         ("wrote", ", ".join(map(str, found.files))),
     )
+    return {
+        "network": model.shape,
+        "bits": model.bits,
+        "activation_bits": model.activation_bits,
+        "test_images": len(dataset.test_labels),
+        "source": dict(model.source),
+        "files": list(map(str, found.files)),
+    }
 
 
 def words(step: "TrainStep") -> str:

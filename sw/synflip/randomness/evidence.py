@@ -1,7 +1,8 @@
 """Gathering evidence: all tests of each source of keys, and of a network whose coins it makes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,18 @@ class Evidence:
     def fair(self) -> bool:
         """Whether the source passes every test: of its words, if it has any, and of the network."""
         return (not self.words or verdict(self.words)) and verdict(self.network)
+
+    def numbers(self) -> dict[str, Any]:
+        """All but the logits, for JSON. ``fair`` is the verdict, ``fair_by_design`` the one expected."""
+        return {
+            "name": self.source.name,
+            "fair": self.fair,
+            "fair_by_design": self.source.fair,
+            "min_entropy": self.entropy,
+            "shortest_lfsr": self.register or None,
+            "tests_of_words": [asdict(test) for test in self.words],
+            "tests_of_the_network": [asdict(test) for test in self.network],
+        }
 
 
 def flips(model: CompiledModel, source: Source, seed: int) -> coin_effect.Flips:

@@ -8,6 +8,7 @@ is what a source holds ready when it was made to wait: less than two transfers, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,6 +81,16 @@ class Need:
     busy: Fraction
     key_bits: int
     devices: dict[float, int]
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers for JSON."""
+        return {
+            "geometry": self.geometry.text,
+            "images": self.images,
+            "cycles_a_sample": float(self.busy),
+            "key_bits_a_sample": self.key_bits,
+            "junctions": [{"rate_hz": rate, "count": count} for rate, count in self.devices.items()],
+        }
 
 
 def needed(
