@@ -355,6 +355,14 @@ def test_program_calls_the_loader(tmp_path, capsys):
     assert all(name in said for name in BOARDS)
 
 
+def test_the_list_of_boards_can_be_read_at_40_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert app.main(["boards"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert {f"synapses: {board.geometry.synapses:,}" for board in BOARDS.values()} <= set(lines)
+
+
 LINUX = "openFPGALoader: error while loading shared libraries: {}: cannot open shared object file"
 MACOS = "dyld[9]: Library not loaded: /opt/homebrew/opt/libftdi/lib/libftdi1.2.dylib"
 NOT_OPENED = "unable to open ftdi device: {} ({})"

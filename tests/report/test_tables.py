@@ -77,6 +77,7 @@ def test_tables_of_a_page_hold_in_a_terminal() -> None:
     assert lines[:2] == ["Before.", ""] and lines[-1] == "- after"
     assert words("\n".join(lines[2:-2])) == words(WIDE.text().split("\n", 1)[1])
     assert for_terminal(markdown_table(("a",), [("x|y",)]), 80) == "a\nx|y"
+    assert for_terminal("a long line of words\n\n- next", 9) == "a long\nline of\nwords\n\n- next"
 
 
 def test_tables_of_a_bench_hold_at_80_columns() -> None:

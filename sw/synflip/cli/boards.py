@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import columns, table, write_json
+from synflip.cli.console import table, write_json
 from synflip.cli.options import JsonFile, Page
 from synflip.errors import SynflipError
 from synflip.util.terminal import console
@@ -116,7 +116,7 @@ def boards(
         size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
         rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}"))
     table("Boards", *rows)
-    columns(models.title, MODEL_HEADS, *map(tuple, models.cells()))
+    typer.echo(models.text(console().width))
 
 
 @app.command()

@@ -13,22 +13,25 @@ from synflip.util.text import printable
 
 def table(title: str, *rows: tuple[str, str]) -> None:
     """Names and values under a title. Text from files is printed without markup or control characters."""
-    columns(title, (), *rows)
-
-
-def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
-    """Rows under a title, and under the columns' heads if there are any."""
     from rich.table import Table
     from rich.text import Text
 
     out = console()
     out.print(Text(printable(title), style="bold"), soft_wrap=True)
-    grid = Table(show_header=bool(heads), box=None)
-    for place in range(len(rows[0])):
-        grid.add_column(Text(heads[place]) if heads else "", overflow="fold")
+    grid = Table(show_header=False, box=None)
+    for _ in rows[0]:
+        grid.add_column(overflow="fold")
     for row in rows:
         grid.add_row(*(Text(printable(value)) for value in row))
     out.print(grid)
+
+
+def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
+    """Rows under a title and the columns' heads; what is too wide goes on in the next line, between words."""
+    from synflip.report.tables import Table
+
+    cells = [[printable(value) for value in row] for row in rows]
+    print(Table(printable(title), heads, cells).text(console().width))
 
 
 def write_json(file: Path | None, numbers: Mapping[str, Any]) -> None:

@@ -88,7 +88,8 @@ class Table:
 
 
 def for_terminal(markdown: str, width: int) -> str:
-    """``markdown`` with its tables as ``Table.text`` writes them; other lines are as they are."""
+    """``markdown`` with its tables as ``Table.text`` writes them; other lines go on in the next, between
+    words."""
     out: list[str] = []
     for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
         lines = list(group)
@@ -96,6 +97,8 @@ def for_terminal(markdown: str, width: int) -> str:
             heads, _, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in lines)
             cells = [[cell.strip().replace("\\|", "|") for cell in row] for row in (heads, *rows)]
             lines = Table("", cells[0], cells[1:]).text(width).splitlines()[1:]
+        else:
+            lines = [part for line in lines for part in _wrapped(line, width)]
         out += lines
     return "\n".join(out)
 
