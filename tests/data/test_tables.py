@@ -202,7 +202,10 @@ Y = [0, 1] * 20
         (lambda: Dataset.of(ROWS, LABELS[1:]), "x has 40 rows, and there are 39 labels"),
         (lambda: Dataset.of(ROWS, LABELS, ROWS), "x_test and y_test go together"),
         (lambda: Dataset.of(ROWS, LABELS, ROWS[:, 1:], LABELS), "x_test have shape [40, 11], not [N, 12]"),
-        (lambda: Dataset.of((row for row in ROWS), LABELS), "x hold objects, not numbers"),
+        (
+            lambda: Dataset.of((row for row in ROWS), LABELS),
+            "data: x are an iterator (generator), not an array",
+        ),
         (lambda: Dataset.of(ROWS * 1j, LABELS), "x hold complex numbers"),
         (lambda: Dataset.of(ROWS.astype(str), LABELS), "x hold text, not numbers"),
         (
@@ -281,6 +284,7 @@ Y = [0, 1] * 20
             "`columns` of the input make 1 features; there are 12",
         ),
         (lambda: Dataset.of(ROWS, LABELS, name="my\ndata", names=["a"]), "my\\ndata: "),
+        (lambda: Dataset.of(ROWS, map(int, LABELS)), "data: labels are an iterator (map), not an array"),
     ],
 )
 def test_what_is_refused_is_refused_in_one_line(make: Callable[[], Dataset], words: str) -> None:

@@ -150,7 +150,7 @@ def put(row: int, column: int, value: float) -> np.ndarray:
         (ROWS.astype(str), "images hold text, not numbers"),
         (ROWS * 1j, "images hold complex numbers"),
         (ROWS.astype(object), "images hold objects, not numbers"),
-        ((row for row in ROWS), "images hold objects, not numbers"),
+        ((row for row in ROWS), "images are an iterator (generator), not an array: give list(images)"),
         (None, "images must be an array of numbers, not None"),
     ],
 )

@@ -45,7 +45,10 @@ def test_shapes_stay() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (iter([1]), "x hold objects, not numbers"),
+        (
+            iter([1]),
+            "x are an iterator (list_iterator), not an array: give list(x) of single rows, np.concat",
+        ),
         ([10**30], "x hold objects, not numbers"),
         (np.datetime64("2020"), "x hold datetime64[Y], not numbers"),
         (np.zeros(2, dtype=[("a", int)]), "x hold records, not numbers"),

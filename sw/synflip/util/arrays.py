@@ -7,7 +7,7 @@ masked value, or mapped from a file: all of them become arrays in C order of thi
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,11 @@ def plain(value: Any, what: str) -> NDArray[Any]:
     if torch is not None and torch.is_tensor(value):
         value = _of_tensor(value, what)
     if not isinstance(value, np.ndarray):
+        if isinstance(value, Iterator):
+            raise SynflipError(
+                f"{what} are an iterator ({type(value).__name__}), not an array: give list({what}) of single "
+                f"rows, np.concatenate(list({what})) of blocks of them"
+            )
         if isinstance(value, str | bytes | dict | set | frozenset) or value is None:
             raise SynflipError(f"{what} must be an array of numbers, not {_shown(value)}")
         try:
