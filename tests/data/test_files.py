@@ -44,6 +44,13 @@ def test_a_table_is_its_frame(tmp_path: Path) -> None:
     assert load(tmp_path / "t.csv").name == "t"
 
 
+def test_columns_that_are_called_by_their_numbers(tmp_path: Path) -> None:
+    """A header, as pandas writes it of an array; the last column's name, 2, is a label too."""
+    (tmp_path / "T.CSV").write_text("0,1,2\n" + "1,2,2\n3,4,1\n" * 8)
+    data = load(tmp_path / "T.CSV")
+    assert len(data.train_labels) + len(data.test_labels) == 16 and data.classes == ("1", "2")
+
+
 def test_parquet_is_its_frame(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     FRAME.to_parquet(tmp_path / "t.parquet")
@@ -154,6 +161,17 @@ FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
         ("t.csv", text(""), "t.csv: no table of comma-separated values: No columns"),
         ("t.csv", text("a;b;y\n1;2;x\n"), "there is one column: columns are separated by commas"),
         ("t.csv", text("a,b,y\n"), "x has 0 rows"),
+        (
+            "t.csv",
+            text(FOUR.replace("a,b,y", "5,6,x")),
+            "the first line looks like a row: 'x' is one of the lab",
+        ),
+        (
+            "t.csv",
+            text(FOUR.replace("a,b,y", ",b,y")),
+            "column 0 (from 0) has no name in the first line: give",
+        ),
+        ("t.csv", text(FOUR.replace("z", "x")), "all labels are 'x', and a network tells classes apart"),
         ("t.csv", text(FOUR + "1,2,3,4\n"), "no table of comma-separated values: Error tokenizing data"),
         (
             "t.csv",

@@ -284,6 +284,11 @@ Y = [0, 1] * 20
             "`columns` of the input make 1 features; there are 12",
         ),
         (lambda: Dataset.of(ROWS, LABELS, name="my\ndata", names=["a"]), "my\\ndata: "),
+        (
+            lambda: Dataset.of(FRAME.assign(patient=[f"p{row}" for row in range(20)]), "sick"),
+            "column patient holds another text in every row",
+        ),
+        (lambda: Dataset.of(ROWS, [7] * 40), "all labels are '7', and a network tells classes apart"),
         (lambda: Dataset.of(ROWS, map(int, LABELS)), "data: labels are an iterator (map), not an array"),
     ],
 )

@@ -36,7 +36,7 @@ def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
     """
     path = Path(path)
     with explained(path):
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             arrays = read_npz(path)
             name = "x" if "x" in arrays else "x_test"
             if name not in arrays:
@@ -44,9 +44,9 @@ def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
                     f"there is no array x, nor x_test, but {', '.join(arrays) or 'none of data'}"
                 )
             return feature_rows(arrays[name], quantizer, name)
-        if path.suffix in TABLES:
+        if path.suffix.lower() in TABLES:
             return feature_rows(read_table(path, header_of(quantizer)), quantizer, "rows")
-        if path.suffix != ".npy":
+        if path.suffix.lower() != ".npy":
             raise SynflipError(f"none of {', '.join(('.npy', *ENDINGS))}, which features come from")
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -80,7 +80,7 @@ def read_table(path: Path, header: bool = True) -> Any:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise SynflipError(f"{size} bytes; at most {MAX_FILE_BYTES} are read")
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     import pandas
 
@@ -97,7 +97,12 @@ def read_table(path: Path, header: bool = True) -> Any:
         raise
     except Exception as error:  # pandas' own errors, and those of codecs, have no common class
         raise SynflipError(f"no table of comma-separated values: {_said(error)}") from None
-    column_names(frame)
+    for index, name in enumerate(column_names(frame)):
+        if header and name.startswith("Unnamed: "):  # pandas' word for it
+            raise SynflipError(
+                f"column {index} (from 0) has no name in the first line: give it one, or leave it out; an "
+                "index that pandas writes is left out by to_csv(index=False)"
+            )
     return frame
 
 
@@ -127,8 +132,8 @@ def _read_parquet(path: Path) -> Any:
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Errors within the block say the path. Before it, SynflipError if what reads such a file is missing."""
-    if path.suffix in TABLES:
-        require("pandas", *(["pyarrow"] if path.suffix == ".parquet" else []), extra="tables")
+    if path.suffix.lower() in TABLES:
+        require("pandas", *(["pyarrow"] if path.suffix.lower() == ".parquet" else []), extra="tables")
     try:
         yield
     except OSError as error:

@@ -32,15 +32,16 @@ def load_file(
     path = Path(path)
     if path.is_dir():
         return _of_pictures(path, size, seed, None if model is None else model.classes)
-    if path.suffix not in ENDINGS:
+    if path.suffix.lower() not in ENDINGS:
         raise SynflipError(f"{path} is neither a folder of pictures nor one of {', '.join(ENDINGS)}")
     name = one_line(path.stem)
     if model is not None and model.input_quantizer is None:
         model = None  # of pixels: evaluation says so
     known = None if model is None else model.input_quantizer
     with explained(path):
-        if path.suffix in TABLES:
-            frame = read_table(path, header if known is None else header_of(known))
+        if path.suffix.lower() in TABLES:
+            named = header if known is None else header_of(known)
+            frame = read_table(path, named)
             names = column_names(frame)
             if len(names) < 2:
                 raise SynflipError(
@@ -48,6 +49,12 @@ def load_file(
                 )
             frame.columns = names
             label = label or (known.label if known is not None else None) or names[-1]
+            numbered = names == list(map(str, range(len(names))))
+            if named and not numbered and label in names and label in map(str, frame[label].unique()):
+                raise SynflipError(
+                    f"the first line looks like a row: {one_line(label)!r} is one of the labels too. Give "
+                    "--no-header (in Python header=False), or call the column otherwise"
+                )
             return Dataset.of(frame, label, name=name, seed=seed, model=model)
         arrays = read_npz(path)
         train = "_train" if "x_train" in arrays else ""

@@ -68,6 +68,11 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
                 f"column {one_line(name)} holds {len(categories)} different texts, more than "
                 f"{MAX_CATEGORIES} categories: make numbers of it, or leave it out"
             )
+        if len(categories) == sum(map(len, text)) > 1:
+            raise SynflipError(
+                f"column {one_line(name)} holds another text in every row, as names and dates do, which says "
+                "nothing of other rows: make numbers of it, or leave it out"
+            )
         found.append(Column(name, tuple(categories)))
     return tuple(found)
 
@@ -116,6 +121,11 @@ def labels_of(
         raise SynflipError(
             f"the labels have {len(names)} different values; a network has at most {MAX_OUTPUTS} classes: is "
             "the column of labels another?"
+        )
+    if classes is None and len(names) == 1 < sum(map(len, values)):
+        raise SynflipError(
+            f"all labels are {one_line(names[0])!r}, and a network tells classes apart: is the column of "
+            "labels another?"
         )
     number = {name: index for index, name in enumerate(names)}
     for item in known:
