@@ -1,10 +1,13 @@
 """Networks in parts on a stand-in in plain Python: every kind of part, judged by the slow reading."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.devices import parted
+from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import parts
@@ -68,6 +71,37 @@ def test_parts_of_every_kind(kind: str) -> None:
     margins = [2, 1, 2, 2, 1]
     early = infer(geometry, NETWORK, PIXELS, 5, 9, margins, logits=True)
     equal(early, expected(NETWORK, x, 5, 9, margins))
+
+
+class Written(Accelerator):
+    """Counts how often a whole model is written; a run of it ends as it begins."""
+
+    class Begun(Exception):
+        pass
+
+    written = 0
+
+    def _discover(self) -> Geometry:
+        return Geometry(16, 1, margin_depth=4)
+
+    def write_weights(self, *where: object) -> None:
+        self.written += 1
+
+    def place(self, *where: object) -> None:
+        pass
+
+    def write_settings(self, *settings: object) -> None:
+        raise self.Begun
+
+
+def test_a_model_is_written_again_behind_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Written(None)  # type: ignore[arg-type]
+    device.load(NETWORK)
+    monkeypatch.setattr(parted, "run", lambda *arguments: None)
+    for samples, margin, written in ((2, None, 1), (9, 2, 1), (2, None, 2), (2, None, 2)):
+        with nullcontext() if margin else pytest.raises(Written.Begun):
+            device.infer(PIXELS, samples, 1, margin)
+        assert device.written == written
 
 
 @given(st.integers(0, 2**32), st.integers(0, 2**64 - 1), st.booleans())

@@ -7,7 +7,9 @@ import pytest
 from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.parts import Traffic, cut
+from synflip.inference.compare import compare
+from synflip.inference.parts import Traffic, cut, runs_of
+from synflip.inference.plan import Plan
 from synflip.inference.request import InferenceRequest
 from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
@@ -24,7 +26,7 @@ from tests.randomness.test_mtj_source import GEOMETRY as JUNCTIONS
 
 pytestmark = pytest.mark.simulator
 
-#: Every kind of part comes up: a bank has 300 entries, 100 keys, 96 biases, 32 results, 40 logits.
+#: Every kind of part comes up: a bank has 300 entries, 100 keys, 96 biases, 32 results, 24 logits.
 TIGHT = Geometry(
     16,
     1,
@@ -34,7 +36,8 @@ TIGHT = Geometry(
     bias_depth=96,
     image_slots=3,
     result_depth=32,
-    log_depth=40,
+    log_depth=24,
+    margin_depth=16,
     layer_depth=2,
 )
 
@@ -74,6 +77,29 @@ def test_random_networks(device: Accelerator) -> None:
         "keys turned by the host",
         "sums instead of the log",
     }
+
+
+def test_more_than_one_run_keeps(device: Accelerator) -> None:
+    """A network that fits, 30 logits of which only 24 go into the log: in parts with logits kept, and where
+    early stopping has more samples than margins; as a whole before, between and after."""
+    rng = np.random.default_rng(7)
+    model = random_network(rng, (20, 30), bits=4)
+    pixels = images(4, model, rng)
+    device.load(model)
+    with Golden(TIGHT) as golden:
+        golden.load(model)
+        for samples, margin, logits, whole in (
+            (3, None, False, True),
+            (40, 3, False, False),
+            (16, 3, False, True),
+            (2, None, True, False),
+            (3, None, False, True),
+        ):
+            request = InferenceRequest(model, pixels, samples, 5, margin, logits)
+            assert isinstance(runs_of(request, TIGHT), Plan) == whole
+            want = golden.run(request)
+            assert compare(want, device.run(request), "device").equal and want.cycles > 0
+            assert margin is None or want.used.min() < samples
 
 
 def test_what_goes_over_the_link_is_predicted(device: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:

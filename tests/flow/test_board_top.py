@@ -44,7 +44,7 @@ def test_selftest_passes(name, size, tmp_path, capsys):
     assert said[-1] == "passed"
     names = [line.split("  ")[0] for line in said if "  pass  " in line]
     assert names == [step["name"] for step in report["steps"]]
-    assert len(names) == 9
+    assert len(names) == 10
 
 
 class Host:
@@ -131,7 +131,7 @@ class Defect:
     others: tuple[str, ...] = ()
 
 
-RUNS = ("known keys", "key source", "early stopping", "counters")
+RUNS = ("known keys", "key source", "early stopping", "parts", "counters")
 DEFECTS = (
     Defect(  # another tap
         "engine/coin_comparators.py",
@@ -174,7 +174,7 @@ DEFECTS = (
         "low[0] ^ low[1] ^ low[2] ^ low[3], high[0] ^ high[1] ^ high[2] ^ high[3])",
         "key source",
         "differ; first logits",
-        ("key memory", "early stopping", "counters"),
+        ("key memory", "early stopping", "parts", "counters"),
     ),
     Defect(
         "engine/sequencer.py", "status.cycles.eq(0),", "status.cycles.eq(DEFECT),", "counters", "predicted"

@@ -1,6 +1,7 @@
 """How networks are cut into parts: nothing is missing, nothing twice, all of it fits, and what it costs."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_few_inputs_go_to_parts_of_outputs_and_many_to_parts_of_rows() -> None:
     assert sketch(few)[1] == [(40, 0, 112, 16), (40, 112, 200, 16)]
     many = cut(shape_only([16, 200, 40], [200, 40, 3], 4), Geometry(16, 1, weight_depth=340, layer_depth=1))
     assert sketch(many)[1] == [(112, 0, 40, 16), (88, 0, 40, 16)]
+
+
+def test_a_network_that_fits_and_a_run_that_keeps_too_little() -> None:
+    """More samples than margins, and than a run counts; logits that the log has no room for."""
+    geometry = Geometry(16, 1, margin_depth=9, sample_bits=4, log_depth=6)
+    model = random_network(np.random.default_rng(1), (20, 12, 7))
+    pixels = np.ones((3, 20), dtype=np.uint8)
+    for samples, margin, logits, parted in (
+        (9, 2, False, False), (10, 2, False, True), (16, 2, False, True), (16, None, False, False),
+        (1, None, True, True),
+    ):  # fmt: skip
+        request = InferenceRequest(model, pixels, samples, 1, margin, logits)
+        runs = runs_of(request, geometry)
+        assert isinstance(runs, Parts) == parted
+        if isinstance(runs, Parts):
+            assert [list(part.layers) for part in runs.parts] == [[0, 1]]
+            with pytest.raises(SynflipError, match=r"samples in one run|the log holds 6"):
+                runs_of(request, replace(geometry, devices=5))
+            keys = np.zeros((samples, 40), dtype=np.uint64)
+            assert isinstance(runs_of(replace(request, keys=keys), replace(geometry, devices=5)), Parts)
 
 
 @given(st.integers(0, 2**32))

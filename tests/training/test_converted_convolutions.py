@@ -236,11 +236,26 @@ def test_ordinary_networks_of_our_own() -> None:
         convert(float_network(DATA, (8,), (4,)), data=DATA, epochs=0)
 
 
-def test_heads_are_dense() -> None:
-    front = nn.Sequential(nn.Flatten(), nn.ReLU())
-    head = settled(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
-    with pytest.raises(SynflipError, match=r"module 1 \(Conv2d\) of the head is a convolution"):
-        convert(front, head, data=DATA, epochs=0)
+@pytest.mark.parametrize("rows", [False, True])
+def test_heads_with_convolutions(rows: bool) -> None:
+    """Features in the order y, x, c, whether the front gives maps or rows: with k = 16 the coins answer as
+    the network, and so does the golden model."""
+    front = settled(nn.Conv2d(1, 4, 3), nn.ReLU(), *([nn.Flatten()] if rows else []))
+    head = settled(
+        *([nn.Unflatten(1, (4, 6, 6))] if rows else []), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+    fitted(nn.Sequential(front, head), SHARES.view(-1, 1, 8, 8), steps=60)
+    coins = convert(front, head, data=DATA, bits=16, epochs=0)
+    assert not coins.head.channels_first and coins.ladder is not None and coins.ladder.agreement is not None
+    assert coins.ladder.original is not None and coins.ladder.original > 0.9
+    assert coins.ladder.agreement > 0.75
+    model = compile_network(coins, DATA.classes, DATA.input_max)
+    assert model.shape == "6x6x4-8(3x3, pool 2x2)-10"
+    with Golden() as golden:
+        golden.load(model)
+        vote = golden.infer(DATA.test_images, 64, 1).winner
+    assert (vote == DATA.test_labels).mean() > coins.ladder.vote - 0.05
 
 
 def test_boards() -> None:

@@ -1,6 +1,7 @@
 """What the self-test is made of: probes that see every bit, models that fit; and the command's ends."""
 
 import json
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -9,15 +10,27 @@ from synflip.cli import app
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.parts import cut
 from synflip.inference.plan import check_fit
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.coins import key_words, threshold
 from synflip.spec.geometry import Geometry
 from synflip.spec.sizes import ROW_ALIGN
 from synflip.verification import selftest
-from synflip.verification.probes import deep_images, deep_model, edges, make_probes, probe_image, probe_slots
+from synflip.verification.probes import (
+    deep_images,
+    deep_model,
+    edges,
+    make_probes,
+    parted_model,
+    probe_image,
+    probe_slots,
+    small_part,
+)
 from synflip_hdl.boards.catalogue import BOARDS
 from synflip_sim.simulators.verilator import open_verilator
+
+from tests.devices.stand_in import StandIn
 
 GEOMETRIES = [
     *(board.geometry for board in BOARDS.values()),
@@ -94,6 +107,30 @@ def test_the_deep_model_is_alive(geometry):
     for layer, (inputs, _) in enumerate(golden.layers(selftest.torch.from_numpy(x), golden.coins(1, 0))):
         values = inputs.numpy()
         assert (values != 0).sum() >= 4 and (values < model.activation_max).any(), layer
+
+
+class Wrong(StandIn):
+    """Its taps do not turn with the tiles that lead."""
+
+    @contextmanager
+    def run_slots(self, *run):
+        lead, self.lead = self.lead, 0
+        with super().run_slots(*run):
+            yield
+        self.lead = lead
+        self.z = np.pad(self.z, ((0, 0), (lead * self.geometry.lanes, 0)))
+
+
+@pytest.mark.parametrize("geometry", [*GEOMETRIES, JUNCTIONS], ids=[*NAMES, "junctions"])
+def test_the_step_of_parts(geometry):
+    """It has parts of rows and of tiles, and sees taps that do not turn."""
+    parts = cut(parted_model(geometry), small_part(geometry)).parts
+    assert max(len(part.rows) for part in parts) == 8 and any(part.lead or part.turn for part in parts)
+    said = selftest.SelfTest(StandIn(geometry)).parts()
+    assert f"in {len(parts)} parts, 2 images x 2 samples" in said
+    if geometry.bits > 1 and any(part.lead for part in parts):  # coins of one bit are certain
+        with pytest.raises(selftest.Difference, match="differ; first"):
+            selftest.SelfTest(Wrong(geometry)).parts()
 
 
 def test_tiny_accelerators():

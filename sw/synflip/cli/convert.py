@@ -54,11 +54,11 @@ def convert(
     header: Header = True,
     size: Size = None,
     features: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--features",
-            metavar="F.pt2",
-            help="A network in front of MODEL that is not sampled, such as convolutions.",
+            metavar="LAYER|F.pt2",
+            help="The last layer of MODEL that is not sampled; or a file of what stands in front of MODEL.",
             show_default=False,
         ),
     ] = None,
@@ -88,8 +88,9 @@ def convert(
     The data are those that it was trained on: activations are measured on them, and weights fine-tuned.
     MODEL.pt2 is what torch.export.save(torch.export.export(network.eval(), (images,)), path) writes. It is
     read without unpickling; files of torch.save are refused. MODEL.onnx needs the extra `onnx`. With
-    --features a model travels as two files, M.safetensors and M.features.pt2. Ctrl-C keeps
-    M.checkpoint.safetensors; --resume goes on from it.
+    --features a model travels as two files, M.safetensors and M.features.pt2. A value of --features that
+    ends in .pt2 or .onnx, or is the name of a file, is a file; any other is the name of a layer. Ctrl-C
+    keeps M.checkpoint.safetensors; --resume goes on from it.
 
     Example: synflip convert MODEL.onnx --data mnist --out M.safetensors
     """
@@ -99,8 +100,9 @@ def convert(
     from synflip.util.progress import bar, waiting
 
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
+    file, layer = front_of(features)
     written = [out] if features is None else model_files(out)
-    check_outputs([*written, json], [network, features, *data_files(data)])
+    check_outputs([*written, json], [network, file, *data_files(data)])
     if features is not None:
         check_pair(out)
     with waiting("Loading torch"):
@@ -112,7 +114,7 @@ def convert(
         from synflip.training.convert import convert as to_coins
 
     head = load_network(network)
-    extractor = None if features is None else pt2.load(features)
+    extractor = None if file is None else pt2.load(file)
     dataset = load(data, label, header, picture_size(size), seed)
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     means, stds = floats("--mean", mean), floats("--std", std)
@@ -136,7 +138,9 @@ def convert(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
                 coins = (
-                    to_coins(head, **settings) if extractor is None else to_coins(extractor, head, **settings)
+                    to_coins(head, features=layer, **settings)
+                    if extractor is None
+                    else to_coins(extractor, head, **settings)
                 )
         except Interrupted as stop:
             raise Stopped(str(stop)) from None
@@ -171,6 +175,15 @@ def convert(
 
 def _share(accuracy: float | None) -> str:
     return "unknown" if accuracy is None else f"{accuracy:.2%}"
+
+
+def front_of(features: str | None) -> tuple[Path | None, str | None]:
+    """The file, or else the name of a layer, that the option ``--features`` says."""
+    if features is None:
+        return None, None
+    path = Path(features)
+    is_file = path.suffix.lower() in (".pt2", ".onnx") or path.is_file()
+    return (path, None) if is_file else (None, features)
 
 
 def floats(name: str, text: str) -> list[float]:

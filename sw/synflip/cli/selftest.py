@@ -31,8 +31,9 @@ def selftest(
     """Test an accelerator: everything that it computes is compared with the golden model.
 
     Needs no files. Tests registers, the edges of the memories, coins from known keys and from its own, early
-    stopping, the cycle counter, and that nonsense is refused. It overwrites what the accelerator held.
-    Takes about a second on a serial line of 3 Mbaud. Exit status 0 if and only if all is well.
+    stopping, a network in parts, the cycle counter, and that nonsense is refused. It overwrites what the
+    accelerator held. Takes a second or two on a serial line of 3 Mbaud. Exit status 0 if and only if all is
+    well.
 
     Example: synflip selftest /dev/ttyUSB0
     """

@@ -43,6 +43,7 @@ class Accelerator(Device):
         self.timeout = timeout
         self.run_cycles = 0  # of the last run
         self._running = False  # a run was started, and its end not seen
+        self._whole = False  # the whole model is in the memories
         self.geometry = self._discover()
         if self.geometry.devices:
             with suppress(mtj_source.SourceAlarm):
@@ -98,7 +99,7 @@ class Accelerator(Device):
         if whole:
             self.write_weights(model, weight_base, bias_base)
             self.place(model, weight_base, bias_base)
-        self.model = model
+        self.model, self._whole = model, whole
 
     def write_weights(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
         """Write weights and biases of a ``model`` that fits. Raises BusError if a write is refused.
@@ -196,7 +197,10 @@ class Accelerator(Device):
         runs = runs_of(request, self.geometry)
         if isinstance(runs, Parts):
             self.abort()
+            self._whole = False
             return parted.run(self, runs, request, progress)
+        if not self._whole:  # parts of it were written over it
+            self.prepare(model)
         batches, chunks = runs.batches(count), runs.chunks(samples)
         tally = Tally.zeros(samples, count, classes, request.logits)
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None

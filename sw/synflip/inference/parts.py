@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from synflip.errors import SynflipError
-from synflip.inference.plan import Plan, check_words, fits, input_shift, plan_of, shortage
+from synflip.inference.plan import Plan, RunLimit, check_words, fits, input_shift, plan_of, shortage
 from synflip.inference.request import InferenceRequest
 from synflip.inference.throughput import Traffic
 from synflip.spec.coins import TAP_LANES
@@ -304,9 +304,17 @@ class Work:
 
 def runs_of(request: InferenceRequest, geometry: Geometry) -> Plan | Parts:
     """The runs of a request on an accelerator of ``geometry``: of the whole network where it fits, else of
-    its parts. Raises SynflipError if there are none."""
+    its parts. Raises SynflipError if there are none.
+
+    A network that fits runs in parts too where one run has no room for the samples of early stopping, or for
+    one sample's logits: then the host counts the votes and keeps the logits.
+    """
     if fits(request.model, geometry):
-        return plan_of(request, geometry)
+        try:
+            return plan_of(request, geometry)
+        except RunLimit:
+            if geometry.devices and request.keys is None:
+                raise
     parts = cut(request.model, geometry)
     if geometry.devices and request.keys is None:
         raise SynflipError(

@@ -11,6 +11,10 @@ from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
 
 
+class RunLimit(SynflipError):
+    """A network fits, and the memories of a run do not keep what a request needs; in parts the host does."""
+
+
 def fits(model: CompiledModel, geometry: Geometry) -> bool:
     """Whether an accelerator can hold the whole model at once. The words' sizes are not looked at."""
     return not _missing(model, geometry)
@@ -147,7 +151,7 @@ def plan(
     keep_keys: bool = False,
 ) -> Plan:
     """The runs for ``count`` images that the accelerator's memories allow. Raises SynflipError if there are
-    none."""
+    none; as RunLimit, if there are some in parts."""
     check_fit(model, geometry)
     slots = most_images(model, geometry)
     images = slots if count <= slots or keep_keys else max(slots // 2, 1)
@@ -155,13 +159,13 @@ def plan(
     chunk = min(samples, geometry.key_halves if keep_keys else (1 << geometry.sample_bits) - 1)
     if logits:
         if geometry.log_depth < len(model.classes):
-            raise SynflipError(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")
+            raise RunLimit(f"{len(model.classes)} logits a sample; the log holds {geometry.log_depth}")
         chunk = min(chunk, geometry.log_depth // len(model.classes))
         images = min(images, geometry.log_depth // (chunk * len(model.classes)))
     if early:
         chunk = min(chunk, geometry.margin_depth)
     if early and chunk < samples:
-        raise SynflipError(
+        raise RunLimit(
             f"early stopping needs all {samples} samples in one run; "
             f"this accelerator's memories allow {chunk}"
         )
@@ -171,7 +175,7 @@ def plan(
 
 
 def plan_of(request: InferenceRequest, geometry: Geometry) -> Plan:
-    """The runs of a request on an accelerator of ``geometry``. Raises SynflipError if there are none."""
+    """The runs of a request on an accelerator of ``geometry``. Raises SynflipError as ``plan`` does."""
     return plan(
         request.model, geometry, len(request.pixels), request.samples, request.early, request.logits,
         request.keep_keys,

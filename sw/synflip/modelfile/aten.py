@@ -27,10 +27,17 @@ from synflip.modelfile.operations import (
     normalised,
     refused,
 )
-from synflip.modelfile.pt2 import Node, Program, Value, describe, run, values_of
+from synflip.modelfile.pt2 import Node, Program, Value, describe, layer_names, run, values_of
 from synflip.util.cache import tool_caches
 from synflip.util.text import first_line
 
+#: Kinds of operations: those with weights, those that the weights behind them take in, and those after which
+#: numbers are the same.
+WEIGHTED = ("addmm", "conv1d", "conv2d", "linear", "matmul", "mm")
+FOLDED = ("add", "batch_norm", "div", "mul", "sub")
+SAME = ("alias", "clone", "contiguous", "detach", "to")
+DROPOUTS = ("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout")
+RESHAPED = ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
 _ASSERTIONS = "_assert"  # at the beginning of names of operations that only check
 _ENDS = {
     "_log_softmax": "log_softmax",
@@ -42,16 +49,18 @@ _ENDS = {
 }
 
 
-def program_of(network: nn.Module, example: Tensor) -> Program:
+def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> Program:
     """The graph of a module, as torch.export follows it for inputs like ``example`` [N, ...].
 
     network: in evaluation mode, with one tensor as its result. Messages name an operation by the module that
-    it is in. Raises SynflipError for a module that cannot be followed.
+    it is in. any_batch: whether the graph takes other numbers of inputs too. Raises SynflipError for a module
+    that cannot be followed.
     """
     try:
         with warnings.catch_warnings(), torch.no_grad(), tool_caches(), _quiet():
             warnings.simplefilter("ignore")  # of torch, about torch
-            exported = torch.export.export(network, (example,))
+            sizes = ({0: torch.export.Dim.AUTO},) if any_batch else None
+            exported = torch.export.export(network, (example,), dynamic_shapes=sizes)
     except Exception as error:  # whatever the module raises
         raise SynflipError(
             f"the forward of {type(network).__name__} cannot be followed: {first_line(error)}; make what it "
@@ -68,7 +77,8 @@ def program_of(network: nn.Module, example: Tensor) -> Program:
         if node.op == "call_function" and not str(node.target).removeprefix("aten.").startswith(_ASSERTIONS)
     ]  # fmt: skip
     (source,), (result,) = signature.user_inputs, signature.user_outputs
-    return Program(tuple(nodes), str(source), str(result), tensors, tuple(example.shape))
+    batch = None if any_batch else len(example)
+    return Program(tuple(nodes), str(source), str(result), tensors, (batch, *example.shape[1:]))
 
 
 @contextmanager
@@ -92,7 +102,9 @@ def _node(node: fx.Node) -> Node:
 
     keywords = {name: of(value) for name, value in node.kwargs.items()}
     operation = str(node.target).removeprefix("aten.")
-    return Node(operation, tuple(of(item) for item in node.args), keywords, node.name, _named(node))
+    stack = node.meta.get("nn_module_stack") or {}
+    layers = layer_names((key, path) for key, (path, _) in stack.items())
+    return Node(operation, tuple(of(item) for item in node.args), keywords, node.name, _named(node), layers)
 
 
 def _named(node: fx.Node) -> str:
@@ -257,9 +269,9 @@ def _listed(value: Any) -> Any:
 
 #: What is made of an operation, by its name without the underscore of those that work in place.
 _METHODS: dict[str, Callable[[_Chain], Operation | None]] = {
-    **dict.fromkeys(("alias", "clone", "contiguous", "detach", "to"), _Chain.nothing),
-    **dict.fromkeys(("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout"), _Chain.dropout),
-    **dict.fromkeys(("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"), _Chain.reshaped),
+    **dict.fromkeys(SAME, _Chain.nothing),
+    **dict.fromkeys(DROPOUTS, _Chain.dropout),
+    **dict.fromkeys(RESHAPED, _Chain.reshaped),
     **dict.fromkeys(("addmm", "linear", "matmul", "mm"), _Chain.linear),
     **dict.fromkeys(("add", "div", "mul", "sub"), _Chain.arithmetic),
     **dict.fromkeys(("clamp", "clamp_min", "hardtanh", "relu", "relu6"), _Chain.clamp),

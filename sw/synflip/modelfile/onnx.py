@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
+from synflip.modelfile.chain import program_of
 from synflip.modelfile.operations import (
     Affine,
     Clamp,
@@ -104,12 +105,23 @@ class Onnx(nn.Module):
     def operations(self) -> list[Operation]:
         """The operations of a graph that is a chain, in order. Raises SynflipError, naming the node, for
         another graph."""
+        return self._read()[0]
+
+    def program(self) -> pt2.Program:
+        """The same operations as a graph of torch, each in a layer that is called as the node, or as its
+        result if the node has no name, in the input's type. Raises SynflipError."""
+        return program_of(*self._read(), self._shape).to(self.like.dtype)
+
+    def _read(self) -> tuple[list[Operation], list[str]]:
+        """The operations and the names of their layers."""
         reader = _Reader(self._constants, self._input, self._shape)
+        names: list[str] = []
         for index, node in self._nodes:
             reader.take(_named(index, node), node)
+            names += [node.name or node.output[0]] * (len(reader.found) - len(names))
         if reader.current != self._result:
             raise SynflipError("its result is not the result of its last node: no chain of layers")
-        return reader.found
+        return reader.found, names
 
 
 def load(path: str | Path) -> Onnx:

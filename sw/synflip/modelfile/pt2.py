@@ -11,7 +11,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,8 @@ class Value:
 class Node:
     """One operation: its name in OPERATIONS, its arguments (Values, numbers, lists of them), its result.
 
-    name: how messages name it; None if its place in the graph says it.
+    name: how messages name it; None if its place in the graph says it. layers: names of the modules that it
+    is in, from the outside in; of the second use of a module ``pool`` it is ``pool@1``.
     """
 
     operation: str
@@ -84,6 +85,7 @@ class Node:
     keywords: dict[str, Any]
     result: str
     name: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -149,9 +151,9 @@ def run(index: int, node: Node, values: Mapping[str, Any]) -> Any:
             return values[argument.name]
         return [at(item) for item in argument] if isinstance(argument, list) else argument
 
-    packet, overload = node.operation.split(".")
-    operation = getattr(getattr(torch.ops.aten, packet), overload)
     try:
+        packet, overload = node.operation.split(".")
+        operation = getattr(getattr(torch.ops.aten, packet), overload)
         arguments = [at(argument) for argument in node.arguments]
         keywords = {name: at(argument) for name, argument in node.keywords.items()}
         return operation(*arguments, **keywords)
@@ -455,7 +457,17 @@ def _node(index: int, node: dict[str, Any]) -> Node:
     # Of several results, such as a normalised batch and its statistics, only the first is kept.
     output, *_ = node["outputs"]
     result = output["as_sym_int"]["as_name"] if "as_sym_int" in output else output["as_tensor"]["name"]
-    return Node(operation, tuple(arguments), keywords, str(result))
+    # Of each module that the operation is in: the key of its use, its path, its type.
+    stack = str(node.get("metadata", {}).get("nn_module_stack", ""))
+    uses = [tuple(use.split(",")[:2]) for use in stack.split(";") if use.count(",") == 2]
+    return Node(operation, tuple(arguments), keywords, str(result), layers=layer_names(uses))
+
+
+def layer_names(uses: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Names of modules as ``Node.layers`` has them. uses: key and path of each, as torch.export notes them:
+    ``L__self__pool@1`` and ``pool``."""
+    named = [(key.partition("@"), path.partition("@")[0]) for key, path in uses]
+    return tuple(path + at + count for (_, at, count), path in named if path)
 
 
 def _argument(entry: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Conversion of trained ordinary networks to networks of coins."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,20 @@ from synflip.spec.features import Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.training.checkpoint import Checkpoint
-from synflip.training.feature_network import FeatureNetwork, Normalise, per_channel
+from synflip.training.feature_network import ChannelsLast, FeatureNetwork, Normalise, per_channel
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
-from synflip.training.layers import SynapticNetwork, check_bits
+from synflip.training.layers import SynapticNetwork, channels_first, check_bits
 from synflip.training.loop import TEST_BATCH, Progress
-from synflip.training.ordinary import Ordinary, OrdinaryLayer, check_hooks, evaluating, logits
+from synflip.training.ordinary import (
+    Ordinary,
+    OrdinaryLayer,
+    Trained,
+    check_hooks,
+    evaluating,
+    logits,
+    place_of,
+    same,
+)
 from synflip.training.scales import Scales, initialise, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
@@ -47,6 +57,7 @@ def convert(
     network: nn.Module | str | Path,
     head: None = None,
     *,
+    features: None = None,
     data: Dataset,
     bits: int = 4,
     activation_bits: int = 8,
@@ -65,8 +76,9 @@ def convert(
 @overload
 def convert(
     network: nn.Module | str | Path,
-    head: nn.Module | Sequence[int],
+    head: nn.Module | Sequence[int] | None = None,
     *,
+    features: str | None = None,
     data: Dataset,
     bits: int = 4,
     activation_bits: int = 8,
@@ -86,6 +98,7 @@ def convert(
     network: nn.Module | str | Path,
     head: nn.Module | Sequence[int] | None = None,
     *,
+    features: str | None = None,
     data: Dataset,
     bits: int = 4,
     activation_bits: int = 8,
@@ -106,6 +119,9 @@ def convert(
         [N, C, H, W]; all its weights become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained module as above that takes the features, or the outputs of new hidden layers.
+    features: in place of a head, the name of a layer of the network, such as ``conv2``: that layer, what is
+        in front of it and what comes before the next weights stay as they are, the rest becomes coins. Of
+        ``pool``, used twice, the uses are ``pool`` and ``pool@1``; of ONNX, names are those of the nodes.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
@@ -130,10 +146,15 @@ def convert(
     bits, activation_bits = check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     if data.input_quantizer is not None:
-        data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures=head is not None)
+        pictures = head is not None or features is not None
+        data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures)
     if isinstance(network, str | Path):
         network = load_network(network) if head is None else load(network)
     conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept, check_sizes)
+    if features is not None:
+        if head is not None:
+            raise SynflipError(f"features is {features!r}, and a head is given: the network is split by one")
+        network, head = conversion.split(network, features, mean, std)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
         if head is None
@@ -196,6 +217,22 @@ class _Conversion:
             coins.ladder = replace(coins.ladder, warnings=(said, *coins.ladder.warnings))
         return coins
 
+    def split(
+        self, network: nn.Module, layer: str, mean: float | Sequence[float], std: float | Sequence[float]
+    ) -> tuple[nn.Module, nn.Module]:
+        """The network as what stays in front and the head."""
+        data, shape = self.data, image_shape(self.data.shape)
+        given = Trained(network, data.train_images.shape[1:], shape)
+        return given.split(layer, self._shares(_some(data.train_images, CHECKED), mean, std).flatten(1))
+
+    def _shares(
+        self, images: NDArray[Any], mean: float | Sequence[float], std: float | Sequence[float]
+    ) -> Tensor:
+        """What a network of pictures takes: (share - mean) / std, float32 [N, C, H, W]."""
+        shape = image_shape(self.data.shape)
+        shares = torch.from_numpy(images.reshape(-1, *shape)) / self.data.input_max
+        return Normalise(1.0, mean, std, shape[0])(shares)
+
     def of_features(
         self,
         network: nn.Module,
@@ -221,23 +258,27 @@ class _Conversion:
         largest = (1 << self.activation_bits) - 1
         extractor = nn.Sequential(Normalise(1 / data.input_max, mean, std, shape[0]), copied(network))
         with one_thread():
+            maps = _features_shape(extractor, shape) if isinstance(head, nn.Module) else ()
+            place: Convolution | None = None  # of the first layer of coins
+            if isinstance(head, nn.Module) and maps:
+                given = Ordinary(head, (math.prod(maps),), maps)
+                place = given.layers[0].place
+                if place is not None:
+                    height, width, channels = place.input
+                    extractor.append(ChannelsLast((channels, height, width)))
             reader = Extractor(export(extractor, shape))
             images = _some(data.train_images).reshape(-1, *shape)
             seen = reader(images)
             step, count = log2_step(seen, self.activation_bits), seen.shape[1]
-            if isinstance(head, nn.Module):
-                given = Ordinary(head, (count,))
-                if given.layers[0].place is not None:
-                    raise SynflipError(
-                        f"{given.layers[0].name} of the head is a convolution, and features are rows: give "
-                        "the network whole, or keep the convolution in front"
-                    )
-                coins = self._coins(given, count)
-                given.check(torch.from_numpy(seen[:CHECKED]))
+            found = torch.from_numpy(seen[:CHECKED])
+            if place is not None:
+                found = channels_first(found, *place.input[:2]).flatten(1)
+            if given is not None:
+                coins = self._coins(given, count, in_front=True)
+                given.check(found)
             else:
                 coins = self._untrained([count, *hidden, len(data.classes)])
-            shares = Normalise(1.0, mean, std, shape[0])(torch.from_numpy(images[:CHECKED]) / data.input_max)
-            _check_features(network, shares, torch.from_numpy(seen[:CHECKED]))
+            _check_features(network, self._shares(images[:CHECKED], mean, std), found)
             both = FeatureNetwork(extractor, coins, shape, data.input_max, step)
             features = Features(reader.sha256, shape, data.input_max, step, reader)
             train = features.rows(data.train_images, count, largest)
@@ -253,9 +294,9 @@ class _Conversion:
         both.ladder = self._fit(coins, layers, train, test, 2.0**step, answers, rate)
         return both.eval()
 
-    def _coins(self, ordinary: Ordinary, inputs: int) -> SynapticNetwork:
-        """An untrained network of coins of the layers' sizes. Raises SynflipError if they do not fit the
-        data."""
+    def _coins(self, ordinary: Ordinary, inputs: int, in_front: bool = False) -> SynapticNetwork:
+        """An untrained network of coins of the layers' sizes. in_front: whether an extractor makes its
+        inputs, in the order that coins take. Raises SynflipError if they do not fit the data."""
         layers = ordinary.layers
         places = [layer.place for layer in layers if layer.place is not None]
         first = places[0].inputs if places else layers[0].weight.shape[1]
@@ -267,9 +308,12 @@ class _Conversion:
                 f"the last Linear gives {ordinary.outputs} logits; {self.data.name} has "
                 f"{len(self.data.classes)} classes"
             )
-        return self._untrained(sizes, places)
+        colours = bool(places) and places[0].input[2] > 1
+        return self._untrained(sizes, places, colours and not in_front)
 
-    def _untrained(self, sizes: list[int], places: Sequence[Convolution] = ()) -> SynapticNetwork:
+    def _untrained(
+        self, sizes: list[int], places: Sequence[Convolution] = (), channels_first: bool = False
+    ) -> SynapticNetwork:
         if self.check_sizes is not None:
             if places:
                 raise SynflipError(
@@ -278,9 +322,13 @@ class _Conversion:
                 )
             self.check_sizes(sizes)
         return SynapticNetwork(
-            sizes, self.bits, self.activation_bits, self.seed, convolutions=places,
-            channels_first=bool(places) and places[0].input[2] > 1,
-        )  # fmt: skip
+            sizes,
+            self.bits,
+            self.activation_bits,
+            self.seed,
+            convolutions=places,
+            channels_first=channels_first,
+        )
 
     def _fit(
         self,
@@ -372,19 +420,27 @@ def classes(layers: Sequence[OrdinaryLayer], x: Tensor) -> NDArray[np.int64]:
     return found
 
 
+def _features_shape(extractor: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The shape of an image's features; () if the extractor fails, of which its export says why."""
+    with evaluating(extractor):
+        try:
+            return tuple(extractor(torch.zeros(2, *shape)).shape[1:])
+        except Exception:  # whatever the module raises
+            return ()
+
+
 def _check_features(network: nn.Module, images: Tensor, found: Tensor) -> None:
     """Raises SynflipError unless features [N, F] are those that the network itself makes of images [N, C, H,
     W]."""
-    parameter = next(network.parameters(), images)
+    place = place_of(network, images)
     with evaluating(network):
         try:
-            wanted = network(images.to(parameter.device, parameter.dtype)).detach().cpu().double().flatten(1)
+            wanted = network(images.to(*place)).detach().cpu().double().flatten(1)
         except Exception as error:  # whatever the module raises
             raise SynflipError(
                 f"the {type(network).__name__} does not take {list(images.shape)}: {first_line(error)}"
             ) from None
-    allowed = 1e4 * torch.finfo(parameter.dtype).eps * float(wanted.abs().max())
-    if wanted.shape != found.shape or not bool(((wanted - found).abs() <= allowed).all()):
+    if not same(found, wanted, place[1]):
         raise SynflipError(
             f"the features of the {type(network).__name__} are others after export than it makes itself: "
             "remove hooks, pruning and what else changes its weights before a forward pass"

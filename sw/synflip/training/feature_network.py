@@ -38,6 +38,18 @@ class Normalise(nn.Module):
         return (x * self.scale - self.mean) / self.std
 
 
+class ChannelsLast(nn.Module):
+    """Maps in the order y, x, c, in which a convolution of coins takes its rows. size: C, H, W."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, C, H, W], or of a shape that flattens to C * H * W, as [N, H, W, C]."""
+        return x.reshape(-1, *self.size).permute(0, 2, 3, 1)
+
+
 def per_channel(name: str, value: float | Sequence[float] | Tensor, channels: int) -> NDArray[np.float64]:
     """``value``, a mean or standard deviation called ``name``, as float64 [channels]. Raises SynflipError."""
     if isinstance(value, Tensor):

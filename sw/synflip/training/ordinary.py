@@ -35,11 +35,14 @@ from synflip.modelfile.operations import (
     in_batches,
     refused,
 )
-from synflip.modelfile.pt2 import Program, naming
+from synflip.modelfile.pt2 import Program, check_extractor, naming
+from synflip.modelfile.split import split
 from synflip.spec.convolution import Convolution
 from synflip.training.layers import channels_first, convolved
 from synflip.util.text import first_line
 
+_EXAMPLES = 2  # inputs that a module is followed with
+_NETWORK_ROUNDINGS = 1e4  # of the largest output, at most, in a network's own arithmetic
 _PATCHED = 100  # images, at least, that patches of a convolution's inputs are taken from
 _ROUNDINGS = 16  # of a sum's terms, at most, in the network's own arithmetic
 _WRAPPERS: tuple[tuple[type[nn.Module], str], ...] = (
@@ -113,6 +116,19 @@ class OrdinaryLayer:
         return patches[:: -(-len(patches) // most)]
 
 
+def place_of(network: nn.Module, x: Tensor) -> tuple[torch.device, torch.dtype]:
+    """Where and in which type a network computes; where ``x`` is, if it has no numbers of its own."""
+    own = (*network.parameters(), *network.buffers())
+    like = next((tensor for tensor in own if tensor.is_floating_point()), x)
+    return like.device, like.dtype
+
+
+def same(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two networks gave the same, but for rounding errors of arithmetic in ``dtype``."""
+    allowed = _NETWORK_ROUNDINGS * torch.finfo(dtype).eps * float(wanted.abs().max())
+    return found.shape == wanted.shape and bool(((found - wanted).abs() <= allowed).all())
+
+
 def logits(layers: Sequence[OrdinaryLayer], x: Tensor) -> Tensor:
     """Logits, float64 [N, C], of inputs [N, I]."""
     for layer in layers[:-1]:
@@ -120,14 +136,11 @@ def logits(layers: Sequence[OrdinaryLayer], x: Tensor) -> Tensor:
     return layers[-1].sums(x)
 
 
-class Ordinary:
-    """The layers of a trained network. Raises SynflipError, naming the operation, for what is none.
+class Trained:
+    """A trained network and the shape of the inputs that it takes. Raises SynflipError if it takes none.
 
     network: any module that torch.export follows, or one that was read from a file. shapes: of one input,
-    each tried until the network takes it. layers: from the input on; a network with one output, whose class
-    is 1 where it is above 0, has two logits here, minus and plus half of it. outputs: of the network itself.
-    DataParallel and torch.compile are looked through. Parametrisations, weight norm, spectral norm and
-    pruning are resolved to the weight of a forward pass in evaluation mode.
+    each tried until the network takes it. DataParallel and torch.compile are looked through.
     """
 
     def __init__(self, network: nn.Module, *shapes: Sequence[int]) -> None:
@@ -137,29 +150,42 @@ class Ordinary:
                 "file"
             )
         self.network = _unwrapped(network)
-        file = self.network.path if isinstance(self.network, Program | Onnx) else None
-        with evaluating(self.network), naming(file):
+        self._file = self.network.path if isinstance(self.network, Program | Onnx) else None
+        with evaluating(self.network), naming(self._file):
             _check_modules(self.network)
             self._shape = self._taken(shapes)
-            self.layers, self._end = _folded(self._operations())
-        self.outputs = len(self.layers[-1].bias)
-        if self.outputs == 1:
-            last = self.layers[-1]
-            halves = torch.tensor([-0.5, 0.5], dtype=torch.float64)
-            self.layers[-1] = replace(last, weight=halves[:, None] * last.weight, bias=halves * last.bias)
 
-    def _operations(self) -> list[Operation]:
+    def _program(self, any_batch: bool = False) -> Program:
+        """The network as a graph. any_batch: of a module, one that takes other numbers of inputs too."""
         if isinstance(self.network, Onnx):
-            return self.network.operations()
-        example = self._input(torch.zeros(2, math.prod(self._shape)))
-        program = self.network if isinstance(self.network, Program) else program_of(self.network, example)
-        return operations(program, [program.batch or len(example), *self._shape])
+            return self.network.program()
+        example = self._input(torch.zeros(_EXAMPLES, math.prod(self._shape)))
+        return (
+            self.network
+            if isinstance(self.network, Program)
+            else program_of(self.network, example, any_batch)
+        )
+
+    def split(self, layer: str, rows: Tensor) -> tuple[nn.Module, nn.Module]:
+        """The network as two: what is in front of and including a layer, of pictures [N, C, H, W], and the
+        rest. See ``modelfile.split``.
+
+        rows: inputs [N, I], for which both together are compared with the network. Raises SynflipError.
+        """
+        with evaluating(self.network), naming(self._file):
+            front, rest = split(self._program(any_batch=True), layer)
+            check_extractor(front)
+            x = self._input(rows)
+            if not same(self._outputs(x, nn.Sequential(front, rest)), self._outputs(x), x.dtype):
+                raise SynflipError(
+                    f"the network computes something else than its parts in front of and behind {layer!r}: "
+                    "remove what changes its weights before a forward pass"
+                )
+        return nn.Sequential(nn.Flatten(), nn.Unflatten(1, tuple(self._shape)), front), rest
 
     def _input(self, rows: Tensor) -> Tensor:
         """Rows [N, I] as the network takes them."""
-        own = (*self.network.parameters(), *self.network.buffers())
-        like = next((tensor for tensor in own if tensor.is_floating_point()), rows)
-        return rows.to(like.device, like.dtype).reshape(-1, *self._shape)
+        return rows.to(*place_of(self.network, rows)).reshape(-1, *self._shape)
 
     def _taken(self, shapes: Sequence[Sequence[int]]) -> Sequence[int]:
         """The first of the shapes that the network takes."""
@@ -174,18 +200,45 @@ class Ordinary:
         assert refusal is not None
         raise refusal
 
-    def _outputs(self, x: Tensor) -> Tensor:
-        """What the network itself computes for inputs [N, ...]."""
+    def _outputs(self, x: Tensor, network: nn.Module | None = None) -> Tensor:
+        """What the network itself, or another that takes as many at once, computes for inputs [N, ...]."""
+        network = network or self.network
         batch = self.network.batch if isinstance(self.network, Program | Onnx) else None
         try:
-            parts = [self.network(part) for part in in_batches(x, batch)]
+            parts = [network(part) for part in in_batches(x, batch)]
         except SynflipError:
             raise
         except Exception as error:  # whatever the module raises
-            raise SynflipError(_failed(self.network, error)) from None
+            raise SynflipError(_failed(network, error)) from None
         if not all(isinstance(part, Tensor) for part in parts):
             raise SynflipError(f"the network gives a {type(parts[0]).__name__}, not one tensor, the logits")
         return torch.cat(parts)[: len(x)].detach().cpu().double()
+
+
+class Ordinary(Trained):
+    """The layers of a trained network. Raises SynflipError, naming the operation, for what is none.
+
+    network, shapes: see ``Trained``. layers: from the input on; a network with one output, whose class is 1
+    where it is above 0, has two logits here, minus and plus half of it. outputs: of the network itself.
+    Parametrisations, weight norm, spectral norm and pruning are resolved to the weight of a forward pass in
+    evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, *shapes: Sequence[int]) -> None:
+        super().__init__(network, *shapes)
+        with evaluating(self.network), naming(self._file):
+            self.layers, self._end = _folded(self._operations())
+        self.outputs = len(self.layers[-1].bias)
+        if self.outputs == 1:
+            last = self.layers[-1]
+            halves = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+            self.layers[-1] = replace(last, weight=halves[:, None] * last.weight, bias=halves * last.bias)
+
+    def _operations(self) -> list[Operation]:
+        if isinstance(self.network, Onnx):
+            return self.network.operations()
+        program = self._program()
+        return operations(program, [program.batch or _EXAMPLES, *self._shape])
 
     def ordered(self, rows: Tensor) -> Tensor:
         """Inputs [N, I], in the order c, y, x if they are pictures, in the order of the first layer's."""

@@ -12,9 +12,12 @@ What a fault would do, place by place:
 - an address bit of the keys: keys are read at the same places, after a run that has filled the memory.
 - a tap, the rotation, a comparator, the adder tree: each is between keys and logits of the probes.
 - the layer table, hidden events, shift and clamp, several tiles: the runs of a deep model.
+- a base of weights or biases that lies before its memory and wraps around, the LFSR set to a key in the
+  middle of a sample: the runs of a model in parts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.inference.plan import check_fit
 from synflip.spec.coins import threshold, word_taps
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import KEY_BITS, MAX_LAYER_DEPTH, ROW_ALIGN, log2_ceil
@@ -146,7 +150,7 @@ def deep_model(geometry: Geometry) -> CompiledModel:
     for depth in range(most, 0, -1):
         for rows, wide in ((24, geometry.lanes + 5), (24, 12), (8, 6)):
             sizes = (rows, *((wide,) if depth > 1 else ()), *(8,) * (depth - 2), classes)
-            model = _random_model(sizes, geometry, rng)
+            model = _random_model(list(pairwise(sizes)), geometry, rng)
             try:
                 check_fit(model, geometry)
             except SynflipError:
@@ -157,10 +161,29 @@ def deep_model(geometry: Geometry) -> CompiledModel:
     raise AssertionError
 
 
-def _random_model(sizes: tuple[int, ...], geometry: Geometry, rng: np.random.Generator) -> CompiledModel:
+def parted_model(geometry: Geometry) -> CompiledModel:
+    """Four kernels at four positions, and a layer of 16 rows and two tiles."""
+    place = Convolution((3, 3, 1), (2, 2))
+    sizes = [(place.rows, 4), (16, geometry.lanes + 4)]
+    return _random_model(sizes, geometry, np.random.default_rng(SEED + 5), place)
+
+
+def small_part(geometry: Geometry) -> Geometry:
+    """The accelerator as if it had weights for one tile of ROW_ALIGN rows."""
+    return replace(geometry, weight_depth=ROW_ALIGN // geometry.banks)
+
+
+def _random_model(
+    sizes: Sequence[tuple[int, int]],
+    geometry: Geometry,
+    rng: np.random.Generator,
+    place: Convolution | None = None,
+) -> CompiledModel:
+    """Layers of these rows and outputs; place: where the weights of the first go, if it is a convolution."""
     largest = (1 << geometry.activation_bits) - 1
-    layers, shifts = [], []
-    for rows, outputs in pairwise(sizes):
+    layers: list[Layer] = []
+    shifts = []
+    for rows, outputs in sizes:
         shift = max((rows // 8).bit_length() - 1, 0)
         layers.append(
             Layer(
@@ -168,10 +191,11 @@ def _random_model(sizes: tuple[int, ...], geometry: Geometry, rng: np.random.Gen
                 rng.integers(0, 2, (outputs, rows)).astype(np.uint8),
                 # Most sums end above zero, so that no layer falls silent.
                 rng.integers(-largest // 4, largest, outputs).astype(np.int32) << shift,
+                None if layers else place,
             )
         )
         shifts.append(shift)
-    names = tuple(str(place) for place in range(sizes[-1]))
+    names = tuple(map(str, range(sizes[-1][1])))
     return CompiledModel(
         tuple(layers), geometry.bits, geometry.activation_bits, tuple(shifts[:-1]), names, 255
     )
@@ -180,5 +204,5 @@ def _random_model(sizes: tuple[int, ...], geometry: Geometry, rng: np.random.Gen
 def deep_images(model: CompiledModel, count: int) -> NDArray[np.uint8]:
     """Pixels uint8 [count, I], some of them zero."""
     rng = np.random.default_rng(SEED + 2)
-    shape = count, model.layers[0].rows
+    shape = count, model.inputs
     return (rng.integers(1, 256, shape) * (rng.random(shape) < 0.8)).astype(np.uint8)

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.devices import mtj_source
+from synflip.devices import mtj_source, parted
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
+from synflip.inference.parts import cut
 from synflip.inference.plan import plan
-from synflip.inference.request import Progress
+from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
 from synflip.spec import lfsr, memory_map
 from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
@@ -36,8 +37,10 @@ from synflip.verification.probes import (
     deep_model,
     edges,
     make_probes,
+    parted_model,
     probe_image,
     probe_slots,
+    small_part,
 )
 
 TIMEOUT = 10.0  # seconds that a run may take
@@ -102,6 +105,7 @@ class SelfTest:
             ("key source", self.source),
             ("key memory", self.key_memory),
             ("early stopping", self.early),
+            ("parts", self.parts),
             ("counters", self.counters),
             ("refusals", self.refusals),
         ]
@@ -220,6 +224,25 @@ class SelfTest:
         if not made:
             self.counted.append(("with early stopping", want.cycles, have.cycles))
         return f"{len(images)} images left after {', '.join(map(str, have.used.tolist()))} samples"
+
+    def parts(self) -> str:
+        """A convolution, and a layer cut into rows and tiles, as if there were memory for no more: the host
+        adds and sends on."""
+        model, small, samples = parted_model(self.geometry), small_part(self.geometry), 2
+        golden = Golden(small)
+        golden.load(model)
+        made = bool(self.geometry.devices)
+        keys = None
+        if made:  # all parts need the same
+            shape = samples, golden.key_rows
+            keys = np.random.default_rng(SEED + 6).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
+        request = InferenceRequest(model, deep_images(model, 2), samples, SEED, logits=True, keys=keys)
+        runs = cut(model, small)
+        have, want = parted.run(self.device, runs, request), golden.run(request)
+        self._compare(want, have)
+        if not made and runs.predictable:
+            self.counted.append(("in parts", want.cycles, have.cycles))
+        return f"{model.shape} in {len(runs.parts)} parts, {len(request.pixels)} images x {samples} samples"
 
     def counters(self) -> str:
         """Cycles, logged logits, and an idle engine at the end."""
