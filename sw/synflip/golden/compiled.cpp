@@ -167,6 +167,28 @@ int64_t most_of(const int64_t* counts, long banks) {
     return *std::max_element(sums, sums + banks);
 }
 
+// Coins of at most 64 rows: their signs where a bit of heads is one, else 0.
+void toss(uint64_t heads, const int8_t* signs, int8_t* coins, long rows) {
+    long row = 0;
+#ifdef __AVX2__
+    const __m256i bytes = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i ones = _mm256_set1_epi64x(0x8040201008040201);
+    for (; row + 32 <= rows; row += 32, heads >>= 32) {
+        __m256i found = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(heads), bytes), ones);
+        __m256i sign = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + row));
+        sign = _mm256_and_si256(sign, _mm256_cmpeq_epi8(found, ones));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(coins + row), sign);
+    }
+#endif
+    for (uint64_t mask, sign; row + 8 <= rows; row += 8, heads >>= 8) {
+        std::memcpy(&mask, MASKS.of[heads & 255], sizeof mask);
+        std::memcpy(&sign, signs + row, sizeof sign);
+        sign &= mask;
+        std::memcpy(coins + row, &sign, sizeof sign);
+    }
+    for (; row < rows; row++, heads >>= 1) coins[row] = heads & 1 ? signs[row] : 0;
+}
+
 }  // namespace
 
 // both: room for [pairs, width, 2], where loads of a vector are fastest if they are aligned.
@@ -232,16 +254,7 @@ extern "C" void flip(
         }
         for (long word = 0; word < words; word++) {
             uint64_t heads = below[word] | always[output * words + word];
-            long row = 64 * word;
-            for (; row + 8 <= std::min(rows, 64 * (word + 1)); row += 8, heads >>= 8) {
-                uint64_t mask, sign;
-                std::memcpy(&mask, MASKS.of[heads & 255], sizeof mask);
-                std::memcpy(&sign, signs + row, sizeof sign);
-                sign &= mask;
-                std::memcpy(coins + row, &sign, sizeof sign);
-            }
-            for (; row < std::min(rows, 64 * (word + 1)); row++, heads >>= 1)
-                coins[row] = heads & 1 ? signs[row] : 0;
+            toss(heads, signs + 64 * word, coins + 64 * word, std::min(64L, rows - 64 * word));
         }
     }
 }
