@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
 from synflip.golden.kernels import CoinPlanes, Kernels, Product
 from synflip.spec.cycles import LOADS, rest_row
 from synflip.spec.geometry import Geometry

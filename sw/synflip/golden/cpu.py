@@ -1,8 +1,8 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
-word for 64 rows, and u < T is decided from the least significant plane up. All is computed in the way that the
-processor is fast with (``synflip.golden.products``); every way is exact.
+word for 64 rows, and u < T is decided from the least significant plane up. All is computed in the way that
+the processor is fast with (``synflip.golden.products``); every way is exact.
 
 Memory, beside what a request asks to keep (votes, sums, logits, keys), depends on neither N nor S. A run
 holds the pixels and activations of ``images_at_once`` images, 64 MiB of each at most, and KEYS_AT_ONCE keys.
@@ -320,7 +320,7 @@ class Golden(Device):
             for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
                 watch(part, index, inputs)
                 z = sums
-            logits[part] = z + self._added[-1]
+            logits[part] = (z + self._added[-1]).numpy()
 
         with one_thread() as cores:
             if cores == 1 or len(parts) == 1:

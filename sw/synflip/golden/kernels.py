@@ -1,4 +1,4 @@
-"""What the golden model computes, in torch and numpy: coins from keys by bit planes, activations from sums, and
+"""What the golden model computes, in torch and numpy: coins from keys by bit planes, activations from sums,
 convolutions and counts of events as products."""
 
 import math
@@ -110,8 +110,8 @@ class Kernels:
         return planes.flip(row_keys)
 
     def requantise(self, z: torch.Tensor, added: torch.Tensor, shift: int, most: int) -> torch.Tensor:
-        """A hidden layer's activations, 0 .. ``most``, of the shape of its sums ``z``, int32 [N, positions * J],
-        which may be overwritten. added: int32 [J], biases, and what rounds the shift."""
+        """A hidden layer's activations, 0 .. ``most``, of the shape of its sums ``z``, int32
+        [N, positions * J], which may be overwritten. added: int32 [J], biases, and what rounds the shift."""
         z.unflatten(-1, (-1, len(added))).add_(added)
         z >>= shift
         return z.clamp_(0, most)

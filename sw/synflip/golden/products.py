@@ -10,8 +10,8 @@ transposed, int32 [N, J]. What a model may hold bounds their sums to 24 bits. Wh
 - ``avx2``, ``plain``: ``compiled.cpp``, compiled here. 64 pairs of rows are added in 16 bits, and 64 * 510 is
   less than 2**15. Pairs of zeros take no time. ``plain`` is the same text for any processor.
 
-What a pass takes beside products (coins, activations, loads) is compiled too where there is a compiler, but for
-``float32``, which is torch and numpy alone.
+What a pass takes beside products (coins, activations, loads) is compiled too where there is a compiler,
+but for ``float32``, which is torch and numpy alone.
 """
 
 from collections.abc import Collection

@@ -183,7 +183,8 @@ class CycleModel:
         next_fill = self.fill + self.key_blocks
         keys = [self.fill + end for end in self.key_end]
         self.passes = []
-        anyone, everyone = active.any(1).tolist(), active.all(1).tolist()
+        anyone: Any = active.any(1).tolist()
+        everyone: Any = active.all(1).tolist()
         waits = bool(self.sample)  # a run, for its first pass
         for slot, (*mine, on) in enumerate(by_slot):
             if not anyone[slot]:
@@ -215,8 +216,8 @@ class CycleModel:
         self, pick: Times, keys: Sequence[Times], loads: Any, periods: Any, others: Any
     ) -> tuple[Times, Times, list[LayerTimes]]:
         """Issue time of a pass's last event, when the drain is free after it, and the times of its layers.
-        loads: by layer and LOADS, each of an int or [runs]. keys, periods, and others, the cycles from the last
-        event of a layer's first tile to that of its last: by layer."""
+        loads: by layer and LOADS, each of an int or [runs]. keys, periods, and others, the cycles from the
+        last event of a layer's first tile to that of its last: by layer."""
         later, choose = self._later, self._choose
         ready = pick + PICK_TO_READY
         hold = self.hold
