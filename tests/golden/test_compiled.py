@@ -41,16 +41,22 @@ def test_coins(compiled: Compiled, bits: int) -> None:
 
 @pytest.mark.parametrize("shift", [0, 1, 12, 31])
 def test_activations(compiled: Compiled, shift: int) -> None:
-    """Of dense layers and of convolutions, whose positions share biases; up to the ends of 32 bits."""
+    """Of dense layers and of convolutions, whose positions share biases; around each step,
+    and at the ends of 32 bits."""
     rng = np.random.default_rng(shift)
     for images, positions, outputs, most in product((0, 1, 5), (1, 3), (1, 7, 33), (1, 255)):
-        ends = rng.choice([-(2**31) + 2**20, 2**31 - 1 - 2**20], (images, positions * outputs))
-        near = rng.integers(-3 << shift, (most + 3 << shift) + 1, ends.shape).clip(-(2**30), 2**30)
-        z = torch.from_numpy(np.where(rng.random(ends.shape) < 0.2, ends, near).astype(np.int32))
-        added = torch.from_numpy(rng.integers(-(2**20), 2**20, outputs).astype(np.int32))
-        found = compiled.requantise(z.clone(), added, shift, most)
+        added = rng.integers(-(2**20), 2**20, outputs)
+        shape = images, positions, outputs
+        steps = (rng.integers(-3, most + 4, shape) << shift) - added + rng.integers(-1, 2, shape)
+        ends = rng.choice([-(2**31) + 2**20, 2**31 - 1 - 2**20], shape)
+        sums = np.where(rng.random(shape) < 0.2, ends, steps.clip(-(2**30), 2**30))
+        z, biases = (
+            torch.from_numpy(each.astype(np.int32))
+            for each in (sums.reshape(images, positions * outputs), added)
+        )
+        found = compiled.requantise(z.clone(), biases, shift, most)
         assert found.dtype == torch.uint8
-        assert torch.equal(found.to(torch.int32), PLAIN.requantise(z, added, shift, most))
+        assert torch.equal(found.to(torch.int32), PLAIN.requantise(z, biases, shift, most))
 
 
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])
