@@ -17,10 +17,10 @@
 namespace {
 
 constexpr long RUN = 64;
-constexpr long STEP = 16;      // outputs: their coins are padded to a multiple
+constexpr long STEP = 16;       // outputs: their coins are padded to a multiple
 constexpr long MOST_BANKS = 8;  // of an accelerator
-constexpr long PANEL = 64;     // outputs whose coins lie together, for the nearest cache
-constexpr long TOGETHER = 16;  // images that a panel is multiplied with before the next panel
+constexpr long PANEL = 64;      // outputs whose coins lie together, for the nearest cache
+constexpr long TOGETHER = 16;   // images that a panel is multiplied with before the next panel
 
 // A pair of rows of an image: its place, and both activations, that of the first row in the lower byte.
 struct Pair {
