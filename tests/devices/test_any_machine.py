@@ -138,6 +138,48 @@ def test_a_filled_cache_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [item.name for item in path.parent.iterdir()] == [path.name] and len(made) == 1
 
 
+@pytest.mark.simulator
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    """With an empty cache the second waits for the library of the first; with a full one neither waits. Both
+    compute what golden does."""
+    code = (
+        "import numpy as np, synflip; from synflip.devices.registry import open_device; "
+        "from synflip.golden.cpu import Golden; from tests.networks import random_model; "
+        "device = open_device('verilator:16x1'); model = random_model((20, 6, 3)); "
+        "pixels = np.arange(60, dtype=np.uint8).reshape(3, 20); golden = Golden(device.geometry); "
+        "found = [(each.load(model), each.infer(pixels, 4, 1))[1] for each in (device, golden)]; "
+        "assert found[0].cycles == found[1].cycles > 0; assert (found[0].votes == found[1].votes).all()"
+    )
+    environment = os.environ | {"SYNFLIP_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    written: set[int] = set()
+    for _ in range(2):
+        pair = [
+            subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        for process in pair:
+            _, said = process.communicate(timeout=600)
+            assert process.returncode == 0, said
+        written |= {library.stat().st_mtime_ns for library in (tmp_path / "verilator").glob("*.so")}
+    assert len(written) == 1
+
+
+def test_two_processes_make_a_library_once(tmp_path: Path) -> None:
+    """The second waits until the first has made it."""
+    code = (
+        "import time; from pathlib import Path; from synflip.util import libraries\n"
+        "def make(folder):\n"
+        "    with Path('made').open('a') as file: file.write('x')\n"
+        "    time.sleep(1); (folder / libraries.LIBRARY).write_bytes(b'library')\n"
+        "assert libraries.cached('kind', 'name', 'key', make).read_bytes() == b'library'"
+    )
+    environment = os.environ | {"SYNFLIP_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", code]
+    pair = [subprocess.Popen(words, env=environment, cwd=tmp_path) for _ in range(2)]
+    assert [process.wait(60) for process in pair] == [0, 0]
+    assert (tmp_path / "made").read_text() == "x"
+
+
 def test_a_library_that_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "x.so").write_bytes(b"no library")
     with pytest.raises(SynflipError, match="cannot be loaded"):

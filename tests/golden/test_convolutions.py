@@ -14,7 +14,7 @@ from synflip.benchmarks import golden_convolutions
 from synflip.errors import SynflipError
 from synflip.golden import cpu, kernels
 from synflip.golden.cpu import Golden
-from synflip.golden.products import product
+from synflip.golden.products import kernels_for
 from synflip.spec.convolution import Convolution
 from synflip.spec.model import CompiledModel
 from synflip.verification.cases import convolutional_model
@@ -25,7 +25,7 @@ from tests.golden import reference
 from tests.golden.test_cpu import check, expected, images, infer
 from tests.networks import convolution_layer, random_layers, small_convolutional_network
 
-multiply = product()[1]
+multiply = kernels_for()[1].multiply
 NETWORK = small_convolutional_network()
 PIXELS = images(NETWORK, 7, draw=1)
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from synflip.errors import SynflipError
-from synflip.golden import products
+from synflip.golden import compiled, products
+from synflip.golden.compiled import UNITS
 from synflip.golden.cpu import Golden
-from synflip.golden.products import COMPILED, FAST_INT8, MOST_ROWS, WAYS, Product, product, usable
+from synflip.golden.kernels import Product
+from synflip.golden.products import FAST_INT8, MOST_ROWS, WAYS, kernels_for, usable
 
 from tests.golden.test_cpu import GEOMETRY, equal, expected, images, network
 from tests.networks import small_convolutional_network
@@ -35,7 +37,7 @@ def same(multiply: Product, x: np.ndarray, coins: np.ndarray) -> None:
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_shapes(way: str, count: int) -> None:
     """Around pairs of rows, runs of them, vectors of outputs and blocks of these."""
-    multiply, rng = product(way)[1], np.random.default_rng(count)
+    multiply, rng = kernels_for(way)[1].multiply, np.random.default_rng(count)
     for rows, outputs in pairs((1, 2, 7, 8, 9, 33, 127, 300), (1, 2, 10, 16, 17, 33, 64, 130)):
         x = rng.integers(0, 256, (count, rows)) * (rng.random((count, rows)) < 0.6)
         same(multiply, x, rng.integers(-1, 2, (outputs, rows)))
@@ -48,7 +50,7 @@ def test_shapes(way: str, count: int) -> None:
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_largest_sums(way: str, rows: int, sign: int) -> None:
     """Rows of 255, all of one sign: 64 pairs fill 16 bits, MOST_ROWS rows float32."""
-    same(product(way)[1], np.full((2, rows), 255), np.full((3, rows), sign))
+    same(kernels_for(way)[1].multiply, np.full((2, rows), 255), np.full((3, rows), sign))
 
 
 def test_networks(way: str) -> None:
@@ -78,7 +80,7 @@ def test_one_row_with_a_stride_of_zero(way: str, outputs: int) -> None:
     assert torch.from_numpy(x[None]).stride(0) == 0
     coins = np.random.default_rng(2).integers(-1, 2, (outputs, 8)).astype(np.int8)
     for _ in range(20):
-        found = product(way)[1](torch.from_numpy(x[None]), torch.from_numpy(coins))
+        found = kernels_for(way)[1].multiply(torch.from_numpy(x[None]), torch.from_numpy(coins))
         assert found.numpy().tolist() == [(coins.astype(int) @ x).tolist()]
 
 
@@ -132,9 +134,9 @@ def test_the_way_is_chosen_by_what_there_is(
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty cache. What ``product`` has chosen is forgotten, before and after."""
     monkeypatch.setenv("SYNFLIP_CACHE", str(tmp_path))
-    product.cache_clear()
+    kernels_for.cache_clear()
     yield tmp_path
-    product.cache_clear()
+    kernels_for.cache_clear()
 
 
 def test_a_compiler_that_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,17 +144,17 @@ def test_a_compiler_that_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(products, "cpu_flags", lambda: ())
     monkeypatch.setenv("CXX", "false -O0")
     with pytest.raises(SynflipError, match="compiler failed"):
-        product("plain")
-    assert product()[0] == "float32"
+        kernels_for("plain")
+    assert kernels_for()[0] == "float32"
 
 
 def test_a_library_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library that is in the cache needs no compiler."""
-    same(product("plain")[1], np.ones((2, 3)), np.ones((4, 3)))
+    same(kernels_for("plain")[1].multiply, np.ones((2, 3)), np.ones((4, 3)))
     (library,) = (fresh / "golden").glob("*.so")
-    product.cache_clear()
-    monkeypatch.setattr(products, "run_program", lambda *words, **more: pytest.fail("compiled again"))
-    same(product("plain")[1], np.ones((2, 3)), np.ones((4, 3)))
+    kernels_for.cache_clear()
+    monkeypatch.setattr(compiled, "run_program", lambda *words, **more: pytest.fail("compiled again"))
+    same(kernels_for("plain")[1].multiply, np.ones((2, 3)), np.ones((4, 3)))
     assert list((fresh / "golden").glob("*.so")) == [library]
 
 
@@ -163,5 +165,5 @@ def test_unknown_ways(way: str) -> None:
 
 
 def test_this_machine() -> None:
-    assert product()[0] == usable()[0] or usable()[0] in COMPILED
+    assert kernels_for()[0] == usable()[0] or usable()[0] in UNITS
     assert set(products.cpu_flags()) <= {"avx2", *FAST_INT8}

@@ -10,7 +10,7 @@ from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainNetwork
 from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
-from synflip.golden.products import cpu_flags, product
+from synflip.golden.products import cpu_flags, kernels_for
 from synflip.spec.convolution import Convolution
 from synflip.spec.model import CompiledModel, Layer
 
@@ -68,4 +68,4 @@ def run(models: Models) -> dict[str, Any]:
                 rows.append({"images": count, "threads": threads} | seconds)
     finally:
         torch.set_num_threads(most)
-    return {"shape": model.shape, "flags": cpu_flags(), "way": product()[0], "rows": rows}
+    return {"shape": model.shape, "flags": cpu_flags(), "way": kernels_for()[0], "rows": rows}

@@ -12,7 +12,8 @@ from synflip.benchmarks.networks import SEED, Models
 from synflip.benchmarks.plain_torch import PlainLoop
 from synflip.benchmarks.timing import race
 from synflip.golden.cpu import Golden
-from synflip.golden.products import Product, cpu_flags, product, usable
+from synflip.golden.kernels import Product
+from synflip.golden.products import cpu_flags, kernels_for, usable
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1, 4, 16, 64, 256, 1000, 10_000), (1, 64, 256)
@@ -59,7 +60,7 @@ def run(models: Models) -> dict[str, Any]:
 
 def ways() -> list[str]:
     """The way to multiply that is taken here, and that of AVX2, where it runs."""
-    return list(dict.fromkeys([product()[0], *(way for way in usable() if way == "avx2")]))
+    return list(dict.fromkeys([kernels_for()[0], *(way for way in usable() if way == "avx2")]))
 
 
 def seconds_a_sample(models: Models, count: int, runs: Mapping[str, Run]) -> dict[str, float]:

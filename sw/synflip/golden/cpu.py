@@ -1,8 +1,8 @@
 """The golden model: the contract in torch and numpy, exact whatever the size of the batch.
 
 Coins are made bit-sliced: bit m of every word of a layer is the XOR of three planes of key bits, one machine
-word for 64 rows, and u < T is decided from the least significant plane up. Products are computed in the way
-that the processor is fast with (``synflip.golden.products``); they are exact in every way.
+word for 64 rows, and u < T is decided from the least significant plane up. All is computed in the way that
+the processor is fast with (``synflip.golden.products``); every way is exact.
 
 Memory, beside what a request asks to keep (votes, sums, logits, keys), depends on neither N nor S. A run
 holds the pixels and activations of ``images_at_once`` images, 64 MiB of each at most, and KEYS_AT_ONCE keys.
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.golden.kernels import TAP_BYTES, CoinPlanes, convolved
 from synflip.golden.parts_clock import PartsClock
-from synflip.golden.products import product
-from synflip.golden.run_clock import RunClock, bank_loads
+from synflip.golden.products import kernels_for
+from synflip.golden.run_clock import RunClock
 from synflip.inference.device import Device, loaded
 from synflip.inference.parts import Parts, runs_of
 from synflip.inference.plan import Plan
@@ -56,7 +56,7 @@ class Golden(Device):
     """The golden model as a device. geometry: the accelerator whose cycles it predicts; predict: whether it
     does. Without, ``cycles`` is -1, and small batches, or any on a GPU, take less time. Those of networks in
     parts are predicted only if ``geometry`` is given, because counting their events takes longer than the
-    network itself. way: how it multiplies, a name of ``synflip.golden.products``; None: as this processor
+    network itself. way: how it computes, a name of ``synflip.golden.products``; None: as this processor
     does it best.
 
     Raises SynflipError for a way that does not run here.
@@ -69,7 +69,7 @@ class Golden(Device):
         self, geometry: Geometry | None = None, predict: bool = True, way: str | None = None
     ) -> None:
         if way is not None:
-            product(way)
+            kernels_for(way)
         self._way = way
         self.geometry = geometry or Geometry()
         self.predict = predict
@@ -86,16 +86,16 @@ class Golden(Device):
         accelerator of the geometry would refuse it."""
         self.model = model
         self._offsets, self._rows = key_offsets(model.rows)
-        self._halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
+        halves = [*((1 << shift) >> 1 for shift in model.shifts), 0]
         self._added = [
             self.place(torch.from_numpy(layer.bias + half))
-            for layer, half in zip(model.layers, self._halves, strict=True)
+            for layer, half in zip(model.layers, halves, strict=True)
         ]
         self._prepare(model)
 
     def _prepare(self, model: CompiledModel) -> None:
         """What ``flip`` and ``forward`` need of the model beside its biases."""
-        self._product = product(self._way)[1]
+        self._kernels = kernels_for(self._way)[1]
         self._planes = [CoinPlanes.of(layer, model.bits) for layer in model.layers]
 
     def coins(self, seed: int, sample: int) -> list[torch.Tensor]:
@@ -113,11 +113,11 @@ class Golden(Device):
 
     def multiply(self, x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
         """Activations [N, I] times coins [J, I], transposed: int32 [N, J], exact."""
-        return self._product(x, coins)
+        return self._kernels.multiply(x, coins)
 
     def first_loads(self, x: torch.Tensor) -> NDArray[np.int64]:
         """The cycle model's loads of the first layer, [N, 3], of activations where ``place`` put them."""
-        return bank_loads(x, self.geometry, self.multiply).numpy()
+        return self._kernels.loads(x, self.geometry).numpy()
 
     @property
     def key_rows(self) -> int:
@@ -134,7 +134,7 @@ class Golden(Device):
         """
         assert isinstance(sample_keys, np.ndarray)
         return [
-            layer.flip(sample_keys[first : first + layer.signs.shape[1]])
+            self._kernels.flip(layer, sample_keys[first : first + layer.signs.shape[1]])
             for layer, first in zip(planes or self._planes, self._offsets, strict=True)
         ]
 
@@ -203,7 +203,7 @@ class Golden(Device):
         blocks: Iterator[range]
         blocks = (range(first, first + together) for first in range(0, samples, together))
         if isinstance(runs, Parts):
-            clock = PartsClock(runs, self.multiply)
+            clock = PartsClock(runs, self._kernels)
             blocks = runs.sample_blocks(len(x), samples, request.early)
             first_loads = clock.loads(0, x)
         elif runs:
@@ -303,7 +303,7 @@ class Golden(Device):
 
         def watch(part: slice, index: int, inputs: torch.Tensor) -> None:
             if with_loads and (index or first_loads is None):
-                loads[part, index] = bank_loads(inputs, self.geometry, self.multiply).numpy()
+                loads[part, index] = self._kernels.loads(inputs, self.geometry).numpy()
 
         return self._through(x, coins, watch), loads
 
@@ -320,7 +320,7 @@ class Golden(Device):
             for index, (inputs, sums) in enumerate(self._layers(x[part], coins)):
                 watch(part, index, inputs)
                 z = sums
-            logits[part] = z.numpy()
+            logits[part] = (z + self._added[-1]).numpy()
 
         with one_thread() as cores:
             if cores == 1 or len(parts) == 1:
@@ -348,21 +348,21 @@ class Golden(Device):
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each layer's activations, uint8 [N, I], and z, int32 [N, J]; of a convolution uint8 [N, H * W * C],
         and int32 [N, H' * W' * J], the largest z of each pool window."""
-        for (inputs, z), half in zip(self._layers(x, coins), self._halves, strict=True):
-            yield inputs, z - half
+        for (inputs, z), layer in zip(self._layers(x, coins), loaded(self.model).layers, strict=True):
+            bias = self.place(torch.from_numpy(layer.bias))
+            yield inputs, (z.unflatten(-1, (-1, layer.outputs)) + bias).flatten(-2)
 
     def _layers(
         self, x: torch.Tensor, coins: list[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """``layers``, but z has what rounds its shift added, and going on to the next layer overwrites it."""
+        """``layers``, but z is without biases, and going on to the next layer may overwrite it."""
         model = loaded(self.model)
         for index, (layer, flipped, added) in enumerate(zip(model.layers, coins, self._added, strict=True)):
             if layer.convolution is None:
                 z = self.multiply(x, flipped)
             else:
                 z = convolved(x, flipped, layer.convolution, self.multiply, self.tap_bytes)
-            z.unflatten(-1, (-1, layer.outputs)).add_(added)
             yield x, z
             if index < len(model.shifts):
-                z >>= model.shifts[index]
-                x = z.clamp_(0, model.activation_max).to(x.dtype)
+                shift = model.shifts[index]
+                x = self._kernels.requantise(z, added, shift, model.activation_max).to(x.dtype)

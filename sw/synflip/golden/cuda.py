@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.golden.kernels import CoinPlanes
+from synflip.golden.kernels import CoinPlanes, Kernels, load_members
 from synflip.golden.products import MOST_ROWS
-from synflip.golden.run_clock import load_members
 from synflip.inference.device import loaded
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
@@ -75,6 +74,7 @@ class CudaGolden(Golden):
 
     def _prepare(self, model: CompiledModel) -> None:
         """What ``flip`` and ``forward`` need of the model, on the device."""
+        self._kernels = Kernels(self.multiply)
         bits = range(model.bits)
         self._taps = [
             self._put(np.array([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]))
@@ -236,7 +236,7 @@ class CudaGolden(Golden):
             loads[:, :, 0] = first_loads
         if found:
             loads[:, :, -len(found) :] = torch.stack(found, 2).cpu().numpy()
-        return z.cpu().numpy(), loads
+        return (z + self._added[-1]).cpu().numpy(), loads
 
     @_matrix_units()
     def _loads(self, x: torch.Tensor, layer: int) -> torch.Tensor:

@@ -1,18 +1,24 @@
-"""Coins from keys by bit planes, and convolutions as products."""
+"""What the golden model computes, in torch and numpy: coins from keys by bit planes, activations from sums,
+convolutions and counts of events as products."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 
-from synflip.golden.products import Product
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.convolution import Convolution
+from synflip.spec.cycles import LOADS, rest_row
+from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.model import Layer
+
+#: Activations uint8 [N, I] times coins int8 [J, I], transposed: int32 [N, J].
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 TAP_BYTES = 1 << 21  # of taps and sums that a convolution makes at once: what a cache holds
 
@@ -29,11 +35,11 @@ def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 class CoinPlanes:
     """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words.
 
-    taps: intp [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
+    taps: int64 [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
     always: uint64 [J, W], where T = 2**k. signs: int8 [J, I], 1 or -1.
     """
 
-    taps: NDArray[np.intp]
+    taps: NDArray[np.int64]
     thresholds: NDArray[np.uint64]
     always: NDArray[np.uint64]
     signs: NDArray[np.int8]
@@ -46,7 +52,7 @@ class CoinPlanes:
         levels = threshold(layer.q, bits)
         taps = [[taps_of(output, bit) for output in range(layer.outputs)] for bit in range(bits)]
         return cls(
-            taps=np.array(taps, dtype=np.intp).transpose(0, 2, 1),
+            taps=np.ascontiguousarray(np.array(taps, dtype=np.int64).transpose(0, 2, 1)),
             thresholds=np.stack(
                 [pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]
             ),
@@ -75,6 +81,44 @@ class CoinPlanes:
         coins: NDArray[np.int8] = heads.view(np.int8)
         coins *= self.signs
         return torch.from_numpy(coins)
+
+
+@lru_cache(maxsize=64)
+def load_members(rows: int, geometry: Geometry) -> torch.Tensor:
+    """int8 [LOADS * most banks, rows]: 1 where a row belongs to a load of a bank."""
+    places = torch.arange(rows)
+    mine = places % geometry.banks == torch.arange(BANKS[-1])[:, None]
+    rest = places >= rest_row(rows, geometry.lanes)
+    return torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
+
+
+def bank_loads(x: torch.Tensor, geometry: Geometry, multiply: Product) -> torch.Tensor:
+    """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
+    events = x.clamp(max=1)  # several times as fast as x != 0
+    found = multiply(events, load_members(x.shape[1], geometry))
+    return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
+
+
+class Kernels:
+    """What a pass takes beside convolutions, in torch and numpy. multiply: the product of dense layers."""
+
+    def __init__(self, multiply: Product) -> None:
+        self.multiply = multiply
+
+    def flip(self, planes: CoinPlanes, row_keys: NDArray[np.uint64]) -> torch.Tensor:
+        """One flip of every synapse of a layer from the rows' keys [I]: int8 [J, I] in -1, 0, 1."""
+        return planes.flip(row_keys)
+
+    def requantise(self, z: torch.Tensor, added: torch.Tensor, shift: int, most: int) -> torch.Tensor:
+        """A hidden layer's activations, 0 .. ``most``, of the shape of its sums ``z``, int32
+        [N, positions * J], which may be overwritten. added: int32 [J], biases, and what rounds the shift."""
+        z.unflatten(-1, (-1, len(added))).add_(added)
+        z >>= shift
+        return z.clamp_(0, most)
+
+    def loads(self, x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
+        return bank_loads(x, geometry, self.multiply)
 
 
 def convolved(

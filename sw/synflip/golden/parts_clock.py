@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.golden.kernels import TAP_BYTES, convolved
-from synflip.golden.products import Product
-from synflip.golden.run_clock import bank_loads
+from synflip.golden.kernels import TAP_BYTES, Kernels, convolved
 from synflip.inference.parts import NetworkPart, Parts, Stage
 from synflip.spec.cycles import LOADS, CycleModel
 from synflip.spec.sizes import ceil_div
@@ -22,12 +20,12 @@ class PartsClock:
 
     Loads of a layer that is alone in its stage are int64 [N, positions, K], of all rows of the K different
     row ranges of its parts. Loads of a layer of several are int64 [N, 3].
-    multiply: how events are counted.
+    kernels: how events are counted.
     """
 
-    def __init__(self, parts: Parts, multiply: Product) -> None:
+    def __init__(self, parts: Parts, kernels: Kernels) -> None:
         self.parts = parts
-        self._multiply = multiply
+        self._kernels = kernels
         self._total = 0
         self._alone = {
             stage.layers.start: (stage, _row_cuts(stage)) for stage in parts.stages if len(stage.layers) == 1
@@ -45,7 +43,7 @@ class PartsClock:
         model, geometry = self.parts.model, self.parts.geometry
         loads = self.empty(index, len(x))
         if index not in self._alone:
-            loads[:] = bank_loads(x, geometry, self._multiply).numpy()
+            loads[:] = self._kernels.loads(x, geometry).numpy()
             return loads
         stage, cuts = self._alone[index]
         rows = torch.arange(model.rows[index])
@@ -56,11 +54,11 @@ class PartsClock:
         for first in range(0, len(x), at_once):
             events = x[first : first + at_once].clamp(max=1)
             if place is None:
-                found = self._multiply(events, members)
+                found = self._kernels.multiply(events, members)
             else:
                 (down, across), (high, wide) = place.positions, stage.grid
                 every = replace(place, pool=(1, 1))
-                found = convolved(events, members, every, self._multiply, TAP_BYTES)
+                found = convolved(events, members, every, self._kernels.multiply, TAP_BYTES)
                 found = found.view(len(events), down, across, -1)[:, :high, :wide]
             found = found.reshape(len(events), stage.positions, len(cuts), geometry.banks)
             loads[first : first + at_once] = found.amax(3).numpy()

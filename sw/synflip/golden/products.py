@@ -7,36 +7,25 @@ transposed, int32 [N, J]. What a model may hold bounds their sums to 24 bits. Wh
   and two are at most 510. Fast with VNNI or AMX; without, it may take 15 times as long as ``float32``.
 - ``float32``: torch's product of floats, of at most MOST_ROWS rows at once. Factors and all sums on the way
   are integers up to 255 * 65,793 < 2**24, which float32 holds exactly, in whatever order they are added.
-- ``avx2``, ``plain``: ``products.cpp``, compiled here. 64 pairs of rows are added in 16 bits, and 64 * 510 is
+- ``avx2``, ``plain``: ``compiled.cpp``, compiled here. 64 pairs of rows are added in 16 bits, and 64 * 510 is
   less than 2**15. Pairs of zeros take no time. ``plain`` is the same text for any processor.
+
+What a pass takes beside products (coins, activations, loads) is compiled too where there is a compiler,
+but for ``float32``, which is torch and numpy alone.
 """
 
-import ctypes
-import hashlib
-import os
-import platform
-import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 
 from synflip.errors import SynflipError
-from synflip.spec.sizes import ceil_div
-from synflip.util.libraries import LIBRARY, cached, compiler, compiler_environment, load_library
-from synflip.util.programs import run_program
+from synflip.golden.compiled import UNITS, Compiled, has_compiler
+from synflip.golden.kernels import Kernels
 
-Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared")
-#: Way -> further flags of the compiler. A processor runs a way if it has what these name.
-COMPILED = {"avx2": ("-mavx2",), "plain": ()}
-WAYS = ("int8", "float32", *COMPILED)
+WAYS = ("int8", "float32", *UNITS)
 FAST_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni")
 MOST_ROWS = (1 << 24) // 255
-STEP = 16  # as in SOURCE
 
 
 @lru_cache
@@ -49,27 +38,33 @@ def cpu_flags() -> tuple[str, ...]:
 def usable(flags: Collection[str] | None = None) -> tuple[str, ...]:
     """The ways that run on a processor with ``flags`` (this one's, unless given), the one to take first."""
     flags = cpu_flags() if flags is None else flags
-    compiled = [name for name in COMPILED if name == "plain" or name in flags]
-    if os.name != "posix" or shutil.which(compiler().split()[0]) is None:
-        compiled = []
+    compiled = [unit for unit in UNITS if unit == "plain" or unit in flags] if has_compiler() else []
     if any(name in flags for name in FAST_INT8):
         return ("int8", *compiled, "float32")
     return (*compiled, "float32", "int8")
 
 
 @lru_cache
-def product(way: str | None = None) -> tuple[str, Product]:
-    """The name of a way and the way itself. None: the one to take here; the next one if the compiler fails.
+def kernels_for(way: str | None = None) -> tuple[str, Kernels]:
+    """The name of a way, and what computes in it. None: the one to take here; the next one if the compiler
+    fails.
 
     Raises SynflipError if ``way`` is unknown or does not run here.
     """
     ways = usable()
     if way is not None and way not in ways:
         raise SynflipError(f"no way {way!r} to multiply on this machine; there are {', '.join(ways)}")
+    units = [name for name in ways if name in UNITS]
     for name in ways if way is None else (way,):
+        if name == "float32":
+            return name, Kernels(float32)
         try:
-            return name, {"int8": int8, "float32": float32}.get(name) or _compiled(name)
+            if name in units:
+                return name, Compiled(name)
+            return name, Compiled(units[0], int8) if units else Kernels(int8)
         except SynflipError:
+            if name == "int8":
+                return name, Kernels(int8)
             if name == way:
                 raise
     raise AssertionError("torch's products need no compiler")
@@ -89,29 +84,3 @@ def float32(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     for some, flipped in zip(x.split(MOST_ROWS, 1), coins.split(MOST_ROWS, 1), strict=True):
         total += (some.to(torch.float32) @ flipped.to(torch.float32).t()).to(torch.int32)
     return total
-
-
-def _compiled(way: str) -> Product:
-    """The way of COMPILED; its library is made if it is not in the cache. Raises SynflipError."""
-    flags = (*FLAGS, *COMPILED[way])
-    recipe = "\0".join((compiler(), *flags, platform.machine(), SOURCE.read_text()))
-
-    def make(folder: Path) -> None:
-        shutil.copyfile(SOURCE, folder / SOURCE.name)
-        words = [*compiler().split(), *flags, SOURCE.name, "-o", LIBRARY]
-        run_program(words, folder, "compiler", environment=compiler_environment())
-
-    key = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    library = load_library(cached("golden", f"products-{way}", key, make))
-    library.products.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long] * 3
-
-    def multiply(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-        x, coins = x.contiguous(), coins.contiguous()
-        (images, rows), outputs = x.shape, len(coins)
-        both = torch.empty(ceil_div(rows, 2) * ceil_div(outputs, STEP) * STEP * 2, dtype=torch.int8)
-        out = torch.empty(images, outputs, dtype=torch.int32)
-        pointers = (tensor.data_ptr() for tensor in (x, coins, both, out))
-        library.products(*pointers, images, rows, outputs)
-        return out
-
-    return multiply

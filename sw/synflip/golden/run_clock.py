@@ -1,32 +1,12 @@
 """The cycles of a run, from the events that the golden model counts."""
 
-from functools import lru_cache
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from synflip.golden.products import Product
 from synflip.inference.plan import Plan
-from synflip.spec.cycles import LOADS, CycleModel, rest_row
-from synflip.spec.geometry import BANKS, Geometry
+from synflip.spec.cycles import CycleModel
+from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-
-
-@lru_cache(maxsize=64)
-def load_members(rows: int, geometry: Geometry) -> torch.Tensor:
-    """int8 [LOADS * most banks, rows]: 1 where a row belongs to a load of a bank."""
-    places = torch.arange(rows)
-    mine = places % geometry.banks == torch.arange(BANKS[-1])[:, None]
-    rest = places >= rest_row(rows, geometry.lanes)
-    return torch.cat([mine, mine & ~rest, mine & rest]).to(torch.int8)
-
-
-def bank_loads(x: torch.Tensor, geometry: Geometry, multiply: Product) -> torch.Tensor:
-    """The cycle model's loads, int64 [N, 3], of activations uint8 [N, rows]."""
-    events = x.clamp(max=1)  # several times as fast as x != 0
-    found = multiply(events, load_members(x.shape[1], geometry))
-    return found.view(len(x), len(LOADS), BANKS[-1]).amax(2).to(torch.int64)
 
 
 class RunClock:

@@ -109,6 +109,11 @@ def _choose_one(condition: bool, then: int, otherwise: int) -> int:
     return then if condition else otherwise
 
 
+def _choose_then(condition: Times, then: Times, otherwise: Times) -> Times:
+    """What is chosen where the condition holds everywhere."""
+    return then
+
+
 class CycleModel:
     """Times of many independent runs of one network, advanced one network sample at a time.
 
@@ -164,61 +169,72 @@ class CycleModel:
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
         """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
-        first: Any
-        by_slot: Any
+        # What no pass changes is computed for all at once: numpy takes as long for one run as for many.
+        loads = np.maximum(loads.transpose(0, 2, 3, 1), 1, dtype=np.int64)  # [slots, layers, 3, runs]
+        period = np.maximum(loads[:, :, WHOLE], np.array(self.full_hold)[:, None])
+        others = period * (np.array(self.tiles)[:, None] - 1)
+        by_slot: Any = zip(loads, period, others, active, strict=True)
+        first: Any = np.ones(self.runs, dtype=bool)
         if self.runs == 1:
-            first, by_slot = True, zip(loads[:, 0].tolist(), active[:, 0].tolist(), strict=True)
-        else:
-            first = np.ones(self.runs, dtype=bool)
-            by_slot = zip(loads.astype(np.int64).transpose(0, 2, 3, 1), active, strict=True)
+            arrays = (loads[..., 0], period[..., 0], others[..., 0], active[:, 0])
+            first, by_slot = True, zip(*(array.tolist() for array in arrays), strict=True)
         if not self.key_interval:
             self.fill = self._long_ago
         next_fill = self.fill + self.key_blocks
+        keys = [self.fill + end for end in self.key_end]
         self.passes = []
-        anyone: Any = active.any(1)
-        for slot, (mine, on) in enumerate(by_slot):
+        anyone: Any = active.any(1).tolist()
+        everyone: Any = active.all(1).tolist()
+        waits = bool(self.sample)  # a run, for its first pass
+        for slot, (*mine, on) in enumerate(by_slot):
             if not anyone[slot]:
                 continue
+            choose = _choose_then if everyone[slot] else self._choose
             pick = self.free
             if self.early and slot in self.available:
                 pick = self._later(pick, self.available[slot])
-            if self.sample and self.key_halves == 1:
-                self.fill = self._choose(on & first, pick + KEY_RELEASE, self.fill)
-            elif self.sample:
-                next_fill = self._choose(on & first, self._later(next_fill, pick + KEY_RELEASE), next_fill)
-            first = self._choose(on, False, first)
-            end, hold, layers = self._pass(pick, mine)
+            if waits:
+                released = pick + KEY_RELEASE
+                if self.key_halves == 1:
+                    self.fill = self._choose(on & first, released, self.fill)
+                    keys = [self.fill + end for end in self.key_end]
+                else:
+                    next_fill = self._choose(on & first, self._later(next_fill, released), next_fill)
+                first = choose(on, False, first)
+                waits = bool(np.any(first))
+            end, hold, layers = self._pass(pick, keys, *mine)
             self.passes.append(PassTimes(slot, pick, layers, self.free))
-            self.free = self._choose(on, end + 1, self.free)
-            self.hold = self._choose(on, hold, self.hold)
-            self.decided = self._choose(on, end + self.decision, self.decided)
-            self.available[slot] = self._choose(on, end + self.decision + 1, 0)
+            decided = end + self.decision
+            self.free = choose(on, end + 1, self.free)
+            self.hold = choose(on, hold, self.hold)
+            self.decided = choose(on, decided, self.decided)
+            self.available[slot] = choose(on, decided + 1, 0)
         self.filled, self.fill = self.fill, next_fill
         self.sample += 1
 
-    def _pass(self, pick: Times, loads: Any) -> tuple[Times, Times, list[LayerTimes]]:
+    def _pass(
+        self, pick: Times, keys: Sequence[Times], loads: Any, periods: Any, others: Any
+    ) -> tuple[Times, Times, list[LayerTimes]]:
         """Issue time of a pass's last event, when the drain is free after it, and the times of its layers.
-        loads: by layer and LOADS, each of an int or [runs]."""
+        loads: by layer and LOADS, each of an int or [runs]. keys, periods, and others, the cycles from the
+        last event of a layer's first tile to that of its last: by layer."""
         later, choose = self._later, self._choose
         ready = pick + PICK_TO_READY
         hold = self.hold
         end = before = pick  # last events of the layer before's last two tiles
         times = []
-        for layer, tiles in enumerate(self.tiles):
-            keys = self.fill + self.key_end[layer]
-            whole, of_head, of_rest = (later(load, 1) for load in loads[layer])
-            stream, opened, head = whole, later(ready, keys), -1
-            period = later(whole, self.full_hold[layer])
+        for layer, (whole, of_head, of_rest) in enumerate(loads):
+            stream, opened, head = whole, later(ready, keys[layer]), -1
             if layer and self.tiles[layer - 1] > 1:
-                early = later(later(end + PICK_TO_READY, before + self.head_turn), keys)
+                early = later(later(end + PICK_TO_READY, before + self.head_turn), keys[layer])
                 alone = early <= end + self.depth + DRAIN_LATENCY
                 head = choose(alone, early, -1)
                 opened = choose(alone, later(ready, early + of_head + 1), opened)
                 stream = choose(alone, of_rest, whole)
             first_end = later(opened + stream, hold)
-            times.append(LayerTimes(head, opened, first_end, period, ready, keys, hold))
-            end = first_end + (tiles - 1) * period
-            before = end - period
+            times.append(LayerTimes(head, opened, first_end, periods[layer], ready, keys[layer], hold))
+            end = first_end + others[layer]
+            before = end - periods[layer]
             hold = end + self.last_hold[layer]
             ready = end + self.turn[layer]
         return end, hold, times
