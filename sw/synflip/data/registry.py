@@ -78,6 +78,15 @@ IDX_SOURCES = {
 NAMES = ("digits", *IDX_SOURCES, "cifar10")
 
 
+def data_name(model: CompiledModel) -> str | None:
+    """The data set that a model was trained on, one of NAMES; None if its file says none of them."""
+    name = model.source.get("data")
+    if not isinstance(name, str):
+        return None
+    name = name.partition(" (")[0]  # without the note of ``Dataset.title``
+    return name if name in NAMES else None
+
+
 def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """The shape of a model's images, [H, W] or [C, H, W], and the largest pixel.
 
@@ -86,15 +95,13 @@ def image_form(model: CompiledModel) -> tuple[tuple[int, ...] | None, int]:
     """
     if model.image_shape is not None:
         return model.image_shape, model.pixel_max
-    name = model.source.get("data")
-    if isinstance(name, str):
-        name = name.partition(" (")[0]  # without the note of ``Dataset.title``
+    name = data_name(model)
     shape: tuple[int, ...] = ()
     if name == "digits":
         shape = digits.SHAPE
     elif name == "cifar10":
         shape = cifar10.SHAPE
-    elif isinstance(name, str) and name in IDX_SOURCES:
+    elif name is not None:
         shape = IDX_SOURCES[name].files[0].sizes[1:]
     return (shape if shape and math.prod(shape) == model.inputs else None), model.input_max
 
