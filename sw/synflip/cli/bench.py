@@ -158,7 +158,7 @@ def headline(
     made, models = [figures.Build.read(folder) for folder in builds], figures.read_networks(networks)
     with bar("Headline") as advance:
         found = figures.run(made, models, advance)
-    parts = {"ours": tables.ours(found), "published": [tables.published()]}
+    parts = {"ours": tables.ours(made, found), "published": [tables.published()]}
     for name, part in parts.items():
         for item in part:
             typer.echo(item.text(console().width))

@@ -162,12 +162,14 @@ def test_a_network_runs_where_its_k_and_a_and_its_board_are(build: figures.Build
 def test_the_command_fills_the_page(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_report(Path("tiny"), geometry="16x2,bits=4,weight_depth=16", board="other")
     modelfile.save(network((64, 10)), Path("nets/icebreaker.safetensors"))
-    command = ["build", "tiny", "--networks", "nets", "--page", "page.md", "--json", "h.json"]
+    write_report(Path("idle"), geometry="16x2,bits=3", board="without-networks")
+    command = ["build", "tiny", "idle", "--networks", "nets", "--page", "page.md", "--json", "h.json"]
     assert app.main(["headline", *command]) == 0
     text, page = capsys.readouterr().out, Path("page.md").read_text()
     assert "VIBNN" in text and "predicted by the cycle model" in text
     assert "| ulx3s-85f | LFE5U-85F | 16x2, k = 4 | 50 | yes | 1,000 | 20 | 3 | 1.6 | 2.5 |" in page
     assert "| other | 16x2, k = 4 | digits 64-20-16-10 | does not fit: it needs " in page
+    assert "| without-networks | LFE5U-85F | 16x2, k = 3 |" in page  # though no network has its k
     assert "digits 64-10" not in page  # it is the iCEBreaker's
     found = json.loads(Path("h.json").read_text())["builds"]
     assert [item["board"] for item in found] == ["ulx3s-85f", "other"]
@@ -217,7 +219,7 @@ def test_tables_hold_at_80_columns(build: figures.Build) -> None:
     misfit = figures.Misfit(
         build, "mnist 784-512-512-10", "it needs 5312 weight entries a bank, there are 2048"
     )
-    for table in (*tables.ours([item, misfit]), tables.published()):
+    for table in (*tables.ours([build], [item, misfit]), tables.published()):
         text = table.text(80)
         assert max(map(len, text.splitlines())) <= 80
         for cells in table.cells():

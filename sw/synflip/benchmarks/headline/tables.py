@@ -11,9 +11,8 @@ from synflip.spec.frames import BAUD
 FULL = VOTES[-1]
 
 
-def ours(found: Sequence[Figures | Misfit]) -> list[Table]:
+def ours(builds: Sequence[Build], found: Sequence[Figures | Misfit]) -> list[Table]:
     """Builds; rates with their accuracy; latencies."""
-    builds = list(dict.fromkeys(item.build for item in found))
     fitting = [item for item in found if isinstance(item, Figures)]
     return [
         _builds(builds),
