@@ -36,7 +36,7 @@ SLOW = 99  # the percentile of latencies that is given beside their mean
 #: The entries of a build's report that are used here.
 KEYS = ("board", "device", "geometry", "resources", "cells", "clock_asked_hz", "clock_reached_hz")
 #: Cells that multiply, by the names that Yosys gives them: of ECP5, iCE40, Gowin and Xilinx.
-MULTIPLIERS = re.compile(r"MULT|ALU54|SB_MAC16|PADD|DSP48")
+MULTIPLIERS = re.compile(r"MULT|ALU54|SB_MAC16|DSP48")
 
 
 @dataclass(frozen=True)
