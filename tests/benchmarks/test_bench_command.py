@@ -11,7 +11,6 @@ import pytest
 import torch
 from synflip import modelfile
 from synflip.benchmarks import (
-    boards,
     engine_cycles,
     golden_convolutions,
     lane_balance,
@@ -30,7 +29,6 @@ from synflip.cli import app
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.throughput import line_images
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
@@ -210,8 +208,6 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("synflip.benchmarks.networks.NETWORKS", {"digits": ("digits", (64, 128))})
     for module in (engine_cycles, lane_balance):
         monkeypatch.setattr(module, "NETWORKS", {"digits": None})
-    monkeypatch.setattr(boards, "NETWORKS", {"digits": "digits 64-64-128-10"})
-    monkeypatch.setattr(tables, "NETWORKS", {"digits": "digits 64-64-128-10"})
     for module in (memory, scaling, registry.golden_cpu):
         monkeypatch.setattr(module, "NETWORK", "digits")
     monkeypatch.setattr(scaling, "TURNS", 1)
@@ -233,18 +229,9 @@ def test_the_command_fills_file_page_and_pictures(
     assert [name for name in registry.PARTS if name != "gpu"] == [name for name in names if name != "gpu"]
     sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     Path("page.md").write_text(sections)
-    builds = "\n".join(
-        [
-            "| board | x |",
-            "| ulx3s-85f | d | 64x8, k = 4 | 100, 100.7 MHz |",
-            "| ulx3s-85f | d | 112x8, k = 2 | 91.6667, 91.8 MHz |",
-            "| ecpix5-45f | d | 32x4, k = 4 | 125, 99.0 MHz |",
-        ]
-    )
-    Path("boards.md").write_text(f"<!-- begin builds -->\n{builds}\n<!-- end builds -->\n")
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out
-    assert "over ideal" in text and "times as fast" in text and "VIBNN" in text
+    assert "over ideal" in text and "times as fast" in text
     assert QUICK_NOTE in text
     found = json.loads(Path("f.json").read_text())
     assert list(found["parts"]) == names
@@ -260,17 +247,10 @@ def test_the_command_fills_file_page_and_pictures(
     ]
     page = Path("page.md").read_text()
     assert page.count(QUICK_NOTE) == len(names)
-    assert "| ulx3s-85f | LFE5U-85F | 64x8, k = 4 | 100 MHz, reached |" in page
-    assert "| ulx3s-85f | LFE5U-85F | 112x8, k = 2 | 91.6667 MHz, reached |" in page
-    assert "| ecpix5-45f | LFE5UM5G-45F | 32x4, k = 4 | 125 MHz |" in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
     titles = [line for line in page.splitlines() if line.endswith(":")]
     for line in titles:
         assert re.search("[Pp]redicted|[Mm]easured|[Ss]imulated|Where they go", line), line
-    assert any("no link to a host" in line for line in titles)
-    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ulx3s-85f |")]
-    for row in rows:  # both rates stand side by side: of the engine, and of the line to it
-        assert row[-2].strip() == f"{line_images(64):,}"
 
     def again(models: Models) -> dict[str, Any]:
         raise AssertionError("measured again")

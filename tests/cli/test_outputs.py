@@ -30,6 +30,7 @@ NEEDS = {
     "margins": ["m.safetensors", "--images", "x.npy"],
     "report paper": ["--quick"],
     "bench": ["--quick", "--only", "engine"],
+    "headline": ["build", "--networks", "build"],
     "fuzz": [],
     "verilog": ["--geometry", "16x1"],
     "map": [],

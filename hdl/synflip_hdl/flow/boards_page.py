@@ -21,12 +21,13 @@ KEYS = (
 )
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """The report of the build in ``folder``. Raises SynflipError if there is none, or it is no report."""
+def read_report(folder: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
+    """The report of the build in ``folder``, with entries ``keys``. Raises SynflipError if there is none, or
+    it is no report."""
     path = folder / REPORT
     report = read_json(path, MAX_BYTES, "a report of synflip build")
-    if not isinstance(report, dict) or any(key not in report for key in KEYS):
-        raise SynflipError(f"{path} is not a report of synflip build: it lacks some of {', '.join(KEYS)}")
+    if not isinstance(report, dict) or any(key not in report for key in keys):
+        raise SynflipError(f"{path} is not a report of synflip build: it lacks some of {', '.join(keys)}")
     return report
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from synflip.benchmarks import (
-    boards,
     engine_cycles,
     golden_convolutions,
     golden_cpu,
@@ -30,7 +29,6 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "simulator": simulator.run,
     "scale": scaling.run,
     "memory": memory.run,
-    "headline": boards.run,
 }
 
 

@@ -2,14 +2,10 @@
 whether it is predicted, simulated or measured, and what it includes."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from synflip.benchmarks.boards import NETWORKS, PUBLISHED, reached
 from synflip.benchmarks.engine_cycles import CAUSES, IMBALANCE
-from synflip.inference.throughput import ADAPTER
 from synflip.report.tables import Table
-from synflip.spec.frames import BAUD
 
 
 def engine(part: dict[str, Any]) -> list[Table]:
@@ -156,60 +152,7 @@ def memory(part: dict[str, Any]) -> list[Table]:
     return [Table(what, heads, rows)]
 
 
-def headline(part: dict[str, Any], boards: Path | None = None) -> list[Table]:
-    """Boards beside published accelerators. boards: the page that says which clocks were reached."""
-    clocks = reached(boards) if boards is not None else {}
-    short = {title: name for name, title in NETWORKS.items()}
-    rows = []
-    for item in part["rows"]:
-        accelerator = f"{item['geometry']}, k = {item['bits']}"
-        asked, got = clocks.get((item["board"], accelerator), (None, None))
-        clock = f"{item['clock'] / 1e6:g}"  # as the page has it
-        reaches = got is not None and asked == float(clock) <= got
-        clock += " MHz, reached" if reaches else " MHz"
-        network = item["network"].split()[-1]
-        head = (item["board"], item["device"], accelerator, clock, network)
-        if item["fits"]:
-            per_image = part["early"][short[item["network"]]]["samples"]
-            rate = item["samples_per_second_batch"]
-            line = item["line_images_per_second"]
-            rows.append((*head, f"{rate:,}", f"{rate / per_image:,.0f}", f"{line:,}"))
-        else:
-            rows.append((*head, "does not fit", "-", "-"))
-    heads = (
-        *("board", "device", "accelerator", "clock", "network", "samples/s in the engine"),
-        *("images/s in the engine, stopping early", "images/s that its serial line brings, at most"),
-    )
-    stops = "; ".join(
-        f"{name}: {item['samples']:.2f} samples an image, class of {item['most']} samples for "
-        f"{item['agrees']:.2%}"
-        for name, item in part["early"].items()
-    )
-    error = next(iter(part["early"].values()))["error"]
-    others = [(p.name, p.device, p.network, p.images, p.like, p.source) for p in PUBLISHED]
-    predicted = (
-        "Predicted by the cycle model, not measured on a board. In the engine: the images are there already, "
-        f"no link to a host is counted. The serial line: {BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of "
-        f"the USB adapter for each image. Stopping early with margins for an error of {error:g} ({stops})"
-    )
-    return [
-        Table(predicted, heads, rows),
-        Table(
-            "Published: as each paper states it, nothing of it measured here",
-            (
-                "accelerator",
-                "device",
-                "network",
-                "images/s",
-                "like for like with one sample an image",
-                "source",
-            ),
-            others,
-        ),
-    ]
-
-
-TABLES: Mapping[str, Callable[..., list[Table]]] = {
+TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "engine": engine,
     "balance": balance,
     "golden": golden,
@@ -218,5 +161,4 @@ TABLES: Mapping[str, Callable[..., list[Table]]] = {
     "simulator": simulator,
     "scale": scale,
     "memory": memory,
-    "headline": headline,
 }

@@ -1,11 +1,11 @@
-"""The command bench."""
+"""The commands bench and headline."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from synflip.cli.options import Page, model_files
+from synflip.cli.options import JsonFile, Page, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -25,7 +25,7 @@ def bench(
         typer.Option(
             "--only",
             metavar="PART,..",
-            help="Of engine, balance, golden, convolutions, gpu, simulator, scale, memory, headline.",
+            help="Of engine, balance, golden, convolutions, gpu, simulator, scale, memory.",
             show_default=False,
         ),
     ] = None,
@@ -51,8 +51,8 @@ def bench(
     engine: cycles beyond the ideal, and what each of them is lost to. balance: cycles that train --balance
     saves. golden: the golden model beside a plain torch loop. convolutions: beside torch's own. gpu: both
     loops on a GPU, if there is one. simulator: Verilator. scale: time against images, samples and layer
-    sizes. memory: peak memory against the number of images. headline: boards beside published accelerators.
-    What is compared is measured in the same run. Parts that are in F.json already are not measured again.
+    sizes. memory: peak memory against the number of images. What is compared is measured in the same run.
+    Parts that are in F.json already are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 
@@ -60,6 +60,7 @@ def bench(
     """
     from synflip.cli.console import table
     from synflip.report.sections import find_section, replace_section
+    from synflip.report.tables import section
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_outputs, replacing
     from synflip.util.progress import bar, waiting
@@ -102,12 +103,11 @@ def bench(
     table("Machine", *((key, str(value)) for key, value in described.items()))
     for name in names:
         found = findings.parts[name]
-        boards = () if name != "headline" or page is None else (page.with_name("boards.md"),)
-        tables = TABLES[name](found, *boards)
+        tables = TABLES[name](found)
         for item in tables:
             typer.echo(item.text(console().width))
         if page is not None:
-            text = "\n\n".join(f"{item.title}:\n\n{item.markdown()}" for item in tables)
+            text = section(tables)
             where = _where(findings.head["machine"], found["load"])
             replace_section(page, name, f"{text}\n\n{where}" + f"\n\n*{QUICK_NOTE}*" * quick)
         if name in drawn:
@@ -116,6 +116,55 @@ def bench(
     if quick:
         typer.echo(QUICK_NOTE)
     table("Findings", ("wrote", str(out)))
+
+
+@app.command()
+def headline(
+    builds: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Folders of builds.")],
+    networks: Annotated[
+        Path,
+        typer.Option(
+            "--networks",
+            metavar="DIR",
+            help="Folder of compiled networks, as synflip boards --networks and synflip train write them.",
+        ),
+    ],
+    page: Page = None,
+    json: JsonFile = None,
+) -> None:
+    """Say what builds do with networks, beside published accelerators.
+
+    For each build and each network with its k and A: samples a second, latencies, with early stopping too,
+    operations and coins a second, a bound of the energy, accuracy and calibration. They are predicted by the
+    cycle model over all test images; clock, LUTs and block RAMs are those of the build's report. A network in
+    a file with the name of a board counts for this board only.
+
+    Example: synflip headline out/ulx3s out/ulx3s-2 --networks out/networks --page docs/results/headline.md
+    """
+    from synflip.cli.console import write_json
+    from synflip.report.sections import find_section, replace_section
+    from synflip.report.tables import section
+    from synflip.util.outputs import check_outputs
+    from synflip.util.progress import bar, waiting
+    from synflip.util.terminal import console
+
+    read = [path for folder in (*builds, networks) for path in folder.glob("*") if path.is_file()]
+    check_outputs([page, json], read)
+    if page is not None:
+        for name in ("ours", "published"):
+            find_section(page, name)
+    with waiting("Loading torch"):
+        from synflip.benchmarks.headline import figures, tables
+    made, models = [figures.Build.read(folder) for folder in builds], figures.read_networks(networks)
+    with bar("Headline") as advance:
+        found = figures.run(made, models, advance)
+    parts = {"ours": tables.ours(made, found), "published": [tables.published()]}
+    for name, part in parts.items():
+        for item in part:
+            typer.echo(item.text(console().width))
+        if page is not None:
+            replace_section(page, name, section(part))
+    write_json(json, {"builds": [item.numbers() for item in found]})
 
 
 def _where(machine: object, load: list[float | None]) -> str:

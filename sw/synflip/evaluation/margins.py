@@ -123,11 +123,28 @@ def try_margins(
     labels: NDArray[np.integer] | None = None,
 ) -> Trial:
     """What ``table`` [S] does to votes of S samples: ``winners`` [S, N], each sample's class."""
-    samples, images = winners.shape
+    images = winners.shape[1]
     if labels is not None:
         labels = checked_labels(labels, classes, "labels")
         if len(labels) != images:
             raise SynflipError(f"{len(labels)} labels for the votes of {images} images")
+    used, decided = stopped(winners, table, classes)
+    full = count(winners, classes).argmax(1)
+    return Trial(
+        images,
+        float(used.mean()),
+        float((decided == full).mean()),
+        None if labels is None else float((decided == labels).mean()),
+        None if labels is None else float((full == labels).mean()),
+    )
+
+
+def stopped(
+    winners: NDArray[np.integer], table: NDArray[np.integer], classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[N] network samples that each image takes part in, and [N] the class of its votes when it leaves: with
+    the margins ``table`` [S], of ``winners`` [S, N], each sample's class."""
+    samples, images = winners.shape
     votes = np.zeros((images, classes), dtype=np.int64)
     used = np.full(images, samples)
     decided = np.zeros(images, dtype=np.int64)
@@ -139,12 +156,5 @@ def try_margins(
         decided[leaves] = votes[leaves].argmax(1)
         used[leaves] = sample + 1
         active &= ~leaves
-    full = votes.argmax(1)
-    decided[active] = full[active]
-    return Trial(
-        images,
-        float(used.mean()),
-        float((decided == full).mean()),
-        None if labels is None else float((decided == labels).mean()),
-        None if labels is None else float((full == labels).mean()),
-    )
+    decided[active] = votes[active].argmax(1)
+    return used, decided

@@ -20,14 +20,14 @@ class RunClock:
         self.batches = -(-count // runs.images)
         self.samples = samples
         self.sample = 0
-        self.total = 0
+        self.total = np.zeros(self.batches, dtype=np.int64)
         self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
         self._model = self._fresh()
 
     def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
         """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in."""
         if self.sample and self.sample % self.chunk == 0:
-            self.total += int(self._model.cycles().sum())
+            self.total += self._model.cycles()
             self._model = self._fresh()
         run, slot = active // self.images, active % self.images
         spread = np.zeros((self.images, self.batches, *loads.shape[1:]), dtype=np.int64)
@@ -37,6 +37,10 @@ class RunClock:
         self._model.advance(spread, mask)
         self.sample += 1
 
+    def batches_cycles(self) -> NDArray[np.int64]:
+        """[batches] cycles of all runs of each batch so far."""
+        return self.total + self._model.cycles()
+
     def cycles(self) -> int:
         """Cycles of all runs so far."""
-        return self.total + int(self._model.cycles().sum())
+        return int(self.batches_cycles().sum())

@@ -87,6 +87,11 @@ class Table:
         return markdown_table(self.heads, self.cells())
 
 
+def section(tables: Iterable[Table]) -> str:
+    """Tables for a section of a page, each under its title."""
+    return "\n\n".join(f"{table.title}:\n\n{table.markdown()}" for table in tables)
+
+
 def for_terminal(markdown: str, width: int) -> str:
     """``markdown`` with its tables as ``Table.text`` writes them; other lines go on in the next, between
     words."""
