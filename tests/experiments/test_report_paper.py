@@ -110,10 +110,8 @@ def test_numbers_are_what_the_golden_model_counts(
 
 
 def test_sampled_convolutions_are_beside_those_that_are_not(folder: Path) -> None:
-    """Every weight is a coin in the one network, only the dense layers' in the other; rows of before keep
-    their names."""
+    """Every weight is a coin in the one network, only the dense layers' in the other."""
     conv = Coins("digits", (), QUICK.conv, conv=True)
-    assert "sampled" not in conv.settings
     sampled = replace(conv, sampled=True)
     (found,) = rows(folder, "networks", **sampled.settings)
     assert found["network"] == "8x8x1-32(3x3, pad 1x1, pool 2x2)-100-10" and found["vote of 8"] > 0.3

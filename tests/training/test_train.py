@@ -80,11 +80,39 @@ def test_digits_are_learned(digits: Dataset) -> None:
     assert loss < 0.5
 
 
-def test_shifts_are_learned(digits: Dataset) -> None:
-    network = SynapticNetwork([64, 32, 10], 4, 8)
-    start = network.hidden[0].log2_scale.item()
-    trained = train(digits, (32,), epochs=3)
-    assert trained.hidden[0].log2_scale.item() != start
+def test_shifts_are_learned_at_first_and_then_stay(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    scales: list[float] = []
+    freeze = Shift.freeze
+    monkeypatch.setattr(
+        Shift, "freeze", lambda shift: (scales.append(shift.log2_scale.item()), freeze(shift))
+    )
+    steps: list[TrainStep] = []
+    trained = train(digits, (32,), epochs=3, progress=steps.append)
+    start = SynapticNetwork([64, 32, 10], 4, 8).hidden[0].log2_scale.item()
+    learned, *later = scales
+    assert learned not in (start, round(learned))
+    assert set(later) == {round(learned)} == {trained.hidden[0].log2_scale.item()}
+    assert len(scales) == len(steps) - math.ceil(len(steps) / 10)
+
+
+def test_the_centre_is_the_mean_of_the_inputs_and_part_of_the_bias() -> None:
+    layer = SynapticLinear(6, 3, 4, 8, generator(1)).train()
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([0.5, 0.0, -2.0]))
+    batches = torch.randint(0, 256, (300, 20, 6), generator=generator(2)).float()
+    for number, batch in enumerate(batches, 1):
+        layer(batch, generator(3))
+        if number in (1, 2, 50):  # the mean of all batches so far
+            assert torch.allclose(layer.centre, batches[:number].mean((0, 1)), rtol=1e-4)
+    late = torch.full((20, 6), 100.0)
+    before = layer.centre.clone()
+    layer(late, generator(3))
+    assert torch.allclose(layer.centre - before, 0.02 * (100 - before), rtol=1e-3)
+    weight, bias = layer.quantised()
+    expected = layer.bias.detach().double() * layer.bias_unit - weight.double() @ layer.centre.double()
+    assert ((bias - expected).abs() <= 0.5 + 1e-3).all() and expected.abs().min() > 1
+    layer.eval()(late, generator(3))
+    assert torch.equal(layer.quantised()[1], bias)
 
 
 def test_float_baseline(digits: Dataset) -> None:
@@ -162,7 +190,13 @@ def test_gradients_of_the_noisy_sums(draws: int) -> None:
     noise = torch.randn(draws, 4, 3, generator=generator(2), dtype=torch.float64)
     x.requires_grad_()
     w.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x, w: NoisySums.apply(x, w, w.detach(), noise), (x, w))
+    centre = torch.rand(6, generator=generator(3), dtype=torch.float64) * 5
+
+    def centred(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        sums: torch.Tensor = NoisySums.apply(x, w, w.detach(), noise, centre)
+        return sums - w.detach() @ centre  # as the biases do it
+
+    assert torch.autograd.gradcheck(centred, (x, w))
 
 
 def test_draws_share_the_images_and_nothing_else(digits: Dataset) -> None:

@@ -5,6 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+#: Rises when the same settings give another network: what an earlier training gave is then made again.
+TRAINING = 2
+
 
 @dataclass(frozen=True)
 class Float:
@@ -51,9 +54,8 @@ class Coins:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As JSON holds them. Rows that were made before convolutions could be sampled keep their names."""
-        settings = {"network": "coins", **asdict(self)}
-        return settings if self.sampled else {name: settings[name] for name in settings if name != "sampled"}
+        """As JSON holds them."""
+        return {"network": "coins", "training": TRAINING, **asdict(self)}
 
     def teacher(self, seed: int) -> Float:
         """The recipe of the teacher with this seed."""

@@ -6,6 +6,11 @@ Gaussian number an output in place of one coin a synapse, and gradients flow thr
 reparameterisation: Kingma, Salimans, Welling, NeurIPS 2015, arXiv 1506.02557). Numbers that are integers in
 the compiled model are rounded in the forward pass; the backward pass takes rounding for the identity
 (straight-through: Bengio, Léonard, Courville, 2013, arXiv 1308.3432).
+
+Activations are never negative, so a weight's change moves the sums of all images the same way, and the
+biases have to move back. Training therefore takes the mean as b' + sum of w (x - c), c the running mean of x
+(LeCun et al., Efficient BackProp, 1998, section 4.3), and the compiled bias is b = b' - sum of w c: the same
+network, easier to train.
 """
 
 import math
@@ -25,9 +30,8 @@ from synflip.util.arrays import training_seed, whole_number
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
 _LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gradient at 0
-# Mean square and mean of activations, as shares of the largest, for the initial scale: MNIST's images.
-_MEAN_SQUARE = 1 / 10
-_MEAN = 1 / 8
+_MEAN_SQUARE = 1 / 10  # of activations, as a share of the largest's, for the initial scale: MNIST's images
+_FOLLOW = 0.02  # share of the way to a batch's mean that the centre of a layer's inputs goes
 KERNELS = 16  # flips of a convolution's coins in a batch
 _LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin would be rare and huge
 
@@ -35,11 +39,14 @@ _LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin 
 class Synapses(nn.Module):
     """The coins of one layer, I rows for each of J outputs.
 
-    weight: [J, I] in [-1, 1], probability and sign; in [0, 1] unless ``signed``. bias: [J], in units of
-    ``bias_unit``. place: where the weights go as kernels; None of a dense layer.
+    weight: [J, I] in [-1, 1], probability and sign; in [0, 1] unless ``signed``. bias: [J], b' in units of
+    ``bias_unit``. centre: [I], c. batches: how many c is the running mean of. place: where the weights go as
+    kernels; None of a dense layer.
     """
 
     place: Convolution | None = None
+    centre: Tensor
+    batches: Tensor
 
     def __init__(
         self,
@@ -57,18 +64,38 @@ class Synapses(nn.Module):
         # measured in it, so that one learning rate serves weights and biases.
         self.bias_unit = ((1 << activation_bits) - 1) * math.sqrt(inputs * _MEAN_SQUARE / 2)
         weight = torch.rand(outputs, inputs, generator=generator)
-        bias = torch.zeros(outputs)
-        if not signed:  # the sums start around 0, where the shifts expect them
-            bias -= inputs * _MEAN / 2 * ((1 << activation_bits) - 1) / self.bias_unit
         self.weight = nn.Parameter(weight * 2 - 1 if signed else weight)
-        self.bias = nn.Parameter(bias)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("centre", torch.zeros(inputs))
+        self.register_buffer("batches", torch.zeros(()))
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weights T / 2**k with their signs [J, I] and integer biases [J], as the compiled model has them."""
         with torch.no_grad():
             probability = thresholds(self.weight, self.bits).mul_(1.0 / (1 << self.bits))
-            bias = (self.bias * self.bias_unit).round_().clamp_(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)
-            return probability.copysign_(self.weight), bias
+            weight = probability.copysign_(self.weight)
+            bias = (self.bias * self.bias_unit - weight @ self.centre).round_()
+            return weight, bias.clamp_(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)
+
+    def set_biases(self, bias: Tensor, x: Tensor) -> None:
+        """Set the biases b [J] of the compiled model, for the weights of now and activations x [N, I]."""
+        with torch.no_grad():
+            self.centre.copy_(self.mean_row(x))
+            self.batches.fill_(1 / _FOLLOW)
+            bias = bias.clamp(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)
+            self.bias.copy_((bias + self.quantised()[0] @ self.centre) / self.bias_unit)
+
+    def follow(self, x: Tensor) -> None:
+        """Move c towards the mean of a batch's activations [N, I]: the mean of all batches at first, later
+        ``_FOLLOW`` of the way."""
+        with torch.no_grad():
+            self.batches += 1
+            share = (1 / self.batches).clamp(min=_FOLLOW)
+            self.centre.lerp_(self.mean_row(x), share)
+
+    def mean_row(self, x: Tensor) -> Tensor:
+        """The mean [I] of what meets an output's weights, of activations [N, I]."""
+        return x.mean(0)
 
     def flip(self, generator: torch.Generator) -> Tensor:
         """One flip of every synapse: [J, I] of -1, 0, 1."""
@@ -95,12 +122,14 @@ class SynapticLinear(Synapses):
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """Sums z [N, J]; in training [draws * N, J]."""
+        if self.training:
+            self.follow(x)
         weight, rounded = self.quantised()
         if not self.training:
-            return nn.functional.linear(x, self.flip(generator), rounded)
+            return nn.functional.linear(x, _flipped(weight, generator), rounded)
         noise = torch.randn(draws, len(x), len(weight), generator=generator)
         bias = self.bias * self.bias_unit
-        sums: Tensor = NoisySums.apply(x, self.weight, weight, noise)
+        sums: Tensor = NoisySums.apply(x, self.weight, weight, noise, self.centre)
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
 
 
@@ -132,14 +161,22 @@ class SynapticConv2d(Synapses):
 
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """The largest sums z [N, H' * W' * J]; in training [draws * N, H' * W' * J]."""
+        if self.training:
+            self.follow(x)
         weight, rounded = self.quantised()
         if not self.training:
             return convolved(x, _flipped(weight, generator), rounded, self.place)
-        bias = self.bias * self.bias_unit
+        bias = self.bias * self.bias_unit - self.weight @ self.centre
         bias = bias + (rounded - bias).detach()
         parts = x.repeat(draws, 1).tensor_split(min(KERNELS, draws * len(x)))
         place = self.place
         return torch.cat([convolved(part, self._trained(weight, generator), bias, place) for part in parts])
+
+    def mean_row(self, x: Tensor) -> Tensor:
+        """The mean of each channel over all places, for each place of a kernel: [kh * kw * C]."""
+        *_, channels = self.place.input
+        height, width = self.place.kernel
+        return x.reshape(-1, channels).mean(0).repeat(height * width)
 
     def _trained(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
@@ -171,6 +208,10 @@ class Shift(nn.Module):
             rounded = ((z + ((1 << self.shift) >> 1)) * 2.0**-self.shift).floor_()
         y = y + (rounded - y).detach()
         return y.clamp(0, self.largest)
+
+    def freeze(self) -> None:
+        """Keep r as it is: the learned scale stays there."""
+        self.log2_scale.requires_grad_(False).fill_(self.shift)
 
 
 class SynapticNetwork(nn.Module):
@@ -261,6 +302,11 @@ class SynapticNetwork(nn.Module):
         for layer in self.linear:
             layer.clamp()
 
+    def freeze_shifts(self) -> None:
+        """Keep the shifts as they are for the rest of the training."""
+        for shift in self.hidden:
+            shift.freeze()
+
 
 class NoisySums(torch.autograd.Function):
     """mean + standard deviation * noise of the sums, with the gradients written out.
@@ -269,29 +315,33 @@ class NoisySums(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, _trained: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, _trained: Tensor, weight: Tensor, noise: Tensor, centre: Tensor
+    ) -> Tensor:
         """Sums [draws, N, J]. x: [N, I]. _trained, weight: [J, I], before and after quantising.
 
-        noise: standard normal numbers [draws, N, J].
+        noise: standard normal numbers [draws, N, J]. centre: [I]; the mean's gradient of the weights is that
+        of w (x - centre).
         """
         squared = x * x
         spread = weight.abs().addcmul_(weight, weight, value=-1)  # |w| (1 - |w|)
         deviation = (squared @ spread.T).add_(_LEAST_VARIANCE).sqrt_()
-        ctx.save_for_backward(x, squared, weight, spread, noise / deviation)
+        ctx.save_for_backward(x, squared, weight, spread, noise / deviation, centre)
         return torch.addcmul(x @ weight.T, deviation, noise)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None, None]:
         """Gradients of x and, straight through the quantising, of the trained weights."""
-        x, squared, weight, spread, noise_over_deviation = ctx.saved_tensors
+        x, squared, weight, spread, noise_over_deviation, centre = ctx.saved_tensors
         of_mean = gradients[0].sum(0)
         of_variance = (gradients[0] * noise_over_deviation).sum(0).mul_(0.5)
         of_weight = of_variance.T @ squared
-        of_weight.mul_(weight.sign().sub_(weight, alpha=2)).add_(of_mean.T @ x)  # d|w|(1-|w|)/dw = sign - 2w
+        of_weight.mul_(weight.sign().sub_(weight, alpha=2))  # d|w|(1-|w|)/dw = sign - 2w
+        of_weight.addmm_(of_mean.T, x - centre)
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = (of_mean @ weight).addcmul_(of_variance @ spread, x, value=2)
-        return of_x, of_weight, None, None
+        return of_x, of_weight, None, None, None
 
 
 def _flipped(weight: Tensor, generator: torch.Generator) -> Tensor:

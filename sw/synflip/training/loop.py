@@ -69,7 +69,9 @@ def fit(
     generator: torch.Generator,
     augment: bool,
     progress: Progress | None,
+    before_step: Callable[[float], None] | None = None,
     after_step: Callable[[], None] | None = None,
+    buffers: Sequence[Tensor] = (),
     checkpoint: Checkpoint | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> None:
@@ -78,8 +80,9 @@ def fit(
     groups: parameters, and the highest learning rate that each group reaches in the one cycle. loss: of a
     batch of images, float32 [B, I], and labels, int64 [B]; a scalar. images: uint8 [N, I], trained on in
     place of the data set's own training images; the labels are the data set's. epochs: passes over all
-    images. generator: draws the order of the images, and how ``augment`` moves them. after_step: called after
-    every step of the optimiser, before progress.
+    images. generator: draws the order of the images, and how ``augment`` moves them. before_step: called
+    before every step with the share of the steps that are done. after_step: called after every step of the
+    optimiser, before progress. buffers: what the network keeps beside its parameters, for the checkpoint.
 
     checkpoint: where the state is kept when SIGINT or SIGTERM comes, or progress raises KeyboardInterrupt.
     The step that is under way is ended first, then ``Interrupted`` is raised. recipe: what must be equal when
@@ -94,13 +97,13 @@ def fit(
     optimiser = torch.optim.Adam(
         [{"params": parameters, "lr": rate} for parameters, rate in groups], fused=True
     )
-    trained = [parameter for parameters, _ in groups for parameter in parameters]
+    state = [*(parameter for parameters, _ in groups for parameter in parameters), *buffers]
     step, began = 0, generator.get_state()
     if checkpoint:
         arrays = (images, dataset.train_labels)
         asked = {"epochs": epochs, "augment": augment, "batch": batch, **(recipe or {})}
         asked["rates"] = [rate for _, rate in groups]
-        step, began = checkpoint.begin(asked, trained, arrays, optimiser, generator)
+        step, began = checkpoint.begin(asked, state, arrays, optimiser, generator)
     with one_thread(), stopping(checkpoint is not None) as stopped:
         for epoch in range(step // of_epoch, epochs):
             skipped = step % of_epoch  # above 0 in the epoch in which training was stopped
@@ -116,6 +119,8 @@ def fit(
                 share = one_cycle(step / steps)
                 for group, (_, rate) in zip(optimiser.param_groups, groups, strict=True):
                     group["lr"] = rate * share
+                if before_step:
+                    before_step(step / steps)
                 optimiser.zero_grad()
                 value = loss(x, labels)
                 value.backward()
@@ -133,7 +138,7 @@ def fit(
                             raise
                         interrupted = True
                 if checkpoint and (interrupted or stopped()):
-                    raise checkpoint.stop(step, steps, trained, optimiser, began, generator)
+                    raise checkpoint.stop(step, steps, state, optimiser, began, generator)
     if checkpoint:
         checkpoint.done()
 

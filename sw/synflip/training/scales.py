@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synflip.errors import SynflipError
-from synflip.training.layers import MAX_TRAINED_BIAS, MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
+from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
 from synflip.training.ordinary import OrdinaryLayer, logits
 
 _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
@@ -169,6 +169,7 @@ def _set(
         if module and layer.limit < math.inf:
             times = layer.limit * gain / module.largest  # 2**shift times m
             largest = max(scale / 2, times * 2.0 ** -_shift(round(math.log2(times / scale))))
+        activations = (quiet * gain).float()
         gain /= largest
         used.append(largest)
         with torch.no_grad():
@@ -177,7 +178,7 @@ def _set(
             bias = layer.bias
             if corrected:
                 bias = bias + (layer.unbiased(x) - replace(layer, weight=kept).unbiased(quiet)).mean(0)
-            coins.bias.copy_((bias * gain).clamp(-MAX_TRAINED_BIAS, MAX_TRAINED_BIAS) / coins.bias_unit)
+            coins.set_biases(bias * gain, activations)
         if module is None:
             break
         x, quiet = layer.activations(x), replace(layer, weight=kept, bias=bias).activations(quiet)

@@ -21,6 +21,7 @@ from synflip.training.shapes import Filters, convolutions, flat
 from synflip.util.arrays import training_seed
 
 RATE = 0.02  # the highest learning rate of coins
+FROZEN = 0.1  # share of the steps after which shifts stay: later each change would double or halve a layer
 KERNEL_RATE = 4  # times as high that of convolutions, whose few coins have to become sure
 
 
@@ -135,7 +136,14 @@ def fit_coins(
         recipe["log2_step"] = network.log2_step
     if any(coins.places):
         recipe["convolutions"] = [str(place) for place in coins.places]
+
+    def settle(share: float) -> None:
+        if share >= FROZEN:
+            coins.freeze_shifts()
+
     network.train()
-    clamp = network.clamp
-    fit(groups, loss, dataset, images, epochs, generator, augment, progress, clamp, checkpoint, recipe)
+    fit(
+        groups, loss, dataset, images, epochs, generator, augment, progress, settle, network.clamp,
+        list(coins.buffers()), checkpoint, recipe,
+    )  # fmt: skip
     network.eval()
