@@ -147,9 +147,9 @@ class Images(Elaboratable):
             with m.If(mine):
                 m.d.sync += counts[b].eq(after)
 
-        # Lists that are opened while words of the same image come in, or a cycle later, are opened again before
-        # they are read: ``clash``. None is opened while a list is read; the slot is there a cycle before. Words
-        # of other images may come at any time.
+        # Lists that are opened while words of the same image come in, or a cycle later, are opened again
+        # before they are read: ``clash``. None is opened while a list is read; the slot is there a cycle
+        # before. Words of other images may come at any time.
         followed_slot = known & (inside["tallies.address"] == slot)
         past_slot, started = Signal(8), Signal()
         m.d.sync += [started.eq(1), past_slot.eq(dut.reads.slot)]

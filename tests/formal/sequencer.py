@@ -65,7 +65,7 @@ class Runs(Elaboratable):
             Cover(dut.issue.last & tile.final & (tile.steps == tile_steps - 1)),
         ]
 
-        # While a layer waits, its lists are opened in every cycle; the last opening, ``opens``, is what is read.
+        # While a layer waits, its lists are opened in every cycle; the last one, ``opens``, is what is read.
         turn, head_turn, window = inside["turn"], inside["head_turn"], inside["window"]
         goes_on = ((turn == 0) | ((window != 0) & (head_turn == 0))) & keys.ready
         opens = Signal()
