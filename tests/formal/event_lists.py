@@ -147,8 +147,9 @@ class Images(Elaboratable):
             with m.If(mine):
                 m.d.sync += counts[b].eq(after)
 
-        # Lists are not opened while words of the same image come in or a cycle later, nor while a list is
-        # read; the slot is there a cycle before. Words of other images may come at any time.
+        # Lists that are opened while words of the same image come in, or a cycle later, are opened again
+        # before they are read: ``clash``. None is opened while a list is read; the slot is there a cycle
+        # before. Words of other images may come at any time.
         followed_slot = known & (inside["tallies.address"] == slot)
         past_slot, started = Signal(8), Signal()
         m.d.sync += [started.eq(1), past_slot.eq(dut.reads.slot)]
@@ -161,9 +162,10 @@ class Images(Elaboratable):
         )
         past_mine, older_mine = past_busy & (past_host == slot), older_busy & (older_host == slot)
         kept_now = followed_slot & ~past_mine  # the tally is written a cycle later
-        m.d.comb += Assume(~opens | (started & ~clash & (dut.reads.slot == past_slot)))
+        m.d.comb += Assume(~opens | (started & (dut.reads.slot == past_slot)))
         m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden & inside["from_hidden"]))
-        image_opens = opens & ~dut.reads.rest & ~dut.reads.hidden & (dut.reads.slot == slot) & known
+        whole = opens & ~clash & ~dut.reads.rest
+        image_opens = whole & ~dut.reads.hidden & (dut.reads.slot == slot) & known
         opened, asked, followed = check_reading(
             m, dut, inside, counts, image_opens, mine | opens, (there, bank_of_row, rank, value)
         )

@@ -139,6 +139,8 @@ class Halves(Elaboratable):
                 Assert(inside["room"] == ((filler != samples) & (filler - oldest_kept < halves))),
                 Assert(filler <= samples),
                 Assert(inside["block"] == filled),
+                Assert(inside["last"] == (filled + 1 == blocks)),
+                Assert(inside["last_sample"] == (filler + 1 == samples)),
                 Assert(filled < blocks),
                 Assert(reader >= released),
                 Assert(oldest == oldest_kept[:2]),

@@ -121,18 +121,20 @@ class Bus(Elaboratable):
         # Answers: one request is out at most, so they are in order; each is answered once.
         out, age = Signal(2), Signal(3)
         read, keys, error, answer = Signal(), Signal(), Signal(), Signal(32)
+        results = Signal()  # of a memory, but not keys
         m.d.sync += out.eq(out + accepted - answered)
         with m.If(accepted):
             m.d.sync += [
                 age.eq(1),
                 read.eq(~write),
                 keys.eq(~write & (region == Region.KEYS)),
+                results.eq(~write & (region != Region.KEYS) & (region != Region.REGISTERS)),
                 error.eq(~allowed),
                 answer.eq(0),
             ]
         with m.Elif(age != 5):
             m.d.sync += age.eq(age + 1)
-        ready_at = Mux(read, Mux(keys, 5, 3), 1)
+        ready_at = Mux(read, Mux(keys, 5, Mux(results, 4, 3)), 1)
         waits_for = ((write & (region == Region.IMAGES)) & ~dut.load_ready) | (
             (write & (region == Region.KEYS) & host_keys) & ~dut.key_ready
         )
@@ -143,6 +145,7 @@ class Bus(Elaboratable):
         m.d.comb += [
             Assert(out <= 1),
             Assert(~keys | read),
+            Assert(~results | (read & ~keys)),
             Assert(response.valid == ((out == 1) & (age >= ready_at))),
             Assert(~response.valid | (response.payload.error == error)),
             Assert(~response.valid | (response.payload.data == answer)),
@@ -154,7 +157,7 @@ class Bus(Elaboratable):
         asked, asked_region = delayed(m, offset, 1, "offset"), delayed(m, region, 1, "region")
         past_region = delayed(m, asked_region, 1, "asked_region")
         with m.If((out == 1) & keys & (age == 3) & ~error):
-            # Keys come two cycles later than the others.
+            # The key memory answers two cycles later than the others.
             m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
         with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
             for index, item in enumerate(READABLE):
@@ -169,10 +172,13 @@ class Bus(Elaboratable):
         looked_up = inside["value"], inside["result"]
         m.d.comb += [
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
-            Assert(inside["settling"][0] == ((out == 1) & keys & (age == 2))),
+            Assert(inside["settling"][0] == ((out == 1) & (keys | results) & (age == 2))),
             Assert(inside["settling"][1] == ((out == 1) & keys & (age == 3))),
-            Assert(inside["answering"] == ((out == 1) & read & (age == Mux(keys, 4, 2)))),
+            Assert(inside["answering"] == ((out == 1) & read & (age == ready_at - 1))),
             Assert((out == 0) | ~read | (age != 1) | (keys == (asked_region == Region.KEYS))),
+            Assert(
+                (out == 0) | ~read | (age != 1) | ((keys | results) == (asked_region != Region.REGISTERS))
+            ),
             Assert(
                 ~inside["reading"]
                 | error
@@ -182,11 +188,14 @@ class Bus(Elaboratable):
             *(
                 Assert(
                     ~inside[stage].any()
-                    | (inside["read_error"] == error) & ((inside["read_region"] == Region.KEYS) == keys)
+                    | (inside["read_error"] == error)
+                    & ((inside["read_region"] == Region.KEYS) == keys)
+                    & ((inside["read_region"] == Region.REGISTERS) == ~(keys | results))
                 )
                 for stage in ("reading", "settling", "answering")
             ),
-            Assert(~inside["answering"] | keys | error | (inside["read_region"] == past_region)),
+            Assert(~inside["answering"] | keys | results | error | (inside["read_region"] == past_region)),
+            Assert(~(inside["settling"][0] & results) | error | (inside["found"] == answer)),
             Assert(
                 ~inside["answering"]
                 | error
@@ -227,9 +236,9 @@ class Bus(Elaboratable):
 PROOFS = [
     Proof(
         f"registers {geometry.name}",
-        "every request is answered once, in order, a write in the next cycle, a read in three, keys in "
-        "five, with the value that the map says; none waits but for the answer before it, a start, an "
-        "abort, or the blocks behind, or, if it is one of CONTROL, a cycle for the register before it; "
+        "every request is answered once, in order, a write in the next cycle, a read of a register in "
+        "three, of results in four, of keys in five, with the value that the map says; none waits but for "
+        "the answer before it, a start, an abort, or the blocks behind, or, if it is one of CONTROL, a cycle for the register before it; "
         "valid and payload stay until ready; a refused request moves no register and no strobe, an allowed "
         "one exactly its own; a start comes a cycle later, and nothing is accepted with it, nor right after "
         "an abort; a word for the event lists or the key memory is taken only when they take it, and "

@@ -80,12 +80,15 @@ class TilesInOrder(Elaboratable):
         address, row = inside["tiles.storage.address"], inside["tiles.storage.row"]
         room = 1 << len(produce)
         arriving, taken = inside["arriving"], delayed(m, consume, 1, "taken")
+        past_next_bias = delayed(m, inside["next_bias"], 1, "next_bias")
+        arriving_bias = inside.view("arriving", tile_layout(self.geometry)).bias
         under_way = sum(issued[1:-1], issued[0])
         m.d.comb += [
             Assert(~dut.tiles.valid | (level < room)),  # no overflow
             Assert(~dut.sums.coming | (level != 0)),  # no underflow
             # The right one: what comes out of the queue is what is captured in the next cycle.
             Assert(~dut.sums.capture | (taken != address) | (arriving == tiles[-1])),
+            Assert(~dut.sums.capture | (taken != address) | (past_next_bias == arriving_bias)),
             Assert(level == under_way),
             Assert((produce - consume)[: len(produce)] == level[: len(produce)]),
             Cover(dut.sums.coming & (level == (depth - 1) // tile_spacing(self.geometry))),
@@ -133,6 +136,8 @@ class EverySum(Elaboratable):
         m.d.comb += [
             Assume(arriving.steps < lanes // banks),
             Assume(~dut.sums.capture | ~active | last),
+            # The queue's first tile is there two cycles before (requantizer.tiles).
+            Assume(~dut.sums.capture | (arriving.bias == delayed(m, inside["next_bias"], 1, "next_bias"))),
         ]
         with m.If(dut.sums.capture):
             sums = dut.sums.sums.as_value()

@@ -65,6 +65,17 @@ class Runs(Elaboratable):
             Cover(dut.issue.last & tile.final & (tile.steps == tile_steps - 1)),
         ]
 
+        # While a layer waits, its lists are opened in every cycle; the last one, ``opens``, is what is read.
+        turn, head_turn, window = inside["turn"], inside["head_turn"], inside["window"]
+        goes_on = ((turn == 0) | ((window != 0) & (head_turn == 0))) & keys.ready
+        opens = Signal()
+        with m.If(state == READY):
+            m.d.comb += opens.eq(lists.open & goes_on)
+        with m.Elif(state == REST):
+            m.d.comb += opens.eq(lists.open & (turn == 0))
+        with m.Else():
+            m.d.comb += opens.eq(lists.open)
+
         # Lists are as long as the event lists say, from the cycle after an open to the next one.
         listed, length = Signal(), Signal.like(lists.longest)
         opened = delayed(m, lists.open, 1, "opened")
@@ -130,23 +141,23 @@ class Runs(Elaboratable):
                 m.d.sync += begins_in.eq(depth + DRAIN_LATENCY)
             with m.Else():
                 m.d.sync += but_last.eq(arrives)
-        with m.If(lists.open):
+        with m.If(opens):
             m.d.sync += [ahead.eq(filling != 0), head_read.eq(0), of_rest.eq(lists.rest)]
         with m.If(ends & ahead):
             m.d.sync += head_read.eq(1)
         m.d.comb += [
-            Assert(~lists.open | (filling == 0) | ((but_last == 0) & (begins_in != 0) & lists.hidden)),
+            Assert(~opens | (filling == 0) | ((but_last == 0) & (begins_in != 0) & lists.hidden)),
             # What is open is opened again only to read all of what was read last.
             Assert(~(lists.open & lists.read) | (dut.issue.last & of_rest & reading_hidden & lists.hidden)),
             Assert(~(lists.open & lists.read) | ((lists.hidden_set == reading_set) & ~lists.rest)),
             Assert(~dut.issue.last | ~of_rest | lists.open | last_tile),
-            Cover(lists.open & (filling != 0)),
+            Cover(opens & (filling != 0)),
             Assert(~lists.open | (lists.slot == delayed(m, lists.slot, 1, "slot"))),
             Assert(~dut.issue.last | tile.final | ~reading_hidden | (tile.hidden_set != reading_set)),
             Cover(lists.open & lists.hidden),
         ]
         if self.geometry.image_slots == 1:  # these take long to find: once
-            m.d.comb += [Cover(lists.open & lists.rest), Cover(lists.open & lists.read)]
+            m.d.comb += [Cover(opens & lists.rest), Cover(lists.open & lists.read)]
         # A layer's tiles fill its set in ascending order, from its first tile on.
         first_tile, next_block = Signal(), Signal.like(tile.block)
         with m.If(dut.issue.last):
@@ -166,7 +177,7 @@ class Runs(Elaboratable):
         )
         past_start = delayed(m, state == IDLE, 1, "idle")
         m.d.comb += [
-            Assert(~lists.open | keys.ready | lists.rest | lists.read),  # again, with the keys of before
+            Assert(~opens | keys.ready | lists.rest | lists.read),  # again, with the keys of before
             Assert(~keys.release | ~(lists.read | dut.issue.last | lists.open)),
             Assert(~started | past_start | (sample == (past_sample + past_release)[: len(sample)])),
             Assert(keys.sample == sample[:2]),
@@ -197,8 +208,7 @@ class Runs(Elaboratable):
             Assert((state == LOAD) | (state == READY) | ahead_now | (gap <= drain)),
             Assert((gap <= drain) | (gap <= filling)),
         ]
-        hold, turn = inside["hold"], inside["turn"]
-        head_turn, window, from_rest = inside["head_turn"], inside["window"], inside["from_rest"]
+        hold, from_rest = inside["hold"], inside["from_rest"]
         inner = inside.view("tile", layout)
         m.d.comb += [
             Assert(state <= REST),
@@ -206,12 +216,12 @@ class Runs(Elaboratable):
             Assert(head_read == (state == REST)),
             Assert(~ahead_now | (layer != 0)),
             Assert((but_last <= head_turn) & (but_last < depth + DRAIN_LATENCY + tile_steps)),
-            Assert((state != REST) | (lists.index == 0)),
+            Assert(reading | (lists.index == 0)),
             Assert(window <= begins_in),
             Assert((window == 0) | (layer != 0)),
             Assert((window == 0) | ((state != IDLE) & (state != PICK))),
-            Assert(~from_rest | ((filling == 0) & (layer != 0))),
-            Assert((state == STREAM) | ~from_rest),
+            Assert(~from_rest | (state == REST) | ((filling == 0) & (layer != 0))),
+            Assert((state == STREAM) | (state == REST) | ~from_rest),
             Assert((state != STREAM) | (from_rest == of_rest)),
             Assert(~((state == LOAD) | (state == READY) | ahead_now) | (filling == turn)),
             Assert(layer <= settings["LAYERS"]),
@@ -230,7 +240,7 @@ class Runs(Elaboratable):
             Assert((state == IDLE) | ((fresh >= settings["FIRST_SLOT"]) & (fresh <= past_slot))),
             Assert((state != IDLE) | (queue_level == 0)),
             Assert(~reading | ((lists.index == reads) & (reads < count) & listed)),
-            Assert(reading | ~opened),
+            Assert(reading | ~delayed(m, opens, 1, "opens")),
             Assert(~reading | ~opened | (reads == 0)),
             Assert(~reading | opened | (inside["ending"] == (reads + 1 == count))),
             Assert(inside["opened"] == opened),

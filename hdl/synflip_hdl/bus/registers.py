@@ -37,8 +37,8 @@ STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING"
 
 
 class Registers(wiring.Component):
-    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read in three,
-    one of keys in five.
+    """Decodes requests. Every request is answered once, in order: a write in the next cycle, a read of a
+    register in three, one of results in four, one of keys in five.
 
     A request is answered with an error, and has no effect, if it is
 
@@ -50,7 +50,7 @@ class Registers(wiring.Component):
       of no samples, or of too many;
     - a new test of the junctions while busy.
 
-    Throughput a write a cycle, a read every three. These wait: a write of an image for the event lists, a
+    Throughput a write a cycle, a read every three to five. These wait: a write of an image for the event lists, a
     write of a key for the key memory, a write of CONTROL for a cycle after that of another register, a read
     of results for a cycle in which the votes do not use their memories. Nothing is accepted in the cycle of a
     start, nor in the one after an abort, when the blocks are reset.
@@ -232,25 +232,32 @@ class Registers(wiring.Component):
 
     def _answer(self, m, access, values, reading, settling, answering):
         """A write is answered at once; a read is looked up in the cycle after (``reading``), and answered in
-        the next (``answering``). Keys come two cycles later than the others (``settling``)."""
+        the next (``answering``). Results come a cycle later than registers, keys two (``settling``)."""
         request, region, offset = self.request.payload, access.region, access.offset
         accept, refused = access.accept, access.refused
         read_region = Signal(4)
         read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
-        # Reads take two cycles more than writes, keys four: a memory answers a cycle after the address, and
-        # late in that cycle.
+        # A memory answers a cycle after the address, and late in that cycle, so its answer goes through a
+        # register before it meets those of other places on the die.
         value = Signal(32)
+        found = Signal(32)
         result = Signal(32)
-        m.d.sync += [value.eq(0), result.eq(0)]
+        keys = read_region == Region.KEYS
+        m.d.sync += [
+            value.eq(0),
+            found.eq(0),
+            result.eq(Mux(keys, self.results[READABLE.index(Region.KEYS)], found)),
+        ]
         with m.Switch(read_offset):
             for name, item in values.items():
                 with m.Case(REGISTERS[name].offset):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                with m.Case(item):
-                    m.d.sync += result.eq(self.results[index])
+                if item != Region.KEYS:
+                    with m.Case(item):
+                        m.d.sync += found.eq(self.results[index])
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)
@@ -262,14 +269,14 @@ class Registers(wiring.Component):
                     self.response.payload.data.eq(0),
                     self.response.payload.error.eq(refused),
                 ]
-        keys = read_region == Region.KEYS
+        of_register = read_region == Region.REGISTERS
         m.d.sync += [
             reading.eq(accept & ~request.write),
-            settling.eq(Cat(reading & keys, settling[0])),
-            answering.eq(settling[1] | (reading & ~keys)),
+            settling.eq(Cat(reading & ~of_register, settling[0] & keys)),
+            answering.eq((reading & of_register) | (settling[0] & ~keys) | settling[1]),
         ]
         with m.If(answering):
-            answer = Mux(read_region == Region.REGISTERS, value, result)
+            answer = Mux(of_register, value, result)
             m.d.sync += [
                 self.response.valid.eq(1),
                 self.response.payload.data.eq(Mux(read_error, 0, answer)),

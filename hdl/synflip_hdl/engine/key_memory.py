@@ -64,22 +64,23 @@ class KeyMemory(wiring.Component):
         oldest = Signal(2)  # oldest sample that may still be read, modulo 4
         block = Signal(self.block_bits + 1)
         delay = Signal(KEY_RELEASE - 1)
-        last = Signal()
+        # Both are registers, because much follows from them in the same cycle:
+        last = Signal()  # the block is its sample's last
+        last_sample = Signal()  # the sample being filled is the run's last
         more = Signal()  # the run's last sample is not filled yet
         room = Signal()  # that, and there is a half for it
         still_more = Signal()
         ahead = Signal(2)
         taken = Signal()
+        blocks = settings["KEY_BLOCKS"][: len(block)]
+        samples = settings["SAMPLES"][: geometry.sample_bits]
 
         m.d.comb += [
             self.source.ready.eq(demand.run & room),
             taken.eq(self.source.ready & self.source.valid),
-            last.eq(block + 1 == settings["KEY_BLOCKS"][: len(block)]),
             demand.ready.eq(Mux(filling[:2] == demand.sample, block >= demand.end[: len(block)], 1)),
             # A cycle later:
-            still_more.eq(
-                more & ~(taken & last & (filling + 1 == settings["SAMPLES"][: geometry.sample_bits]))
-            ),
+            still_more.eq(more & ~(taken & last & last_sample)),
             ahead.eq(filling + (taken & last) - oldest - delay[-1]),
         ]
         m.d.sync += [
@@ -90,15 +91,20 @@ class KeyMemory(wiring.Component):
         with m.If(delay[-1]):
             m.d.sync += oldest.eq(oldest + 1)
         with m.If(taken):
-            m.d.sync += block.eq(Mux(last, 0, block + 1))
+            m.d.sync += [
+                block.eq(Mux(last, 0, block + 1)),
+                last.eq(Mux(last, blocks == 1, block + 2 == blocks)),
+            ]
             with m.If(last):
-                m.d.sync += filling.eq(filling + 1)
+                m.d.sync += [filling.eq(filling + 1), last_sample.eq(filling + 2 == samples)]
         with m.If(self.control.start):
             m.d.sync += [
                 filling.eq(0),
                 oldest.eq(0),
                 block.eq(0),
                 delay.eq(0),
+                last.eq(blocks == 1),
+                last_sample.eq(samples == 1),
                 more.eq(1),
                 room.eq(1),
             ]

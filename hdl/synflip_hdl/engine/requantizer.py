@@ -133,11 +133,13 @@ class Requantizer(wiring.Component):
         return read
 
     def _queue(self, m, tiles):
-        """Tiles wait in ``tiles`` for their sums. Returns the tile whose sums come in the next cycle
-        (``next``), the one whose sums are captured now (``arriving``), and the group of biases that it needs
-        two cycles after (``after``)."""
-        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured.
+        """Tiles wait in ``tiles`` for their sums. Returns the group of biases of the tile whose sums come in
+        the next cycle (``next_bias``), the tile whose sums are captured now (``arriving``), and the group of
+        biases that it needs two cycles after (``after``)."""
+        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured, and is the
+        # queue's first already in the cycle before its sums are said to come.
         next_ = data.View(self._tile_layout, tiles.r_data)
+        next_bias = across(m, next_.bias, self.compact, "next_bias")
         arriving = data.View(self._tile_layout, across(m, tiles.r_data, self.compact, "arriving"))
         # A captured tile advances in the next cycle, unless it leaves one of several logits.
         after = next_.bias + (~next_.final | (self.geometry.banks == 1))
@@ -147,7 +149,7 @@ class Requantizer(wiring.Component):
             tiles.w_en.eq(self.tiles.valid),
             tiles.r_en.eq(self.sums.capture if self.compact else self.sums.coming),
         ]
-        return SimpleNamespace(next=next_, arriving=arriving, after=after)
+        return SimpleNamespace(next_bias=next_bias, arriving=arriving, after=after)
 
     def _step(self, m, queue, read):
         """A step of a tile: the first Q sums of the shift register, and their biases.
@@ -172,7 +174,7 @@ class Requantizer(wiring.Component):
         m.d.comb += again.eq(~tile.final | (lane == (banks - 2) % banks))
         m.d.sync += advance.eq(active & again & ~(advance & (tile.steps == 0)))
         with m.If(self.sums.coming):
-            m.d.comb += group.eq(queue.next.bias)
+            m.d.comb += group.eq(queue.next_bias)
         with m.Elif(self.sums.capture):
             m.d.comb += group.eq(queue.after)
         with m.Else():

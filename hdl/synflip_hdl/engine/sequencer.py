@@ -246,29 +246,29 @@ class Sequencer(wiring.Component):
                 m.d.sync += queue.again.eq((layer == 0) & ~self._early & (sample + 1 != self._samples))
                 m.next = "ready"
 
-            # Waits for the layer's keys, and for its lists: all of them, or at least their head.
+            # Waits for the layer's keys, and for its lists: all of them, or at least their head. What the pass
+            # needs is set, and the lists are opened, in every cycle of waiting: so none of it has to wait for
+            # the answer of the keys, which comes late in its cycle. The last cycle's values are used.
             with m.State("ready"):
-                m.d.comb += self.status.busy.eq(1)
+                m.d.comb += [self.status.busy.eq(1), lists.open.eq(1)]
+                m.d.sync += [
+                    tiles.eq(field[LayerField.TILES]),
+                    place.half.eq(sample[0]),
+                    place.key.eq(field[LayerField.KEY_BASE]),
+                    place.weight.eq(field[LayerField.WEIGHT_BASE]),
+                    place.turn.eq(0),
+                    tile.bias.eq(field[LayerField.BIAS_BASE]),
+                    tile.block.eq(0),
+                    tile.shift.eq(field[LayerField.SHIFT]),
+                    tile.hidden_set.eq(layer[0]),
+                    tile.begin.eq(1),
+                    tile.final.eq(final),
+                    tile.current.slot.eq(lists.slot),
+                    tile.current.sample.eq(sample),
+                ]
                 whole = wait.turn == 0
                 head_is_there = (wait.window != 0) & (wait.head_turn == 0)
                 with m.If((whole | head_is_there) & self.keys.ready):
-                    m.d.comb += lists.open.eq(1)
-                    m.d.sync += [
-                        lists.index.eq(0),
-                        tiles.eq(field[LayerField.TILES]),
-                        place.half.eq(sample[0]),
-                        place.key.eq(field[LayerField.KEY_BASE]),
-                        place.weight.eq(field[LayerField.WEIGHT_BASE]),
-                        place.turn.eq(0),
-                        tile.bias.eq(field[LayerField.BIAS_BASE]),
-                        tile.block.eq(0),
-                        tile.shift.eq(field[LayerField.SHIFT]),
-                        tile.hidden_set.eq(layer[0]),
-                        tile.begin.eq(1),
-                        tile.final.eq(final),
-                        tile.current.slot.eq(lists.slot),
-                        tile.current.sample.eq(sample),
-                    ]
                     with m.If(whole):
                         m.next = "stream"
                     with m.Else():
@@ -283,10 +283,9 @@ class Sequencer(wiring.Component):
 
             # Waits until the last tile of the layer before is in the lists, and opens what it added.
             with m.State("rest"):
-                m.d.comb += self.status.busy.eq(1)
+                m.d.comb += [self.status.busy.eq(1), lists.open.eq(1), lists.rest.eq(1)]
+                m.d.sync += from_rest.eq(1)
                 with m.If(wait.turn == 0):
-                    m.d.comb += [lists.open.eq(1), lists.rest.eq(1)]
-                    m.d.sync += from_rest.eq(1)
                     m.next = "stream"
 
             # Issues a tile's events, one a cycle. The last one waits until the requantizer will be free; then

@@ -116,7 +116,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 
 
 class RegisterMonitor:
-    """Each cycle: which request is taken, its strobes, its answer, a cycle later or, for a read, three.
+    """Each cycle: which request is taken, its strobes, its answer: a cycle later, or three to five for a read.
 
     Driver, too, of the results that the memories would give, a cycle after their offset, keys three; and of
     busy, which may fall at any time, and rise if a run could be started.
@@ -222,7 +222,7 @@ class RegisterMonitor:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
             value = self._results(self._offsets[0])[READABLE.index(Region(region))]
-        there = cycle + 2 + 2 * (region == Region.KEYS)
+        there = cycle + 2 + (region != Region.REGISTERS) + (region == Region.KEYS)
         self._board.expect("answer", there, {"data": value, "error": int(refused)})
         self._reading, self._free_at = None, there
 

@@ -340,17 +340,18 @@ def test_a_write_is_answered_in_the_next_cycle_and_one_fits_every_cycle():
     assert answered == [cycle + 1 for cycle in accepted]
 
 
-def test_a_read_is_answered_in_three_cycles_and_one_fits_every_three():
-    reads = [(0, address(Region.VOTES, offset), 0) for offset in range(10)] + [read("MAGIC")] * 5
-    accepted, answered, _ = check(reads)
-    assert accepted == list(range(0, 45, 3))
-    assert answered == [cycle + 3 for cycle in accepted]
-
-
-def test_a_read_of_keys_is_answered_in_five_cycles():
-    accepted, answered, _ = check([(0, address(Region.KEYS, offset), 0) for offset in range(8)])
-    assert accepted == list(range(0, 40, 5))
-    assert answered == [cycle + 5 for cycle in accepted]
+@pytest.mark.parametrize(
+    ("first", "cycles"),
+    [
+        (REGISTERS["MAGIC"].offset, 3),
+        *((address(region, 0), 4) for region in READABLE if region != Region.KEYS),
+        (address(Region.KEYS, 0), 5),
+    ],
+)
+def test_a_read_is_answered_in_its_cycles_and_the_next_begins_then(first, cycles):
+    accepted, answered, _ = check([(0, first + offset % 2, 0) for offset in range(8)])
+    assert accepted == list(range(0, 8 * cycles, cycles))
+    assert answered == [cycle + cycles for cycle in accepted]
 
 
 @pytest.mark.parametrize("region", [*WRITABLE, *READABLE])
