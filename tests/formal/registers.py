@@ -238,7 +238,8 @@ PROOFS = [
         f"registers {geometry.name}",
         "every request is answered once, in order, a write in the next cycle, a read of a register in "
         "three, of results in four, of keys in five, with the value that the map says; none waits but for "
-        "the answer before it, a start, an abort, or the blocks behind, or, if it is one of CONTROL, a cycle for the register before it; "
+        "the answer before it, a start, an abort, or the blocks behind, or, if it is one of CONTROL, a cycle "
+        "for the register before it; "
         "valid and payload stay until ready; a refused request moves no register and no strobe, an allowed "
         "one exactly its own; a start comes a cycle later, and nothing is accepted with it, nor right after "
         "an abort; a word for the event lists or the key memory is taken only when they take it, and "

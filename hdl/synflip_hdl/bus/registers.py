@@ -50,10 +50,10 @@ class Registers(wiring.Component):
       of no samples, or of too many;
     - a new test of the junctions while busy.
 
-    Throughput a write a cycle, a read every three to five. These wait: a write of an image for the event lists, a
-    write of a key for the key memory, a write of CONTROL for a cycle after that of another register, a read
-    of results for a cycle in which the votes do not use their memories. Nothing is accepted in the cycle of a
-    start, nor in the one after an abort, when the blocks are reset.
+    Throughput a write a cycle, a read every three to five. These wait: a write of an image for the event
+    lists, a write of a key for the key memory, a write of CONTROL for a cycle after that of another register,
+    a read of results for a cycle in which the votes do not use their memories. Nothing is accepted in the
+    cycle of a start, nor in the one after an abort, when the blocks are reset.
 
     Members
     -------

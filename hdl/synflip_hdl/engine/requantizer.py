@@ -136,8 +136,8 @@ class Requantizer(wiring.Component):
         """Tiles wait in ``tiles`` for their sums. Returns the group of biases of the tile whose sums come in
         the next cycle (``next_bias``), the tile whose sums are captured now (``arriving``), and the group of
         biases that it needs two cycles after (``after``)."""
-        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured, and is the
-        # queue's first already in the cycle before its sums are said to come.
+        # Captures are two cycles apart at least: a tile may stay in its queue until it is captured, and is
+        # the queue's first already in the cycle before its sums are said to come.
         next_ = data.View(self._tile_layout, tiles.r_data)
         next_bias = across(m, next_.bias, self.compact, "next_bias")
         arriving = data.View(self._tile_layout, across(m, tiles.r_data, self.compact, "arriving"))

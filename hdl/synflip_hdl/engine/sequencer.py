@@ -246,9 +246,9 @@ class Sequencer(wiring.Component):
                 m.d.sync += queue.again.eq((layer == 0) & ~self._early & (sample + 1 != self._samples))
                 m.next = "ready"
 
-            # Waits for the layer's keys, and for its lists: all of them, or at least their head. What the pass
-            # needs is set, and the lists are opened, in every cycle of waiting: so none of it has to wait for
-            # the answer of the keys, which comes late in its cycle. The last cycle's values are used.
+            # Waits for the layer's keys, and for its lists: all of them, or at least their head. In every
+            # cycle of waiting the lists are opened, and what the pass needs is set: none of it depends on the
+            # answer of the keys, which comes late in its cycle. The last cycle's values are used.
             with m.State("ready"):
                 m.d.comb += [self.status.busy.eq(1), lists.open.eq(1)]
                 m.d.sync += [

@@ -116,7 +116,7 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
 
 
 class RegisterMonitor:
-    """Each cycle: which request is taken, its strobes, its answer: a cycle later, or three to five for a read.
+    """Each cycle: which request is taken, its strobes, its answer: a cycle later, or of a read three to five.
 
     Driver, too, of the results that the memories would give, a cycle after their offset, keys three; and of
     busy, which may fall at any time, and rise if a run could be started.
