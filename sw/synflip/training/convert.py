@@ -44,7 +44,7 @@ from synflip.util.text import first_line
 from synflip.util.threads import one_thread
 
 EPOCHS = 10
-RATE = 0.01  # half of training's, because the weights are nearly right
+RATE = 0.01  # a third of training's, because the weights are nearly right
 MEASURED = 1000  # training images that scales are measured on
 RANGED = 10_000  # training images in which an input or unit must change to count
 CHECKED = 64  # training images that the network itself is run on

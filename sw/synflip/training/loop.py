@@ -21,7 +21,7 @@ from synflip.util.threads import one_thread
 BATCH, SMALL_BATCH = 128, 32  # images of a step
 SMALL = 10_000  # images; smaller training sets have SMALL_BATCH and more epochs
 TEST_BATCH = 1000  # images that are classified at once
-FLOAT_RATE = 0.002  # a tenth of the coins' rate: weights of an ordinary network are a tenth as large
+FLOAT_RATE = 0.002  # weights of an ordinary network are a tenth as large as those of coins
 WARM_UP = 0.3  # share of the steps in which the rate rises
 
 

@@ -20,9 +20,9 @@ from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, lay
 from synflip.training.shapes import Filters, convolutions, flat
 from synflip.util.arrays import training_seed
 
-RATE = 0.02  # the highest learning rate of coins
+RATE = 0.03  # the highest learning rate of coins
 FROZEN = 0.1  # share of the steps after which shifts stay: later each change would double or halve a layer
-KERNEL_RATE = 4  # times as high that of convolutions, whose few coins have to become sure
+KERNEL_RATE = 3  # times as high that of convolutions, whose few coins have to become sure
 
 
 def train(
