@@ -230,7 +230,8 @@ class ListReads(wiring.Signature):
 
     Members
     -------
-    open: Out(1), strobe: open the lists that the next four members choose.
+    open: Out(1), open the lists that the next four members choose, as they are in this cycle. It may stay for
+        many cycles: what is read is what the last of them opened.
     rest: Out(1), only what the tile that was appended last added.
     hidden: Out(1), a hidden layer's lists, else an image's.
     hidden_set: Out(1), the hidden layer's set.
