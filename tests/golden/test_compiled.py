@@ -27,16 +27,19 @@ def compiled(request: pytest.FixtureRequest) -> Compiled:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 16])
 def test_coins(compiled: Compiled, bits: int) -> None:
-    """Around bytes, vectors and words of rows; coins that are never and always heads among them."""
+    """Around bytes, vectors and words of rows; coins that are never and always heads among them; arrays in
+    the order of columns, as those of a network whose rows were dealt anew."""
     rng = np.random.default_rng(bits)
     for rows, outputs in product((1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 104, 300), (1, 16, 17, 70)):
         q = rng.choice([0, 2**bits - 1, *rng.integers(0, 2**bits, 6)], (outputs, rows)).astype(np.uint16)
         sign = rng.integers(0, 2, q.shape).astype(np.uint8)
-        planes = CoinPlanes.of(Layer(q, sign, np.zeros(outputs, np.int32)), bits)
         keys = rng.integers(0, 2**64, rows, dtype=np.uint64)
-        found = compiled.flip(planes, keys)
-        assert found.dtype == torch.int8
-        np.testing.assert_array_equal(found.numpy(), planes.flip(keys).numpy())
+        bias = np.zeros(outputs, np.int32)
+        wanted = CoinPlanes.of(Layer(q, sign, bias), bits).flip(keys).numpy()
+        for ordered in (np.ascontiguousarray, np.asfortranarray):
+            found = compiled.flip(CoinPlanes.of(Layer(ordered(q), ordered(sign), bias), bits), keys)
+            assert found.dtype == torch.int8
+            np.testing.assert_array_equal(found.numpy(), wanted)
 
 
 @pytest.mark.parametrize("shift", [0, 1, 12, 31])

@@ -33,7 +33,7 @@ def pack_rows(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True, eq=False)
 class CoinPlanes:
-    """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words.
+    """What is fixed of a layer's coins. J outputs, W = ceil(rows / 64) words. All arrays are in C order.
 
     taps: int64 [k, 3, J]. thresholds: uint64 [k, J, W], the low k bits of T, most significant first.
     always: uint64 [J, W], where T = 2**k. signs: int8 [J, I], 1 or -1.
@@ -57,7 +57,7 @@ class CoinPlanes:
                 [pack_rows((levels >> (bits - 1 - bit) & 1).astype(bool)) for bit in range(bits)]
             ),
             always=pack_rows(levels == 1 << bits),
-            signs=(1 - 2 * layer.sign.astype(np.int8)),
+            signs=1 - 2 * layer.sign.astype(np.int8, order="C"),
         )
 
     def flip(self, row_keys: NDArray[np.uint64]) -> torch.Tensor:
