@@ -133,7 +133,7 @@ def test_data_sets_are_put_into_the_models_order(
     said = []
     for model in (FIRST, LAST):
         modelfile.save(model, "m.safetensors")
-        assert app.main(["margins", "m.safetensors", "--data", "x", "--samples", "8"]) == 0
+        assert app.main(["margins", "m.safetensors", "--data", "digits", "--samples", "8"]) == 0
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
 

@@ -113,10 +113,10 @@ def _longest_word(text: str) -> int:
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
-    """Lines of whole words of at most ``width``; a longer word stands alone. None: one line."""
+    """Lines of whole words of at most ``width``; a longer word is folded. None: one line."""
     if width is None or len(text) <= width:
         return [text]
-    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return wrap(text, width, break_on_hyphens=False)
 
 
 def shown(head: str, value: Any) -> str:
