@@ -15,7 +15,7 @@ from synflip.spec.convolution import Convolution
 from synflip.training import layers
 from synflip.training.checkpoint import Interrupted
 from synflip.training.convnets import float_network
-from synflip.training.layers import SynapticConv2d, SynapticNetwork
+from synflip.training.layers import SynapticConv2d, SynapticNetwork, flip
 from synflip.training.loop import TrainStep
 from synflip.training.train import train
 
@@ -46,7 +46,7 @@ def test_evaluation_is_the_compiled_model_exactly(filters: tuple, grey: bool) ->
     assert model.channels_first == (not grey) and model.convolutional
     images = data.test_images[:20]
     flips = generator(9)
-    coins = [layer.flip(flips).to(torch.int8) for layer in network.linear]
+    coins = [flip(layer.quantised()[0], flips).to(torch.int8) for layer in network.linear]
     with Golden() as golden:
         golden.load(model)
         wanted, _ = golden.forward(torch.from_numpy(model.activations(images)), coins)

@@ -22,7 +22,7 @@ from synflip.training import train as training
 from synflip.training.baseline import fit_float, float_accuracy, float_baseline, float_network
 from synflip.training.convert import convert
 from synflip.training.distillation import train_teachers
-from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, thresholds
+from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, flip, thresholds
 from synflip.training.loop import TrainStep, one_cycle
 from synflip.training.train import train
 
@@ -140,7 +140,7 @@ def test_evaluation_is_the_compiled_model_exactly(digits: Dataset, bits: int, ac
     assert not network.training
     x = pixels_to_activations(digits.test_images, digits.input_max, activation_bits)
     flips = generator(9)
-    coins = [layer.flip(flips).numpy() for layer in network.linear]
+    coins = [flip(layer.quantised()[0], flips).numpy() for layer in network.linear]
     for layer, flipped in zip(model.layers, coins, strict=True):
         heads = threshold(layer.q, bits)
         assert np.isin(flipped, (-1, 0, 1)).all()

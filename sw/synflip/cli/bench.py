@@ -58,13 +58,12 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import table
+    from synflip.cli.console import show, table
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_outputs, replacing
     from synflip.util.progress import bar, waiting
-    from synflip.util.terminal import console
 
     require("matplotlib")  # before the work, not after it
     given = _given(model or [])
@@ -104,8 +103,7 @@ def bench(
     for name in names:
         found = findings.parts[name]
         tables = TABLES[name](found)
-        for item in tables:
-            typer.echo(item.text(console().width))
+        show(*tables)
         if page is not None:
             text = section(tables)
             where = _where(findings.head["machine"], found["load"])
@@ -141,12 +139,11 @@ def headline(
 
     Example: synflip headline out/ulx3s out/ulx3s-2 --networks out/networks --page docs/results/headline.md
     """
-    from synflip.cli.console import write_json
+    from synflip.cli.console import show, write_json
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
-    from synflip.util.terminal import console
 
     read = [path for folder in (*builds, networks) for path in folder.glob("*") if path.is_file()]
     check_outputs([page, json], read)
@@ -160,8 +157,7 @@ def headline(
         found = figures.run(made, models, advance)
     parts = {"ours": tables.ours(made, found), "published": [tables.published()]}
     for name, part in parts.items():
-        for item in part:
-            typer.echo(item.text(console().width))
+        show(*part)
         if page is not None:
             replace_section(page, name, section(part))
     write_json(json, {"builds": [item.numbers() for item in found]})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import table, write_json
+from synflip.cli.console import show, table, write_json
 from synflip.cli.options import JsonFile, Page
 from synflip.errors import SynflipError
 from synflip.util.terminal import console
@@ -116,7 +116,7 @@ def boards(
         size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
         rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}"))
     table("Boards", *rows)
-    typer.echo(models.text(console().width))
+    show(models)
 
 
 @app.command()
@@ -305,7 +305,7 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
     if page is not None:
         replace_section(page, "networks", made.markdown())
     else:
-        typer.echo(made.text(console().width))
+        show(made)
 
 
 def _tables(

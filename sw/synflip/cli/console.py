@@ -5,10 +5,13 @@ Text from files cannot move the cursor or change colours: see ``util.text``.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synflip.util.terminal import console
 from synflip.util.text import printable
+
+if TYPE_CHECKING:
+    from synflip.report.tables import Table
 
 
 def table(title: str, *rows: tuple[str, str]) -> None:
@@ -30,8 +33,13 @@ def columns(title: str, heads: tuple[str, ...], *rows: tuple[str, ...]) -> None:
     """Rows under a title and the columns' heads; what is too wide goes on in the next line, between words."""
     from synflip.report.tables import Table
 
-    cells = [[printable(value) for value in row] for row in rows]
-    print(Table(printable(title), heads, cells).text(console().width))
+    show(Table(printable(title), heads, [[printable(value) for value in row] for row in rows]))
+
+
+def show(*tables: "Table") -> None:
+    """Tables as wide as the terminal at most."""
+    for item in tables:
+        print(item.text(console().width))
 
 
 def write_json(file: Path | None, numbers: Mapping[str, Any]) -> None:

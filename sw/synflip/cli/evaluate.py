@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from synflip.cli.console import show
 from synflip.cli.options import Header, Label, ModelData, ModelFile, Page, Size, model_files, picture_size
-from synflip.util.terminal import console
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -95,7 +95,7 @@ def evaluate(
             rows.append(row)
     title = f"{network.shape} on {dataset.title}, k = {network.bits}, S of {samples} samples, seed {seed}"
     columns = ("", "S", *heads, *(["outside"] if outside else []))
-    typer.echo(Table(title, columns, rows).text(console().width))
+    show(Table(title, columns, rows))
     for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
         typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
     for name, share in found.numbers["second choice"].items():

@@ -25,14 +25,14 @@ def program_of(
     layers: the name of each operation's layer, see ``pt2.Node``. shape: of one input; None if it is not
     known. Scores that only have the order of the logits (``End``) are the logits here.
     """
-    chain = _Chain(shape)
+    chain = _Graph(shape)
     for operation, layer in zip(operations, layers, strict=True):
         chain.add(operation, layer)
     sizes = () if shape is None else (None, *shape)
     return Program(tuple(chain.nodes), _SOURCE, chain.current, chain.tensors, sizes)
 
 
-class _Chain:
+class _Graph:
     """A graph that grows by an operation at a time.
 
     current: the name of the result so far. shape: of one input's; None if it is not known.

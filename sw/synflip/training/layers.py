@@ -97,11 +97,6 @@ class Synapses(nn.Module):
         """The mean [I] of what meets an output's weights, of activations [N, I]."""
         return x.mean(0)
 
-    def flip(self, generator: torch.Generator) -> Tensor:
-        """One flip of every synapse: [J, I] of -1, 0, 1."""
-        weight, _ = self.quantised()
-        return _flipped(weight, generator)
-
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """Sums z of activations [N, I] in 0..2**A-1, both float32 that hold integers.
 
@@ -126,7 +121,7 @@ class SynapticLinear(Synapses):
             self.follow(x)
         weight, rounded = self.quantised()
         if not self.training:
-            return nn.functional.linear(x, _flipped(weight, generator), rounded)
+            return nn.functional.linear(x, flip(weight, generator), rounded)
         noise = torch.randn(draws, len(x), len(weight), generator=generator)
         bias = self.bias * self.bias_unit
         sums: Tensor = NoisySums.apply(x, self.weight, weight, noise, self.centre)
@@ -165,7 +160,7 @@ class SynapticConv2d(Synapses):
             self.follow(x)
         weight, rounded = self.quantised()
         if not self.training:
-            return convolved(x, _flipped(weight, generator), rounded, self.place)
+            return convolved(x, flip(weight, generator), rounded, self.place)
         bias = self.bias * self.bias_unit - self.weight @ self.centre
         bias = bias + (rounded - bias).detach()
         parts = x.repeat(draws, 1).tensor_split(min(KERNELS, draws * len(x)))
@@ -181,7 +176,7 @@ class SynapticConv2d(Synapses):
     def _trained(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
         with torch.no_grad():
-            coins, p = _flipped(weight, generator), weight.abs()
+            coins, p = flip(weight, generator), weight.abs()
             slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * (coins.abs() - p) + 1
         mean = self.weight * slope
         return mean + (coins - mean).detach()
@@ -344,7 +339,7 @@ class NoisySums(torch.autograd.Function):
         return of_x, of_weight, None, None, None
 
 
-def _flipped(weight: Tensor, generator: torch.Generator) -> Tensor:
+def flip(weight: Tensor, generator: torch.Generator) -> Tensor:
     """One flip of quantised weights [J, I]: -1, 0, 1."""
     return torch.bernoulli(weight.abs(), generator=generator) * weight.sign()
 
