@@ -199,7 +199,8 @@ class EverySum(Elaboratable):
             Cover(dut.logits.valid & out_known & dut.logits.payload.last),
         ]
 
-        # The same of the inside.
+        # The same of the inside. The groups: of the next step, and the one above it.
+        more = Mux(tile.final, (gone + 1) >> (banks.bit_length() - 1), gone + 1)
         inner = inside.view("tile", layout)
         waiting, inner_z = inside["waiting"], inside["z"]
         with m.If(active):
@@ -207,7 +208,8 @@ class EverySum(Elaboratable):
                 m.d.comb += Assert(inner[name] == tile[name])
             m.d.comb += [
                 Assert(inner.current.as_value() == tile.current.as_value()),
-                Assert(inner.bias == group_now),
+                Assert(inside["upcoming"] == (tile.bias + more)[: len(tile.bias)]),
+                Assert(inside["beyond"] == (tile.bias + more + 1)[: len(tile.bias)]),
                 Assert(inner.block == (tile.block + steps_gone)[: len(tile.block)]),
                 Assert(inner.steps == tile.steps - steps_gone),
                 Assert(tile.steps < lanes // banks),
@@ -226,7 +228,6 @@ class EverySum(Elaboratable):
                 Assert((group_now != group) | (dut.debug.bias.as_value() == biases)),
             ]
         # The memory answers what the next cycle needs.
-        more = Mux(tile.final, (gone + 1) >> (banks.bit_length() - 1), gone + 1)
         group_next = Mux(dut.sums.capture, arriving.bias, tile.bias + more)[: len(tile.bias)]
         answered = inside["biases.hit_0"] & (inside["biases.kept_0"] == biases)
         m.d.comb += Assert(~(dut.sums.capture | (active & ~last)) | (group_next != group) | answered)

@@ -156,8 +156,9 @@ class Requantizer(wiring.Component):
 
         A hidden layer's register advances in every cycle, a last layer's when its Q logits have left:
         ``lane`` is the one that leaves now. Biases are asked for two cycles before, as block RAM answers
-        late in its cycle: ``group`` is for the step in two cycles, which is the group of now, plus 1 if the
-        register advances now, plus 1 if it advances in the next cycle.
+        late in its cycle: ``group`` is for the step in two cycles. ``upcoming`` is the group of the next
+        cycle's step; the step after it needs the same, or ``beyond``, the one above it, if the register
+        advances in the next cycle. Both are registers, so that no addition stands before the memory.
         """
         lanes, banks, arriving = self.geometry.lanes, self.geometry.banks, queue.arriving
         waiting = Signal(sums_layout(self.geometry), reset_less=True)
@@ -168,6 +169,7 @@ class Requantizer(wiring.Component):
         advance = Signal()  # active & (~tile.final | (lane == banks - 1)), from a register: it has far to go
         again = Signal()  # it advances in the next cycle, too, if there is a step then
         group = Signal(read.addr.shape())
+        upcoming, beyond = (Signal.like(group, name=name, reset_less=True) for name in ("upcoming", "beyond"))
         bias = read_late(m, read, group, self.compact)
         self.debug = SimpleNamespace(bias=bias)
         # The last but one of Q logits leaves now; the only one, where Q = 1.
@@ -178,15 +180,15 @@ class Requantizer(wiring.Component):
         with m.Elif(self.sums.capture):
             m.d.comb += group.eq(queue.after)
         with m.Else():
-            both = Cat(advance ^ again, advance & again)  # advance + again: 0, 1 or 2
-            m.d.comb += group.eq(tile.bias + both)
+            m.d.comb += group.eq(Mux(again, beyond, upcoming))
+        with m.If(again):
+            m.d.sync += [upcoming.eq(beyond), beyond.eq(beyond + 1)]
         with m.If(active & tile.final):
             m.d.sync += lane.eq(Mux(advance, 0, lane + 1))
         with m.If(advance):
             m.d.sync += [
                 # The other sums move down by Q places.
                 *(waiting[place].eq(waiting[place + banks]) for place in range(lanes - banks)),
-                tile.bias.eq(tile.bias + 1),
                 tile.block.eq(tile.block + 1),
                 tile.steps.eq(tile.steps - 1),
                 active.eq(tile.steps != 0),
@@ -195,6 +197,7 @@ class Requantizer(wiring.Component):
         with m.If(self.sums.capture):
             m.d.sync += [waiting.eq(self.sums.sums), tile.eq(arriving), active.eq(1), first.eq(1), lane.eq(0)]
             m.d.sync += advance.eq(~arriving.final | (banks == 1))
+            m.d.sync += [upcoming.eq(queue.after), beyond.eq(queue.after + 1)]
         return SimpleNamespace(waiting=waiting, bias=bias, tile=tile, valid=active, first=first, lane=lane)
 
     def _later(self, m, stage, name: str):
