@@ -128,6 +128,7 @@ BROKEN = [
     ("sequencer P=16 Q=8 N=1", sequencer, "eq((layer == 0) & ~self._early", "eq(~self._early"),
     ("requantizer.sums P=16 Q=4", requantizer, "Mux(again, beyond, upcoming)", "upcoming"),
     ("requantizer.tiles Q=2", requantizer, "across(m, next_.bias,", "across(m, next_.bias + 1,"),
+    ("votes.argmax", votes, "opens.eq(logit.last)", "opens.eq(0)"),
     ("requantizer.sums P=16 Q=4", requantizer, "advance.eq(~arriving.final", "advance.eq(arriving.final"),
     ("requantizer.sums P=16 Q=4", requantizer, " & ~(advance & (tile.steps == 0))", ""),
     (

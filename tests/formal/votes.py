@@ -18,7 +18,7 @@ class _Passes:
     """Logits as the requantizer leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
     passes."""
 
-    def __init__(self, m, dut, most_classes: int) -> None:
+    def __init__(self, m, dut, inside, most_classes: int) -> None:
         logit = dut.logits.payload
         self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
         self.next_class = Signal(CLASS_BITS)
@@ -49,6 +49,7 @@ class _Passes:
             m.d.sync += self.quiet.eq(self.quiet - 1)
         m.d.comb += [
             Assert(self.next_class <= self.classes),
+            Assert(inside["opens"] == (self.next_class == 0)),
             Assert(self.quiet <= VOTE_GAP),
             Assert((self.quiet == 0) | (self.next_class == 0)),
         ]
@@ -62,7 +63,7 @@ class Argmax(Elaboratable):
         dut = Votes(Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS))
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut)
-        passes = _Passes(m, dut, 1024)
+        passes = _Passes(m, dut, inside, 1024)
         followed = fixed(m, CLASS_BITS, "followed")
         z, best, winner = Signal(signed(32)), inside["best"].as_signed(), inside["winner"]
         logit = dut.logits.payload
@@ -116,7 +117,7 @@ class Counts(Elaboratable):
         dut = Votes(geometry)
         inside = Opened(m, dut, platform=Spread(depth))
         free_inputs(m, dut, "control", "host.write")
-        passes = _Passes(m, dut, most)
+        passes = _Passes(m, dut, inside, most)
         logit, slot, classes = dut.logits.payload, fixed(m, 8, "slot"), passes.classes
         samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
         start = free(m, 1, "start")

@@ -105,6 +105,7 @@ class Votes(wiring.Component):
         place = Signal(address_bits(self.geometry.result_depth))
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
+        opens = Signal(init=1)  # the next logit is class 0: from a register, as the comparison takes long
         m.d.comb += [
             place.eq(self._result(logit.current.slot, logit.class_)),
             write.addr.eq(results.logged_count),
@@ -115,7 +116,9 @@ class Votes(wiring.Component):
             m.d.sync += results.logged_count.eq(results.logged_count + 1)
         with m.If(self.control.start):
             m.d.sync += results.logged_count.eq(0)
-        with m.If(self.logits.valid & ((logit.class_ == 0) | (logit.z > best))):
+        with m.If(self.logits.valid):
+            m.d.sync += opens.eq(logit.last)
+        with m.If(self.logits.valid & (opens | (logit.z > best))):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
         return place, winner
 
