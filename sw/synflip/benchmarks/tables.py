@@ -126,6 +126,32 @@ def simulator(part: dict[str, Any]) -> list[Table]:
     return [Table(f"{part['shape']} in Verilator, {what}", heads, rows)]
 
 
+def rivals(part: dict[str, Any]) -> list[Table]:
+    """What was built of two networks of one shape, how fast it answers, and how well."""
+    names = {
+        "hls4ml": f"dropout in hls4ml {part['version']}, `{part['precision']}`, C simulation",
+        "float": "its float model in torch",
+        "golden": "coins in the golden model",
+        "verilator": f"coins in Verilator, {part['geometry']}",
+    }
+    rows = [
+        (
+            names[item["name"]],
+            "-" if item["build"] is None else f"{item['build']:.1f} s",
+            f"{1000 * item['seconds']:.4f}",
+            f"{item['accuracy']:.1%}",
+            "-" if item["agrees"] is None else f"{item['agrees']:.1%}",
+        )
+        for item in part["rows"]
+    ]
+    heads = (
+        *("network", "built in", "an image and sample, ms", f"accuracy of {part['samples']} samples"),
+        "agrees with its model",
+    )
+    what = f"{part['at_once']} images at once, one thread; accuracy of {part['images']:,} test images"
+    return [Table(f"{part['shape']}, simulated and measured on this machine, {what}", heads, rows)]
+
+
 def scale(part: dict[str, Any]) -> list[Table]:
     """Straight lines."""
     rows = [
@@ -159,6 +185,7 @@ TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "convolutions": convolutions,
     "gpu": gpu,
     "simulator": simulator,
+    "rivals": rivals,
     "scale": scale,
     "memory": memory,
 }
