@@ -15,6 +15,7 @@ from synflip.benchmarks import (
     memory,
     scaling,
     simulator,
+    start_up,
 )
 from synflip.benchmarks.findings import Findings
 from synflip.benchmarks.networks import Models
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "rivals": comparison.run,
     "scale": scaling.run,
     "memory": memory.run,
+    "start": start_up.run,
 }
 
 

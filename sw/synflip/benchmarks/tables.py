@@ -178,6 +178,22 @@ def memory(part: dict[str, Any]) -> list[Table]:
     return [Table(what, heads, rows)]
 
 
+def start(part: dict[str, Any]) -> list[Table]:
+    """Seconds of commands, beside what they may take."""
+    rows = [
+        (
+            f"`{item['command']}`",
+            *(f"{item[name]:.2f} s" for name in ("seconds", "processor")),
+            "-" if item["wanted"] is None else f"{item['wanted']:g} s",
+        )
+        for item in part["rows"]
+    ]
+    heads = ("command", "from start to end", "of it on processors", "aim, idle machine")
+    what = f"measured on this machine, the best turn of {part['turns']}"
+    run = f"`synflip run` takes {part['images']} images through {part['shape']} on the golden model"
+    return [Table(f"Commands, {what}; {run}", heads, rows)]
+
+
 TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "engine": engine,
     "balance": balance,
@@ -188,4 +204,5 @@ TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "rivals": rivals,
     "scale": scale,
     "memory": memory,
+    "start": start,
 }
