@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from synflip.benchmarks import (
     registry,
     scaling,
     simulator,
+    start_up,
     tables,
 )
 from synflip.benchmarks.findings import Findings
@@ -225,12 +227,16 @@ def bench(*more: str) -> int:
 def test_the_command_fills_file_page_and_pictures(
     command: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "hls4ml", None)
     names = registry.chosen(None)
-    assert [name for name in registry.PARTS if name != "gpu"] == [name for name in names if name != "gpu"]
+    optional = ("gpu", "rivals")
+    assert [name for name in registry.PARTS if name not in optional] == [n for n in names if n != "gpu"]
     sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     Path("page.md").write_text(sections)
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out
+    missing = "left out: rivals, for the package hls4ml is missing: pip install 'synflip[benchmarks]'"
+    assert text.splitlines().count(missing) == 1
     assert "over ideal" in text and "times as fast" in text
     assert QUICK_NOTE in text
     found = json.loads(Path("f.json").read_text())
@@ -238,6 +244,9 @@ def test_the_command_fills_file_page_and_pictures(
     assert all(len(item["load"]) == 2 for item in found["parts"].values())
     assert {item["images"] for item in found["parts"]["golden"]["rows"]} == {1, 3}
     assert all(item["bytes"] > 1 << 20 for item in found["parts"]["memory"]["rows"])
+    starts = {row["command"]: row for row in found["parts"]["start"]["rows"]}
+    assert len(starts) == 4 and starts.keys() > start_up.WANTED.keys()
+    assert all(row["seconds"] > 0 for row in starts.values()) and starts["synflip run"]["processor"] > 0
     for item in found["parts"]["balance"]["rows"]:
         assert item["passes"] == 64
         assert 0.8 < item["after"] / item["before"] < 1.1
@@ -289,6 +298,43 @@ def test_bad_requests(
     assert bench(*more) == 1
     _, error = capsys.readouterr()
     assert error.startswith("error: ") and error.count("\n") == 1 and words in error
+
+
+def test_start_up_runs_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command in turn, and the least of its turns by each clock. One that fails stops the bench."""
+    modelfile.save(random_model((64, 40, 20, 10)), tmp_path / "m.safetensors")
+    asked: list[tuple[str, ...]] = []
+
+    def command(folder: Path, text: str, *words: str) -> str:
+        asked.append((text, *words))
+        if words[:1] == ("run",):
+            assert np.load(folder / "x.npy").shape == (100, 64)
+            assert modelfile.load(folder / words[1]).shape == "64-40-20-10"
+        return ""
+
+    monkeypatch.setattr(start_up, "command", command)
+    monkeypatch.setattr(start_up, "QUICK_TURNS", 2)
+    part = start_up.run(Models(tmp_path, True, {"digits": tmp_path / "m.safetensors"}))
+    assert len(asked) == 2 * 3 * 4  # two clocks, two turns and one before, four commands
+    assert [words[1:2] for words in asked[:4]] == [(), ("--help",), (), ("run",)]
+    assert [row["wanted"] for row in part["rows"]] == [None, 0.3, None, 2]
+    (table,) = tables.TABLES["start"](part)
+    assert "measured on this machine, the best turn of 2" in table.title
+    assert [row[3] for row in table.rows] == ["-", "0.3 s", "-", "2 s"]
+    monkeypatch.undo()
+    assert start_up.command(tmp_path, "print(3)") == "3\n"
+    assert "Usage" in start_up.command(tmp_path, start_up.SYNFLIP, "--help")
+    with pytest.raises(SynflipError, match="synflip run nothing failed: error: Missing option"):
+        start_up.command(tmp_path, start_up.SYNFLIP, "run", "nothing")
+
+
+def test_the_processors_time_is_that_of_children(tmp_path: Path) -> None:
+    """What a command computes counts once it has ended, what this process computes does not."""
+    before = start_up._seconds_of_children()
+    sum(range(1_000_000))
+    assert start_up._seconds_of_children() == before
+    start_up.command(tmp_path, "sum(range(3_000_000))")
+    assert start_up._seconds_of_children() > before
 
 
 def test_images_over_and_over(tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ LOCK = [
 ]
 
 
-def asked() -> list[Requirement]:
-    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+#: The extra that ``dev`` does not bring: no test needs it, so no environment of the lock has it.
+NOT_LOCKED = "benchmarks"
+
+
+def asked(without: str | None = None) -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"]
+    lists = [PROJECT["dependencies"], *(lines for extra, lines in extras.items() if extra != without)]
     return [Requirement(line) for lines in lists for line in lines if not line.startswith("synflip[")]
 
 
@@ -28,9 +33,15 @@ def test_the_lock_pins_every_requirement_within_its_range():
         (exact,) = pin.specifier
         assert exact.operator == "==", pin
         assert pins.setdefault(canonicalize_name(pin.name), exact.version) == exact.version, pin
-    for requirement in asked():
+    for requirement in asked(without=NOT_LOCKED):
         name = canonicalize_name(requirement.name)
         assert name in pins and requirement.specifier.contains(pins[name]), requirement
+
+
+def test_dev_brings_every_extra_but_one():
+    extras = PROJECT["optional-dependencies"]
+    (brought,) = (Requirement(line).extras for line in extras["dev"] if line.startswith("synflip["))
+    assert set(extras) - brought == {"dev", NOT_LOCKED}
 
 
 def test_every_range_has_both_ends():

@@ -87,6 +87,8 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
     machine = {"flags": ("avx2", "amx_int8", "avx512_vnni", "avx_vnni"), "way": "float32"}
     line = {"y": "CPU seconds", "x": "1 / (lanes x banks)", "slope": 5.452e-06, "intercept": 0.008609}
     line |= {"points": [[0.0625], [0.0009766]], "residual": 0.0349}
+    starts = {"command": "synflip run", "seconds": 12.34, "processor": 23.45, "wanted": 0.3}
+    rival = {"build": 104.2, "seconds": 0.0093, "accuracy": 0.979, "agrees": 1.0}
     shape = {"shape": "784-512-512-10"}
     parts = {
         "engine": {"images": 64, "samples": 64, "rows": [engine]},
@@ -96,8 +98,13 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
         "gpu": {"gpu": "NVIDIA H200", "rows": [seconds]} | shape,
         "simulator": {"rows": [engine | {"cold": 16, "cached": 0.0, "engine": 3_831_899, "clock": 9_860_338}]}
         | shape,
+        "rivals": {"rows": [rival | {"name": name} for name in ("hls4ml", "float", "golden", "verilator")]}
+        | {"version": "1.3.0", "precision": "ap_fixed<16,6>", "geometry": "64x8", "samples": 16}
+        | {"images": 1000, "at_once": 32}
+        | shape,
         "scale": {"lines": {"synapses, golden model": line}},
         "memory": {"rows": [{"images": 1_000_000, "bytes": 498_000_000, "seconds": 13.2}]} | shape,
+        "start": {"images": 100, "turns": 7, "rows": [starts, starts | {"wanted": None}]} | shape,
     }
     assert parts.keys() == TABLES.keys()
     for name, part in parts.items():

@@ -1,7 +1,5 @@
 """Peak memory of ``synflip run`` against images, each run in a process of its own."""
 
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from synflip import modelfile
 from synflip.benchmarks.networks import Models
-from synflip.errors import SynflipError
+from synflip.benchmarks.start_up import command
 
 NETWORK = "mnist-512"
 IMAGES, QUICK_IMAGES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 20_000)
@@ -53,10 +51,7 @@ def run(models: Models) -> dict[str, Any]:
 
 def peak(folder: Path, *words: str) -> int:
     """Peak memory, in bytes, of the command ``synflip *words`` run in ``folder``. Raises SynflipError."""
-    done = subprocess.run([sys.executable, "-c", _PROBE, *words], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SynflipError(f"synflip {' '.join(words)} failed: {done.stderr.strip()[-200:]}")
-    return int(done.stdout.split()[-1])
+    return int(command(folder, _PROBE, *words).split()[-1])
 
 
 def write_images(path: Path, pixels: NDArray[np.uint8], count: int) -> None:

@@ -55,25 +55,39 @@ class Models:
 
     def images(self, name: str, count: int) -> NDArray[np.uint8]:
         """``count`` test images, spread over the set; if there are too few, images come again."""
-        pixels = self.data(name).test_images
-        return pixels[np.arange(count) * max(len(pixels) // count, 1) % len(pixels)]
+        return self.data(name).test_images[self._spread(name, count)]
+
+    def labels(self, name: str, count: int) -> NDArray[np.int64]:
+        """The labels of ``images``."""
+        return self.data(name).test_labels[self._spread(name, count)]
+
+    def _spread(self, name: str, count: int) -> NDArray[np.int64]:
+        there = len(self.data(name).test_labels)
+        return np.arange(count) * max(there // count, 1) % there
+
+    def training(self, name: str) -> tuple[Dataset, int]:
+        """The data that a network is trained on, of which a quick bench takes few images, and the epochs."""
+        data, source = self.data(name), NETWORKS[name][0]
+        if self._short(source):
+            few = slice(QUICK_IMAGES)
+            data = replace(data, train_images=data.train_images[few], train_labels=data.train_labels[few])
+        return data, EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
+
+    def _short(self, source: str) -> bool:
+        return self.quick and source not in EPOCHS
 
     def model(self, name: str) -> CompiledModel:
         """The network, trained if it is not in the folder. Raises SynflipError."""
         if name in self.given:
             return modelfile.load(self.given[name])
         source, hidden = NETWORKS[name]
-        epochs = EPOCHS.get(source, QUICK_EPOCHS if self.quick else FULL_EPOCHS)
-        quick = self.quick and source not in EPOCHS
-        path = self.folder / f"{name}-{'quick' if quick else epochs}.safetensors"
+        kind = "quick" if self._short(source) else EPOCHS.get(source, FULL_EPOCHS)
+        path = self.folder / f"{name}-{kind}.safetensors"
         if not path.exists():
             from synflip.compiler.compile import compile_network
             from synflip.training.train import train
 
-            data = self.data(name)
-            if quick:
-                few = slice(QUICK_IMAGES)
-                data = replace(data, train_images=data.train_images[few], train_labels=data.train_labels[few])
+            data, epochs = self.training(name)
             self.say(f"training {name}")
             network = train(data, hidden, BITS, ACTIVATION_BITS, epochs, SEED)
             found = {"data": data.title, "seed": SEED, "epochs": epochs}

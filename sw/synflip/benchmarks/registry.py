@@ -15,10 +15,14 @@ from synflip.benchmarks import (
     memory,
     scaling,
     simulator,
+    start_up,
 )
 from synflip.benchmarks.findings import Findings
 from synflip.benchmarks.networks import Models
+from synflip.benchmarks.rivals import comparison
+from synflip.benchmarks.rivals.c_simulation import PACKAGE
 from synflip.errors import SynflipError
+from synflip.util.extras import require
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "engine": engine_cycles.run,
@@ -27,22 +31,34 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "convolutions": golden_convolutions.run,
     "gpu": golden_gpu.run,
     "simulator": simulator.run,
+    "rivals": comparison.run,
     "scale": scaling.run,
     "memory": memory.run,
+    "start": start_up.run,
 }
 
 
-def chosen(only: str | None) -> list[str]:
-    """The names in ``only``, such as ``engine,golden``. None: all, without ``gpu`` if torch finds none.
+def chosen(only: str | None, say: Callable[[str], None] = lambda line: None) -> list[str]:
+    """The names in ``only``, such as ``engine,golden``.
 
-    Raises SynflipError for an unknown name.
+    None: all, without ``gpu`` if torch finds none, and without ``rivals`` if its package is missing; ``say``
+    is then given the line for people. Raises SynflipError for an unknown name, and for the missing package if
+    ``only`` has ``rivals``.
     """
     if only is None:
-        return [name for name in PARTS if name != "gpu" or torch.cuda.is_available()]
+        names = [name for name in PARTS if name != "gpu" or torch.cuda.is_available()]
+        try:
+            require(PACKAGE)
+        except SynflipError as error:
+            names.remove("rivals")
+            say(f"left out: rivals, for {error}")
+        return names
     names = [name.strip() for name in only.split(",")]
     for name in names:
         if name not in PARTS:
             raise SynflipError(f"no part {name!r} in the bench; there are {', '.join(PARTS)}")
+    if "rivals" in names:
+        require(PACKAGE)  # before minutes of other parts
     return names
 
 

@@ -126,6 +126,32 @@ def simulator(part: dict[str, Any]) -> list[Table]:
     return [Table(f"{part['shape']} in Verilator, {what}", heads, rows)]
 
 
+def rivals(part: dict[str, Any]) -> list[Table]:
+    """What was built of two networks of one shape, how fast it answers, and how well."""
+    names = {
+        "hls4ml": f"dropout in hls4ml {part['version']}, `{part['precision']}`, C simulation",
+        "float": "its float model in torch",
+        "golden": "coins in the golden model",
+        "verilator": f"coins in Verilator, {part['geometry']}",
+    }
+    rows = [
+        (
+            names[item["name"]],
+            "-" if item["build"] is None else f"{item['build']:.1f} s",
+            f"{1000 * item['seconds']:.4f}",
+            f"{item['accuracy']:.1%}",
+            "-" if item["agrees"] is None else f"{item['agrees']:.1%}",
+        )
+        for item in part["rows"]
+    ]
+    heads = (
+        *("network", "built in", "an image and sample, ms", f"accuracy of {part['samples']} samples"),
+        "agrees with its model",
+    )
+    what = f"{part['at_once']} images at once, one thread; accuracy of {part['images']:,} test images"
+    return [Table(f"{part['shape']}, simulated and measured on this machine, {what}", heads, rows)]
+
+
 def scale(part: dict[str, Any]) -> list[Table]:
     """Straight lines."""
     rows = [
@@ -152,6 +178,22 @@ def memory(part: dict[str, Any]) -> list[Table]:
     return [Table(what, heads, rows)]
 
 
+def start(part: dict[str, Any]) -> list[Table]:
+    """Seconds of commands, beside what they may take."""
+    rows = [
+        (
+            f"`{item['command']}`",
+            *(f"{item[name]:.2f} s" for name in ("seconds", "processor")),
+            "-" if item["wanted"] is None else f"{item['wanted']:g} s",
+        )
+        for item in part["rows"]
+    ]
+    heads = ("command", "from start to end", "of it on processors", "aim, idle machine")
+    what = f"measured on this machine, the best turn of {part['turns']}"
+    run = f"`synflip run` takes {part['images']} images through {part['shape']} on the golden model"
+    return [Table(f"Commands, {what}; {run}", heads, rows)]
+
+
 TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "engine": engine,
     "balance": balance,
@@ -159,6 +201,8 @@ TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "convolutions": convolutions,
     "gpu": gpu,
     "simulator": simulator,
+    "rivals": rivals,
     "scale": scale,
     "memory": memory,
+    "start": start,
 }

@@ -25,7 +25,7 @@ def bench(
         typer.Option(
             "--only",
             metavar="PART,..",
-            help="Of engine, balance, golden, convolutions, gpu, simulator, scale, memory.",
+            help="Of engine, balance, golden, convolutions, gpu, simulator, rivals, scale, memory, start.",
             show_default=False,
         ),
     ] = None,
@@ -50,9 +50,10 @@ def bench(
 
     engine: cycles beyond the ideal, and what each of them is lost to. balance: cycles that train --balance
     saves. golden: the golden model beside a plain torch loop. convolutions: beside torch's own. gpu: both
-    loops on a GPU, if there is one. simulator: Verilator. scale: time against images, samples and layer
-    sizes. memory: peak memory against the number of images. What is compared is measured in the same run.
-    Parts that are in F.json already are not measured again.
+    loops on a GPU, if there is one. simulator: Verilator. rivals: Monte Carlo dropout in the C simulation of
+    hls4ml, beside coins; it needs the extra benchmarks. scale: time against images, samples and layer sizes.
+    memory: peak memory against the number of images. start: how long small commands take. What is compared is
+    measured in the same run. Parts that are in F.json already are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 
@@ -80,7 +81,7 @@ def bench(
         from synflip.benchmarks.networks import QUICK_NOTE, Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
-    names = registry.chosen(only)
+    names = registry.chosen(only, typer.echo)
     folder, stem = (out.parent, out.stem) if pictures is None else (pictures, "performance")
     drawn = {name: folder / f"{stem}-{name}.png" for name in names if name in PLOTS}
     check_outputs([out, page, *drawn.values()], read)

