@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from synflip.errors import ConversionWarning as ConversionWarning
     from synflip.errors import SynflipError as SynflipError
     from synflip.evaluation.evaluate import evaluate as evaluate
+    from synflip.evaluation.foreign import fit_energy_threshold as fit_energy_threshold
     from synflip.inference.device import Device as Device
     from synflip.inference.result import Result as Result
     from synflip.modelfile import load as load
@@ -53,6 +54,7 @@ _LAZY = {
     "compile_network": "synflip.compiler.compile",
     "convert": "synflip.training.convert",
     "evaluate": "synflip.evaluation.evaluate",
+    "fit_energy_threshold": "synflip.evaluation.foreign",
     "load": "synflip.modelfile",
     "open_device": "synflip.devices.registry",
     "save": "synflip.modelfile",
@@ -78,6 +80,7 @@ __all__ = [
     "convert",
     "data",
     "evaluate",
+    "fit_energy_threshold",
     "load",
     "open_device",
     "save",

@@ -129,9 +129,10 @@ def compile_and_save(
 ) -> Compiled:
     """Compile a network, write it to ``out``, and count the votes of ``samples`` on the test images.
 
-    source: where the network comes from; it travels in the file, with the data's hash, the versions and the
-    accuracies of the votes. balanced: hidden outputs are dealt to lanes by ``compiler.lane_balance``.
-    progress: of the votes; if they are not counted to the end, the model is written without their accuracies.
+    source: where the network comes from; it travels in the file, with the data's hash, the versions, the
+    accuracies of the votes, and the energy above which an image is foreign. balanced: hidden outputs are
+    dealt to lanes by ``compiler.lane_balance``. progress: of the votes; if they are not counted to the end,
+    the model is written without their accuracies and without that energy.
     Raises SynflipError.
     """
     import numpy as np
@@ -139,6 +140,7 @@ def compile_and_save(
 
     from synflip.compiler.compile import compile_network
     from synflip.compiler.lane_balance import balance
+    from synflip.evaluation.foreign import fit_energy_threshold
     from synflip.golden.cpu import Golden
     from synflip.inference.compare import accuracies
     from synflip.modelfile import features_path, save
@@ -155,6 +157,7 @@ def compile_and_save(
             result = device.infer(dataset.test_images, samples, 1, logits=True, progress=progress)
         one, vote = accuracies(result, dataset.test_labels)
         figures = {"votes": samples, "accuracy_of_one_sample": one, "accuracy_of_the_vote": vote}
+        model = fit_energy_threshold(model, dataset)
     finally:
         model = replace(model, source={**model.source, **figures})
         save(model, out)

@@ -56,6 +56,9 @@ def test_the_file_says_what_it_was_trained_on_and_how_good_it_is(
         "votes",
         "accuracy_of_one_sample",
         "accuracy_of_the_vote",
+        "energy_threshold",
+        "false_alarms",
+        "energy_samples",
     }
 
 

@@ -98,6 +98,8 @@ def evaluate(
     show(Table(title, columns, rows))
     for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
         typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
+    if "foreign" in found.numbers:
+        typer.echo(f"foreign by energy (the model's threshold): {work.foreign_words(found.numbers)}")
     for name, share in found.numbers["second choice"].items():
         typer.echo(f"second choice right, first wrong, {name}: {share:.1%}")
     typer.echo(f"wrote {numbers} and evaluation.png")

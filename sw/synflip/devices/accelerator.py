@@ -262,7 +262,7 @@ class Accelerator(Device):
                 write_images(batch + 1)
         if uncollected is not None:
             collect(*uncollected)
-        return tally.result(cycles, model.logit_scale, used_keys)
+        return tally.result(cycles, model, used_keys)
 
     # Pieces of a run, for networks in parts, and for tests of an accelerator that go their own way
 

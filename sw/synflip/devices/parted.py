@@ -100,7 +100,7 @@ class PartedRun:
                     break
             self._report(images.stop * samples - self._done)
         kept = request.sample_keys if request.keep_keys else None
-        return tally.result(self.cycles if parts.predictable else -1, model.logit_scale, kept)
+        return tally.result(self.cycles if parts.predictable else -1, model, kept)
 
     def _report(self, more: float) -> None:
         self._done += more

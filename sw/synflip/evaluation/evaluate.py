@@ -105,6 +105,11 @@ def evaluate(
         },
         "entropy": {name: _entropies(by_count[samples], labels) for name, by_count in inside.items()},
     }
+    if model.energy_threshold is not None:
+        numbers["foreign"] = {
+            item.name: float((found["energy"] > model.energy_threshold).mean())
+            for item, found in zip(datasets, scores, strict=True)
+        }
     outside_shares: dict[str, NDArray[np.float64]] = {}
     if outside is not None:
         outside_shares = {name: by_count[samples] for name, by_count in answers[1].items()}
@@ -147,7 +152,15 @@ def markdown(numbers: dict[str, Any]) -> str:
     if outside is not None:
         scores = ", ".join(f"by {name} {auroc:.4f}" for name, auroc in outside["auroc by"].items())
         what += f"; AUROC of {outside['data']} {scores}"
+    if "foreign" in numbers:
+        what += f"; foreign by the model's energy threshold: {foreign_words(numbers)}"
     return f"{markdown_table(heads, rows)}\n\n*{what}.*"
+
+
+def foreign_words(numbers: dict[str, Any]) -> str:
+    """``1.5% of mnist, 93.0% of fashion-mnist``: false alarms, and images of another data set that are found.
+    The numbers are those of a model with an energy threshold."""
+    return ", ".join(f"{share:.1%} of {name}" for name, share in numbers["foreign"].items())
 
 
 def _offset(progress: Progress, done: int, total: int) -> Callable[[int, int], None]:

@@ -157,7 +157,7 @@ class Golden(Device):
             x = torch.from_numpy(model.activations(pixels[part]))
             cycles += self._run_block(request, x, runs, tally.of(part), images.start, progress)
         keys = request.sample_keys if request.keep_keys else None  # whoever made this run's keys
-        return tally.result(cycles if runs else -1, model.logit_scale, keys)
+        return tally.result(cycles if runs else -1, model, keys)
 
     def _runs(self, request: InferenceRequest) -> Plan | Parts | None:
         """The runs whose cycles are predicted; None of a request that an accelerator refuses, and of one

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 from synflip.util.extras import require
@@ -30,8 +31,12 @@ ARRAYS: dict[str, tuple[type, int]] = {
     "cycles": (np.int64, 0),
     "logits": (np.int32, 3),
     "logit_scale": (np.float64, 0),
+    "energy_threshold": (np.float64, 0),
     "keys": (np.uint64, 2),
 }
+
+#: What a file has beside logits, if the model says it.
+SCALES = ("logit_scale", "energy_threshold")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +49,7 @@ class Result:
     logits: int32 [S, N, C] if kept, 0 where an image had already left.
     keys: uint64 [S, R], the keys of each network sample, if kept.
     logit_scale: what the model's logits are divided by in a softmax, if the model says.
+    energy_threshold: energy, in nats, above which an image is foreign, if the model says.
     """
 
     votes: NDArray[np.int32]
@@ -53,6 +59,7 @@ class Result:
     logits: NDArray[np.int32] | None = None
     logit_scale: float | None = None
     keys: NDArray[np.uint64] | None = None
+    energy_threshold: float | None = None
 
     @property
     def winner(self) -> NDArray[np.int64]:
@@ -90,6 +97,20 @@ class Result:
         """[N] energy, in nats: high for images that are of no class. Raises SynflipError without logits."""
         return energy(*self._scaled)
 
+    @property
+    def foreign(self) -> NDArray[np.bool_]:
+        """[N] whether an image is of no class, as its energy is above the model's ``energy_threshold``.
+
+        The model's source says which share of training images is above it, and by how many samples it was
+        found (see ``evaluation.foreign``). Raises SynflipError without logits or threshold.
+        """
+        if self.energy_threshold is None:
+            raise SynflipError(
+                "the model's file has no energy threshold: synflip train and convert write one, and "
+                "synflip.fit_energy_threshold adds it"
+            )
+        return self.energy > self.energy_threshold
+
     @cached_property
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return softmax_moments(*self._scaled)
@@ -120,8 +141,8 @@ class Result:
 
         classes: a name for each of the C classes, such as ``model.classes``; their numbers without it.
         Columns: winner and runner_up, names of classes; votes, the winner's; used; entropy, in bits, of the
-        votes; with logits and their scale also mutual_information and energy; and ``votes: NAME``, the votes
-        of each class.
+        votes; with logits and their scale also mutual_information and energy, and foreign if the model has a
+        threshold; and ``votes: NAME``, the votes of each class.
 
         Raises SynflipError if there are not C names, and without pandas, which the extra ``pandas`` brings.
         """
@@ -141,6 +162,8 @@ class Result:
         }
         if self.logits is not None and self.logit_scale is not None:
             table |= {"mutual_information": self.mutual_information, "energy": self.energy}
+            if self.energy_threshold is not None:
+                table["foreign"] = self.foreign
         columns = [*table, *(f"votes: {name}" for name in names)]
         frame = pandas.concat([pandas.DataFrame(table), pandas.DataFrame(self.votes)], axis=1)
         frame.columns = pandas.Index(columns)
@@ -148,13 +171,12 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` to ``path``, which ``load`` and numpy read: ``votes``, ``logit_sums``, ``used``,
-        ``cycles``; if kept, ``logits`` with ``logit_scale``, if the model says it; and, if kept, ``keys``.
+        ``cycles``; if kept, ``logits`` with ``logit_scale`` and ``energy_threshold``, if the model says them;
+        and, if kept, ``keys``.
 
         The file is whole or not there at all. Raises SynflipError if it cannot be written.
         """
-        arrays = self.arrays()
-        if self.logits is not None and self.logit_scale is not None:
-            arrays["logit_scale"] = np.float64(self.logit_scale)
+        arrays = self.arrays() | self.scales()
         if self.keys is not None:
             arrays["keys"] = self.keys
         with replacing(path) as partial, partial.open("wb") as file:
@@ -188,8 +210,8 @@ class Result:
                 raise SynflipError(f"{path}: {name} has shape {list(found[name].shape)}, not {list(size)}")
         if not shape[1]:
             raise SynflipError(f"{path}: its votes are for no class")
-        scale = float(found.pop("logit_scale")) if "logit_scale" in found else None
-        return cls(**{**found, "cycles": int(found["cycles"])}, logit_scale=scale)
+        scales = {name: float(found[name]) for name in SCALES if name in found}
+        return cls(**{**found, "cycles": int(found["cycles"]), **scales})
 
     def arrays(self) -> dict[str, Any]:
         """Arrays by name: votes int32 [N, C], logit_sums int64 [N, C], used int32 [N], cycles int64, and, if
@@ -203,6 +225,11 @@ class Result:
         if self.logits is not None:
             arrays["logits"] = self.logits
         return arrays
+
+    def scales(self) -> dict[str, Any]:
+        """By SCALES, what the model says of its logits, if they are kept."""
+        values = {name: getattr(self, name) for name in SCALES if self.logits is not None}
+        return {name: np.float64(value) for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +259,7 @@ class Tally:
         logits = None if self.logits is None else self.logits[:, images]
         return Tally(self.votes[images], self.logit_sums[images], self.used[images], logits)
 
-    def result(self, cycles: int, logit_scale: float | None, keys: NDArray[np.uint64] | None) -> Result:
-        """After the last network sample."""
-        return Result(self.votes, self.logit_sums, self.used, cycles, self.logits, logit_scale, keys)
+    def result(self, cycles: int, model: CompiledModel, keys: NDArray[np.uint64] | None) -> Result:
+        """After the last network sample of ``model``."""
+        scales = {name: getattr(model, name) for name in SCALES}
+        return Result(self.votes, self.logit_sums, self.used, cycles, self.logits, keys=keys, **scales)

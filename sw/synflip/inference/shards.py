@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, Result
+from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, SCALES, Result
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
 from synflip.util.text import first_line
@@ -25,7 +25,9 @@ from synflip.util.text import first_line
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
 #: Of the arrays of a part: types and numbers of axes.
-_ARRAYS = {name: ARRAYS[name] for name in ("votes", "logit_sums", "used", "cycles", "logits")}
+_ALWAYS = ("votes", "logit_sums", "used", "cycles")
+_WITH_LOGITS = ("logits", *SCALES)
+_ARRAYS = {name: ARRAYS[name] for name in (*_ALWAYS, *_WITH_LOGITS)}
 #: What parts of one inference have in common.
 _WORDS = {
     "model": "digest of the model",
@@ -85,7 +87,7 @@ def save_part(result: Result, part: Part, path: str | Path) -> None:
     """Write a part: what ``Result.save`` writes, and ``part``, JSON."""
     text = np.frombuffer(json.dumps(asdict(part), sort_keys=True).encode(), dtype=np.uint8)
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **result.arrays(), part=text)
+        np.savez_compressed(file, **result.arrays(), **result.scales(), part=text)
 
 
 def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
@@ -123,7 +125,9 @@ def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
             + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
         )
     kept = np.concatenate([logits[index] for index in sorted(logits)]) if logits else None
-    return Result(whole["votes"], whole["logit_sums"], whole["used"], int(whole["cycles"]), kept), parts[0]
+    scales: dict[str, Any] = {name: float(whole[name]) for name in SCALES if name in whole}
+    cycles = int(whole["cycles"])
+    return Result(whole["votes"], whole["logit_sums"], whole["used"], cycles, kept, **scales), parts[0]
 
 
 def _added(whole: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
             if "part" not in names:
                 raise ValueError("it does not say which part it is (synflip run --shards writes parts)")
-            odd = sorted((_ARRAYS.keys() - {"logits"} | {"part"}) ^ names - {"logits"})
+            odd = sorted({*_ALWAYS, "part"} ^ names - {*_WITH_LOGITS})
             if odd:
                 raise ValueError(f"{odd[0]} is {'missing' if odd[0] not in names else 'not of a part'}")
             text = read_array(archive, "part", np.uint8, 1, MAX_PART_BYTES)

@@ -206,9 +206,20 @@ class CompiledModel:
     @property
     def logit_scale(self) -> float | None:
         """What the logits are divided by in a softmax; None if the model's source does not say."""
-        scale = self.source.get("logit_scale")
-        if isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < math.inf:
-            return float(scale)
+        scale = self._source_number("logit_scale")
+        return scale if scale is not None and scale > 0 else None
+
+    @property
+    def energy_threshold(self) -> float | None:
+        """Energy, in nats, above which an image is taken for foreign; None if the model's source does not
+        say."""
+        return self._source_number("energy_threshold")
+
+    def _source_number(self, name: str) -> float | None:
+        """A number of the source; None if there is none of this name. Sources are not trusted."""
+        number = self.source.get(name)
+        if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
+            return float(number)
         return None
 
     def check_images(self, pixels: Images) -> None:
