@@ -169,6 +169,11 @@ class Bus(Elaboratable):
                     with m.Case(register.offset):
                         m.d.sync += answer.eq(self._value(dut, name))
         # The same of the inside.
+        found = Signal(32)
+        with m.Switch(inside["read_region"]):
+            for index, item in enumerate(READABLE):
+                with m.Case(item):
+                    m.d.comb += found.eq(inside["found"].word_select(index, 32))
         looked_up = inside["value"], inside["result"]
         m.d.comb += [
             Assert(inside["reading"] == ((out == 1) & read & (age == 1))),
@@ -195,7 +200,7 @@ class Bus(Elaboratable):
                 for stage in ("reading", "settling", "answering")
             ),
             Assert(~inside["answering"] | keys | results | error | (inside["read_region"] == past_region)),
-            Assert(~(inside["settling"][0] & results) | error | (inside["found"] == answer)),
+            Assert(~(inside["settling"][0] & results) | error | (found == answer)),
             Assert(
                 ~inside["answering"]
                 | error

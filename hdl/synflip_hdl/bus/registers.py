@@ -238,26 +238,23 @@ class Registers(wiring.Component):
         read_region = Signal(4)
         read_offset = Signal(REGISTER_BITS)
         read_error = Signal()
-        # A memory answers a cycle after the address, and late in that cycle, so its answer goes through a
-        # register before it meets those of other places on the die.
+        # A memory answers a cycle after the address, and late in that cycle, so each answer goes through a
+        # register of its own before it meets those of other places on the die.
         value = Signal(32)
-        found = Signal(32)
+        found = Signal(data.ArrayLayout(32, len(READABLE)), reset_less=True)
         result = Signal(32)
         keys = read_region == Region.KEYS
-        m.d.sync += [
-            value.eq(0),
-            found.eq(0),
-            result.eq(Mux(keys, self.results[READABLE.index(Region.KEYS)], found)),
-        ]
+        m.d.sync += [value.eq(0), found.eq(self.results), result.eq(0)]
         with m.Switch(read_offset):
             for name, item in values.items():
                 with m.Case(REGISTERS[name].offset):
                     m.d.sync += value.eq(item)
         with m.Switch(read_region):
             for index, item in enumerate(READABLE):
-                if item != Region.KEYS:
-                    with m.Case(item):
-                        m.d.sync += found.eq(self.results[index])
+                with m.Case(item):
+                    # Keys have a register of their own already, and come later.
+                    answer = self.results[index] if item == Region.KEYS else found[index]
+                    m.d.sync += result.eq(answer)
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)

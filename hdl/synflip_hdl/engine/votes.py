@@ -106,6 +106,9 @@ class Votes(wiring.Component):
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
         opens = Signal(init=1)  # the next logit is class 0: from a register, as the comparison takes long
+        # The carry out of z + ~best, with their signs flipped, says z > best: 5 + ~3 = 5 + 12 = 16 + 1.
+        flip = 1 << (LOGIT_BITS - 1)
+        above = ((logit.z.as_unsigned() ^ flip) + ~(best.as_unsigned() ^ flip))[LOGIT_BITS]
         m.d.comb += [
             place.eq(self._result(logit.current.slot, logit.class_)),
             write.addr.eq(results.logged_count),
@@ -118,7 +121,7 @@ class Votes(wiring.Component):
             m.d.sync += results.logged_count.eq(0)
         with m.If(self.logits.valid):
             m.d.sync += opens.eq(logit.last)
-        with m.If(self.logits.valid & (opens | (logit.z > best))):
+        with m.If(self.logits.valid & (opens | above)):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
         return place, winner
 

@@ -436,8 +436,8 @@ MUTANTS = [
         "votes-tie",
         "votes",
         "engine/votes.py",
-        "(logit.z > best)",
-        "(logit.z >= best)",
+        "~(best.as_unsigned() ^ flip))[",
+        "~(best.as_unsigned() ^ flip) + 1)[",
         "ties go to the highest class",
     ),
     Mutant(
