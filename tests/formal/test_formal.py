@@ -138,7 +138,7 @@ BROKEN = [
         "next_.bias + 0",
     ),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
-    ("votes.argmax", votes, "(logit.z > best)", "(logit.z >= best)"),
+    ("votes.argmax", votes, "~(best.as_unsigned() ^ flip))[", "~(best.as_unsigned() ^ flip) + 1)["),
 ]
 
 
