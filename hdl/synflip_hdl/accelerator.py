@@ -70,7 +70,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         geometry, compact = self.geometry, self.compact
-        m.submodules.registers = registers = Registers(geometry)
+        m.submodules.registers = registers = Registers(geometry, compact)
         keys = KeyMemory(geometry, compact)
         events = EventLists(geometry, compact)
         array = SynapseArray(geometry, compact)

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from synflip.spec.geometry import Geometry
@@ -26,6 +26,7 @@ from synflip.spec.memory_map import (
 from synflip.spec.sizes import address_bits
 
 from synflip_hdl.interfaces import SLOT_BITS, HostAccess, JunctionControl, RunControl, RunStatus
+from synflip_hdl.lib.distance import across
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
@@ -72,8 +73,10 @@ class Registers(wiring.Component):
         ``capture`` a cycle after its request, which is a write of CAPTURE.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, compact: bool = False) -> None:
+        """compact: see ``accelerator.Accelerator``. Answers of memories have one register together."""
         self.geometry = geometry
+        self.compact = compact
         self.registers = {name: item for name, item in REGISTERS.items() if present(name, geometry)}
         super().__init__(
             {
@@ -241,20 +244,24 @@ class Registers(wiring.Component):
         # A memory answers a cycle after the address, and late in that cycle, so each answer goes through a
         # register of its own before it meets those of other places on the die.
         value = Signal(32)
-        found = Signal(data.ArrayLayout(32, len(READABLE)), reset_less=True)
+        found = across(m, self.results, self.compact, "found")
         result = Signal(32)
         keys = read_region == Region.KEYS
-        m.d.sync += [value.eq(0), found.eq(self.results), result.eq(0)]
+        m.d.sync += value.eq(0)
         with m.Switch(read_offset):
             for name, item in values.items():
                 with m.Case(REGISTERS[name].offset):
                     m.d.sync += value.eq(item)
-        with m.Switch(read_region):
-            for index, item in enumerate(READABLE):
-                with m.Case(item):
-                    # Keys have a register of their own already, and come later.
-                    answer = self.results[index] if item == Region.KEYS else found[index]
-                    m.d.sync += result.eq(answer)
+        # Without registers of their own the answers are there for a cycle only.
+        there = reading | settling[1] if self.compact else Const(1)
+        with m.If(there):
+            m.d.sync += result.eq(0)
+            with m.Switch(read_region):
+                for index, item in enumerate(READABLE):
+                    with m.Case(item):
+                        # Keys have a register of their own already, and come later.
+                        answer = self.results[index] if item == Region.KEYS else found[index]
+                        m.d.sync += result.eq(answer)
 
         with m.If(self.response.ready):
             m.d.sync += self.response.valid.eq(0)
