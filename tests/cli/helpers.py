@@ -18,6 +18,7 @@ COMMANDS = (
     "fuzz",
     "verilog",
     "map",
+    "export-c",
     "netlist",
     "images",
     "simulate",

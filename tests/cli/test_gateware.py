@@ -1,4 +1,4 @@
-"""The commands verilog and map."""
+"""The commands verilog, map, export-c and simulate."""
 
 from pathlib import Path
 
@@ -65,6 +65,18 @@ def test_verilog_with_a_serial_line(files: Path, capsys: pytest.CaptureFixture[s
 def test_map(files: Path, capsys: pytest.CaptureFixture[str], format: str, line: str) -> None:
     assert app.main(["map", "--format", format, "--out", "map.txt"]) == 0
     assert line in Path("map.txt").read_text()
+
+
+def test_a_changed_example_stays(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export-c", "m.safetensors", "--out", "host"]
+    assert app.main(words) == 0
+    Path("host/main.c").write_text("mine")
+    Path("host/model.c").unlink()
+    assert app.main(words) == 0
+    assert Path("host/main.c").read_text() == "mine" and Path("host/model.c").exists()
+    assert "kept" in capsys.readouterr().out
+    Path("bad").write_text("")
+    assert "bad" in fails(capsys, *words[:-1], "bad")
 
 
 def test_simulate_says_what_to_do_next_and_ctrl_c_ends_it_well(

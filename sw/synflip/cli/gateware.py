@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table, write_json
-from synflip.cli.options import ActivationBits, Bits, GeometryOption, JsonFile
+from synflip.cli.options import ActivationBits, Bits, GeometryOption, JsonFile, ModelFile, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -137,6 +137,39 @@ def memory_map(
     write_text(out, FORMATS[format.value]())
     write_json(json, numbers())
     table("Memory map", ("format", format.value), ("wrote", str(out)))
+
+
+@app.command(name="export-c")
+def export_c(
+    model: ModelFile,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")],
+) -> None:
+    """Write a compiled model as a C array, with a C library that loads and runs it.
+
+    For a processor that reaches the accelerator over AXI. Writes into DIR the model (model.h, model.c), the
+    memory map (synflip.h), the library (synflip_host.h, synflip_host.c), and an example (main.c), which stays
+    as it is if it is there already. The model loads into any accelerator that has room for it.
+
+    Example: synflip export-c digits.safetensors --out out/host
+    """
+    from synflip_hdl.host.c_export import EXAMPLE, example, library, model_header, model_source, model_words
+
+    from synflip.modelfile.safetensors import load
+    from synflip.util.outputs import check_outputs, write_text
+
+    network = load(model)
+    texts = {"model.h": model_header(network), "model.c": model_source(network), **library()}
+    if not (out / EXAMPLE).exists():
+        texts[EXAMPLE] = example()
+    check_outputs([out / name for name in texts], model_files(model))
+    for name, text in texts.items():
+        write_text(out / name, text)
+    table(
+        f"{network.shape} for C",
+        ("bytes of the array", f"{4 * model_words(network).size:,}"),
+        *(("wrote", str(out / name)) for name in texts),
+        *(() if EXAMPLE in texts else (("kept", str(out / EXAMPLE)),)),
+    )
 
 
 @app.command()
