@@ -1,4 +1,4 @@
-"""The exception of this package for errors that a user can mend, and its warning."""
+"""The exception of this package for errors that a user can mend, and its warnings."""
 
 
 class SynflipError(Exception):
@@ -11,3 +11,7 @@ class SynflipError(Exception):
 
 class ConversionWarning(UserWarning):
     """A conversion lost accuracy. The message is one line: how much, where, and what to do."""
+
+
+class DeviceWarning(UserWarning):
+    """A device of a pool failed, and the others do its work. The message is one line: which, and why."""

@@ -1,6 +1,6 @@
 """The device that a name stands for.
 
-Golden, cuda and serial ports are built in. Every other device is an entry point of the group
+Golden, cuda, serial ports and pools are built in. Every other device is an entry point of the group
 ``synflip.devices``: its name is the first word of the device's name, and it is a function
 
     def open(text: str, geometry: Geometry | None) -> Device
@@ -16,6 +16,7 @@ package adds a device in its own pyproject.toml:
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -30,9 +31,12 @@ Opener = Callable[[str, Geometry | None], Device]
 #: How a device is named, wherever one is.
 GRAMMAR = (
     "a device is NAME, or NAME:PxQ for P lanes and Q banks, or NAME:PxQ,SETTING=N (golden, golden:16x2, "
-    "netlist:ecp5:16x1,image_slots=4); or a serial port, PORT or PORT@BAUD (/dev/ttyUSB0, COM3@1000000)"
+    "netlist:ecp5:16x1,image_slots=4); or a serial port, PORT or PORT@BAUD (/dev/ttyUSB0, COM3@1000000); or "
+    "several of them that share the work, pool:DEVICE,DEVICE (pool:/dev/ttyUSB0,/dev/ttyUSB1)"
 )
 FAMILIES = ("ecp5", "ice40")  # that a netlist is of
+POOL = "pool"
+_SETTING = r",(?!\w+=[^:/]*(?:,|$))"  # a comma that no setting of a geometry follows
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,14 @@ class DeviceName:
 
     kind: of the device, ``golden`` or ``netlist:ecp5``; of a serial port its path. geometry: text after it,
     ``16x2`` or ``16x2,bits=3``, which ``Geometry.parse`` reads; None if the name has none. baud: of a serial
-    port, if the name says it. port: whether it is a serial port.
+    port, if the name says it. port: whether it is a serial port. members: names of the devices of a pool.
     """
 
     kind: str
     geometry: str | None = None
     baud: int | None = None
     port: bool = False
+    members: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, name: str) -> "DeviceName":
@@ -55,6 +60,8 @@ class DeviceName:
         geometry that no accelerator has, and for a device that is not installed."""
         if not isinstance(name, str):
             raise SynflipError(f"a device's name is a text, not a {type(name).__name__}; {GRAMMAR}")
+        if name.partition(":")[0] == POOL:
+            return cls(POOL, members=_members(name))
         if _is_port(name):
             path, at, baud = (name, "", "") if os.path.exists(name) else _cut(name, "@")
             if at and not re.fullmatch(r"[0-9]{1,12}", baud):
@@ -82,6 +89,21 @@ class DeviceName:
         return cls(kind, text if kind != name else None)
 
 
+def _members(name: str) -> tuple[str, ...]:
+    """Names of the devices of the pool ``name``. Raises SynflipError."""
+    members = tuple(re.split(_SETTING, name.partition(":")[2]))
+    for member in members:
+        if not member or member.partition(":")[0] == POOL:
+            what = "a pool" if member else "nothing"
+            raise SynflipError(f"{what} is no device of a pool, in {one_line(name[:100])!r}; {GRAMMAR}")
+        DeviceName.parse(member)
+    ports = [member for member in members if _is_port(member)]
+    for port in ports:
+        if ports.count(port) > 1:
+            raise SynflipError(f"{one_line(port)} is twice in {one_line(name[:100])!r}: name it once")
+    return members
+
+
 def _is_port(name: str) -> bool:
     return "/" in name or re.fullmatch(r"COM\d+(@.*)?", name) is not None
 
@@ -101,7 +123,8 @@ def open_device(name: str, geometry: Geometry | None = None) -> Device:
     """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
     ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``,
     ``golden:16x2,image_slots=4``; or a serial port, perhaps with its baud rate: ``/dev/ttyUSB0``,
-    ``COM3@1000000``; or a device of another package.
+    ``COM3@1000000``; or a device of another package; or a pool, several devices that share the work:
+    ``pool:/dev/ttyUSB0,/dev/ttyUSB1,golden``.
 
     geometry: of a device whose name has none. Without either a netlist is a small one (16x1), other devices
     are 64x8; a serial port's accelerator says itself what it is. The geometry of ``golden`` and ``cuda`` is
@@ -140,7 +163,19 @@ def _open_cuda(text: str, geometry: Geometry | None) -> Device:
     return CudaGolden(chosen(text, geometry))
 
 
-BUILT_IN: dict[str, Opener] = {"golden": _open_golden, "cuda": _open_cuda}
+def _open_pool(text: str, geometry: Geometry | None) -> Device:
+    from synflip.devices.pool import Pool
+
+    with ExitStack() as opened:  # those before one that cannot be opened are closed again
+        members = [
+            (member, opened.enter_context(open_device(member, geometry)))
+            for member in _members(f"{POOL}:{text}")
+        ]
+        opened.pop_all()
+    return Pool(members)
+
+
+BUILT_IN: dict[str, Opener] = {"golden": _open_golden, "cuda": _open_cuda, POOL: _open_pool}
 
 
 def _opener(kind: str, name: str) -> Opener:

@@ -232,6 +232,11 @@ class Result:
         return {name: np.float64(value) for name, value in values.items() if value is not None}
 
 
+def sum_of_cycles(one: int, other: int) -> int:
+    """Cycles of two parts of an inference together; -1, which stands for unknown, if either is."""
+    return -1 if min(one, other) < 0 else one + other
+
+
 @dataclass(frozen=True, eq=False)
 class Tally:
     """What the runs of one inference add up: the arrays of a Result while they grow.

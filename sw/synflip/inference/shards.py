@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, SCALES, Result
+from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, SCALES, Result, sum_of_cycles
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
 from synflip.util.text import first_line
@@ -131,10 +131,8 @@ def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
 
 
 def _added(whole: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    total = {name: whole[name] + arrays[name] for name in ("votes", "logit_sums", "used", "cycles")}
-    if min(whole["cycles"], arrays["cycles"]) < 0:
-        total["cycles"] = np.int64(-1)
-    return whole | total
+    total = {name: whole[name] + arrays[name] for name in ("votes", "logit_sums", "used")}
+    return whole | total | {"cycles": sum_of_cycles(whole["cycles"], arrays["cycles"])}
 
 
 def _same_inference(first: Part, part: Part, first_path: Path, path: Path) -> None:

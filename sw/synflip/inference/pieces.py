@@ -1,0 +1,114 @@
+"""Pieces of a request, which are computed anywhere and in any order, and their results put together.
+
+A piece is some images and some network samples of them. A network sample is a function of model, seed and
+number, so the sum of all pieces is the whole, to the bit. 100 images x 64 samples can be ten pieces of 10
+images x 64 samples; one image x 10,000 samples can be ten pieces of one image x 1,000 samples.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.inference.request import InferenceRequest, QuantizedImages
+from synflip.inference.result import Result, Tally, sum_of_cycles
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Numbers of its images, and of its network samples from the request's first one on."""
+
+    images: range
+    samples: range
+
+    @property
+    def size(self) -> int:
+        """Network samples times images."""
+        return len(self.images) * len(self.samples)
+
+    def __str__(self) -> str:
+        return f"{len(self.images)} images x {len(self.samples)} samples"
+
+    def of(self, request: InferenceRequest) -> InferenceRequest:
+        """The piece as a request of its own, whose images are in memory. Raises SynflipError."""
+        pixels, keys = request.pixels, request.keys
+        rows = slice(self.images.start, self.images.stop)
+        return replace(
+            request,
+            pixels=pixels.features[rows] if isinstance(pixels, QuantizedImages) else pixels[rows],
+            samples=len(self.samples),
+            keys=None if keys is None else keys[self.samples.start : self.samples.stop],
+            first=request.first + (self.samples.start if keys is None else 0),
+        )
+
+
+class Uncut:
+    """What is left of a request to be cut into pieces.
+
+    Images are cut first. The network samples of one image are cut if ``request`` has no early stopping,
+    because whether an image stays depends on the samples before. A request that keeps its keys stays whole.
+    """
+
+    def __init__(self, request: InferenceRequest, cut_samples: bool = True) -> None:
+        """cut_samples: False of devices whose samples have no numbers, as those of tunnel junctions."""
+        self._whole = request.keep_keys
+        self._cut_samples = cut_samples and not request.early
+        self._left = [Piece(range(len(request.pixels)), range(request.samples))]
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    @property
+    def size(self) -> int:
+        """Network samples times images that are left."""
+        return sum(piece.size for piece in self._left)
+
+    def take(self, size: int) -> Piece:
+        """Cut off a piece of about ``size`` network samples times images; at least one of each."""
+        piece = self._left.pop()
+        images, samples = piece.images, piece.samples
+        most = max(size // len(samples), 1)
+        if self._whole:
+            return piece
+        if most < len(images):
+            self._left.append(Piece(images[most:], samples))
+            return Piece(images[:most], samples)
+        if len(images) == 1 and self._cut_samples and 0 < size < len(samples):
+            self._left.append(Piece(images, samples[size:]))
+            return Piece(images, samples[:size])
+        return piece
+
+    def give_back(self, piece: Piece) -> None:
+        """Put back a piece that was not computed."""
+        self._left.append(piece)
+
+
+class Whole:
+    """The result of a request, which grows piece by piece. Each piece must be added once.
+
+    tally: where votes, sums, samples used and logits are added; None: new arrays.
+    """
+
+    def __init__(self, request: InferenceRequest, tally: Tally | None = None) -> None:
+        model = request.model
+        self._scale = model.logit_scale
+        self._tally = tally or Tally.zeros(
+            request.samples, len(request.pixels), len(model.classes), request.logits
+        )
+        self._cycles = 0
+        self._keys: NDArray[np.uint64] | None = None
+
+    def add(self, piece: Piece, result: Result) -> None:
+        """Add the ``result`` of a piece."""
+        part = self._tally.of(slice(piece.images.start, piece.images.stop))
+        part.votes[:] += result.votes
+        part.logit_sums[:] += result.logit_sums
+        part.used[:] += result.used
+        if part.logits is not None and result.logits is not None:
+            part.logits[piece.samples.start : piece.samples.stop] = result.logits
+        self._cycles = sum_of_cycles(self._cycles, result.cycles)
+        self._keys = result.keys
+
+    def result(self) -> Result:
+        """After the last piece. Its cycles are the sum of the pieces', -1 if one does not know them."""
+        return self._tally.result(self._cycles, self._scale, self._keys)
