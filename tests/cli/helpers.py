@@ -22,6 +22,7 @@ COMMANDS = (
     "netlist",
     "images",
     "simulate",
+    "devices",
     "selftest",
     "coins",
     "coin-cost",

@@ -42,6 +42,7 @@ NEEDS = {
     "calibrate": [],
     "rates": [],
     "boards": ["build"],
+    "devices": [],
 }
 #: Commands whose --out is a folder.
 FOLDERS = {"demo", "evaluate", "report paper", "fuzz", "netlist", "build", "coins"}

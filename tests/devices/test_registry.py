@@ -44,7 +44,9 @@ def test_a_device_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_name_lists_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     with_points(monkeypatch, stranger=f"{__name__}:open_stranger")
-    with pytest.raises(SynflipError, match="no device 'foreign:64x8'; there are cuda, golden, pool, stranger,"):
+    with pytest.raises(
+        SynflipError, match="no device 'foreign:64x8'; there are cuda, golden, pool, stranger,"
+    ):
         registry.open_device("foreign:64x8")
 
 

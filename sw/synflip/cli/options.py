@@ -204,7 +204,8 @@ DeviceOption = Annotated[
         "cycle by cycle. icarus: the same in Icarus Verilog, slow, with unknown values. netlist:ecp5, "
         "netlist:ice40: its synthesized netlist, simulated cell by cell, with small memories. Each may have "
         "a size after it: golden:16x2, verilator:32x4,image_slots=8. /dev/ttyUSB0 or COM3, with @BAUD after "
-        "it if it is not 3000000: the hardware at a serial port.",
+        "it if it is not 3000000: the hardware at a serial port. pool:DEVICE,DEVICE: several that share the "
+        "work, and go on if one dies. synflip devices lists them.",
     ),
 ]
 GeometryOption = Annotated[

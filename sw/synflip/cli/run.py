@@ -1,6 +1,9 @@
 """The commands run, merge, verify and images."""
 
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +23,8 @@ from synflip.cli.options import (
     Seed,
     model_files,
 )
-from synflip.errors import SynflipError
+from synflip.errors import DeviceWarning, SynflipError
+from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
@@ -88,12 +92,16 @@ def run(
     network, pixels = _open(model, images)
     request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
-    result, seconds, clock, line = _infer(device, machine, request)
+    named = _with_geometries(device, geometry, network)
+    result, seconds, clock, line = _infer(named, machine, request)
     if part is None:
         result.save(out)
     else:
         save_part(result, part, out)
-    kind = DeviceName.parse(device).kind
+    asked = DeviceName.parse(device)
+    kind = device if asked.members else asked.kind
+    kinds = {DeviceName.parse(member).kind for member in asked.members} or {kind}
+    predicted = bool(kinds & {"golden", "cuda"})
     rows = [
         *([] if part is None else [("part", f"{shards}, samples {part.first}..{part.past - 1}")]),
         ("images x samples", f"{len(pixels)} x {samples}"),
@@ -101,7 +109,8 @@ def run(
         ("unanimous images", str(int((result.votes.max(1) == result.used).sum()))),
         (
             "cycles",
-            f"{result.cycles:,} {'predicted' if kind in ('golden', 'cuda') else 'counted'}"
+            f"{result.cycles:,} {'predicted' if predicted else 'counted'}"
+            f"{', of all devices together' if asked.members else ''}"
             if result.cycles >= 0
             else _why_no_cycles(request, machine),
         ),
@@ -121,7 +130,7 @@ def run(
             "samples_used": int(result.used.sum()),
             "unanimous_images": int((result.votes.max(1) == result.used).sum()),
             "cycles": result.cycles if result.cycles >= 0 else None,
-            "cycles_are_predicted": kind in ("golden", "cuda"),
+            "cycles_are_predicted": predicted,
             "clock_cycles": clock or None,
             "seconds": seconds,
         },
@@ -186,10 +195,12 @@ def verify(
 
     Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
     """
+    from synflip.devices.registry import DeviceName
     from synflip.inference.compare import compare
     from synflip.util.outputs import check_outputs
 
     check_outputs([json], [*model_files(model), images, margins])
+    DeviceName.parse(device).single("verify")
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
     request = _request(network, pixels, samples, seed, stop, logits)
@@ -307,6 +318,9 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
     from synflip.spec.geometry import Geometry
 
     name = DeviceName.parse(device)
+    if name.members:
+        first = name.members[0]
+        return _geometry(None if DeviceName.parse(first).geometry else text, model, first)
     if name.port:
         if text is not None:
             raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
@@ -321,6 +335,20 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
 
         return small_of(text or "16x1", **bits)
     return Geometry.parse(text or "64x8", **bits)
+
+
+def _with_geometries(device: str, text: str | None, model: "CompiledModel") -> str:
+    """The name of a pool in which each device has its geometry, with the model's bits: its own, or the one in
+    ``text``. Other names as they are."""
+    from synflip.devices.registry import DeviceName
+
+    pool = DeviceName.parse(device)
+    names = []
+    for member in pool.members:
+        name = DeviceName.parse(member)
+        own = None if name.geometry or name.port else text
+        names.append(member if name.port else f"{name.kind}:{_geometry(own, model, member).text}")
+    return f"{pool.kind}:{','.join(names)}" if names else device
 
 
 def _request(
@@ -353,9 +381,9 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
     from synflip.util.progress import bar, waiting
 
     asked = DeviceName.parse(name)
-    if not asked.port:
+    if not asked.port and not asked.members:
         name = asked.kind  # its geometry, with the model's bits, is ``geometry``
-    if name not in ("golden", "cuda"):
+    if name not in ("golden", "cuda") and not asked.members:
         runs = runs_of(request, geometry)  # refuses what does not run, before a simulator is built
         if isinstance(runs, Parts):
             work = runs.work(
@@ -365,7 +393,7 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
             typer.echo(f"{request.model.shape} on {geometry.name} runs in parts, predicted: {text}")
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         device = open_device(name, geometry)
-    with device:
+    with device, _device_warnings():
         with waiting("Loading the model"):
             device.load(request.model)
         with bar(f"Flipping coins: {name}") as advance:
@@ -373,6 +401,15 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
             result = device.run(request, advance)
             clock, seconds = device.clock_cycles() - began, time.perf_counter() - start
             return result, seconds, clock, device.line_bytes() - carried
+
+
+@contextmanager
+def _device_warnings() -> Iterator[None]:
+    """Say on stderr, in one line each, what a pool warns of while the block lasts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DeviceWarning)
+        warnings.showwarning = lambda message, *_: typer.echo(printable(str(message)), err=True)
+        yield
 
 
 def _why_no_cycles(request: "InferenceRequest", geometry: "Geometry") -> str:

@@ -1,10 +1,10 @@
-"""The command selftest."""
+"""The commands devices and selftest: which devices there are, and whether one works."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli.console import write_json
+from synflip.cli.console import columns, write_json
 from synflip.cli.options import JsonFile
 from synflip.errors import SynflipError
 from synflip.util.text import printable
@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from synflip.devices.accelerator import Accelerator
 
 app = typer.Typer()
+
+
+@app.command()
+def devices(json: JsonFile = None) -> None:
+    """List the devices by name: those that are installed, and the serial ports of this machine.
+
+    A serial port is listed whether or not an accelerator answers there; synflip selftest asks it. Several
+    devices share the work as pool:DEVICE,DEVICE.
+
+    Example: synflip devices
+    """
+    from synflip.devices.registry import listed
+    from synflip.util.outputs import check_outputs
+
+    check_outputs([json])
+    found = listed()
+    write_json(json, {"devices": [{"name": name, "what": what} for name, what in found]})
+    columns("Devices", ("name", "what it is"), *found)
 
 
 @app.command()
@@ -67,8 +85,9 @@ def selftest(
 
 def _open(port: str) -> "Accelerator":
     from synflip.devices.accelerator import Accelerator
-    from synflip.devices.registry import open_device
+    from synflip.devices.registry import DeviceName, open_device
 
+    DeviceName.parse(port).single("selftest")
     device = open_device(port)
     if not isinstance(device, Accelerator):
         raise SynflipError(f"{port} is no accelerator: it would be compared with itself")

@@ -15,7 +15,7 @@ package adds a device in its own pyproject.toml:
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -88,6 +88,12 @@ class DeviceName:
                 raise SynflipError(f"device {one_line(name)!r}: {error}; {GRAMMAR}") from None
         return cls(kind, text if kind != name else None)
 
+    def single(self, work: str) -> "DeviceName":
+        """Itself. Raises SynflipError for a pool, which ``work`` has no use for."""
+        if self.members:
+            raise SynflipError(f"{work} needs one device, not a pool, whose cycles depend on how it shares")
+        return self
+
 
 def _members(name: str) -> tuple[str, ...]:
     """Names of the devices of the pool ``name``. Raises SynflipError."""
@@ -116,7 +122,22 @@ def _cut(text: str, mark: str) -> tuple[str, str, str]:
 
 def names() -> list[str]:
     """First words of the names of all devices but serial ports: those built in and those of packages."""
-    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUILT_IN, *(point.name for point in _points())})
+
+
+def listed() -> list[tuple[str, str]]:
+    """Names of devices, and what each is: those that are built in and those of packages, of these also which
+    package brings them, and the serial ports of this machine, of which nothing is opened."""
+    from serial.tools.list_ports import comports
+
+    points = {point.name: f"of the package {point.value.partition('.')[0]}" for point in _points()}
+    devices = {name: what for name, (_, what) in BUILT_IN.items()} | points
+    ports = {port.device: f"serial port: {one_line(port.description)}" for port in sorted(comports())}
+    return [*sorted(devices.items()), *ports.items()]
+
+
+def _points() -> Iterable[EntryPoint]:
+    return entry_points(group=GROUP)
 
 
 def open_device(name: str, geometry: Geometry | None = None) -> Device:
@@ -175,13 +196,18 @@ def _open_pool(text: str, geometry: Geometry | None) -> Device:
     return Pool(members)
 
 
-BUILT_IN: dict[str, Opener] = {"golden": _open_golden, "cuda": _open_cuda, POOL: _open_pool}
+#: What opens each, and what it is.
+BUILT_IN: dict[str, tuple[Opener, str]] = {
+    "golden": (_open_golden, "the reference, in torch"),
+    "cuda": (_open_cuda, "the reference on a GPU"),
+    POOL: (_open_pool, "several devices that share the work: pool:DEVICE,DEVICE"),
+}
 
 
 def _opener(kind: str, name: str) -> Opener:
     if kind in BUILT_IN:
-        return BUILT_IN[kind]
-    installed: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
+        return BUILT_IN[kind][0]
+    installed: dict[str, EntryPoint] = {point.name: point for point in _points()}
     try:
         return installed[kind].load()
     except ModuleNotFoundError as error:

@@ -186,7 +186,7 @@ class Session:
     def __init__(self, seed: int, name: str, out: Path, first: int = 0, opened: Opener | None = None) -> None:
         """name: of the device; ``opened`` opens it, if ``open_device`` does not. If the name has a geometry,
         all accelerators have it."""
-        parts = DeviceName.parse(name) if opened is None else DeviceName(name)
+        parts = DeviceName.parse(name).single("fuzz") if opened is None else DeviceName(name)
         self.seed, self.name, self.out, self.first = seed, name, out, first
         self.kind = parts.kind
         self.machine = None if parts.geometry is None else Geometry.parse(parts.geometry)
