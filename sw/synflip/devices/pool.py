@@ -27,6 +27,7 @@ from synflip.util.text import first_line, one_line
 
 LOOK = 0.05  # seconds between two looks at who is late, and at how far the work is
 PIECE_SECONDS = 10.0  # that a piece takes at most: so much is computed again if a device dies
+LEAST_SECONDS = 0.2  # that it takes at least: coins are flipped as often for few images as for many
 NOT_MEASURED = 1.0  # seconds that a piece is taken to last on a device whose speed is not known
 PATIENCE = 10.0  # seconds that a load or a close waits for a device that is late
 
@@ -39,7 +40,7 @@ class _Member:
     """A device of a pool, and the one thread that calls it, so that no two calls meet.
 
     lost: why it is out; empty if it is not. told: whether a warning said it. speed: network samples times
-    images a second of its last piece.
+    images a second, of its fastest piece.
     """
 
     def __init__(self, name: str, device: Device) -> None:
@@ -234,8 +235,8 @@ class _Run:
         if member.speed is None:
             return least
         speeds = sum(other.speed or 0.0 for other in self._members if not other.lost)
-        share = self._uncut.size * member.speed / speeds / 2
-        return max(least, int(min(share, member.speed * PIECE_SECONDS)))
+        share = min(self._uncut.size * member.speed / speeds / 2, member.speed * PIECE_SECONDS)
+        return int(max(least, share, member.speed * LEAST_SECONDS))
 
     def _late(self, member: _Member) -> Piece | None:
         """A piece of another device that ``member`` would sooner have computed; None if there is none.
@@ -255,7 +256,7 @@ class _Run:
 
     def _deliver(self, member: _Member, piece: Piece, result: Result, seconds: float) -> None:
         with self._changed:
-            member.speed = max(piece.size, 1) / max(seconds, 1e-9)
+            member.speed = max(member.speed or 0.0, max(piece.size, 1) / max(seconds, 1e-9))
             if self._over or self._given.pop(piece, None) is None:
                 return  # another device was faster
             self._under_way.pop(piece, None)

@@ -91,7 +91,7 @@ class Whole:
 
     def __init__(self, request: InferenceRequest, tally: Tally | None = None) -> None:
         model = request.model
-        self._scale = model.logit_scale
+        self._model = model
         self._tally = tally or Tally.zeros(
             request.samples, len(request.pixels), len(model.classes), request.logits
         )
@@ -111,4 +111,4 @@ class Whole:
 
     def result(self) -> Result:
         """After the last piece. Its cycles are the sum of the pieces', -1 if one does not know them."""
-        return self._tally.result(self._cycles, self._scale, self._keys)
+        return self._tally.result(self._cycles, self._model, self._keys)
