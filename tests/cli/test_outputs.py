@@ -35,6 +35,7 @@ NEEDS = {
     "verilog": ["--geometry", "16x1"],
     "map": [],
     "netlist": ["--geometry", "16x1"],
+    "export-c": ["m.safetensors"],
     "build": ["ice40-hx8k"],
     "selftest": ["/dev/nothing"],
     "coins": [],
@@ -45,7 +46,7 @@ NEEDS = {
     "devices": [],
 }
 #: Commands whose --out is a folder.
-FOLDERS = {"demo", "evaluate", "report paper", "fuzz", "netlist", "build", "coins"}
+FOLDERS = {"demo", "export-c", "evaluate", "report paper", "fuzz", "netlist", "build", "coins"}
 WRITERS = [
     (words.removeprefix("synflip "), option)
     for words, command in commands()
@@ -159,8 +160,9 @@ def test_no_input_is_destroyed(
     before = path.read_bytes()
     more = ["--features", "f.pt2"] if what == "features" else []
     if name in FOLDERS:
-        Path("evaluation.json").hardlink_to(path)
-        path = Path("evaluation.json")
+        written = Path("model.c" if name == "export-c" else "evaluation.json")
+        written.hardlink_to(path)
+        path = written
         out = "."
     else:
         Path("link").symlink_to(path)
