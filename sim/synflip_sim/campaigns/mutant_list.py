@@ -419,8 +419,8 @@ MUTANTS = [
         "requantizer-bias",
         "requantizer",
         "engine/requantizer.py",
-        "tile.bias + both",
-        "tile.bias + advance",
+        "Mux(again, beyond, upcoming)",
+        "upcoming",
         "a group gets the biases of the one before",
     ),
     Mutant(
