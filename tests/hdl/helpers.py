@@ -1,7 +1,35 @@
 """What the gateware tests share."""
 
+import numpy as np
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
+from synflip.spec.memory_map import MAGIC, REGISTERS, VERSION, register
+
+
+class Recorder:
+    """A memory map without an accelerator, as a transport of the Python driver: it tells the sizes of a
+    geometry, keeps the words that are written, and is never busy.
+
+    words: what a read finds, by place; 0 elsewhere. order: (place, word) as they were written.
+    """
+
+    def __init__(self, geometry):
+        self.words = {register(name): getattr(geometry, name.lower(), 0) for name in REGISTERS}
+        self.words |= {register("MAGIC"): MAGIC, register("VERSION"): VERSION}
+        self.order = []
+
+    def write(self, place, words):
+        for index, word in enumerate(np.atleast_1d(words).tolist()):
+            self.order.append((place + index, word))
+
+    def read(self, place, count):
+        return np.array([self.words.get(place + index, 0) for index in range(count)], dtype=np.uint32)
+
+    def wait(self):
+        pass
+
+    def close(self):
+        pass
 
 
 def simulate(dut, *benches, background=()):

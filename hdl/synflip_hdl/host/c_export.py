@@ -5,6 +5,7 @@ in synflip_host.h. A 3-2-2 network with k = 4 takes 18 words: 6 of header, 3 for
 and 6 synapses of 5 bits (a word), 2 biases and 4 synapses (a word).
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -54,9 +55,9 @@ def model_words(model: CompiledModel) -> NDArray[np.uint32]:
     return np.concatenate(words)
 
 
-def model_source(model: CompiledModel) -> str:
-    """model.c: the array, and the names of the classes. Raises SynflipError as ``check_exportable`` does."""
-    words = [f"0x{word:x}," for word in model_words(model).tolist()]
+def model_source(array: NDArray[np.uint32], classes: Sequence[str]) -> str:
+    """model.c: the ``array`` that ``model_words`` made, and the names of the ``classes``."""
+    words = [f"0x{word:x}," for word in array.tolist()]
     lines = [" ".join(words[at : at + _WORDS_PER_LINE]) for at in range(0, len(words), _WORDS_PER_LINE)]
     return "\n".join(
         (
@@ -68,7 +69,7 @@ def model_source(model: CompiledModel) -> str:
             "};",
             "",
             "const char *const model_classes[MODEL_CLASSES] = {",
-            *(f"    {_literal(name)}," for name in model.classes),
+            *(f"    {_literal(name)}," for name in classes),
             "};",
             "",
         )

@@ -158,7 +158,8 @@ def export_c(
     from synflip.util.outputs import check_outputs, write_text
 
     network = load(model)
-    texts = {"model.h": model_header(network), "model.c": model_source(network), **library()}
+    words = model_words(network)
+    texts = {"model.h": model_header(network), "model.c": model_source(words, network.classes), **library()}
     if not (out / EXAMPLE).exists():
         texts[EXAMPLE] = example()
     check_outputs([out / name for name in texts], model_files(model))
@@ -166,7 +167,7 @@ def export_c(
         write_text(out / name, text)
     table(
         f"{network.shape} for C",
-        ("bytes of the array", f"{4 * model_words(network).size:,}"),
+        ("bytes of the array", f"{words.nbytes:,}"),
         *(("wrote", str(out / name)) for name in texts),
         *(() if EXAMPLE in texts else (("kept", str(out / EXAMPLE)),)),
     )

@@ -1,7 +1,7 @@
 """What a device gives back: votes, sums, samples used, cycles; and how sure to be."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
 MAX_ARRAY_BYTES = 1 << 30  # of an array in a file
-#: Of each array in a file: its type and number of axes. The first four are always there.
+#: Of each array in a file: its type and number of axes.
 ARRAYS: dict[str, tuple[type, int]] = {
     "votes": (np.int32, 2),
     "logit_sums": (np.int64, 2),
@@ -35,6 +35,8 @@ ARRAYS: dict[str, tuple[type, int]] = {
     "keys": (np.uint64, 2),
 }
 
+#: Those that every file has.
+ALWAYS = ("votes", "logit_sums", "used", "cycles")
 #: What a file has beside logits, if the model says it.
 SCALES = ("logit_scale", "energy_threshold")
 
@@ -195,7 +197,7 @@ class Result:
                 found: dict[str, Any] = {
                     name: read_array(archive, name, dtype, axes, MAX_ARRAY_BYTES)
                     for name, (dtype, axes) in ARRAYS.items()
-                    if name in names or name in list(ARRAYS)[:4]
+                    if name in names or name in ALWAYS
                 }
         except OSError as error:
             raise SynflipError(f"cannot read {path}: {error.strerror or error}") from None
@@ -210,8 +212,7 @@ class Result:
                 raise SynflipError(f"{path}: {name} has shape {list(found[name].shape)}, not {list(size)}")
         if not shape[1]:
             raise SynflipError(f"{path}: its votes are for no class")
-        scales = {name: float(found[name]) for name in SCALES if name in found}
-        return cls(**{**found, "cycles": int(found["cycles"]), **scales})
+        return cls(**{**found, "cycles": int(found["cycles"]), **scales_in(found)})
 
     def arrays(self) -> dict[str, Any]:
         """Arrays by name: votes int32 [N, C], logit_sums int64 [N, C], used int32 [N], cycles int64, and, if
@@ -230,6 +231,11 @@ class Result:
         """By SCALES, what the model says of its logits, if they are kept."""
         values = {name: getattr(self, name) for name in SCALES if self.logits is not None}
         return {name: np.float64(value) for name, value in values.items() if value is not None}
+
+
+def scales_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What arrays of a file, by name, say of the logits: keywords of ``Result``, by SCALES."""
+    return {name: float(arrays[name]) for name in SCALES if name in arrays}
 
 
 def sum_of_cycles(one: int, other: int) -> int:

@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.inference.result import ARRAYS, MAX_ARRAY_BYTES, SCALES, Result, sum_of_cycles
+from synflip.inference.result import (
+    ALWAYS,
+    ARRAYS,
+    MAX_ARRAY_BYTES,
+    SCALES,
+    Result,
+    scales_in,
+    sum_of_cycles,
+)
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
 from synflip.util.text import first_line
@@ -25,9 +33,8 @@ from synflip.util.text import first_line
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
 #: Of the arrays of a part: types and numbers of axes.
-_ALWAYS = ("votes", "logit_sums", "used", "cycles")
 _WITH_LOGITS = ("logits", *SCALES)
-_ARRAYS = {name: ARRAYS[name] for name in (*_ALWAYS, *_WITH_LOGITS)}
+_ARRAYS = {name: ARRAYS[name] for name in (*ALWAYS, *_WITH_LOGITS)}
 #: What parts of one inference have in common.
 _WORDS = {
     "model": "digest of the model",
@@ -125,9 +132,9 @@ def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
             + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
         )
     kept = np.concatenate([logits[index] for index in sorted(logits)]) if logits else None
-    scales: dict[str, Any] = {name: float(whole[name]) for name in SCALES if name in whole}
     cycles = int(whole["cycles"])
-    return Result(whole["votes"], whole["logit_sums"], whole["used"], cycles, kept, **scales), parts[0]
+    result = Result(whole["votes"], whole["logit_sums"], whole["used"], cycles, kept, **scales_in(whole))
+    return result, parts[0]
 
 
 def _added(whole: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
             if "part" not in names:
                 raise ValueError("it does not say which part it is (synflip run --shards writes parts)")
-            odd = sorted({*_ALWAYS, "part"} ^ names - {*_WITH_LOGITS})
+            odd = sorted({*ALWAYS, "part"} ^ names - {*_WITH_LOGITS})
             if odd:
                 raise ValueError(f"{odd[0]} is {'missing' if odd[0] not in names else 'not of a part'}")
             text = read_array(archive, "part", np.uint8, 1, MAX_PART_BYTES)

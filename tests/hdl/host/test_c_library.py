@@ -14,11 +14,12 @@ from synflip.spec.axi_map import axi_register
 from synflip.spec.features import Features
 from synflip.spec.geometry import Geometry
 from synflip.spec.input_quantizer import InputQuantizer
-from synflip.spec.memory_map import MAGIC, REGISTERS, STATUS_BUSY, VERSION, Region, address, register
+from synflip.spec.memory_map import STATUS_BUSY, Region, address, register
 from synflip.spec.model import CompiledModel
 from synflip_hdl.host.c_export import library, model_header, model_source, model_words
 
 from tests.docs.pages import ROOT, blocks
+from tests.hdl.helpers import Recorder
 from tests.hdl.host.c_library import STRICT, Host, compile_c
 from tests.networks import random_layers, small_convolutional_network
 
@@ -37,31 +38,12 @@ ERRORS = {
 }
 
 
-class Words:
-    """A memory map without an accelerator: keeps what is written; a run is over at once. As a transport of
-    the Python driver, and as the bus of the C library."""
+class Words(Recorder):
+    """A recorder that is the bus of the C library, too; a run is over at once."""
 
     def __init__(self, geometry):
-        self.words = {register(name): getattr(geometry, name.lower(), 0) for name in REGISTERS}
-        self.words |= {
-            register("MAGIC"): MAGIC,
-            register("VERSION"): VERSION,
-            axi_register("STREAM_STATUS"): 0,
-        }
-        self.order = []
-
-    def write(self, place, words):
-        for index, word in enumerate(np.atleast_1d(words).tolist()):
-            self.order.append((place + index, word))
-
-    def read(self, place, count):
-        return np.array([self.words.get(place + index, 0) for index in range(count)], dtype=np.uint32)
-
-    def wait(self):
-        pass
-
-    def close(self):
-        pass
+        super().__init__(geometry)
+        self.words[axi_register("STREAM_STATUS")] = 0
 
     def host(self):
         """The C library over these words, opened."""
@@ -279,7 +261,8 @@ def test_the_header_and_the_example_of_the_guide_compile(compiler, tmp_path):
         if block.language == "c"
     ]
     model = model_of((8, 2))
-    for name, text in {**library(), "model.h": model_header(model)}.items():
+    source = model_source(model_words(model), model.classes)
+    for name, text in {**library(), "model.h": model_header(model), "model.c": source}.items():
         (tmp_path / name).write_text(text)
     includes = '#include "model.h"\n#include "synflip.h"\n#include "synflip_host.h"\n'
     if compiler == "gcc":
@@ -294,7 +277,11 @@ def test_names_of_classes_are_text_in_c(tmp_path):
     """Quotes, trigraphs, line ends, digits behind an escape, other alphabets."""
     names = ('"?"', "??/", "a\\nb\n", "\0011", "Löwe", "%s", "")
     model = replace(model_of((8, len(names))), classes=names)
-    for name, text in {**library(), "model.h": model_header(model), "model.c": model_source(model)}.items():
+    for name, text in {
+        **library(),
+        "model.h": model_header(model),
+        "model.c": model_source(model_words(model), model.classes),
+    }.items():
         (tmp_path / name).write_text(text)
     compile_c(tmp_path, "-fPIC", "-shared", "model.c", "-o", "model.so")
     found = ctypes.CDLL(str(tmp_path / "model.so"))
