@@ -275,7 +275,7 @@ BOARDS = {
             capacity=_capacity(5280, 5280, 30),
             loader="ice40_generic",
             compact=True,
-            seed=2,
+            seed=5,
         ),
         Board(
             name="tang-nano-9k",
