@@ -26,7 +26,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test quick pythons nightly proof mutants lint docs coverage coins install clean
+.PHONY: help demo test quick pythons nightly proof mutants lint docs coverage netlists coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -82,6 +82,9 @@ docs: $(INSTALLED) ## the documentation as a site, build/docs/index.html; a warn
 
 coverage: $(INSTALLED) ## run random cases with Verilator's counters and write docs/results/coverage.md
 	@$(BIN)/python -m synflip_sim.campaigns.coverage docs/results/coverage.md
+
+netlists: $(INSTALLED) ## count the cells of the netlist devices, some minutes; writes docs/guide/netlist.md
+	@$(BIN)/python -m synflip_sim.campaigns.netlist_counts docs/guide/netlist.md
 
 coins: $(INSTALLED) ## the evidence on coins, their cost, their rates (a quarter of an hour or more); writes docs/explanation/coins.md
 	@mkdir -p out

@@ -231,8 +231,11 @@ def test_the_command_fills_file_page_and_pictures(
     names = registry.chosen(None)
     optional = ("gpu", "rivals")
     assert [name for name in registry.PARTS if name not in optional] == [n for n in names if n != "gpu"]
-    sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
-    Path("page.md").write_text(sections)
+    monkeypatch.setattr(registry, "kernels_for", lambda: ("float32", None))
+    filled = [f"{name}-float32" if name in registry.BY_PROCESSOR else name for name in names]
+    other = "<!-- begin golden-avx2 -->\nanother processor's\n<!-- end golden-avx2 -->"
+    sections = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in filled)
+    Path("page.md").write_text(f"{sections}\n{other}\n")
     assert bench("--page", "page.md", "--pictures", "p") == 0
     text = capsys.readouterr().out
     missing = "left out: rivals, for the package hls4ml is missing: pip install 'synflip[benchmarks]'"
@@ -255,7 +258,7 @@ def test_the_command_fills_file_page_and_pictures(
         f"performance-{name}.png" for name in sorted(PLOTS)
     ]
     page = Path("page.md").read_text()
-    assert page.count(QUICK_NOTE) == len(names)
+    assert page.count(QUICK_NOTE) == len(names) and other in page
     assert "| digits 64-40-20-10 | 64x8 | 16 |" in page
     titles = [line for line in page.splitlines() if line.endswith(":")]
     for line in titles:

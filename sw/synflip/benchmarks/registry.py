@@ -22,6 +22,7 @@ from synflip.benchmarks.networks import Models
 from synflip.benchmarks.rivals import comparison
 from synflip.benchmarks.rivals.c_simulation import PACKAGE
 from synflip.errors import SynflipError
+from synflip.golden.products import kernels_for
 from synflip.util.extras import require
 
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
@@ -36,6 +37,18 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "memory": memory.run,
     "start": start_up.run,
 }
+
+#: Parts whose tables differ most between kinds of processors.
+BY_PROCESSOR = ("golden", "convolutions", "simulator")
+
+
+def page_section(name: str) -> str:
+    """The section of a page that a part's tables go to.
+
+    Of the parts in BY_PROCESSOR it has the way to multiply that is taken here behind its name, as in
+    ``golden-avx2``, so that a page keeps the tables of several kinds of processors.
+    """
+    return f"{name}-{kernels_for()[0]}" if name in BY_PROCESSOR else name
 
 
 def chosen(only: str | None, say: Callable[[str], None] = lambda line: None) -> list[str]:

@@ -87,7 +87,7 @@ def bench(
     check_outputs([out, page, *drawn.values()], read)
     if page is not None:
         for name in names:
-            find_section(page, name)
+            find_section(page, registry.page_section(name))
     findings = Findings(out, machine.describe(), quick)
     with bar("Benching") as advance:
         place = (0, 1)
@@ -108,7 +108,9 @@ def bench(
         if page is not None:
             text = section(tables)
             where = _where(findings.head["machine"], found["load"])
-            replace_section(page, name, f"{text}\n\n{where}" + f"\n\n*{QUICK_NOTE}*" * quick)
+            replace_section(
+                page, registry.page_section(name), f"{text}\n\n{where}" + f"\n\n*{QUICK_NOTE}*" * quick
+            )
         if name in drawn:
             with replacing(drawn[name]) as partial:
                 PLOTS[name](found, partial)
