@@ -79,6 +79,7 @@ PROOFS = [
         induction=True,
         sweep=True,
         fast=banks == 1,
+        slow=banks == 8,
     )
     for banks in (1, 2, 4, 8)
 ]
