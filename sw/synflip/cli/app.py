@@ -16,20 +16,17 @@ from synflip._version import __version__
 from synflip.cli import (
     bench,
     boards,
-    calibrate,
-    coin_cost,
-    coins,
     convert,
     evaluate,
     fuzz,
     gateware,
     margins,
-    rates,
     report_paper,
     run,
     selftest,
     train,
 )
+from synflip.cli.coins import calibrate, cost, evidence, rates
 from synflip.cli.console import table, write_json
 from synflip.cli.options import JsonFile, ModelFile, model_files
 from synflip.errors import SynflipError
@@ -47,7 +44,7 @@ INTERRUPTED = 130
 #: In the order of --help.
 COMMANDS = (
     train, convert, run, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
-    coins, coin_cost, calibrate, rates,
+    evidence, cost, calibrate, rates,
 )  # fmt: skip
 
 DemoGeometry = Annotated[
