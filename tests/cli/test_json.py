@@ -98,7 +98,8 @@ def test_boards(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
         board, *numbers = model.values()
         assert [board, *(f"{number:,}" for number in numbers)] in said
     assert [board["board"] for board in found["boards"]] == [*every_board()]
-    sections = ("<!-- begin models -->", "<!-- end models -->", "<!-- begin parts -->", "<!-- end parts -->")
+    names = ("models", "parts", "end to end")
+    sections = (f"<!-- {side} {name} -->" for name in names for side in ("begin", "end"))
     Path("page.md").write_text("\n".join(sections))
     assert written("boards", "--page", "page.md") == found
 

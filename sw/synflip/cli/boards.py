@@ -65,7 +65,8 @@ def boards(
     """List the boards: device, default accelerator, clock, and which models each runs.
 
     With folders of builds, tabulate their reports. With --networks, train a network for each board, as train
-    --for BOARD does. With --page alone, put the table of models into the page.
+    --for BOARD does. With --page alone, put the tables of models, of parts and
+    of images a second into the page.
 
     Example: synflip boards
 
@@ -105,11 +106,13 @@ def boards(
         json, {"boards": listed, "models": [dict(zip(MODEL_KEYS, row, strict=True)) for row in models.rows]}
     )
     if page is not None:
+        from synflip.inference.end_to_end import HEADS
         from synflip.report.sections import replace_section
 
         replace_section(page, "models", models.markdown())
         costs = ("board", "k", "network", "parts", "bytes", "images a second")
         replace_section(page, "parts", markdown_table(costs, _parted()))
+        replace_section(page, "end to end", markdown_table(HEADS, _end_to_end()))
         return
     rows = []
     for board, item in zip(every_board().values(), listed, strict=True):
@@ -220,6 +223,21 @@ def _capabilities() -> list[tuple[str | int, ...]]:
             numbers = (size.layer_depth, size.inputs, size.rows, size.outputs, size.synapses)
             rows.append((board.name, bits, size.activation_bits, *numbers))
     return rows
+
+
+def _end_to_end() -> list[tuple[str, ...]]:
+    """Of each board's builds: images a second, host to host (``end_to_end.table_rows``)."""
+    from synflip_hdl.boards.catalogue import every_board
+
+    from synflip.inference.end_to_end import table_rows
+
+    return [
+        row
+        for board in every_board().values()
+        for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
+        for size in [board.sized(None, bits, 0)]
+        for row in table_rows(board.name, size, board.clock_of(size))
+    ]
 
 
 def _parted() -> list[tuple[str, ...]]:

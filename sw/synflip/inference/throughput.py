@@ -115,9 +115,17 @@ def line_images(pixels: int, baud: int = BAUD) -> int:
 
 def pass_cycles(geometry: "Geometry", activity: dict[str, Any], batch: int) -> float:
     """Cycles of one pass in a run of SAMPLES network samples of ``batch`` images."""
-    model = CycleModel(geometry, activity["rows"], activity["outputs"], 1, early=False)
+    return run_cycles(geometry, activity, batch, SAMPLES) / (SAMPLES * batch)
+
+
+def run_cycles(
+    geometry: "Geometry", activity: dict[str, Any], batch: int, samples: int, early: bool = False
+) -> int:
+    """Cycles of a run of ``samples`` network samples of ``batch`` images. early: each image's next pass waits
+    until its vote is decided, as where images may leave; none leaves."""
+    model = CycleModel(geometry, activity["rows"], activity["outputs"], 1, early)
     loads = np.array(activity["loads"][f"{geometry.lanes}x{geometry.banks}"])
     steps = np.broadcast_to(np.rint(loads).astype(np.int64), (batch, 1, *loads.shape))
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         model.advance(steps, np.ones((batch, 1), dtype=bool))
-    return float(model.cycles()[0]) / (SAMPLES * batch)
+    return int(model.cycles()[0])
