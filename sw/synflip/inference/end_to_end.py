@@ -82,9 +82,9 @@ class Batch:
             return beside.seconds(), between.times(self.runs).seconds()
         word = ACTIVATIONS_PER_WORD / min(ACTIVATIONS_PER_WORD, geometry.banks)  # cycles of the event lists
         images = self.images * (HEADER + self.image * word)
-        results = self.runs * sum(self.results) * RESULT_READ
-        starts = self.runs * sum(HEADER + words for words in self.start)
-        return (images + results) / clock, (starts + self.runs * sum(self.end) * REGISTER_READ) / clock
+        read = sum(self.results) * RESULT_READ
+        run = sum(HEADER + words for words in self.start) + sum(self.end) * REGISTER_READ
+        return (images + self.runs * read) / clock, self.runs * run / clock
 
 
 def rate(
