@@ -1,5 +1,7 @@
 """What a device gives back."""
 
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,105 @@ def test_a_table_has_a_row_for_each_image() -> None:
     assert result([[1, 2]], logits=logits, logit_scale=1.0).to_pandas()["mutual_information"].tolist() == [
         0.0
     ]
+
+
+# In a notebook
+
+
+class Seen(HTMLParser):
+    """The cells of a table's rows, and the parts of the bars in percent."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.bars: list[list[float]] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        self.tags |= {tag, *said}
+        if tag == "br":
+            return
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+        if said.get("role") == "img":
+            self.bars.append([])
+        elif tag == "span":
+            self.bars[-1].append(float(re.findall(r";width:([\d.]+)%", said["style"] or "")[0]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"th", "td"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def test_a_notebook_sees_votes_as_bars() -> None:
+    shown = Seen(result([[1, 5, 2, 0], [0, 0, 8, 0]])._repr_html_())
+    assert shown.rows[0] == ["image", "votes", "", "samples", "entropy, bits"]
+    assert shown.rows[1] == ["0", "", "1: 5, 2: 2, 0: 1", "8", "1.299"]
+    assert shown.rows[2] == ["1", "", "2: 8", "8", "0.000"]
+    assert shown.bars == [[62.5, 25.0, 12.5], [100.0]]
+    assert not shown.tags & {"script", "id", "class", "link", "onclick"}
+
+
+def test_a_notebook_sees_only_some_rows_and_classes() -> None:
+    shown = Seen(result(np.ones((1234, 40), int).tolist())._repr_html_())
+    assert len(shown.rows) == 1 + 10 + 1 and shown.rows[-1] == ["... 1,224 more"]
+    assert shown.rows[1][2] == "0: 1, 1: 1, 2: 1, 37 more"
+    assert Seen(result([[0, 0, 0]])._repr_html_()).bars == [[]]
+
+
+def test_names_of_classes_are_escaped_and_cut() -> None:
+    text = result([[1, 5]], classes=("<script>alert(1)</script>" * 9, '"><b>'))._repr_html_()
+    assert Seen(text).tags.isdisjoint({"script", "b"})
+    assert "&lt;script&gt;alert(1)&lt;/scr..." in text and "&quot;&gt;&lt;b&gt;: 5" in text
+
+
+def test_a_notebook_sees_how_sure_to_be() -> None:
+    logits = np.array([[[9, 0]], [[0, 9]]], np.int32)
+    shown = Seen(result([[1, 1]], logits=logits, logit_scale=1.0, energy_threshold=-8.0)._repr_html_())
+    assert shown.rows[0][4:] == ["entropy, bits", "mutual information, bits", "energy, nats", "foreign"]
+    assert shown.rows[1][4:] == ["1.000", "0.998", "-9.00", "no"]
+
+
+def test_a_picture_of_votes() -> None:
+    pytest.importorskip("matplotlib")
+    outcome = result([[1, 5, 2], [3, 0, 4], [0, 9, 0]], classes=("a", "b", "c"))
+    figure = outcome.plot([2, 0])
+    bars, histogram = figure.axes
+    assert [(bar.get_x(), bar.get_width()) for bar in bars.patches] == [(0, 9), (0, 5), (5, 2), (7, 1)]
+    assert [text.get_text() for text in bars.texts] == ["b", "b", "c", "others"]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["image 2", "image 0"]
+    assert sum(bar.get_height() for bar in histogram.patches) == 3
+    assert figure._repr_png_() == outcome.plot(np.array([2, 0]))._repr_png_()  # type: ignore[attr-defined]
+    assert [text.get_text() for text in outcome.plot([2], ["x", "y", "z"]).axes[0].texts] == ["y"]
+    assert len(result(np.ones((30, 2), int).tolist()).plot().axes[0].get_yticklabels()) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (([3],), "there is no image 3: there are 3"),
+        (([-1],), "there is no image -1"),
+        (([],), "shows 1 to 10 images, not 0"),
+        ((range(11),), "shows 1 to 10 images, not 11"),
+        (([0], ["a"]), "1 class names for 2 classes"),
+    ],
+)
+def test_a_picture_that_makes_no_sense(arguments: tuple, line: str) -> None:
+    with pytest.raises(SynflipError, match=line):
+        result([[1, 2]] * 3).plot(*arguments)
+
+
+def test_a_picture_needs_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synflip.util.extras.find_spec", lambda module: None)
+    with pytest.raises(SynflipError, match=r"matplotlib is missing: pip install 'synflip\[report\]'"):
+        result([[1, 2]]).plot()

@@ -1,6 +1,5 @@
 """Pictures of a report, as PNG bytes."""
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset
 from synflip.experiments.predictions import Answer
 from synflip.modelfile.extractor import image_shape
-from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure
+from synflip.report.plotting import FAINT, INK, OUT_OF_DISTRIBUTION, RIGHT, WRONG, new_figure, png
 from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import BINS, risk_coverage
 
@@ -38,7 +37,7 @@ def lines(
         axes.set_xscale("log", base=2)
     axes.set(xlabel=x, ylabel=y)
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def risk(answers: dict[str, Answer]) -> bytes:
@@ -78,7 +77,7 @@ def entropies(answer: Answer) -> bytes:
     axes.set_yscale("log")
     axes.set(xlabel="entropy, bits", ylabel="% of the group")
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def second_choices(answer: Answer, classes: Sequence[str]) -> bytes:
@@ -95,7 +94,7 @@ def second_choices(answer: Answer, classes: Sequence[str]) -> bytes:
     axes.set(xlabel="second choice", ylabel="label")
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
     axes.set_yticks(range(len(classes)), classes, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def gallery(dataset: Dataset, chosen: NDArray[np.int64], votes: NDArray[np.int64]) -> bytes:
@@ -125,7 +124,7 @@ def gallery(dataset: Dataset, chosen: NDArray[np.int64], votes: NDArray[np.int64
         axes.set(ylim=(0, max(int(votes[chosen].sum(1).max()), 1)), yticks=[])
         axes.set_xticks(range(len(counts)), [str(c) for c in range(len(counts))], fontsize=6)
         axes.spines[["top", "right", "left"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _panel(height: float = 3.4) -> tuple["Figure", "Axes"]:
@@ -133,9 +132,3 @@ def _panel(height: float = 3.4) -> tuple["Figure", "Axes"]:
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

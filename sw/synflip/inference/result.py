@@ -21,6 +21,7 @@ from synflip.util.text import first_line, one_line
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 MAX_ARRAY_BYTES = 1 << 30  # of an array in a file
 #: Of each array in a file: its type and number of axes.
@@ -52,6 +53,7 @@ class Result:
     keys: uint64 [S, R], the keys of each network sample, if kept.
     logit_scale: what the model's logits are divided by in a softmax, if the model says.
     energy_threshold: energy, in nats, above which an image is foreign, if the model says.
+    classes: names of the C classes, if they are known; files do not have them.
     """
 
     votes: NDArray[np.int32]
@@ -62,6 +64,7 @@ class Result:
     logit_scale: float | None = None
     keys: NDArray[np.uint64] | None = None
     energy_threshold: float | None = None
+    classes: tuple[str, ...] | None = None
 
     @property
     def winner(self) -> NDArray[np.int64]:
@@ -137,6 +140,44 @@ class Result:
             f"  {unanimous:,} unanimous votes, mean entropy {bits:.3f} bits, {cycles}\n"
             f"  has votes, logit_sums, used, winner, runner_up, entropy{', ' * bool(kept)}{kept}"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the votes of the first images as bars, and how sure to be of each."""
+        from synflip.inference.result_view import ROWS, html
+
+        images = len(self.votes)
+        bits = self.entropy[:ROWS]
+        columns = {"samples": [str(count) for count in self.used[:ROWS]]}
+        columns["entropy, bits"] = [f"{value:.3f}" for value in bits]
+        if images and self.logits is not None and self.logit_scale is not None:
+            columns["mutual information, bits"] = [f"{value:.3f}" for value in self.mutual_information[:ROWS]]
+            columns["energy, nats"] = [f"{value:.2f}" for value in self.energy[:ROWS]]
+            if self.energy_threshold is not None:
+                columns["foreign"] = ["yes" if value else "no" for value in self.foreign[:ROWS]]
+        return html(repr(self), self.votes, columns, self._names)
+
+    def plot(self, images: Sequence[int] | None = None, classes: Sequence[str] | None = None) -> "Figure":
+        """A matplotlib figure: bars of the votes of a few images, and a histogram of all entropies.
+
+        images: numbers of at most 10 images, such as ``result.entropy.argsort()[-5:]``; without it, the first
+        ten. classes: a name for each of the C classes; the model's without it.
+
+        A notebook shows the figure; ``figure.savefig("votes.png")`` writes it. Raises SynflipError if there
+        are not C names, for images that are not there, and without matplotlib, which the extra ``report``
+        brings.
+        """
+        from synflip.inference.result_view import ROWS, draw
+
+        names = self._names if classes is None else [str(name) for name in classes]
+        if len(names) != self.votes.shape[1]:
+            raise SynflipError(f"{len(names)} class names for {self.votes.shape[1]} classes")
+        chosen = range(min(len(self.votes), ROWS)) if images is None else [int(image) for image in images]
+        return draw(self.votes, self.used, self.entropy, chosen, names)
+
+    @property
+    def _names(self) -> list[str]:
+        """A name for each class: its number, if no other is known."""
+        return list(self.classes or map(str, range(self.votes.shape[1])))
 
     def to_pandas(self, classes: Sequence[str] | None = None) -> "pandas.DataFrame":
         """A table with a row for each image, numbered from 0 as ``image``.
@@ -273,4 +314,13 @@ class Tally:
     def result(self, cycles: int, model: CompiledModel, keys: NDArray[np.uint64] | None) -> Result:
         """After the last network sample of ``model``."""
         scales = {name: getattr(model, name) for name in SCALES}
-        return Result(self.votes, self.logit_sums, self.used, cycles, self.logits, keys=keys, **scales)
+        return Result(
+            self.votes,
+            self.logit_sums,
+            self.used,
+            cycles,
+            self.logits,
+            keys=keys,
+            classes=tuple(model.classes),
+            **scales,
+        )

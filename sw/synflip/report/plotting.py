@@ -1,5 +1,6 @@
 """PNG pictures by matplotlib, without pyplot: no display, no global state, the same bytes every time."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,22 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
     with tool_caches():
         from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=110, facecolor="white", layout=layout)  # type: ignore[arg-type]
+    class Shown(Figure):
+        """A figure that a notebook shows: without pyplot, IPython does not know how."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    return Shown(figsize=(width, height), dpi=110, facecolor="white", layout=layout)  # type: ignore[arg-type]
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as ``save`` writes it."""
+    content = BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
 
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a PNG without matplotlib's version in it, so that the same figure gives the same bytes."""
-    figure.savefig(path, format="png", metadata={"Software": None})
+    path.write_bytes(png(figure))
