@@ -1,5 +1,6 @@
 """The user's files: tables, arrays, folders of pictures; what is broken is refused in one line."""
 
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -137,6 +138,32 @@ def test_a_folder_of_pictures(tmp_path: Path, mode: str, shape: tuple[int, ...])
     assert load(tmp_path / "pets", size=(3, 2)).shape == (*shape[:-2], 3, 2)
 
 
+def test_files_that_no_user_put_there_are_no_pictures_and_no_classes(tmp_path: Path) -> None:
+    pictures(tmp_path / "pets")
+    plain = load(tmp_path / "pets")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (tmp_path / "pets" / name).mkdir()
+        Image.new("L", (4, 5)).save(tmp_path / "pets" / name / "0.png")
+    for name in ("cat/._0.png", "cat/.DS_Store", "cat/Thumbs.db", "cat/notes.txt", "labels.csv"):
+        (tmp_path / "pets" / name).write_bytes(b"\0\5\26\7")
+    data = load(tmp_path / "pets")
+    assert data.classes == ("cat", "dog") and np.array_equal(data.train_images, plain.train_images)
+
+
+def test_pictures_are_upright_and_as_they_are_seen(tmp_path: Path) -> None:
+    pictures(tmp_path, mode="L")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera's right side is the picture's top
+    wide = Image.fromarray(np.repeat(np.array([[0, 255]], dtype=np.uint8), 4, axis=0).repeat([2, 3], axis=1))
+    wide.save(tmp_path / "cat" / "0.jpg", exif=turned, quality=100)
+    Image.new("LA", (4, 5), (7, 255)).save(tmp_path / "cat" / "1.png")  # nothing shines through
+    Image.new("L", (4, 5), 9).save(tmp_path / "cat" / "2.jfif", "JPEG")
+    data = load(tmp_path)
+    rows = [*data.train_images.tolist(), *data.test_images.tolist()]
+    assert len(rows) == 18 and data.shape == (5, 4) and [7] * 20 in rows and [9] * 20 in rows
+    assert any(max(row[:8]) < 20 and min(row[8:]) > 235 for row in rows)
+
+
 def test_folders_of_training_and_test_pictures(tmp_path: Path) -> None:
     pictures(tmp_path / "train", 3)
     pictures(tmp_path / "test", 1, mode="RGB")
@@ -155,11 +182,68 @@ def arrays(**parts: Any) -> Callable[[Path], None]:
 FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
 
 
+def table(one: str, other: str) -> Callable[[Path], None]:
+    return text("a,b,y\n" + f'"{one}",2,x\n"{other}",4,z\n' * 8)
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
         ("t.csv", text(""), "t.csv: no table of comma-separated values: No columns"),
-        ("t.csv", text("a;b;y\n1;2;x\n"), "there is one column: columns are separated by commas"),
+        ("t.csv", text("y\n1\n2\n"), "there is one column: columns are separated by commas"),
+        (
+            "t.csv",
+            text("a;b;y\n1;2;x\n"),
+            "columns are separated by commas, and its first line has ';' in place",
+        ),
+        (
+            "t.csv",
+            text("a;b;y\n1,5;2,5;x\n" * 4),
+            "its first line has ';' in place of them: save it with comm",
+        ),
+        ("t.csv", text("a\tb\ty\n1\t2\tx\n"), "its first line has '\\t' in place of them"),
+        ("t.csv", text(FOUR.replace("a,b", "a,a")), "two columns are called 'a': give each its own name"),
+        ("t.csv", text(FOUR.replace("b,y", "y,y")), "two columns are called 'y': give each its own name"),
+        (
+            "t.csv",
+            table("1,5", "3,5"),
+            "texts that look like a number, '1,5'",
+        ),
+        (
+            "t.csv",
+            table("12 %", "3 %"),
+            "texts that look like a number, '12 %'",
+        ),
+        (
+            "t.csv",
+            table("$1.20", "$3"),
+            "texts that look like a number, '$1.20'",
+        ),
+        (
+            "t.csv",
+            table("1,234", "1,234,567.8"),
+            "look like a number, '1,234'",
+        ),
+        (
+            "t.csv",
+            table("2020-01-31", "2021-2-1 12:00"),
+            "look like a date, '2020",
+        ),
+        (
+            "t.csv",
+            table("31.1.2020", "1.2.2021"),
+            "texts that look like a date, '1.",
+        ),
+        (
+            "t.csv",
+            text(FOUR + "1" + "0" * 400 + ",2,x\n"),
+            "row 16 (from 0), column a is a whole number that float64 does",
+        ),
+        (
+            "t.csv",
+            lambda path: path.write_text(FOUR, "utf-16"),
+            "can't decode byte 0xff in position 0: invalid st",
+        ),
         ("t.csv", text("a,b,y\n"), "x has 0 rows"),
         (
             "t.csv",
@@ -176,7 +260,7 @@ FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
         (
             "t.csv",
             text("a,b,y\n" + "1,2,x,9\n3,4,z,9\n" * 8),
-            "no table of comma-separated values: Length of",
+            "no table of comma-separated values: its rows have more values than the first line has names",
         ),
         ("t.csv", text(FOUR + "1,2\n"), "row 16 (from 0), column y has no value"),
         ("t.csv", text(FOUR + "1,,x\n"), "row 16 (from 0), column b has no value"),
@@ -190,7 +274,8 @@ FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
         (
             "t.csv",
             lambda path: path.write_bytes(b"a,b\n\xff\xfe,1\n"),
-            "no table of comma-separated values: 'utf-8'",
+            "no table of comma-separated values: 'utf-8' codec can't decode byte 0xff in position 0: invalid "
+            "start byte; save it in UTF-8",
         ),
         ("t.npz", text("no zip"), "no whole .npz file of arrays of numbers: File is not a zip file"),
         ("t.npz", arrays(a=X), "it has no arrays of data: give x_train, y_train"),
@@ -200,6 +285,11 @@ FOUR = "a,b,y\n" + "1,2,x\n3,4,z\n" * 8
         ("t.npz", arrays(x=np.zeros((20, 8, 8, 3)), y=Y), "shape is [8, 8, 3]: channels come first"),
         ("t", lambda path: pictures(path, 1), "t: 2 rows are too few to hold out a quarter"),
         ("t.txt", text(FOUR), "is neither a folder of pictures nor one of .npz, .csv, .parquet"),
+        (
+            "t.npz",
+            arrays(x_train=X, y_train=Y, x_test=X, y_test=np.where(Y == 0, 7, Y)),
+            "the label '7' of the test part is in no row of the training part",
+        ),
         ("t", lambda path: path.mkdir(), "has no folders with .png, .jpg, .jpeg files"),
     ],
 )
@@ -226,6 +316,60 @@ def test_broken_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "cat" / "5.png").write_bytes((tmp_path / "cat" / "4.png").read_bytes()[:60])
     with pytest.raises(SynflipError, match=r"cannot read the picture .*5\.png: "):
         load(tmp_path)
+
+
+def seen_through(path: Path) -> None:
+    Image.new("RGBA", (4, 5), (1, 2, 3, 254)).save(path / "cat" / "9.png")
+
+
+def animated(path: Path) -> None:
+    Image.new("L", (4, 5)).save(
+        path / "cat" / "9.png", save_all=True, append_images=[Image.new("L", (4, 5), 1)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (seen_through, r"9\.png is no picture: it is transparent in places: put it on a background"),
+        (animated, r"9\.png is no picture: it is animated: save one picture of it"),
+        (lambda path: os.mkfifo(path / "cat" / "9.png"), r"9\.png is no picture: it is not a file"),
+        (
+            lambda path: (path / "cat" / "9.png").symlink_to("nowhere"),
+            r"9\.png is no picture: it is not a file",
+        ),
+        (lambda path: (path / "fox").mkdir(), r"fox has no \.png, \.jpg or \.jpeg files: put some into it"),
+        (lambda path: (path / "cat" / "in").mkdir(), r"cat/in is a folder in the folder of a class"),
+        (
+            lambda path: (path / "cat" / "9.webp").touch(),
+            r"9\.webp would not be read: pictures are wanted as PNG",
+        ),
+        (
+            lambda path: (path / "9.png").touch(),
+            r"9\.png would not be read: pictures are wanted each in the fold",
+        ),
+        (
+            lambda path: (path / "dog").rename(path / ".dog"),
+            r"has one folder of pictures, cat, and a network tells",
+        ),
+    ],
+)
+def test_no_picture_and_no_class_is_left_out_silently(
+    tmp_path: Path, change: Callable[[Path], None], words: str
+) -> None:
+    pictures(tmp_path)
+    change(tmp_path)
+    with pytest.raises(SynflipError, match=words) as error:
+        load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_that_are_too_large_together_are_not_decoded(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    with pytest.raises(
+        SynflipError, match=r"16 pictures of 4800x4800 pixels; at most 1073741824 bytes are read"
+    ):
+        load(tmp_path, size=(4800, 4800))
 
 
 def test_what_a_model_takes_is_checked(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.data.dataset import DataError
-from synflip.data.tables import column_names, feature_rows
+from synflip.data.tables import column_names, feature_rows, unlike
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.util.extras import require
@@ -24,6 +24,7 @@ from synflip.util.text import first_line, one_line
 MAX_FILE_BYTES = 1 << 30
 TABLES = (".csv", ".parquet")
 ENDINGS = (".npz", *TABLES)
+_MAX_LINE = 1 << 16  # bytes of a first line that are looked at
 _PARTS = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 _EXAMPLE = "x_train, y_train, x_test and y_test, or x and y"
 
@@ -84,17 +85,28 @@ def read_table(path: Path, header: bool = True) -> Any:
         return _read_parquet(path)
     import pandas
 
+    _check_separator(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+            if header:  # pandas gives equal names other ones
+                first = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+                unlike([name for name in first.iloc[0] if name])
             frame = pandas.read_csv(  # numbers become the nearest float64
                 path,
                 header=0 if header else None,
                 index_col=False,
                 low_memory=False,
             )
-    except OSError:
+    except (OSError, SynflipError):
         raise
+    except UnicodeError as error:
+        raise SynflipError(f"no table of comma-separated values: {_said(error)}; save it in UTF-8") from None
+    except pandas.errors.ParserWarning:
+        raise SynflipError(
+            f"no table of comma-separated values: its rows have more values than the first line has "
+            f"{'names' if header else 'values'}"
+        ) from None
     except Exception as error:  # pandas' own errors, and those of codecs, have no common class
         raise SynflipError(f"no table of comma-separated values: {_said(error)}") from None
     for index, name in enumerate(column_names(frame)):
@@ -104,6 +116,18 @@ def read_table(path: Path, header: bool = True) -> Any:
                 "index that pandas writes is left out by to_csv(index=False)"
             )
     return frame
+
+
+def _check_separator(path: Path) -> None:
+    """Raises SynflipError if the first line of a table has another separator in place of commas."""
+    with path.open("rb") as file:
+        line = file.readline(_MAX_LINE)
+    other = next((mark for mark in (b";", b"\t", b"|") if mark in line), None)
+    if other is not None and b"," not in line:
+        raise SynflipError(
+            f"columns are separated by commas, and its first line has {other.decode()!r} in place of them: "
+            "save it with commas, and with points in numbers"
+        )
 
 
 def header_of(quantizer: InputQuantizer) -> bool:

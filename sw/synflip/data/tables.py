@@ -4,6 +4,7 @@ A frame is anything with ``columns`` and a column by name, as pandas and polars 
 to be a number; what is none is named with its row, counted from 0, and its column.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ MAX_CATEGORIES = 256  # of a column: more are names or dates, which say nothing 
 _NUMBERS = "biuf"  # kinds of numpy dtypes
 _EXACT = 2.0**53  # whole numbers below it are exact in float64
 _SHOWN = 8  # names in a message
+#: Texts that are numbers to who wrote them: 1,5 and 1.234,56 and 12 % and $5;
+#: or dates: 2020-01-31 and 31.1.2020 12:00.
+_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d+([.,'\s]\d{3})*([.,]\d+)?\s?[%$€£]?")
+_DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ].*)?")
 
 
 def is_frame(value: object) -> bool:
@@ -29,7 +34,11 @@ def is_frame(value: object) -> bool:
 
 def column_names(frame: Any) -> list[str]:
     """Names of a frame's columns, as text. Raises SynflipError if two are equal."""
-    names = [str(name) for name in frame.columns]
+    return unlike([str(name) for name in frame.columns])
+
+
+def unlike(names: list[str]) -> list[str]:
+    """``names``, of columns. Raises SynflipError if two are equal."""
     for index, name in enumerate(names):
         if name in names[:index]:
             raise SynflipError(f"two columns are called {one_line(name)!r}: give each its own name")
@@ -73,6 +82,16 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
                 f"column {one_line(name)} holds another text in every row, as names and dates do, which says "
                 "nothing of other rows: make numbers of it, or leave it out"
             )
+        for pattern, what, way in (
+            (_NUMBER, "a number", "write it as 1234.5"),
+            (_DATE, "a date", "make a number of it, such as days"),
+        ):
+            if categories and all(map(pattern.fullmatch, categories)):
+                raise SynflipError(
+                    f"column {one_line(name)} holds texts that look like {what}, "
+                    f"{one_line(categories[0])!r}, and would become {len(categories)} categories: {way}, or "
+                    "leave it out"
+                )
         found.append(Column(name, tuple(categories)))
     return tuple(found)
 
@@ -127,6 +146,11 @@ def labels_of(
             f"all labels are {one_line(names[0])!r}, and a network tells classes apart: is the column of "
             "labels another?"
         )
+    if classes is None and len(values) > 1 and len(new := np.setdiff1d(values[1], values[0])):
+        raise SynflipError(
+            f"the label {one_line(str(new[0]))!r} of the test part is in no row of the training part: are "
+            "both labelled alike? If so give the classes, or leave its rows out"
+        )
     number = {name: index for index, name in enumerate(names)}
     for item in known:
         if str(item) not in number:
@@ -146,7 +170,7 @@ def split(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
         test[members[: (len(members) + 2) // 4]] = True
     if not test.any():
         raise SynflipError(
-            f"{len(labels)} rows are too few to hold out a quarter of each class: give x_test and y_test"
+            f"{len(labels)} rows are too few to hold out a quarter of each class: give more, or a test part"
         )
     return test
 
@@ -202,8 +226,8 @@ def _values(frame: Any, name: str, mixed: bool = False) -> NDArray[Any]:
         missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(len(array), dtype=bool)
     if missing.any():
         raise SynflipError(
-            f"row {int(missing.argmax())} (from 0), {where} has no value: fill it in, or leave out the row "
-            "or the column"
+            f"row {int(missing.argmax())} (from 0), {where} has no value (in a CSV file: nothing, NA, None "
+            "or the like): fill it in, or leave out the row or the column"
         )
     return _numbers_or_text(array, where, mixed)
 
@@ -222,6 +246,8 @@ def _numbers_or_text(array: NDArray[Any], where: str, mixed: bool = False) -> ND
     if None not in numbers:
         return np.array(numbers, dtype=np.float64)
     row = numbers.index(None)
+    if not isinstance(items[row], str):
+        raise SynflipError(f"row {row} (from 0), {where} is a whole number that float64 does not reach")
     if not all(
         isinstance(item, str) if mixed else number is None
         for item, number in zip(items, numbers, strict=True)
