@@ -99,8 +99,9 @@ def test_scalers_of_scikit_learn() -> None:
     )
 
 
+@pytest.mark.parametrize("opset", [7, 8, 9, 11, 13, 17])
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_batch_normalisation_before_and_after_the_relu(where: str) -> None:
+def test_batch_normalisation_before_and_after_the_relu(where: str, opset: int) -> None:
     first, relu, last = DENSE
     norm = {"before": "s", "after": "r"}[where]
     node: Node = ("BatchNormalization", (norm, "g", "h", "m", "v"), "n", {"epsilon": 0.25})
@@ -110,7 +111,16 @@ def test_batch_normalisation_before_and_after_the_relu(where: str) -> None:
     else:
         nodes = (first, relu, node, ("Gemm", ("n", "w1", "b1"), "z", {"transB": 1}))
         hidden = wanted(hidden=lambda s: normalised(np.maximum(s, 0)))
-    assert np.allclose(found(model(nodes, {**WEIGHTS, **NORM})), hidden, rtol=1e-5, atol=1e-5)
+    made = model(nodes, {**WEIGHTS, **NORM}, opset=opset)
+    assert np.allclose(found(made), hidden, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_normalisation_as_in_training_is_refused_in_every_version() -> None:
+    """Before version 14 it has no attribute that says so, but more results."""
+    node: Node = ("BatchNormalization", ("s", "g", "h", "m", "v"), "n mean variance")
+    nodes: tuple[Node, ...] = (DENSE[0], node, ("Relu", ("n",), "r"), DENSE[2])
+    with pytest.raises(SynflipError, match=r"node 1 \(BatchNormalization\) is as in training"):
+        read(model(nodes, {**WEIGHTS, **NORM}, opset=9))
 
 
 def test_a_clip_is_a_limit() -> None:

@@ -228,7 +228,24 @@ def _evaluator(model: "ModelProto", nodes: Sequence[tuple[int, "NodeProto"]], re
     small.graph.initializer.extend(model.graph.initializer)
     small.graph.input.extend(model.graph.input)
     small.graph.output.append(onnx.ValueInfoProto(name=result))
-    return ReferenceEvaluator(small)
+    versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    old = versions and 7 <= versions[0] < 14
+    return ReferenceEvaluator(small, new_ops=[_batch_normalization()] if old else None)
+
+
+def _batch_normalization() -> Any:
+    """BatchNormalization of versions 7 to 13, as in inference: onnx.reference does it as in training, or not
+    at all, though with one result inference is meant."""
+    from onnx.reference.op_run import OpRun
+
+    class BatchNormalization(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Any, *statistics: Any, epsilon: float = 1e-5, **_: Any) -> tuple[Any]:
+            factor, bias, mean, variance = (each.reshape(-1, *[1] * (x.ndim - 2)) for each in statistics)
+            return (((x - mean) / np.sqrt(variance + epsilon) * factor + bias).astype(x.dtype),)
+
+    return BatchNormalization
 
 
 def _named(index: int, node: "NodeProto") -> str:
@@ -457,7 +474,7 @@ class _Reader:
         return arithmetic(name, _ARITHMETIC[node.op_type], self._tensor(name, node, place), self.shape)
 
     def _normalised(self, name: str, node: "NodeProto") -> Affine:
-        if node.input[0] != self.current or _values(node, "training_mode"):
+        if node.input[0] != self.current or _values(node, "training_mode") or len(node.output) > 1:
             raise refused(name, "is as in training: export the model for inference")
         factor, bias, mean, variance = (self._tensor(name, node, place) for place in range(1, 5))
         shape = self.shape
