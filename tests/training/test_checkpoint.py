@@ -1,6 +1,7 @@
 """A training that is stopped goes on to the same bytes; files that are no checkpoints of it are refused."""
 
 import hashlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.training import convnets
 from synflip.training.baseline import float_network
-from synflip.training.checkpoint import Interrupted
+from synflip.training.checkpoint import Interrupted, checkpoint_path
 from synflip.training.convert import convert
 from synflip.training.loop import TrainStep
 from synflip.training.train import train
@@ -172,3 +173,15 @@ def test_files_that_are_no_checkpoints(few: Dataset, file: Path) -> None:
         refused("is a damaged checkpoint")
     save_file({name: value for name, value in tensors.items() if name != "1.value"}, file, metadata=metadata)
     refused("is a damaged checkpoint")
+
+
+def test_nothing_is_put_beside_what_is_no_file(tmp_path: Path) -> None:
+    """As root, --out /dev/null would leave a checkpoint in /dev."""
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path / "pipe", "/dev/null", "/dev/stdout"):
+        assert checkpoint_path(out) is None
+        with pytest.raises(
+            SynflipError, match="is no file, so there is no checkpoint beside it: take away --res"
+        ):
+            checkpoint_path(out, resume=True)
+    assert checkpoint_path(tmp_path / "m.safetensors", True) == tmp_path / "m.checkpoint.safetensors"

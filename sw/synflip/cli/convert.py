@@ -130,7 +130,7 @@ def convert(
             "mean": means,
             "std": stds,
             "progress": lambda s: advance(s.step, s.steps, words(s)),
-            "checkpoint": checkpoint_path(out),
+            "checkpoint": checkpoint_path(out, resume),
             "resume": resume,
             "check_sizes": None if chosen is None else partial(check_board, chosen, way=SMALLER),
         }

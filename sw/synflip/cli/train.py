@@ -169,7 +169,9 @@ def train(
     with waiting("Loading torch"):
         from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
 
-        Checkpoint(checkpoint_path(out), resume)  # refused here, before the teachers are trained
+        checkpoint = checkpoint_path(out, resume)
+        if checkpoint is not None:
+            Checkpoint(checkpoint, resume)  # refused here, before the teachers are trained
         from synflip.data.registry import load
         from synflip.training import convnets
         from synflip.training.baseline import float_network
@@ -219,7 +221,7 @@ def train(
         try:
             trained = coins(
                 bits, activation_bits, epochs, seed, augment, show, mean_of,
-                teachers=taught_by, checkpoint=checkpoint_path(out), resume=resume,
+                teachers=taught_by, checkpoint=checkpoint, resume=resume,
             )  # fmt: skip
         except Interrupted as stop:
             raise Stopped(str(stop)) from None

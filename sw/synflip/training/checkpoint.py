@@ -23,7 +23,7 @@ from synflip._version import __version__
 from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import read_tensors
 from synflip.util.arrays import digest
-from synflip.util.outputs import beside, check_outputs, replacing
+from synflip.util.outputs import beside, check_outputs, is_plain, replacing
 from synflip.util.text import one_line
 
 FORMAT = "synflip checkpoint 1"
@@ -35,9 +35,17 @@ class Interrupted(KeyboardInterrupt):
     """A training was stopped, and a checkpoint was kept. The text says where, and how far training was."""
 
 
-def checkpoint_path(out: str | Path) -> Path:
-    """Where the checkpoint of a model lies: ``m.checkpoint.safetensors`` beside ``m.safetensors``."""
-    return beside(out, ".safetensors", ".checkpoint.safetensors")
+def checkpoint_path(out: str | Path, resume: bool = False) -> Path | None:
+    """Where the checkpoint of a model lies: ``m.checkpoint.safetensors`` beside ``m.safetensors``.
+
+    None if ``out`` is no file, such as /dev/null or a FIFO: nothing is put beside it. Raises SynflipError if
+    such a training should ``resume``.
+    """
+    if is_plain(out):
+        return beside(out, ".safetensors", ".checkpoint.safetensors")
+    if resume:
+        raise SynflipError(f"{out} is no file, so there is no checkpoint beside it: take away --resume")
+    return None
 
 
 class Checkpoint:
