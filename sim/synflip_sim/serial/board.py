@@ -39,7 +39,7 @@ BUILD = ("boards", "flow/job.py")
 #: would take millions; no host needs it, because the next frame's flag ends the frame too.
 LINGER = 10 * CYCLES
 POWER_UP = 1000  # cycles until the PLL has locked and the reset is over
-#: For ``Accelerator.open(f"{path}@{SLOW}")``: a simulated line is slower than any timeout of a real one.
+#: For ``synflip.open_device(f"{path}@{SLOW}")``: a simulated line is slower than any timeout of a real one.
 SLOW = 300
 
 
