@@ -269,6 +269,14 @@ def test_a_flag_is_true_or_false(name: str) -> None:
     assert getattr(InferenceRequest(model(), IMAGES, 4, 0, **{name: np.True_}), name) is True  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("progress", ["yes", 1, []])
+def test_progress_that_cannot_be_called_is_refused(progress: Any) -> None:
+    with Golden() as device:
+        device.load(model())
+        with pytest.raises(SynflipError, match=r"progress must be a function of \(done, total\), not "):
+            device.infer(IMAGES, 5, 1, progress=progress)
+
+
 def test_progress_true_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is a terminal; a function is called as before; False is nothing."""
     seen: list[tuple[str, int, int]] = []

@@ -19,6 +19,7 @@ from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers, second_choice
 from synflip.uncertainty.metrics import metrics, outside_auroc
+from synflip.util.progress import check_progress
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -58,6 +59,7 @@ def evaluate(
     for item in [dataset] if outside is None else [dataset, outside]:
         require_dataset(item)
     samples, seed = whole_samples(samples), whole_seed(seed)
+    check_progress(progress, "(done, total)")
     if len(dataset.classes) != len(model.classes):
         raise SynflipError(
             f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "

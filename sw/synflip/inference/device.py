@@ -15,7 +15,7 @@ from synflip.inference.request import InferenceRequest, Margin, Pixels, Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
-from synflip.util.progress import bar
+from synflip.util.progress import bar, check_progress
 
 
 class Device(ABC):
@@ -105,7 +105,10 @@ class Device(ABC):
         if progress is True:
             with bar("Flipping coins") as advance:
                 return self.run(request, advance)
-        return self.run(request, progress or None)
+        if progress is False:
+            progress = None
+        check_progress(progress, "(done, total)")
+        return self.run(request, progress)
 
     def stream(
         self,

@@ -15,6 +15,7 @@ from synflip.errors import SynflipError
 from synflip.training.augment import augmented
 from synflip.training.checkpoint import Checkpoint, stopping
 from synflip.util.arrays import whole_number
+from synflip.util.progress import check_progress
 from synflip.util.text import one_line
 from synflip.util.threads import one_thread
 
@@ -88,6 +89,7 @@ def fit(
     The step that is under way is ended first, then ``Interrupted`` is raised. recipe: what must be equal when
     the training goes on, besides the network, the data and the generator. Raises SynflipError.
     """
+    check_progress(progress, "a TrainStep")
     if augment and dataset.shape[0] == 1 and len(dataset.shape) == 2:
         raise SynflipError(f"augment moves pictures; {one_line(dataset.name)} has rows of features")
     count = len(images)

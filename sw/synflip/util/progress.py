@@ -15,10 +15,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from synflip.errors import SynflipError
 from synflip.util import terminal
 
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
+
+
+def check_progress(progress: object, arguments: str) -> None:
+    """Raises SynflipError unless ``progress`` is None or can be called. arguments: what it is called with."""
+    if progress is not None and not callable(progress):
+        raise SynflipError(f"progress must be a function of {arguments}, not {progress!r:.60}")
 
 
 class Bar:
