@@ -18,7 +18,7 @@ from synflip.verification.cases import draw_case
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.fuzz import run
 
-from synflip_sim.simulators.verilate import build
+from synflip_sim.simulators.verilate import Kind, build
 from synflip_sim.simulators.verilator import VerilatorTransport
 
 GEOMETRY = Geometry(
@@ -68,7 +68,7 @@ def block(module: str) -> str:
 def collect() -> tuple[Counter[str], Points]:
     """Run the cases. Raises SynflipError if one of them differs from the golden model."""
     seen: Counter[str] = Counter()
-    transport = VerilatorTransport(build(GEOMETRY, coverage=True))
+    transport = VerilatorTransport(build(GEOMETRY, kind=Kind.coverage))
     with tempfile.TemporaryDirectory() as folder, Accelerator(transport, name="verilator") as device:
         for number in range(CASES):
             case = draw_case(GEOMETRY, np.random.default_rng((SEED, number)))

@@ -13,6 +13,9 @@
 #include "verilated_cov.h"
 #endif
 #include "junctions.h"
+#if VM_TRACE_FST
+#include "waves.h"
+#endif
 
 namespace {
 
@@ -23,8 +26,15 @@ struct Bench {
 #ifdef SYNFLIP_DEVICES
     Junctions junctions;
 #endif
+#if VM_TRACE_FST
+    Waves waves;
+#endif
 
-    Bench() : top(new Vsynflip(&context)) {
+    Bench() {
+#if VM_TRACE_FST
+        context.traceEverOn(true);
+#endif
+        top.reset(new Vsynflip(&context));
         top->response___05Fready = 1;
         top->request___05Fvalid = 0;
         top->clk = 0;
@@ -36,7 +46,12 @@ struct Bench {
 #endif
         settle();
     }
-    ~Bench() { top->final(); }
+    ~Bench() {
+#if VM_TRACE_FST
+        waves.close();
+#endif
+        top->final();
+    }
 
     void settle() { top->eval(); }
     // One rising edge; the inputs have settled.
@@ -45,11 +60,15 @@ struct Bench {
         junctions.drive(*top, cycles);
         top->eval();
 #endif
+#if VM_TRACE_FST
+        waves.step(*top);
+#else
         top->clk = !top->clk;
         top->eval();
 #ifndef SYNFLIP_QUICK  // with it, every change of the clock is a rising edge
         top->clk = 0;
         top->eval();
+#endif
 #endif
         cycles++;
     }
@@ -114,6 +133,14 @@ int synflip_wait(void* bench, uint64_t limit) {
 #if VM_COVERAGE
 void synflip_coverage(void* bench, const char* path) {
     static_cast<Bench*>(bench)->context.coveragep()->write(path);
+}
+#endif
+
+#if VM_TRACE_FST
+// Writes cycles first..past-1, counted from the first busy one, to the file. Returns 1 if it can be written.
+int synflip_waves(void* bench, const char* path, int64_t first, int64_t past) {
+    Bench& b = *static_cast<Bench*>(bench);
+    return b.waves.open(*b.top, path, first, past);
 }
 #endif
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,8 @@ from synflip.util.programs import run_program
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
+WAVES = Path(__file__).with_name("waves.h")
+FST = tuple(Path(__file__).with_name("fst") / name for name in ("lz4.h", "zlib.h"))
 VERILATE = [
     "--cc",
     "--exe",
@@ -38,6 +41,10 @@ VERILATE = [
     "obj",
     "-o",
 ]
+#: Every signal, and no memory: arrays of up to 32 words only.
+TRACE = ("--trace-fst", "--trace-max-width", "0", "-CFLAGS", "-I..")
+#: Verilator's own list has lz4 and zlib, for which the files of FST stand.
+TRACE_LIBRARIES = "LDLIBS=-shared -pthread"
 COVERAGE = ("--coverage-line", "--coverage-toggle")
 #: The wheel's makefile names its build machine's tools and an empty precompiled-header flag.
 MAKE = ("AR=ar", "PYTHON3=python3", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=")
@@ -98,23 +105,36 @@ def sources(package: ModuleType, rooms: Sequence[str]) -> list[tuple[str, Path]]
     return sorted(found.items())
 
 
-def build(geometry: Geometry, say: Say = lambda text: None, coverage: bool = False) -> Path:
-    """Path of the library for ``geometry``, built if it is not cached; with counters of lines and toggles if
-    ``coverage``. Raises SynflipError if a tool is missing or fails."""
-    kind = "-coverage" if coverage else ""
+class Kind(StrEnum):
+    """What a library is for. Each kind is a library of its own, so that none slows another.
+
+    coverage: it counts lines and toggles. waves: it writes signals to FST files.
+    """
+
+    plain = ""
+    coverage = "-coverage"
+    waves = "-waves"
+
+
+def build(geometry: Geometry, say: Say = lambda text: None, kind: Kind = Kind.plain) -> Path:
+    """Path of the library for ``geometry``, built if it is not cached. Raises SynflipError if a tool is
+    missing or fails."""
     name = f"{geometry.name}-k{geometry.bits}{kind}"
+    files = (WAVES, *FST) if kind == Kind.waves else ()
     return cached(
-        "verilator", name, content_key(geometry), lambda folder: _build(geometry, folder, say, coverage)
+        "verilator", name, content_key(geometry, files), lambda folder: _build(geometry, folder, say, kind)
     )
 
 
-def _build(geometry: Geometry, folder: Path, say: Say, coverage: bool) -> None:
-    write_verilog(geometry, folder, say, quick=not coverage)
+def _build(geometry: Geometry, folder: Path, say: Say, kind: Kind) -> None:
+    write_verilog(geometry, folder, say, quick=kind == Kind.plain)
     sources = ["synflip.v", *device_flags(geometry)]
-    if coverage:
+    if kind == Kind.plain:
+        compile_library(folder, [*QUICK, *sources], say)
+    elif kind == Kind.coverage:
         compile_library(folder, [*COVERAGE, *sources], say, "-O0")  # the counters make much code
     else:
-        compile_library(folder, [*QUICK, *sources], say)
+        compile_library(folder, [*TRACE, *sources], say, "-O0", variables=(TRACE_LIBRARIES,))
 
 
 def device_flags(geometry: Geometry) -> tuple[str, ...]:
@@ -140,12 +160,18 @@ def write_verilog(geometry: Geometry, folder: Path, say: Say, quick: bool = Fals
 
 
 def compile_library(
-    folder: Path, sources: Sequence[str], say: Say, effort: str = EFFORT, harness: Path = HARNESS
+    folder: Path,
+    sources: Sequence[str],
+    say: Say,
+    effort: str = EFFORT,
+    harness: Path = HARNESS,
+    variables: Sequence[str] = (),
 ) -> None:
     """Compile Verilog with top module ``synflip`` to LIBRARY in ``folder``.
 
     sources: files, and other arguments of Verilator. effort: flags of the C++ compiler. harness: the C++ file
-    that drives the top. Raises SynflipError if g++ or make is missing or a tool fails.
+    that drives the top. variables: of the makefile. Raises SynflipError if g++ or make is missing or a
+    tool fails.
     """
     for tool in (compiler().split()[0], "make"):
         if shutil.which(tool) is None:
@@ -159,7 +185,7 @@ def compile_library(
     # Makefiles and shells would cut a path with a blank or an accent: they are given names in the folder.
     (folder / "verilator").symlink_to(Path(verilator.__file__).parent)
     (folder / "python3").symlink_to(sys.executable)
-    for file, name in ((harness, HARNESS.name), (JUNCTIONS, JUNCTIONS.name)):
+    for file, name in ((harness, HARNESS.name), *((path, path.name) for path in (JUNCTIONS, WAVES, *FST))):
         shutil.copyfile(file, folder / name)
     environment = compiler_environment() | {"VERILATOR_ROOT": str(folder / "verilator")}
     say("Verilator")
@@ -170,7 +196,7 @@ def compile_library(
     run_program(verilate, folder, "verilator", environment=environment)
     say("C++ compiler")
     make = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
-    compile_ = [*make, *make_variables(), "PYTHON3=../python3", *OPTIMISE, f"OPT_FAST={effort}"]
+    compile_ = [*make, *make_variables(), "PYTHON3=../python3", *variables, *OPTIMISE, f"OPT_FAST={effort}"]
     run_program(compile_, folder, "make", environment=environment)
     (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
 

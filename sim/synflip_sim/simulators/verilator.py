@@ -1,6 +1,7 @@
 """Verilator as a device: a transport over the simulated bus, under the driver that every accelerator has."""
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.geometry import Geometry
 from synflip.util.libraries import load_library
 
-from synflip_sim.simulators.verilate import Say, build
+from synflip_sim.simulators.verilate import Kind, Say, build
+from synflip_sim.simulators.waves import Waves
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
@@ -25,8 +27,15 @@ class VerilatorTransport:
     """Reads and writes of the memory map in the simulator; the clock runs only inside them and in
     ``wait``."""
 
-    def __init__(self, library: Path, junctions: JunctionModel | None = None, period: int = 4) -> None:
-        """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles."""
+    def __init__(
+        self,
+        library: Path,
+        junctions: JunctionModel | None = None,
+        period: int = 4,
+        waves: Waves | None = None,
+    ) -> None:
+        """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles.
+        waves: what a library of the kind ``waves`` records. Raises SynflipError if it cannot."""
         self._library = load_library(library)
         self._library.synflip_open.restype = ctypes.c_void_p
         self._library.synflip_cycles.restype = ctypes.c_uint64
@@ -40,6 +49,8 @@ class VerilatorTransport:
         self._bench: int | None = self._library.synflip_open()
         if junctions is not None:
             self._raw_source = drive_junctions(self._library, self._bench, junctions, period)
+        if waves is not None:
+            self._record(waves)
 
     @property
     def bench(self) -> int:
@@ -71,6 +82,13 @@ class VerilatorTransport:
     def wait(self) -> None:
         """Let the device run on for a while, or until it is idle."""
         self._library.synflip_wait(self.bench, WAIT_CYCLES)
+
+    def _record(self, waves: Waves) -> None:
+        record = self._library.synflip_waves
+        record.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
+        if not record(self.bench, os.fsencode(waves.path), waves.first, waves.past):
+            self.close()
+            raise SynflipError(f"cannot write {waves.path}: the simulator cannot open it")
 
     def write_coverage(self, path: Path) -> None:
         """Write the counters of a library that was built with them."""
@@ -110,16 +128,18 @@ def open_verilator(
     say: Say | None = None,
     junctions: JunctionModel | None = None,
     period: int = 4,
+    waves: Waves | None = None,
 ) -> Accelerator:
     """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached.
 
     junctions: what drives the inputs of a geometry with tunnel junctions (well-behaved ones unless given);
-        period: clock cycles from one of their bits to the next.
+        period: clock cycles from one of their bits to the next. waves: what is recorded of its signals; its
+        files are whole when the device is closed. A device that records is compiled apart, and slow.
     """
     if geometry.devices and junctions is None:
         junctions = JunctionModel(geometry.devices, seed=0)
-    library = build(geometry, say or progress())
-    return Accelerator(VerilatorTransport(library, junctions, period), name="verilator")
+    library = build(geometry, say or progress(), Kind.plain if waves is None else Kind.waves)
+    return Accelerator(VerilatorTransport(library, junctions, period, waves), name="verilator")
 
 
 def open_device(text: str, geometry: Geometry | None) -> Accelerator:

@@ -1,4 +1,4 @@
-"""The commands that write the accelerator, its memory map and its netlist, and simulate it at a port."""
+"""The commands that write and draw the accelerator, its memory map and its netlist, and simulate it."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table, write_json
-from synflip.cli.options import ActivationBits, Bits, GeometryOption, JsonFile, ModelFile, model_files
+from synflip.cli.options import (
+    ActivationBits,
+    Bits,
+    GeometryOption,
+    ImagesFile,
+    JsonFile,
+    ModelFile,
+    Seed,
+    model_files,
+)
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -281,3 +290,104 @@ def simulate(
         with suppress(KeyboardInterrupt):  # the way to end it, not an error
             while True:
                 time.sleep(1)
+
+
+diagram = typer.Typer()
+app.add_typer(diagram, name="diagram")
+PictureOut = Annotated[Path, typer.Option("--out", metavar="F.svg", help="Where to write the picture.")]
+
+
+@diagram.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Draw the accelerator: its blocks, a pass cycle by cycle, a recorded waveform."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@diagram.command()
+def blocks(out: PictureOut, geometry: GeometryOption = "64x8", bits: Bits = 4) -> None:
+    """Draw the accelerator's blocks and what connects them, as the gateware of a geometry says.
+
+    Example: synflip diagram blocks --geometry 64x8 --out blocks.svg
+    """
+    from synflip_hdl.diagrams.block_diagram import block_diagram
+
+    from synflip.spec.geometry import Geometry
+
+    machine = Geometry.parse(geometry, bits=bits)
+    _write_picture(out, block_diagram(machine), f"Blocks of {machine.name}, k = {bits}")
+
+
+@diagram.command(name="pass")
+def pass_(
+    model: ModelFile,
+    images: ImagesFile,
+    out: PictureOut,
+    geometry: GeometryOption = "16x2",
+    image: Annotated[int, typer.Option("--image", metavar="I", min=0, help="The image, from 0.")] = 0,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="S", min=0, help="The network sample, from 0.")
+    ] = 0,
+    seed: Seed = 0,
+) -> None:
+    """Draw one pass, an image through one network sample, cycle by cycle, as the golden model predicts it.
+
+    The pass is one of a run of all images up to that one, which the accelerator must hold together.
+
+    Example: synflip diagram pass digits.safetensors --images x.npy --geometry 16x2 --out pass.svg
+    """
+    from synflip_hdl.diagrams.pass_diagram import pass_diagram
+
+    from synflip.data.registry import open_inputs
+    from synflip.golden.trace import cycle_trace
+    from synflip.modelfile.safetensors import load
+    from synflip.spec.geometry import Geometry
+    from synflip.util.outputs import check_outputs
+
+    check_outputs([out], [*model_files(model), images])
+    network = load(model)
+    pixels = open_inputs(images, network)
+    if image >= len(pixels):
+        raise SynflipError(f"there is no image {image}: {images} has {len(pixels)}, numbered from 0")
+    machine = Geometry.parse(geometry, bits=network.bits, activation_bits=network.activation_bits)
+    trace = cycle_trace(network, machine, pixels[: image + 1], sample + 1, seed)
+    _write_picture(out, pass_diagram(trace, image, sample), f"A pass of {network.shape} on {machine.name}")
+
+
+@diagram.command()
+def waves(
+    file: Annotated[Path, typer.Argument(metavar="F.fst", help="A file of --waves of run or verify.")],
+    out: PictureOut,
+    window: Annotated[
+        str, typer.Option("--window", metavar="FIRST:PAST", help="Clock cycles FIRST..PAST-1.")
+    ] = "0:60",
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--signal",
+            metavar="BLOCK.NAME",
+            help="A signal, as sequencer.lists__index; may be given several times. Without it: the way of an "
+            "event through the blocks.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw some signals of a recorded waveform. Needs the package pywellen, which synflip[dev] brings.
+
+    Example: synflip diagram waves w.fst --window 0:60 --out waves.svg
+    """
+    from synflip_sim.simulators.wave_diagram import USUAL, wave_diagram
+    from synflip_sim.simulators.waves import window_of
+
+    from synflip.util.outputs import check_outputs
+
+    check_outputs([out], [file])
+    picture = wave_diagram(file, *window_of(window), signal or USUAL)
+    _write_picture(out, picture, f"Cycles {window} of {file}")
+
+
+def _write_picture(out: Path, picture: str, title: str) -> None:
+    from synflip.util.outputs import write_text
+
+    write_text(out, picture)
+    table(title, ("wrote", str(out)))

@@ -242,3 +242,22 @@ Margins = Annotated[
         "--margins", metavar="N,N,..|FILE", help="Instead of --margin: one a sample, or a file of margins."
     ),
 ]
+WavesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--waves",
+        metavar="F.fst",
+        help="Record the signals of --device verilator in this FST file, and write save files for GTKWave "
+        "(F.gtkw) and Surfer (F.sucl) beside it. Such a simulator is built apart, and slow.",
+        show_default=False,
+    ),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="FIRST:PAST",
+        help="Record clock cycles FIRST..PAST-1 only, counted from the first busy one: 0:500.",
+        show_default=False,
+    ),
+]

@@ -21,6 +21,8 @@ from synflip.cli.options import (
     ModelFile,
     Samples,
     Seed,
+    WavesFile,
+    Window,
     model_files,
 )
 from synflip.errors import DeviceWarning, SynflipError
@@ -28,6 +30,8 @@ from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from synflip_sim.simulators.waves import Waves
+
     from synflip.inference.request import InferenceRequest
     from synflip.inference.result import Result
     from synflip.spec.geometry import Geometry
@@ -59,6 +63,8 @@ def run(
             show_default=False,
         ),
     ] = None,
+    waves: WavesFile = None,
+    window: Window = None,
     json: JsonFile = None,
 ) -> None:
     """Run a compiled model on images and write the votes.
@@ -79,7 +85,8 @@ def run(
     from synflip.inference.shards import Part, file_digest, parse_shards, save_part
     from synflip.util.outputs import check_outputs
 
-    check_outputs([out, json], [*model_files(model), images, margins])
+    recorded = _waves(waves, window, device)
+    check_outputs([out, json, *_files(recorded)], [*model_files(model), images, margins])
     stop = _stop(margin, margins, samples)
     part, first = None, 0
     if shards is not None:
@@ -93,7 +100,7 @@ def run(
     request = _request(network, pixels, samples, seed, stop, logits, first)
     machine = _geometry(geometry, network, device)
     named = _with_geometries(device, geometry, network)
-    result, seconds, clock, line = _infer(named, machine, request)
+    result, seconds, clock, line = _infer(named, machine, request, recorded)
     if part is None:
         result.save(out)
     else:
@@ -115,7 +122,6 @@ def run(
             else _why_no_cycles(request, machine),
         ),
         ("time", f"{seconds:.2f} s measured, images and results included"),
-        ("wrote", str(out)),
     ]
     write_json(
         json,
@@ -137,9 +143,10 @@ def run(
     )
     if clock:
         share = f"{result.cycles / clock:.1%} of {clock:,} cycles, images and results included"
-        rows.insert(-2, ("engine busy", share))
+        rows.insert(-1, ("engine busy", share))
     if line:
-        rows.insert(-1, ("line", f"{line:,} bytes measured"))
+        rows.append(("line", f"{line:,} bytes measured"))
+    rows += [("wrote", str(path)) for path in (out, *_files(recorded))]
     table(f"{network.shape} on {kind}, {machine.name}, seed {seed}", *rows)
 
 
@@ -185,6 +192,8 @@ def verify(
     logits: Annotated[
         bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
     ] = True,
+    waves: WavesFile = None,
+    window: Window = None,
     json: JsonFile = None,
 ) -> None:
     """Check that a device gives exactly the golden model's numbers.
@@ -194,19 +203,22 @@ def verify(
     run may take more samples, so the cycles may be others.
 
     Example: synflip verify digits.safetensors --images x.npy --samples 16 --seed 1 --geometry 64x8
+
+    Example: synflip verify m.safetensors --images x.npy --geometry 16x2 --waves w.fst --window 0:500
     """
     from synflip.devices.registry import DeviceName
     from synflip.inference.compare import compare
     from synflip.util.outputs import check_outputs
 
-    check_outputs([json], [*model_files(model), images, margins])
+    recorded = _waves(waves, window, device)
+    check_outputs([json, *_files(recorded)], [*model_files(model), images, margins])
     DeviceName.parse(device).single("verify")
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
     request = _request(network, pixels, samples, seed, stop, logits)
     machine = _geometry(geometry, network, device)
     golden, *_ = _infer("golden", machine, request)
-    other, seconds, *_ = _infer(device, machine, request)
+    other, seconds, *_ = _infer(device, machine, request, recorded)
     comparison = compare(golden, other, device)
     rows = [
         (quantity, f"{different} of {comparison.compared[quantity]:,} differ")
@@ -220,6 +232,7 @@ def verify(
             f"{seconds:.2f} s measured, images and results included "
             f"({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
         ),
+        *(("wrote", str(path)) for path in _files(recorded)),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
     write_json(
@@ -372,9 +385,41 @@ def _request(
     return request
 
 
-def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tuple[Result, float, int, int]":
+def _waves(path: Path | None, window: str | None, device: str) -> "Waves | None":
+    """What is to be recorded of the device. Raises SynflipError if it has no signals."""
+    from synflip.devices.registry import DeviceName
+
+    if path is None:
+        if window is not None:
+            raise SynflipError("--window is of --waves F.fst, which is not given")
+        return None
+    if DeviceName.parse(device).kind != "verilator":
+        raise SynflipError(f"{device} has no signals to record: --waves goes with --device verilator")
+    from synflip_sim.simulators.waves import Waves
+
+    return Waves.of(path, window)
+
+
+def _files(waves: "Waves | None") -> tuple[Path, ...]:
+    return () if waves is None else waves.files
+
+
+def _infer(
+    name: str, geometry: "Geometry", request: "InferenceRequest", waves: "Waves | None" = None
+) -> "tuple[Result, float, int, int]":
     """Returns the result, the seconds that inference took, the cycles of the simulated clock, 0 if there is
-    none, and the bytes on the serial line, 0 if there is none."""
+    none, and the bytes on the serial line, 0 if there is none. waves: what is recorded."""
+    if waves is None:
+        return _carry_out(name, geometry, request)
+    from synflip_sim.simulators.waves import recording
+
+    with recording(waves, geometry) as partial:
+        return _carry_out(name, geometry, request, partial)
+
+
+def _carry_out(
+    name: str, geometry: "Geometry", request: "InferenceRequest", waves: "Waves | None" = None
+) -> "tuple[Result, float, int, int]":
     from synflip.devices.registry import DeviceName, open_device
     from synflip.inference.parts import Parts, runs_of
     from synflip.spec.frames import BAUD
@@ -392,7 +437,12 @@ def _infer(name: str, geometry: "Geometry", request: "InferenceRequest") -> "tup
             text = work.text(asked.baud or BAUD)
             typer.echo(f"{request.model.shape} on {geometry.name} runs in parts, predicted: {text}")
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
-        device = open_device(name, geometry)
+        if waves is None:
+            device = open_device(name, geometry)
+        else:
+            from synflip_sim.simulators.verilator import open_verilator
+
+            device = open_verilator(geometry, waves=waves)
     with device, _device_warnings():
         with waiting("Loading the model"):
             device.load(request.model)

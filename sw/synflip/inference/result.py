@@ -21,7 +21,8 @@ from synflip.util.text import first_line, one_line
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
+
+    from synflip.report.plotting import Figure
 
 MAX_ARRAY_BYTES = 1 << 30  # of an array in a file
 #: Of each array in a file: its type and number of axes.

