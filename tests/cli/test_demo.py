@@ -1,5 +1,6 @@
 """The demo: its choice of images, its picture, its verdict."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,13 @@ def test_demo_on_the_golden_model_twice(
 ) -> None:
     real = demo.open_device
     monkeypatch.setattr(demo, "open_device", lambda name, geometry: real("golden", geometry))
-    assert demo.demo(tmp_path / "a" / "b", console=Console(width=100))
+    assert demo.demo(tmp_path / "a" / "b", console=Console(width=100), json=tmp_path / "n.json")
     text = " ".join(capsys.readouterr().out.split())
     assert "mismatches of votes, golden and Verilator │ 0 of 4,450" in text
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    assert numbers["cycles_predicted"] == numbers["cycles_counted"] > 0
+    assert f"accuracy of the vote of 16 │ {numbers['accuracy_of_the_vote']:.2%}" in text
+    assert set(numbers["different"].values()) == {0} and numbers["images"] == 445
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["digits.safetensors", "images.npy", "labels.npy", "votes.png"]
     assert np.load(tmp_path / "a" / "b" / "images.npy").shape == (445, 64)

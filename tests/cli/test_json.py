@@ -38,6 +38,32 @@ def test_the_page_names_the_commands() -> None:
     assert set(re.findall("`(.+?)`", names)) == taking
 
 
+def test_every_command_that_prints_figures_takes_it() -> None:
+    """But for those whose --out is or has such a file, and those that print none."""
+    own = {"bench", "calibrate", "report paper"}
+    none = {"verilog", "simulate", "program", "diagram blocks", "diagram pass", "diagram waves"}
+    without = {
+        words.removeprefix("synflip ")
+        for words, command in commands()
+        if not any("--json" in item.opts for item in command.params)
+    }
+    assert without == own | none
+
+
+def test_images_and_arrays_for_c(files: Path) -> None:
+    assert written("images", "digits", "--count", "3", "--out", "d.npy")["shape"] == [3, 64]
+    found = written("export-c", "m.safetensors", "--out", "c")
+    assert {path.name for path in Path("c").iterdir()} == set(found["files"]) and found["bytes"] > 100
+
+
+def test_evaluate(files: Path) -> None:
+    assert (
+        app.main(["train", "--hidden", "8", "--epochs", "1", "--samples", "2", "--out", "t.safetensors"]) == 0
+    )
+    found = written("evaluate", "t.safetensors", "--samples", "2", "--out", "e")
+    assert found == json.loads(Path("e/evaluation.json").read_text()) and found["aggregates"]
+
+
 def test_info(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = modelfile.load("m.safetensors")
     found = written("info", "m.safetensors")

@@ -125,6 +125,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="A smaller network, 5 epochs, 4 samples, a 16x1 accelerator.")
     ] = False,
+    json: JsonFile = None,
 ) -> None:
     """Train on handwritten digits, run the result on both devices, compare every number, draw the votes.
 
@@ -140,7 +141,7 @@ def demo(
     """
     from synflip.cli.demo import demo as run_demo
 
-    if not run_demo(out, geometry, quick):
+    if not run_demo(out, geometry, quick, json=json):
         raise typer.Exit(1)
 
 

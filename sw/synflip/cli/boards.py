@@ -174,6 +174,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Make a board's bitstream, and report.json: resources, clock, critical path, predictions.
 
@@ -191,7 +192,7 @@ def build(
     from synflip_hdl.flow.build_times import usual_time
     from synflip_hdl.flow.seeds import parse_seeds
 
-    from synflip.util.outputs import check_folder
+    from synflip.util.outputs import check_folder, check_outputs
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -201,9 +202,11 @@ def build(
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
     check_folder(out)
+    check_outputs([json])
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)
+    write_json(json, report)
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:
         raise SynflipError(

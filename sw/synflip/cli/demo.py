@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from synflip.cli.console import write_json
 from synflip.data.dataset import Dataset
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
@@ -39,13 +40,19 @@ class Timed:
     seconds: float
 
 
-def demo(out: Path, geometry: str | None = None, quick: bool = False, console: Console | None = None) -> bool:
+def demo(
+    out: Path,
+    geometry: str | None = None,
+    quick: bool = False,
+    console: Console | None = None,
+    json: Path | None = None,
+) -> bool:
     """Run the demo, write its files into ``out``, print a table. Returns whether both devices agree.
 
     Writes ``digits.safetensors``, ``images.npy`` and ``labels.npy`` (the test images), ``votes.png``.
-    geometry: GEOMETRY if None. quick: a smaller network, fewer epochs and samples, QUICK_GEOMETRY. If the
-    packages of the comparison or the picture are missing, a quick demo leaves it out and prints a line that
-    says so; any other demo raises SynflipError.
+    json: a file for the numbers. geometry: GEOMETRY if None. quick: a smaller network, fewer epochs and
+    samples, QUICK_GEOMETRY. If the packages of the comparison or the picture are missing, a quick demo leaves
+    it out and prints a line that says so; any other demo raises SynflipError.
     """
     simulated, drawn = available(*SIMULATION), available(*DRAWING)
     if not quick:
@@ -55,7 +62,7 @@ def demo(out: Path, geometry: str | None = None, quick: bool = False, console: C
                 raise SynflipError(f"{line}; synflip demo --quick does without it")
     console = console or terminal.console()
     check_folder(out)
-    check_outputs(out / name for name in FILES)
+    check_outputs([json, *(out / name for name in FILES)])
     machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)
     data, model, float_accuracy = train_digits(QUICK_HIDDEN, QUICK_EPOCHS) if quick else train_digits()
     samples = QUICK_SAMPLES if quick else SAMPLES
@@ -73,7 +80,7 @@ def demo(out: Path, geometry: str | None = None, quick: bool = False, console: C
         with replacing(out / "votes.png") as partial:
             draw_votes(golden.result, data, partial)
 
-    equal = _report(console, data, model, machine, samples, float_accuracy, golden, verilator)
+    equal = _report(console, data, model, machine, samples, float_accuracy, golden, verilator, json)
     for line in _last_words(out, simulated, drawn):
         console.print(line, soft_wrap=True)
     return equal
@@ -116,8 +123,10 @@ def _report(
     float_accuracy: float,
     golden: Timed,
     verilator: Timed | None,
+    json: Path | None,
 ) -> bool:
-    """Print the table. Returns whether the simulated hardware, if it ran, gave the golden model's numbers."""
+    """Print the table, and write its numbers. Returns whether the simulated hardware, if it ran, gave the
+    golden model's numbers."""
     images = len(data.test_labels)
     one, vote = accuracies(golden.result, data.test_labels)
     comparison = compare(golden.result, verilator.result, "verilator") if verilator else None
@@ -148,6 +157,23 @@ def _report(
         rate = cycles / max(verilator.seconds, 1e-9)
         table.add_row("engine cycles a second in Verilator", f"{rate:,.0f}")
     console.print(table)
+    write_json(
+        json,
+        {
+            "network": model.shape,
+            "geometry": geometry.name,
+            "images": images,
+            "samples": samples,
+            "accuracy_of_one_sample": one,
+            "accuracy_of_the_vote": vote,
+            "accuracy_of_a_float_network": float_accuracy,
+            "different": None if comparison is None else comparison.different,
+            "cycles_predicted": golden.result.cycles,
+            "cycles_counted": None if verilator is None else verilator.result.cycles,
+            "seconds_golden": golden.seconds,
+            "seconds_verilator": None if verilator is None else verilator.seconds,
+        },
+    )
     if comparison is not None and comparison.first:
         console.print(f"First difference: {comparison.first}", soft_wrap=True)
     return comparison is None or comparison.equal

@@ -5,8 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import show
-from synflip.cli.options import Header, Label, ModelData, ModelFile, Page, Size, model_files, picture_size
+from synflip.cli.console import show, write_json
+from synflip.cli.options import (
+    Header,
+    JsonFile,
+    Label,
+    ModelData,
+    ModelFile,
+    Page,
+    Size,
+    model_files,
+    picture_size,
+)
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -38,6 +48,7 @@ def evaluate(
         Path | None,
         typer.Option("--picture", metavar="FILE", help="A second copy of the picture.", show_default=False),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Measure a compiled model on all test images: accuracy, and what its uncertainty is worth.
 
@@ -48,22 +59,20 @@ def evaluate(
 
     Example: synflip evaluate mnist.safetensors --data mnist --outside fashion-mnist --out out/mnist
     """
-    import json
-
     from synflip.data.registry import data_of
     from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import load
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import Table
     from synflip.util.extras import require
-    from synflip.util.outputs import check_outputs, replacing, write_text
+    from synflip.util.outputs import check_outputs, replacing
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
     network = load(model)
     name = data_of(network) if data is None else data
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
-    check_outputs([numbers, drawn, page, picture], [*model_files(model), *data_files(name)])
+    check_outputs([numbers, drawn, page, picture, json], [*model_files(model), *data_files(name)])
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):
@@ -78,7 +87,8 @@ def evaluate(
     outside_data = None if outside is None else load_data(outside)
     with bar("Flipping coins") as advance:
         found = work.evaluate(network, dataset, samples, seed, outside_data, advance)
-    write_text(numbers, json.dumps(found.numbers, indent=1) + "\n")
+    for path in (numbers, json):
+        write_json(path, found.numbers)
     for path in (drawn, picture):
         if path is not None:
             with replacing(path) as partial:

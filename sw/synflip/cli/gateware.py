@@ -152,6 +152,7 @@ def memory_map(
 def export_c(
     model: ModelFile,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it writes.")],
+    json: JsonFile = None,
 ) -> None:
     """Write a compiled model as a C array, with a C library that loads and runs it.
 
@@ -171,7 +172,8 @@ def export_c(
     texts = {"model.h": model_header(network), "model.c": model_source(words, network.classes), **library()}
     if not (out / EXAMPLE).exists():
         texts[EXAMPLE] = example()
-    check_outputs([out / name for name in texts], model_files(model))
+    check_outputs([json, *(out / name for name in texts)], model_files(model))
+    write_json(json, {"network": network.shape, "bytes": words.nbytes, "files": list(texts)})
     for name, text in texts.items():
         write_text(out / name, text)
     table(

@@ -269,6 +269,7 @@ def images(
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="Y.npy", help="Write their labels here.")
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Write test images of a data set as the .npy file that run and verify read.
 
@@ -278,7 +279,7 @@ def images(
     from synflip.data.registry import load
     from synflip.util.outputs import check_outputs, write_array
 
-    check_outputs([out, labels], data_files())
+    check_outputs([out, labels, json], data_files())
     dataset = load(data.value)
     pixels = dataset.test_images[:count]
     if len(dataset.shape) == 3:  # the file's shape says that channels come first
@@ -286,6 +287,7 @@ def images(
     write_array(out, pixels)
     if labels is not None:
         write_array(labels, dataset.test_labels[:count])
+    write_json(json, {"data": data.value, "shape": list(pixels.shape), "pixel_max": dataset.input_max})
     table(
         f"{dataset.title}, test images",
         ("images", f"uint8 {list(pixels.shape)}, pixels 0..{dataset.input_max}"),
