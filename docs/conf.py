@@ -2,10 +2,12 @@
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 from synflip import __version__
 from synflip.cli.reference import markdown
+from synflip.report.notebook import notebook
 
 project = "synflip"
 release = version = __version__
@@ -34,6 +36,30 @@ def insert_commands(app: Any, page: str, source: list[str]) -> None:
     """The sections of all commands in place of the marker."""
     if page == "reference/cli":
         source[0] = source[0].replace(COMMANDS, markdown())
+
+
+#: Pages that are notebooks too.
+NOTEBOOKS = "tutorials"
+OFFER = """
+```{raw} html
+<p><a href="NAME.ipynb" download>This page as a notebook</a></p>
+```
+"""
+
+
+def offer_notebook(app: Any, page: str, source: list[str]) -> None:
+    """Below the title of a tutorial, a link to its notebook."""
+    if page.startswith(f"{NOTEBOOKS}/"):
+        title, end, rest = source[0].partition("\n")
+        source[0] = title + end + OFFER.replace("NAME", page.rpartition("/")[2]) + rest
+
+
+def write_notebooks(app: Any, error: Exception | None) -> None:
+    """The tutorials as notebooks, beside their pages."""
+    if error is None and app.builder.format == "html":
+        for page in sorted(Path(app.srcdir, NOTEBOOKS).glob("*.md")):
+            target = Path(app.outdir, NOTEBOOKS, f"{page.stem}.ipynb")
+            target.write_text(notebook(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 #: Where an item of a list begins: ``name: `` or ``name, name: `` after a full stop, or at the start.
@@ -76,4 +102,6 @@ def _escaped(text: str) -> str:
 def setup(app: Any) -> None:
     """Sphinx calls this."""
     app.connect("source-read", insert_commands)
+    app.connect("source-read", offer_notebook)
+    app.connect("build-finished", write_notebooks)
     app.connect("autodoc-process-docstring", plain_docstring)

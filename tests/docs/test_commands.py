@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 from synflip.cli.reference import commands
+from synflip.report.notebook import notebook
 
 from tests.docs.pages import (
     COMMANDS,
@@ -60,15 +61,38 @@ def demo_folder(tmp_path_factory):
     return folder
 
 
+#: Runs the notebook in the file that it is given, cell by cell, and shows what Jupyter would show.
+NOTEBOOK = """
+import ast, json, sys
+names = {"__name__": "__main__"}
+for number, cell in enumerate(json.load(open(sys.argv[1], encoding="utf-8"))["cells"]):
+    if cell["cell_type"] == "code":
+        body = ast.parse("".join(cell["source"]))
+        last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
+        exec(compile(body, f"cell {number}", "exec"), names)
+        value = last and eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
+        shows = [getattr(value, show) for show in ("_repr_html_", "_repr_png_") if hasattr(value, show)]
+        if value is not None:
+            print("shown:", any([show() for show in shows]) or repr(value))
+"""
+
+
+def run_notebook(page, folder):
+    (folder / "page.ipynb").write_text(notebook(page.read_text(), small=True), encoding="utf-8")
+    return in_environment([sys.executable, "-c", NOTEBOOK, "page.ipynb"], folder)
+
+
 def run_block(block, folder, script):
     """A shell block at once; a Python block after those before it on its page, for it uses their names."""
+    if block.language in ("python", "pycon"):
+        return in_environment([sys.executable, "-c", script], folder)
+    return in_environment(["bash", "-euo", "pipefail", "-c", block.text], folder)
+
+
+def in_environment(command, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
     environment.pop("SYNFLIP_DATA", None)
-    if block.language in ("python", "pycon"):
-        command = [sys.executable, "-c", script]
-    else:
-        command = ["bash", "-euo", "pipefail", "-c", block.text]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
@@ -83,7 +107,10 @@ def test_commands_run(page, tmp_path, demo_folder):
     for block in todo:
         if block.language == "python" and block is not python[-1]:
             continue  # all Python of a page is one program
-        done = run_block(block, tmp_path, script)
+        if block.language == "python" and page.parent.name == "tutorials":
+            done = run_notebook(page, tmp_path)
+        else:
+            done = run_block(block, tmp_path, script)
         assert done.returncode == 0, f"{name(page)}, line {block.line}:\n{done.stdout}{done.stderr}"
 
 
