@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import json
 import os
 import re
@@ -21,10 +22,11 @@ from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.experiments import datasets, registry, targets
+from synflip.experiments.blocks import Section
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
 from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
-from synflip.experiments.page import QUICK_WARNING, html
+from synflip.experiments.page import QUICK_WARNING, commit, html
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
@@ -478,11 +480,66 @@ def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_page_needs_nothing_else(folder: Path) -> None:
     page = (folder / "index.html").read_text()
-    assert not re.search(r"<(script|link|iframe)|url\(|@import|https?:", page)
+    assert not re.search(r"<(script |link|iframe)|url\(|@import|https?:|fetch\(|import\(", page)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert f"script-src 'sha256-{hash_of(script)}'\"" in page and "unsafe-eval" not in page
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)', page))
     assert "default-src 'none'" in page
     for content in re.findall(r"base64,([^\"]*)", page):
         assert base64.b64decode(content).startswith(b"\x89PNG")
+
+
+def hash_of(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def test_every_number_of_a_table_leads_to_the_command_that_made_it(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    command = f"synflip report paper --quick --data digits</code> at <code>{commit()}</code>."
+    made = re.findall(r'<p class="made" id="(made-digits-[^"]*)">Made by\s+<code>(.*?)</p>', page, re.S)
+    assert made and {text for _, text in made} == {command}
+    linked = set(re.findall(r'<td><a href="#([^"]*)">', page))
+    assert linked <= {name for name, _ in made} and len(linked) > 10
+    for row in re.findall(r"<tr>(<td>.*?)</tr>", page):
+        for cell in re.findall(r"<td>(.*?)</td>", row)[1:]:
+            assert cell.startswith('<a href="#made-') == bool(re.search(r"\d", re.sub("<[^>]*>", "", cell)))
+
+
+def test_pictures_say_what_they_show(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    captions = re.findall(r"<figcaption><strong>(.*?)\.</strong> (.*?)</figcaption>", page)
+    assert len(captions) == len(FIGURES)
+    assert all(", digits" in title and len(text) > 20 and text.endswith(".") for title, text in captions)
+
+
+SORTED = """addEventListener("load", () => {
+const seen = [], heads = [...document.querySelectorAll("th")];
+for (const column of [1, 1, 1, 0, 2]) { heads[column].querySelector("button").click();
+  const rows = [...document.querySelectorAll("tbody tr")];
+  seen.push([heads[column].ariaSort, rows.map(row => row.cells[0].textContent)]); }
+const style = getComputedStyle(document.body);
+document.body.innerHTML = "<pre id=probe>" + JSON.stringify({seen, ink: style.color}) + "</pre>"; });"""
+
+
+def test_a_click_on_a_head_sorts_a_table(tmp_path: Path) -> None:
+    """Numbers as numbers, what is none behind them; up, down, and as it was. Nothing but its own script runs,
+    and that of this test."""
+    table = Table("T", ("", "n", "%"), [["b", 10_000, 0.5], ["c", 9, None], ["a", -2.5, 0.25]], "t")
+    section = Section("x", "X", "About x.", "digits", "", [table], sources=[("synflip <x>", "abc")])
+    page = html([section], "synflip report paper", "a commit")
+    assert "<code>synflip &lt;x&gt;</code> at <code>abc</code>" in page
+    page = page.replace("script-src ", f"script-src 'sha256-{hash_of(SORTED)}' ")
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{SORTED}</script></body>"))
+    found = dumped(tmp_path, 800)
+    assert found["seen"] == [
+        ["ascending", ["a", "c", "b"]],
+        ["descending", ["b", "c", "a"]],
+        ["none", ["b", "c", "a"]],
+        ["ascending", ["a", "b", "c"]],
+        ["ascending", ["a", "b", "c"]],
+    ]
+    assert found["ink"] == "rgb(34, 34, 34)"
+    assert dumped(tmp_path, 800, "--blink-settings=preferredColorScheme=0")["ink"] == "rgb(221, 221, 221)"
 
 
 FIGURES = (
@@ -502,16 +559,21 @@ document.body.innerHTML = "<pre id=probe>" + text + "</pre>"; });</script></body
 
 def probed(folder: Path, tmp_path: Path, width: int) -> dict[str, Any]:
     """What PROBE finds on the page in a window of ``width`` pixels, or as narrow as the browser makes it."""
+    page = (folder / "index.html").read_text()
+    (tmp_path / "page.html").write_text(re.sub(r"<meta http-equiv[^\n]*", "", page).replace("</body>", PROBE))
+    return dumped(tmp_path, width)
+
+
+def dumped(folder: Path, width: int, *options: str) -> dict[str, Any]:
+    """What page.html of the folder leaves in its element ``probe`` in such a window."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no chromium")
         pytest.skip("no chromium")
-    page = (folder / "index.html").read_text()
-    (tmp_path / "page.html").write_text(re.sub(r"<meta http-equiv[^\n]*", "", page).replace("</body>", PROBE))
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{tmp_path / 'page.html'}",
+        f"--user-data-dir={folder / 'profile'}", *options, "--dump-dom", f"file://{folder / 'page.html'}",
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     match = re.search(r'<pre id="probe">(.*?)</pre>', dom)

@@ -9,7 +9,7 @@ from synflip.errors import SynflipError
 from synflip.report.svg import Box, box, label, page, wire
 from synflip.spec.geometry import Geometry
 
-from synflip_hdl.diagrams.structure import Structure, structure
+from synflip_hdl.diagrams.structure import Link, Structure, structure
 
 WIDTH, HEIGHT = 1000, 580
 #: Blocks that together are the registers' bar.
@@ -129,8 +129,9 @@ def _bus(found: Structure) -> list[str]:
     ]
 
 
-def _ends(link: object) -> tuple[str, str]:
-    source, sink = link.source[0], link.sink[0]  # type: ignore[attr-defined]
+def _ends(link: Link) -> tuple[str, str]:
+    """The blocks that it connects; those of BUS are one."""
+    source, sink = link.source[0], link.sink[0]
     return ("registers" if source in BUS else source, "registers" if sink in BUS else sink)
 
 

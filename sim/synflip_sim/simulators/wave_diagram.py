@@ -72,6 +72,8 @@ def _read(file: str | Path, names: Sequence[str], first: int) -> dict[str, tuple
         changes = list(variable.signal)
         if not changes or changes[0][0] > CYCLE * first:
             raise SynflipError(f"{file} has no cycle {first}")
+        if not all(isinstance(value, int) for _, value in changes):
+            raise SynflipError(f"{file}: some values of {name} are no numbers")
         waves[name] = (variable.bitwidth, changes)
     return waves
 

@@ -33,13 +33,14 @@ class ResultCache:
     """A folder of results, each of which is made when it is first asked for.
 
     command, commit: written into each row that is made. making: whether missing results are made; if it is
-    False, ``Missing`` is raised instead.
+    False, ``Missing`` is raised instead. read: command and commit of each row that was read.
     """
 
     def __init__(self, folder: Path, command: str, commit: str) -> None:
         self.folder = folder
         self.command, self.commit = command, commit
         self.making = True
+        self.read: set[tuple[str, str]] = set()
         for name in ("rows", "models", "tensors"):
             make_folder(folder / name)
 
@@ -59,7 +60,9 @@ class ResultCache:
                 "commit": self.commit,
             }
             write_text(path, json.dumps(row, indent=1) + "\n")
-        numbers: Numbers = read_row(path)["numbers"]
+        found = read_row(path)
+        self.read.add((found["command"], found["commit"]))
+        numbers: Numbers = found["numbers"]
         return numbers
 
     def rows(self) -> list[dict[str, Any]]:

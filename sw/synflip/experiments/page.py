@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from synflip._version import __version__
 from synflip.experiments.blocks import NOT_RUN, Section
@@ -46,12 +48,14 @@ def commit() -> str:
 
 
 def html(sections: list[Section], command: str, at: str, warning: str = "") -> str:
-    """The page as HTML, without scripts; pictures are inside it. at: the commit. warning: said at the top."""
+    """The page as HTML. Pictures are inside it, and one script, which sorts tables; nothing else may run or
+    be fetched. at: the commit. warning: said at the top."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    template = environment.from_string(
-        files("synflip.experiments").joinpath("page.html.jinja").read_text("utf-8")
-    )
+    environment.tests["number"] = lambda cell: any(letter.isdigit() for letter in cell)
+    folder = files("synflip.experiments")
+    template = environment.from_string(folder.joinpath("page.html.jinja").read_text("utf-8"))
+    script = folder.joinpath("sort.js").read_text("utf-8")
     groups = [
         (f"{name} ({note})" if note else name, list(items))
         for (name, note), items in groupby(sections, lambda section: (section.data, section.note))
@@ -63,6 +67,8 @@ def html(sections: list[Section], command: str, at: str, warning: str = "") -> s
         commit=at,
         groups=groups,
         warning=warning,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

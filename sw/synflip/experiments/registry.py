@@ -39,11 +39,13 @@ class Experiment:
 
     def section(self, context: Context, data: str) -> Section:
         """Its section of the page. Raises Missing if a result is not in the cache and must not be made."""
+        context.cache.read.clear()
         parts = self.run(context, data)
         return Section(
             self.name, self.title, self.text, data, context.data(data).note,
             [part for part in parts if isinstance(part, Table)],
             [part for part in parts if not isinstance(part, Table)],
+            sorted(context.cache.read),
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from synflip.util.outputs import make_folder, write_text
 
@@ -44,7 +45,7 @@ def _text(words: str) -> str:
 
 def notebook(text: str, small: bool = False) -> str:
     """The page as a file of the format nbformat 4.5. The same page gives the same bytes."""
-    made = [
+    made: list[dict[str, Any]] = [
         {
             "cell_type": kind,
             "id": f"cell-{number}",
