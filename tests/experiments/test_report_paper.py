@@ -26,7 +26,7 @@ from synflip.experiments.blocks import Section
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
 from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
-from synflip.experiments.page import QUICK_WARNING, commit, html
+from synflip.experiments.page import QUICK_WARNING, html
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden
@@ -495,13 +495,14 @@ def hash_of(script: str) -> str:
 
 def test_every_number_of_a_table_leads_to_the_command_that_made_it(folder: Path) -> None:
     page = (folder / "index.html").read_text()
-    command = f"synflip report paper --quick --data digits</code> at <code>{commit()}</code>."
+    rows = json.loads((folder / "numbers.json").read_text())
+    (source,) = {f"{row['command']}</code> at <code>{row['commit']}</code>." for row in rows}
     made = re.findall(r'<p class="made" id="(made-digits-[^"]*)">Made by\s+<code>(.*?)</p>', page, re.S)
-    assert made and {text for _, text in made} == {command}
+    assert made and {text for _, text in made} == {source}
     linked = set(re.findall(r'<td><a href="#([^"]*)">', page))
     assert linked <= {name for name, _ in made} and len(linked) > 10
-    for row in re.findall(r"<tr>(<td>.*?)</tr>", page):
-        for cell in re.findall(r"<td>(.*?)</td>", row)[1:]:
+    for line in re.findall(r"<tr>(<td>.*?)</tr>", page):
+        for cell in re.findall(r"<td>(.*?)</td>", line)[1:]:
             assert cell.startswith('<a href="#made-') == bool(re.search(r"\d", re.sub("<[^>]*>", "", cell)))
 
 
