@@ -1,5 +1,6 @@
 """Features of any range, in any shape that people have them: right, or refused in one line."""
 
+import math
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from synflip.data import Dataset
 from synflip.errors import SynflipError
 
@@ -287,6 +289,32 @@ Y = [0, 1] * 20
         (
             lambda: Dataset.of(FRAME.assign(patient=[f"p{row}" for row in range(20)]), "sick"),
             "column patient holds another text in every row",
+        ),
+        (
+            lambda: Dataset.of(ROWS, LABELS, quantiles=(0.9, 0.1)),
+            "quantiles must be two shares, 0 <= low < high",
+        ),
+        (lambda: Dataset.of(ROWS, LABELS, quantiles=(0.5, 0.5)), "<= 1, not (0.5, 0.5)"),
+        (lambda: Dataset.of(ROWS, LABELS, quantiles=(math.nan, 1)), "<= 1, not (nan, 1)"),
+        (lambda: Dataset.of(ROWS, LABELS, quantiles=(0, 2)), "<= 1, not (0, 2)"),
+        (lambda: Dataset.of(ROWS, LABELS, quantiles=(0, 0.5, 1)), "<= 1, not (0, 0.5, 1)"),  # type: ignore[arg-type]
+        (lambda: Dataset.of(ROWS, LABELS, quantiles=None), "<= 1, not None"),  # type: ignore[arg-type]
+        (lambda: Dataset.of(ROWS, LABELS, seed=-1), "the seed must not be negative; it is -1"),
+        (lambda: Dataset.of(ROWS, LABELS, seed=1.5), "the seed must be an integer, not 1.5"),  # type: ignore[arg-type]
+        (lambda: Dataset.of(ROWS, LABELS, classes={"a", "b", "c"}), "classes must be a list with a name"),  # type: ignore[arg-type]
+        (
+            lambda: Dataset.of(ROWS, LABELS, classes=list("aba")),
+            "two classes are called 'a': give each its own",
+        ),
+        (
+            lambda: Dataset.of(FRAME, Y[:20], names=list("abcd")),
+            "names are a list, of an array's columns; a frame",
+        ),
+        (lambda: Dataset.of(ROWS, LABELS, names="abcdefghijkl"), "names are a list, of an array's columns"),
+        (lambda: Dataset.of(csr_matrix(ROWS), LABELS), "x are a sparse matrix: give x.toarray()"),
+        (
+            lambda: Dataset.of(FRAME.to_records(), Y[:20]),
+            "x hold records, not numbers: give pandas.DataFrame(x)",
         ),
         (lambda: Dataset.of(ROWS, [7] * 40), "all labels are '7', and a network tells classes apart"),
         (lambda: Dataset.of(ROWS, map(int, LABELS)), "data: labels are an iterator (map), not an array"),

@@ -1,5 +1,6 @@
 """The class of a data set: images, labels, and what they mean."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +136,13 @@ class Dataset:
             known = None if model is None else model.input_quantizer
             if model is not None and known is None:
                 raise SynflipError("the model takes pixels, not features: give a Dataset of pixels")
+            seed = whole_number(seed, "the seed")
+            if seed < 0:
+                raise SynflipError(f"the seed must not be negative; it is {seed}")
+            quantiles = _shares(quantiles)
+            classes = None if classes is None else _class_names(classes)
+            if names is not None and (is_frame(x) or isinstance(names, str)):
+                raise SynflipError("names are a list, of an array's columns; a frame has names of its own")
             xs, ys, label = _parts(x, y, x_test, y_test)
             label = known.label if known is not None and label is None else label
             if known is not None:
@@ -227,6 +235,19 @@ def _parts(x: Any, y: Any, x_test: Any, y_test: Any) -> tuple[list[Any], list[An
     return xs, [y] if y_test is None else [y, y_test], None
 
 
+def _shares(quantiles: Any) -> tuple[float, float]:
+    """The least and the greatest quantile of a feature. Raises SynflipError."""
+    try:
+        low, high = map(float, quantiles)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not 0 <= low < high <= 1:
+        raise SynflipError(
+            f"quantiles must be two shares, 0 <= low < high <= 1, not {one_line(repr(quantiles))}"
+        )
+    return low, high
+
+
 def _row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a row of features in an array of ``shape``. Raises SynflipError."""
     if len(shape) == 2:
@@ -298,6 +319,8 @@ def _class_names(classes: Any) -> tuple[str, ...]:
             raise SynflipError(
                 f"classes[{index}] is {one_line(repr(name))}, not a name: give text, {str(index)!r}"
             )
+    if twice := next((name for index, name in enumerate(classes) if name in classes[:index]), None):
+        raise SynflipError(f"two classes are called {one_line(twice)!r}: give each its own name")
     if not len(classes):
         raise SynflipError("classes are empty: give a name for each label")
     return tuple(map(str, classes))

@@ -47,6 +47,8 @@ def plain(value: Any, what: str) -> NDArray[Any]:
             )
         if isinstance(value, str | bytes | dict | set | frozenset) or value is None:
             raise SynflipError(f"{what} must be an array of numbers, not {_shown(value)}")
+        if hasattr(value, "toarray"):  # of scipy
+            raise SynflipError(f"{what} are a sparse matrix: give {what}.toarray()")
         try:
             value = np.asarray(value)
         except Exception as error:  # an object's own __array__ may raise anything
@@ -223,6 +225,8 @@ def _way_out(array: NDArray[Any], what: str) -> str:
         return f"give {what}.real if the imaginary parts are 0"
     if array.dtype.kind == "O" and array.ndim == 0:
         return f"it is {_shown(array[()])}"
+    if array.dtype.kind == "V":
+        return f"give pandas.DataFrame({what})"
     if array.dtype.kind == "O":
         return "rows of equal lengths, of integers, make an array"
     return "give integers"
