@@ -53,7 +53,7 @@ def test_networks_that_do_not_fit_have_no_rate():
 
 
 def test_the_samples_of_early_stopping_are_those_of_the_page():
-    page = Path(__file__).parents[2] / "docs" / "explanation" / "uncertainty.md"
+    page = Path(__file__).parents[2] / "docs" / "results" / "uncertainty.md"
     section = page.read_text().partition("<!-- begin paper early -->")[2]
     assert f"at most {EARLY_MOST} samples" in section.splitlines()[1]
     assert f"| 784-512-512-10 | 0.0030 | {EARLY_SAMPLES:.4f} |" in section.partition("*fashion")[0]
