@@ -24,6 +24,7 @@ from synflip.cli import (
     report_paper,
     run,
     selftest,
+    serve,
     train,
 )
 from synflip.cli.coins import calibrate, cost, evidence, rates
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 #: In the order of --help.
 COMMANDS = (
-    train, convert, run, evaluate, margins, report_paper, bench, fuzz, gateware, boards, selftest,
+    train, convert, run, evaluate, margins, serve, report_paper, bench, fuzz, gateware, boards, selftest,
     evidence, cost, calibrate, rates,
 )  # fmt: skip
 

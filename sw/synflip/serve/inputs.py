@@ -1,0 +1,169 @@
+"""What may be asked for over HTTP, checked: images, rows of a table, samples, seed, margin, devices."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.data.registry import image_form
+from synflip.errors import SynflipError
+from synflip.inference.request import InferenceRequest, Pixels
+from synflip.spec.model import CompiledModel, Images
+from synflip.util.arrays import whole_number
+from synflip.util.extras import require
+from synflip.util.text import one_line
+
+MOST_SAMPLES = 256
+MOST_DEVICES = 2  # side by side
+_BYTES_A_NUMBER, _BYTES_BESIDE, _MOST_BYTES = 32, 1 << 14, 1 << 23
+_FIELDS = {"pixels", "row", "samples", "seed", "margin", "stop", "devices", "coins"}
+
+
+def most_bytes(model: CompiledModel) -> int:
+    """Bytes that a request for ``model`` may have: enough for one image, or a row with its header."""
+    wide = model.inputs if model.features is None else model.features.pixels
+    return min(_BYTES_BESIDE + _BYTES_A_NUMBER * wide, _MOST_BYTES)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """How an image of H x W pixels becomes a flat row: C channels, first or last. largest: of a pixel."""
+
+    height: int
+    width: int
+    channels: int
+    channels_first: bool
+    largest: int
+
+    @classmethod
+    def of(cls, model: CompiledModel) -> "Picture | None":
+        """The model's; None if it takes rows of a table, or does not say the shape of its images."""
+        shape, largest = image_form(model)
+        if model.input_quantizer is not None or shape is None:
+            return None
+        if len(shape) == 2:
+            return cls(*shape, 1, True, largest)
+        first = model.layers[0].convolution
+        last = first is not None and model.features is None and not model.channels_first
+        height, width, channels = shape if last else (*shape[1:], shape[0])
+        return cls(height, width, channels, not last, largest) if channels in (1, 3) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An inference of one image that somebody asks for.
+
+    request: of the image, with logits, without a margin. margin: a lead in votes, or None; stop: whether the
+    image leaves with it, or it is only said when it would have. devices: names, one or two. coins: number of
+    the layer whose coins are shown, or None.
+    """
+
+    request: InferenceRequest
+    margin: int | None
+    stop: bool
+    devices: tuple[str, ...]
+    coins: int | None
+
+    @classmethod
+    def of(cls, body: bytes, model: CompiledModel, names: Sequence[str]) -> "Asked":
+        """From the JSON object of a request. names: of the devices that there are. Raises SynflipError."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise SynflipError(f"the request is no JSON: {one_line(str(error))}") from None
+        if not isinstance(fields, dict) or not fields.keys() <= _FIELDS:
+            odd = sorted(fields.keys() - _FIELDS)[0] if isinstance(fields, dict) else fields
+            raise SynflipError(
+                f"the request is no object of {', '.join(sorted(_FIELDS))}: {one_line(str(odd))}"
+            )
+        samples = whole_number(fields.get("samples", 16), "samples", 1, MOST_SAMPLES)
+        margin = fields.get("margin")
+        if margin is not None:
+            margin = whole_number(margin, "margin", 1, MOST_SAMPLES)
+        coins = fields.get("coins")
+        if coins is not None:
+            coins = whole_number(coins, "coins, the number of a layer,", 0, len(model.layers) - 1)
+        stop = fields.get("stop", False)
+        if not isinstance(stop, bool):
+            raise SynflipError("stop must be true or false")
+        image = cast(Images, _image(fields, model))  # the request makes images of it
+        request = InferenceRequest(model, image, samples, fields.get("seed", 0), logits=True)
+        return cls(request, margin, stop and margin is not None, _devices(fields, names), coins)
+
+
+def _devices(fields: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    wanted = fields.get("devices", [names[0]])
+    if (
+        not isinstance(wanted, list)
+        or not 1 <= len(wanted) <= MOST_DEVICES
+        or len(wanted) > len(set(map(str, wanted)))
+    ):
+        raise SynflipError("devices are a list of one or two different names")
+    for name in wanted:
+        if name not in names:
+            raise SynflipError(
+                f"no device {one_line(str(name))!r} is served here; there are {', '.join(names)}"
+            )
+    return tuple(wanted)
+
+
+def _image(fields: Mapping[str, Any], model: CompiledModel) -> Pixels:
+    """One image or row in a form that ``InferenceRequest`` takes. Raises SynflipError."""
+    pixels, row = fields.get("pixels"), fields.get("row")
+    if isinstance(pixels, list) and row is None and all(type(value) in (int, float) for value in pixels):
+        try:
+            return np.array([pixels])
+        except (ValueError, OverflowError):  # an integer beyond 64 bits is an object
+            raise SynflipError("pixels are out of range") from None
+    if isinstance(row, str) and pixels is None:
+        return parse_row(row, model)
+    raise SynflipError(
+        "give pixels, a list of numbers, or row, a text of comma-separated values: one of them"
+    )
+
+
+def parse_row(text: str, model: CompiledModel) -> Pixels:
+    """The one row of a table in ``text``, comma-separated values, perhaps below the columns' names.
+
+    Returns a frame of a model whose columns have names, else numbers [1, I]. Raises SynflipError.
+    """
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text), skipinitialspace=True, strict=True) if line]
+    except csv.Error as error:
+        raise SynflipError(f"the row is no line of comma-separated values: {one_line(str(error))}") from None
+    columns = () if model.input_quantizer is None else model.input_quantizer.columns
+    names = [column.name for column in columns]
+    header = lines.pop(0) if len(lines) == 2 else None
+    if len(lines) != 1:
+        raise SynflipError(f"give one row, perhaps below a line of names; there are {len(lines)} lines")
+    cells = lines[0]
+    if columns and (header is not None or len(cells) == len(names)):
+        require("pandas", extra="tables")
+        import pandas
+
+        if len(cells) != len(header or names):
+            raise SynflipError(f"{len(cells)} values below {len(header or names)} names")
+        return pandas.DataFrame([cells], columns=header or names, dtype=object)
+    try:
+        numbers = np.array([[float(cell) for cell in cells]])
+    except ValueError as error:
+        raise SynflipError(f"the row has what is no number: {one_line(str(error))}") from None
+    whole = (np.abs(numbers) < 2.0**53) & (numbers == np.rint(numbers))  # exact as integers
+    return numbers.astype(np.int64) if model.input_quantizer is None and whole.all() else numbers
+
+
+def row_text(features: NDArray[Any], model: CompiledModel) -> str:
+    """Features [I] as ``parse_row`` reads them: a category by its name, numbers as they are."""
+    cells, first = [], 0
+    for column in () if model.input_quantizer is None else model.input_quantizer.columns:
+        part = features[first : first + column.width]
+        cells.append(column.categories[int(part.argmax())] if column.categories else f"{part[0]:.12g}")
+        first += column.width
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells or [f"{value:.12g}" for value in features])
+    return line.getvalue()

@@ -1,0 +1,82 @@
+"""Serve the application on a socket, until it is stopped."""
+
+import asyncio
+import re
+import socket
+
+import uvicorn
+
+from synflip.errors import SynflipError
+from synflip.serve.app import Hub, make_app
+from synflip.serve.guard import LEAST_TOKEN, is_loopback
+
+_END_SECONDS = 3  # that answers are given to end when the server stops
+_CONNECTIONS = 512  # more are answered with status 503
+_ANY = {"0.0.0.0", "::", ""}  # all addresses of this machine
+
+
+def listen(host: str, port: int, token: str | None) -> socket.socket:
+    """A socket that listens at ``host`` and ``port``, 0 for any that is free.
+
+    Raises SynflipError if it is taken, and if others than this machine would reach it without a token.
+    """
+    if not is_loopback(host) and token is None:
+        raise SynflipError(
+            f"--host {host} lets other machines in: give --token too, {LEAST_TOKEN} letters or more"
+        )
+    if token is not None and not re.fullmatch(rf"[A-Za-z0-9._~-]{{{LEAST_TOKEN},}}", token):
+        raise SynflipError(f"a token has at least {LEAST_TOKEN} characters: letters, digits, and ._~-")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        there = socket.socket(family, kind)
+        try:
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            there.bind(address)
+            there.listen(128)
+        except OSError:
+            there.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SynflipError(
+            f"cannot serve at port {port} of {host}: {reason}; --port and --host give another"
+        ) from None
+    return there
+
+
+def address_of(there: socket.socket, host: str, token: str | None) -> str:
+    """What to open in a browser. A token is in the part of the address that a browser keeps to itself."""
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    if host in _ANY:
+        name = socket.gethostname()
+    return f"http://{name}:{there.getsockname()[1]}/" + ("" if token is None else f"#token={token}")
+
+
+class Server(uvicorn.Server):
+    """Serves a hub; when it stops, every answer ends with a word, and the hub is closed.
+
+    host: as given to ``listen``. Ctrl-C and SIGTERM stop it, and so does ``should_exit`` from any thread.
+    """
+
+    def __init__(self, hub: Hub, host: str, token: str | None = None) -> None:
+        self.hub = hub
+        name = host.strip("[]").lower()
+        hosts = {name, f"[{name}]", "localhost", "127.0.0.1", "[::1]"} if is_loopback(host) else ()
+        config = uvicorn.Config(
+            make_app(hub, hosts, token),
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            ws="none",
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_END_SECONDS,
+        )
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the answers, then the connections."""
+        await asyncio.to_thread(self.hub.close)
+        await super().shutdown(sockets)

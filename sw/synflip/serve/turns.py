@@ -1,0 +1,91 @@
+"""Fair turns: the jobs of several people share a device, one turn of each after the other."""
+
+import threading
+from collections import deque
+from typing import Protocol
+
+from synflip.errors import SynflipError
+from synflip.inference.device import Device
+from synflip.util.text import first_line, one_line
+
+MOST_JOBS = 64  # that share a device
+JOIN_SECONDS = 10.0  # that the end of a device waits for the turn that is under way
+
+
+class Busy(SynflipError):
+    """As many jobs as a device takes are there already."""
+
+
+class Job(Protocol):
+    """What is done on a device in turns. Both are called in the device's thread."""
+
+    def turn(self, device: Device) -> bool:
+        """Do a little; whether there is more to do. Raises SynflipError if the job cannot go on."""
+
+    def fail(self, why: str) -> None:
+        """The job has ended early: ``why``, one line."""
+
+
+class Turns:
+    """A device, and the jobs that share it. A thread of its own does a turn of each job, in a ring.
+
+    So nobody waits longer than a turn of every other job. No turn waits for the person whose job it is.
+    name: of the device, as the user gave it. The device is used in that thread only, and closed there.
+    """
+
+    def __init__(self, name: str, device: Device) -> None:
+        self.name, self.device = name, device
+        self._ring: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._jobs = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"synflip {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs share the device now."""
+        return self._jobs
+
+    def add(self, job: Job) -> None:
+        """Let ``job`` take turns. Raises Busy if MOST_JOBS do already, and SynflipError after the end."""
+        with self._changed:
+            if self._closed:
+                raise SynflipError("the server is stopping")
+            if self._jobs >= MOST_JOBS:
+                raise Busy(f"{self._jobs} runs share {self.name} already; try again in a moment")
+            self._jobs += 1
+            self._ring.append(job)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End all jobs and close the device. Waits for the turn that is under way, JOIN_SECONDS at most."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(JOIN_SECONDS)
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            more = False
+            try:
+                more = job.turn(self.device)
+            except SynflipError as error:
+                job.fail(one_line(str(error)))
+            except Exception as error:  # a device of another package may raise anything; others go on
+                job.fail(one_line(f"{self.name}: {type(error).__name__}: {first_line(error)}"))
+            with self._changed:
+                if more:
+                    self._ring.append(job)
+                else:
+                    self._jobs -= 1
+        for left in self._ring:
+            left.fail("the server is stopping")
+        self._ring.clear()
+        self.device.close()
+
+    def _next(self) -> Job | None:
+        """The job whose turn it is; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ring or self._closed)
+            return None if self._closed else self._ring.popleft()
