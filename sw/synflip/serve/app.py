@@ -1,8 +1,10 @@
 """The HTTP side: the page's files, what is said of model and devices, and streams of votes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from importlib.resources import files
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +17,7 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.device import Device
 from synflip.serve.answer import Answer
-from synflip.serve.facts import Once, TestSet, about_device, about_model, certainty
+from synflip.serve.facts import TestSet, about_device, about_model, certainty
 from synflip.serve.guard import Guard, Refused, body_of, refusal
 from synflip.serve.inputs import Asked, Picture, most_bytes
 from synflip.serve.stream import Events, EventStream
@@ -23,6 +25,20 @@ from synflip.serve.turns import Busy, Turns
 from synflip.spec.model import CompiledModel
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class Once:
+    """What a function makes in a thread when it is first asked for; who asks meanwhile waits for the same."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._task: asyncio.Task[dict[str, Any]] | None = None
+
+    async def __call__(self) -> dict[str, Any]:
+        """It. Raises what making it raises; then the next who asks has it tried again."""
+        if self._task is None or (self._task.done() and self._task.exception() is not None):
+            self._task = asyncio.create_task(run_in_threadpool(self._make))
+        return await asyncio.shield(self._task)
 
 
 class Hub:
@@ -48,6 +64,8 @@ class Hub:
 
     def close(self) -> None:
         """End every answer, and close the devices."""
+        for turns in self.turns.values():
+            turns.end()
         for turns in self.turns.values():
             turns.close()
         self.golden.close()
@@ -85,10 +103,10 @@ def make_app(hub: Hub, hosts: Iterable[str] = (), token: str | None = None) -> S
         return JSONResponse(hub.tests.item(int(number), hub.model))
 
     async def tests(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(hub.certainty))
+        return JSONResponse(await hub.certainty())
 
     async def accelerators(request: Request) -> Response:
-        found = [await run_in_threadpool(about) for about in hub.accelerators.values()]
+        found = [await about() for about in hub.accelerators.values()]
         return JSONResponse({"devices": found})
 
     routes = [

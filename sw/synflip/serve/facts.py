@@ -1,7 +1,5 @@
 """What the page says beside votes: of the model, of a test set, of the accelerators."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,6 +17,7 @@ from synflip.serve.inputs import MOST_SAMPLES, Picture, row_text
 from synflip.spec.model import CompiledModel
 
 TEST_IMAGES, TEST_SAMPLES = 500, 16  # that are looked at for the most and the least certain ones
+FEW_IMAGES = 100  # of a network with convolutions, which takes longer
 SHOWN = 10  # of each kind
 #: What each size of a geometry is, in the order in which they are shown.
 SIZES = {
@@ -64,21 +63,6 @@ class TestSet:
         return found | {"pixels": image.tolist()}
 
 
-class Once:
-    """A value that is made when it is first asked for, and kept. Who asks meanwhile waits for it."""
-
-    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._value: dict[str, Any] | None = None
-
-    def __call__(self) -> dict[str, Any]:
-        """The value. Raises what making it raises, each time."""
-        with self._lock:
-            if self._value is None:
-                self._value = self._make()
-            return self._value
-
-
 def about_model(name: str, model: CompiledModel, tests: TestSet) -> dict[str, Any]:
     """The model and its inputs. name: of its file."""
     picture = Picture.of(model)
@@ -116,7 +100,8 @@ def certainty(tests: TestSet, model: CompiledModel, golden: Golden) -> dict[str,
     """The test images with the most and the least certain votes, and those. Raises SynflipError."""
     if tests.data is None:
         raise SynflipError(tests.why)
-    images = tests.data.for_model(tests.data.test_images[:TEST_IMAGES], model)
+    count = FEW_IMAGES if model.convolutional else TEST_IMAGES
+    images = tests.data.for_model(tests.data.test_images[:count], model)
     result = golden.infer(images, TEST_SAMPLES, 0, logits=True)
     right = result.winner == tests.data.test_labels[: len(images)]
 
@@ -154,7 +139,7 @@ def about_device(name: str, device: Device, tests: TestSet, model: CompiledModel
     with Golden(geometry) as golden:
         golden.load(model)
         rows = []
-        for images, samples in BATCHES:
+        for images, samples in BATCHES[:2] if model.convolutional else BATCHES:
             cycles = golden.infer(pixels[:images], samples, 0).cycles
             rows.append({"images": images, "samples": samples, "cycles": cycles if cycles >= 0 else None})
     try:

@@ -58,11 +58,15 @@ class Turns:
             self._ring.append(job)
             self._changed.notify()
 
-    def close(self) -> None:
-        """End all jobs and close the device. Waits for the turn that is under way, JOIN_SECONDS at most."""
+    def end(self) -> None:
+        """End all jobs and close the device, after the turn that is under way. Does not wait for it."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+
+    def close(self) -> None:
+        """``end``, and wait for the turn that is under way, JOIN_SECONDS at most."""
+        self.end()
         self._thread.join(JOIN_SECONDS)
 
     def _work(self) -> None:
