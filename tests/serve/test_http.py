@@ -5,7 +5,7 @@ import base64
 import http.client
 import socket
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
 from synflip.serve import stream, turns
 from synflip.serve.answer import coin_window
+from synflip.serve.facts import SIZES
 from synflip.serve.guard import HEADERS, LEAST_TOKEN
 from synflip.serve.inputs import most_bytes
 from synflip.serve.stream import EventStream
@@ -378,6 +379,10 @@ def test_a_client_who_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
     asyncio.run(drop())
     assert ended == [True]
+
+
+def test_every_size_has_its_words() -> None:
+    assert set(SIZES) == {item.name for item in fields(Geometry)}
 
 
 def test_coins_that_are_shown_are_few() -> None:

@@ -24,7 +24,7 @@ from synflip.serve.stream import Events, EventStream
 from synflip.serve.turns import Busy, Turns
 from synflip.spec.model import CompiledModel
 
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
 class Once:
@@ -57,7 +57,7 @@ class Hub:
         self.golden.load(model)
         self.turns = {name: Turns(name, device) for name, device in devices.items()}
         self.about = about_model(name, model, tests) | {"devices": list(devices)}
-        self.certainty = Once(lambda: certainty(tests, model, self.golden))
+        self.certainty = Once(partial(certainty, tests, model, self.golden))
         self.accelerators = {
             name: Once(partial(about_device, name, device, tests, model)) for name, device in devices.items()
         }
