@@ -36,6 +36,9 @@ NEEDS = {
     "map": [],
     "netlist": ["--geometry", "16x1"],
     "export-c": ["m.safetensors"],
+    "diagram blocks": ["--geometry", "16x1"],
+    "diagram pass": ["m.safetensors", "--images", "x.npy", "--geometry", "16x1"],
+    "diagram waves": ["w.fst"],
     "build": ["ice40-hx8k"],
     "selftest": ["/dev/nothing"],
     "coins": [],
@@ -93,6 +96,8 @@ def line(name: str, option: str, path: str) -> list[str]:
         "merge": "r.npz",
         "map": "map.md",
         "netlist": "netlist",
+        "build": "bitstream",
+        "export-c": "c",
     }
     required = ["--out", others[name]] if option != "--out" and name in others else []
     return [*name.split(), *NEEDS[name], *required, option, path]
@@ -127,7 +132,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
 @pytest.mark.parametrize("name", [name for name, option in WRITERS if option == "--out"])
 def test_missing_folders_are_made(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     path = Path("new/sub/x" if name in FOLDERS else "new/sub/x.npy")
-    missing = {"convert", "merge"}  # their inputs are, here
+    missing = {"convert", "merge", "diagram waves"}  # their inputs are, here
     assert run(line(name, "--out", str(path))) or name in missing
     if name != "fuzz":  # its folder is for failures
         assert path.parent.is_dir()

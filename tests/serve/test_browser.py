@@ -235,7 +235,8 @@ def test_the_server_ends_in_the_middle(window: Page) -> None:
         client.server.should_exit = True
         device.may.release(1)
         said = window.until("document.querySelector('#alert').textContent")
-        assert said == "slow: the server is stopping"
+        # On a busy machine the connection may end before what the server has to say comes.
+        assert said in ("slow: the server is stopping", "The server ended in the middle of a run.")
     window.click("#go")
     assert "does not answer" in window.until("document.querySelector('#alert').textContent")
 

@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from synflip.spec.geometry import Geometry
 from synflip.util.libraries import load_library
 
 from synflip_sim.simulators.verilate import Kind, Say, build
-from synflip_sim.simulators.waves import Waves
+
+if TYPE_CHECKING:  # it needs Amaranth, which a library in the cache does not
+    from synflip_sim.simulators.waves import Waves
 
 RAW_SOURCE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int64)
 WAIT_CYCLES = 20_000  # between two looks at the status: short enough for Ctrl-C, long enough not to cost
@@ -32,7 +34,7 @@ class VerilatorTransport:
         library: Path,
         junctions: JunctionModel | None = None,
         period: int = 4,
-        waves: Waves | None = None,
+        waves: "Waves | None" = None,
     ) -> None:
         """junctions: what drives the raw inputs, a bit of each every ``period`` (4 or more) clock cycles.
         waves: what a library of the kind ``waves`` records. Raises SynflipError if it cannot."""
@@ -83,7 +85,7 @@ class VerilatorTransport:
         """Let the device run on for a while, or until it is idle."""
         self._library.synflip_wait(self.bench, WAIT_CYCLES)
 
-    def _record(self, waves: Waves) -> None:
+    def _record(self, waves: "Waves") -> None:
         record = self._library.synflip_waves
         record.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
         if not record(self.bench, os.fsencode(waves.path), waves.first, waves.past):
@@ -128,7 +130,7 @@ def open_verilator(
     say: Say | None = None,
     junctions: JunctionModel | None = None,
     period: int = 4,
-    waves: Waves | None = None,
+    waves: "Waves | None" = None,
 ) -> Accelerator:
     """The accelerator of ``geometry`` in Verilator, compiled on first use (about a minute) and cached.
 
