@@ -59,6 +59,11 @@ class Two(Written):
         return h @ self.last.T, h
 
 
+class Summed(Written):
+    def forward(self, x):
+        return functional.linear((x @ self.first).relu(), self.last).sum()
+
+
 class Negative(Written):
     def forward(self, x):
         return functional.linear((x @ self.first).clamp(-1, 1), self.last)
@@ -98,6 +103,7 @@ def test_forwards_of_ones_own(kind):
     [
         (Residual, "operation add combines results of the network, so it is no layer of a chain"),
         (Two, "the network gives a tuple, not one tensor, the logits"),
+        (Summed, "the network gives one number for all images, not logits"),
         (Negative, "operation clamp cuts off at -1 and 1, and activations of coins are counts from 0"),
         (Transposed, "operation transpose cannot be made of coins"),
         (InPlace, "operation mul_ changes a constant of the network in place"),

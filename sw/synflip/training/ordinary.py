@@ -212,6 +212,8 @@ class Trained:
             raise SynflipError(_failed(network, error)) from None
         if not all(isinstance(part, Tensor) for part in parts):
             raise SynflipError(f"the network gives a {type(parts[0]).__name__}, not one tensor, the logits")
+        if any(not part.ndim for part in parts):
+            raise SynflipError("the network gives one number for all images, not logits [N, C]")
         return torch.cat(parts)[: len(x)].detach().cpu().double()
 
 
