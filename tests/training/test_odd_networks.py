@@ -53,6 +53,12 @@ def ladder(network: nn.Module, epochs: int = 0, **settings) -> Ladder:
     return found
 
 
+def temperature(network: nn.Module) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConversionWarning)
+        return float(synflip.convert(network, data=DATA, epochs=0).temperature)
+
+
 def on_a_dark_input(network):
     network[0].weight.data[0, 0] = 1e3  # pixel 0 is 0 in every image
 
@@ -194,6 +200,26 @@ def test_one_unit_with_a_huge_weight_does_not_choose_the_scale_of_all(plain):
     """Its absolute error is larger than that of all the others together; its relative error is not."""
     plain[0].weight.data[3, 20], plain[0].bias.data[3] = 1e3, -500
     assert ladder(plain).converted > 0.7
+
+
+@pytest.mark.parametrize("factor", [1e-40, 1e-3, 0.1, 1e6])
+def test_logits_of_any_scale_are_fine_tuned(factor, plain):
+    """Cosines, regressions, scores of a machine: the class is right, the softmax says nothing."""
+    with torch.no_grad():
+        plain[2].weight *= factor
+        plain[2].bias *= factor
+    found = ladder(plain, 3)
+    assert found.original > 0.9 and found.vote > found.original - 0.02
+
+
+@pytest.mark.parametrize(("factor", "same"), [(1, True), (0.1, False)])
+def test_only_logits_that_are_no_likelihoods_get_another_temperature(factor, same, plain, monkeypatch):
+    with torch.no_grad():
+        plain[2].weight *= factor
+        plain[2].bias *= factor
+    found = temperature(plain)
+    monkeypatch.setattr("synflip.training.convert.temper", lambda *_: None)
+    assert (found == temperature(plain)) == same
 
 
 class Double(nn.Module):
@@ -468,9 +494,10 @@ def test_networks_whose_meaning_is_clear_are_taken(change, plain):
         (Decides, "the forward of Decides cannot be followed"),
     ],
 )
-def test_other_forwards_are_refused(kind, message, plain):
+def test_other_forwards_are_refused(kind, message, plain, capfd):
     with pytest.raises(SynflipError, match=message):
         ladder(kind(plain))
+    assert capfd.readouterr() == ("", "")  # torch prints the graph that it cannot follow
 
 
 def test_a_relu6_is_cut_off_at_6():

@@ -36,10 +36,11 @@ from synflip.training.ordinary import (
     place_of,
     same,
 )
-from synflip.training.scales import Scales, initialise, without_unseen
+from synflip.training.scales import Scales, initialise, temper, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
 from synflip.util.arrays import training_seed, whole_number
+from synflip.util.progress import check_progress
 from synflip.util.text import first_line
 from synflip.util.threads import one_thread
 
@@ -141,8 +142,7 @@ def convert(
         raise SynflipError(f"epochs must not be negative, not {epochs}")
     if not isinstance(augment, bool | np.bool_):
         raise SynflipError(f"augment must be True or False, not {augment!r}")
-    if progress is not None and not callable(progress):
-        raise SynflipError(f"progress must be a function that takes a TrainStep, not {progress!r}")
+    check_progress(progress, "a TrainStep")
     bits, activation_bits = check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
     if data.input_quantizer is not None:
@@ -354,6 +354,7 @@ class _Conversion:
                 count = MEASURED if any(coins.places) else RANGED  # maps are large
                 seen = coins.ordered(torch.from_numpy(_some(train, count))).numpy()
                 scales = initialise(coins, without_unseen(layers, seen, unit), rows, unit)
+                temper(coins, scales.layers, rows, unit, _some(data.train_labels))
                 converted = vote_accuracies(coins.eval(), test, data.test_labels, self.seed)[1]
         generator = torch.Generator().manual_seed(self.seed)
         fit_coins(

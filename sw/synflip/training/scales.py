@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from synflip.errors import SynflipError
 from synflip.training.layers import MAX_TRAINED_SHIFT, SynapticNetwork, thresholds
 from synflip.training.ordinary import OrdinaryLayer, logits
+from synflip.uncertainty.temperature import fit_scale
 
 _PERCENTILE = 99.9  # of the activations above 0: fewer than one in a thousand of them is cut off
 _SCALES = 25  # at least, tried for each layer's weights, 2**(1/4) apart
@@ -26,6 +27,7 @@ _SWEEPS = 10  # of equalising: each layer takes part in two pairs
 _OFFSET = 0.5  # share of its largest activation that a unit must always have for its bias to move on
 _VOTING, _VOTES = 500, 16  # images, at most, and network samples that the ways to set coins are compared on
 _PATCHES = 4000  # of a convolution's inputs that its scale is measured on
+_UNLIKELY = 0.2  # nats an image by which another temperature must be likelier than the network's own
 _SAME = 1e-9  # of the largest: smaller differences are rounding errors
 
 
@@ -195,6 +197,40 @@ def _set(
         gain *= 2.0**-shift
     network.log_temperature.data.fill_(math.log(gain))
     return used
+
+
+def temper(
+    network: SynapticNetwork,
+    layers: Sequence[OrdinaryLayer],
+    rows: NDArray[np.uint8],
+    unit: float,
+    labels: NDArray[np.integer],
+) -> None:
+    """Give coins another temperature if the ordinary network's logits are no logarithms of likelihoods.
+
+    The largest of them may be the class all the same: cosines, regressions on one-hot rows, scores of a
+    machine, logits that were scaled. Fine-tuning would begin with shares that are all alike, or all 0 and 1,
+    and unlearn. Then the temperature is that with which one network sample gives ``labels`` [N], of inputs
+    rows * unit, the largest likelihood. Where the network's own is nearly as likely, it stays. ``initialise``
+    has set the coins.
+    """
+    wanted = torch.from_numpy(labels).long()
+
+    def fitted(z: Tensor) -> float:
+        spread = float((z - z.mean(1, keepdim=True)).std())
+        return fit_scale(z.numpy()[None], labels, spread if spread > 0 else 1.0)
+
+    def cost(z: Tensor, scale: float) -> float:
+        return float(nn.functional.cross_entropy(z / scale, wanted))
+
+    z = logits(layers, network.ordered(torch.from_numpy(rows).double()) * unit)
+    if cost(z, 1.0) - cost(z, fitted(z)) <= _UNLIKELY:
+        return
+    network.eval()
+    with torch.no_grad():
+        one = network(torch.from_numpy(rows).float(), torch.Generator().manual_seed(0)).double()
+        network.log_temperature.fill_(math.log(fitted(one)))
+    network.train()
 
 
 def _shift(exponent: int) -> int:
