@@ -25,6 +25,7 @@ from synflip.training.distillation import train_teachers
 from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, flip, thresholds
 from synflip.training.loop import TrainStep, one_cycle
 from synflip.training.train import train
+from torch.nn.functional import cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,25 @@ def test_float_baseline(digits: Dataset) -> None:
     first = float_baseline(digits, (64,), epochs=10, seed=1)
     assert first >= 0.95
     assert first == float_baseline(digits, (64,), epochs=10, seed=1)
+
+
+def test_ordinary_networks_are_trained_on_images_minus_their_mean(digits: Dataset) -> None:
+    """A pixel that is always the same says nothing, so its weights stay; afterwards pixels are plain."""
+    images = digits.train_images.copy()
+    images[:, 0] = 16
+    data = replace(digits, train_images=images)
+    network = float_network(data, (16,), seed=1)
+    with torch.no_grad():
+        network[0].weight[:, 0] = 3
+    before = network[0].weight.clone()
+    steps: list[TrainStep] = []
+    fit_float(network, data, epochs=4, seed=1, progress=steps.append)
+    assert torch.allclose(network[0].weight[:, 0], before[:, 0], atol=1e-6)
+    assert not torch.allclose(network[0].weight[:, 20], before[:, 20], atol=1e-3)
+    x, labels = torch.from_numpy(images).float() / 16, torch.from_numpy(data.train_labels)
+    told = np.mean([step.loss for step in steps if step.epoch == 4])
+    found, shifted = (cross_entropy(network(part), labels).item() for part in (x, x - x.mean(0)))
+    assert abs(found - told) < 0.1 * told < abs(shifted - told)
 
 
 def integers(model: CompiledModel, x: np.ndarray, coins: list[np.ndarray]) -> np.ndarray:
