@@ -1,4 +1,4 @@
-"""Temperature scaling: the scale of the logits in a softmax, fitted to held-out images."""
+"""Temperature scaling: the scale of logits, or of the logarithms of shares, fitted to held-out images."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,3 +34,23 @@ def fit_scale(logits: NDArray[np.number], labels: NDArray[np.integer], scale: fl
         cost, bounds=(-np.log(REACH), np.log(REACH)), method="bounded", options={"xatol": 1e-3}
     )
     return scale * float(np.exp(found.x))
+
+
+def fit_temperature(shares: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """T with which shares [N, C] to the power 1/T, scaled to add up to 1, give labels [N] the largest
+    likelihood.
+
+    For one softmax it is the temperature of its logits. Answers that are means, of samples or of an ensemble,
+    are scaled after they have been averaged (Rahaman, Thiery, NeurIPS 2021, arXiv 2007.08792), so that all
+    are scaled alike, whatever they are made of. Raises SynflipError as ``fit_scale``.
+    """
+    return fit_scale(_logarithms(shares)[None], labels, 1.0)
+
+
+def at_temperature(shares: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Shares [N, C] to the power 1/temperature, scaled to add up to 1. temperature: above 0."""
+    return softmax(_logarithms(shares), temperature)
+
+
+def _logarithms(shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.log(np.maximum(shares, np.finfo(np.float64).tiny, dtype=np.float64))
