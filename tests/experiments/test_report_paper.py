@@ -22,7 +22,7 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.experiments import datasets, registry, targets
 from synflip.experiments.blocks import Section
-from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, requantised
+from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, redrawn, requantised, unsampled_logits
 from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
 from synflip.experiments.page import QUICK_WARNING, html
@@ -34,10 +34,15 @@ from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import baseline, train
 from synflip.uncertainty.scores import softmax
+from torch.nn.functional import cross_entropy
 
 from tests.browser import chromium
 
-MAIN = Coins("digits", QUICK.hidden, QUICK.epochs)
+HELD_OUT = QUICK.held_out
+MAIN = Coins("digits", QUICK.hidden, QUICK.epochs, held_out=HELD_OUT)
+ORDINARY = Float("digits", QUICK.hidden, QUICK.epochs, held_out=HELD_OUT)
+CONV = Coins("digits", (), QUICK.conv, conv=True, held_out=HELD_OUT)
+SWEEP = replace(MAIN, epochs=QUICK.sweep, held_out=0)
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +118,17 @@ def test_numbers_are_what_the_golden_model_counts(
 
 def test_sampled_convolutions_are_beside_those_that_are_not(folder: Path) -> None:
     """Every weight is a coin in the one network, only the dense layers' in the other."""
-    conv = Coins("digits", (), QUICK.conv, conv=True)
-    sampled = replace(conv, sampled=True)
+    sampled = replace(CONV, sampled=True)
     (found,) = rows(folder, "networks", **sampled.settings)
     assert found["network"] == "8x8x1-32(3x3, pad 1x1, pool 2x2)-100-10" and found["vote of 8"] > 0.3
-    (beside,) = rows(folder, "networks", **conv.settings)
+    (beside,) = rows(folder, "networks", **CONV.settings)
     assert beside["network"] == "512-100-10"
 
 
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path, digits: Dataset) -> None:
     context = Context(QUICK, ResultCache(folder, "", ""))
     context.cache.making = False
-    members = [context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, seed=seed)) for seed in (0, 1)]
+    members = [context.ordinary(replace(ORDINARY, seed=seed)) for seed in (0, 1)]
     x = torch.from_numpy(digits.test_images).float() / 16
     with torch.no_grad():
         shares = torch.stack([member(x).double().softmax(1) for member in members]).mean(0).numpy()
@@ -142,7 +146,7 @@ def test_out_of_distribution_images_are_found_by_what_the_names_say(
     folder: Path, model: CompiledModel, digits: Dataset
 ) -> None:
     (found,) = rows(folder, "out-of-distribution", **MAIN.settings)
-    assert list(found) == ["turned", "noise"]
+    assert list(found) == ["noise", "turned"]
     (baseline,) = rows(folder, "baselines", baseline="coins, mean softmax")
     assert found["noise"]["entropy"] == pytest.approx(baseline["auroc noise"])
     assert model.logit_scale is not None
@@ -158,15 +162,69 @@ def test_out_of_distribution_images_are_found_by_what_the_names_say(
     ordinary = [
         row for row in rows(folder, "out-of-distribution") if row["noise"]["mutual information"] is None
     ]
-    assert len(ordinary) == 1  # one sample knows nothing of others
+    assert len(ordinary) == 4  # one sample knows nothing of others: softmaxes, Laplace, SNGP
     (softmaxes,) = rows(folder, "baselines", baseline="softmax")
-    assert ordinary[0]["noise"]["entropy"] == pytest.approx(softmaxes["auroc noise"], abs=1e-6)
+    assert softmaxes["auroc noise"] in [row["noise"]["entropy"] for row in ordinary]
+    for recipe in (replace(CONV, sampled=sampled) for sampled in (False, True)):
+        (behind,) = rows(folder, "out-of-distribution", **recipe.settings)
+        assert behind["noise"]["energy"] is not None
+
+
+def test_likelihoods_are_scaled_by_what_held_out_images_say(folder: Path, digits: Dataset) -> None:
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
+    network = context.ordinary(ORDINARY)
+    assert len(context.training_data("digits", HELD_OUT).train_labels) == len(digits.train_labels) - HELD_OUT
+    scales = np.geomspace(0.05, 2, 200)
+    with torch.no_grad():
+        held_out, test = (
+            [
+                cross_entropy(network(torch.from_numpy(x).float() / 16) / t, torch.from_numpy(y)).item()
+                for t in scales
+            ]
+            for x, y in (
+                (digits.train_images[-HELD_OUT:], digits.train_labels[-HELD_OUT:]),
+                (digits.test_images, digits.test_labels),
+            )
+        )
+    best = int(np.argmin(held_out))
+    (found,) = rows(folder, "baselines", baseline="softmax")
+    assert found["temperature"] == pytest.approx(scales[best], rel=0.03)
+    assert found["scaled nll"] == pytest.approx(test[best], rel=0.01) != found["nll"]
+    everything = rows(folder, "baselines") + rows(folder, "method") + rows(folder, "together")
+    assert len(everything) == 12 + 11 + 2 and all(row["scaled nll"] > 0 for row in everything)
+
+
+def test_the_methods_own_numbers(folder: Path) -> None:
+    found = {
+        row["settings"]["row"]: row["numbers"]
+        for row in json.loads((folder / "numbers.json").read_text())
+        if row["experiment"] == "method"
+    }
+    (coins,) = rows(folder, "baselines", baseline="coins, mean softmax")
+    assert found["coins, mean softmax"] == coins
+    assert len({row["nll"] for row in found.values()}) == len(found)
+    assert found["coins, unsampled"]["accuracy"] > 0.7 < found["converted, fine-tuned, votes"]["accuracy"]
+    models = [modelfile.load(path) for path in (folder / "models").glob("*")]
+    assert {model.source.get("made") for model in models} == {"trained", "converted", "flipped"}
+
+
+def test_a_class_of_which_no_image_is_left_is_found_by_scores(folder: Path, digits: Dataset) -> None:
+    (found,) = rows(folder, "removal", kept=0.0)
+    assert found["accuracy of the class"] == 0
+    kept = replace(SWEEP, kept=0.0)
+    with Golden() as golden:
+        golden.load(modelfile.load(folder / "models" / f"digits-{digest(kept.settings)}.safetensors"))
+        energy = golden.infer(digits.test_images, 8, 1, logits=True).energy
+    its = digits.test_labels == datasets.RARE
+    above = (energy[its][:, None] > energy[~its]).mean() + (energy[its][:, None] == energy[~its]).mean() / 2
+    assert found["auroc of energy"] == pytest.approx(above)
 
 
 def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: Dataset) -> None:
     context = Context(QUICK, ResultCache(folder, "", ""))
     context.cache.making = False
-    network = context.ordinary(Float("digits", QUICK.hidden, QUICK.epochs, dropout=QUICK.dropout))
+    network = context.ordinary(replace(ORDINARY, dropout=QUICK.dropout))
     state = torch.get_rng_state()
     three = float_logits(context, [network], digits.test_images, "digits", 3)
     assert three.shape == (3, len(digits.test_labels), 10) and (three[0] != three[1]).mean() > 0.9
@@ -207,7 +265,7 @@ def test_the_same_again_makes_nothing_and_the_same_bytes(
 
 
 def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipes = [replace(MAIN, epochs=QUICK.sweep, signed=signed) for signed in (True, False)]
+    recipes = [replace(SWEEP, signed=signed) for signed in (True, False)]
     lost = [copied / "models" / f"digits-{digest(recipe.settings)}.safetensors" for recipe in recipes]
     for path in (*lost, *copied.glob("tensors/answers-*"), *copied.glob("rows/networks-*")):
         path.unlink()
@@ -264,7 +322,7 @@ def test_tables_into_a_page(copied: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert others[2] not in text and text.count("*digits. Signs") == 1
     assert text.index("*mnist.") < text.index("*digits.") < text.index("*cifar10 (JPEG")
     assert "-->\nnot run\n<!--" in text  # found before, but not asked for
-    (signed,) = rows(copied, "networks", **replace(MAIN, epochs=QUICK.sweep, signed=False).settings)
+    (signed,) = rows(copied, "networks", **replace(SWEEP, signed=False).settings)
     assert f"| [0, 1] | {100 * signed['one sample']:.2f} |" in text
 
 
@@ -309,7 +367,7 @@ def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     asked = [row["settings"] for row in json.loads(numbers)]
     assert {row["augment"] for row in asked if "augment" in row} == {False}
     assert {row["held_out"] for row in asked if "held_out" in row} == {0, 26}  # a fifth of 133
-    (found,) = rows(out, "networks", **replace(MAIN, data=name, augment=False).settings)
+    (found,) = rows(out, "networks", **replace(MAIN, data=name, augment=False, held_out=26).settings)
     assert found["one sample"] > 0.6  # of three classes
 
 
@@ -421,6 +479,32 @@ def test_bits_and_noise(model: CompiledModel, digits: Dataset) -> None:
     inside = np.abs(threshold(model.layers[0].q, 4) / 16 - 0.5) < 0.2
     assert off[inside].std() == pytest.approx(0.1, rel=0.2) and abs(off[inside].mean()) < 0.03
     assert {int(t) for t in np.unique(threshold(requantised(model, 2).layers[0].q, 2))} <= {0, 1, 3, 4}
+
+
+def test_a_network_without_samples_has_the_means_of_its_coins(model: CompiledModel, digits: Dataset) -> None:
+    sure = requantised(model, 1)  # every coin is heads, or none
+    with Golden() as golden:
+        golden.load(sure)
+        z = golden.infer(digits.test_images, 1, 2, logits=True).logits
+    assert np.array_equal(unsampled_logits(sure, digits.test_images), z)
+    assert not np.array_equal(unsampled_logits(model, digits.test_images), z)
+
+
+def test_weights_that_are_redrawn(model: CompiledModel) -> None:
+    layer = model.layers[0]
+    weight = threshold(layer.q, 4) / 16 * (1 - 2.0 * layer.sign)
+    with Golden() as golden:
+        golden.load(model)
+        means = {}
+        for precision in (1e9, 2.0):
+            flow = redrawn(golden, 3, precision)
+            means[precision] = np.mean([next(flow)[0].numpy() for _ in range(400)], axis=0)
+    assert (means[1e9] - weight).std() < 0.05 and means[1e9][weight == 0].any() == 0
+    normal = np.random.default_rng(0).normal(0, 0.5, (100_000, 1))
+    for value in (0.0, 0.5, -1.0):
+        drawn = value + normal
+        wanted = (np.sign(drawn) * np.minimum(np.abs(drawn), 1)).mean()
+        assert means[2.0][weight == value].mean() == pytest.approx(wanted, abs=0.05)
 
 
 def test_related_samples(model: CompiledModel) -> None:

@@ -1,6 +1,7 @@
 """Experiments on accuracy: networks, votes, early stopping, and the networks that other experiments share."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from synflip.experiments.datasets import is_table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import (
-    CoinAnswers,
+    Answers,
     aggregate,
     answer_settings,
     coin_answers,
@@ -42,22 +43,22 @@ def main_coins(context: Context, data: str, seed: int = 0) -> Coins:
     """The network of coins that most experiments are about."""
     if is_colour(context, data):
         return conv_coins(context, data)
-    return context.recipe(data, context.budget.hidden, context.budget.epochs, seed=seed)
+    budget = context.budget
+    return context.recipe(data, budget.hidden, budget.epochs, seed=seed, held_out=context.held_out(data))
 
 
-def main_float(context: Context, data: str, seed: int = 0, dropout: float = 0.0) -> Float:
-    """The ordinary network that ``main_coins`` is compared with."""
+def main_float(context: Context, data: str, seed: int = 0, **settings: Any) -> Float:
+    """The ordinary network that ``main_coins`` is compared with. settings: others of its recipe."""
     if is_colour(context, data):
         return conv_float(context, data)
-    return context.float_recipe(
-        data, context.budget.hidden, context.budget.epochs, seed=seed, dropout=dropout
-    )
+    settings["held_out"] = context.held_out(data)
+    return context.float_recipe(data, context.budget.hidden, context.budget.epochs, seed=seed, **settings)
 
 
 def conv_coins(context: Context, data: str) -> Coins:
     """Convolutions with coins behind them."""
-    budget = context.budget
-    return Coins(data, (), budget.colour if is_colour(context, data) else budget.conv, conv=True)
+    epochs = context.budget.colour if is_colour(context, data) else context.budget.conv
+    return Coins(data, (), epochs, conv=True, held_out=context.held_out(data))
 
 
 def sampled_coins(context: Context, data: str) -> Coins:
@@ -67,7 +68,7 @@ def sampled_coins(context: Context, data: str) -> Coins:
 
 def conv_float(context: Context, data: str) -> Float:
     """The ordinary network of the same shape as ``conv_coins``."""
-    return Float(data, (), conv_coins(context, data).epochs, conv=True)
+    return conv_coins(context, data).teacher(0)
 
 
 def accuracies(context: Context, recipe: Coins) -> Numbers:
@@ -101,8 +102,10 @@ def headline(context: Context, data: str) -> Parts:
     pairs = [(main_coins(context, data, seed), main_float(context, data, seed)) for seed in seeds]
     rows = [_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
     if len(rows) > 1:
-        names = [name for name in rows[0] if name.endswith("%")]
-        rows.append({"": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in names}})
+        names = [name for name in rows[0] if name not in ("", "coins")]
+        columns = {name: [row[name] for row in rows] for name in names}
+        known = {name: column for name, column in columns.items() if None not in column}
+        rows.append({"": "mean", **{name: float(np.mean(column)) for name, column in known.items()}})
     parts: Parts = [
         Table.from_records("headline", f"The network and its votes, {context.budget.samples} samples", rows)
     ]
@@ -137,9 +140,8 @@ def networks(context: Context, data: str) -> Parts:
     rows = []
     if not is_colour(context, data):
         for hidden in context.budget.others:
-            coins = context.recipe(data, hidden, context.budget.sweep)
-            ordinary = context.float_recipe(data, hidden, coins.epochs)
-            rows.append(_row(context, coins, ordinary, f"{coins.epochs} epochs"))
+            coins = context.recipe(data, hidden, context.budget.sweep, held_out=context.held_out(data))
+            rows.append(_row(context, coins, coins.teacher(0), f"{coins.epochs} epochs"))
     if not is_table(context.data(data)):
         conv = conv_coins(context, data)
         for name, coins in (("convolutions", conv), ("sampled convolutions", sampled_coins(context, data))):
@@ -158,6 +160,7 @@ def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str
         **{f"vote of {n} %": found[f"vote of {n}"] for n in (8, 16, samples) if f"vote of {n}" in found},
         "mean softmax %": found["mean softmax accuracy"],
         "NLL": found["mean softmax nll"],
+        "NLL, scaled": found["mean softmax scaled nll"],
         "ECE": found["mean softmax ece"],
         "AUROC wrong": found["mean softmax auroc"],
     }
@@ -231,7 +234,7 @@ def early_row(context: Context, recipe: Coins, error: float) -> Numbers:
     return context.cache.row("early", settings, lambda: _early(coin_answers(context, recipe, samples), error))
 
 
-def _early(found: CoinAnswers, error: float) -> Numbers:
+def _early(found: Answers, error: float) -> Numbers:
     fitted, tried = found.winners[:, ::2], found.winners[:, 1::2]
     table = margins(fit_shape(count(fitted, found.classes)), len(fitted), error)
     trial = try_margins(tried, table, found.classes, found.labels[1::2])

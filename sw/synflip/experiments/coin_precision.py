@@ -121,7 +121,7 @@ def related(context: Context, data: str) -> Parts:
             dataset = context.data(data)
             model = context.coins(recipe)
             z = arranged_logits(
-                model, dataset.test_images, name, samples, SEED,
+                model, dataset.test_images, ARRANGEMENTS[name], samples, SEED,
                 lambda done, total: context.say("flipping coins", done, total),
             )  # fmt: skip
             groups = z.reshape(-1, MOST_RELATED, *z.shape[1:])

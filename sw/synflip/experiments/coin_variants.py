@@ -104,8 +104,26 @@ def stratified(golden: Golden, seed: int) -> Coins:
             ]
 
 
+def redrawn(golden: Golden, seed: int, precision: float) -> Coins:
+    """Independent samples, in each of which every weight w is drawn anew from N(w, 1 / precision), sign
+    included, before its coin is flipped: ``precision`` of the method's own code (scann.py of
+    sandialabs/scANNs). 1 / precision: the standard deviation."""
+    assert golden.model is not None
+    weights = [_weights(golden.model, index) for index in range(len(golden.model.layers))]
+    generator = np.random.default_rng(seed)
+    while True:
+        coins = []
+        for weight in weights:
+            drawn = generator.normal(weight, 1 / precision)
+            heads = generator.random(weight.shape) < np.abs(drawn)
+            coins.append(torch.from_numpy((heads * np.sign(drawn)).astype(np.int8)))
+        yield coins
+
+
+#: Gives the coins of a model that the golden model has loaded, by a seed.
+Arrangement = Callable[[Golden, int], Coins]
 #: The arrangements by name.
-ARRANGEMENTS: dict[str, Callable[[Golden, int], Coins]] = {
+ARRANGEMENTS: dict[str, Arrangement] = {
     "independent": independent,
     "one word a row": one_word,
     "antithetic": antithetic,
@@ -116,7 +134,7 @@ ARRANGEMENTS: dict[str, Callable[[Golden, int], Coins]] = {
 def arranged_logits(
     model: CompiledModel,
     images: NDArray[np.uint8],
-    arrangement: str,
+    arrangement: Arrangement,
     samples: int,
     seed: int,
     report: Callable[[int, int], None],
@@ -126,10 +144,21 @@ def arranged_logits(
         golden.load(model)
         x = torch.from_numpy(model.activations(images))
         found = np.empty((samples, len(x), len(model.classes)), dtype=np.int32)
-        for sample, coins in zip(range(samples), ARRANGEMENTS[arrangement](golden, seed), strict=False):
+        for sample, coins in zip(range(samples), arrangement(golden, seed), strict=False):
             found[sample] = golden.forward(x, coins)[0]
             report(sample + 1, samples)
     return found
+
+
+def unsampled_logits(model: CompiledModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Logits [1, N, C] of a dense model with each coin's mean in place of the coin."""
+    x = model.activations(images).astype(np.float64)
+    for index, layer in enumerate(model.layers):
+        z = x @ _weights(model, index).T + layer.bias
+        if index < len(model.shifts):
+            step = 1 << model.shifts[index]
+            x = np.clip((z + (step >> 1)) // step, 0, (1 << model.activation_bits) - 1)
+    return z[None]
 
 
 def _keys(golden: Golden, seed: int) -> Iterator[NDArray[np.uint64]]:

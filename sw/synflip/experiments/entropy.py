@@ -5,10 +5,11 @@ from synflip.experiments.accuracy import Parts, main_coins
 from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
-from synflip.experiments.predictions import answer_settings, coin_answers
+from synflip.experiments.predictions import TEST, answer_settings, coin_answers
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 from synflip.uncertainty import entropy
+from synflip.uncertainty.metrics import outside_auroc
 
 KINDS = ("vote", "logit sum", "mean softmax")
 
@@ -58,7 +59,9 @@ def removal(context: Context, data: str) -> Parts:
         recipe = context.recipe(data, budget.hidden, budget.sweep, kept=kept)
 
         def make(recipe: Coins = recipe) -> Numbers:
-            answer = coin_answers(context, recipe, budget.samples).kinds["mean softmax"]
+            found = coin_answers(context, recipe, budget.samples)
+            answer = found.kinds["mean softmax"]
+            energies = found.scores[TEST]["energy"]
             bits, its = entropy(answer.shares), answer.labels == rare
             return {
                 "accuracy of the class": float(answer.right[its].mean()),
@@ -68,6 +71,8 @@ def removal(context: Context, data: str) -> Parts:
                 "entropy of the class, wrong": (
                     float(bits[its & ~answer.right].mean()) if (its & ~answer.right).any() else None
                 ),
+                "auroc of entropy": outside_auroc(bits[~its], bits[its]),
+                "auroc of energy": outside_auroc(energies[~its], energies[its]),
             }
 
         found = context.cache.row("removal", answer_settings(recipe, budget.samples), make)
@@ -79,6 +84,8 @@ def removal(context: Context, data: str) -> Parts:
                 "entropy, its images, bits": found["entropy of the class"],
                 "its wrong ones": found["entropy of the class, wrong"],
                 "others": found["entropy of the others"],
+                "AUROC by entropy": found["auroc of entropy"],
+                "by energy": found["auroc of energy"],
             }
         )
     name = context.data(data).classes[rare]

@@ -1,6 +1,8 @@
 """Networks of a report: trained when they are first asked for, then read from its folder."""
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,28 @@ from synflip._version import __version__
 from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
+from synflip.errors import ConversionWarning
 from synflip.experiments import datasets
 from synflip.experiments.findings import ResultCache, Tensors
 from synflip.experiments.recipes import Budget, Coins, Float
+from synflip.experiments.rivals.clipped import Clipped, flipped
+from synflip.experiments.rivals.masksembles import Masksembles
+from synflip.experiments.rivals.rival import Rival
+from synflip.experiments.rivals.sngp import Sngp
 from synflip.spec.model import CompiledModel
 from synflip.training import baseline, convnets, train
+from synflip.training.convert import convert
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import TrainStep
 from synflip.training.shapes import default_filters, default_hidden
 
+#: Rivals that are trained, by the name that their recipes have.
+RIVALS: dict[str, Callable[[Dataset, Sequence[int], int], Rival]] = {
+    "masksembles": Masksembles,
+    "sngp": Sngp,
+    "clipped": Clipped,
+}
 #: Called with the name of the work, the steps done, and their total.
 Say = Callable[[str, int, int], None]
 
@@ -71,12 +85,15 @@ class Context:
         """The compiled network of a recipe, from the cache or trained now."""
         return self.cache.model(recipe.settings, lambda: self._train_coins(recipe))
 
-    def ordinary(self, recipe: Float) -> nn.Module:
-        """The ordinary network of a recipe, in evaluation mode: float32 images [N, I] in 0..1 to logits."""
+    def ordinary(self, recipe: Float) -> nn.Sequential:
+        """The ordinary network of a recipe, in evaluation mode: float32 images [N, I] in 0..1 to logits, see
+        ``Rival``."""
         dataset = self.data(recipe.data)
-        network: nn.Module
+        network: nn.Sequential
         if recipe.conv:
             network = convnets.float_network(dataset, seed=recipe.seed)
+        elif recipe.rival:
+            network = RIVALS[recipe.rival](dataset, recipe.hidden, recipe.seed)
         else:
             network = baseline.float_network(dataset, recipe.hidden, recipe.seed, recipe.dropout)
         state = self.cache.tensors("float", recipe.settings, lambda: self._train_float(network, recipe))
@@ -84,17 +101,31 @@ class Context:
         return network.eval()
 
     def _train_coins(self, recipe: Coins) -> CompiledModel:
-        dataset = self._training_data(recipe.data, recipe.held_out, recipe.kept)
+        dataset = self.training_data(recipe.data, recipe.held_out, recipe.kept)
+        source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
+        ordinary = recipe.teacher(recipe.seed)
+        if recipe.made == "flipped":
+            clipped = self.ordinary(replace(ordinary, rival="clipped"))
+            model = flipped(clipped, dataset, recipe.bits, recipe.seed)
+            return replace(model, source={**source, **model.source})
         settings: dict[str, Any] = {
             "bits": recipe.bits,
             "epochs": recipe.epochs,
             "seed": recipe.seed,
             "augment": recipe.augment,
-            "mean_of": recipe.mean_of,
-            "teachers": [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)],
             "progress": self._show(f"k = {recipe.bits}, seed {recipe.seed}", recipe.data),
         }
         network: SynapticNetwork | FeatureNetwork
+        if recipe.made == "converted":
+            fine = settings["epochs"] = recipe.epochs // 3
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConversionWarning)  # the table has the accuracy
+                network = convert(
+                    self.ordinary(replace(ordinary, epochs=recipe.epochs - fine)), data=dataset, **settings
+                )
+            return compile_network(network, dataset.classes, dataset.input_max, source)
+        settings["mean_of"] = recipe.mean_of
+        settings["teachers"] = [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)]
         if recipe.sampled:
             hidden, filters = default_hidden(dataset), default_filters(dataset)
             network = train.train(dataset, hidden, filters=filters, **settings)
@@ -102,20 +133,24 @@ class Context:
             network = convnets.train(dataset, **settings)
         else:
             network = train.train(dataset, recipe.hidden, signed=recipe.signed, **settings)
-        source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
         return compile_network(network, dataset.classes, dataset.input_max, source)
 
-    def _train_float(self, network: nn.Module, recipe: Float) -> Tensors:
-        dataset = self._training_data(recipe.data, recipe.held_out)
+    def _train_float(self, network: nn.Sequential, recipe: Float) -> Tensors:
+        dataset = self.training_data(recipe.data, recipe.held_out)
+        rival = network if isinstance(network, Rival) else None
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(recipe.seed)
             baseline.fit_float(
                 network, dataset, recipe.epochs, recipe.seed, recipe.augment,
-                self._show(f"float, seed {recipe.seed}", recipe.data),
+                self._show(f"{recipe.rival or 'float'}, seed {recipe.seed}", recipe.data),
+                rival.constrain if rival else None,
             )  # fmt: skip
+        if rival:
+            rival.settle(torch.from_numpy(dataset.train_images).float() / dataset.input_max)
         return {name: value.numpy() for name, value in network.state_dict().items()}
 
-    def _training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:
+    def training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:
+        """A data set without what is held out, and with that share of the images of the rare class."""
         dataset = self.data(name)
         if held_out:
             dataset, _, _ = datasets.held_out(dataset, held_out)

@@ -1,18 +1,17 @@
 """Experiment on out-of-distribution images: does entropy, mutual information or energy detect them best?"""
 
 from collections.abc import Callable
+from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from synflip.experiments.accuracy import Parts
-from synflip.experiments.baselines import networks_of_coins, ordinary_networks
+from synflip.experiments.accuracy import Parts, conv_coins, conv_float, is_colour, sampled_coins
+from synflip.experiments.baselines import MEAN, networks_of_coins, rivals
+from synflip.experiments.datasets import is_table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
-from synflip.experiments.predictions import answer_settings, float_logits, image_sets, logits, scale_of
-from synflip.experiments.recipes import Coins, Float
+from synflip.experiments.predictions import TEST, Answers, answer_settings, coin_answers, float_answers
+from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
-from synflip.uncertainty import energy, entropy, mutual_information, softmax_moments
+from synflip.uncertainty import entropy
 from synflip.uncertainty.metrics import outside_auroc
 
 SCORES = ("entropy", "mutual information", "energy")
@@ -20,9 +19,17 @@ SCORES = ("entropy", "mutual information", "energy")
 
 def out_of_distribution(context: Context, data: str) -> Parts:
     """AUROC with which each score, of coins and of their baselines, detects out-of-distribution images."""
-    ordinary, coins = ordinary_networks(context, data), networks_of_coins(context, data)
-    found = {name: of_float(context, *how) for name, how in ordinary.items()}
-    found |= {name: of_coins(context, recipe) for name, recipe in coins.items()}
+    found: dict[str, Numbers] = {}
+    if not is_colour(context, data):
+        found = {name: of_rival(context, make) for name, make in rivals(context, data).items()}
+        found |= {name: of_coins(context, coins) for name, coins in networks_of_coins(context, data).items()}
+    if not is_table(context.data(data)):
+        ordinary = partial(float_answers, context, [conv_float(context, data)])
+        found |= {
+            "convolutions, softmax": of_rival(context, ordinary),
+            "convolutions, coins behind them": of_coins(context, conv_coins(context, data)),
+            "convolutions of coins": of_coins(context, sampled_coins(context, data)),
+        }
     rows = [
         {"": name}
         | {f"{what}: {score}": aurocs[score] for what, aurocs in numbers.items() for score in SCORES}
@@ -42,38 +49,24 @@ def of_coins(context: Context, recipe: Coins) -> Numbers:
     samples = context.budget.samples
 
     def make() -> Numbers:
-        model = context.coins(recipe)
-        return _aurocs(context, recipe.data, lambda x: logits(context, model, x, samples), scale_of(model))
+        return _aurocs(coin_answers(context, recipe, samples))
 
     return context.cache.row("out-of-distribution", answer_settings(recipe, samples), make)
 
 
-def of_float(context: Context, recipes: list[Float], passes: int) -> Numbers:
-    """The same AUROCs of an ensemble of ordinary networks, or of several passes with dropout."""
-    data = recipes[0].data
-
-    def make() -> Numbers:
-        networks = [context.ordinary(recipe) for recipe in recipes]
-        return _aurocs(context, data, lambda x: float_logits(context, networks, x, data, passes), 1.0)
-
-    settings = {"recipes": [recipe.settings for recipe in recipes], "passes": passes}
-    return context.cache.row("out-of-distribution", settings, make)
+def of_rival(context: Context, make: Callable[[], Answers]) -> Numbers:
+    """The same AUROCs of the answers that ``make`` gives."""
+    answers = make()
+    return context.cache.row("out-of-distribution", answers.settings, lambda: _aurocs(answers))
 
 
-def _aurocs(
-    context: Context, data: str, answer: Callable[[NDArray[np.uint8]], NDArray[np.number]], scale: float
-) -> Numbers:
-    scores = {name: _scores(answer(images), scale) for name, images in image_sets(context, data).items()}
-    own = scores.pop("test")
-    return {
-        name: {score: outside_auroc(own[score], theirs[score]) if score in own else None for score in SCORES}
-        for name, theirs in scores.items()
-    }
-
-
-def _scores(z: NDArray[np.number], scale: float) -> dict[str, NDArray[np.float64]]:
-    """Scores [N] by name, of logits [S, N, C]. Without mutual information if S is 1."""
-    used = np.full(z.shape[1], len(z))
-    mean, expected = softmax_moments(z, used, scale)
-    found = {"entropy": entropy(mean), "energy": energy(z, used, scale)}
-    return found | ({"mutual information": mutual_information(mean, expected)} if len(z) > 1 else {})
+def _aurocs(answers: Answers) -> Numbers:
+    answer = answers.kinds[MEAN]
+    own = {"entropy": entropy(answer.shares), **answers.scores[TEST]}
+    found: Numbers = {}
+    for name, shares in answer.outside.items():
+        theirs = {"entropy": entropy(shares), **answers.scores[name]}
+        found[name] = {
+            score: outside_auroc(own[score], theirs[score]) if score in own else None for score in SCORES
+        }
+    return found

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 #: Rises when the same settings give another network: what an earlier training gave is then made again.
-TRAINING = 2
+TRAINING = 3
 
 
 @dataclass(frozen=True)
 class Float:
-    """An ordinary network of the same shape. dropout: share of each hidden layer's outputs left out."""
+    """An ordinary network of the same shape. dropout: share of each hidden layer's outputs left out. rival:
+    its name in ``networks.RIVALS``, if it has something more."""
 
     data: str
     hidden: tuple[int, ...]
@@ -21,11 +22,12 @@ class Float:
     conv: bool = False
     dropout: float = 0.0
     held_out: int = 0
+    rival: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON holds them."""
-        return {"network": "float", **asdict(self)}
+        return {"network": "float", "training": TRAINING, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Coins:
 
     kept: share of the training images of class ``datasets.RARE`` that are left. held_out: how many training
     images, the last ones, are not trained on. teachers: how many ordinary networks of the same shape and
-    epochs, of the seeds 0, 1, .., it learns from.
+    epochs, of the seeds 0, 1, .., it learns from. made: ``trained``; ``converted`` from an ordinary network
+    of two thirds of the epochs, and fine-tuned for the others; or ``flipped``, the coins of a clipped one.
     """
 
     data: str
@@ -51,6 +54,7 @@ class Coins:
     held_out: int = 0
     teachers: int = 0
     sampled: bool = False
+    made: str = "trained"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -76,7 +80,9 @@ class Budget:
     epochs: of the networks whose figures have targets and of what they are compared with. sweep: epochs of
     networks that are compared with each other only. conv, colour: epochs of convolutional ones. samples: of
     an answer. most: of the curve of accuracy. seeds: of the headline rows. members: of the ensemble. mean_of:
-    of the network trained on the mean. others: shapes beside ``hidden``. held_out: images for calibration.
+    of the network trained on the mean. others: shapes beside ``hidden``. held_out: training images that fit
+    temperatures; networks of ``epochs``, ``conv`` and ``colour`` are not trained on them. precisions: of
+    weights that are redrawn.
     """
 
     hidden: tuple[int, ...] = (512, 512)
@@ -93,7 +99,8 @@ class Budget:
     front: tuple[int, ...] = (1, 2, 4, 8)
     bits: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     noise: tuple[float, ...] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
-    kept: tuple[float, ...] = (1.0, 0.5, 0.1, 0.01)
+    kept: tuple[float, ...] = (1.0, 0.5, 0.1, 0.01, 0.0)
+    precisions: tuple[float, ...] = (100.0, 10.0, 3.0)
     dropout: float = 0.2
     held_out: int = 5000
     gallery: int = 12
@@ -113,7 +120,8 @@ QUICK = Budget(
     front=(1, 2),
     bits=(1, 4),
     noise=(0.0, 0.1),
-    kept=(1.0, 0.1),
+    kept=(1.0, 0.0),
+    precisions=(10.0,),
     held_out=200,
     gallery=4,
 )

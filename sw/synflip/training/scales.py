@@ -150,6 +150,16 @@ def initialise(
     return found
 
 
+def as_they_are(
+    network: SynapticNetwork, layers: Sequence[OrdinaryLayer], rows: NDArray[np.uint8], unit: float
+) -> None:
+    """Set the coins to ordinary layers of weights in [-1, 1] without a scale: |w| is the probability.
+
+    rows, unit: as of ``initialise``; they choose the shifts.
+    """
+    _set(network, layers, [1.0] * len(layers), torch.from_numpy(rows).double() * unit, unit, corrected=False)
+
+
 def _set(
     network: SynapticNetwork,
     layers: Sequence[OrdinaryLayer],
