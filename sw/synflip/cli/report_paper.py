@@ -129,6 +129,36 @@ def paper(
         typer.echo(f"wrote {', '.join(done) or 'no section'} into {page}")
 
 
+@report.command()
+def opening(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS.md", help="The page that `synflip report paper --page` filled.")
+    ],
+    page: Annotated[
+        Path, typer.Option("--page", metavar="FILE", help="Fill the section opening of this page.")
+    ],
+    picture: Annotated[Path, typer.Option("--picture", metavar="F.png", help="Draw the picture here.")],
+) -> None:
+    """Sum up the experiments' tables in one table and one picture. Nothing is run.
+
+    Example: synflip report opening results.md --page uncertainty.md --picture uncertainty.png
+    """
+    from synflip.util.extras import require
+    from synflip.util.outputs import check_outputs
+    from synflip.util.progress import waiting
+
+    require("matplotlib")
+    check_outputs([page, picture], [results])
+    with waiting("Loading torch"):
+        from synflip.experiments.opening import SECTION, draw, opening
+        from synflip.report.sections import find_section, replace_section
+    find_section(page, SECTION)
+    table = opening(results)
+    draw(table, picture)
+    replace_section(page, SECTION, table.markdown())
+    typer.echo(f"wrote {SECTION} into {page}, and {picture}")
+
+
 def _names(option: str, text: str) -> list[str]:
     names = [part.strip() for part in text.split(",")]
     if not all(names):

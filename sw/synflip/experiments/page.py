@@ -125,7 +125,7 @@ def into(page: Path, sections: list[Section]) -> list[str]:
     for name, items in groupby(sorted(sections, key=by_name), key=by_name):
         if f"<!-- begin paper {name} -->" in text:
             _, inside, _ = find_section(page, f"paper {name}")
-            tables = _by_data(inside)
+            tables = by_data(inside)
             for section in items:
                 tables[section.data] = _kept(tables.get(section.data, ""), markdown(section))
             replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
@@ -142,7 +142,7 @@ def _kept(before: str, after: str) -> str:
     )
 
 
-def _by_data(text: str) -> dict[str, str]:
+def by_data(text: str) -> dict[str, str]:
     """The text that ``markdown`` wrote for each data set, by data set, in the page's order."""
     found: dict[str, str] = {}
     for part in re.split(r"^(?=\*[^*|]+\*$)", text, flags=re.M):

@@ -92,6 +92,12 @@ def section(tables: Iterable[Table]) -> str:
     return "\n\n".join(f"{table.title}:\n\n{table.markdown()}" for table in tables)
 
 
+def read_markdown(lines: Iterable[str]) -> list[list[str]]:
+    """The cells of a table that ``markdown_table`` wrote: first those of the heads, then each row's."""
+    heads, _, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in lines)
+    return [[cell.strip().replace("\\|", "|") for cell in row] for row in (heads, *rows)]
+
+
 def for_terminal(markdown: str, width: int) -> str:
     """``markdown`` with its tables as ``Table.text`` writes them; other lines go on in the next, between
     words."""
@@ -99,9 +105,8 @@ def for_terminal(markdown: str, width: int) -> str:
     for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
         lines = list(group)
         if is_table:
-            heads, _, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in lines)
-            cells = [[cell.strip().replace("\\|", "|") for cell in row] for row in (heads, *rows)]
-            lines = Table("", cells[0], cells[1:]).text(width).splitlines()[1:]
+            heads, *rows = read_markdown(lines)
+            lines = Table("", heads, rows).text(width).splitlines()[1:]
         else:
             lines = [part for line in lines for part in _wrapped(line, width)]
         out += lines
