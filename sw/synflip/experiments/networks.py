@@ -29,6 +29,7 @@ from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork
 from synflip.training.loop import TrainStep
 from synflip.training.shapes import default_filters, default_hidden
+from synflip.util.threads import one_thread
 
 #: Rivals that are trained, by the name that their recipes have.
 RIVALS: dict[str, Callable[[Dataset, Sequence[int], int], Rival]] = {
@@ -146,7 +147,8 @@ class Context:
                 rival.constrain if rival else None,
             )  # fmt: skip
         if rival:
-            rival.settle(torch.from_numpy(dataset.train_images).float() / dataset.input_max)
+            with one_thread():
+                rival.settle(torch.from_numpy(dataset.train_images).float() / dataset.input_max)
         return {name: value.numpy() for name, value in network.state_dict().items()}
 
     def training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:

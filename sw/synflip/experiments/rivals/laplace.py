@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from synflip.training.loop import TEST_BATCH
+from synflip.util.threads import one_thread
 
 PRECISIONS = np.logspace(-4, 4, 17)  # of the prior: the one with the largest likelihood of held-out images
 
@@ -29,7 +30,7 @@ class LastLayerLaplace:
         self, network: nn.Sequential, x: Tensor, held_out: Tensor, labels: NDArray[np.int64]
     ) -> None:
         self.network = network
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             features, classes = self._features(x[:1]).shape[1], network(x[:1]).shape[1]
             inputs = torch.zeros(features, features, dtype=torch.float64)
             outputs = torch.zeros(classes, classes, dtype=torch.float64)
@@ -49,7 +50,7 @@ class LastLayerLaplace:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits float64 [N, C] of images [N, I]."""
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             squares = (self._features(x) @ self.input_basis).square()
             curvature = self.of_inputs.clamp(min=0)[:, None] * self.of_outputs.clamp(min=0)
             variance = squares @ (1 / (curvature + self.precision)) @ self.output_basis.square().T
