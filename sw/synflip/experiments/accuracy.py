@@ -103,7 +103,7 @@ def headline(context: Context, data: str) -> Parts:
     rows = [_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
     if len(rows) > 1:
         names = [name for name in rows[0] if name not in ("", "coins")]
-        columns = {name: [row[name] for row in rows] for name in names}
+        columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}
         known = {name: column for name, column in columns.items() if None not in column}
         rows.append({"": "mean", **{name: float(np.mean(column)) for name, column in known.items()}})
     parts: Parts = [

@@ -11,7 +11,7 @@ from synflip.experiments.coin_variants import unsampled_logits
 from synflip.experiments.rivals.clipped import Clipped, flipped
 from synflip.experiments.rivals.laplace import PRECISIONS, LastLayerLaplace
 from synflip.experiments.rivals.masksembles import MASKS, Masks, Masksembles
-from synflip.experiments.rivals.sngp import BOUND, FEATURES, Sngp
+from synflip.experiments.rivals.sngp import BOUND, FEATURES, RandomFeatures, Sngp
 from synflip.spec.coins import threshold
 from synflip.training.baseline import float_network
 from torch import Tensor, nn
@@ -66,8 +66,10 @@ def test_a_gaussian_process_is_less_sure_far_from_the_training_images(digits: Da
             network.constrain()
         assert torch.linalg.matrix_norm(network.layers[0].weight, 2) == pytest.approx(BOUND, rel=0.01)
         network.eval().settle(x)
+        process = network[2]
+        assert isinstance(process, RandomFeatures)
         features = math.sqrt(2 / FEATURES) * torch.cos(
-            nn.functional.layer_norm(network[0](x).relu(), (48,)) @ network[2].weight.T + network[2].phase
+            nn.functional.layer_norm(network[0](x).relu(), (48,)) @ process.weight.T + process.phase
         )
         precision = torch.eye(FEATURES).double() + features.T.double() @ features.double()
         variance = (features.double() * torch.linalg.solve(precision, features.T.double()).T).sum(1)
