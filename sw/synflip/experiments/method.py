@@ -41,15 +41,15 @@ def method(context: Context, data: str) -> Parts:
     sampled = {
         "coins": coin_answers(context, coins, budget.samples),
         **{
-            f"coins, weights redrawn with precision {precision:g}": _redrawn(context, coins, precision)
+            f"coins, precision {precision:g}": _redrawn(context, coins, precision)
             for precision in budget.precisions
         },
-        "trained clipped, flipped afterwards": coin_answers(context, clipped, budget.samples),
+        "clipped, flipped": coin_answers(context, clipped, budget.samples),
         "converted, fine-tuned": coin_answers(context, converted, budget.samples),
     }
     answers = {
         f"{name}, unsampled": _unsampled(context, recipe).kinds[MEAN]
-        for name, recipe in (("coins", coins), ("trained clipped", clipped), ("converted", converted))
+        for name, recipe in (("coins", coins), ("clipped", clipped), ("converted", converted))
     }
     for name, found in sampled.items():
         answers |= {f"{name}, {VOTES}": found.kinds["vote"], f"{name}, {MEAN}": found.kinds[MEAN]}

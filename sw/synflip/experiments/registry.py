@@ -67,10 +67,10 @@ EXPERIMENTS = (
     ),
     Experiment(
         "method", "The method's own numbers",
-        "Unsampled: each coin's mean in place of the coin. Trained clipped: an ordinary network with weights "
-        "in [-1, 1], flipped afterwards, as the paper does. Converted: an ordinary network of two thirds of "
-        "the epochs, fine-tuned as coins for the others. Precision p: each sample draws every weight anew, "
-        "with standard deviation 1/p.",
+        "Unsampled: each coin's mean in place of the coin. Clipped: an ordinary network with weights in "
+        "[-1, 1], flipped after its training, as the paper does. Converted: an ordinary network of two "
+        "thirds of the epochs, fine-tuned as coins for the others. Precision p: each sample draws every "
+        "weight anew, with standard deviation 1/p.",
         method.method,
     ),
     Experiment(
