@@ -205,7 +205,7 @@ def test_the_methods_own_numbers(folder: Path) -> None:
     assert found["coins, mean softmax"] == coins
     assert len({row["nll"] for row in found.values()}) == len(found)
     assert found["coins, unsampled"]["accuracy"] > 0.7 < found["converted, fine-tuned, votes"]["accuracy"]
-    models = [modelfile.load(path) for path in (folder / "models").glob("*")]
+    models = [modelfile.load(path) for path in (folder / "models").glob("*.safetensors")]
     assert {model.source.get("made") for model in models} == {"trained", "converted", "flipped"}
 
 
@@ -501,7 +501,7 @@ def test_weights_that_are_redrawn(model: CompiledModel) -> None:
             means[precision] = np.mean([next(flow)[0].numpy() for _ in range(400)], axis=0)
     assert (means[1e9] - weight).std() < 0.05 and means[1e9][weight == 0].any() == 0
     normal = np.random.default_rng(0).normal(0, 0.5, (100_000, 1))
-    for value in (0.0, 0.5, -1.0):
+    for value in (0.0, 0.25, -0.25):
         drawn = value + normal
         wanted = (np.sign(drawn) * np.minimum(np.abs(drawn), 1)).mean()
         assert means[2.0][weight == value].mean() == pytest.approx(wanted, abs=0.05)
