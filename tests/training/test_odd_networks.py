@@ -56,7 +56,7 @@ def ladder(network: nn.Module, epochs: int = 0, **settings) -> Ladder:
 def temperature(network: nn.Module) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConversionWarning)
-        return float(synflip.convert(network, data=DATA, epochs=0).temperature)
+        return float(synflip.convert(network, data=DATA, epochs=0).temperature.detach())
 
 
 def on_a_dark_input(network):
@@ -212,7 +212,7 @@ def test_logits_of_any_scale_are_fine_tuned(factor, plain):
     assert found.original > 0.9 and found.vote > found.original - 0.02
 
 
-@pytest.mark.parametrize(("factor", "same"), [(1, True), (0.1, False)])
+@pytest.mark.parametrize(("factor", "same"), [(1, True), (1e-3, False)])
 def test_only_logits_that_are_no_likelihoods_get_another_temperature(factor, same, plain, monkeypatch):
     with torch.no_grad():
         plain[2].weight *= factor
