@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 REQUIRED = "SYNFLIP_REQUIRE_CHROMIUM"
-SECONDS = 120.0  # that a browser on a busy machine may take for one thing
+SECONDS = 600.0  # that a browser on a busy machine may take for one thing
 
 
 def chromium() -> str:

@@ -104,14 +104,14 @@ def test_a_seven_has_the_votes_of_infer(page: Page) -> None:
 
 def test_settings_are_those_of_infer(page: Page) -> None:
     pixels = page.sent()["pixels"]
-    choose(page, "samples", 6)
-    assert bars(page) == infer(MODEL, [pixels], 64, 1).votes[0].tolist()
-    want = infer(MODEL, [pixels], 64, 1, margin=5)
+    choose(page, "samples", 5)
+    assert bars(page) == infer(MODEL, [pixels], 32, 1).votes[0].tolist()
+    want = infer(MODEL, [pixels], 32, 1, margin=5)
     choose(page, "margin", 5)
     assert f"would have stopped at sample {want.used[0]}" in page.value("document.body.innerText")
     page.click("#stop")
     page.until(IDLE)
-    assert bars(page) == want.votes[0].tolist() and want.used[0] < 64
+    assert bars(page) == want.votes[0].tolist() and want.used[0] < 32
     choose(page, "beside", "golden:16x2")
     assert f"{want.used[0]} of {want.used[0]} samples" in page.value(
         "document.querySelector('#scores').innerText"
