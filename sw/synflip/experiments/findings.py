@@ -4,6 +4,7 @@ Each file is written whole or not at all, so an interrupted report goes on where
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class ResultCache:
             row = {
                 "experiment": experiment,
                 "settings": settings,
-                "numbers": make(),
+                "numbers": _numbers(make()),
                 "command": self.command,
                 "commit": self.commit,
             }
@@ -94,6 +95,15 @@ class ResultCache:
     def _check(self, path: Path) -> None:
         if not self.making:
             raise Missing(path.name)
+
+
+def _numbers(value: Any) -> Any:
+    """``value`` with None for what is no number, such as an AUROC of wrong answers where there is none."""
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def read_row(path: Path) -> dict[str, Any]:
