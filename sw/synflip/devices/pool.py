@@ -18,7 +18,7 @@ from typing import Any
 from synflip.devices.transport import BusError
 from synflip.errors import DeviceWarning, SynflipError
 from synflip.inference.device import Device
-from synflip.inference.pieces import Piece, Uncut, Whole
+from synflip.inference.pieces import Piece, Uncut, Whole, piece_size
 from synflip.inference.plan import most_images
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
@@ -26,8 +26,6 @@ from synflip.spec.model import CompiledModel
 from synflip.util.text import first_line, one_line
 
 LOOK = 0.05  # seconds between two looks at who is late, and at how far the work is
-PIECE_SECONDS = 10.0  # that a piece takes at most: so much is computed again if a device dies
-LEAST_SECONDS = 0.2  # that it takes at least: coins are flipped as often for few images as for many
 NOT_MEASURED = 1.0  # seconds that a piece is taken to last on a device whose speed is not known
 PATIENCE = 10.0  # seconds that a load or a close waits for a device that is late
 
@@ -235,8 +233,7 @@ class _Run:
         if member.speed is None:
             return least
         speeds = sum(other.speed or 0.0 for other in self._members if not other.lost)
-        share = min(self._uncut.size * member.speed / speeds / 2, member.speed * PIECE_SECONDS)
-        return int(max(least, share, member.speed * LEAST_SECONDS))
+        return piece_size(self._uncut.size * member.speed / speeds, member.speed, least)
 
     def _late(self, member: _Member) -> Piece | None:
         """A piece of another device that ``member`` would sooner have computed; None if there is none.

@@ -6,12 +6,16 @@ images x 64 samples; one image x 10,000 samples can be ten pieces of one image x
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.inference.request import InferenceRequest, QuantizedImages
 from synflip.inference.result import Result, Tally, sum_of_cycles
+
+PIECE_SECONDS = 10.0  # that a piece takes at most: so much is computed again if a device dies
+LEAST_SECONDS = 0.2  # that it takes at least: coins are flipped as often for few images as for many
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,21 @@ class Piece:
     def __str__(self) -> str:
         return f"{len(self.images)} images x {len(self.samples)} samples"
 
-    def of(self, request: InferenceRequest) -> InferenceRequest:
-        """The piece as a request of its own, whose images are in memory. Raises SynflipError."""
-        pixels, keys = request.pixels, request.keys
+    def images_of(self, request: InferenceRequest) -> NDArray[Any]:
+        """The piece's images, or features, of any of a request's; in memory, unless they are ``Unread``."""
         rows = slice(self.images.start, self.images.stop)
+        pixels = request.pixels
+        return pixels.features[rows] if isinstance(pixels, QuantizedImages) else pixels[rows]
+
+    def of(self, request: InferenceRequest, images: NDArray[Any] | None = None) -> InferenceRequest:
+        """The piece as a request of its own, whose images are in memory.
+
+        images: those that ``images_of`` gave, if ``request`` does not have them. Raises SynflipError.
+        """
+        keys = request.keys
         return replace(
             request,
-            pixels=pixels.features[rows] if isinstance(pixels, QuantizedImages) else pixels[rows],
+            pixels=self.images_of(request) if images is None else images,
             samples=len(self.samples),
             keys=None if keys is None else keys[self.samples.start : self.samples.stop],
             first=request.first + (self.samples.start if keys is None else 0),
@@ -81,6 +93,15 @@ class Uncut:
     def give_back(self, piece: Piece) -> None:
         """Put back a piece that was not computed."""
         self._left.append(piece)
+
+
+def piece_size(share: float, speed: float, least: int) -> int:
+    """Network samples times images of a device's next piece: half of its share of what is left, or so much as
+    PIECE_SECONDS and LEAST_SECONDS allow, and ``least``.
+
+    share: network samples times images. speed: the same a second.
+    """
+    return int(max(least, min(share / 2, speed * PIECE_SECONDS), speed * LEAST_SECONDS))
 
 
 class Whole:

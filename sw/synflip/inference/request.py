@@ -77,7 +77,7 @@ class InferenceRequest:
         put("pixels", as_images(self.model, self.pixels))
         if isinstance(self.pixels, QuantizedImages):
             self.pixels.check()
-        else:
+        elif not isinstance(self.pixels, Unread):
             self.model.check_images(self.pixels)
         put("samples", whole_samples(self.samples))
         put("seed", whole_seed(self.seed))
@@ -160,6 +160,27 @@ class QuantizedImages:
         return self.quantizer.pixels(self.features[part], self.largest, part.indices(len(self))[0])
 
 
+class Unread:
+    """Images or features [N, ..] that a request does not look at: they are made, and checked, where a piece
+    of the request is run.
+
+    lazy: their array, of which ``images[10:20]`` gives ten as they are.
+    """
+
+    ndim = 2
+
+    def __init__(self, lazy: Any) -> None:
+        self.lazy, self.dtype = lazy, lazy.dtype
+        self.shape: tuple[int, ...] = (len(lazy), math.prod(lazy.shape[1:]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> Any:
+        """Some of them, not yet made."""
+        return self.lazy[part]
+
+
 def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     """``pixels`` as images [N, I] of the model, as an array or as what reads them block by block.
 
@@ -172,6 +193,8 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     shape.
     """
     quantizer = model.input_quantizer
+    if isinstance(pixels, Unread):
+        return pixels
     if isinstance(pixels, str | os.PathLike):
         pixels = open_inputs(os.fspath(pixels), model, least=0)
     if quantizer is not None:
