@@ -1,5 +1,7 @@
 """Features of any range: trained, converted, balanced; what a network takes is what its data hold."""
 
+import pickle
+
 import numpy as np
 import pytest
 import synflip
@@ -64,6 +66,9 @@ def test_pictures_of_any_range_in_front_of_a_head() -> None:
     model = compile_network(coins, data.classes, data.input_max, input_quantizer=data.input_quantizer)
     with Golden() as device:
         device.load(model)
-        assert (device.infer(pictures, 16, 1).winner == data.test_labels).mean() > 0.95
+        found = device.infer(pictures, 16, 1)
+        assert (found.winner == data.test_labels).mean() > 0.95
+        device.load(pickle.loads(pickle.dumps(model)))  # as it goes to a worker of a cluster
+        assert (device.infer(pictures, 16, 1).logit_sums == found.logit_sums).all()
     with pytest.raises(SynflipError, match="a table's columns have ranges of their own"):
         convert(extractor, (8,), data=DATA, epochs=0)

@@ -39,6 +39,10 @@ class Extractor:
         self.content = content
         self._program: pt2.Program | None = None
 
+    def __reduce__(self) -> tuple[type["Extractor"], tuple[bytes]]:
+        """To other processes it goes as its bytes."""
+        return Extractor, (self.content,)
+
     @property
     def sha256(self) -> str:
         """The digest of the file, in hexadecimal, by which a model knows its extractor."""
