@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from synflip._version import __version__
 
 if TYPE_CHECKING:
+    from synflip import cluster as cluster
     from synflip import data as data
     from synflip import uncertainty as uncertainty
     from synflip.compiler.compile import compile_layers as compile_layers
@@ -61,7 +62,7 @@ _LAZY = {
     "train": "synflip.training.train",
 }
 #: Rooms whose names are used with theirs: ``synflip.data.load``.
-_ROOMS = ("data", "uncertainty")
+_ROOMS = ("cluster", "data", "uncertainty")
 
 __all__ = [
     "Accelerator",
@@ -75,6 +76,7 @@ __all__ = [
     "SynflipError",
     "__version__",
     "balance",
+    "cluster",
     "compile_layers",
     "compile_network",
     "convert",

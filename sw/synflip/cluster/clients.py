@@ -1,0 +1,85 @@
+"""Clients of clusters: of one that runs somewhere, and of workers that are started here for a while."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from synflip.cluster.device import tags
+from synflip.devices.registry import DeviceName
+from synflip.errors import SynflipError
+from synflip.util.text import first_line, one_line
+
+CONNECT = 20.0  # seconds that a scheduler has to answer
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler at ``address``, such as tcp://10.0.0.1:8786. Raises SynflipError if none
+    answers there."""
+    with quiet():
+        try:
+            client = Client(address, timeout=CONNECT)
+        except (OSError, ValueError, TypeError) as error:
+            why = one_line(first_line(error))
+            raise SynflipError(
+                f"no scheduler answers at {address!r}, an address is tcp://HOST:PORT: {why}"
+            ) from None
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def local_workers(count: int, device: str = "golden") -> Iterator[Client]:
+    """A client of ``count`` workers, processes of one thread each, which end with the block.
+
+    device: what they are for; each may open it. Raises SynflipError if several were to open one serial port.
+    """
+    wanted = tags(device)
+    ports = [name for name in wanted if DeviceName.parse(name).port]
+    if ports and count > 1:
+        raise SynflipError(f"{count} workers cannot share {ports[0]}: ask for one")
+    with quiet():
+        with _interrupts_held():
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                resources=wanted,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What Dask says on stderr is for its own users: here every failure is one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C in a terminal goes to every process. Threads that begin in the block, and so the processes that
+    they start, also later, never see it: only the caller's thread does, after the block."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,287 @@
+"""What goes wrong in a cluster ends in the same result, or in one line; nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask.array
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster, WorkerPlugin
+from synflip import cluster as room
+from synflip import modelfile
+from synflip.cluster import tasks
+from synflip.errors import SynflipError
+from synflip.inference.request import InferenceRequest, Progress
+from synflip.inference.result import Result
+
+from tests.cluster.networks import IMAGES, MODEL, golden, same
+
+
+@pytest.fixture(scope="module")
+def client(processes: LocalCluster) -> Iterator[Client]:
+    with Client(processes) as connected:
+        yield connected
+
+
+def test_workers_that_are_killed_again_and_again(processes: LocalCluster, client: Client) -> None:
+    killed: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if done * 4 > total * (len(killed) + 1) and len(killed) < 3:
+            nanny = processes.workers[len(killed) % 2]
+            if nanny.pid is not None and nanny.pid not in killed:
+                os.kill(nanny.pid, signal.SIGKILL)
+                killed.append(nanny.pid)
+
+    found = room.infer(client, MODEL, IMAGES, 8, 3, logits=True, chunk=16, progress=kill)
+    assert len(killed) == 3 and same(found, golden(logits=True))
+    client.wait_for_workers(2)
+
+
+@contextmanager
+def on_workers(client: Client, change: Callable[[], None], back: Callable[[], None]) -> Iterator[None]:
+    client.run(change)
+    try:
+        yield
+    finally:
+        client.run(back)
+
+
+def older(package: str) -> Callable[[], None]:
+    """What Dask finds, before the work."""
+
+    def change() -> None:
+        from distributed import versions
+
+        found = versions._version_cached
+        versions.today = found  # type: ignore[attr-defined]
+        versions._version_cached = lambda name: "0.0.1" if name == package else found(name)  # type: ignore[assignment]
+
+    return change
+
+
+def today() -> None:
+    from distributed import versions
+
+    versions._version_cached = versions.today  # type: ignore[attr-defined]
+
+
+def late() -> None:
+    """What a worker finds that joins later."""
+    from synflip.cluster import worker
+
+    worker.__version__ = "0.0.1"
+
+
+def in_time() -> None:
+    from synflip import _version
+    from synflip.cluster import worker
+
+    worker.__version__ = _version.__version__
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "line"),
+    [
+        (older("synflip"), today, "it has synflip 0.0.1, the client"),
+        (older("torch"), today, "it has torch 0.0.1, the client"),
+        (late, in_time, "loading golden: it has synflip 0.0.1, the client"),
+    ],
+    ids=["synflip", "torch", "late"],
+)
+def test_another_version_is_refused(
+    client: Client, change: Callable[[], None], back: Callable[[], None], line: str
+) -> None:
+    with (
+        on_workers(client, change, back),
+        pytest.raises(SynflipError, match=rf"^worker tcp://\S+[:,] {line} .*: install .* there$"),
+    ):
+        room.infer(client, MODEL, IMAGES, 4, 3)
+    assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())
+
+
+def broken(error: str) -> Callable[[], None]:
+    def change() -> None:
+        from synflip.golden.cpu import Golden
+
+        def run(self: Golden, request: InferenceRequest, progress: Progress | None = None) -> Result:
+            raise {"bus": OSError("unplugged"), "memory": MemoryError(), "defect": ZeroDivisionError()}[error]
+
+        Golden.whole_run = Golden.run  # type: ignore[attr-defined]
+        Golden.run = run  # type: ignore[method-assign]
+
+    return change
+
+
+def whole() -> None:
+    from synflip.golden.cpu import Golden
+
+    Golden.run = Golden.whole_run  # type: ignore[attr-defined,method-assign]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("bus", r"^worker tcp://\S+, images \d+..\d+: unplugged$"),
+        ("memory", r"^worker tcp://\S+, images .*: not enough memory$"),
+    ],
+)
+def test_a_task_that_raises(client: Client, error: str, line: str) -> None:
+    with on_workers(client, broken(error), whole), pytest.raises(SynflipError, match=line):
+        room.infer(client, MODEL, IMAGES, 4, 3)
+    assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())
+
+
+def test_a_defect_is_raised_as_it_is(client: Client) -> None:
+    with on_workers(client, broken("defect"), whole), pytest.raises(ZeroDivisionError):
+        room.infer(client, MODEL, IMAGES, 4, 3)
+
+
+def once() -> None:
+    from synflip.golden.cpu import Golden
+
+    run, failed = Golden.run, []
+
+    def fails_once(self: Golden, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        if not failed:
+            failed.append(1)
+            raise OSError("unplugged for a moment")
+        return run(self, request, progress)
+
+    Golden.whole_run = run  # type: ignore[attr-defined]
+    Golden.run = fails_once  # type: ignore[method-assign]
+
+
+def test_a_device_that_fails_once_is_asked_again(client: Client) -> None:
+    with on_workers(client, once, whole):
+        assert same(room.infer(client, MODEL, IMAGES, 8, 3, chunk=64), golden())
+
+
+def test_a_bad_pixel_of_lazy_images_names_them(client: Client, tmp_path: Path) -> None:
+    wide = IMAGES.astype(np.int32)
+    wide[77, 3] = 256
+    lazy = dask.array.from_array(wide, chunks=(50, 12))
+    with pytest.raises(SynflipError, match=r"images 72..79: pixel 3 of image 5 is 256"):
+        room.infer(client, MODEL, lazy, 8, 3, chunk=64, out=tmp_path)
+    assert not (tmp_path / "votes.npy").exists()  # what is there is not whole, and says so
+    assert (tmp_path / "votes.npy.partial").exists()
+
+
+def test_no_worker_has_the_device(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "PATIENCE", 0.0)
+    with pytest.raises(SynflipError, match=r"has 2 workers, none of them with --resources '/dev/ttyUSB7=1'"):
+        room.infer(client, MODEL, IMAGES, 8, 3, device="/dev/ttyUSB7")
+
+
+def test_a_worker_without_the_device_it_promised(client: Client) -> None:
+    """The workers of the tests say that they have a GPU."""
+    with pytest.raises(SynflipError, match=r"worker tcp://\S+, loading cuda: "):
+        room.infer(client, MODEL, IMAGES, 8, 3, device="cuda")
+
+
+class Eats(WorkerPlugin):
+    """Every new worker computes until its memory is full."""
+
+    def setup(self, worker: object) -> None:
+        from synflip.golden.cpu import Golden
+
+        def run(self: Golden, request: InferenceRequest, progress: Progress | None = None) -> Result:
+            eaten = []
+            while True:
+                eaten.append(np.ones(1 << 21))
+
+        Golden.run = run  # type: ignore[method-assign]
+
+
+@pytest.mark.nightly
+def test_a_piece_that_eats_all_memory(tmp_path: Path) -> None:
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50, memory_limit="900MB"
+        ) as small,
+        Client(small) as client,
+    ):
+        client.register_plugin(Eats())
+        with pytest.raises(SynflipError, match=r"images 0..\d+: 4 workers died while .* enough memory"):
+            room.infer(client, MODEL, IMAGES, 8, 3)
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process in a session of its own, of which nothing is left after the block."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def session(leader: int) -> list[int]:
+    """Processes of a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == leader:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                found += [int(entry.name)] if state != "Z" else []
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def test_a_scheduler_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = "import sys; from distributed.cli.{0} import main; sys.argv[0] = 'dask'; main()"
+    with command("-c", start.format("dask_scheduler"), "--no-dashboard", "--port", "0") as scheduler:
+        assert scheduler.stderr is not None
+        address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
+        with (
+            command("-c", start.format("dask_worker"), address, "--no-nanny", "--nthreads", "1"),
+            Client(address) as client,
+        ):
+
+            def cut(done: int, total: int) -> None:
+                if scheduler.poll() is None:
+                    os.killpg(scheduler.pid, signal.SIGKILL)
+
+            with pytest.raises(SynflipError, match=f"the connection to the scheduler at {address} is lost"):
+                room.infer(client, MODEL, IMAGES, 8, 3, chunk=16, progress=cut)
+
+
+SLOW = """
+import sys
+from synflip.cli.app import main
+from synflip.cluster import device
+class Told(device._Run):
+    def _begin(self, piece):
+        print("begun", flush=True)
+        super()._begin(piece)
+device._Run = Told
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_is_one_line_and_no_process_is_left(tmp_path: Path) -> None:
+    modelfile.save(MODEL, tmp_path / "m.safetensors")
+    np.save(tmp_path / "x.npy", np.resize(IMAGES, (200_000, 12)))
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = ["--samples", "2000", "--workers", "1", "--out", str(tmp_path / "r.npz")]
+    files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
+    with command(str(tmp_path / "slow.py"), "run", *files, *words) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.stderr.read() == "error: interrupted\n"
+        assert process.wait() == 130
+        assert session(process.pid) == []
+    assert not (tmp_path / "r.npz").exists()

@@ -1,0 +1,194 @@
+"""A cluster's result is one machine's, to the bit, however it is cut and whatever the images are."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dask.array
+import dask.config
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from synflip import cluster as room
+from synflip.cluster import device, tasks
+from synflip.cluster.device import ClusterDevice, image_bytes, tags
+from synflip.cluster.worker import Keeper
+from synflip.errors import SynflipError
+from synflip.golden.cpu import Golden
+from synflip.inference import pieces
+from synflip.inference.request import InferenceRequest
+from synflip.spec.geometry import Geometry
+from synflip.spec.input_quantizer import Column, InputQuantizer
+
+from tests.cluster.networks import IMAGES, MODEL, golden, same
+
+PEAK = """
+import sys, tracemalloc
+import numpy as np
+from distributed import Client
+from synflip import cluster
+from tests.cluster.networks import MODEL
+with Client(sys.argv[1]) as client:
+    peaks = []
+    for images in (10_000, 80_000, 640_000):
+        pixels = np.lib.format.open_memmap(f"{sys.argv[2]}/x.npy", "w+", np.uint8, (images, 12))
+        tracemalloc.start()
+        result = cluster.infer(client, MODEL, pixels, 4, 3, chunk=40_000, out=f"{sys.argv[2]}/{images}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (result.used == 4).all()
+print(*peaks)
+"""
+
+
+@pytest.fixture(scope="module")
+def client(threads: LocalCluster) -> Iterator[Client]:
+    with Client(threads) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("chunk", [None, 64])
+@pytest.mark.parametrize("options", [{"logits": True}, {"margin": 3, "logits": True}], ids=["all", "early"])
+def test_equal_to_the_bit(client: Client, chunk: int | None, options: dict[str, object]) -> None:
+    seen: list[tuple[int, int]] = []
+    found = room.infer(
+        client, MODEL, IMAGES, 8, 3, chunk=chunk, progress=lambda *step: seen.append(step), **options
+    )  # type: ignore[arg-type]
+    want = golden(**options)
+    assert same(found, want) and found.cycles > 0
+    assert seen[-1] == (1600, 1600) and len(seen) > 1 and seen == sorted(seen)
+    if chunk:
+        assert len(seen) == 25  # of eight images each
+        assert found.cycles == sum(
+            golden(IMAGES[first : first + 8], **options).cycles for first in range(0, 200, 8)
+        )
+
+
+def test_samples_of_one_image_are_cut_but_not_with_early_stopping(client: Client) -> None:
+    seen: list[int] = []
+    for margin, steps in ((None, [16, 32, 48, 64]), (100, [64])):
+        seen.clear()
+        found = room.infer(
+            client,
+            MODEL,
+            IMAGES[:1],
+            64,
+            3,
+            margin=margin,
+            chunk=16,
+            progress=lambda done, _: seen.append(done),
+        )
+        assert same(found, golden(IMAGES[:1], 64, margin=margin)) and seen == steps
+
+
+def test_no_images(client: Client) -> None:
+    assert same(room.infer(client, MODEL, IMAGES[:0], 4, 3), golden(IMAGES[:0], 4))
+
+
+def test_lazy_images_are_made_by_the_workers_and_results_come_to_disk(client: Client, tmp_path: Path) -> None:
+    lazy = dask.array.from_array(IMAGES.reshape(-1, 2, 6), chunks=(70, 2, 6))
+    lazy = lazy.map_blocks(_only_on_a_worker, dtype=np.uint8)
+    found = room.infer(client, MODEL, lazy, 8, 3, logits=True, chunk=300, out=tmp_path / "r")
+    want = golden(logits=True)
+    assert same(found, want) and isinstance(found.votes, np.memmap)
+    for name in ("votes", "logit_sums", "used", "logits"):
+        assert np.array_equal(np.load(tmp_path / "r" / f"{name}.npy"), getattr(want, name))
+    assert np.load(tmp_path / "r" / "cycles.npy") == found.cycles
+    np.save(tmp_path / "x.npy", IMAGES)
+    assert same(room.infer(client, MODEL, np.load(tmp_path / "x.npy", mmap_mode="r"), 8, 3), golden())
+    assert same(room.infer(client, MODEL, tmp_path / "x.npy", 8, 3), golden())
+
+
+def _only_on_a_worker(block: np.ndarray) -> np.ndarray:
+    from distributed import get_worker
+
+    if block.size > 1:  # not of an example, from which dask learns the type
+        get_worker()
+    return block
+
+
+def test_features_of_any_range(client: Client) -> None:
+    quantizer = InputQuantizer(
+        np.full(12, -4.0), np.full(12, 4.0), (1, 12), tuple(Column(f"c{i}") for i in range(12))
+    )
+    model = replace(MODEL, input_quantizer=quantizer)
+    rows = np.random.default_rng(4).normal(0, 2, (50, 12))
+    with Golden() as alone:
+        alone.load(model)
+        want = alone.infer(rows, 4, 3)
+    for features in (rows, dask.array.from_array(rows, chunks=(20, 12))):
+        assert same(room.infer(client, model, features, 4, 3, chunk=44), want)
+
+
+def test_a_stream_of_blocks_and_the_hosts_keys(client: Client) -> None:
+    with ClusterDevice(client) as shared:
+        shared.load(MODEL)
+        blocks = [IMAGES[:90], IMAGES[90:]]
+        for block, found in zip(blocks, shared.stream(blocks, 8, 3, logits=True), strict=True):
+            assert same(found, golden(block, logits=True))
+        kept = shared.infer(IMAGES[:3], 4, 3, keep_keys=True)
+        assert np.array_equal(kept.keys, InferenceRequest(MODEL, IMAGES[:3], 4, 3).sample_keys)
+        assert same(shared.infer(IMAGES, 4, 5, keys=kept.keys), golden(IMAGES, 4))
+
+
+def test_a_worker_keeps_its_device_and_its_model(client: Client) -> None:
+    def opened(dask_worker: object) -> int:
+        return id(dask_worker.plugins[Keeper.name]._device)  # type: ignore[attr-defined]
+
+    for _ in range(2):  # until both have had a piece
+        room.infer(client, MODEL, IMAGES, 8, 3, chunk=64)
+    before = client.run(opened)
+    room.infer(client, MODEL, IMAGES, 8, 4, chunk=64)
+    assert client.run(opened) == before
+    room.infer(client, MODEL, IMAGES, 8, 4, chunk=64, geometry=Geometry(16, 1))
+    assert client.run(opened) != before
+
+
+def test_the_geometry_is_the_workers(client: Client) -> None:
+    with ClusterDevice(client, "golden:16x2") as shared:
+        shared.load(MODEL)
+        assert (shared.geometry.lanes, shared.geometry.banks) == (16, 2)
+
+
+def test_the_guide_s_numbers() -> None:
+    assert (pieces.PIECE_SECONDS, pieces.LEAST_SECONDS, device.PIECE_BYTES) == (10, 0.2, 8 << 20)
+    assert (device.TASKS_A_WORKER, device.FAILURES, tasks.PATIENCE) == (2, 2, 60)
+    assert dask.config.get("distributed.scheduler.allowed-failures") == 3
+    assert image_bytes(InferenceRequest(MODEL, IMAGES, 4, 3)) == 12 + 12 * 5 + 4
+
+
+def test_tags() -> None:
+    assert tags("golden") == tags("pool:golden,golden") == {}
+    assert tags("cuda:16x2") == {"cuda": 1}
+    assert tags("pool:/dev/ttyUSB0@9600,golden,cuda") == {"/dev/ttyUSB0": 1, "cuda": 1}
+
+
+def test_the_client_s_memory_does_not_grow_with_the_images(threads: LocalCluster, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", PEAK, threads.scheduler_address, str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    _, few, many = map(int, done.stdout.split())  # the first run imports
+    assert many < 1.5 * few, (few, many)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"samples": 0}, "samples must be in 1"),
+        ({"chunk": 0}, "chunk must be at least 1"),
+        ({"device": "gold"}, "no device 'gold'"),
+        ({"images": IMAGES[:, :5]}, "images have shape"),
+        ({"images": dask.array.from_array(IMAGES[:, :5])}, "images have shape"),
+        ({"images": dask.array.from_array(IMAGES / 255)}, "images are float64"),
+        ({"images": dask.array.from_array(IMAGES)[dask.array.from_array(IMAGES)[:, 0] > 9]}, "compute_chunk"),
+    ],
+    ids=str,
+)
+def test_what_a_device_refuses_a_cluster_refuses(
+    client: Client, arguments: dict[str, object], line: str
+) -> None:
+    asked = {"images": IMAGES, "samples": 4, "seed": 3} | arguments
+    with pytest.raises(SynflipError, match=line):
+        room.infer(client, MODEL, **asked)  # type: ignore[arg-type]
