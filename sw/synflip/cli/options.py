@@ -1,13 +1,16 @@
 """Options that several commands have."""
 
 import re
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 class DataName(StrEnum):
@@ -261,3 +264,43 @@ Window = Annotated[
         show_default=False,
     ),
 ]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="tcp://HOST:PORT",
+        help="Let the workers of this Dask scheduler do the work.",
+        show_default=False,
+    ),
+]
+ClusterWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Let N processes of this machine do the work, which end with the command.",
+        show_default=False,
+    ),
+]
+
+
+def wants_cluster(address: str | None, workers: int | None) -> bool:
+    """Whether one of the options was given. Raises SynflipError if Dask is missing."""
+    from synflip.util.extras import require
+
+    if address is not None and workers is not None:
+        raise typer.BadParameter("--cluster and --workers exclude each other")
+    if address is None and workers is None:
+        return False
+    require("distributed")
+    return True
+
+
+def cluster_client(
+    address: str | None, workers: int | None, device: str = "golden"
+) -> "AbstractContextManager[Client]":
+    """A client of the scheduler at ``address``, else of ``workers`` processes that may open ``device``."""
+    from synflip.cluster.clients import connected, local_workers
+
+    return local_workers(workers or 1, device) if address is None else connected(address)

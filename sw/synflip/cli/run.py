@@ -11,6 +11,8 @@ import typer
 
 from synflip.cli.console import table, write_json
 from synflip.cli.options import (
+    ClusterAddress,
+    ClusterWorkers,
     DataName,
     DeviceGeometryOption,
     DeviceOption,
@@ -23,13 +25,16 @@ from synflip.cli.options import (
     Seed,
     WavesFile,
     Window,
+    cluster_client,
     model_files,
+    wants_cluster,
 )
 from synflip.errors import DeviceWarning, SynflipError
 from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from distributed import Client
     from synflip_sim.simulators.waves import Waves
 
     from synflip.inference.device import Device
@@ -64,6 +69,8 @@ def run(
             show_default=False,
         ),
     ] = None,
+    cluster: ClusterAddress = None,
+    workers: ClusterWorkers = None,
     waves: WavesFile = None,
     window: Window = None,
     json: JsonFile = None,
@@ -76,7 +83,8 @@ def run(
     images together only the results are in memory.
 
     A model that the accelerator has no room for runs in parts: how many, and what goes over the link, is said
-    before they run.
+    before they run. With --cluster or --workers each worker opens the device, and cycles are the sum over all
+    pieces of work.
 
     Example: synflip run digits.safetensors --images x.npy --samples 16 --seed 1 --device golden --out r.npz
 
@@ -88,6 +96,9 @@ def run(
 
     recorded = _waves(waves, window, device)
     check_outputs([out, json, *_files(recorded)], [*model_files(model), images, margins])
+    far = wants_cluster(cluster, workers)
+    if far and recorded is not None:
+        raise SynflipError("--waves records a simulator here: leave out --cluster and --workers")
     stop = _stop(margin, margins, samples)
     part, first = None, 0
     if shards is not None:
@@ -99,9 +110,18 @@ def run(
         first, samples = part.first, part.past - part.first
     network, pixels = _open(model, images)
     request = _request(network, pixels, samples, seed, stop, logits, first)
-    machine = _geometry(geometry, network, device)
     named = _with_geometries(device, geometry, network)
-    result, seconds, clock, line = _infer(named, machine, request, recorded)
+    clock = line = 0
+    if far:
+        name = DeviceName.parse(device)
+        if name.port:
+            _check_port(device, geometry)
+        own = None if name.port or name.members else _geometry(geometry, network, device)
+        with cluster_client(cluster, workers, named) as client:
+            result, seconds, machine = _infer_far(client, named, own, request)
+    else:
+        machine = _geometry(geometry, network, device)
+        result, seconds, clock, line = _infer(named, machine, request, recorded)
     if part is None:
         result.save(out)
     else:
@@ -118,7 +138,7 @@ def run(
         (
             "cycles",
             f"{result.cycles:,} {'predicted' if predicted else 'counted'}"
-            f"{', of all devices together' if asked.members else ''}"
+            f"{', of all devices together' if asked.members or far else ''}"
             if result.cycles >= 0
             else _why_no_cycles(request, machine),
         ),
@@ -148,7 +168,8 @@ def run(
     if line:
         rows.append(("line", f"{line:,} bytes measured"))
     rows += [("wrote", str(path)) for path in (out, *_files(recorded))]
-    table(f"{network.shape} on {kind}, {machine.name}, seed {seed}", *rows)
+    where = f"{kind} of a cluster" if far else kind
+    table(f"{network.shape} on {where}, {machine.name}, seed {seed}", *rows)
 
 
 @app.command()
@@ -338,8 +359,7 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
         first = name.members[0]
         return _geometry(None if DeviceName.parse(first).geometry else text, model, first)
     if name.port:
-        if text is not None:
-            raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
+        _check_port(device, text)
         with open_device(device) as accelerator:
             return accelerator.geometry
     if name.geometry is not None and text is not None:
@@ -351,6 +371,19 @@ def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") 
 
         return small_of(text or "16x1", **bits)
     return Geometry.parse(text or "64x8", **bits)
+
+
+def _check_port(device: str, text: str | None) -> None:
+    if text is not None:
+        raise SynflipError(f"the accelerator at {device} says itself what it is: leave out --geometry")
+
+
+def _kind(name: str) -> str:
+    """The name without its geometry, which is handed over apart; ports and pools as they are."""
+    from synflip.devices.registry import DeviceName
+
+    asked = DeviceName.parse(name)
+    return name if asked.port or asked.members else asked.kind
 
 
 def _with_geometries(device: str, text: str | None, model: "CompiledModel") -> str:
@@ -441,9 +474,7 @@ def _carry_out(
     from synflip.spec.frames import BAUD
     from synflip.util.progress import bar, waiting
 
-    asked = DeviceName.parse(name)
-    if not asked.port and not asked.members:
-        name = asked.kind  # its geometry, with the model's bits, is ``geometry``
+    asked, name = DeviceName.parse(name), _kind(name)
     if name not in ("golden", "cuda") and not asked.members:
         runs = runs_of(request, geometry)  # refuses what does not run, before a simulator is built
         if isinstance(runs, Parts):
@@ -467,6 +498,26 @@ def _carry_out(
             result = device.run(request, advance)
             clock, seconds = device.clock_cycles() - began, time.perf_counter() - start
             return result, seconds, clock, device.line_bytes() - carried
+
+
+def _infer_far(
+    client: "Client", name: str, geometry: "Geometry | None", request: "InferenceRequest"
+) -> "tuple[Result, float, Geometry]":
+    """Returns the result of a cluster's workers, the seconds that inference took, and the devices' geometry.
+
+    geometry: None if the devices say it themselves.
+    """
+    from synflip.cluster import ClusterDevice
+    from synflip.util.progress import bar, waiting
+
+    name = _kind(name)
+    with ClusterDevice(client, name, geometry) as device:
+        with waiting("Loading the model into the cluster"):
+            device.load(request.model)
+        with bar(f"Flipping coins: {name} of a cluster") as advance:
+            start = time.perf_counter()
+            result = device.run(request, advance)
+            return result, time.perf_counter() - start, device.geometry
 
 
 @contextmanager

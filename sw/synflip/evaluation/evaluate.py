@@ -4,6 +4,7 @@ Uncertainty is compared between images answered right, images answered wrong, an
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.device import Device
 from synflip.inference.request import Progress, check_logits, whole_samples, whole_seed
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
@@ -47,14 +49,16 @@ def evaluate(
     seed: int = 0,
     outside: Dataset | None = None,
     progress: Progress | None = None,
+    device: Device | None = None,
 ) -> Evaluation:
     """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
 
     model: compiled, with the scale of its logits. dataset: N test images and labels of its C classes.
     samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are integers, also
     numpy's. outside: another data set with images of the same size, whose test images are to be detected.
-    progress: called with the images and samples done, of both data sets. Raises SynflipError, among others
-    for a model whose file lacks the scale of its logits.
+    progress: called with the images and samples done, of both data sets. device: what runs the model, such
+    as a cluster, and stays open; None: a golden model of its own. Raises SynflipError, among others for a
+    model whose file lacks the scale of its logits.
     """
     for item in [dataset] if outside is None else [dataset, outside]:
         require_dataset(item)
@@ -76,13 +80,13 @@ def evaluate(
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
     scores: list[dict[str, NDArray[np.float64]]] = []
     sums: list[NDArray[np.int64]] = []
-    with Golden(predict=False) as golden:
-        golden.load(model)
+    with Golden(predict=False) if device is None else nullcontext(device) as runs:
+        runs.load(model)
         for item in datasets:
             check_logits(samples, len(item.test_images), len(model.classes))
             report: Progress | None = None if progress is None else _offset(progress, done, total)
             images = item.for_model(item.test_images, model)
-            result = golden.infer(images, samples, seed, logits=True, progress=report)
+            result = runs.infer(images, samples, seed, logits=True, progress=report)
             assert result.logits is not None
             done += len(item.test_images) * samples
             sums.append(result.logit_sums)

@@ -1,0 +1,48 @@
+"""Clusters on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synflip.cli import app
+from synflip.cluster import clients
+
+from tests.cli.helpers import fails
+
+RUN = ["run", "m.safetensors", "--images", "x.npy", "--samples", "6", "--seed", "3", "--logits"]
+
+
+def test_workers_write_what_one_machine_writes(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([*RUN, "--out", "one.npz"]) == 0
+    assert app.main([*RUN, "--workers", "1", "--geometry", "16x2", "--out", "r.npz", "--json", "r.json"]) == 0
+    said = capsys.readouterr()
+    assert "12-20-5 on golden of a cluster, 16x2" in said.out and "of all devices together" in said.out
+    assert said.err == ""
+    with np.load("one.npz") as want, np.load("r.npz") as have:
+        assert all((want[name] == have[name]).all() for name in ("votes", "logit_sums", "used", "logits"))
+    assert json.loads(Path("r.json").read_text())["geometry"] == "16x2"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--cluster tcp://127.0.0.1:1", "no scheduler answers at 'tcp://127.0.0.1:1'"),
+        ("--cluster nonsense://x", "no scheduler answers at 'nonsense://x'"),
+        ("--workers 2 --device /dev/ttyUSB7", "2 workers cannot share /dev/ttyUSB7: ask for one"),
+    ],
+)
+def test_one_line(
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    line: str,
+) -> None:
+    monkeypatch.setattr(clients, "CONNECT", 0.2)
+    assert line in fails(capsys, *RUN, *options.split(), "--out", "r.npz")
+
+
+def test_one_way_at_a_time(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ("--workers", "2", "--cluster", "tcp://127.0.0.1:1")
+    assert "exclude each other" in fails(capsys, *RUN, *both, "--out", "r.npz", status=2)
