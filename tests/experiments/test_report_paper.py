@@ -291,6 +291,23 @@ def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pyte
     ]
 
 
+def test_workers_make_what_the_command_makes(
+    copied: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(MAIN, epochs=QUICK.sweep, signed=False)
+    lost = [copied / "models" / f"digits-{digest(recipe.settings)}.safetensors"]
+    lost += copied.glob("rows/networks-*")
+    for path in (*lost, *copied.glob("tensors/answers-*")):
+        path.unlink()
+    only_read(monkeypatch)  # here: the workers are other processes
+    assert quick(copied, "--only", "signs", "--workers", "1") == 0
+    assert lost[0].read_bytes() == (folder / "models" / lost[0].name).read_bytes()
+    want = {json.dumps(row["settings"]): row["numbers"] for row in rows(folder, "networks")}
+    made = {json.dumps(row["settings"]): row["numbers"] for row in rows(copied, "networks")}
+    assert made and made.items() <= want.items()
+    assert not list(copied.glob(".cluster-*"))
+
+
 def test_others_are_shown_if_they_are_there(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import DataName, Header, Label, Page, Size, picture_size
+from synflip.cli.options import (
+    ClusterAddress,
+    ClusterWorkers,
+    DataName,
+    Header,
+    Label,
+    Page,
+    Size,
+    cluster_client,
+    picture_size,
+    wants_cluster,
+)
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -57,11 +68,14 @@ def paper(
         typer.Option("--quick", help="Small networks on digits, in minutes, to see what there is."),
     ] = False,
     page: Page = None,
+    cluster: ClusterAddress = None,
+    workers: ClusterWorkers = None,
 ) -> None:
     """Run the experiments of the synaptic sampling paper, and more, and write a page about them.
 
     Takes hours. Finished parts are kept in DIR: after Ctrl-C the same command goes on. DIR gets index.html,
     which needs no network, and numbers.json and numbers.csv with the command and the commit of every number.
+    With --cluster, whose machines must share DIR, or --workers each experiment on a data set is a task.
 
     Example: synflip report paper --quick --out out/quick
 
@@ -76,6 +90,7 @@ def paper(
     from synflip.util.progress import bar, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
+    far = wants_cluster(cluster, workers)
     if page is not None and not page.is_file():
         raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
@@ -102,6 +117,7 @@ def paper(
     words += [*([] if header else ["--no-header"]), *([f"--size {size}"] if size else [])]
     command, at = " ".join(words), commit()
     cache = ResultCache(out, command, at)
+    asked = [own[name].name if name in own else name for name in names]
     with bar("Report") as advance:
         now = ("", 0, 1)
 
@@ -114,9 +130,12 @@ def paper(
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
         context = Context(QUICK if quick else Budget(), cache, say, list(own.values()))
-        sections = registry.run(
-            context, [own[name].name if name in own else name for name in names], chosen, watch
-        )
+        if far:
+            from synflip.experiments import clusters
+
+            with cluster_client(cluster, workers) as shared:
+                clusters.fill(shared, context, asked, chosen, watch, list(own.values()))
+        sections = registry.run(context, asked, chosen, watch)
     warning = QUICK_WARNING if quick else ""
     write(out, sections, cache.rows(), command, at, warning)
     if warning:

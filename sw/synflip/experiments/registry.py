@@ -169,14 +169,19 @@ def chosen(only: list[str] | None) -> tuple[Experiment, ...]:
     return tuple(item for item in EXPERIMENTS if only is None or item.name in only)
 
 
+def work(context: Context, names: list[str], only: list[str] | None) -> list[tuple[Experiment, str]]:
+    """The chosen experiments, each with every data set called ``names`` that it is run on."""
+    return [(item, data) for item in chosen(only) for data in names if _applies(context, item, data)]
+
+
 def run(context: Context, names: list[str], only: list[str] | None, watch: Watch) -> list[Section]:
     """Run the chosen experiments; the sections of these, and of others whose results are in the cache.
 
     names: of data sets. Raises SynflipError.
     """
-    work = [(item, data) for item in chosen(only) for data in names if _applies(context, item, data)]
-    for number, (item, data) in enumerate(work):
-        watch(f"{item.name}, {data}", number, len(work))
+    todo = work(context, names, only)
+    for number, (item, data) in enumerate(todo):
+        watch(f"{item.name}, {data}", number, len(todo))
         item.run(context, data)
     context.cache.making = False
     sections = []
