@@ -227,9 +227,10 @@ def bench(*more: str) -> int:
 def test_the_command_fills_file_page_and_pictures(
     command: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "hls4ml", None)
+    for package in ("hls4ml", "distributed"):
+        monkeypatch.setitem(sys.modules, package, None)
     names = registry.chosen(None)
-    optional = ("gpu", "rivals")
+    optional = ("gpu", "rivals", "cluster")
     assert [name for name in registry.PARTS if name not in optional] == [n for n in names if n != "gpu"]
     monkeypatch.setattr(registry, "kernels_for", lambda: ("float32", None))
     filled = [f"{name}-float32" if name in registry.BY_PROCESSOR else name for name in names]

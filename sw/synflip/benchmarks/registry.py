@@ -25,6 +25,13 @@ from synflip.errors import SynflipError
 from synflip.golden.products import kernels_for
 from synflip.util.extras import require
 
+
+def _cluster(models: Models) -> dict[str, Any]:
+    from synflip.benchmarks import clusters  # here, not above: it needs an extra
+
+    return clusters.run(models)
+
+
 PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "engine": engine_cycles.run,
     "balance": lane_balance.run,
@@ -36,7 +43,10 @@ PARTS: Mapping[str, Callable[[Models], dict[str, Any]]] = {
     "scale": scaling.run,
     "memory": memory.run,
     "start": start_up.run,
+    "cluster": _cluster,
 }
+#: Parts, and the package of an extra that each needs.
+NEEDS = {"rivals": PACKAGE, "cluster": "distributed"}
 
 #: Parts whose tables differ most between kinds of processors.
 BY_PROCESSOR = ("golden", "convolutions", "simulator")
@@ -54,24 +64,25 @@ def page_section(name: str) -> str:
 def chosen(only: str | None, say: Callable[[str], None] = lambda line: None) -> list[str]:
     """The names in ``only``, such as ``engine,golden``.
 
-    None: all, without ``gpu`` if torch finds none, and without ``rivals`` if its package is missing; ``say``
-    is then given the line for people. Raises SynflipError for an unknown name, and for the missing package if
-    ``only`` has ``rivals``.
+    None: all, without ``gpu`` if torch finds none, and without those of NEEDS whose package is missing;
+    ``say`` is then given the line for people. Raises SynflipError for an unknown name, and for the missing
+    package of one in ``only``.
     """
     if only is None:
         names = [name for name in PARTS if name != "gpu" or torch.cuda.is_available()]
-        try:
-            require(PACKAGE)
-        except SynflipError as error:
-            names.remove("rivals")
-            say(f"left out: rivals, for {error}")
+        for name, package in NEEDS.items():
+            try:
+                require(package)
+            except SynflipError as error:
+                names.remove(name)
+                say(f"left out: {name}, for {error}")
         return names
     names = [name.strip() for name in only.split(",")]
     for name in names:
         if name not in PARTS:
             raise SynflipError(f"no part {name!r} in the bench; there are {', '.join(PARTS)}")
-    if "rivals" in names:
-        require(PACKAGE)  # before minutes of other parts
+        if name in NEEDS:
+            require(NEEDS[name])  # before minutes of other parts
     return names
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from synflip.benchmarks.engine_cycles import CAUSES, IMBALANCE
 from synflip.report.tables import Table
+from synflip.util.progress import duration
 
 
 def engine(part: dict[str, Any]) -> list[Table]:
@@ -194,6 +195,66 @@ def start(part: dict[str, Any]) -> list[Table]:
     return [Table(f"Commands, {what}; {run}", heads, rows)]
 
 
+def cluster(part: dict[str, Any]) -> list[Table]:
+    """One worker against two, the plan for many, and its check."""
+    costs, samples = part["costs"], part["samples"]
+    scaling = [
+        (
+            f"{item['kind']}, {item['images']:,} images",
+            str(item["workers"]),
+            f"{item['seconds']:.2f} s",
+            f"{item['over_one']:.2f}",
+            f"{item['over_alone']:.2f}",
+        )
+        for item in part["scaling"]
+    ]
+    plans = [
+        (
+            f"{item['workers']:,}",
+            "through the client" if item["images"] == "client" else "by the workers",
+            f"{item['tasks']:,}",
+            duration(item["compute"]),
+            duration(item["line"]),
+            duration(item["seconds"]),
+            f"{item['in_flight'] / 1e6:,.0f} MB",
+        )
+        for item in part["plans"]
+    ]
+    check = [
+        (
+            str(item["workers"]),
+            f"{item['tasks']:,}",
+            f"{item['task_seconds']:g} s",
+            f"{item['seconds']:.2f} s",
+            f"{item['measured']:.2f} s",
+            f"{item['measured'] / item['seconds']:.2f}",
+        )
+        for item in part["check"]
+    ]
+    return [
+        Table(
+            f"{part['shape']}, {samples} samples of each image, golden model, measured on this machine: a "
+            "worker is a process of one thread",
+            ("", "workers", "time", "speed over one worker", "speed over one thread without a cluster"),
+            scaling,
+        ),
+        Table(
+            f"Predicted for {part['planned_images']:,} images x {samples} samples of {part['shape']} "
+            f"({part['model_bytes']:,} bytes): {costs['speed']:,.0f} network samples x images a second and "
+            f"worker, {1000 * costs['task']:.2f} ms of client and scheduler a task, "
+            f"{costs['rate'] / 1e6:,.0f} MB/s through them, measured on this machine",
+            ("workers", "images are read", "tasks", "workers compute", "client and scheduler", "together",
+             "under way at most"),
+            plans,
+        ),
+        Table(
+            "The same prediction for workers that sleep, and what it took, measured on this machine",
+            ("workers", "tasks", "a task sleeps", "predicted", "measured", "ratio"),
+            check,
+        ),
+    ]  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "engine": engine,
     "balance": balance,
@@ -205,4 +266,5 @@ TABLES: Mapping[str, Callable[[dict[str, Any]], list[Table]]] = {
     "scale": scale,
     "memory": memory,
     "start": start,
+    "cluster": cluster,
 }

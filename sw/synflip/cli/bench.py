@@ -25,7 +25,8 @@ def bench(
         typer.Option(
             "--only",
             metavar="PART,..",
-            help="Of engine, balance, golden, convolutions, gpu, simulator, rivals, scale, memory, start.",
+            help="Of engine, balance, golden, convolutions, gpu, simulator, rivals, scale, memory, start, "
+            "cluster.",
             show_default=False,
         ),
     ] = None,
@@ -52,8 +53,9 @@ def bench(
     saves. golden: the golden model beside a plain torch loop. convolutions: beside torch's own. gpu: both
     loops on a GPU, if there is one. simulator: Verilator. rivals: Monte Carlo dropout in the C simulation of
     hls4ml, beside coins; it needs the extra benchmarks. scale: time against images, samples and layer sizes.
-    memory: peak memory against the number of images. start: how long small commands take. What is compared is
-    measured in the same run. Parts that are in F.json already are not measured again.
+    memory: peak memory against the number of images. start: how long small commands take. cluster: one worker
+    of a Dask cluster against two, what a task costs, and a plan for many. What is compared is measured in the
+    same run. Parts that are in F.json already are not measured again.
 
     Example: synflip bench --quick --out out/bench.json
 
