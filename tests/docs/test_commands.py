@@ -25,7 +25,7 @@ from tests.docs.pages import (
 )
 
 #: Options in inline code that are other programs' or no command line's.
-FOREIGN = {"--threads", "--help", "--version"}
+FOREIGN = {"--threads", "--help", "--version", "--nthreads", "--memory-limit"}
 FOLDERS = ("sw", "hdl", "sim", "tests", "docs", "constraints", "examples", ".ci", ".devcontainer")
 
 every_page = pytest.mark.parametrize("page", pages(), ids=name)
