@@ -27,10 +27,10 @@ from tests.cluster.networks import IMAGES, MODEL, golden, same
 PEAK = """
 import sys, tracemalloc
 import numpy as np
-from distributed import Client
 from synflip import cluster
+from synflip.cluster.clients import connected
 from tests.cluster.networks import MODEL
-with Client(sys.argv[1]) as client:
+with connected(sys.argv[1]) as client:
     peaks = []
     for images in (10_000, 80_000, 640_000):
         pixels = np.lib.format.open_memmap(f"{sys.argv[2]}/x.npy", "w+", np.uint8, (images, 12))

@@ -5,7 +5,9 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
+import dask
 from distributed import Client, LocalCluster
 
 from synflip.cluster.device import tags
@@ -13,6 +15,7 @@ from synflip.devices.registry import DeviceName
 from synflip.errors import SynflipError
 from synflip.util.text import first_line, one_line
 
+KEPT_MESSAGES = "distributed.admin.low-level-log-length"  # of a connection, 1,000 unless set
 CONNECT = 20.0  # seconds that a scheduler has to answer
 
 
@@ -60,11 +63,12 @@ def local_workers(count: int, device: str = "golden") -> Iterator[Client]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What Dask says on stderr is for its own users: here every failure is one line."""
+    """What Dask says on stderr is for its own users: here every failure is one line. Nor does it keep the
+    messages that it has sent, with the images in them."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), dask.config.set({KEPT_MESSAGES: 0}):
             warnings.filterwarnings("ignore", module="distributed")
             yield
     finally:
@@ -78,6 +82,7 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # its start, at the first process, would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
