@@ -29,6 +29,7 @@ NEEDS = {
     "evaluate": ["m.safetensors", "--data", "digits"],
     "margins": ["m.safetensors", "--images", "x.npy"],
     "report paper": ["--quick"],
+    "report opening": ["results.md", "--page", "page.md"],
     "bench": ["--quick", "--only", "engine"],
     "headline": ["build", "--networks", "build"],
     "fuzz": [],

@@ -25,7 +25,7 @@ from synflip.experiments.blocks import Section
 from synflip.experiments.coin_variants import ARRANGEMENTS, noisy, redrawn, requantised, unsampled_logits
 from synflip.experiments.findings import Missing, ResultCache
 from synflip.experiments.networks import Context
-from synflip.experiments.page import QUICK_WARNING, html
+from synflip.experiments.pages.page import QUICK_WARNING, html
 from synflip.experiments.predictions import float_logits
 from synflip.experiments.recipes import QUICK, Coins, Float, digest
 from synflip.golden.cpu import Golden

@@ -117,5 +117,5 @@ def test_constraints_are_found(place, tmp_path):
 
 
 def test_the_page_of_the_report_is_found(place, tmp_path):
-    script = "from synflip.experiments.page import html; print(len(html([], 'none', 'none')))"
+    script = "from synflip.experiments.pages.page import html; print(len(html([], 'none', 'none')))"
     assert int(run(place, "python", "-c", script, cwd=tmp_path)) > 1000

@@ -106,7 +106,7 @@ def paper(
         from synflip.experiments import datasets, registry
         from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
-        from synflip.experiments.page import QUICK_WARNING, commit, into, write
+        from synflip.experiments.pages.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     own = {name: datasets.own(load(name, label, header, picture_size(size))) for name in files}
     chosen = None if only is None else _names("--only", only)
@@ -169,7 +169,7 @@ def opening(
     require("matplotlib")
     check_outputs([page, picture], [results])
     with waiting("Loading torch"):
-        from synflip.experiments.opening import SECTION, draw, opening
+        from synflip.experiments.pages.opening import SECTION, draw, opening
         from synflip.report.sections import find_section, replace_section
     find_section(page, SECTION)
     table = opening(results)

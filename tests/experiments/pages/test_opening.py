@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from synflip.cli import app
-from synflip.experiments.opening import draw, opening
+from synflip.experiments.pages.opening import draw, opening
 from synflip.report.sections import find_section
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "docs/results/uncertainty.md"
 PAGE = ROOT / "docs/explanation/uncertainty.md"
 

@@ -53,7 +53,7 @@ def html(sections: list[Section], command: str, at: str, warning: str = "") -> s
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     environment.tests["number"] = lambda cell: any(letter.isdigit() for letter in cell)
-    folder = files("synflip.experiments")
+    folder = files("synflip.experiments.pages")
     template = environment.from_string(folder.joinpath("page.html.jinja").read_text("utf-8"))
     script = folder.joinpath("sort.js").read_text("utf-8")
     groups = [

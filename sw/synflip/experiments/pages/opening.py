@@ -12,7 +12,7 @@ from synflip.errors import SynflipError
 from synflip.experiments.baselines import MEAN, SOFTMAX, TAUGHT, VOTES
 from synflip.experiments.datasets import OTHERS
 from synflip.experiments.out_of_distribution import SCORES
-from synflip.experiments.page import by_data
+from synflip.experiments.pages.page import by_data
 from synflip.report.plotting import FAINT, RIGHT, WRONG, new_figure, save
 from synflip.report.sections import find_section
 from synflip.report.tables import Table, read_markdown
