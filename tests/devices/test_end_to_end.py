@@ -5,8 +5,9 @@ import pytest
 from synflip.devices import serial
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.serial import SerialTransport
-from synflip.inference.end_to_end import Link, rate
-from synflip.inference.throughput import ADAPTER
+from synflip.golden.cpu import Golden
+from synflip.inference.end_to_end import ONE_BANK, Link, rate
+from synflip.inference.throughput import ADAPTER, activities
 from synflip.spec.frames import BAUD
 from synflip.spec.geometry import Geometry
 from synflip_sim.serial.pty import SerialBench, SerialLine, build
@@ -16,8 +17,9 @@ from tests.networks import random_network
 
 pytestmark = pytest.mark.simulator
 
-LINE = SerialLine(divisor=4, silence_bits=512)
-CLOCK = LINE.divisor * BAUD
+SIMPLE = SerialLine(divisor=4, silence_bits=512, queued=False)
+AHEAD = SerialLine(divisor=4, silence_bits=512)
+CLOCK = AHEAD.divisor * BAUD
 GEOMETRY = Geometry(
     16,
     2,
@@ -33,8 +35,8 @@ INPUTS, CLASSES = 784, 10
 IMAGES = 12
 
 
-def open_timed(monkeypatch) -> tuple[Accelerator, TimedPort]:
-    port = TimedPort(SerialBench(build(GEOMETRY, LINE, lambda text: None), LINE), LINE, CLOCK, ADAPTER)
+def open_timed(monkeypatch, line) -> tuple[Accelerator, TimedPort]:
+    port = TimedPort(SerialBench(build(GEOMETRY, line, lambda text: None), line), line, CLOCK, ADAPTER)
     monkeypatch.setattr(serial.serial, "Serial", port)
     monkeypatch.setattr(serial, "time", port)
     return Accelerator(SerialTransport("simulated", BAUD)), port
@@ -50,15 +52,62 @@ def images_per_second(device, port, pixels, samples):
     return len(pixels) / (times[1] - times[0])
 
 
-@pytest.mark.parametrize("samples", [1, 64])
-def test_the_formula_is_what_the_simulated_line_takes(samples, monkeypatch):
+def predict(link, samples, events=INPUTS):
+    """events: activations of an image that are not 0."""
+    loads = {"16x2": [[events / 2, 0, events / 2]], ONE_BANK: [[events, 0, events]]}
+    activity = {"rows": [INPUTS], "outputs": [CLASSES], "bits": 4, "loads": loads}
+    return rate(GEOMETRY, CLOCK, activity, link, samples)
+
+
+@pytest.mark.parametrize(
+    ("line", "link", "samples", "limit"),
+    [
+        (SIMPLE, Link.serial, 1, "link"),
+        (SIMPLE, Link.serial, 64, "link"),
+        (AHEAD, Link.ahead, 1, "link"),
+        (AHEAD, Link.ahead, 128, "array"),
+    ],
+)
+def test_the_formula_is_what_the_simulated_line_takes(line, link, samples, limit, monkeypatch):
     """No activation is 0, and no byte is escaped."""
-    device, port = open_timed(monkeypatch)
+    device, port = open_timed(monkeypatch, line)
+    with device:
+        device.load(random_network(np.random.default_rng(1), (INPUTS, CLASSES), 4))
+        found = images_per_second(device, port, np.full((IMAGES, INPUTS), 255, np.uint8), samples)
+    predicted = predict(link, samples)
+    assert predicted.limit == limit
+    assert found == pytest.approx(predicted.images, rel=0.03)
+
+
+def sparse_images(count, events):
+    """Images with so many activations that are not 0, anywhere."""
+    rng = np.random.default_rng(3)
+    images = np.zeros((count, INPUTS), np.uint8)
+    for image in images:
+        image[rng.choice(INPUTS, events, replace=False)] = rng.integers(1, 256, events)
+    return images
+
+
+def test_seven_hundred_images_of_mnist_a_second(monkeypatch, capsys):
+    """3 Mbaud of a 12 MHz clock, batches of four, and an adapter that takes 2 ms. Images have as many
+    activations that are not 0 as MNIST's have in the mean."""
+    events = round(activities()[1]["loads"][ONE_BANK][0][0])
+    device, port = open_timed(monkeypatch, AHEAD)
     with device:
         model = random_network(np.random.default_rng(1), (INPUTS, CLASSES), 4)
         device.load(model)
-        found = images_per_second(device, port, np.ones((IMAGES, INPUTS), np.uint8), samples)
-    activity = {"rows": [INPUTS], "outputs": [CLASSES], "bits": 4, "loads": {"16x2": [[392, 0, 392]]}}
-    predicted = rate(GEOMETRY, CLOCK, activity, Link.serial, samples)
-    assert predicted.limit == "link"
-    assert found == pytest.approx(predicted.images, rel=0.03)
+        images = sparse_images(IMAGES, events)
+        found = images_per_second(device, port, images, 1)
+        counters = device.transport.counters
+        golden = Golden(GEOMETRY)
+        golden.load(model)
+        want, have = (each.infer(images, 1, 1) for each in (golden, device))
+    predicted = predict(Link.ahead, 1, events).images
+    with capsys.disabled():
+        print(f"\n{found:.0f} images of MNIST a second, {predicted:.0f} predicted; {counters}")
+    np.testing.assert_array_equal(have.votes, want.votes)
+    np.testing.assert_array_equal(have.logit_sums, want.logit_sums)
+    assert have.cycles == want.cycles
+    assert found == pytest.approx(predicted, rel=0.05)
+    assert min(found, predicted) > 700
+    assert counters.repeats == 0

@@ -71,11 +71,14 @@ def registers(**other: int) -> list[int]:
 
 
 def healthy(words: list[int], **other: int) -> list[int]:
-    """The answer of an accelerator that takes every write, and has only the registers of its geometry."""
+    """The answer of an accelerator that takes every write, one request at a time, and has only the registers
+    of its geometry."""
     tag, head, count, *_ = words
     command = head >> CODE_SHIFT
     if command == Command.READ:
         return [tag, *registers(**other)[:count], count]
+    if command == Command.FORMAT:
+        return [tag, Status.UNKNOWN << CODE_SHIFT]
     return [tag, 0 if command == Command.HELLO else count]
 
 
@@ -165,6 +168,13 @@ def test_it_says_that_no_accelerator_answers(name: str) -> None:
         (Command.WRITE, 2, [Status.REFUSED << CODE_SHIFT], True),
         (Command.READ, 2, [Status.NO_SESSION << CODE_SHIFT], True),
         (Command.READ, 2, [8, Status.NO_SESSION << CODE_SHIFT], False),
+        (Command.FORMAT, 1, [8, 1], True),
+        (Command.FORMAT, 1, [Status.UNKNOWN << CODE_SHIFT], True),
+        (Command.POLL, 3, [8, 9, 7, 3], True),
+        (Command.POLL, 3, [Status.BUSY << CODE_SHIFT], True),
+        (Command.POLL, 3, [8, Status.BUSY << CODE_SHIFT], False),
+        (Command.IMAGE, 2, [Status.REFUSED << CODE_SHIFT | 2], True),
+        (Command.IMAGE, 2, [Status.REFUSED << CODE_SHIFT | 3], False),
     ],
 )
 def test_an_answer_has_the_shape_of_its_request(
@@ -182,10 +192,12 @@ def test_bits_that_mean_nothing_are_zero() -> None:
 def test_no_request_but_a_read_of_one_word_answers_itself() -> None:
     for command in Command:
         for count in (1, 2, 512):
-            data = np.arange(count, dtype=np.uint32) if command == Command.WRITE else np.zeros(0, np.uint32)
+            writes = command in (Command.WRITE, Command.IMAGE)
+            data = np.arange(count, dtype=np.uint32) if writes else np.zeros(0, np.uint32)
             echo = Reply.parse(request(9, command, 0x1000, count, data)[1:-1])
             itself = echo is not None and echo.answers(command, count)
-            assert itself == (command == Command.READ and count == 1)
+            reads = command in (Command.READ, Command.POLL, Command.FORMAT)
+            assert itself == (reads and count == 1), command
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.simulator
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64
 )
-LINE = SerialLine(divisor=4, silence_bits=512)
+LINE = SerialLine(divisor=4, silence_bits=512, queued=False)
 BITS = 10  # of a byte on the line
 ADAPTER = 0.002  # seconds that a USB adapter needs, there and back
 ONES = 32  # words written one by one

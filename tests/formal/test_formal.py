@@ -17,6 +17,7 @@ from synflip_hdl.engine import (
     votes,
 )
 from synflip_hdl.lib import entry_writer, register_slice
+from synflip_hdl.serial import frame_queue, image_words
 from synflip_hdl.sources import lfsr
 
 from tests.formal import PROOFS
@@ -144,6 +145,17 @@ BROKEN = [
     ),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
     ("votes.argmax", votes, "~(best.as_unsigned() ^ flip))[", "~(best.as_unsigned() ^ flip) + 1)["),
+    ("frame_queue", frame_queue, "used + self.length + SLACK < self.depth", "used < self.depth"),
+    (
+        "frame_queue",
+        frame_queue,
+        "write.addr.eq(begin + self.length + 1)",
+        "write.addr.eq(begin - self.length)",
+    ),
+    ("frame_queue", frame_queue, "used + coming - going", "used + coming"),
+    ("image_words pairs", image_words, "place.eq(place + 1),", "place.eq(place),"),
+    ("image_words pairs", image_words, "Mux(ending, State.IDLE, Mux(", "Mux(last, State.IDLE, Mux("),
+    ("image_words packed, 4 bits", image_words, "(gathered != 0) | (word == 0)", "gathered != 0"),
 ]
 
 

@@ -51,6 +51,7 @@ class Board:
     junctions: pins for tunnel junctions, where the board has some.
     compact: for small devices: fewer registers, see ``accelerator.Accelerator``, and on iCE40 other memories,
         see ``export.memories.MemoryModules``.
+    queued: its serial line takes requests ahead, see ``serial.queued_bridge``; a small device has no room.
     seed: of a placement that reaches the clock.
     """
 
@@ -70,6 +71,7 @@ class Board:
     junctions: JunctionPins | None = None
     sizes: tuple[tuple[int, str, float], ...] = ()
     compact: bool = False
+    queued: bool = False
     seed: int = 1
 
     def make_platform(self) -> Any:
@@ -180,6 +182,7 @@ BOARDS = {
             nextpnr=("--85k", "--package", "CABGA381", "--speed", "6"),
             capacity=_capacity(83640, 83640, 208),
             loader="ulx3s",
+            queued=True,
             junctions=JunctionPins(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
             seed=2,
         ),
@@ -209,6 +212,7 @@ BOARDS = {
             nextpnr=("--um5g-45k", "--package", "CABGA554", "--speed", "8"),
             capacity=_capacity(43848, 43848, 108),
             loader="ecpix5",
+            queued=True,
             junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
             ),
@@ -335,6 +339,7 @@ BOARDS = {
             nextpnr=(),
             capacity=_capacity(20800, 41600, 100),
             loader="arty_a7_35t",
+            queued=True,
             junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {"IOSTANDARD": "LVCMOS33"}
             ),

@@ -23,7 +23,7 @@ class BoardTop(Elaboratable):
         self.board, self.geometry = board, geometry
         self.clock = clock or board.clock_of(geometry)
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
-        self.serial = SerialTop(geometry, self.clock, compact=board.compact)
+        self.serial = SerialTop(geometry, self.clock, compact=board.compact, queued=board.queued)
 
     def elaborate(self, platform):
         m = Module()

@@ -60,4 +60,4 @@ def convert_serial(
     geometry: Geometry, clock: float, baud: float = BAUD, silence_bits: int = SILENCE_BITS
 ) -> str:
     """An accelerator behind a UART, module ``synflip_serial``, see ``serial.top.SerialTop``."""
-    return to_verilog(SerialTop(geometry, clock, baud, silence_bits), SERIAL_TOP)
+    return to_verilog(SerialTop(geometry, clock, baud, silence_bits, queued=True), SERIAL_TOP)

@@ -120,7 +120,7 @@ class SerialBridge(wiring.Component):
                     m.d.sync += [tag.eq(NO_TAG), outcome.status.eq(Status.OVERLONG)]
                 with m.Elif(~good | (length < REQUEST_WORDS)):
                     m.d.sync += [tag.eq(NO_TAG), outcome.status.eq(Status.DAMAGED)]
-                with m.Elif((head.command < min(Command)) | (head.command > max(Command))):
+                with m.Elif((head.command == 0) | (head.command > Command.WRITE)):
                     m.d.sync += outcome.status.eq(Status.UNKNOWN)
                 with m.Elif(~countable | (length != expected)):
                     m.d.sync += outcome.status.eq(Status.LENGTH)

@@ -8,6 +8,7 @@ from synflip.spec.geometry import Geometry
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.serial.bridge import SerialBridge
+from synflip_hdl.serial.queued_bridge import QueuedBridge
 from synflip_hdl.serial.uart import Receiver, Transmitter, phase_step
 
 
@@ -37,11 +38,15 @@ class SerialTop(wiring.Component):
         baud: float = BAUD,
         silence_bits: int = SILENCE_BITS,
         compact: bool = False,
+        queued: bool = False,
     ) -> None:
         """clock: Hz. silence_bits: bit times of silence that end a frame. compact: see
-        ``accelerator.Accelerator``. Raises SynflipError if the baud rate cannot be made from the clock."""
+        ``accelerator.Accelerator``. queued: with a ``QueuedBridge``, which takes requests ahead and images as
+        they are shortest, instead of a ``SerialBridge``. Raises SynflipError if the baud rate cannot be made
+        from the clock."""
         self.geometry = geometry
         self.compact = compact
+        self.queued = queued
         self.step = phase_step(clock, baud)
         self.silence = round(silence_bits * clock / baud)
         self.glow = max(round(clock / 10), 1)
@@ -55,7 +60,7 @@ class SerialTop(wiring.Component):
         m.submodules.receiver = receiver = Receiver(self.step)
         m.submodules.transmitter = transmitter = Transmitter(self.step)
         # The instance is called ``link``: cell names, and with them nextpnr's placement, depend on it.
-        m.submodules.link = bridge = SerialBridge(self.silence)
+        m.submodules.link = bridge = (QueuedBridge if self.queued else SerialBridge)(self.silence)
         m.submodules.accelerator = accelerator = Accelerator(self.geometry, self.compact)
         wiring.connect(m, receiver.bytes, bridge.received)
         wiring.connect(m, bridge.sent, transmitter.bytes)

@@ -29,11 +29,13 @@ HARNESS = Path(__file__).with_name("harness.cpp")
 class SerialLine:
     """The line of a simulated UART.
 
-    divisor: cycles a bit, at least 1. silence_bits: a silence of so many bit times ends a frame.
+    divisor: cycles a bit, at least 1. silence_bits: a silence of so many bit times ends a frame. queued: the
+    device takes requests ahead.
     """
 
     divisor: float
     silence_bits: int
+    queued: bool = True
 
 
 LINE = SerialLine(divisor=4, silence_bits=1024)
@@ -54,11 +56,13 @@ def build(geometry: Geometry, line: SerialLine, say: Say) -> Path:
         from synflip_hdl.serial.top import SerialTop
 
         say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind a UART")
-        text = to_verilog(SerialTop(geometry, line.divisor, 1, line.silence_bits))
+        top = SerialTop(geometry, line.divisor, 1, line.silence_bits, queued=line.queued)
+        text = to_verilog(top)
         (folder / "synflip.v").write_text(text)
         compile_library(folder, ["synflip.v", *device_flags(geometry)], say, harness=HARNESS)
 
     name = f"{geometry.name}-k{geometry.bits}-serial{line.divisor}-{line.silence_bits}"
+    name += "-queued" * line.queued
     return cached("verilator", name, content_key(geometry, [HARNESS, Path(__file__)]), make)
 
 

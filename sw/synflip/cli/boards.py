@@ -239,7 +239,7 @@ def _end_to_end() -> list[tuple[str, ...]]:
         for board in every_board().values()
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
         for size in [board.sized(None, bits, 0)]
-        for row in table_rows(board.name, size, board.clock_of(size))
+        for row in table_rows(board.name, size, board.clock_of(size), board.queued)
     ]
 
 

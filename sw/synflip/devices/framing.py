@@ -47,9 +47,9 @@ def unescape(frame: bytes) -> bytes | None:
 
 
 def request(
-    tag: int, command: Command, address: int = 0, count: int = 1, data: NDArray[np.uint32] = NOTHING
+    tag: int, command: int, address: int = 0, count: int = 1, data: NDArray[np.uint32] = NOTHING
 ) -> bytes:
-    """A request on the line. data: uint32 [count] of a write."""
+    """A request on the line. command: a Command, and CHAINED. data: uint32 [count] of a write."""
     words = np.concatenate(([tag, command << CODE_SHIFT | address, count], data))
     return escape(words.astype("<u4").tobytes())
 
@@ -85,15 +85,19 @@ class Reply:
     def answers(self, command: Command, count: int) -> bool:
         """Whether a device that carries out ``command`` of ``count`` words can have sent this.
 
-        A READ brings as many words as were done; every other answer brings none. OK says that all of them
-        were done, REFUSED that fewer were. The DONE of a HELLO is a number of its own.
+        A READ, POLL or FORMAT brings as many words as were done; every other answer brings none. OK says that
+        all of them were done, REFUSED that fewer were; of an IMAGE the last word may be refused in part. The
+        DONE of a HELLO is a number of its own.
         """
         ended = self.status in (Status.OK, Status.REFUSED)
-        if len(self.data) != (self.done if ended and command == Command.READ else 0):
+        brings = command in (Command.READ, Command.POLL, Command.FORMAT)
+        if len(self.data) != (self.done if ended and brings else 0):
             return False
         if command == Command.HELLO or not ended:
             return self.status != Status.REFUSED
-        return self.done == count if self.status == Status.OK else self.done < count
+        if self.status == Status.OK:
+            return self.done == count
+        return self.done < count or (command == Command.IMAGE and self.done == count)
 
 
 class Replies:

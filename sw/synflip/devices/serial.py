@@ -5,8 +5,9 @@ docs/reference/uart.md has the rules."""
 import secrets
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 import serial
@@ -19,8 +20,19 @@ except ModuleNotFoundError:  # Windows has no termios
 
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import NOTHING, Replies, Reply, request
-from synflip.devices.transport import BusError, NoAccelerator
-from synflip.spec.frames import BAUD, MAX_WORDS, NUMBER_BITS, REPLY_WORDS, SESSION_BITS, Command, Status
+from synflip.devices.transport import Access, BusError, NoAccelerator, Read, Write
+from synflip.devices.window import NUMBERS, Counters, LostSession, Window
+from synflip.spec.frames import (
+    BAUD,
+    FORMAT_VERSION,
+    MAX_WORDS,
+    NUMBER_BITS,
+    QUEUE_WORDS,
+    REPLY_WORDS,
+    SESSION_BITS,
+    Command,
+    Status,
+)
 from synflip.spec.memory_map import CONTROL_ABORT, register
 
 POLL = 0.005  # seconds that one read of the port waits
@@ -28,29 +40,10 @@ PAUSE = 0.002  # seconds between two looks at the status
 WRITE_TIMEOUT = 10.0  # seconds until a port that takes no bytes is given up
 BITS_PER_BYTE = 10
 MOST_DOUBLINGS = 3
-NUMBERS = 1 << NUMBER_BITS
+FORMAT_FIELDS = ((0, 0xFF), (8, 0xFF), (16, 0xFFFF))  # shift and mask of version, requests, words
 LEAST_BAUD, MOST_BAUD = 300, 50_000_000  # what an adapter may have
 #: What pyserial and the system raise for a port that is not there, is busy, is no terminal, or goes away.
 PORT_ERRORS = (OSError, ValueError, OverflowError, TerminalError)
-
-
-@dataclass
-class Counters:
-    """What happened on the line.
-
-    requests: each counted once. repeats: how often one was sent again, because of: silences: no answer in
-    time; damaged_requests: the device could not read it; damaged_replies: wrong CRC here.
-    stale: answers to earlier requests, passed over. sent, received: bytes.
-    """
-
-    requests: int = 0
-    repeats: int = 0
-    silences: int = 0
-    damaged_requests: int = 0
-    damaged_replies: int = 0
-    stale: int = 0
-    sent: int = 0
-    received: int = 0
 
 
 class SerialTransport:
@@ -80,7 +73,7 @@ class SerialTransport:
             raise BusError(f"{path}: the baud rate must be in {LEAST_BAUD}..{MOST_BAUD}, not {baud}")
         self.path = path
         self.counters = Counters()
-        self._timeout, self._tries, self._burst = timeout, tries, burst
+        self._timeout, self.tries, self._burst = timeout, tries, burst
         self._byte_time = BITS_PER_BYTE / baud
         self._replies = Replies()
         self._waiting: deque[Reply | None] = deque()
@@ -89,6 +82,8 @@ class SerialTransport:
         self._hellos = 0
         self._unsure = False  # whether the next request was carried out
         self._lost = False  # what was written to the device may be gone
+        self._sent = 0  # the last number that was given to a request
+        self._queue: tuple[int, int] | None = None  # words and requests that the device takes ahead
         try:
             self._port = serial.Serial(path, baud, timeout=POLL, write_timeout=WRITE_TIMEOUT, exclusive=True)
         except PORT_ERRORS as error:
@@ -97,7 +92,8 @@ class SerialTransport:
         with suppress(NotImplementedError, ValueError, OSError):  # few systems and ports have it
             self._port.set_low_latency_mode(True)
         try:
-            self._number = self._hello()
+            self._number = self._sent = self._hello()
+            self._queue = self._format()
         except BusError as error:
             self.close()
             raise NoAccelerator(path, str(error)) from None
@@ -110,15 +106,41 @@ class SerialTransport:
         """Bytes sent and received since the port was opened."""
         return self.counters.sent + self.counters.received
 
+    @property
+    def queued(self) -> bool:
+        """Whether the device takes requests ahead."""
+        return self._queue is not None
+
+    def exchange(self, accesses: Iterable[Access]) -> None:
+        """Carry out accesses in their order, many under way. Only with a device that takes requests ahead."""
+        assert self._queue is not None
+        self._settle()
+        self._unsure = True
+        try:
+            Window(self, *self._queue, self._burst, accesses).run()
+        except LostSession:
+            self._lost = True
+            raise
+        except PORT_ERRORS as error:
+            raise BusError(f"{self.path} failed: {_words(error)}") from None
+        self._number, self._unsure = self._sent, False
+
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
         """Write words to consecutive addresses. Raises BusError if one is refused; none after it is
         written."""
+        if self.queued:
+            self.exchange([Write(address, words)])
+            return
         for first in range(0, len(words), self._burst):
             part = words[first : first + self._burst]
             self._access(Command.WRITE, address + first, len(part), part)
 
     def read(self, address: int, count: int) -> NDArray[np.uint32]:
         """Read consecutive words. Raises BusError if one is refused."""
+        if self.queued:
+            access = Read(address, count)
+            self.exchange([access])
+            return access.words
         parts = [
             self._access(Command.READ, address + first, min(self._burst, count - first))
             for first in range(0, count, self._burst)
@@ -140,10 +162,7 @@ class SerialTransport:
         self, command: Command, address: int, count: int, data: NDArray[np.uint32] = NOTHING
     ) -> NDArray[np.uint32]:
         """Have one request carried out, once. Returns the words of a read."""
-        if self._unsure and not self._lost:
-            self._catch_up()
-        if self._lost:
-            raise BusError(f"{self.path}: the device was reset or taken over; open it again")
+        self._settle()
         number = (self._number + 1) % NUMBERS
         self._unsure = True
         reply = self._exchange(number, command, address, count, data)
@@ -158,11 +177,18 @@ class SerialTransport:
             raise BusError(f"the accelerator at {self.path} refused a {place}")
         return reply.data
 
-    def _catch_up(self) -> None:
-        """Find out whether the interrupted request was carried out."""
-        last = self._hello()
-        self._lost = last not in (self._number, (self._number + 1) % NUMBERS)
-        self._number, self._unsure = last, False
+    def _settle(self) -> None:
+        """Find out how many of the requests that were interrupted were carried out. Raises BusError if the
+        session is lost."""
+        if self._unsure and not self._lost:
+            last = self._hello()
+            most = 1
+            if self._queue is not None:
+                most = min((self._sent - self._number) % NUMBERS, self._queue[1])
+            self._lost = (last - self._number) % NUMBERS > most
+            self._number, self._sent, self._unsure = last, last, False
+        if self._lost:
+            raise BusError(f"{self.path}: the device was reset or taken over; open it again")
 
     def _hello(self) -> int:
         """Open the session. Returns the number of the last request carried out in it."""
@@ -174,6 +200,59 @@ class SerialTransport:
             raise BusError(f"the device at {self.path} answered a HELLO with {reply.status.name}")
         return reply.done
 
+    def _format(self) -> tuple[int, int] | None:
+        """Words and requests that the device takes ahead; None if it takes one request at a time."""
+        reply = self._exchange((self._number + NUMBERS // 2 + self._hellos) % NUMBERS, Command.FORMAT)
+        self._hellos += 1
+        if reply.status == Status.UNKNOWN:
+            return None
+        if reply.status != Status.OK:
+            raise BusError(f"the device at {self.path} answered a FORMAT with {reply.status.name}")
+        version, requests, words = (int(reply.data[0]) >> shift & mask for shift, mask in FORMAT_FIELDS)
+        if version != FORMAT_VERSION:
+            raise BusError(
+                f"{self.path} has version {version} of the serial line; this synflip speaks {FORMAT_VERSION}"
+            )
+        if requests < 1 or words < QUEUE_WORDS:
+            raise BusError(f"{self.path} says that it takes {requests} requests and {words} words ahead")
+        return words, requests
+
+    # For Window
+
+    def next_number(self) -> int:
+        """The number of the next request of a window."""
+        self._sent = (self._sent + 1) % NUMBERS
+        return self._sent
+
+    def tag(self, number: int) -> int:
+        """TAG of the request with this number."""
+        return self._session << NUMBER_BITS | number
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        self._port.write(frame)
+        self.counters.sent += len(frame)
+
+    def hear(self, sent: int, longest: int, silences: int) -> "Reply | EllipsisType | None":
+        """See ``window.Line``."""
+        patience = self._timeout + self._byte_time * (sent + longest)
+        deadline = time.monotonic() + patience * 2 ** min(silences, MOST_DOUBLINGS)
+        while not self._waiting:
+            if time.monotonic() > deadline:
+                return ...
+            deadline, longest = self._listen(deadline, longest)
+        return self._waiting.popleft()
+
+    def _listen(self, deadline: float, longest: int) -> tuple[float, int]:
+        """Take what comes. As long as at most ``longest`` bytes come, they put the deadline off."""
+        received = self._port.read(self._port.in_waiting or 1)
+        if received and longest > 0:
+            longest -= len(received)
+            deadline = max(deadline, time.monotonic() + self._timeout)
+        self.counters.received += len(received)
+        self._waiting.extend(self._replies.feed(received))
+        return deadline, longest
+
     def _exchange(
         self,
         number: int,
@@ -183,15 +262,15 @@ class SerialTransport:
         data: NDArray[np.uint32] = NOTHING,
     ) -> Reply:
         """Send a request until it is answered."""
-        tag = self._session << NUMBER_BITS | number
+        tag = self.tag(number)
         frame = request(tag, command, address, count, data)
         # Every byte of the reply may be escaped.
-        longest = 8 * (REPLY_WORDS + count * (command == Command.READ))
+        longest = 8 * (REPLY_WORDS + count * (command != Command.WRITE))
         patience = self._timeout + self._byte_time * (len(frame) + longest)
         self.counters.requests += 1
         before, heard = self.counters.silences, self.counters.received
         try:
-            for attempt in range(self._tries):
+            for attempt in range(self.tries):
                 self.counters.repeats += attempt > 0
                 self._port.write(frame)
                 self.counters.sent += len(frame)
@@ -205,7 +284,7 @@ class SerialTransport:
             raise BusError(f"{self.path} failed: {_words(error)}") from None
         heard = self.counters.received - heard
         came = f"{heard} bytes came, none of them an answer" if heard else "nothing came back"
-        raise BusError(f"no answer from {self.path} after {self._tries} tries; {came}")
+        raise BusError(f"no answer from {self.path} after {self.tries} tries; {came}")
 
     def _check_reply(self, reply: Reply, frame: bytes, command: Command, count: int) -> None:
         """Raises BusError for a reply that cannot be the answer to the request in ``frame``.
@@ -247,12 +326,7 @@ class SerialTransport:
             if time.monotonic() > deadline:
                 self.counters.silences += 1
                 return None
-            received = self._port.read(self._port.in_waiting or 1)
-            if received and longest > 0:
-                longest -= len(received)
-                deadline = max(deadline, time.monotonic() + self._timeout)
-            self.counters.received += len(received)
-            self._waiting.extend(self._replies.feed(received))
+            deadline, longest = self._listen(deadline, longest)
 
 
 def open_serial(path: str, baud: int = BAUD) -> Accelerator:

@@ -1,5 +1,8 @@
 """What carries words to and from a memory map."""
 
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -7,6 +10,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
 
 
 class BusError(SynflipError):
@@ -18,6 +22,85 @@ class NoAccelerator(BusError):
 
     def __init__(self, name: str, why: str = "") -> None:
         super().__init__(f"no synflip accelerator answers at {name}" + (f": {why}" if why else ""))
+
+
+@dataclass(eq=False)
+class Read:
+    """Reads ``count`` words from consecutive addresses; ``words``, uint32 [count], is filled in."""
+
+    address: int
+    count: int
+    words: NDArray[np.uint32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.words = np.zeros(self.count, dtype=np.uint32)
+
+    def take(self, place: int, words: NDArray[np.uint32]) -> None:
+        """``words`` came, which begin at ``place``."""
+        self.words[place : place + len(words)] = words
+
+
+@dataclass(eq=False)
+class Poll(Read):
+    """A Read that waits until the lowest bit of its first word is 0. timeout: seconds that this may take."""
+
+    timeout: float
+    _deadline: float = field(default=0.0, init=False)
+
+    def still_busy(self, name: str) -> None:
+        """The bit is 1 yet. Raises BusError if it was so for ``timeout``. name: of the device."""
+        now = time.monotonic()
+        self._deadline = self._deadline or now + self.timeout
+        if now > self._deadline:
+            raise BusError(f"{name}: a run did not end in {self.timeout:g} s")
+
+
+@dataclass(eq=False)
+class Write:
+    """Writes words to consecutive addresses.
+
+    after: reads whose words it would change: they have to be there before it is sent. None: all that were
+    asked for.
+    """
+
+    address: int
+    words: NDArray[np.uint32]
+    after: Collection[Read] | None = None
+
+
+@dataclass(eq=False)
+class ImageWrite:
+    """Writes an image to its slot, in whatever form. It changes nothing that can be read.
+
+    x: activations, uint8 [I].
+    """
+
+    address: int
+    x: NDArray[np.uint8]
+
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """As the memory map has them: four activations a word."""
+        padded = np.zeros(-(-len(self.x) // ACTIVATIONS_PER_WORD) * ACTIVATIONS_PER_WORD, dtype=np.uint8)
+        padded[: len(self.x)] = self.x
+        return padded.view("<u4")
+
+
+Access = Read | Write | ImageWrite
+
+
+@runtime_checkable
+class QueuedTransport(Protocol):
+    """A transport that may carry out accesses while others are on their way."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether this device can."""
+        ...
+
+    def exchange(self, accesses: Iterable[Access]) -> None:
+        """Carry out accesses in their order. The next is asked for once the one before was sent. Raises
+        BusError for the first that is refused; none behind it is carried out."""
 
 
 class Transport(Protocol):

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from synflip.errors import SynflipError
 from synflip.inference.plan import Plan, class_shift, plan
-from synflip.inference.throughput import Traffic, activities, run_cycles, shape_only
+from synflip.inference.throughput import (
+    ADAPTER,
+    BITS_PER_BYTE,
+    FLAGS,
+    Traffic,
+    activities,
+    run_cycles,
+    shape_only,
+)
+from synflip.spec.cycles import WHOLE
+from synflip.spec.frames import BAUD, PACKED, REPLY_WORDS, REQUEST_WORDS
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.sizes import ceil_div
@@ -24,6 +34,7 @@ SAMPLES = (1, 8, 64)  # network samples of an image
 #: uncertainty.md has it of 784-512-512-10 with the error 0.003. It is taken for every network here.
 EARLY_SAMPLES = 2.337
 EARLY_MOST = 64
+ONE_BANK = "16x1"  # the size in ``activities`` whose bank has all events
 
 #: Clock cycles of AXI, as docs/reference/axi.md has them: of a read of a register or of results over
 #: AXI4-Lite, one after the other, and words of a packet's header over AXI4-Stream.
@@ -31,9 +42,10 @@ REGISTER_READ, RESULT_READ, HEADER = 3, 4, 1
 
 
 class Link(StrEnum):
-    """Between host and accelerator."""
+    """Between host and accelerator. ahead: a serial line whose device takes requests ahead."""
 
     serial = "serial line"
+    ahead = "serial line, ahead"
     axi = "AXI"
 
 
@@ -58,6 +70,7 @@ class Batch:
     image: int
     results: Sequence[int]
     end: Sequence[int]
+    sides: int
 
     @classmethod
     def of(cls, geometry: Geometry, inputs: int, classes: int, runs: Plan, samples: int) -> "Batch":
@@ -71,20 +84,59 @@ class Batch:
             ceil_div(inputs, ACTIVATIONS_PER_WORD),
             (runs.images, room, 2 * room),
             (1, 2),  # STATUS, CYCLES
+            runs.sides,
         )
 
-    def seconds(self, link: Link, geometry: Geometry, clock: float) -> tuple[float, float]:
-        """What the link takes of a batch: beside a run, and between two runs, when the array waits."""
+    def took(self, link: Link, geometry: Geometry, clock: float, array: float) -> tuple[float, float]:
+        """Seconds of a batch whose runs take ``array`` seconds, and of what the link takes of them."""
         if link == Link.serial:
             results = Traffic().plus(*(Traffic.of(words) for words in self.results))
-            between = Traffic().plus(*(Traffic.of(words) for words in (*self.start, *self.end)))
-            beside = Traffic.of(self.image, self.images).plus(results.times(self.runs))
-            return beside.seconds(), between.times(self.runs).seconds()
-        word = ACTIVATIONS_PER_WORD / min(ACTIVATIONS_PER_WORD, geometry.banks)  # cycles of the event lists
-        images = self.images * (HEADER + self.image * word)
-        read = sum(self.results) * RESULT_READ
-        run = sum(HEADER + words for words in self.start) + sum(self.end) * REGISTER_READ
-        return (images + self.runs * read) / clock, self.runs * run / clock
+            turn = Traffic().plus(*(Traffic.of(words) for words in (*self.start, *self.end)))
+            beside = Traffic.of(self.image, self.images).plus(results.times(self.runs)).seconds()
+            between = turn.times(self.runs).seconds()
+        else:
+            word = ACTIVATIONS_PER_WORD / min(ACTIVATIONS_PER_WORD, geometry.banks)  # cycles of event lists
+            read = sum(self.results) * RESULT_READ
+            run = sum(HEADER + words for words in self.start) + sum(self.end) * REGISTER_READ
+            beside = (self.images * (HEADER + self.image * word) + self.runs * read) / clock
+            between = self.runs * run / clock
+        return between + (max(array, beside) if self.sides == 2 else array + beside), beside + between
+
+    def took_ahead(self, coded: int, array: float) -> tuple[float, float]:
+        """The same of a line with requests ahead; a batch is one run (``devices.ahead``). coded: words of an
+        image as it goes over the line.
+
+        Three things go on side by side: requests go out, answers come back, and a start waits for the answer
+        that says that the run before has ended, with one side also for its results. The slowest counts.
+        """
+        *setting, start = (_sent(words) for words in self.start if words > 1 or self.runs > 1)
+        image, reads = _sent(coded), [_sent(0)] * (1 + len(self.results))
+        requests = sum(setting) + start + self.images * image + sum(reads)
+        writes = len(setting) + 1 + self.images
+        results = [_answered(words) for words in self.results]
+        end = _answered(sum(self.end))
+        answers = writes * _answered(0) + sum(results) + end
+        begun = reads[0] + (image if self.sides == 2 else 0)  # between a start and the question for its end
+        waits = max(array, begun) + end + ADAPTER + start + (0 if self.sides == 2 else sum(results))
+        return max(requests, answers, waits), max(requests, answers, begun + waits - max(array, begun))
+
+
+def _sent(words: int) -> float:
+    """Seconds of a request with so many words of data, but for escaped bytes."""
+    return (4 * (REQUEST_WORDS + words) + FLAGS // 2) * BITS_PER_BYTE / BAUD
+
+
+def _answered(words: int) -> float:
+    """Seconds of an answer with so many words of data."""
+    return (4 * (REPLY_WORDS + words) + FLAGS // 2) * BITS_PER_BYTE / BAUD
+
+
+def coded_words(inputs: int, events: float, activation_bits: int) -> int:
+    """Words of an image in the shortest form (``devices.image_code``): four activations a word, packed, or
+    pairs of the ``events`` activations that are not 0."""
+    found = [ceil_div(inputs, ACTIVATIONS_PER_WORD), ceil_div(round(events), 2)]
+    found += [ceil_div(inputs * bits, 32) for bits in PACKED if bits >= activation_bits]
+    return min(found)
 
 
 def rate(
@@ -101,16 +153,23 @@ def rate(
     chunks = [end - start for start, end in runs.chunks(samples)]
     cycles = sum(run_cycles(geometry, activity, batch.images, count, early) for count in chunks)
     array = cycles / clock * (EARLY_SAMPLES / samples if early else 1)
-    beside, between = batch.seconds(link, geometry, clock)
-    took = between + (max(array, beside) if runs.sides == 2 else array + beside)
-    return Rate(batch.images / took, "array" if array > beside + between else "link")
+    if link == Link.ahead and len(chunks) == 1:
+        events = activity["loads"][ONE_BANK][0][WHOLE]
+        coded = coded_words(model.inputs, events, geometry.activation_bits)
+        took, alone = batch.took_ahead(coded, array)
+    else:
+        took, alone = batch.took(Link.serial if link == Link.ahead else link, geometry, clock, array)
+    return Rate(batch.images / took, "array" if array > alone else "link")
 
 
-def table_rows(name: str, geometry: Geometry, clock: float) -> list[tuple[str, ...]]:
+def table_rows(name: str, geometry: Geometry, clock: float, queued: bool) -> list[tuple[str, ...]]:
     """Of each link and each of ``throughput.activities`` that the accelerator holds: name, k, link, network,
-    and a rate and its limit for each of SAMPLES and for early stopping (``-`` if there are no margins)."""
+    and a rate and its limit for each of SAMPLES and for early stopping.
+
+    queued: its serial line takes requests ahead.
+    """
     rows = []
-    for link in Link:
+    for link in (Link.ahead if queued else Link.serial, Link.axi):
         for activity in activities():
             try:
                 found = [rate(geometry, clock, activity, link, samples) for samples in SAMPLES]

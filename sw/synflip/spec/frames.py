@@ -15,6 +15,19 @@ REPLY_WORDS = 3  # TAG, TAIL, CRC
 SILENCE_BITS = 1 << 16  # a silence of so many bit times inside a frame ends it
 BAUD = 3_000_000  # unless told otherwise
 
+# Of devices with a queue (docs/reference/uart.md): others answer FORMAT with UNKNOWN.
+FORMAT_VERSION = 2
+QUEUE_WORDS = 1024  # of the ring in which requests wait
+QUEUE_REQUESTS = 16  # requests under way, at most: the device keeps the outcomes of so many
+QUEUE_OVERHEAD = 5  # words of the ring that a request takes beside its data, and that stay free
+POLLS = 1 << 16  # reads of a POLL's first word, at most
+
+# The data of an IMAGE: its code, in the lowest bits of the address, and pairs of a gap and a value.
+CODE_BITS = 3
+PAIRS = 0
+PACKED = (1, 2, 4)  # other codes: bits of an activation
+PAIR_GAP_BITS, PAIR_VALUE_BITS = 8, 8
+
 # TAG: number, session << NUMBER_BITS. Session 0 is none.
 NUMBER_BITS = 16
 SESSION_BITS = 16
@@ -25,14 +38,21 @@ NO_TAG = 0xFFFF
 # HEAD: word address, Command << CODE_SHIFT. TAIL: words done, Status << CODE_SHIFT.
 CODE_SHIFT = 28
 DONE_BITS = 16
+#: Of a command: only if the request before it was carried out whole.
+CHAINED = 8
 
 
 class Command(IntEnum):
-    """What a request asks for. All others are answered with Status.UNKNOWN."""
+    """What a request asks for. All others are answered with Status.UNKNOWN; FORMAT and what follows it, and
+    CHAINED, only devices with a queue know."""
 
     HELLO = 1  # open the session; in an open one, only say the number of the last request carried out
     READ = 2  # COUNT words from the address on
     WRITE = 3  # the data to the address on
+    # Of devices with a queue.
+    FORMAT = 4  # say FORMAT_VERSION, QUEUE_REQUESTS << 8 and QUEUE_WORDS << 16, in one word
+    IMAGE = 5  # expand the data and write what comes of it to the slot of the address
+    POLL = 6  # a READ whose first word is read again until its lowest bit is 0, POLLS times at most
 
 
 class Status(IntEnum):
@@ -46,3 +66,5 @@ class Status(IntEnum):
     OVERLONG = 5  # more words than a frame can have; the reply's TAG is NO_TAG
     NO_SESSION = 6  # the session of TAG is not the open one
     OUT_OF_ORDER = 7  # the number is neither the last one nor the next
+    SKIPPED = 8  # CHAINED, and the request before it was not carried out whole; the number is used up
+    BUSY = 9  # the lowest bit of a POLL's word stayed 1; the number is used up

@@ -101,6 +101,17 @@ def jump(state: State, steps: int) -> State:
     return state
 
 
+def first_states(seed: int, first: int, banks: int) -> NDArray[np.uint32]:
+    """uint32 [banks * 4]: the states from which banks make keys ``first``, ``first`` + 1, ..., as SEEDS has
+    them."""
+    state = jump(seed_state(seed), 2 * first + 1)
+    states = []
+    for _ in range(banks):
+        states.append(state)
+        state = step(step(state))
+    return np.array(states, dtype=np.uint32).reshape(-1)
+
+
 @lru_cache(maxsize=256)
 def tables(index: int, steps: int) -> NDArray[np.uint32]:
     """``power`` as four tables of 256: a jump of many components is four look-ups. [4, 256] uint32."""

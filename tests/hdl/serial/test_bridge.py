@@ -1,18 +1,22 @@
-"""SerialBridge against docs/reference/uart.md: every defined answer, and what reaches the bus."""
+"""SerialBridge and QueuedBridge against docs/reference/uart.md: every defined answer, and what reaches the
+bus."""
 
 import random
 import struct
+import sys
 
 import pytest
 from synflip.spec.frames import MAX_WORDS, Command, Status
 from synflip_hdl.serial.bridge import SerialBridge
+from synflip_hdl.serial.queued_bridge import QueuedBridge
 
 from tests.hdl.helpers import simulate
 from tests.hdl.serial.test_framing import frame
 
 SILENCE = 200
+Bridge: type = SerialBridge  # what ``run`` takes; tests replace it
 SESSION = 0x7E7D
-HELLO, READ, WRITE = Command
+HELLO, READ, WRITE, *_ = Command
 BAD = 0xBAD0000  # addresses from here on are refused
 
 
@@ -52,10 +56,20 @@ def parse(line):
     return replies
 
 
+@pytest.fixture(autouse=True, params=[SerialBridge, QueuedBridge])
+def bridge(request, monkeypatch):
+    """The component that ``run`` takes."""
+    monkeypatch.setattr(sys.modules[__name__], "Bridge", request.param)
+
+
+def only(component):
+    return pytest.mark.parametrize("bridge", [component], indirect=True)
+
+
 def run(*steps, seed=0, opened=True, wait=300):
     """Send ``steps`` (bytes; a number is a pause in cycles), each once the device is quiet; the replies of
     each, and the accesses of the bus: (write, address, data)."""
-    dut, chance = SerialBridge(SILENCE), random.Random(seed)
+    dut, chance = Bridge(SILENCE), random.Random(seed)
     accesses, line, replies = [], bytearray(), []
     memory = {}
 
@@ -143,6 +157,7 @@ def test_a_repeated_write_is_answered_but_not_applied():
     assert accesses == [(1, 7, 1), (1, 8, 2), (0, 7), (0, 7), (1, 7, 5)]
 
 
+@only(SerialBridge)
 def test_a_delayed_frame_is_not_applied():
     old, new, late = write(1, 7, [1]), write(2, 7, [2]), Status.OUT_OF_ORDER
     replies, accesses = run(old, new, old, request(0, READ), write(4, 7, [4]), new, write(3, 7, [3]))
@@ -227,7 +242,8 @@ def test_a_refused_read_stops_there(first):
     assert replies == [[answer(1, Status.REFUSED, first, data)], [answer(2, done=1, data=[3 ^ 0x7E])]]
 
 
-@pytest.mark.parametrize("command", [0, 4, 15])
+@pytest.mark.parametrize("command", [0, 4, 11, 15])
+@only(SerialBridge)
 def test_unknown_commands(command):
     replies, accesses = run(request(1, command), write(1, 7, [1]))
     assert replies == [[answer(1, Status.UNKNOWN)], [answer(1, done=1)]]
@@ -282,6 +298,7 @@ def test_overlong_frames(excess):
     assert accesses == [(1, 7, 1)]
 
 
+@only(SerialBridge)
 def test_frames_that_grew_together():
     """A byte lost between two frames, and two frames cut into one."""
     one, two = write(1, 7, [1]), write(2, 7, [2])
@@ -295,6 +312,7 @@ def test_frames_that_grew_together():
     assert accesses == [(1, 7, 1), (1, 7, 2)]
 
 
+@only(SerialBridge)
 def test_a_frame_while_another_is_answered_is_not_heard():
     """Nor answered with DAMAGED: that would make the host send everything twice for ever."""
     replies, accesses = run(request(1, READ, 0, 40) + write(2, 7, [1] * 40), write(2, 7, [3]), wait=1000)

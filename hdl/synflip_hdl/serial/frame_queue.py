@@ -1,0 +1,99 @@
+"""Frames wait here until their turn comes."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from synflip.spec.frames import QUEUE_WORDS, REQUEST_WORDS
+
+from synflip_hdl.serial.framing import LONGEST
+
+#: What is stored in front of a frame: its words, CRC included, and whether these can be used.
+HEADER = data.StructLayout({"length": range(LONGEST + 2), "good": 1})
+SLACK = 4  # words: what may come between the cycle in which the room is counted and that in which it counts
+
+
+class FrameQueue(wiring.Component):
+    """A ring of words that holds whole frames, each behind a header. A damaged frame leaves its header only.
+
+    Of a frame that finds no room nothing is kept, and nothing answers it. Throughput: a word a cycle in, a
+    word a cycle out. Latency: a frame is there in the cycle after its end; its words come a cycle after
+    ``index``. Reset: empty.
+
+    Members
+    -------
+    listen, word, word_valid, length, end, good
+        To a ``Deframer``.
+    there : Out(1)
+        A whole frame is in the ring.
+    index : In(0..LONGEST)
+        The word that is asked for of the oldest frame: 0 is its header, 1 the first word.
+    value : Out(32)
+        The word of the cycle before's ``index``.
+    drop : In(1)
+        Strobe: the oldest frame makes room; from the next cycle on the one behind it is the oldest.
+    stored : In(0..LONGEST)
+        Words that the oldest frame takes behind its header, as ``stored_words`` has them; with ``drop``.
+    """
+
+    def __init__(self, depth: int = QUEUE_WORDS) -> None:
+        """depth: words, a power of two."""
+        self.depth = depth
+        super().__init__(
+            {
+                "listen": Out(1),
+                "word": In(32),
+                "word_valid": In(1),
+                "length": In(range(LONGEST + 2)),
+                "end": In(1),
+                "good": In(1),
+                "there": Out(1),
+                "index": In(range(LONGEST + 1)),
+                "value": Out(32),
+                "drop": In(1),
+                "stored": In(range(LONGEST + 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ring = ring = Memory(shape=32, depth=self.depth, init=[])
+        write, read = ring.write_port(), ring.read_port()
+        begin = Signal(range(self.depth))  # of the next frame
+        oldest = Signal(range(self.depth))  # frame's begin
+        used = Signal(range(self.depth + 1))  # words of whole frames
+        header = Signal(HEADER)
+        stored = Mux(header.good, self.length - 1, 0)
+        m.d.comb += [
+            header.length.eq(self.length),
+            header.good.eq(self.good & (self.length >= REQUEST_WORDS) & (self.length <= LONGEST)),
+            self.there.eq(used != 0),
+            self.value.eq(read.data),
+            read.addr.eq(oldest + self.index),
+            write.addr.eq(begin),
+            write.data.eq(header),
+            write.en.eq(self.end),
+        ]
+        with m.If(self.word_valid & ~self.end):
+            m.d.comb += [
+                write.addr.eq(begin + self.length + 1),
+                write.data.eq(self.word),
+                write.en.eq(self.length < LONGEST),
+            ]
+        coming = Mux(self.end, stored + 1, 0)
+        going = Mux(self.drop, self.stored + 1, 0)
+        m.d.sync += [
+            # Beyond LONGEST no words are stored, so a frame needs no room for them.
+            self.listen.eq(used + self.length + SLACK < self.depth),
+            used.eq(used + coming - going),
+        ]
+        with m.If(self.end):
+            m.d.sync += begin.eq(begin + stored + 1)
+        with m.If(self.drop):
+            m.d.sync += oldest.eq(oldest + self.stored + 1)
+        return m
+
+
+def stored_words(header):
+    """Words that a frame takes behind its ``header``: all but the CRC, none if it cannot be used."""
+    return Mux(header.good, header.length - 1, 0)

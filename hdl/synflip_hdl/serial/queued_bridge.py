@@ -1,0 +1,273 @@
+"""The device's end of the serial line for hosts that send ahead: requests wait in a queue."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from synflip.spec.frames import (
+    CHAINED,
+    CODE_BITS,
+    CODE_SHIFT,
+    DONE_BITS,
+    FORMAT_VERSION,
+    MAX_WORDS,
+    NO_TAG,
+    NUMBER_BITS,
+    PACKED,
+    PAIRS,
+    POLLS,
+    QUEUE_REQUESTS,
+    QUEUE_WORDS,
+    REQUEST_WORDS,
+    SESSION_BITS,
+    Command,
+    Status,
+)
+from synflip.spec.memory_map import IMAGE_WORD_BITS
+
+from synflip_hdl.bus.registers import REQUEST, RESPONSE
+from synflip_hdl.serial.bridge import HEAD, OUTCOME, TAG
+from synflip_hdl.serial.frame_queue import HEADER, FrameQueue, stored_words
+from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
+from synflip_hdl.serial.image_words import ImageWords
+
+#: What is kept of a request: how it ended, and whether it wrote.
+KEPT = data.StructLayout({"outcome": OUTCOME, "wrote": 1})
+FORMAT = FORMAT_VERSION | QUEUE_REQUESTS << 8 | QUEUE_WORDS << 16
+
+
+class QueuedBridge(wiring.Component):
+    """Serves requests in their order, one at a time, while others come in.
+
+    As in ``SerialBridge`` a request reaches the bus only after its CRC has been found right, and a number is
+    carried out once. The outcomes of the last QUEUE_REQUESTS requests are kept: one of these that comes again
+    is answered with its outcome if it wrote, or was skipped; else it is read again. A CHAINED request behind
+    one that did not end well is skipped.
+
+    Throughput: four cycles a word and the bus's latency, far less than the line takes for its bytes. Reset:
+    no session is open.
+
+    Members
+    -------
+    As those of ``SerialBridge``.
+    """
+
+    def __init__(self, silence: int) -> None:
+        """silence: cycles without a byte that end a frame."""
+        self.silence = silence
+        super().__init__(
+            {
+                "received": In(stream.Signature(8, always_ready=True)),
+                "sent": Out(stream.Signature(8)),
+                "request": Out(stream.Signature(REQUEST)),
+                "response": In(stream.Signature(RESPONSE)),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.deframer = frame = Deframer(self.silence)
+        m.submodules.queue = queue = FrameQueue()
+        m.submodules.framer = framer = Framer()
+        m.submodules.images = images = ImageWords()
+        m.submodules.outcomes = outcomes = Memory(shape=KEPT, depth=QUEUE_REQUESTS, init=[])
+        keep, kept = outcomes.write_port(), outcomes.read_port()
+        wiring.connect(m, wiring.flipped(self.received), frame.bytes)
+        wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
+        m.d.comb += [
+            frame.listen.eq(queue.listen),
+            queue.word.eq(frame.word),
+            queue.word_valid.eq(frame.word_valid),
+            queue.length.eq(frame.length),
+            queue.end.eq(frame.end),
+            queue.good.eq(frame.good),
+        ]
+
+        header = Signal(HEADER)
+        tag, head = Signal(TAG), Signal(HEAD)
+        count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT; whether it is 1..MAX_WORDS
+        index = Signal(range(LONGEST + 1))  # of the request's word that is asked for
+        session, last = Signal(SESSION_BITS), Signal(NUMBER_BITS)  # open session; last request carried out
+        recent = Signal(range(QUEUE_REQUESTS + 1))  # requests of the session whose outcomes are kept
+        broken = Signal()  # the last request was not carried out whole
+        ours, next_, old = Signal(), Signal(), Signal()  # of the open session; the next number; a kept one
+        behind = Signal(NUMBER_BITS)  # the last request's number less this one's
+        outcome, new = Signal(OUTCOME), Signal()  # of this request; it uses up its number
+        reading = Signal()  # the reply has data
+        polls = Signal(range(POLLS))
+        chained_bit = CHAINED.bit_length() - 1
+        command, chained = head.command[:chained_bit], head.command[chained_bit]
+        code = head.address[:CODE_BITS]
+        is_image, is_poll = command == Command.IMAGE, command == Command.POLL
+        wrote = is_image | (command == Command.WRITE)
+        known = (command != 0) & (command <= max(Command))
+        known &= ~chained | wrote | is_poll | (command == Command.READ)
+        known &= ~is_image | Cat(code == kind for kind in (PAIRS, *PACKED)).any()
+
+        m.d.comb += [
+            queue.index.eq(index),
+            queue.stored.eq(stored_words(header)),
+            kept.addr.eq(tag.number),
+            keep.addr.eq(tag.number),
+            keep.data.outcome.eq(outcome),
+            keep.data.wrote.eq(wrote),
+            self.request.payload.write.eq(wrote),
+            self.request.payload.address.eq(head.address),
+            self.request.payload.data.eq(queue.value),
+            images.code.eq(code),
+            images.coded.payload.data.eq(queue.value),
+            images.coded.payload.last.eq(outcome.done + 1 == count),
+        ]
+        with m.If(is_image):
+            m.d.comb += [
+                self.request.payload.address[:IMAGE_WORD_BITS].eq(images.words.payload.word),
+                self.request.payload.data.eq(images.words.payload.data),
+            ]
+        with m.FSM():
+            with m.State("WAIT"):  # the oldest frame's header is asked for
+                m.d.sync += index.eq(queue.there)
+                with m.If(queue.there):
+                    m.next = "HEADER"
+            with m.State("HEADER"):  # the header is there; the words follow, one a cycle
+                m.d.sync += [header.eq(queue.value), index.eq(2)]
+                m.next = "TAG"
+            with m.State("TAG"):
+                m.d.sync += [tag.eq(queue.value), index.eq(3)]
+                m.next = "HEAD"
+            with m.State("HEAD"):
+                m.d.sync += [head.eq(queue.value), index.eq(4)]
+                m.d.sync += [behind.eq(last - tag.number), ours.eq(tag.session == session)]
+                m.next = "COUNT"
+            with m.State("COUNT"):
+                m.d.sync += [
+                    count.eq(queue.value),
+                    countable.eq((queue.value != 0) & (queue.value <= MAX_WORDS)),
+                    next_.eq(behind.all()),
+                    old.eq(behind < recent),
+                ]
+                m.next = "JUDGE"
+            with m.State("JUDGE"):  # check the request: carry it out, or only reply with a status
+                m.d.sync += [outcome.eq(0), reading.eq(0), new.eq(0), polls.eq(POLLS - 1)]
+                m.next = "REPLY"
+                expected = Mux(wrote, count + REQUEST_WORDS, REQUEST_WORDS)
+                with m.If(~header.good):
+                    m.d.sync += tag.eq(NO_TAG)
+                    m.d.sync += outcome.status.eq(
+                        Mux(header.length == LONGEST + 1, Status.OVERLONG, Status.DAMAGED)
+                    )
+                with m.Elif(~known):
+                    m.d.sync += outcome.status.eq(Status.UNKNOWN)
+                with m.Elif(~countable | (header.length != expected)):
+                    m.d.sync += outcome.status.eq(Status.LENGTH)
+                with m.Elif((tag.session == 0) | (~ours & (command != Command.HELLO))):
+                    m.d.sync += outcome.status.eq(Status.NO_SESSION)
+                with m.Elif(command == Command.HELLO):
+                    m.d.sync += session.eq(tag.session)
+                    with m.If(ours):
+                        m.d.sync += outcome.done.eq(last)
+                    with m.Else():
+                        m.d.sync += [last.eq(0), recent.eq(0), broken.eq(0)]
+                with m.Elif(command == Command.FORMAT):
+                    m.d.sync += [outcome.done.eq(1), reading.eq(1)]
+                with m.Elif(next_):
+                    m.d.sync += [last.eq(tag.number), new.eq(1)]
+                    m.d.sync += recent.eq(recent + (recent != QUEUE_REQUESTS))
+                    with m.If(chained & broken):
+                        m.d.sync += outcome.status.eq(Status.SKIPPED)
+                    with m.Else():
+                        m.d.comb += images.begin.eq(is_image)
+                        m.d.sync += reading.eq(~wrote)
+                        with m.If(wrote):
+                            m.next = "FETCH"
+                with m.Elif(old & (kept.data.outcome.status == Status.SKIPPED)):
+                    m.d.sync += outcome.eq(kept.data.outcome)
+                with m.Elif(old & wrote):
+                    m.d.sync += outcome.eq(kept.data.outcome)
+                    with m.If(~kept.data.wrote):
+                        m.d.sync += [outcome.done.eq(0), outcome.status.eq(Status.OUT_OF_ORDER)]
+                with m.Elif(old):
+                    m.d.sync += reading.eq(1)
+                with m.Else():
+                    m.d.sync += outcome.status.eq(Status.OUT_OF_ORDER)
+
+            with m.State("FETCH"):  # the memory reads the next word of a write
+                m.next = "REQUEST"
+                with m.If(is_image):
+                    m.next = "EXPAND"
+            with m.State("EXPAND"):  # an image takes a word, gives one for the bus, or has ended
+                m.d.comb += [
+                    images.coded.valid.eq(1),
+                    self.request.valid.eq(images.words.valid),
+                    images.words.ready.eq(self.request.ready),
+                ]
+                with m.If(images.coded.ready):
+                    m.d.sync += [outcome.done.eq(outcome.done + 1), index.eq(index + 1)]
+                    m.next = "FETCH"
+                with m.Elif(self.request.valid & self.request.ready):
+                    m.next = "RESPONSE"
+                with m.Elif(~images.busy):
+                    m.next = "REPLY"
+            with m.State("REQUEST"):  # one access goes out to the bus
+                m.d.comb += self.request.valid.eq(1)
+                with m.If(self.request.ready):
+                    m.next = "RESPONSE"
+            with m.State("RESPONSE"):  # its answer comes: a word that was read goes into the reply
+                refused = self.response.payload.error
+                again = is_poll & (outcome.done == 0) & self.response.payload.data[0] & ~refused
+                m.d.comb += [
+                    framer.words.payload.data.eq(self.response.payload.data),
+                    framer.words.valid.eq(self.response.valid & ~wrote & ~refused & ~again),
+                    self.response.ready.eq(wrote | refused | again | framer.words.ready),
+                ]
+                with m.If(self.response.valid & self.response.ready):
+                    with m.If(refused):
+                        m.d.sync += outcome.status.eq(Status.REFUSED)
+                        m.next = "TAIL"
+                        with m.If(wrote):
+                            m.next = "REPLY"
+                    with m.Elif(is_image):
+                        m.next = "EXPAND"
+                    with m.Elif(again):
+                        m.d.sync += polls.eq(polls - 1)
+                        m.next = "REQUEST"
+                        with m.If(polls == 0):
+                            m.d.sync += outcome.status.eq(Status.BUSY)
+                            m.next = "TAIL"
+                    with m.Else():
+                        m.d.sync += [outcome.done.eq(outcome.done + 1), index.eq(index + 1)]
+                        m.d.sync += head.address.eq(head.address + 1)
+                        m.next = "FETCH"
+                        with m.If(outcome.done + 1 == count):
+                            m.next = "TAIL"
+                            with m.If(wrote):
+                                m.next = "REPLY"
+
+            with m.State("REPLY"):  # the reply's first word; a read's words follow as they are read
+                m.d.comb += [framer.words.valid.eq(1), framer.words.payload.data.eq(tag)]
+                with m.If(framer.words.ready):
+                    m.next = "TAIL"
+                    with m.If(reading):
+                        m.next = "REQUEST"
+                        with m.If(command == Command.FORMAT):
+                            m.next = "FORMAT"
+            with m.State("FORMAT"):  # the one word of its reply
+                m.d.comb += [framer.words.valid.eq(1), framer.words.payload.data.eq(FORMAT)]
+                with m.If(framer.words.ready):
+                    m.next = "TAIL"
+            with m.State("TAIL"):  # the reply's last word: words done, and status
+                padding = Const(0, CODE_SHIFT - DONE_BITS)
+                m.d.comb += [
+                    framer.words.valid.eq(1),
+                    framer.words.payload.data.eq(Cat(outcome.done, padding, outcome.status)),
+                    framer.words.payload.last.eq(1),
+                    self.error.eq(framer.words.ready & (outcome.status != Status.OK)),
+                    keep.en.eq(framer.words.ready & new),
+                    queue.drop.eq(framer.words.ready),
+                ]
+                with m.If(framer.words.ready):
+                    with m.If(new):
+                        m.d.sync += broken.eq(outcome.status != Status.OK)
+                    m.d.sync += index.eq(0)
+                    m.next = "WAIT"
+        return m
