@@ -12,13 +12,13 @@ from synflip.devices import serial
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, Reply, escape
 from synflip.devices.serial import SerialTransport
-from synflip.devices.transport import BusError
+from synflip.devices.transport import BusError, Read, Write
 from synflip.golden.cpu import Golden
 from synflip.modelfile.safetensors import save
 from synflip.spec import memory_map
 from synflip.spec.frames import CODE_SHIFT, FLAG, MAX_WORDS, NO_TAG, QUEUE_REQUESTS, Status
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import Region
+from synflip.spec.memory_map import Region, register
 from synflip.spec.model import CompiledModel
 from synflip_sim.serial.line_faults import KINDS, Faults
 from synflip_sim.serial.pty import PtyDevice, SerialLine
@@ -257,6 +257,28 @@ def test_a_device_that_was_reset_is_noticed(port):
         device.transport._unsure = True
         with pytest.raises(BusError, match="reset or taken over"):
             device.read_register("STATUS")
+
+
+def test_nothing_behind_a_refused_access_is_done(port):
+    with connect(port) as device:
+        place, end = register("SAMPLES"), memory_map.address(Region.MARGINS, GEOMETRY.margin_depth)
+        five, six = (np.array([value], dtype=np.uint32) for value in (5, 6))
+        read = Read(place, 1)
+        with pytest.raises(BusError, match=f"refused a write at {end:#x}"):
+            device.transport.exchange([Write(place, five), Write(end, six), Write(place, six), read])
+        assert device.read_register("SAMPLES") == 5 and read.words.tolist() == [0]
+
+
+def test_a_run_that_outlasts_a_poll(port):
+    """And one that outlasts the patience for it, after which the device is idle."""
+    with connect(port) as device:
+        model = network(12)
+        device.load(model)
+        check(device, model, pixels(12, 1), 8000, 12, logits=False)
+        device.timeout = 0
+        with pytest.raises(BusError, match="a run did not end in 0 s"):
+            device.infer(pixels(12, 1), 1 << 20, 12)
+        assert device.read_register("STATUS") == 0
 
 
 def test_nothing_is_sent_twice_on_a_good_line(port):

@@ -116,14 +116,17 @@ class SerialTransport:
         assert self._queue is not None
         self._settle()
         self._unsure = True
+        window = Window(self, *self._queue, self._burst, accesses)
         try:
-            Window(self, *self._queue, self._burst, accesses).run()
+            window.run()
         except LostSession:
             self._lost = True
             raise
         except PORT_ERRORS as error:
             raise BusError(f"{self.path} failed: {_words(error)}") from None
-        self._number, self._unsure = self._sent, False
+        finally:
+            self._number = self._number if window.done is None else window.done
+        self._unsure = False
 
     def write(self, address: int, words: NDArray[np.uint32]) -> None:
         """Write words to consecutive addresses. Raises BusError if one is refused; none after it is

@@ -51,7 +51,7 @@ class Poll(Read):
         """The bit is 1 yet. Raises BusError if it was so for ``timeout``. name: of the device."""
         now = time.monotonic()
         self._deadline = self._deadline or now + self.timeout
-        if now > self._deadline:
+        if now >= self._deadline:
             raise BusError(f"{name}: a run did not end in {self.timeout:g} s")
 
 

@@ -134,11 +134,14 @@ class Window:
 
     A request is sent again, and all that wait with it, once it is known that an answer will not come: after a
     damaged frame, in either direction, or a silence. Before that, what is under way is heard out.
+
+    done: this request and all before it were answered; None before the first.
     """
 
     def __init__(self, line: Line, room: int, most: int, burst: int, accesses: Iterable[Access]) -> None:
         """room: words of the device's queue. most: requests under way. burst: words of a frame's data, at
         most. accesses: the next is asked for when the one before was sent."""
+        self.done: int | None = None
         self._line = line
         self._room, self._most = room - QUEUE_OVERHEAD, most
         short = min(burst, self._room // PARTS - QUEUE_OVERHEAD)
@@ -149,6 +152,7 @@ class Window:
         self._repair = False  # what waits is sent again as soon as nothing is under way
         self._broken = False  # a request was not carried out whole: what is under way behind it is skipped
         self._chained = False  # the next request is behind another of this exchange
+        self._newest = 0  # number of the request that was sent last
         self._refusal: BusError | None = None
         self._attempts = 0  # since a request was answered
         self._silences = 0
@@ -175,7 +179,8 @@ class Window:
             for item in self._flight.values():
                 self._line.send(item.frame)
             self._under_way, self._repair = len(self._flight), False
-        while not self._broken and len(self._flight) < self._most:
+        # The device keeps the outcomes of the last requests only: the oldest that waits must be one of them.
+        while not self._broken and self._span() < self._most:
             if not self._todo:
                 self._todo.extend(islice(self._source, 1))
             if not self._todo or not self._may_go(self._todo[0]):
@@ -186,9 +191,14 @@ class Window:
             item.frame = request(self._line.tag(item.number), command, item.address, item.count, item.data)
             self._chained = True
             self._flight[item.number] = item
+            self._newest = item.number
             self._under_way += 1
             self._line.counters.requests += 1
             self._line.send(item.frame)
+
+    def _span(self) -> int:
+        """Requests from the oldest that waits to the newest, those between included that were answered."""
+        return (self._newest - next(iter(self._flight)) + 1) % NUMBERS if self._flight else 0
 
     def _may_go(self, item: Request) -> bool:
         """Whether the device has room, and nothing that waits could be read otherwise behind it."""
@@ -238,6 +248,7 @@ class Window:
     def _take(self, item: Request, reply: Reply) -> None:
         """A request was answered."""
         self._attempts = self._silences = 0
+        self.done = (next(iter(self._flight), self._newest + 1) - 1) % NUMBERS
         check_reply(self._line.path, reply, item)
         if reply.status == Status.OK:
             if isinstance(item.access, Read):
