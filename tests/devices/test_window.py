@@ -13,7 +13,7 @@ LOST = "lost"
 
 class Line:
     """A device that answers the oldest request with the next status of ``script``, then with OK; None is a
-    damaged answer, LOST one that does not come, ``...`` a silence. ``log``: numbers that were sent, and answers."""
+    damaged answer, LOST one that does not come, ``...`` a silence. log: numbers that were sent, answers."""
 
     path, tries = "line", 3
 
