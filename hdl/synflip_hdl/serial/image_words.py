@@ -13,7 +13,7 @@ PAIR_BITS = PAIR_GAP_BITS + PAIR_VALUE_BITS
 PAIRS_PER_WORD = 32 // PAIR_BITS
 
 
-class State(enum.Enum, shape=3):
+class State(enum.Enum, shape=3):  # type: ignore[call-arg]  # Amaranth's own keyword
     """What the expander does."""
 
     IDLE = 0  # no image is under way

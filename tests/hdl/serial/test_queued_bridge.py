@@ -67,7 +67,7 @@ def test_what_is_under_way_fits_the_ring(count, small_ring):
     window = request(1, READ, 0, 300)
     for number in range(2, 2 + most):
         window += write(number, 0, [number] * count)
-    replies, _ = run(window, wait=600)
+    replies, _ = run(window, wait=2000)
     assert [(item[1], item[2]) for item in replies[0]] == [(0, 300), *[(0, count)] * most]
 
 
