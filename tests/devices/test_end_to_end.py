@@ -76,7 +76,7 @@ def test_the_formula_is_what_the_simulated_line_takes(line, link, samples, limit
         found = images_per_second(device, port, np.full((IMAGES, INPUTS), 255, np.uint8), samples)
     predicted = predict(link, samples)
     assert predicted.limit == limit
-    assert found == pytest.approx(predicted.images, rel=0.03)
+    assert found == pytest.approx(predicted.images, rel=0.05)
 
 
 def sparse_images(count, events):
