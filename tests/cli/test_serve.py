@@ -65,10 +65,17 @@ def test_the_test_set_is_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
         _tests(random_model((64, 9)), "digits", None, True, None)
 
 
+#: A background job of a shell ignores Ctrl-C.
+COMMAND = """import signal, sys
+from synflip.cli.app import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))"""
+
+
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command in a process of its own, which is gone after the block; and the line that it prints."""
-    command = [sys.executable, "-m", "synflip.cli.app", "serve", *arguments]
+    command = [sys.executable, "-c", COMMAND, "serve", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -258,7 +259,7 @@ def test_a_scheduler_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SLOW = """
-import sys
+import signal, sys
 from synflip.cli.app import main
 from synflip.cluster import device
 class Told(device._Run):
@@ -267,6 +268,7 @@ class Told(device._Run):
         super()._begin(piece)
 device._Run = Told
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -283,5 +285,9 @@ def test_ctrl_c_is_one_line_and_no_process_is_left(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         assert process.stderr.read() == "error: interrupted\n"
         assert process.wait() == 130
+        for _ in range(100):  # multiprocessing's own process ends when it sees that the others have
+            if not session(process.pid):
+                break
+            time.sleep(0.1)
         assert session(process.pid) == []
     assert not (tmp_path / "r.npz").exists()
