@@ -1,4 +1,4 @@
-"""Pictures of the accelerator, made of what it is: its blocks, a pass cycle by cycle, recorded signals.
+"""A picture of the accelerator's blocks, made of what the gateware is.
 
-Imports the gateware, ``synflip.golden``, ``synflip.report`` and what they import.
+Imports the gateware, ``synflip.report`` and what they import.
 """

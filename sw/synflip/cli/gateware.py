@@ -338,9 +338,8 @@ def pass_(
 
     Example: synflip diagram pass digits.safetensors --images x.npy --geometry 16x2 --out pass.svg
     """
-    from synflip_hdl.diagrams.pass_diagram import pass_diagram
-
     from synflip.data.registry import open_inputs
+    from synflip.golden.pass_diagram import pass_diagram
     from synflip.golden.trace import cycle_trace
     from synflip.modelfile.safetensors import load
     from synflip.spec.geometry import Geometry

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from synflip.cli import app
 from synflip.errors import SynflipError
+from synflip.golden.pass_diagram import LEFT, RIGHT, WIDTH, pass_diagram
 from synflip.golden.trace import cycle_trace
 from synflip.spec.geometry import Geometry
 from synflip_hdl.diagrams.block_diagram import block_diagram, check, wires
-from synflip_hdl.diagrams.pass_diagram import LEFT, RIGHT, WIDTH, pass_diagram
 from synflip_hdl.diagrams.structure import Link, Structure, structure
 
 from tests.cli.conftest import files as files  # the fixture

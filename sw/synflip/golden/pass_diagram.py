@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from synflip.errors import SynflipError
 from synflip.golden.trace import Trace
 from synflip.report.svg import label, line, page
