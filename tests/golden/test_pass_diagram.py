@@ -1,0 +1,66 @@
+"""The picture of a pass has, in each row, a bar for each cycle of the golden trace."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from synflip.errors import SynflipError
+from synflip.golden.pass_diagram import LEFT, RIGHT, WIDTH, pass_diagram
+from synflip.golden.trace import cycle_trace
+
+from tests.hdl.diagrams.test_diagrams import GEOMETRY, PIXELS, SVG
+from tests.networks import random_model
+
+
+def bars(picture: str) -> dict[str, list[tuple[float, float]]]:
+    """By row, its bars: left and width in pixels."""
+    root = ElementTree.fromstring(picture)
+    names = {
+        float(element.get("y", 0)) - 11: "".join(element.itertext())
+        for element in root.iter(f"{SVG}text")
+        if element.get("class") == "left"
+    }
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names.values()}
+    for element in root.iter(f"{SVG}rect"):
+        if element.get("x"):
+            rows[names[float(element.get("y", 0))]].append(
+                (float(element.get("x", 0)), float(element.get("width", 0)))
+            )
+    return rows
+
+
+@pytest.mark.parametrize(("image", "sample"), [(0, 0), (2, 1), (1, 2)])
+def test_a_pass_is_drawn_cycle_by_cycle(image: int, sample: int) -> None:
+    trace = cycle_trace(random_model(), GEOMETRY, PIXELS, 3, 1)
+
+    def here(table: Any) -> Any:
+        return table[(table["slot"] == image) & (table["sample"] == sample)]
+
+    first, last = int(here(trace.picks)["cycle"][0]), int(here(trace.votes)["cycle"][0])
+    scale = (WIDTH - LEFT - RIGHT) / (last + 1 - first)
+    rows = bars(pass_diagram(trace, image, sample))
+    drawn = {
+        name: [
+            first + round((left - LEFT) / scale) + more
+            for left, width in row
+            for more in range(round(width / scale))
+        ]
+        for name, row in rows.items()
+    }
+    events, drains = here(trace.events), trace.drains["cycle"]
+    expected = {
+        "lists are opened": here(trace.opens)["cycle"].tolist(),
+        **{f"bank {bank}: events": events["cycle"][events["bank"] == bank].tolist() for bank in range(2)},
+        "sums are captured": here(trace.tiles)["cycle"].tolist(),
+        "outputs to the lists": drains[(drains > first) & (drains <= last)].tolist(),
+        "logits": here(trace.logits)["cycle"].tolist(),
+        "vote": [last],
+    }
+    assert {name: drawn[name] for name in expected} == expected
+
+
+def test_a_pass_that_is_not_there() -> None:
+    trace = cycle_trace(random_model(), GEOMETRY, PIXELS, 2, 1)
+    for image, sample in ((3, 0), (0, 2)):
+        with pytest.raises(SynflipError, match=f"image {image} has no sample {sample} in this run"):
+            pass_diagram(trace, image, sample)
