@@ -20,14 +20,7 @@ class Frames(Elaboratable):
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, frame, "listen")
         free_inputs(m, dut, "word", "word_valid", "length", "end", "good")
-        m.d.comb += [
-            frame.listen.eq(dut.listen),
-            dut.word.eq(frame.word),
-            dut.word_valid.eq(frame.word_valid),
-            dut.length.eq(frame.length),
-            dut.end.eq(frame.end),
-            dut.good.eq(frame.good),
-        ]
+        m.d.comb += dut.fed_by(frame)
         begin, oldest, used = inside["begin"], inside["oldest"], inside["used"]
         address, row = inside["ring.address"], inside["ring.row"]
         place = Signal.like(oldest)  # of the followed word behind the oldest frame's header

@@ -23,6 +23,14 @@ from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 TAG = data.StructLayout({"number": NUMBER_BITS, "session": SESSION_BITS})
 HEAD = data.StructLayout({"address": CODE_SHIFT, "command": 32 - CODE_SHIFT})
 OUTCOME = data.StructLayout({"done": DONE_BITS, "status": 32 - CODE_SHIFT})
+#: Of a device's end of the line, as ``SerialBridge`` describes them.
+MEMBERS = {
+    "received": In(stream.Signature(8, always_ready=True)),
+    "sent": Out(stream.Signature(8)),
+    "request": Out(stream.Signature(REQUEST)),
+    "response": In(stream.Signature(RESPONSE)),
+    "error": Out(1),
+}
 
 
 class SerialBridge(wiring.Component):
@@ -52,15 +60,7 @@ class SerialBridge(wiring.Component):
     def __init__(self, silence: int) -> None:
         """silence: cycles without a byte that end a frame."""
         self.silence = silence
-        super().__init__(
-            {
-                "received": In(stream.Signature(8, always_ready=True)),
-                "sent": Out(stream.Signature(8)),
-                "request": Out(stream.Signature(REQUEST)),
-                "response": In(stream.Signature(RESPONSE)),
-                "error": Out(1),
-            }
-        )
+        super().__init__(MEMBERS)
 
     def elaborate(self, platform):
         m = Module()

@@ -23,7 +23,7 @@ class FrameQueue(wiring.Component):
     Members
     -------
     listen, word, word_valid, length, end, good
-        To a ``Deframer``.
+        To a ``Deframer``: ``fed_by``.
     there : Out(1)
         A whole frame is in the ring.
     index : In(0..LONGEST)
@@ -55,6 +55,17 @@ class FrameQueue(wiring.Component):
             }
         )
 
+    def fed_by(self, frame):
+        """Statements that connect a ``Deframer``."""
+        return [
+            frame.listen.eq(self.listen),
+            self.word.eq(frame.word),
+            self.word_valid.eq(frame.word_valid),
+            self.length.eq(frame.length),
+            self.end.eq(frame.end),
+            self.good.eq(frame.good),
+        ]
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.ring = ring = Memory(shape=32, depth=self.depth, init=[])
@@ -63,7 +74,7 @@ class FrameQueue(wiring.Component):
         oldest = Signal(range(self.depth))  # frame's begin
         used = Signal(range(self.depth + 1))  # words of whole frames
         header = Signal(HEADER)
-        stored = Mux(header.good, self.length - 1, 0)
+        stored = stored_words(header)
         m.d.comb += [
             header.length.eq(self.length),
             header.good.eq(self.good & (self.length >= REQUEST_WORDS) & (self.length <= LONGEST)),

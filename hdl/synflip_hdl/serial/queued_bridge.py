@@ -1,9 +1,8 @@
 """The device's end of the serial line for hosts that send ahead: requests wait in a queue."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
 from synflip.spec.frames import (
     CHAINED,
     CODE_BITS,
@@ -25,8 +24,7 @@ from synflip.spec.frames import (
 )
 from synflip.spec.memory_map import IMAGE_WORD_BITS
 
-from synflip_hdl.bus.registers import REQUEST, RESPONSE
-from synflip_hdl.serial.bridge import HEAD, OUTCOME, TAG
+from synflip_hdl.serial.bridge import HEAD, MEMBERS, OUTCOME, TAG
 from synflip_hdl.serial.frame_queue import HEADER, FrameQueue, stored_words
 from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 from synflip_hdl.serial.image_words import ImageWords
@@ -55,15 +53,7 @@ class QueuedBridge(wiring.Component):
     def __init__(self, silence: int) -> None:
         """silence: cycles without a byte that end a frame."""
         self.silence = silence
-        super().__init__(
-            {
-                "received": In(stream.Signature(8, always_ready=True)),
-                "sent": Out(stream.Signature(8)),
-                "request": Out(stream.Signature(REQUEST)),
-                "response": In(stream.Signature(RESPONSE)),
-                "error": Out(1),
-            }
-        )
+        super().__init__(MEMBERS)
 
     def elaborate(self, platform):
         m = Module()
@@ -75,14 +65,7 @@ class QueuedBridge(wiring.Component):
         keep, kept = outcomes.write_port(), outcomes.read_port()
         wiring.connect(m, wiring.flipped(self.received), frame.bytes)
         wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
-        m.d.comb += [
-            frame.listen.eq(queue.listen),
-            queue.word.eq(frame.word),
-            queue.word_valid.eq(frame.word_valid),
-            queue.length.eq(frame.length),
-            queue.end.eq(frame.end),
-            queue.good.eq(frame.good),
-        ]
+        m.d.comb += queue.fed_by(frame)
 
         header = Signal(HEADER)
         tag, head = Signal(TAG), Signal(HEAD)
