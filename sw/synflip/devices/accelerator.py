@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.devices import ahead, mtj_source, parted
+from synflip.devices import ahead, mtj_source, parted, results
 from synflip.devices.transport import (
     BusError,
     ImageWrite,
@@ -242,9 +242,10 @@ class Accelerator(Device):
             part = tally.of(slice(image, past))
             batch_used = self._read(Region.USED, slot, images).astype(np.int32)
             part.used[:] += batch_used
-            part.votes[:] += self._results(Region.VOTES, slot, images, model)[..., 0].astype(np.int32)
-            halves = self._results(Region.SUMS, slot, images, model).astype(np.uint64)
-            part.logit_sums[:] += (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+            words = self.transport.read(*results.place(Region.VOTES, slot, images, classes))
+            part.votes[:] += results.votes(words, classes)
+            words = self.transport.read(*results.place(Region.SUMS, slot, images, classes))
+            part.logit_sums[:] += results.logit_sums(words, classes)
             if part.logits is not None:
                 takes_part = np.arange(end - start)[:, None] < batch_used
                 log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
@@ -303,7 +304,7 @@ class Accelerator(Device):
             "ACTIVATION_MAX": model.activation_max,
             "KEY_BLOCKS": key_offsets(model.rows)[1] // self.geometry.banks,
         }
-        self._carry_out(_write(name, value) for name, value in settings.items())
+        self._carry_out(Write.of(name, value) for name, value in settings.items())
 
     def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
         """Write images into their slots. first_slot: of the first. x: activations uint8 [N, I]. Raises
@@ -337,10 +338,10 @@ class Accelerator(Device):
             writes.append(Write(address(Region.SEEDS), first_states(seed, first_key, self.geometry.banks)))
         if not again:
             settings = {"FIRST_SLOT": slot, "IMAGES": images, "SAMPLES": samples}
-            writes += [_write(name, value) for name, value in settings.items()]
+            writes += [Write.of(name, value) for name, value in settings.items()]
         try:
             self.starting()
-            self._carry_out([*writes, _write("CONTROL", memory_map.CONTROL_START)])
+            self._carry_out([*writes, Write.of("CONTROL", memory_map.CONTROL_START)])
             deadline = time.monotonic() + self.timeout
             yield
             while (status := self.read_register("STATUS")) & STATUS_BUSY:
@@ -407,7 +408,7 @@ class Accelerator(Device):
 
     def write_register(self, name: str, value: int) -> None:
         """Write the word ``value`` to the register ``name`` of the map. Raises BusError."""
-        self._carry_out([_write(name, value)])
+        self._carry_out([Write.of(name, value)])
 
     def read_register(self, name: str) -> int:
         """Read the register ``name`` of the map, a word. Raises BusError."""
@@ -415,14 +416,3 @@ class Accelerator(Device):
 
     def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:
         return self.transport.read(address(region, offset), count)
-
-    def _results(self, region: Region, slot: int, images: int, model: CompiledModel) -> NDArray[np.uint32]:
-        """uint32 [images, classes, words a result], of the images from ``slot`` on."""
-        each = 2 if region == Region.SUMS else 1
-        room = 1 << class_shift(len(model.classes))
-        words = self._read(region, slot * room * each, images * room * each)
-        return words.reshape(images, room, each)[:, : len(model.classes)]
-
-
-def _write(name: str, value: int) -> Write:
-    return Write(register(name), np.array([value], dtype=np.uint32))

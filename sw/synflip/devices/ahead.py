@@ -1,14 +1,13 @@
 """Runs one behind the other, without a pause of the link: batches whose requests are under way together."""
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
-import numpy as np
-
+from synflip.devices import results
 from synflip.devices.transport import Access, ImageWrite, Poll, QueuedTransport, Read, Write
-from synflip.inference.plan import Plan, class_shift
+from synflip.inference.plan import Plan
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Tally
 from synflip.spec import memory_map
@@ -31,12 +30,12 @@ class _Batch:
     """What is read of a batch: the end of its run, and its results."""
 
     def __init__(self, images: slice, slot: int, classes: int, timeout: float) -> None:
-        count, room = images.stop - images.start, 1 << class_shift(classes)
-        self.images, self.slot, self.classes, self.room = images, slot, classes, room
+        count = images.stop - images.start
+        self.images, self.slot, self.classes = images, slot, classes
         self.end = Poll(register("STATUS"), 3, timeout)  # and CYCLES, which lie behind it
         self.used = Read(address(Region.USED, slot), count)
-        self.votes = Read(address(Region.VOTES, slot * room), count * room)
-        self.sums = Read(address(Region.SUMS, slot * room * 2), count * room * 2)
+        self.votes = Read(*results.place(Region.VOTES, slot, count, classes))
+        self.sums = Read(*results.place(Region.SUMS, slot, count, classes))
 
     @property
     def results(self) -> tuple[Read, Read, Read]:
@@ -46,9 +45,8 @@ class _Batch:
         """Count what was read. Returns the run's cycles."""
         part = tally.of(self.images)
         part.used[:] = self.used.words
-        part.votes[:] = self.votes.words.reshape(-1, self.room)[:, : self.classes]
-        halves = self.sums.words.reshape(-1, self.room, 2)[:, : self.classes].astype(np.uint64)
-        part.logit_sums[:] = (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
+        part.votes[:] = results.votes(self.votes.words, self.classes)
+        part.logit_sums[:] = results.logit_sums(self.sums.words, self.classes)
         return int(self.end.words[1]) | int(self.end.words[2]) << 32
 
 
@@ -86,26 +84,23 @@ def run(
             if progress is not None:
                 progress(batch.images.stop * samples, count * samples)
 
-    def setting(name: str, value: int, after: Collection[Read] = ()) -> Write:
-        return Write(register(name), np.array([value], dtype=np.uint32), after)
-
     def accesses() -> Iterator[Access]:
         states = first_states(request.seed, request.first * request.key_rows, owner.geometry.banks)
         size = 0
-        yield setting("SAMPLES", samples)
+        yield Write.of("SAMPLES", samples, ())
         yield from images(0)
         for number, (first, past) in enumerate(batches):
             batch = _Batch(slice(first, past), runs.slot(number), classes, owner.timeout)
             yield Write(address(Region.SEEDS), states, after=())
-            yield setting("FIRST_SLOT", runs.slot(number))
+            yield Write.of("FIRST_SLOT", runs.slot(number), ())
             if past - first != size:
                 size = past - first
-                yield setting("IMAGES", size)
+                yield Write.of("IMAGES", size, ())
             # A start changes how the run before ended, and the results of the batch that had its slots.
             changed: list[Read] = [item.end for item in done]
             changed += [read for item in done if item.slot == batch.slot for read in item.results]
             owner.starting()
-            yield setting("CONTROL", memory_map.CONTROL_START, changed)
+            yield Write.of("CONTROL", memory_map.CONTROL_START, changed)
             collect(runs.sides - 1)
             done.append(batch)
             coming = images(number + 1)

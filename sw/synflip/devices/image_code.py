@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.spec.frames import PACKED, PAIR_GAP_BITS, PAIRS
+from synflip.spec.sizes import ceil_div
 
 LONGEST_GAP = 1 << PAIR_GAP_BITS  # rows that a pair of gap and value goes on, at most
 
@@ -17,7 +18,7 @@ def pairs(x: NDArray[np.uint8]) -> NDArray[np.uint32]:
     gaps = np.diff(rows, prepend=-1) - 1
     skips = gaps // LONGEST_GAP
     ends = np.cumsum(skips + 1) - 1  # of each activation's pairs, which begin with its skips
-    found = np.zeros((-(-(int(skips.sum()) + max(len(rows), 1)) // 2) * 2, 2), dtype=np.uint8)
+    found = np.zeros((ceil_div(int(skips.sum()) + max(len(rows), 1), 2) * 2, 2), dtype=np.uint8)
     found[: ends[-1] + 1 if len(rows) else 0, 0] = LONGEST_GAP - 1
     found[ends, 0] = gaps % LONGEST_GAP
     found[ends, 1] = x[rows]
@@ -27,7 +28,7 @@ def pairs(x: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def packed(x: NDArray[np.uint8], bits: int) -> NDArray[np.uint32]:
     """Words of all activations, ``bits`` of each, the first in the lowest bits; bits: one of PACKED."""
     each = 32 // bits
-    padded = np.zeros(-(-len(x) // each) * each, dtype=np.uint32)
+    padded = np.zeros(ceil_div(len(x), each) * each, dtype=np.uint32)
     padded[: len(x)] = x
     shifts = np.arange(each, dtype=np.uint32) * np.uint32(bits)
     return np.bitwise_or.reduce(padded.reshape(-1, each) << shifts, axis=1).astype(np.uint32)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
+from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, register
+from synflip.spec.sizes import ceil_div
 
 
 class BusError(SynflipError):
@@ -67,6 +68,11 @@ class Write:
     words: NDArray[np.uint32]
     after: Collection[Read] | None = None
 
+    @classmethod
+    def of(cls, name: str, value: int, after: Collection[Read] | None = None) -> "Write":
+        """The word ``value`` to the register ``name``."""
+        return cls(register(name), np.array([value], dtype=np.uint32), after)
+
 
 @dataclass(eq=False)
 class ImageWrite:
@@ -81,7 +87,7 @@ class ImageWrite:
     @property
     def words(self) -> NDArray[np.uint32]:
         """As the memory map has them: four activations a word."""
-        padded = np.zeros(-(-len(self.x) // ACTIVATIONS_PER_WORD) * ACTIVATIONS_PER_WORD, dtype=np.uint8)
+        padded = np.zeros(ceil_div(len(self.x), ACTIVATIONS_PER_WORD) * ACTIVATIONS_PER_WORD, dtype=np.uint8)
         padded[: len(self.x)] = self.x
         return padded.view("<u4")
 

@@ -15,15 +15,16 @@ from synflip.errors import SynflipError
 from synflip.inference.plan import Plan, class_shift, plan
 from synflip.inference.throughput import (
     ADAPTER,
-    BITS_PER_BYTE,
-    FLAGS,
+    REPLY_BYTES,
+    REQUEST_BYTES,
     Traffic,
     activities,
+    line_seconds,
     run_cycles,
     shape_only,
 )
 from synflip.spec.cycles import WHOLE
-from synflip.spec.frames import BAUD, PACKED, REPLY_WORDS, REQUEST_WORDS
+from synflip.spec.frames import PACKED
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.sizes import ceil_div
@@ -123,12 +124,12 @@ class Batch:
 
 def _sent(words: int) -> float:
     """Seconds of a request with so many words of data, but for escaped bytes."""
-    return (4 * (REQUEST_WORDS + words) + FLAGS // 2) * BITS_PER_BYTE / BAUD
+    return line_seconds(REQUEST_BYTES + 4 * words)
 
 
 def _answered(words: int) -> float:
     """Seconds of an answer with so many words of data."""
-    return (4 * (REPLY_WORDS + words) + FLAGS // 2) * BITS_PER_BYTE / BAUD
+    return line_seconds(REPLY_BYTES + 4 * words)
 
 
 def coded_words(inputs: int, events: float, activation_bits: int) -> int:

@@ -24,9 +24,16 @@ SAMPLES = 64  # of a predicted run
 
 #: Seconds that a USB adapter adds to each frame and its answer, there and back, in a prediction.
 ADAPTER = 0.002
-FLAGS, BITS_PER_BYTE = 4, 10  # flag bytes of a request and its answer; bits of a byte on the line, 8N1
+FLAGS, BITS_PER_BYTE = 2, 10  # flag bytes of a frame; bits of a byte on the line, 8N1
+#: Bytes of a request and of an answer without data, but for escaped bytes.
+REQUEST_BYTES, REPLY_BYTES = 4 * REQUEST_WORDS + FLAGS, 4 * REPLY_WORDS + FLAGS
 
 ACTIVITY = "activity.json"
+
+
+def line_seconds(count: int, baud: int = BAUD) -> float:
+    """That ``count`` bytes take on the serial line."""
+    return count * BITS_PER_BYTE / baud
 
 
 class Traffic(NamedTuple):
@@ -51,11 +58,11 @@ class Traffic(NamedTuple):
     @property
     def bytes(self) -> int:
         """On the serial line, but for escaped bytes: of words, frames and answers."""
-        return 4 * self.words + self.frames * (4 * (REQUEST_WORDS + REPLY_WORDS) + FLAGS)
+        return 4 * self.words + self.frames * (REQUEST_BYTES + REPLY_BYTES)
 
     def seconds(self, baud: int = BAUD) -> float:
         """That the serial line takes, with ADAPTER for each frame."""
-        return self.bytes * BITS_PER_BYTE / baud + self.frames * ADAPTER
+        return line_seconds(self.bytes, baud) + self.frames * ADAPTER
 
 
 def activities() -> list[dict[str, Any]]:

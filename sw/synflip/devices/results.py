@@ -1,0 +1,24 @@
+"""Where a run's results lie in the memory map, and what their words are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synflip.inference.plan import class_shift
+from synflip.spec.memory_map import Region, address
+
+
+def place(region: Region, slot: int, images: int, classes: int) -> tuple[int, int]:
+    """Address and words of the VOTES or SUMS of the images from ``slot`` on."""
+    room = (2 if region == Region.SUMS else 1) << class_shift(classes)
+    return address(region, slot * room), images * room
+
+
+def votes(words: NDArray[np.uint32], classes: int) -> NDArray[np.int32]:
+    """Votes, int32 [images, classes], of the words of VOTES."""
+    return words.reshape(-1, 1 << class_shift(classes))[:, :classes].astype(np.int32)
+
+
+def logit_sums(words: NDArray[np.uint32], classes: int) -> NDArray[np.int64]:
+    """Sums of logits, int64 [images, classes], of the words of SUMS: two a class, the low one first."""
+    halves = words.reshape(-1, 1 << class_shift(classes), 2)[:, :classes].astype(np.uint64)
+    return (halves[..., 0] | halves[..., 1] << np.uint64(32)).view(np.int64)
