@@ -116,7 +116,7 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
         text = (folder / log).read_text()
         failed = [line for line in text.splitlines() if "Assert failed" in line or "ERROR" in line]
         failed += [line for line in text.splitlines() if "Unreached cover" in line or "PREUNSAT" in line]
-        return code == 0, failed[0].strip() if failed else ""
+        return code == 0, failed[0].strip() if failed else f"exit status {code}, see {folder}"
 
     def smtbmc(log: str, depth: int, *arguments: str) -> tuple[bool, str]:
         trace = log.replace(".log", ".vcd")
@@ -132,5 +132,5 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
     for name, check in checks:
         holds, reason = check()
         if not holds:
-            return Verdict(False, f"{name}: {reason or 'see ' + str(folder)}", time.monotonic() - started)
+            return Verdict(False, f"{name}: {reason}", time.monotonic() - started)
     return Verdict(True, "proved", time.monotonic() - started)

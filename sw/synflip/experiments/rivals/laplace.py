@@ -5,14 +5,13 @@ The curvature is the generalised Gauss-Newton matrix in two Kronecker factors (R
 2018); last layers: Kristiadi, Hein, Hennig, ICML 2020, arXiv 2002.10118.
 """
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from synflip.experiments.rivals.rival import mean_field
 from synflip.training.loop import TEST_BATCH
 from synflip.util.threads import one_thread
 
@@ -20,7 +19,7 @@ PRECISIONS = np.logspace(-4, 4, 17)  # of the prior: the one with the largest li
 
 
 class LastLayerLaplace:
-    """Logits of a trained network, divided by sqrt(1 + pi / 8 v), v the variance of each logit.
+    """Logits of a trained network, scaled by the variance of each (``mean_field``).
 
     network: images [N, I] in 0..1 to logits, in evaluation mode. x: the images it was trained on. held_out,
     labels: other images [M, I] and their labels [M], which choose the precision of the prior.
@@ -54,7 +53,7 @@ class LastLayerLaplace:
             squares = (self._features(x) @ self.input_basis).square()
             curvature = self.of_inputs.clamp(min=0)[:, None] * self.of_outputs.clamp(min=0)
             variance = squares @ (1 / (curvature + self.precision)) @ self.output_basis.square().T
-            return self.network(x).double() / torch.sqrt(1 + math.pi / 8 * variance)
+            return mean_field(self.network(x).double(), variance)
 
     def _features(self, x: Tensor) -> Tensor:
         """What the last layer takes, and a 1 for its bias: float64 [N, J + 1]."""

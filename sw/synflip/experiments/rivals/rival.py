@@ -1,6 +1,14 @@
-"""What the training of a rival asks of it beside that of an ordinary network."""
+"""What the training of a rival asks of it beside that of an ordinary network, and what two of them share."""
+
+import math
 
 from torch import Tensor, nn
+
+
+def mean_field(logits: Tensor, variance: Tensor) -> Tensor:
+    """Logits whose softmax is close to the mean softmax of Gaussian logits: divided by sqrt(1 + pi / 8 v)
+    with the variance v of each (MacKay, Neural Computation 4, 1992; classes: Liu et al., NeurIPS 2020)."""
+    return logits / (1 + math.pi / 8 * variance).sqrt()
 
 
 class Rival(nn.Sequential):

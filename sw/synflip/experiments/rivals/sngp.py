@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from synflip.data.dataset import Dataset
-from synflip.experiments.rivals.rival import Rival
+from synflip.experiments.rivals.rival import Rival, mean_field
 from synflip.training.baseline import float_network
 from synflip.training.loop import TEST_BATCH
 from synflip.util.arrays import training_seed
@@ -40,8 +40,8 @@ class RandomFeatures(nn.Module):
 
 
 class Sngp(Rival):
-    """The network. In evaluation logits are divided by sqrt(1 + pi / 8 v), v the variance of the Gaussian
-    process (mean-field: section 3.3 and algorithm 1 of the paper)."""
+    """The network. In evaluation logits are scaled by the variance of the Gaussian process (``mean_field``:
+    section 3.3 and algorithm 1 of the paper)."""
 
     covariance: Tensor
 
@@ -83,7 +83,7 @@ class Sngp(Rival):
         if self.training:
             return found
         variance = ((features @ self.covariance) * features).sum(1, keepdim=True)
-        return found / torch.sqrt(1 + math.pi / 8 * variance)
+        return mean_field(found, variance)
 
     def _features(self, x: Tensor) -> Tensor:
         for module in list(self)[:-1]:  # a slice would be another Sngp
