@@ -23,9 +23,10 @@ print("started", flush=True)
 time.sleep(60)
 """
 BUILD = """
-import sys
+import signal, sys
 from pathlib import Path
 from synflip.util import programs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 root = Path(sys.argv[1])
 with programs.scratch_folder(root) as folder:
     words = [sys.executable, "-c", sys.argv[2]]
@@ -63,6 +64,7 @@ def test_a_killed_build(tmp_path: Path, kind: signal.Signals) -> None:
         numbers = [int(number) for number in (folder / "ids").read_text().split()]
         assert folder.parent == tmp_path and all(map(alive, numbers))
         build.send_signal(kind)
+        build.wait(30)
     assert gone(*numbers)
     for _ in range(100):  # the guard deletes them after the program's end
         if not list((tmp_path / "tmp").iterdir()):
