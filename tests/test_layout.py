@@ -16,6 +16,7 @@ ELSEWHERE = {
     "sim/synflip_sim/simulators": "devices",
     "sim/synflip_sim/serial": "devices",
     "sim/synflip_sim/testbenches": "hdl",
+    "sim/synflip_sim/testbenches/serial": "hdl/serial",
     "sim/synflip_sim/campaigns": "campaigns",
 }
 FOLDERS = sorted(

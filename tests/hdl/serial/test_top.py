@@ -1,4 +1,4 @@
-"""The serial front end in Verilator, spoken to by cocotbext-uart in synflip_sim.testbenches.uart."""
+"""The serial front end in Verilator, spoken to by cocotbext-uart in synflip_sim.testbenches.serial.uart."""
 
 import pytest
 from cocotb_tools.check_results import get_results
@@ -31,7 +31,7 @@ def run(runner, folder, name, off=0.0, reset="active"):
         "RESET": reset,
     }
     results = runner.test(
-        test_module="synflip_sim.testbenches.uart",
+        test_module="synflip_sim.testbenches.serial.uart",
         hdl_toplevel=SERIAL_TOP,
         testcase=name,
         build_dir=folder,

@@ -1,0 +1,4 @@
+"""cocotb benches of the serial line.
+
+Imports ``synflip_sim.testbenches`` and everything below it.
+"""
