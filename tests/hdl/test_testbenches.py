@@ -14,8 +14,18 @@ def case(request, tmp_path_factory):
     return RUNS[request.param].prepare(tmp_path_factory.mktemp(request.param))
 
 
-@pytest.mark.parametrize("bench", BENCHES)
+#: The serial line knows no sizes: of the run its benches have the images only.
+OF_LINE = [bench for bench in BENCHES if bench.startswith("serial.")]
+
+
+@pytest.mark.parametrize("bench", [bench for bench in BENCHES if bench not in OF_LINE])
 def test_bench(bench, case):
+    run(bench, case)
+
+
+@pytest.mark.parametrize("case", ["16x2-k4"], indirect=True)
+@pytest.mark.parametrize("bench", OF_LINE)
+def test_bench_of_the_line(bench, case):
     run(bench, case)
 
 

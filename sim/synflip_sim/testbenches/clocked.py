@@ -70,9 +70,15 @@ class Bench:
         self.dut.rst.value = 0
 
     async def run(
-        self, first: int, drivers: Sequence[Driver], monitors: Sequence[Monitor], last: int | None = None
+        self,
+        first: int,
+        drivers: Sequence[Driver],
+        monitors: Sequence[Monitor],
+        last: int | None = None,
+        done: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Cycles ``first`` .. ``last``, a few beyond the trace unless told, then the scoreboard's verdict."""
+        """Cycles ``first`` .. ``last``, a few beyond the trace unless told, or until ``done``, then the
+        scoreboard's verdict."""
         await self.reset()
         responders = [driver for driver in drivers if isinstance(driver, Responder)]
         last = self.trace.cycles + 8 if last is None else last
@@ -87,6 +93,8 @@ class Bench:
                 await RisingEdge(self.dut.clk)
                 for monitor in monitors:
                     monitor.sample(cycle)
+                if done():
+                    break
             self.scoreboard.finish()
 
 

@@ -41,7 +41,8 @@ class StreamSink:
     """Driver and monitor of an output stream: takes items with random backpressure.
 
     taken: called with the cycle and the payload of each transfer. first: cycle before which nothing is taken.
-    What is offered must stay until it is taken.
+    view: of the payload's bits, what counts; ``taken`` is given that. What is offered must stay until it is
+    taken.
     """
 
     def __init__(
@@ -50,16 +51,17 @@ class StreamSink:
         name: str,
         chance: random.Random,
         scoreboard: Scoreboard,
-        taken: Callable[[int, int], None],
+        taken: Callable[[int, Any], None],
         eager: float = 0.6,
         first: int | None = None,
+        view: Callable[[int], Any] = lambda bits: bits,
     ) -> None:
         self._valid = getattr(dut, f"{name}__valid", None)  # a stream that is always valid has none
         self._ready, self._payload = getattr(dut, f"{name}__ready"), getattr(dut, f"{name}__payload")
         self._name = name
         self._chance, self._eager, self._scoreboard, self._taken = chance, eager, scoreboard, taken
-        self._first = first
-        self._waiting: int | None = None
+        self._first, self._view = first, view
+        self._waiting: Any = None
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
@@ -71,7 +73,8 @@ class StreamSink:
         """See ``Monitor``."""
         if not self._open:
             return
-        offered = read(self._payload) if self._valid is None or read(self._valid) else None
+        there = self._valid is None or read(self._valid)
+        offered = self._view(read(self._payload)) if there else None
         if self._waiting is not None:
             self._scoreboard.expect(f"{self._name} that waits", cycle, self._waiting)
             self._scoreboard.check(f"{self._name} that waits", cycle, offered)
