@@ -15,12 +15,12 @@ from synflip_sim.testbenches.scoreboard import Scoreboard
 
 CYCLES = 20_000
 FRAMES = 8  # behind so many the reader rests until there is no room
-#: Least and most words of frames: short, long, no request, the longest, too long; how many of each come in a
+#: Least and most words of frames: short, long, too short, the longest, too long; how many of each come in a
 #: random order before the next so many.
 SIZES = {
-    (REQUEST_WORDS, 12): 12,
+    (REQUEST_WORDS, 12): 11,
     (REQUEST_WORDS, 100): 5,
-    (1, REQUEST_WORDS - 1): 1,
+    (REQUEST_WORDS - 1, REQUEST_WORDS - 1): 2,
     (LONGEST, LONGEST): 1,
     (LONGEST + 1, LONGEST + 40): 1,
 }
