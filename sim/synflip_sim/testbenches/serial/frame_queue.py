@@ -53,9 +53,9 @@ class Line:
             self._sizes = [size for size, count in SIZES.items() for _ in range(count)]
             self._chance.shuffle(self._sizes)
         self.left = 4 * self._chance.randint(*self._sizes.pop())
-        if self._chance.random() < 0.1:  # in the middle of a word
+        if self._chance.random() < 0.08:  # in the middle of a word
             self.left += self._chance.randint(1, 3)
-        self._good = self._chance.random() < 0.85
+        self._good = self._chance.random() < 0.9
 
     def drive(self, cycle: int) -> None:
         """Nothing is set before ``listen`` is known."""
@@ -117,7 +117,7 @@ class Reader:
         if self._asked and self._stored is None:
             header = unpack(HEADER, read(self._dut.value))
             self._stored = header["length"] - 1 if header["good"] else 0
-            self._wanted = self._stored if self._chance.random() < 0.8 else 0
+            self._wanted = self._stored if self._chance.random() < 0.9 else 0
         self._asked = self._asks and bool(read(self._dut.there))
         if self._drops:
             self._stored, self._index, self._asked = None, 0, False

@@ -5,8 +5,9 @@ The twin says which accesses and which replies come of them, in which order.
 
 import random
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cocotb
 import numpy as np
@@ -32,11 +33,11 @@ from synflip_sim.testbenches.serial.image_words import Image, of_run, random_ima
 from synflip_sim.testbenches.serial.twin import NUMBERS, SILENCE, Access, Bus, Device, Request
 from synflip_sim.testbenches.streams import StreamSink, StreamSource
 
-FRAMES = 200  # at least, and until each status was answered
-REMEMBERED = (
-    QUEUE_REQUESTS + 4
-)  # requests of which the host sends one again, those that the device forgot too
-QUIET = 200  # cycles behind the last reply
+FRAMES = 240  # at least, and until each status was answered
+REMEMBERED = QUEUE_REQUESTS + 4  # requests of which one comes again: the device forgot the oldest
+QUIET, STUCK = 200, 20_000  # cycles without a byte behind the last reply; when one is waited for
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,27 +61,38 @@ class Story:
         self.frames: list[Frame] = []
         self.replies: list[list[int]] = []
         self.statuses: Counter[Status] = Counter()
-        self._sent: deque[Request] = deque(maxlen=REMEMBERED)
+        self._sent: deque[Request] = deque(maxlen=REMEMBERED)  # of the session
+        self._turns: Counter[str] = Counter()
         self._hello(1)
 
     def go_on(self) -> None:
         """One more frame."""
         kinds = {
-            self._new: 60,
+            self._new: 54,
             self._again: 20,
-            self._elsewhere: 6,
-            self._wrong: 6,
+            self._elsewhere: 8,
+            self._wrong: 8,
             self._unreadable: 8,
+            self._take_over: 2,
+            self._greet: 1,
             self._format: 1,
         }
         self._chance.choices(list(kinds), list(kinds.values()))[0]()
-        if self._chance.random() < 0.02:
-            self._hello(self._chance.choice((self.device.session, self._chance.randrange(1, NUMBERS))))
 
     def _hello(self, session: int) -> None:
-        if session != self.device.session:
-            self._sent.clear()
         self._send(Request(session * NUMBERS + self._chance.randrange(NUMBERS), Command.HELLO, 0, 1))
+
+    def _greet(self) -> None:
+        self._hello(self.device.session)
+
+    def _take_over(self) -> None:
+        """Another host, behind a request that is refused: of that and of all others nothing is known."""
+        self._send(Request(self._tag(self.device.last + 1), Command.READ, Bus.BAD, 1))
+        self._hello(self._chance.choice([other for other in (1, 2, 3) if other != self.device.session]))
+        self._sent.clear()
+        self._send(Request(self._tag(0), Command.READ, 0, 1))
+        item = self._request(1)
+        self._send(item._replace(command=item.command | CHAINED))
 
     def _format(self) -> None:
         self._send(Request(self._tag(self._chance.randrange(NUMBERS)), Command.FORMAT, 0, 1))
@@ -93,15 +105,15 @@ class Story:
         """A request whose answer the host did not get; now and then another command has its number."""
         if self._sent:
             item = self._chance.choice(self._sent)
-            self._send(item if self._chance.random() < 0.8 else self._request(item.tag))
+            self._send(item if self._chance.random() < 0.8 else self._request(item.tag % NUMBERS))
 
     def _elsewhere(self) -> None:
         """A number that is neither the next nor one of the last, or another session."""
-        item = self._request(self.device.last + self._chance.choice((0, 2, 3, 999, -QUEUE_REQUESTS, -40)))
-        if self._chance.random() < 0.3:
-            other = self._chance.choice((0, self.device.session ^ 1))
-            item = item._replace(tag=other * NUMBERS + item.tag % NUMBERS)
-        self._send(item)
+        session = self.device.session
+        offsets = [(0, session), (2, session), (999, session), (-QUEUE_REQUESTS, session), (-40, session)]
+        offset, session = self._turn("elsewhere", [*offsets, (1, session ^ 1), (1, 0)])
+        item = self._request(self.device.last + offset)
+        self._send(item._replace(tag=session * NUMBERS + item.tag % NUMBERS))
 
     def _wrong(self) -> None:
         """The next number, of a request that no device carries out."""
@@ -111,10 +123,16 @@ class Story:
         wrong = [
             item._replace(command=unknown),
             Request(item.tag, Command.IMAGE, 0x5030000 | code, 1, (1,)),
-            item._replace(count=chance.choice((0, MAX_WORDS + 1, item.count + 1 << 16))),
+            Request(item.tag, Command.READ, 0, 0),
+            item._replace(count=chance.choice((MAX_WORDS + 1, item.count + 1 << 16))),
             item._replace(data=(*item.data, 5)),
         ]
-        self._send(chance.choice(wrong))
+        self._send(self._turn("wrong", wrong))
+
+    def _turn(self, name: str, options: Sequence[T]) -> T:
+        """One after the other, so that each comes."""
+        self._turns[name] += 1
+        return options[self._turns[name] % len(options)]
 
     def _tag(self, number: int) -> int:
         return self.device.session * NUMBERS + number % NUMBERS
@@ -160,20 +178,20 @@ class Story:
             (escape(bytes(4 * chance.randint(0, 2))), 0),
             (request(item.tag, Command.WRITE, 0, 1, np.zeros(words, np.uint32)), words),
         ]
-        line, data = chance.choices(bad, (3, 3, 3, 2, 2))[0]
+        line, data = self._turn("unreadable", bad)
         taken = min(data + QUEUE_OVERHEAD, LONGEST + 1 + QUEUE_OVERHEAD)
         self._append(line, taken, self.device.unreadable(data + 4))
 
     def _append(self, line: bytes, words: int, reply: tuple[int, ...]) -> None:
         chance = self._chance
+        shared = self.frames and not self.frames[-1].pause
         if chance.random() < 0.1:  # the closing flag is lost
-            self.frames.append(Frame(line[:-1], words, 2 * SILENCE))
-        elif (
-            chance.random() < 0.3 and self.frames and not self.frames[-1].pause
-        ):  # it opens the next frame, too
-            self.frames.append(Frame(line[1:], words))
+            frame = Frame(line[:-1], words, 2 * SILENCE)
+        elif shared and chance.random() < 0.3:  # the flag before opens this frame, too
+            frame = Frame(line[1:], words)
         else:
-            self.frames.append(Frame(line, words, chance.choice((0, 0, SILENCE // 2))))
+            frame = Frame(line, words, chance.choice((0, 0, SILENCE // 2)))
+        self.frames.append(frame)
         self.replies.append(list(reply))
         self.statuses[Status(reply[-1] >> CODE_SHIFT)] += 1
 
@@ -310,4 +328,6 @@ async def queued_bridge(dut: Any) -> None:
     bus = BusMonitor(dut, bench, story.device.accesses)
     cycles = 20 * sum(len(frame.line) + frame.pause for frame in story.frames)
     drivers, monitors = [host, line, bus], [line, bus]
-    await bench.run(0, drivers, monitors, last=cycles, done=lambda: host.done and line.quiet > QUIET)
+    await bench.run(
+        0, drivers, monitors, last=cycles, done=lambda: line.quiet > (QUIET if host.done else STUCK)
+    )
