@@ -134,7 +134,8 @@ class QueueMonitor:
         self._dut, self._scoreboard, self._kinds = dut, scoreboard, kinds
         self._frames: deque[list[int]] = deque()  # of each its header, and its words if it can be used
         self._coming: list[int] = []
-        self._listens, self._asked = False, None  # what must be seen in this cycle
+        self._listens = False  # what must be seen in this cycle
+        self._asked: int | None = None  # the same, if there is something to see
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""

@@ -32,10 +32,10 @@ def of_run(script: Script) -> list[Image]:
         slot, place = divmod(offset, 1 << IMAGE_WORD_BITS)
         words.setdefault(slot, {})[place] = word
     images: list[Image] = []
-    for slot in words.values():
-        x = np.array([slot.get(place, 0) for place in range(max(slot) + 1)], "<u4").view(np.uint8)
+    for image in words.values():
+        x = np.array([image.get(place, 0) for place in range(max(image) + 1)], "<u4").view(np.uint8)
         images.append((PAIRS, pairs(x).tolist()))
-        images += [(bits, packed(x & (1 << bits) - 1, bits).tolist()) for bits in PACKED]
+        images += [(bits, packed(x & np.uint8((1 << bits) - 1), bits).tolist()) for bits in PACKED]
     return images
 
 

@@ -6,7 +6,7 @@ The twin says which accesses and which replies come of them, in which order.
 import random
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import cocotb
@@ -27,7 +27,7 @@ from synflip.spec.frames import (
 from synflip_hdl.bus.registers import REQUEST, RESPONSE
 from synflip_hdl.serial.framing import LONGEST
 
-from synflip_sim.testbenches.clocked import Bench
+from synflip_sim.testbenches.clocked import Bench, Driver, Monitor
 from synflip_sim.testbenches.ports import pack, read, unpack
 from synflip_sim.testbenches.serial.image_words import Image, of_run, random_image
 from synflip_sim.testbenches.serial.twin import NUMBERS, SILENCE, Access, Bus, Device, Request
@@ -92,7 +92,7 @@ class Story:
         self._sent.clear()
         self._send(Request(self._tag(0), Command.READ, 0, 1))
         item = self._request(1)
-        self._send(item._replace(command=item.command | CHAINED))
+        self._send(replace(item, command=item.command | CHAINED))
 
     def _format(self) -> None:
         self._send(Request(self._tag(self._chance.randrange(NUMBERS)), Command.FORMAT, 0, 1))
@@ -113,7 +113,7 @@ class Story:
         offsets = [(0, session), (2, session), (999, session), (-QUEUE_REQUESTS, session), (-40, session)]
         offset, session = self._turn("elsewhere", [*offsets, (1, session ^ 1), (1, 0)])
         item = self._request(self.device.last + offset)
-        self._send(item._replace(tag=session * NUMBERS + item.tag % NUMBERS))
+        self._send(replace(item, tag=session * NUMBERS + item.tag % NUMBERS))
 
     def _wrong(self) -> None:
         """The next number, of a request that no device carries out."""
@@ -121,11 +121,11 @@ class Story:
         unknown = chance.choice((0, 7, CHAINED | 7, CHAINED | Command.HELLO, CHAINED | Command.FORMAT))
         code = chance.choice((3, 5, 6, 7))
         wrong = [
-            item._replace(command=unknown),
+            replace(item, command=unknown),
             Request(item.tag, Command.IMAGE, 0x5030000 | code, 1, (1,)),
             Request(item.tag, Command.READ, 0, 0),
-            item._replace(count=chance.choice((MAX_WORDS + 1, item.count + 1 << 16))),
-            item._replace(data=(*item.data, 5)),
+            replace(item, count=chance.choice((MAX_WORDS + 1, item.count + 1 << 16))),
+            replace(item, data=(*item.data, 5)),
         ]
         self._send(self._turn("wrong", wrong))
 
@@ -143,7 +143,8 @@ class Story:
         command = chance.choices(kinds, (3, 4, 3, 1))[0]
         chained = CHAINED * (chance.random() < 0.5)
         count = MAX_WORDS if chance.random() < 0.02 else chance.randint(1, 8)
-        address, data = chance.choice((chance.randrange(40), chance.randrange(40), Bus.BAD - 3)), ()
+        address = chance.choice((chance.randrange(40), chance.randrange(40), Bus.BAD - 3))
+        data: tuple[int, ...] = ()
         if command == Command.IMAGE:
             code, words = chance.choice(self._images)
             address = chance.choice((0x5030000, 0x5FF0000, Bus.SHORT & ~0xFFFF)) | code
@@ -327,7 +328,8 @@ async def queued_bridge(dut: Any) -> None:
     line = LineMonitor(dut, bench, host, story.replies)
     bus = BusMonitor(dut, bench, story.device.accesses)
     cycles = 20 * sum(len(frame.line) + frame.pause for frame in story.frames)
-    drivers, monitors = [host, line, bus], [line, bus]
+    drivers: list[Driver] = [host, line, bus]
+    monitors: list[Monitor] = [line, bus]
     await bench.run(
         0, drivers, monitors, last=cycles, done=lambda: line.quiet > (QUIET if host.done else STUCK)
     )

@@ -126,7 +126,8 @@ class Bus:
         return self._words.get(access.address, access.address ^ 0x7E7D)
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request:
     """A frame that was received whole."""
 
     tag: int
@@ -209,8 +210,8 @@ class Device:
     def _carry_out(self, request: Request, command: int) -> tuple[Status, int, Sequence[int]]:
         if command == Command.IMAGE:
             slot = request.address >> IMAGE_WORD_BITS << IMAGE_WORD_BITS
-            for used, number, word in expanded(request.address % (1 << CODE_BITS), request.data):
-                if self._access(Access(True, slot | number, word)) is None:
+            for used, number, content in expanded(request.address % (1 << CODE_BITS), request.data):
+                if self._access(Access(True, slot | number, content)) is None:
                     return Status.REFUSED, used, ()
             return Status.OK, request.count, ()
         data: list[int] = []
