@@ -1,5 +1,5 @@
-"""Every command that writes: folders are made, what cannot be written is said before the work, and no input
-is destroyed. The commands and their options are typer's own, so that a new command is tried too."""
+"""Every command that writes: what cannot be written is said before the work, a refusal leaves nothing, and no
+input is destroyed. The commands and their options are typer's own, so that a new command is tried too."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,12 +131,85 @@ def test_what_cannot_be_written_is_said_before_the_work(
 
 
 @pytest.mark.parametrize("name", [name for name, option in WRITERS if option == "--out"])
-def test_missing_folders_are_made(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_missing_folders_are_made_when_they_are_written(
+    idle: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     path = Path("new/sub/x" if name in FOLDERS else "new/sub/x.npy")
     missing = {"convert", "merge", "diagram waves"}  # their inputs are, here
     assert run(line(name, "--out", str(path))) or name in missing
-    if name != "fuzz":  # its folder is for failures
-        assert path.parent.is_dir()
+    written = {"images", "map", "export-c", "diagram blocks", "diagram pass"}  # they show no progress
+    assert path.parent.is_dir() is (name in written)
+
+
+#: What each command that writes refuses: before its work, or in the middle of it.
+REFUSED = [
+    ("demo", "--quick --geometry 17x1"),
+    ("train", "--data broken.npz"),
+    ("train", "--data digits --hidden 8 --label x"),
+    ("convert", "broken.pt2"),
+    ("convert", "broken.onnx --data digits"),
+    ("run", "m.safetensors --images broken.npz"),
+    ("run", "m.safetensors --images x.npy --device /dev/nothing"),
+    ("run", "m.safetensors --images x.npy --geometry 17x1"),
+    ("run", "m.safetensors --images x.npy --margins broken.npz"),
+    ("run", "m.safetensors --images x.npy --waves new/w.fst"),
+    ("merge", "x.npy"),
+    ("images", "mnist"),
+    ("evaluate", "m.safetensors --data digits"),
+    ("evaluate", "m.safetensors --data broken.npz --json new/n.json"),
+    ("margins", "m.safetensors --images broken.npz"),
+    ("margins", "m.safetensors --data digits"),
+    ("report paper", "--quick --only nothing"),
+    ("report paper", "--quick --data broken.npz"),
+    ("bench", "--quick --only nothing"),
+    ("bench", "--quick --only engine --model digits=broken.npz"),
+    ("fuzz", "--device /dev/nothing"),
+    ("verilog", "--geometry 17x1"),
+    ("map", "--json new/x.npy"),
+    ("netlist", "--geometry 17x1"),
+    ("export-c", "broken.npz"),
+    ("diagram blocks", "--geometry 17x1"),
+    ("diagram pass", "m.safetensors --images x.npy --image 7"),
+    ("diagram waves", "broken.npz"),
+    ("build", "ice40-hx8k --geometry 17x1"),
+    ("selftest", "golden --json new/sub/" + "n" * 300),  # what fails later is its finding, which is written
+    ("coins", "--page none.md"),
+    ("coin-cost", "--page none.md"),
+    ("calibrate", "--geometry 16x1"),
+    ("calibrate", "--device /dev/nothing"),
+    ("rates", "--geometry 17x1"),
+    ("rates", "--page none.md"),
+    ("verify", "m.safetensors --images x.npy --device /dev/nothing"),
+    ("info", "broken.npz"),
+    ("headline", "empty --networks empty"),
+    ("boards", "empty"),
+    ("devices", "--json new/sub/" + "n" * 300),
+    ("report opening", "x.npy --page x.npy"),
+]
+#: How a command that has no --out is told where to write.
+OTHERS = {
+    "report opening": "--picture",
+    **dict.fromkeys(["boards", "devices", "headline", "info", "selftest", "verify"], "--json"),
+}
+
+
+def test_a_refusal_of_every_command_is_tried() -> None:
+    assert {name for name, _ in REFUSED} == {name for name, _ in WRITERS}
+    assert not OTHERS.keys() & {name for name, option in WRITERS if option == "--out"}
+
+
+@pytest.mark.parametrize(("name", "bad"), REFUSED)
+def test_a_refusal_leaves_nothing(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, bad: str
+) -> None:
+    for file in ("broken.npz", "broken.pt2", "broken.onnx"):
+        Path(file).write_bytes(b"broken")
+    Path("empty").mkdir()
+    monkeypatch.setenv("SYNFLIP_DATA", "empty")
+    before = sorted(files.rglob("*"))
+    out = "new/sub/x" if name in FOLDERS else "new/x.npy"
+    fails(capsys, *name.split(), OTHERS.get(name, "--out"), out, *bad.split())
+    assert sorted(files.rglob("*")) == before
 
 
 def readers() -> Iterator[tuple[str, str, Callable[[str], list[str]]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synflip.errors import SynflipError
-from synflip.util.outputs import check_folder, check_outputs, replacing, write_array, write_text
+from synflip.util.outputs import check_folder, check_outputs, make_folder, replacing, write_array, write_text
 
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65534
@@ -112,6 +112,8 @@ def test_what_fails_changes_nothing(tmp_path: Path) -> None:
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
         with pytest.raises((SynflipError, KeyboardInterrupt)), replacing(tmp_path / "x") as partial:
             partial.write_text("half")
+            raise error
+        with pytest.raises((SynflipError, KeyboardInterrupt)), replacing(tmp_path / "new" / "sub" / "x"):
             raise error
     assert names(tmp_path) == ["x", "x.partial"]
     assert (tmp_path / "x").read_text() == "old" and (tmp_path / "x.partial").read_text() == "mine"
@@ -217,15 +219,14 @@ def test_outputs_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         check_outputs(["sub/../y", None, "y"])
     with pytest.raises(SynflipError, match="cannot write y: it is written twice"):
         check_outputs(["y", "y"])
-    assert not Path("new").exists()
-    check_outputs(["new/y", "new/z"], ["x", "none"])
-    assert names(tmp_path) == ["hard", "link", "new", "x"]
+    check_outputs(["new/y", "new/z", "new/../w"], ["x", "none"])
+    assert names(tmp_path) == ["hard", "link", "x"]
 
 
 def test_folders(tmp_path: Path) -> None:
-    check_folder(tmp_path / "a" / "b", keep=False)
-    assert names(tmp_path) == []
     check_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == []
+    make_folder(tmp_path / "a" / "b")
     (tmp_path / "link").symlink_to("a")
     check_folder(tmp_path / "link")
     assert names(tmp_path) == ["a", "b", "link"]
@@ -233,3 +234,21 @@ def test_folders(tmp_path: Path) -> None:
     for name in ("file", "file/sub", "n" * 300):
         with pytest.raises(SynflipError, match="cannot make the folder"):
             check_folder(tmp_path / name)
+
+
+def test_a_folder_of_others_never_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards that begin together ask for one folder: the first must not delete it below the second."""
+    tried = []
+    monkeypatch.setattr(
+        os, "mkdir", lambda path, *rest, made=os.mkdir: (tried.append(path), made(path, *rest))
+    )
+    check_outputs([tmp_path / "new" / "sub" / "x"])
+    assert tried and not {tmp_path / "new", str(tmp_path / "new")} & set(tried)
+
+
+def test_a_link_to_a_folder_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("new")
+    check_outputs([tmp_path / "link" / "x"])
+    assert names(tmp_path) == ["link"]
+    write_text(tmp_path / "link" / "x", "content")
+    assert (tmp_path / "new" / "x").read_text() == "content"

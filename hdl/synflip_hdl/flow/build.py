@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.spec.geometry import Geometry
-from synflip.util.outputs import check_folder, write_text
+from synflip.util.outputs import make_folder, write_text
 
 from synflip_hdl.flow.job import REPORT, BuildJob
 from synflip_hdl.flow.toolchain import Advance
@@ -39,9 +39,9 @@ def build(
     from synflip_hdl.flow.seeds import place_with_seeds
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    check_folder(folder)
     job = BuildJob(board, geometry, clock or board.clock_of(geometry), folder, board.seed)
     with show("Gateware"):
+        make_folder(folder)
         job.write_gateware()
     kept = job.kept_seconds is not None
     with show("Yosys: the netlist is that of the last build" if kept else "Yosys") as advance:

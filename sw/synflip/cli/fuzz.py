@@ -48,7 +48,7 @@ def fuzz(
     from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
 
-    check_folder(out, keep=False)
+    check_folder(out)
     check_outputs([json])
 
     with waiting("Loading torch"):

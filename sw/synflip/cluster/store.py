@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synflip.inference.request import InferenceRequest
 from synflip.inference.result import ARRAYS, Result, Tally
-from synflip.util.outputs import check_folder, check_outputs, write_array
+from synflip.util.outputs import check_outputs, make_folder, write_array
 
 PARTIAL = ".partial"
 
@@ -32,8 +32,8 @@ class Store:
         if request.logits:
             shapes["logits"] = (request.samples, images, classes)
         self._files = {name: folder / f"{name}.npy" for name in shapes}
-        check_folder(folder)
         check_outputs(self._files.values())
+        make_folder(folder)
         maps = {name: self._map(name, shape) for name, shape in shapes.items()}
         self.tally = Tally(maps["votes"], maps["logit_sums"], maps["used"], maps.get("logits"))
 

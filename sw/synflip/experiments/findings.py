@@ -19,7 +19,7 @@ from synflip.errors import SynflipError
 from synflip.experiments.recipes import digest
 from synflip.spec.model import CompiledModel
 from synflip.util.json_file import read_json
-from synflip.util.outputs import make_folder, replacing, write_text
+from synflip.util.outputs import replacing, write_text
 
 MAX_ROW_BYTES = 1 << 22
 Numbers = dict[str, Any]
@@ -42,8 +42,6 @@ class ResultCache:
         self.command, self.commit = command, commit
         self.making = True
         self.read: set[tuple[str, str]] = set()
-        for name in ("rows", "models", "tensors"):
-            make_folder(folder / name)
 
     def row(self, experiment: str, settings: dict[str, Any], make: Callable[[], Numbers]) -> Numbers:
         """The numbers of one row, made by ``make`` if there is no file of it.

@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
 
+_OWN = ".synflip-"  # begins names of files that are there for a moment
 _MOST_LINKS = 40  # as Linux follows
 _PLACES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -29,11 +30,11 @@ _PLACES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None] = ()) -> None:
     """Ask, before any work, whether every one of ``outputs`` can be written. None stands for no file.
 
-    outputs: all files that the work writes, also those whose names are derived from another's. Their folders
-    are made. inputs: all files that it reads. Raises SynflipError, and makes and changes nothing, if an
-    output is one of the inputs or another output, by whatever name. Raises SynflipError for a folder, a file
-    that is write-protected, a name that is too long or that the disk does not take, and a folder that cannot
-    be made or written.
+    outputs: all files that the work writes, also those whose names are derived from another's. inputs: all
+    files that it reads. Nothing is made or changed: what is missing, folders too, is made when it is written.
+    Raises SynflipError if an output is one of the inputs or another output, by whatever name; and for a
+    folder, a file that is write-protected, a name that is too long or that the disk does not take, and a
+    folder that cannot be made or written.
     """
     files = _compared(outputs, inputs)
     for path in files:
@@ -41,20 +42,12 @@ def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | P
             _check(path)
 
 
-def check_folder(path: str | Path, keep: bool = True) -> None:
-    """Make the folder ``path``, and ask, before any work, whether files can be written in it. Raises
-    SynflipError.
-
-    keep: if False, folders that were missing are deleted again: for what is written only after a failure.
-    """
+def check_folder(path: str | Path) -> None:
+    """Ask, before any work, whether the folder ``path`` is there, or can be made, and takes files. Nothing is
+    made. Raises SynflipError."""
     path = Path(path)
-    missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
-    make_folder(path)
     with _explained(path):
-        _partial(path).unlink()
-    if not keep:
-        for folder in missing:
-            folder.rmdir()
+        _try(Path(os.path.realpath(path), _own_name()), path)
 
 
 def beside(path: str | Path, ending: str, other: str) -> Path:
@@ -77,11 +70,10 @@ def is_plain(path: str | Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and the folders above it, where they are missing. Raises SynflipError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {path}: {error.strerror}") from None
+    """Make a folder and the folders above it, where they are missing; what writes files by other ways than
+    ``replacing`` asks for it. Raises SynflipError."""
+    with _made(path):
+        Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -91,13 +83,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The block is given another, empty file. When it ends, that file takes the place of ``path``, with the mode
     and the owner that ``path`` had; if the block raises, ``path`` stays as it was and the other file is
     deleted. A link stays, and the file that it leads to is replaced. A FIFO or a device is given the content
-    when the block ends. Folders that are missing are made. Raises SynflipError.
+    when the block ends. Folders that are missing are made, and deleted again if the block raises. Raises
+    SynflipError.
     """
     path = Path(path)
     with _explained(path):
         before = _check(path)
         if before is None or _replaceable(path, before):
-            with _beside(_target(path), before) as partial:
+            with _in_folder(_folder(path)), _beside(_target(path), before) as partial:
                 yield partial
         else:
             with tempfile.TemporaryDirectory(prefix="synflip-") as folder:
@@ -124,6 +117,28 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SynflipError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Make a folder; what was missing of it is deleted again if the block raises."""
+    missing = [part for part in (folder, *folder.parents) if not os.path.lexists(part)]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for part in missing:
+            with suppress(OSError):  # another process has put a file there
+                part.rmdir()
+        raise
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SynflipError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def _compared(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> list[Path]:
@@ -156,17 +171,10 @@ def _replaceable(path: Path, found: os.stat_result) -> bool:
 
 
 def _check(path: Path) -> os.stat_result | None:
-    """Whether a file can be written at ``path``, whose folder is made; what is there, or None.
-
-    Raises OSError and SynflipError.
-    """
+    """Whether a file can be written at ``path``; what is there, or None. Raises OSError and SynflipError."""
     found = _stat(path)
     if found is None:
-        target = _target(path)
-        make_folder(target.parent if path.is_symlink() else path.parent)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the disk takes the name
-        os.close(descriptor)
-        target.unlink()
+        _try(_target(path), _folder(path))
     elif stat.S_ISDIR(found.st_mode):
         raise SynflipError(f"cannot write {path}: it is a folder")
     elif stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
@@ -182,6 +190,33 @@ def _check(path: Path) -> os.stat_result | None:
     return found
 
 
+def _folder(path: Path) -> Path:
+    """The folder of what ``path`` leads to: as it was named, unless there is a link between."""
+    return _target(path).parent if path.is_symlink() else path.parent
+
+
+def _try(target: Path, folder: Path) -> None:
+    """Make ``target``, which is not there yet, and delete it again. Raises OSError and SynflipError.
+
+    Its folders that are missing are tried within one of another name: those that are written at the same
+    time, by other shards for example, never see theirs vanish. folder: how messages call that of ``target``.
+    """
+    there = target.parent
+    with ExitStack() as stack:
+        with _made(folder):
+            while not os.path.lexists(there):
+                there = there.parent
+            if not there.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if there != target.parent:
+                missing = target.relative_to(there)
+                own = stack.enter_context(tempfile.TemporaryDirectory(prefix=_OWN, dir=there))
+                target = Path(own, missing)
+                target.parent.mkdir(parents=True)
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # the disk takes the name
+        target.unlink()
+
+
 def _gives_way(target: Path, before: os.stat_result) -> bool:
     """Whether a new file can take the place of ``target``, a regular file; else it is written in place."""
     try:
@@ -194,9 +229,14 @@ def _gives_way(target: Path, before: os.stat_result) -> bool:
         partial.unlink()
 
 
+def _own_name() -> str:
+    """A name that no other file has."""
+    return f"{_OWN}{secrets.token_hex(6)}.partial"
+
+
 def _partial(folder: Path) -> Path:
     """A new empty file in ``folder``, with the mode that any new file has there."""
-    partial = folder / f".synflip-{secrets.token_hex(6)}.partial"
+    partial = folder / _own_name()
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return partial
 
