@@ -91,6 +91,21 @@ def test_pixels_are_normalised_in_front() -> None:
     assert np.allclose(found(made, (12,), (3, 2, 2)), wanted(x), rtol=1e-5, atol=1e-5)
 
 
+def test_signs_change_in_front_and_between() -> None:
+    front: tuple[Node, ...] = (("Sub", ("one", "x"), "c"), ("Neg", ("c",), "n"), ("Sub", ("m", "n"), "y"))
+    between: tuple[Node, ...] = (("Sub", ("one", "h"), "o"), ("Neg", ("o",), "r"))
+    made = [
+        *front,
+        ("Gemm", ("y", "w0", "b0"), "s", {"transB": 1}),
+        ("Relu", ("s",), "h"),
+        *between,
+        DENSE[2],
+    ]
+    h = np.maximum((FRONT["m"] - (X.astype(float) - 1)) @ W0.T + B0, 0)
+    constants = {**WEIGHTS, **FRONT, "one": np.ones((), np.float32)}
+    assert np.allclose(found(model(made, constants)), (h - 1) @ W1.T + B1, rtol=1e-5, atol=1e-5)
+
+
 def test_scalers_of_scikit_learn() -> None:
     scaler: Node = ("Scaler", ("x",), "y", {"offset": FRONT["m"].tolist(), "scale": [4.0] * 12})
     rest: tuple[Node, ...] = (("Gemm", ("y", "w0", "b0"), "s", {"transB": 1}), *DENSE[1:])
@@ -351,7 +366,11 @@ def nodes(
             "is over dimension 0; over the classes it is 1",
         ),
         (nodes(*DENSE, opset=5), "its operations have version 5; 6 to"),
-        (nodes(("Sub", ("b1", "x"), "y"), ("MatMul", ("y", "w0"), "z")), "subtracts the result before it"),
+        (
+            nodes(*DENSE, ("Sub", ("b1", "z"), "p"), ("Softmax", ("p",), "q"), ("Sub", ("b1", "q"), "r")),
+            "subtracts the",
+        ),
+        (nodes(("Div", ("b1", "x"), "y"), ("MatMul", ("y", "w0"), "z")), "divides a constant by the result"),
         (
             nodes(("Div", ("x", "zero"), "y"), ("MatMul", ("y", "w0"), "z"), zero=np.zeros(1, np.float32)),
             "divides by 0",

@@ -7,6 +7,7 @@ import pytest
 import synflip
 import torch
 from synflip.errors import SynflipError
+from synflip.modelfile.network import load_network
 from synflip.training.ordinary import Ordinary, logits
 from torch import nn
 from torch.nn import functional
@@ -45,6 +46,16 @@ class Addmm(Written):
     def forward(self, x):
         x = torch.addmm(self.bias, x, self.first).clamp(min=0, max=4)
         return torch.mm(x, self.last.t())
+
+
+class Inverted(Written):
+    """Signs change in front, of sums, and between the layers."""
+
+    def forward(self, x):
+        x = 1 - x.reshape(len(x), -1)
+        x = self.mean - (x * -1 + 0.75)
+        x = functional.relu(-(x @ self.first + self.bias))
+        return functional.linear(2.5 - torch.rsub(x.neg().sub(1), self.bias), self.last)
 
 
 class Residual(Written):
@@ -91,11 +102,14 @@ class Casts(Written):
         return functional.linear((x @ self.first).half().float().relu(), self.last)
 
 
-@pytest.mark.parametrize("kind", [Written, Addmm])
-def test_forwards_of_ones_own(kind):
+@pytest.mark.parametrize("kind", [Written, Addmm, Inverted])
+def test_forwards_of_ones_own(kind, tmp_path):
     network = kind().eval()
+    path = tmp_path / "n.pt2"
+    torch.export.save(torch.export.export(network, (ROWS[:2].float(),)), path)
     with torch.no_grad():
-        assert torch.allclose(found(network), network(ROWS.float()), atol=1e-3)
+        for read in (network, load_network(path)):
+            assert torch.allclose(found(read), network(ROWS.float()), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from synflip.modelfile.operations import (
     convolution,
     linear,
     max_pool,
+    negative,
     normalised,
     refused,
 )
@@ -34,7 +35,7 @@ from synflip.util.text import first_line
 #: Kinds of operations: those with weights, those that the weights behind them take in, and those after which
 #: numbers are the same.
 WEIGHTED = ("addmm", "conv1d", "conv2d", "linear", "matmul", "mm")
-FOLDED = ("add", "batch_norm", "div", "mul", "sub")
+FOLDED = ("add", "batch_norm", "div", "mul", "neg", "rsub", "sub")
 SAME = ("alias", "clone", "contiguous", "detach", "to")
 DROPOUTS = ("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout")
 RESHAPED = ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
@@ -203,14 +204,20 @@ class _Chain:
         return linear(self.name, weight, bias, self.before.shape[1:])
 
     def arithmetic(self) -> Affine:
-        """A constant that is added or multiplied."""
-        swapped = self.node.argument(0, "self") != Value(self.current)
-        if self.node.keywords.get("alpha", 1) != 1 or (swapped and self.kind in ("sub", "div")):
+        """A constant that is added or multiplied, or a result that is subtracted from it."""
+        kind, swapped = self.kind, self.node.argument(0, "self") != Value(self.current)
+        if self.node.argument(2, "alpha", 1) != 1 or (swapped and kind == "div"):
             raise refused(self.name)
+        if swapped:
+            kind = {"sub": "rsub", "rsub": "sub"}.get(kind, kind)
         constant = self._constant(0 if swapped else 1, "other")
         if not isinstance(constant, Tensor):
             constant = torch.tensor(float(constant), dtype=torch.float64)
-        return arithmetic(self.name, self.kind, constant, self.before.shape[1:])
+        return arithmetic(self.name, kind, constant, self.before.shape[1:])
+
+    def negative(self) -> Affine:
+        """The result with the other sign."""
+        return negative(self.name)
 
     def normalised(self) -> Affine:
         """A batch normalisation in evaluation."""
@@ -273,10 +280,11 @@ _METHODS: dict[str, Callable[[_Chain], Operation | None]] = {
     **dict.fromkeys(DROPOUTS, _Chain.dropout),
     **dict.fromkeys(RESHAPED, _Chain.reshaped),
     **dict.fromkeys(("addmm", "linear", "matmul", "mm"), _Chain.linear),
-    **dict.fromkeys(("add", "div", "mul", "sub"), _Chain.arithmetic),
+    **dict.fromkeys(("add", "div", "mul", "rsub", "sub"), _Chain.arithmetic),
     **dict.fromkeys(("clamp", "clamp_min", "hardtanh", "relu", "relu6"), _Chain.clamp),
     **dict.fromkeys(_ENDS, _Chain.end),
     "batch_norm": _Chain.normalised,
     "conv2d": _Chain.convolution,
     "max_pool2d": _Chain.max_pool,
+    "neg": _Chain.negative,
 }

@@ -29,6 +29,7 @@ from synflip.modelfile.operations import (
     convolution,
     linear,
     max_pool,
+    negative,
     normalised,
     refused,
 )
@@ -371,10 +372,12 @@ class _Reader:
                 name, node
             )
         elif kind in _ARITHMETIC:
-            if kind == "Sub" and node.input[0] != current:
+            if kind == "Sub" and node.input[0] != current and self.found and isinstance(self.found[-1], End):
                 self._opposite(name, node)
                 return
             self.found.append(self._arithmetic(name, node))
+        elif kind == "Neg":
+            self.found.append(negative(name))
         elif kind == "BatchNormalization":
             self.found.append(self._normalised(name, node))
         elif kind == "Scaler":
@@ -468,10 +471,12 @@ class _Reader:
         self.found.append(arithmetic(name, "mul", scale, self.shape))
 
     def _arithmetic(self, name: str, node: "NodeProto") -> Affine:
-        place = 1 if node.input[0] == self.current else 0
-        if place == 0 and node.op_type == "Div":
+        place, kind = 1 if node.input[0] == self.current else 0, _ARITHMETIC[node.op_type]
+        if place == 0 and kind == "div":
             raise refused(name, "divides a constant by the result before it")
-        return arithmetic(name, _ARITHMETIC[node.op_type], self._tensor(name, node, place), self.shape)
+        if place == 0 and kind == "sub":
+            kind = "rsub"
+        return arithmetic(name, kind, self._tensor(name, node, place), self.shape)
 
     def _normalised(self, name: str, node: "NodeProto") -> Affine:
         if node.input[0] != self.current or _values(node, "training_mode") or len(node.output) > 1:
@@ -558,7 +563,7 @@ class _Reader:
 
     def _opposite(self, name: str, node: "NodeProto") -> None:
         """1 - p, which scikit-learn's networks put beside p: the probabilities of two classes."""
-        end = self.found[-1] if self.found else None
+        end = self.found[-1]
         one = self._argument(name, node, 0)
         if not isinstance(end, End) or end.kind != "sigmoid" or one.size != 1 or one.reshape(-1)[0] != 1:
             raise refused(name, "subtracts the result before it from a constant")

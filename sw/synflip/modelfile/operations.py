@@ -245,8 +245,8 @@ def normalised(
 def arithmetic(name: str, kind: str, constant: Tensor, shape: Sequence[int] | None) -> Affine:
     """A constant that every input of ``shape`` is added to, or is subtracted, multiplied, divided by.
 
-    kind: ``add``, ``sub``, ``mul`` or ``div``. shape: of one input; None if it is not known. Raises
-    SynflipError.
+    kind: ``add``, ``sub``, ``mul`` or ``div``; ``rsub`` if the input is subtracted from the constant. shape:
+    of one input; None if it is not known. Raises SynflipError.
     """
     value = broadcast(name, checked(name, "constant", constant), shape)
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
@@ -254,9 +254,16 @@ def arithmetic(name: str, kind: str, constant: Tensor, shape: Sequence[int] | No
         return Affine(name, -value, one, zero)
     if kind == "sub":
         return Affine(name, value, one, zero)
+    if kind == "rsub":
+        return Affine(name, value, -one, zero)
     if kind == "div" and bool((value == 0).any()):
         raise SynflipError(f"{name} divides by 0")
     return Affine(name, zero, value if kind == "mul" else 1 / value, zero)
+
+
+def negative(name: str) -> Affine:
+    """The inputs with the other sign."""
+    return arithmetic(name, "mul", -torch.ones(1), None)
 
 
 def clamp(name: str, least: Any, most: Any) -> Clamp:

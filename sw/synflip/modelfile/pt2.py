@@ -43,13 +43,14 @@ _NAMES = """
     _log_softmax.default _softmax.default abs.default adaptive_avg_pool2d.default add.Tensor add_.Tensor
     addmm.default alias.default argmax.default avg_pool2d.default batch_norm.default cat.default
     clamp.default clamp_max.default clamp_min.default clone.default contiguous.default conv1d.default
-    conv2d.default conv2d.padding detach.default div.Tensor dropout.default elu.default elu_.default
-    exp.default flatten.using_ints gelu.default hardsigmoid.default hardsigmoid_.default hardswish.default
-    hardswish_.default hardtanh.default hardtanh_.default leaky_relu.default leaky_relu_.default
-    linear.default log_softmax.int matmul.default max_pool2d.default mean.default mean.dim mm.default
-    mul.Tensor mul_.Tensor pad.default permute.default pow.Tensor_Scalar relu.default relu6.default
-    relu6_.default relu_.default reshape.default select.int sigmoid.default silu.default silu_.default
-    slice.Tensor softmax.int sqrt.default squeeze.dim sub.Tensor sum.dim_IntList sym_size.int t.default
+    conv2d.default conv2d.padding detach.default div.Tensor div_.Tensor dropout.default elu.default
+    elu_.default exp.default flatten.using_ints gelu.default hardsigmoid.default hardsigmoid_.default
+    hardswish.default hardswish_.default hardtanh.default hardtanh_.default leaky_relu.default
+    leaky_relu_.default linear.default log_softmax.int matmul.default max_pool2d.default mean.default
+    mean.dim mm.default mul.Tensor mul_.Tensor neg.default neg_.default pad.default permute.default
+    pow.Tensor_Scalar relu.default relu6.default relu6_.default relu_.default reshape.default
+    rsub.Scalar rsub.Tensor select.int sigmoid.default silu.default silu_.default slice.Tensor
+    softmax.int sqrt.default squeeze.dim sub.Tensor sub_.Tensor sum.dim_IntList sym_size.int t.default
     tanh.default transpose.int unflatten.int unsqueeze.default view.default
 """
 #: Overloads of torch.ops.aten that a graph may use.
