@@ -102,10 +102,12 @@ def train_small(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
 
 
 def data_digest(data: "Dataset") -> str:
-    """SHA-256, in hexadecimal, of a data set's arrays."""
+    """SHA-256, in hexadecimal, of a data set's arrays; of features as float64, however they are kept."""
     from synflip.util.arrays import digest
 
-    return digest([data.train_images, data.train_labels, data.test_images, data.test_labels])
+    kind = None if data.input_quantizer is None else "f8"
+    arrays = [data.train_images, data.train_labels, data.test_images, data.test_labels]
+    return digest(arrays, [kind, None, kind, None])
 
 
 def check_data(model: "CompiledModel", data: "Dataset") -> None:

@@ -2,18 +2,21 @@
 
 import os
 import re
+import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from synflip.data import Dataset, load
+from synflip.data import Dataset, feature_file, load
 from synflip.data.feature_file import open_features
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import InputQuantizer
+from synflip.workflows import data_digest
 
 pandas = pytest.importorskip("pandas")
 
@@ -34,6 +37,8 @@ def same(a: Dataset, b: Dataset) -> None:
     assert (a.classes, a.shape, a.note) == (b.classes, b.shape, b.note)
     assert (a.input_quantizer is None) == (b.input_quantizer is None)
     if a.input_quantizer is not None and b.input_quantizer is not None:
+        assert np.array_equal(a.input_quantizer.low, b.input_quantizer.low)
+        assert np.array_equal(a.input_quantizer.high, b.input_quantizer.high)
         assert a.input_quantizer.columns == b.input_quantizer.columns
         assert a.input_quantizer.label == b.input_quantizer.label
 
@@ -471,14 +476,79 @@ def test_damage_in_an_archive_of_any_compression(tmp_path: Path, compression: in
         load(path)
 
 
-def test_an_archive_that_says_more_than_it_holds_is_not_allocated(tmp_path: Path) -> None:
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999, 4), }"
+@contextmanager
+def peak() -> Iterator[Callable[[], int]]:
+    """The bytes that are allocated in the block, at most, by numpy too."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        yield lambda: tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (10**12, "t.npz: its arrays take 64000000000000 bytes; at most 1073741824 are read: give fewer rows"),
+        (
+            10**7,
+            "t.npz: no whole .npz file of arrays of numbers: x does not have the 320000000 bytes that its",
+        ),
+    ],
+)
+def test_an_archive_that_says_more_than_it_holds_is_not_allocated(
+    tmp_path: Path, rows: int, words: str
+) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 4), }}".encode()
     array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
         archive.writestr("x.npy", array)
         archive.writestr("y.npy", array)
-    with pytest.raises(SynflipError, match=r"x takes 319999999968 bytes; at most"):
+    with peak() as taken:
+        with pytest.raises(SynflipError, match=re.escape(words)):
+            load(tmp_path / "t.npz")
+        assert taken() < 1 << 20
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        for name in ("x", "y"):
+            archive.writestr(f"{name}.npy", array)
+            archive.getinfo(f"{name}.npy").file_size += 32 * rows  # the archive says so too
+    with pytest.raises(SynflipError, match=re.escape(words)):
         load(tmp_path / "t.npz")
     (tmp_path / "x.npy").write_bytes(array)
     with pytest.raises(SynflipError, match=r"no \.npy file of numbers"):
         open_features(tmp_path / "x.npy", quantizer())
+
+
+def test_the_arrays_of_an_archive_are_limited_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.npz"
+    np.savez(
+        path, x=np.zeros((100, 10), np.uint8), y=(np.arange(100) % 2).astype(np.uint8), other=np.zeros(9999)
+    )
+    monkeypatch.setattr(feature_file, "MAX_FILE_BYTES", 1800)  # 1,000 numbers and 100 labels of 8 bytes
+    load(path)
+    monkeypatch.setattr(feature_file, "MAX_FILE_BYTES", 1799)
+    with pytest.raises(SynflipError, match=r"t\.npz: its arrays take 1800 bytes; at most 1799 are read"):
+        load(path)
+    assert open_features(path, quantizer(10)).shape == (100, 10)  # the labels are not read
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f2", "i4", "f4", "f8", ">i8"])
+@pytest.mark.parametrize("shape", [(10_000, 100), (1000, 1, 25, 40)])
+def test_data_take_at_most_four_times_their_arrays(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    np.savez(tmp_path / "t.npz", x=x, y=(np.arange(len(x)) % 10).astype(np.uint8))
+    wanted = Dataset.of(x.astype(np.float64), np.arange(len(x)) % 10)
+    with peak() as taken:
+        data = load(tmp_path / "t.npz")
+        assert taken() < 4 * (x.nbytes + 8 * len(x)) + (1 << 18)
+    with peak() as taken:
+        pixels = data.train_pixels
+        assert taken() < pixels.nbytes + (8 << 20)  # and blocks of float64
+    same(data, wanted)
+    assert np.array_equal(pixels, wanted.train_pixels)
+    assert data_digest(data) == data_digest(wanted)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from synflip.data.tables import (
     columns_of,
     encoded,
+    exact,
     feature_rows,
     held_out,
     is_frame,
@@ -49,7 +50,8 @@ class Dataset:
     classes: a name for each label. input_max: 1..65535. shape: of an image, [H, W], or [C, H, W] in colour; I
     is its product. Rows of I numbers that are no pictures have the shape (1, I).
     input_quantizer: of features of any range. Then the images are rows of features, finite numbers of any
-    kind, kept as float64 [N, I]; ``train_pixels`` and ``test_pixels`` are what it makes of them.
+    kind, [N, I], kept in their own type if float64 has all of its numbers, else as float64;
+    ``train_pixels`` and ``test_pixels`` are what it makes of them.
     note: what must be said beside every figure from these data, such as ``JPEG quality 75`` where the images
     are not the original ones; else "".
 
@@ -95,7 +97,7 @@ class Dataset:
         """Images [N, I] as they are kept. what: their name in messages. Raises SynflipError."""
         if self.input_quantizer is None:
             return checked_images(images, self.shape, self.input_max, what)
-        features = feature_rows(images, self.input_quantizer, what).astype(np.float64, copy=False)
+        features = exact(feature_rows(images, self.input_quantizer, what))
         if not len(features):
             raise SynflipError(f"{what} are empty: at least one row is needed")
         check_finite(features, self.input_quantizer.columns)
@@ -159,7 +161,7 @@ class Dataset:
             labels, found = labels_of(ys, classes if model is None else model.classes, model is not None)
             features = []
             for array, numbers, part in zip(arrays, labels, ("", "_test"), strict=False):
-                features.append(rows(array, shape, f"x{part}").astype(np.float64, copy=False))
+                features.append(exact(rows(array, shape, f"x{part}")))
                 if len(array) != len(numbers) or not len(array):
                     raise SynflipError(f"x{part} has {len(array)} rows, and there are {len(numbers)} labels")
                 check_finite(features[-1], columns)

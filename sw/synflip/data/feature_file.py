@@ -5,7 +5,7 @@ Nothing is unpickled, and sizes are checked before anything is allocated.
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from synflip.data.tables import column_names, feature_rows, unlike
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.util.extras import require
-from synflip.util.npz import DAMAGED, read_array
+from synflip.util.npz import DAMAGED, array_bytes, read_array
 from synflip.util.text import first_line, one_line
 
 MAX_FILE_BYTES = 1 << 30
 TABLES = (".csv", ".parquet")
 ENDINGS = (".npz", *TABLES)
+_LABEL_BYTES = 8  # that a label takes in memory
 _MAX_LINE = 1 << 16  # bytes of a first line that are looked at
 _PARTS = ("x", "y", "x_train", "y_train", "x_test", "y_test")
-_EXAMPLE = "x_train, y_train, x_test and y_test, or x and y"
 
 
 def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
@@ -38,13 +38,10 @@ def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
     path = Path(path)
     with explained(path):
         if path.suffix.lower() == ".npz":
-            arrays = read_npz(path)
-            name = "x" if "x" in arrays else "x_test"
-            if name not in arrays:
-                raise SynflipError(
-                    f"there is no array x, nor x_test, but {', '.join(arrays) or 'none of data'}"
-                )
-            return feature_rows(arrays[name], quantizer, name)
+            for name in ("x", "x_test"):
+                if found := read_npz(path, [name]):
+                    return feature_rows(found[name], quantizer, name)
+            raise SynflipError("there is no array x, nor x_test")
         if path.suffix.lower() in TABLES:
             return feature_rows(read_table(path, header_of(quantizer)), quantizer, "rows")
         if path.suffix.lower() != ".npy":
@@ -58,17 +55,25 @@ def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
         return feature_rows(rows, quantizer, "rows")
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a ``.npz`` file that a data set is made of, of numbers or text, by their names: those of
-    ``_PARTS`` that it has. Raises SynflipError and OSError."""
+def read_npz(path: Path, names: Sequence[str] = _PARTS) -> dict[str, NDArray[Any]]:
+    """The arrays of a ``.npz`` file that are called as in ``names``, of numbers or text, by their names.
+
+    They have MAX_FILE_BYTES at most in all, as their headers say, with 8 bytes for each label; that is asked
+    before any of them is read. Raises SynflipError and OSError.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            there = {name.removesuffix(".npy") for name in archive.namelist()}
-            return {
-                name: read_array(archive, name, None, None, MAX_FILE_BYTES)
-                for name in _PARTS
-                if name in there
-            }
+            there = [name for name in names if f"{name}.npy" in archive.namelist()]
+            size = 0
+            for name in there:
+                count, taken = array_bytes(archive, name)
+                size += max(taken, _LABEL_BYTES * count if name.startswith("y") else 0)
+            if size > MAX_FILE_BYTES:
+                raise SynflipError(
+                    f"its arrays take {size} bytes; at most {MAX_FILE_BYTES} are read: give fewer rows, or "
+                    "a smaller type, such as uint8 or float32"
+                )
+            return {name: read_array(archive, name, None, None, MAX_FILE_BYTES) for name in there}
     except OSError:
         raise
     except (*DAMAGED, ValueError) as error:

@@ -119,6 +119,11 @@ def feature_rows(value: Any, quantizer: InputQuantizer, what: str) -> NDArray[An
     return rows(plain(value, what), quantizer.shape, what)
 
 
+def exact(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of at most 32 bits, all of which float64 has, as they are; others as float64."""
+    return numbers if numbers.dtype.itemsize <= 4 else numbers.astype(np.float64, copy=False)
+
+
 def labels_of(
     parts: Sequence[Any], classes: Sequence[str] | None, by_name: bool = False
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
@@ -155,7 +160,8 @@ def labels_of(
     for item in known:
         if str(item) not in number:
             raise SynflipError(f"the label {one_line(str(item))!r} is none of the classes {_some(names)}")
-    return [np.array([number[str(item)] for item in part], dtype=np.int64) for part in values], names
+    places = np.array([number[str(item)] for item in known], dtype=np.int64)
+    return [places[np.searchsorted(known, part)] for part in values], names
 
 
 def split(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
@@ -290,7 +296,7 @@ def _label_values(labels: Any) -> NDArray[Any]:
         )
     if array.dtype.kind == "U":
         return array
-    bad = np.abs(array.astype(np.float64)) >= _EXACT
+    bad = (array >= _EXACT) | (array <= -_EXACT)
     if array.dtype.kind == "f":
         bad |= ~np.isfinite(array) | (array != np.rint(array))
     if bad.any():

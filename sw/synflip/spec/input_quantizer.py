@@ -8,7 +8,7 @@ With low = -1, high = 1 and M = 255, x = 0.2 becomes rint(1.2 * 127.5) = 153.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 
 LOW, HIGH = "input.low", "input.high"  # tensors of a model file
+_BLOCK = 1 << 17  # numbers at once
 _MIN_SPAN = 2.0**-1000  # of a feature that is not constant: M / (high - low) stays finite
 
 
@@ -84,12 +85,15 @@ class InputQuantizer:
 
         first: number of the first row, for messages. Raises SynflipError for a number that is not finite.
         """
-        wide = rows.astype(np.float64)
-        check_finite(wide, self.columns, first)
         span = _span(self.low, self.high)
         scale = np.divide(float(largest), span, out=np.zeros_like(span), where=span > 0)
-        clipped = np.minimum(np.maximum(wide, self.low), self.high)
-        return np.rint((clipped - self.low) * scale).astype(np.uint8 if largest < 256 else np.int32)
+        found = np.empty(rows.shape, dtype=np.uint8 if largest < 256 else np.int32)
+        for at in _blocks(rows):
+            wide = rows[at].astype(np.float64)
+            check_finite(wide, self.columns, first + at.start)
+            clipped = np.minimum(np.maximum(wide, self.low), self.high)
+            found[at] = np.rint((clipped - self.low) * scale)
+        return found
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """Tensors of the model file."""
@@ -123,35 +127,36 @@ class InputQuantizer:
     @classmethod
     def fit(
         cls,
-        rows: NDArray[np.float64],
+        rows: NDArray[Any],
         shape: Sequence[int],
         columns: Sequence[Column] = (),
         label: str | None = None,
         quantiles: tuple[float, float] = (0.0, 1.0),
     ) -> "InputQuantizer":
-        """The quantizer of some rows, float64 [N, I], N at least 1, all finite.
+        """The quantizer of some rows [N, I] of numbers that float64 has, N at least 1, all finite.
 
         Each feature of a table ranges over its quantiles: (0, 1) is its least and greatest value. The pixels
         of pictures, of which ``shape`` has more than one row, share one range. Raises SynflipError.
         """
-        table = len(shape) == 2 and shape[0] == 1
+        axis = 0 if len(shape) == 2 and shape[0] == 1 else None
         with np.errstate(over="ignore", invalid="ignore"):
             low, high = (
-                np.broadcast_to(np.quantile(rows, share, axis=0 if table else None), (rows.shape[1],)).copy()
-                for share in quantiles
+                np.broadcast_to(_quantile(rows, share, axis), (rows.shape[1],)).copy() for share in quantiles
             )
         high[_span(low, high) < _MIN_SPAN] = low[_span(low, high) < _MIN_SPAN]
         return cls(low, high, tuple(shape), tuple(columns), label)
 
 
-def check_finite(rows: NDArray[np.floating], columns: Sequence[Column] = (), first: int = 0) -> None:
+def check_finite(rows: NDArray[Any], columns: Sequence[Column] = (), first: int = 0) -> None:
     """Raises SynflipError for a number in rows [N, I] that is not finite. first: number of the first row."""
-    finite = np.isfinite(rows)
-    if not finite.all():
-        n, i = (int(at) for at in np.argwhere(~finite)[0])
-        raise SynflipError(
-            f"row {first + n} (from 0), {place(i, columns)} is {rows[n, i]}: a feature is a finite number"
-        )
+    for at in _blocks(rows) if rows.dtype.kind == "f" else ():
+        finite = np.isfinite(rows[at])
+        if not finite.all():
+            n, i = (int(where) for where in np.argwhere(~finite)[0])
+            raise SynflipError(
+                f"row {first + at.start + n} (from 0), {place(i, columns)} is {rows[at][n, i]}: a feature is "
+                "a finite number"
+            )
 
 
 def place(feature: int, columns: Sequence[Column]) -> str:
@@ -163,6 +168,21 @@ def place(feature: int, columns: Sequence[Column]) -> str:
             return f"column {column.name}{category}"
         left -= column.width
     return f"column {feature}"
+
+
+def _blocks(rows: NDArray[Any]) -> Iterator[slice]:
+    """Rows [N, I] in parts, so that what is made of a part takes little memory."""
+    step = max(_BLOCK // max(rows.shape[1], 1), 1)
+    for first in range(0, len(rows), step):
+        yield slice(first, first + step)
+
+
+def _quantile(rows: NDArray[Any], share: float, axis: int | None) -> NDArray[np.float64]:
+    """A quantile of rows as float64 has them. The least and the greatest number take no memory; +0 is what
+    both zeros become."""
+    if share in (0, 1):
+        return np.asarray(rows.min(axis) if share == 0 else rows.max(axis), dtype=np.float64) + 0.0
+    return np.asarray(np.quantile(rows.astype(np.float64, copy=False), share, axis=axis))
 
 
 def _span(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from synflip.errors import SynflipError
 from synflip.util.text import first_line, one_line
 
 TRAINING_SEEDS = 1 << 63  # a seed of a training is below it
+_BLOCK = 1 << 20  # numbers at once
 _NUMBERS = "biuf"  # kinds of numpy dtypes: bool, signed and unsigned integers, floats
 
 
@@ -154,12 +155,16 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     return number
 
 
-def digest(arrays: Sequence[NDArray[Any]]) -> str:
-    """SHA-256, in hexadecimal, of arrays: of their types, shapes and numbers."""
+def digest(arrays: Sequence[NDArray[Any]], types: Sequence[DTypeLike | None] | None = None) -> str:
+    """SHA-256, in hexadecimal, of arrays: of their types, shapes and numbers. types: that the numbers of each
+    are written in, so that equal ones have one digest; None for the array's own."""
     found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
+    for array, dtype in zip(arrays, types or [None] * len(arrays), strict=True):
+        taken = np.dtype(array.dtype if dtype is None else dtype)
+        found.update(f"{taken} {array.shape}".encode())
+        flat = np.ascontiguousarray(array).reshape(-1)
+        for first in range(0, flat.size, _BLOCK):
+            found.update(flat[first : first + _BLOCK].astype(taken, copy=False).data)
     return found.hexdigest()
 
 

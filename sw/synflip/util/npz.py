@@ -4,7 +4,9 @@ import lzma
 import math
 import zipfile
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -12,17 +14,53 @@ from numpy.typing import DTypeLike, NDArray
 
 #: What zipfile raises for archives that are damaged, encrypted or compressed in a way that it does not know.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+_BLOCK = 1 << 20  # bytes read at once
+
+
+def array_bytes(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
+    """Rows, and bytes in all, of the array ``name`` of an open ``.npz`` archive, as its header says: nothing
+    of that size is allocated. Raises as ``read_array``."""
+    with _opened(archive, name) as (_, shape, _, dtype):
+        return (shape[0] if shape else 1), math.prod(shape) * dtype.itemsize
 
 
 def read_array(
     archive: zipfile.ZipFile, name: str, dtype: DTypeLike | None, axes: int | None, limit: int
 ) -> NDArray[Any]:
-    """The array ``name`` of an open ``.npz`` archive, read-only.
+    """The array ``name`` of an open ``.npz`` archive.
 
     dtype, axes: what it must be, in C order; None, both: numbers or text of any shape and order. limit: bytes
-    that it may take at most. Raises ValueError, in one line, for an array that is missing or another one, and
-    DAMAGED and OSError for an archive that cannot be read.
+    that it may take at most; no more than these are allocated. Raises ValueError, in one line, for an array
+    that is missing or another one, and DAMAGED and OSError for an archive that cannot be read.
     """
+    with _opened(archive, name) as (file, shape, fortran, found):
+        if dtype is not None and (found != np.dtype(dtype) or len(shape) != axes or fortran):
+            raise ValueError(f"{name} holds {found} {list(shape)}")
+        size = math.prod(shape) * found.itemsize
+        if size > limit:
+            raise ValueError(f"{name} takes {size} bytes; at most {limit} are read")
+        other = ValueError(f"{name} does not have the {size} bytes that its header says")
+        if archive.getinfo(f"{name}.npy").file_size - file.tell() != size:
+            raise other
+        if not found.itemsize:  # text of no letters
+            return np.zeros(shape, dtype=found)
+        numbers = np.empty(math.prod(shape), dtype=found)
+        content = numbers.view(np.uint8)
+        for first in range(0, size, _BLOCK):
+            block = content[first : first + _BLOCK]
+            there = file.read(len(block))
+            if len(there) != len(block):  # what the archive says of a member may be wrong too
+                raise other
+            block[:] = np.frombuffer(there, dtype=np.uint8)
+        return numbers.reshape(shape, order="F" if fortran else "C")
+
+
+@contextmanager
+def _opened(
+    archive: zipfile.ZipFile, name: str
+) -> Iterator[tuple[IO[bytes], tuple[int, ...], bool, np.dtype[Any]]]:
+    """An array of numbers or text, behind its header; and its shape, whether it is in Fortran order, and its
+    type."""
     try:
         member = archive.open(f"{name}.npy")
     except KeyError:
@@ -37,15 +75,6 @@ def read_array(
             raise
         except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
             raise ValueError(f"{name} is not as numpy writes it") from None
-        exact = dtype is not None and (found != np.dtype(dtype) or len(shape) != axes or fortran)
-        if exact or found.kind not in "biufU" or min(shape, default=0) < 0:
+        if found.kind not in "biufU" or min(shape, default=0) < 0:
             raise ValueError(f"{name} holds {found} {list(shape)}")
-        size = math.prod(shape) * found.itemsize
-        if size > limit:
-            raise ValueError(f"{name} takes {size} bytes; at most {limit} are read")
-        content = file.read(size + 1)
-    if len(content) != size:
-        raise ValueError(f"{name} does not have the {size} bytes that its header says")
-    if not found.itemsize:  # text of no letters
-        return np.zeros(shape, dtype=found)
-    return np.frombuffer(content, dtype=found).reshape(shape, order="F" if fortran else "C")
+        yield file, shape, fortran, found
