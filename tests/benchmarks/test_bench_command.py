@@ -269,8 +269,10 @@ def test_the_command_fills_file_page_and_pictures(
         raise AssertionError("measured again")
 
     monkeypatch.setattr(registry, "PARTS", dict.fromkeys(names, again))
-    assert bench("--only", "engine") == 0
+    assert bench("--only", "engine", "--json", "n.json") == 0
     assert Path("f-engine.png").exists()
+    asked = {**found, "parts": {"engine": found["parts"]["engine"]}}
+    assert json.loads(Path("n.json").read_text()) == asked
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -54,7 +54,7 @@ def digits() -> Dataset:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quick report."""
     out = tmp_path_factory.mktemp("paper") / "out"
-    assert app.main(["report", "paper", "--quick", "--out", str(out)]) == 0
+    assert quick(out, "--json", str(out.with_name("numbers.json"))) == 0
     return out
 
 
@@ -238,6 +238,8 @@ def test_passes_with_dropout_differ_and_one_pass_has_none(folder: Path, digits: 
 
 def test_every_number_has_its_command_and_commit(folder: Path) -> None:
     found = json.loads((folder / "numbers.json").read_text())
+    printed = json.loads(folder.with_name("numbers.json").read_text())  # of --json
+    assert printed["rows"] == found and printed["command"] == "synflip report paper --quick --data digits"
     assert {row["command"] for row in found} == {"synflip report paper --quick --data digits"}
     assert all(re.fullmatch(r"[0-9a-f]{40}(-dirty)?|synflip .*", row["commit"]) for row in found)
     with (folder / "numbers.csv").open() as file:

@@ -1,6 +1,7 @@
 """Calibration: simulated devices that are biased, correlated or stuck are found and named, and cut out."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,7 +180,11 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
     arguments = ["calibrate", "--geometry", "16x2,bits=4,image_slots=4,devices=5", "--captures", "1"]
-    assert main([*arguments, "--junctions", "seed=1,stuck=2", "--out", "j.json", "--apply"]) == 0
+    assert (
+        main([*arguments, "--junctions", "seed=1,stuck=2", "--out", "j.json", "--apply", "--json", "n.json"])
+        == 0
+    )
+    assert json.loads(Path("n.json").read_text()) == json.loads(Path("j.json").read_text())
     text = " ".join(capsys.readouterr().out.split())
     assert "5 tunnel junctions of verilator" in text
     assert "Proposed, and written" in text and "leave out 2 stuck at 0" in text
@@ -191,6 +196,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--target", "1"], "the target must be above 0 and below 1, not 1.0"),
+        (["--least-entropy", "nan"], "the least entropy must be above 0 and below 1, not nan"),
         (["--geometry", "16x2"], "verilator, 16x2, has no tunnel junctions: its keys come from an LFSR"),
         (["--device", "golden"], "'golden' has no tunnel junctions"),
         (["--device", "/dev/nothing"], "/dev/nothing cannot be opened"),

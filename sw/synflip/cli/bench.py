@@ -46,6 +46,7 @@ def bench(
             "--pictures", metavar="DIR", help="Pictures here, not beside F.json.", show_default=False
         ),
     ] = None,
+    json: JsonFile = None,
 ) -> None:
     """Measure the speed of the accelerator, the golden model and the simulator.
 
@@ -61,7 +62,7 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import show, table
+    from synflip.cli.console import show, table, write_json
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
     from synflip.util.extras import require
@@ -74,7 +75,7 @@ def bench(
     if networks == out:
         raise SynflipError(f"--out {out} is where the networks go: give it an ending, such as .json")
     read = [file for path in given.values() for file in model_files(path)]
-    check_outputs([out, page], read)
+    check_outputs([out, page, json], read)
     if pictures is not None:
         check_folder(pictures)
     with waiting("Loading torch"):
@@ -86,7 +87,7 @@ def bench(
     names = registry.chosen(only, typer.echo)
     folder, stem = (out.parent, out.stem) if pictures is None else (pictures, "performance")
     drawn = {name: folder / f"{stem}-{name}.png" for name in names if name in PLOTS}
-    check_outputs([out, page, *drawn.values()], read)
+    check_outputs([out, page, json, *drawn.values()], read)
     if page is not None:
         for name in names:
             find_section(page, registry.page_section(name))
@@ -116,6 +117,7 @@ def bench(
         if name in drawn:
             with replacing(drawn[name]) as partial:
                 PLOTS[name](found, partial)
+    write_json(json, {**findings.head, "parts": {name: findings.parts[name] for name in names}})
     if quick:
         typer.echo(QUICK_NOTE)
     table("Findings", ("wrote", str(out)))

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from synflip.cli.console import write_json
 from synflip.cli.options import (
     ClusterAddress,
     ClusterWorkers,
     DataName,
     Header,
+    JsonFile,
     Label,
     Page,
     Size,
@@ -70,6 +72,7 @@ def paper(
     page: Page = None,
     cluster: ClusterAddress = None,
     workers: ClusterWorkers = None,
+    json: JsonFile = None,
 ) -> None:
     """Run the experiments of the synaptic sampling paper, and more, and write a page about them.
 
@@ -100,7 +103,7 @@ def paper(
     if not files and (label is not None or size is not None or not header):
         raise SynflipError("--label, --no-header and --size are of files, and --data names none")
     check_folder(out)
-    check_outputs([page, *(out / name for name in PAGES)], map(Path, files))
+    check_outputs([page, json, *(out / name for name in PAGES)], map(Path, files))
     with waiting("Loading torch"):
         from synflip.data.registry import load
         from synflip.experiments import datasets, registry
@@ -137,7 +140,9 @@ def paper(
                 clusters.fill(shared, context, asked, chosen, watch, list(own.values()))
         sections = registry.run(context, asked, chosen, watch)
     warning = QUICK_WARNING if quick else ""
-    write(out, sections, cache.rows(), command, at, warning)
+    rows = cache.rows()
+    write(out, sections, rows, command, at, warning)
+    write_json(json, {"command": command, "commit": at, "rows": rows})
     if warning:
         typer.echo(warning)
     for section in sections:
@@ -157,24 +162,27 @@ def opening(
         Path, typer.Option("--page", metavar="FILE", help="Fill the section opening of this page.")
     ],
     picture: Annotated[Path, typer.Option("--picture", metavar="F.png", help="Draw the picture here.")],
+    json: JsonFile = None,
 ) -> None:
     """Sum up the experiments' tables in one table and one picture. Nothing is run.
 
     Example: synflip report opening results.md --page uncertainty.md --picture uncertainty.png
     """
     from synflip.util.extras import require
-    from synflip.util.outputs import check_outputs
+    from synflip.util.outputs import check_outputs, replacing
     from synflip.util.progress import waiting
 
     require("matplotlib")
-    check_outputs([page, picture], [results])
+    check_outputs([page, picture, json], [results])
     with waiting("Loading torch"):
         from synflip.experiments.pages.opening import SECTION, draw, opening
         from synflip.report.sections import find_section, replace_section
     find_section(page, SECTION)
     table = opening(results)
-    draw(table, picture)
+    with replacing(picture) as partial:
+        draw(table, partial)
     replace_section(page, SECTION, table.markdown())
+    write_json(json, {"rows": [dict(zip(table.heads, row, strict=True)) for row in table.rows]})
     typer.echo(f"wrote {SECTION} into {page}, and {picture}")
 
 

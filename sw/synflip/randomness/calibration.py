@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,16 +78,19 @@ class Calibration:
         """Devices that should not be used."""
         return [one.device for one in self.devices if one.left_out]
 
-    def save(self, path: Path) -> None:
-        """Write the calibration as JSON. Raises SynflipError."""
-        content = {
+    def numbers(self) -> dict[str, Any]:
+        """All of it, and the registers' words, for JSON."""
+        return {
             "accelerator": self.accelerator,
             "devices": [asdict(one) for one in self.devices],
             "left_out": self.left_out,
             "settings": None if self.settings is None else asdict(self.settings),
             "registers": None if self.settings is None else self.settings.words(len(self.devices)),
         }
-        write_text(path, json.dumps(content, indent=2) + "\n")
+
+    def save(self, path: Path) -> None:
+        """Write the calibration as JSON. Raises SynflipError."""
+        write_text(path, json.dumps(self.numbers(), indent=2) + "\n")
 
 
 def read_settings(path: str | Path) -> SourceSettings:
@@ -125,13 +128,18 @@ def calibrate(
     return Calibration(accelerator.name, *propose(measured))
 
 
+def check_levels(target: float, least_entropy: float) -> None:
+    """Raises SynflipError for a min-entropy to be reached that no bit has, or that every bit has."""
+    for name, value in (("target", target), ("least entropy", least_entropy)):
+        if not 0 < value < 1:
+            raise SynflipError(f"the {name} must be above 0 and below 1, not {value}")
+
+
 def measure(
     device: int, bits: NDArray[np.uint8], target: float = TARGET, least_entropy: float = LEAST_ENTROPY
 ) -> Measured:
     """The statistics of a device from its raw bits, uint8 [n] of 0 and 1. Raises SynflipError."""
-    for name, value in (("target", target), ("least entropy", least_entropy)):
-        if not 0 < value < 1:
-            raise SynflipError(f"the {name} must be above 0 and below 1, not {value}")
+    check_levels(target, least_entropy)
     ones = float(bits.mean())
     most_common, markov = sp800_90b.most_common(bits), sp800_90b.markov(bits)
     correlation = _correlation(bits)

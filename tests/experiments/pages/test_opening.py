@@ -1,5 +1,6 @@
 """The opening of the page on uncertainty."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ def test_the_page_opens_with_what_the_results_say(tmp_path: Path) -> None:
     """`synflip report opening docs/results/uncertainty.md ...` makes it again."""
     table = opening(RESULTS)
     assert find_section(PAGE, "opening")[1].strip() == table.markdown()
-    page, picture = tmp_path / "page.md", tmp_path / "p.png"
+    page, picture, numbers = tmp_path / "page.md", tmp_path / "p.png", tmp_path / "n.json"
     page.write_text("a\n<!-- begin opening -->\nold\n<!-- end opening -->\nb\n")
-    assert app.main(["report", "opening", str(RESULTS), "--page", str(page), "--picture", str(picture)]) == 0
+    written = ["--page", str(page), "--picture", str(picture), "--json", str(numbers)]
+    assert app.main(["report", "opening", str(RESULTS), *written]) == 0
+    found = json.loads(numbers.read_text())["rows"]
+    assert [list(row.values()) for row in found] == table.cells() and [*found[0]] == [*table.heads]
     assert page.read_text() == f"a\n<!-- begin opening -->\n{table.markdown()}\n<!-- end opening -->\nb\n"
     assert picture.read_bytes()[:4] == b"\x89PNG"
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from synflip.cli.console import columns, table
+from synflip.cli.console import columns, table, write_json
+from synflip.cli.options import JsonFile
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -59,6 +60,7 @@ def calibrate(
     apply: Annotated[
         bool, typer.Option("--apply", help="Write the settings into the accelerator, until it is reset.")
     ] = False,
+    json: JsonFile = None,
 ) -> None:
     """Measure every tunnel junction through the accelerator, and propose settings for the source of keys.
 
@@ -75,7 +77,8 @@ def calibrate(
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    check_outputs([out])
+    calibration.check_levels(target, least_entropy)
+    check_outputs([out, json])
     with waiting(f"Opening {device} (the first time, this builds it)"):
         accelerator = _with_junctions(device, geometry, junctions)
     with accelerator:
@@ -85,6 +88,7 @@ def calibrate(
         columns(f"{accelerator.geometry.devices} tunnel junctions of {accelerator.name}", heads, *rows)
         if out is not None:
             found.save(out)
+        write_json(json, found.numbers())
         left = calibration.apply(accelerator, found) if apply and found.settings else []
     settings = found.settings
     if settings is None:
