@@ -218,6 +218,15 @@ def test_images_from_files(page: Page, tmp_path: Path) -> None:
     assert sum(bars(page)) == 16
 
 
+def test_the_page_is_not_idle_while_a_file_is_read(page: Page, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    page.value("window.createImageBitmap = () => new Promise(done => { window.goOn = done; })")
+    page.file("#file", tmp_path / "black.png")
+    assert not page.value(IDLE)
+    page.value("window.goOn()")  # it is no picture
+    page.until(IDLE)
+
+
 def test_what_is_wrong_is_said(page: Page) -> None:
     page.value("document.querySelector('#seed').value = '1.5'")
     page.click("#example")

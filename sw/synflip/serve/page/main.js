@@ -12,7 +12,7 @@ const wait = (time, signal) => new Promise(done => {
   signal.addEventListener("abort", () => { clearTimeout(timer); done(); });
 });
 
-let about, grid, votes, under = null, tested = 0;
+let about, grid, votes, under = null, tested = 0, busy = 0;
 const ran = {}; // by device: cycles of its last run
 
 function say(text) {
@@ -20,12 +20,18 @@ function say(text) {
   by("alert").hidden = !text;
 }
 
+/** The action, with its error in the page. The page is running from its beginning to its end: files are read, items fetched. */
 const attempt = action => async (...given) => {
+  busy += 1;
+  document.body.dataset.state = "running";
   try {
     say("");
     await action(...given);
   } catch (error) {
     if (error.name !== "AbortError") say(error.message);
+  } finally {
+    busy -= 1;
+    if (!busy) document.body.dataset.state = "idle";
   }
 };
 
@@ -46,14 +52,9 @@ const flip = attempt(async () => {
   if (grid?.empty) return;
   const stop = under = new AbortController();
   by("done").textContent = "";
-  document.body.dataset.state = "running";
   votes.begin(wanted);
   for (const name of wanted.devices) ran[name] = {cycles: 0, clock: 0, samples: 0};
-  try {
-    await follow(wanted, stop.signal);
-  } finally {
-    if (under === stop) document.body.dataset.state = "idle";
-  }
+  await follow(wanted, stop.signal);
 });
 
 async function follow(wanted, signal) {
@@ -161,4 +162,3 @@ await attempt(async () => {
     accelerators: showAccelerators(about, name => ran[name])});
   if (about.tests) await take(await get("/api/item?number=0"));
 })();
-document.body.dataset.state ??= "idle";

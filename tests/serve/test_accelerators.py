@@ -1,0 +1,76 @@
+"""What the page says of an accelerator, beside a simulated one: cycles, and the share of them it was busy."""
+
+from collections.abc import Iterator
+
+import pytest
+from synflip.data.registry import load
+from synflip.devices.registry import open_device
+from synflip.inference.device import Device
+
+from tests.browser import browser
+from tests.serve.helpers import Client, digits_model, hub_of, samples, served
+
+MODEL, NAME, SAMPLES = digits_model(), "verilator:16x2", 5
+IMAGES = load("digits").test_images
+
+pytestmark = pytest.mark.simulator
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with open_device(NAME) as device, served(hub_of(MODEL, {NAME: device}, data=True)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Device]:
+    """The same accelerator, which the page knows nothing of."""
+    with open_device(NAME) as device:
+        device.load(MODEL)
+        yield device
+
+
+def ran(device: Device, pixels: object, seed: int) -> list[tuple[int, int]]:
+    """Cycles of the engine and of the clock, of each network sample in a run of its own."""
+    found = []
+    for sample in range(SAMPLES):
+        began = device.clock_cycles()
+        cycles = device.infer(pixels, 1, seed, logits=True, first=sample).cycles
+        found.append((cycles, device.clock_cycles() - began))
+    return found
+
+
+def test_cycles_that_are_predicted_are_counted(client: Client, alone: Device) -> None:
+    (about,) = client.get("/api/accelerators")["devices"]
+    assert about["geometry"] == "16x2" and about["fits"] == "as a whole"
+    assert [(row["images"], row["samples"]) for row in about["cycles"]] == [
+        (1, 1),
+        (1, 16),
+        (16, 16),
+        (16, 64),
+    ]
+    for row in about["cycles"]:
+        assert row["cycles"] == alone.infer(IMAGES[: row["images"]], row["samples"], 0).cycles
+
+
+def test_cycles_of_a_run_are_those_of_the_simulator(client: Client, alone: Device) -> None:
+    found = samples(client.run(pixels=IMAGES[3].tolist(), samples=SAMPLES, seed=9, devices=[NAME]))
+    wanted = ran(alone, IMAGES[3:4], 9)
+    assert [(event["cycles"], event["clock"]) for event in found] == wanted
+    assert all(0 < cycles < clock for cycles, clock in wanted)
+
+
+def test_the_tab_says_the_share_that_it_was_busy(client: Client, alone: Device, tmp_path) -> None:
+    with browser(tmp_path) as page:
+        page.size(1200, 850)
+        page.open(client.url)
+        page.until("document.body.dataset.state === 'idle'")
+        page.click("#tab-accelerators")
+        page.until("document.querySelector('#machines p + p') !== null")
+        said = page.value("document.querySelector('#machines').innerText")
+        asked = page.sent()
+        assert page.complaints() == []
+    found = [event for event in samples(client.run(**{**asked, "devices": [NAME]}))]
+    engine, clock = (sum(event[name] for event in found) for name in ("cycles", "clock"))
+    assert f"{engine:,} cycles of the engine for {len(found)} samples" in said
+    assert f"busy {100 * engine / clock:.1f} % of {clock:,} clock cycles" in said
