@@ -24,12 +24,12 @@ def runs(tmp_path_factory):
 
 
 def marked() -> list:
-    """Every mutant; of each bench the first two are there on every run, the others by night."""
+    """Every mutant; of each bench the first is there on every run, the others by night."""
     of_bench: Counter[str] = Counter()
     cases = []
     for mutant in MUTANTS:
         of_bench[mutant.bench] += 1
-        marks = [pytest.mark.nightly] if of_bench[mutant.bench] > 2 else []
+        marks = [pytest.mark.nightly] if of_bench[mutant.bench] > 1 else []
         cases.append(pytest.param(mutant, id=mutant.name, marks=marks))
     return cases
 

@@ -116,6 +116,7 @@ endmodule
 """
 
 
+@pytest.mark.nightly
 def test_a_broken_lut_is_seen(digits, tmp_path: Path) -> None:
     """One bit of one LUT's table is flipped, which one is read from a file when a simulation begins.
 

@@ -89,7 +89,7 @@ def check_gowin(folder: Path, report: dict) -> None:
     # Not the iCEBreaker: full to 97 %, it is routed in minutes.
     [
         ("ulx3s-85f", check_ecp5),
-        ("ice40-hx8k", check_ice40),
+        pytest.param("ice40-hx8k", check_ice40, marks=pytest.mark.nightly),
         pytest.param("tang-nano-9k", check_gowin, marks=pytest.mark.nightly),
     ],
 )

@@ -29,7 +29,13 @@ PATIENCE = 400_000  # cycles
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("ulx3s-85f", "16x2"), ("ice40-hx8k", None), (SMALL, None), ("icebreaker", None)]
+    ("name", "size"),
+    [
+        ("ulx3s-85f", "16x2"),
+        ("icebreaker", None),
+        pytest.param("ice40-hx8k", None, marks=pytest.mark.nightly),
+        pytest.param(SMALL, None, marks=pytest.mark.nightly),
+    ],
 )
 def test_selftest_passes(name, size, tmp_path, capsys):
     board = find_board(name)
@@ -276,6 +282,7 @@ def build_with_defects(folder: Path) -> tuple[Path, Path]:
     return sources / LIBRARY, chosen
 
 
+@pytest.mark.nightly
 def test_defects_are_found(tmp_path, capsys):
     """Each makes the self-test fail in the step that must see it first; without one all pass."""
     board = find_board(SMALL)

@@ -404,7 +404,7 @@ PROOFS = [
             induction=True,
             cover=8,
             fast=banks == 2,
-            slow=banks == 8,
+            slow=banks >= 4,
         )
         for banks in (1, 2, 4, 8)
     ),

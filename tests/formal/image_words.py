@@ -164,6 +164,7 @@ PROOFS = [
         induction=True,
         cover=cover,
         fast=code in (PAIRS, 4),
+        slow=code == 1,
     )
     # Packed: three cycles for each of a word's groups, and four to begin and to end.
     for code, name, cover in (

@@ -276,6 +276,7 @@ PROOFS = [
         induction=True,
         cover=30,
         fast=banks == 1,
+        slow=slots == 1,
     )
     for lanes, banks, slots in ((16, 8, 1), (16, 8, 2), (16, 4, 3), (48, 4, 16), (16, 1, 256))
 ]

@@ -103,7 +103,11 @@ def test_random_hardware_is_verified_exactly():
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("geometry", [GEOMETRY, LFSR, HALF], ids=["mtj", "lfsr", "half"])
+@pytest.mark.parametrize(
+    "geometry",
+    [GEOMETRY, LFSR, pytest.param(HALF, marks=pytest.mark.nightly)],
+    ids=["mtj", "lfsr", "half"],
+)
 def test_the_host_can_bring_the_keys(geometry):
     rng = np.random.default_rng(1)
     model, pixels = network(rng), images(rng, 11)

@@ -90,6 +90,10 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
     starts = {"command": "synflip run", "seconds": 12.34, "processor": 23.45, "wanted": 0.3}
     rival = {"build": 104.2, "seconds": 0.0093, "accuracy": 0.979, "agrees": 1.0}
     shape = {"shape": "784-512-512-10"}
+    scaling = {"kind": "strong", "images": 10_000, "workers": 2, "seconds": 123.4}
+    scaling |= {"over_one": 1.92, "over_alone": 1.87}
+    plan = {"workers": 1000, "images": "client", "tasks": 1_000_000, "compute": 1e6, "line": 1e5}
+    asleep = {"workers": 1000, "tasks": 1_000_000, "task_seconds": 0.25, "seconds": 123.4, "measured": 130.2}
     parts = {
         "engine": {"images": 64, "samples": 64, "rows": [engine]},
         "balance": {"images": 64, "samples": 64, "rows": [engine | {"before": 99_999, "after": 88_888}]},
@@ -105,6 +109,10 @@ def test_tables_of_a_bench_hold_at_80_columns() -> None:
         "scale": {"lines": {"synapses, golden model": line}},
         "memory": {"rows": [{"images": 1_000_000, "bytes": 498_000_000, "seconds": 13.2}]} | shape,
         "start": {"images": 100, "turns": 7, "rows": [starts, starts | {"wanted": None}]} | shape,
+        "cluster": {"scaling": [scaling], "plans": [plan | {"seconds": 1e6, "in_flight": 1e9}]}
+        | {"check": [asleep], "samples": 64, "planned_images": 10**9, "model_bytes": 2_400_000}
+        | {"costs": {"speed": 1e5, "task": 0.002, "rate": 3e8}}
+        | shape,
     }
     assert parts.keys() == TABLES.keys()
     for name, part in parts.items():

@@ -290,7 +290,7 @@ def test_damaged_frames(bad):
     assert accesses == [(1, 7, 1)]
 
 
-@pytest.mark.parametrize("excess", [1, 2, 300])
+@pytest.mark.parametrize("excess", [1, pytest.param(2, marks=pytest.mark.nightly), 300])
 def test_overlong_frames(excess):
     good = list(range(MAX_WORDS + excess))
     replies, accesses = run(write(1, 7, good), write(1, 7, good, damage=1), write(1, 7, [1]), wait=3000)
@@ -329,7 +329,9 @@ def test_noise_has_no_effect():
     assert accesses == [(1, 7, 1)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 4))]
+)
 def test_random_faults_never_lose_or_repeat_a_write(seed):
     """A host in ten lines: send until answered. The order of effects is the order of requests."""
     chance = random.Random(seed)

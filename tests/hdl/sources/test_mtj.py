@@ -160,7 +160,7 @@ def test_keys_of_fair_devices(banks, fold, von_neumann):
     assert len(got[0]) >= 2
 
 
-@pytest.mark.parametrize("devices", [1, 2, 5, 32])
+@pytest.mark.parametrize("devices", [1, 2, 5, pytest.param(32, marks=pytest.mark.nightly)])
 def test_devices_that_fail(devices):
     """A device sticks, another leans; what was on its way goes with each."""
     draw = fair(devices)
