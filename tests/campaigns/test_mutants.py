@@ -2,11 +2,12 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from synflip.errors import SynflipError
 from synflip_sim.campaigns.mutant_list import MUTANTS
-from synflip_sim.campaigns.mutants import outcomes, patch
+from synflip_sim.campaigns.mutants import outcomes, patch, rows_of, table
 from synflip_sim.testbenches.runner import BENCHES
 from synflip_sim.testbenches.runs import RUNS
 
@@ -43,6 +44,25 @@ def test_mutant_is_found(mutant, runs):
 def test_every_block_has_mutants():
     assert len(MUTANTS) == len({mutant.name for mutant in MUTANTS}) >= 28
     assert {mutant.bench for mutant in MUTANTS} == set(BENCHES)
+
+
+def test_rows_of_before_stay():
+    names = [mutant.name for mutant in MUTANTS]
+    found = {name: {"accelerator": f"votes of {name}: expected 1, got 2"} for name in names}
+    whole = table(found)
+    rows = rows_of(whole)
+    assert list(rows) == names and rows[names[3]].endswith(f"| accelerator | votes of {names[3]} |")
+    rows[names[0]] = rows[names[0]].replace("accelerator", "source")
+    again = rows_of(table({name: found[name] for name in names[1:]}, rows))
+    assert again == rows
+    assert rows_of(table({**found, names[0]: {}}))[names[0]].endswith("| **nobody** |  |")
+
+
+def test_the_page_has_all():
+    page = Path(__file__).parents[2] / "docs/results/mutants.md"
+    rows = rows_of(page.read_text("utf-8"))
+    assert list(rows) == [mutant.name for mutant in MUTANTS]
+    assert all(f"| {mutant.breaks} | {mutant.bench}" in rows[mutant.name] for mutant in MUTANTS)
 
 
 def test_stale_patches_are_errors(tmp_path):

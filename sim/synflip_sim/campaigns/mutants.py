@@ -1,7 +1,7 @@
 """Runs the deliberate defects of ``mutant_list`` against the benches.
 
 A command, too: ``python -m synflip_sim.campaigns.mutants --table FILE`` runs every mutant against every
-bench and writes who found it.
+bench and writes who found it; with ``--new`` those that the table lacks.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import synflip_hdl
 from synflip.errors import SynflipError
@@ -71,18 +72,22 @@ def outcomes(
     return found
 
 
-def table(found: dict[str, dict[str, str]]) -> str:
-    """Markdown. found: mutant -> bench -> difference."""
+def table(found: dict[str, dict[str, str]], rows: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Markdown. found: mutant -> bench -> difference. rows: those of a table of before, which stay."""
     lines = [
         "# Mutants",
         "",
         "Deliberate defects of the gateware, and the benches that found them; the one named first must.",
-        "Written by `make mutants`; the defects are in `sim/synflip_sim/campaigns/mutant_list.py`.",
+        "Written by `make mutants`; the defects are in `sim/synflip_sim/campaigns/mutant_list.py`. A new",
+        "defect's row comes by `make mutants ARGS=--new`: the others are then those of the last whole run.",
         "",
         "| mutant | what it breaks | found by | first difference |",
         "|---|---|---|---|",
     ]
     for mutant in MUTANTS:
+        if mutant.name not in found:
+            lines.append(rows[mutant.name])
+            continue
         differences = found[mutant.name]
         benches = sorted(differences, key=lambda bench: bench != mutant.bench)
         first = differences[benches[0]].partition(": expected")[0] if benches else ""
@@ -90,18 +95,26 @@ def table(found: dict[str, dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rows_of(text: str) -> dict[str, str]:
+    """Mutant -> its row in a text that ``table`` made."""
+    return {line.split()[1]: line for line in text.partition("|---|\n")[2].splitlines()}
+
+
 def main() -> None:
     """Exit status 1 if the bench that must find a mutant did not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True, help="the file to write")
+    parser.add_argument("--new", action="store_true", help="only those without a row in that file")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
     chosen = parser.parse_args()
     check_outputs([chosen.table])
     benches = chosen.bench
+    rows = rows_of(chosen.table.read_text("utf-8")) if chosen.new else {}
+    mutants = [mutant for mutant in MUTANTS if mutant.name not in rows]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
         runs, known = {}, {}
-        for name in {mutant.run for mutant in MUTANTS}:
+        for name in {mutant.run for mutant in mutants}:
             (Path(folder) / name).mkdir()
             runs[name] = RUNS[name].prepare(Path(folder) / name)
             known[name] = [build(bench, RUNS[name].geometry).name for bench in benches]
@@ -111,9 +124,9 @@ def main() -> None:
             print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
             return differences
 
-        found = dict(zip([mutant.name for mutant in MUTANTS], pool.map(judge, MUTANTS), strict=True))
-    write_text(chosen.table, table(found))
-    missed = [mutant.name for mutant in MUTANTS if mutant.bench not in found[mutant.name]]
+        found = dict(zip([mutant.name for mutant in mutants], pool.map(judge, mutants), strict=True))
+    write_text(chosen.table, table(found, rows))
+    missed = [mutant.name for mutant in mutants if mutant.bench not in found[mutant.name]]
     sys.exit(f"not found by their bench: {', '.join(missed)}" if missed else 0)
 
 
