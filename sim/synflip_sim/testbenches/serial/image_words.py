@@ -19,8 +19,8 @@ from synflip_sim.testbenches.script import Script
 from synflip_sim.testbenches.serial.twin import Coded, Offer, expand
 from synflip_sim.testbenches.streams import StreamSource
 
-RANDOM_IMAGES = 40
-GIVEN_UP = 0.15  # share of images in whose middle another begins
+RANDOM_IMAGES = 50
+GIVEN_UP = 0.4  # share of images in whose middle another begins
 
 Image = tuple[int, list[int]]  # code, words
 
