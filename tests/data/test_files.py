@@ -239,6 +239,12 @@ def table(one: str, other: str) -> Callable[[Path], None]:
             table("31.1.2020", "1.2.2021"),
             "texts that look like a date, '1.",
         ),
+        ("t.csv", table("1.2.20", "5/31/19"), "texts that look like a date, '1.2.20'"),
+        ("t.csv", table("5-Jan-2020", "Feb 3, 2021"), "texts that look like a date, '5-Jan-2020'"),
+        ("t.csv", table("12:30", "0:05:00.5"), "texts that look like a time, '0:05:00.5'"),
+        ("t.csv", table("0x1F", "0xa"), "texts that look like a number, '0x1F'"),
+        ("t.csv", table("\u22125", "\u22126.5"), "texts that look like a number, "),
+        ("t.csv", table("\x001", "\x002"), "holds the text '\\x001', with a control character"),
         (
             "t.csv",
             text(FOUR + "1" + "0" * 400 + ",2,x\n"),
@@ -525,7 +531,7 @@ def test_the_arrays_of_an_archive_are_limited_together(
 ) -> None:
     path = tmp_path / "t.npz"
     np.savez(
-        path, x=np.zeros((100, 10), np.uint8), y=(np.arange(100) % 2).astype(np.uint8), other=np.zeros(9999)
+        path, x=np.eye(100, 10, dtype=np.uint8), y=(np.arange(100) % 2).astype(np.uint8), other=np.zeros(9999)
     )
     monkeypatch.setattr(feature_file, "MAX_FILE_BYTES", 1800)  # 1,000 numbers and 100 labels of 8 bytes
     load(path)

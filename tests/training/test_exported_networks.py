@@ -52,7 +52,7 @@ class Inverted(Written):
     """Signs change in front, of sums, and between the layers."""
 
     def forward(self, x):
-        x = 1 - x.reshape(len(x), -1)
+        x = 1 - x.float().reshape(len(x), -1)
         x = self.mean - (x * -1 + 0.75)
         x = functional.relu(-(x @ self.first + self.bias))
         return functional.linear(2.5 - torch.rsub(x.neg().sub(1), self.bias), self.last)

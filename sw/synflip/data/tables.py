@@ -21,10 +21,15 @@ MAX_CATEGORIES = 256  # of a column: more are names or dates, which say nothing 
 _NUMBERS = "biuf"  # kinds of numpy dtypes
 _EXACT = 2.0**53  # whole numbers below it are exact in float64
 _SHOWN = 8  # names in a message
-#: Texts that are numbers to who wrote them: 1,5 and 1.234,56 and 12 % and $5;
-#: or dates: 2020-01-31 and 31.1.2020 12:00.
-_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d+([.,'\s]\d{3})*([.,]\d+)?\s?[%$€£]?")
-_DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ].*)?")
+#: Texts that are numbers to who wrote them: 1,5 and 1.234,56 and 12 % and $5, 0x1f, and -5 with a minus sign;
+#: or dates: 2020-01-31 and 31.1.20 12:00 and 5-Jan-2020; or times: 12:30 and 0:05:00.5.
+_NUMBER = re.compile(r"[-+\u2212]?([$€£]?\s?\d+([.,'\s]\d{3})*([.,]\d+)?\s?[%$€£]?|0[xX][0-9a-fA-F]+)")
+_DATE = re.compile(
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})"
+    r"|\d{1,2}[-/. ]{1,2}[A-Za-z]{3,9}[-/. ]\d{2,4}|[A-Za-z]{3,9} \d{1,2}, ?\d{4})([T ].*)?"
+)
+_TIME = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?( ?[AaPp][Mm])?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def is_frame(value: object) -> bool:
@@ -85,6 +90,7 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
         for pattern, what, way in (
             (_NUMBER, "a number", "write it as 1234.5"),
             (_DATE, "a date", "make a number of it, such as days"),
+            (_TIME, "a time", "make a number of it, such as seconds"),
         ):
             if categories and all(map(pattern.fullmatch, categories)):
                 raise SynflipError(
@@ -92,6 +98,11 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
                     f"{one_line(categories[0])!r}, and would become {len(categories)} categories: {way}, or "
                     "leave it out"
                 )
+        if odd := next(filter(_CONTROL.search, categories), None):
+            raise SynflipError(
+                f"column {one_line(name)} holds the text {odd!r}, with a control character: is the file "
+                "damaged?"
+            )
         found.append(Column(name, tuple(categories)))
     return tuple(found)
 

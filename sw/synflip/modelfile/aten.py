@@ -39,7 +39,6 @@ FOLDED = ("add", "batch_norm", "div", "mul", "neg", "rsub", "sub")
 SAME = ("alias", "clone", "contiguous", "detach", "to")
 DROPOUTS = ("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout")
 RESHAPED = ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
-_ASSERTIONS = "_assert"  # at the beginning of names of operations that only check
 _ENDS = {
     "_log_softmax": "log_softmax",
     "_softmax": "softmax",
@@ -73,10 +72,8 @@ def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> 
         for spec in signature.input_specs
         if isinstance(spec.target, str) and isinstance(stored.get(spec.target), Tensor)
     }
-    nodes = [
-        _node(node) for node in exported.graph.nodes
-        if node.op == "call_function" and not str(node.target).removeprefix("aten.").startswith(_ASSERTIONS)
-    ]  # fmt: skip
+    called = [node for node in exported.graph.nodes if node.op == "call_function"]
+    nodes = [_node(node) for node in called if not str(node.target).startswith(f"aten.{pt2.ASSERTIONS}")]
     (source,), (result,) = signature.user_inputs, signature.user_outputs
     batch = None if any_batch else len(example)
     return Program(tuple(nodes), str(source), str(result), tensors, (batch, *example.shape[1:]))

@@ -30,9 +30,11 @@ MAX_GRAPH_BYTES = 16 << 20
 MAX_RESULT = 1 << 22  # numbers in any result, for one image
 TORCH = "torch 2.13"  # whose files are read
 SCHEMA_MAJOR = 8  # of the graph, as TORCH writes it
+_ATEN = "torch.ops.aten."  # before names of operations
 _OLD_GRAPH = "serialized_exported_program.json"  # of torch before its archives had folders
 _LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
 _DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64}
+ASSERTIONS = "_assert"  # at the beginning of names of operations that only check
 HOW_TO_SAVE = "torch.export.save(torch.export.export(network.eval(), (images,)), path)"
 HOW_TO_EXPORT = (
     "torch.export.export(network.eval(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},)) with two "
@@ -55,9 +57,11 @@ _NAMES = """
 """
 #: Overloads of torch.ops.aten that a graph may use.
 OPERATIONS = frozenset(_NAMES.split())
-#: Overloads that ``run_decompositions`` makes of some of them: see ``_composed``.
+#: Overloads that are read as others: what ``run_decompositions`` makes of some, see ``_composed``, and types.
 _DECOMPOSED = frozenset(
     (
+        "_to_copy.default",
+        "to.dtype",
         "_native_batch_norm_legit_no_training.default",
         "_native_batch_norm_legit.no_stats",
         "convolution.default",
@@ -362,7 +366,8 @@ def _program(archive: _Archive) -> Program:
         reason = _other_torch(archive.written_by(names[0]))
         raise SynflipError(f"graph version {version!r}; this synflip reads {SCHEMA_MAJOR}: {reason}")
     graph = model["graph_module"]["graph"]
-    nodes = tuple(_node(index, node) for index, node in enumerate(graph["nodes"]))
+    computed = [node for node in graph["nodes"] if not str(node["target"]).startswith(_ATEN + ASSERTIONS)]
+    nodes = tuple(_node(index, node) for index, node in enumerate(computed))
     inputs: list[str] = []
     kept: dict[str, tuple[str, str]] = {}  # name in the graph -> kind and name in the archive
     for spec in model["graph_module"]["signature"]["input_specs"]:
@@ -444,7 +449,7 @@ def _check_allowed(index: int, target: str, operation: str, allowed: frozenset[s
 
 def _node(index: int, node: dict[str, Any]) -> Node:
     target = str(node["target"])
-    operation = target.removeprefix("torch.ops.aten.")
+    operation = target.removeprefix(_ATEN)
     _check_allowed(index, target, operation, OPERATIONS | _DECOMPOSED)
     arguments, keywords = [], {}
     for entry in node["inputs"]:
@@ -454,6 +459,12 @@ def _node(index: int, node: dict[str, Any]) -> Node:
         else:
             arguments.append(argument)
     operation, arguments = _composed(operation, arguments)
+    if operation in ("to.dtype", "_to_copy.default"):
+        dtype = keywords.get("dtype", torch.float32) if len(arguments) < 2 else arguments[1]
+        if dtype not in (torch.float32, torch.float64):
+            raise SynflipError(f"operation {index} makes other numbers than float32 or float64: leave it out")
+        # Its numbers are those before it: a graph may run in float64, whatever it was exported for.
+        operation, arguments, keywords = "alias.default", arguments[:1], {}
     _check_allowed(index, target, operation, OPERATIONS)
     # Of several results, such as a normalised batch and its statistics, only the first is kept.
     output, *_ = node["outputs"]
@@ -491,6 +502,8 @@ def _argument(entry: dict[str, Any]) -> Any:
         return [many[kind](item) for item in value]
     if kind == "as_memory_format":
         return _LAYOUTS[value]
+    if kind == "as_scalar_type":
+        return _DTYPES.get(value)
     raise SynflipError(f"its graph has an argument of kind {kind}, which is not read here")
 
 
