@@ -58,6 +58,25 @@ def test_run_writes_what_the_device_gives(files: Path, capsys: pytest.CaptureFix
         assert (counts["votes"] == expected.votes).all()
 
 
+def test_run_and_verify_with_soft_votes(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = dataclasses.replace(random_model(), source={"logit_scale": 40.0})
+    modelfile.save(model, Path("soft.safetensors"))
+    arguments = ["soft.safetensors", "--images", "x.npy", "--samples", "6", "--seed", "3", "--soft"]
+    assert app.main(["run", *arguments, "--out", "r.npz"]) == 0
+    have = Result.load("r.npz")
+    assert have.logits is None and have.soft_votes is not None and have.logit_scale == 40.0
+    for part in ("1/2", "2/2"):
+        assert app.main(["run", *arguments, "--shards", part, "--out", f"r{part[0]}.npz"]) == 0
+    assert app.main(["merge", "r1.npz", "r2.npz", "--out", "whole.npz"]) == 0
+    assert (Result.load("whole.npz").posterior == have.posterior).all()
+    capsys.readouterr()
+    assert app.main(["verify", *arguments, "--device", "golden"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "soft votes 0 of 35 differ" in text and "energy sums 0 of 7 differ" in text
+    common = ("run", "m.safetensors", "--images", "x.npy", "--out", "r.npz", "--soft")
+    assert "soft votes need the scale of the logits" in fails(capsys, *common)
+
+
 def test_run_stops_early(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "m.safetensors", "--images", "x.npy", "--samples", "30", "--out", "r.npz", "--margin"]
     assert app.main([*arguments, "2"]) == 0

@@ -20,6 +20,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
+from synflip.uncertainty.soft_votes import SoftTable
 from synflip_hdl.export.verilog import convert
 from synflip_sim.simulators.verilator import open_verilator
 
@@ -65,18 +66,22 @@ def images(count, model, rng, density=0.3):
     return (rng.integers(0, model.input_max + 1, shape) * (rng.random(shape) < density)).astype(np.uint8)
 
 
-def check(device: Accelerator, model, pixels, samples, seed, margins=None, logits=True):
+def check(device: Accelerator, model, pixels, samples, seed, margins=None, logits=True, soft=None):
     """Both devices, and equality of all that they give."""
     golden = Golden(device.geometry)
     golden.load(model)
     device.load(model)
-    want = golden.infer(pixels, samples, seed, margins, logits)
-    have = device.infer(pixels, samples, seed, margins, logits)
+    want = golden.infer(pixels, samples, seed, margins, logits, soft=soft)
+    have = device.infer(pixels, samples, seed, margins, logits, soft=soft)
     np.testing.assert_array_equal(have.votes, want.votes)
     np.testing.assert_array_equal(have.logit_sums, want.logit_sums)
     np.testing.assert_array_equal(have.used, want.used)
     if logits:
         np.testing.assert_array_equal(have.logits, want.logits)
+    if soft is not None:
+        assert (have.logits is None) is not logits
+        np.testing.assert_array_equal(have.soft_votes, want.soft_votes)
+        np.testing.assert_array_equal(have.energy_sums, want.energy_sums)
     assert have.cycles == want.cycles
     return have
 
@@ -107,6 +112,16 @@ def test_full_batches_take_turns(device):
     model = network((20, 30, 5), 1, 4, rng)
     result = check(device, model, images(2 * device.geometry.image_slots, model, rng), 7, 1, logits=False)
     assert (result.votes.sum(1) == 7).all()
+
+
+@pytest.mark.parametrize("margins", [None, [9, 1, 2, 1, 2, 1, 0]])
+def test_soft_votes_of_the_log(device, margins):
+    """Without the block for them the host makes them of the logits, in as many runs as the log needs."""
+    rng = np.random.default_rng(14)
+    model = network((20, 30, 5), 1, 4, rng)
+    pixels = images(2 * device.geometry.image_slots + 1, model, rng)
+    for logits in (False, True):
+        check(device, model, pixels, 7, 1, margins, logits, SoftTable.of(60.0, 5))
 
 
 def test_keys_of_one_half_are_waited_for():

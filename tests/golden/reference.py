@@ -120,6 +120,34 @@ def argmax(values: Sequence[int]) -> int:
     return best
 
 
+@dataclass
+class Tables:
+    """Of the soft votes: E, L, t, F and P of the contract."""
+
+    exponential: list[int]
+    logarithm: list[int]
+    t: int
+    f: int
+    p: int
+
+
+def soft_votes(logits: Sequence[int], tables: Tables) -> tuple[list[int], int]:
+    """What a network sample of an image adds to its soft votes [C] and to its sum of energies."""
+    half = 2 ** (tables.t - 1) if tables.t > 0 else 0
+
+    def e(d: int) -> int:
+        place = (d + half) // 2**tables.t
+        return tables.exponential[place] if place < len(tables.exponential) else tables.exponential[-1]
+
+    m = logits[argmax(logits)]
+    z_sum = 0
+    for z in logits:
+        z_sum += e(m - z)
+    place = z_sum // 2 ** (tables.f - tables.p)
+    farther = tables.logarithm[place] if place < len(tables.logarithm) else tables.logarithm[-1]
+    return [e(m - z + farther) for z in logits], -(m + farther)
+
+
 def lead(votes: Sequence[int]) -> int:
     """Votes of the leader minus votes of the runner-up (none, if there is but one class)."""
     ordered = sorted(votes, reverse=True)
@@ -135,6 +163,18 @@ class Outcome:
     used: list[int]  # [N]
     logits: list[list[list[int]]]  # [S][N][C]
     activations: list[list[list[list[int]] | None]] = field(default_factory=list)  # [S][N][layer][row]
+
+    def soft(self, tables: Tables) -> tuple[list[list[int]], list[int]]:
+        """Soft votes [N][C] and sums of energies [N]."""
+        votes = [[0] * len(row) for row in self.votes]
+        energies = [0] * len(self.votes)
+        for n in range(len(self.votes)):
+            for s in range(self.used[n]):
+                added, energy = soft_votes(self.logits[s][n], tables)
+                energies[n] += energy
+                for c in range(len(added)):
+                    votes[n][c] += added[c]
+        return votes, energies
 
 
 def run(

@@ -99,7 +99,7 @@ def test_parts_of_other_inferences_are_refused(capsys: pytest.CaptureFixture[str
     run("--samples", "11", "--shards", "2/3", "--out", "other.npz")
     assert "number of parts: 2, 3" in refused(one, "other.npz")
     run(*second, "--logits")
-    assert "logits were kept in one of them only" in refused(one, "other.npz")
+    assert "logits or soft votes are in one of them only" in refused(one, "other.npz")
     modelfile.save(random_model(bits=3), "m.safetensors")
     run(*second)
     assert "digest of the model" in refused(one, "other.npz")

@@ -45,6 +45,10 @@ def test_every_integer(scale: float, settings: dict[str, int]) -> None:
         int(table.logarithm[-1]).bit_length() for _ in table.logarithm
     )
     assert table.plain(np.array([5, 5], np.int32)).tolist() == [1 << table.fraction] * 2
+    found, energies = table.counts(logits)
+    assert found.tolist() == table.votes(logits).tolist() and energies.shape == logits.shape[:2]
+    exact = np.logaddexp.reduce(logits / scale, axis=-1)
+    assert np.abs(-energies / scale - exact).max() < 0.5 + 1 / scale  # whose table is of whole numbers
 
 
 def test_near_the_softmax() -> None:

@@ -60,6 +60,9 @@ def run(
     margin: Margin = None,
     margins: Margins = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Add up soft votes and energies too, of which how sure is known.")
+    ] = False,
     shards: Annotated[
         str | None,
         typer.Option(
@@ -79,8 +82,8 @@ def run(
 
     R.npz holds votes int32 [N, C], logit_sums int64 [N, C], used int32 [N] (samples that each image took part
     in), cycles int64 (of the accelerator; the golden model predicts them; -1 if they are not known), and
-    with --logits logits int32 [S, N, C]. Images are read block by block: of all
-    images together only the results are in memory.
+    with --logits logits int32 [S, N, C], with --soft soft_votes int64 [N, C] and energy_sums int64 [N].
+    Images are read block by block: of all images together only the results are in memory.
 
     A model that the accelerator has no room for runs in parts: how many, and what goes over the link, is said
     before they run. With --cluster or --workers each worker opens the device, and cycles are the sum over all
@@ -109,7 +112,7 @@ def run(
         part = Part(*parse_shards(shards, samples), samples, seed, file_digest(model), file_digest(images))
         first, samples = part.first, part.past - part.first
     network, pixels = _open(model, images)
-    request = _request(network, pixels, samples, seed, stop, logits, first)
+    request = _request(network, pixels, samples, seed, stop, logits, first, soft)
     named = _with_geometries(device, geometry, network)
     clock = line = 0
     if far:
@@ -180,8 +183,8 @@ def merge(
 ) -> None:
     """Put the parts of an inference together, as synflip run --shards writes them.
 
-    R.npz has the votes, logit sums, samples used and logits of one run of all samples, to the bit. Its cycles
-    are those of all parts: each part is a run of its own, with a beginning and an end.
+    R.npz has the votes, logit sums, samples used, logits and soft votes of one run of all samples, to the
+    bit. Its cycles are those of all parts: each part is a run of its own, with a beginning and an end.
 
     Example: synflip merge r1.npz r2.npz --out r.npz
     """
@@ -214,6 +217,7 @@ def verify(
     logits: Annotated[
         bool, typer.Option("--logits/--no-logits", help="Compare the logits of every sample too.")
     ] = True,
+    soft: Annotated[bool, typer.Option("--soft", help="Compare soft votes and energies too.")] = False,
     waves: WavesFile = None,
     window: Window = None,
     json: JsonFile = None,
@@ -237,7 +241,7 @@ def verify(
     DeviceName.parse(device).single("verify")
     stop = _stop(margin, margins, samples)
     network, pixels = _open(model, images, least=0)
-    request = _request(network, pixels, samples, seed, stop, logits)
+    request = _request(network, pixels, samples, seed, stop, logits, soft=soft)
     machine = _geometry(geometry, network, device)
     golden, *_ = _infer("golden", machine, request)
     other, seconds, *_ = _infer(device, machine, request, recorded)
@@ -421,6 +425,7 @@ def _request(
     margin: int | list[int] | None,
     logits: bool,
     first: int = 0,
+    soft: bool = False,
 ) -> "InferenceRequest":
     """The request, checked. margin: one for all samples, or a list with one a sample."""
     import numpy as np
@@ -428,7 +433,7 @@ def _request(
     from synflip.inference.request import InferenceRequest, check_logits
 
     limits = np.array(margin, dtype=np.int64) if isinstance(margin, list) else margin
-    request = InferenceRequest(model, pixels, samples, seed, limits, logits, first=first)
+    request = InferenceRequest(model, pixels, samples, seed, limits, logits, first=first, soft=soft)
     if logits:
         check_logits(samples, len(pixels), len(model.classes))
     return request

@@ -19,6 +19,7 @@ from synflip.inference.request import InferenceRequest, Margin, Pixels, Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
+from synflip.uncertainty.soft_votes import SoftTable
 
 TASKS_A_WORKER = 2  # one that runs, and one that waits
 PIECE_BYTES = 1 << 23  # of a task's images and results: what is under way does not grow with N
@@ -38,6 +39,7 @@ def infer(
     chunk: int | None = None,
     progress: Progress | bool | None = None,
     out: str | Path | None = None,
+    soft: SoftTable | bool | None = None,
 ) -> Result:
     """Votes of S network samples for N images, computed by the workers of a Dask cluster: equal to the bit to
     what ``device`` gives on one machine, but for ``cycles``, which are the sum over all tasks, -1 if one does
@@ -46,8 +48,8 @@ def infer(
     client: any ``distributed.Client`` that is not asynchronous. model: compiled, or the path of its file.
     images: as ``Device.infer`` takes them, of which blocks are read as tasks need them; or a ``dask.array``
         of such images or features [N, ..], whose blocks the workers make.
-    samples, seed, margin, logits: as ``Device.infer`` takes them. With a margin images are cut, samples are
-        not.
+    samples, seed, margin, logits, soft: as ``Device.infer`` takes them. With a margin images are cut,
+        samples are not.
     device, geometry: what each worker opens; see ``ClusterDevice``. chunk: network samples times images of a
         task; None: by the measured speed of the first ones.
     progress: True shows a bar; or a function that is called with (done, total), network samples times images.
@@ -60,7 +62,7 @@ def infer(
     cluster = ClusterDevice(client, device, geometry, chunk, out)
     cluster.load(model)
     lazy = _lazy(loaded(cluster.model), images)
-    return cluster.infer(lazy, samples, seed, margin, logits, progress)
+    return cluster.infer(lazy, samples, seed, margin, logits, progress, soft=soft)
 
 
 class ClusterDevice(Device):
@@ -198,7 +200,8 @@ def image_bytes(request: InferenceRequest) -> int:
     pixels, classes = request.pixels, len(request.model.classes)
     width = 0 if isinstance(pixels, Unread) else pixels.shape[1] * pixels.dtype.itemsize
     logits = 4 * classes * request.samples if request.logits else 0
-    return width + 12 * classes + 4 + logits
+    soft = 8 * (classes + 1) if request.tables is not None else 0
+    return width + 12 * classes + 4 + logits + soft
 
 
 def _without_images(request: InferenceRequest) -> InferenceRequest:

@@ -21,8 +21,9 @@ class Store:
     """
 
     def __init__(self, folder: Path, request: InferenceRequest) -> None:
-        """folder: made; it gets votes.npy, logit_sums.npy, used.npy, and logits.npy if they are kept. Raises
-        SynflipError if files cannot be written there."""
+        """folder: made; it gets votes.npy, logit_sums.npy, used.npy, logits.npy if they are kept, and
+        soft_votes.npy and energy_sums.npy if they are asked for. Raises SynflipError if files cannot be
+        written there."""
         images, classes = len(request.pixels), len(request.model.classes)
         shapes: dict[str, tuple[int, ...]] = {
             "votes": (images, classes),
@@ -31,11 +32,16 @@ class Store:
         }
         if request.logits:
             shapes["logits"] = (request.samples, images, classes)
+        if request.tables is not None:
+            shapes |= {"soft_votes": (images, classes), "energy_sums": (images,)}
         self._files = {name: folder / f"{name}.npy" for name in shapes}
         check_outputs(self._files.values())
         make_folder(folder)
         maps = {name: self._map(name, shape) for name, shape in shapes.items()}
-        self.tally = Tally(maps["votes"], maps["logit_sums"], maps["used"], maps.get("logits"))
+        self.tally = Tally(
+            maps["votes"], maps["logit_sums"], maps["used"], maps.get("logits"),
+            maps.get("soft_votes"), maps.get("energy_sums"),
+        )  # fmt: skip
 
     def finished(self, result: Result) -> Result:
         """Give the files their names, after the last piece, and write ``cycles.npy``."""

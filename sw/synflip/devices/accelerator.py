@@ -21,7 +21,7 @@ from synflip.devices.transport import (
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.parts import Parts, cut, runs_of
-from synflip.inference.plan import check_words, class_shift, fits, input_shift
+from synflip.inference.plan import check_words, class_shift, fits, input_shift, logged
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import memory_map
@@ -212,15 +212,16 @@ class Accelerator(Device):
         if not self._whole:  # parts of it were written over it
             self.prepare(model)
         batches, chunks = runs.batches(count), runs.chunks(samples)
-        tally = Tally.zeros(samples, count, classes, request.logits)
+        log = logged(request)
+        tally = Tally.zeros(samples, count, classes, request.logits, request.tables is not None)
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None
         self.abort()
         if limits is not None:
             never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
             self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
         cycles = 0
-        self.write_settings(model, request.early, request.logits, keys is not None)
-        plain = not self.geometry.devices and not request.logits and used_keys is None and keys is None
+        self.write_settings(model, request.early, log, keys is not None)
+        plain = not self.geometry.devices and not log and used_keys is None and keys is None
         if self._queued is not None and plain and len(chunks) == 1:
             try:
                 cycles = ahead.run(self._queued, request, runs, tally, self, progress)
@@ -246,10 +247,13 @@ class Accelerator(Device):
             part.votes[:] += results.votes(words, classes)
             words = self.transport.read(*results.place(Region.SUMS, slot, images, classes))
             part.logit_sums[:] += results.logit_sums(words, classes)
-            if part.logits is not None:
+            if log:
                 takes_part = np.arange(end - start)[:, None] < batch_used
-                log = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
-                part.logits[start:end][takes_part] = log.view(np.int32).reshape(-1, classes)
+                words = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
+                z = words.view(np.int32).reshape(-1, classes)
+                if part.logits is not None:
+                    part.logits[start:end][takes_part] = z
+                part.add_soft(request.tables, np.nonzero(takes_part)[1], z)
             if used_keys is not None:
                 for sample in range(start, end):
                     half = (sample - start) % self.geometry.key_halves
@@ -274,7 +278,7 @@ class Accelerator(Device):
                         collect(*uncollected)
                         uncollected = None
                 cycles += self.run_cycles
-                if runs.sides == 2 and end == samples and tally.logits is None and used_keys is None:
+                if runs.sides == 2 and end == samples and not log and used_keys is None:
                     uncollected = batch, start, end
                 else:
                     collect(batch, start, end)

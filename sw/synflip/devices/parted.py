@@ -87,7 +87,8 @@ class PartedRun:
         """All images and network samples."""
         request, parts, model = self.request, self.parts, self.request.model
         count, samples = len(request.pixels), request.samples
-        tally = Tally.zeros(samples, count, len(model.classes), request.logits)
+        soft = request.tables is not None
+        tally = Tally.zeros(samples, count, len(model.classes), request.logits, soft)
         for images in parts.image_blocks(count):
             block = slice(images.start, images.stop)
             x = model.activations(request.pixels[block])
@@ -119,6 +120,7 @@ class PartedRun:
             image = active[still]
             tally.votes[image, logits[still].argmax(1)] += 1
             tally.logit_sums[image] += logits[still]
+            tally.add_soft(self.request.tables, image, logits[still])
             tally.used[image] = sample + 1
             if tally.logits is not None:
                 tally.logits[sample, image] = logits[still]

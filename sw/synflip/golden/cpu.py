@@ -143,7 +143,8 @@ class Golden(Device):
         model, pixels = request.model, request.pixels
         runs = self._runs(request)
         count = len(pixels)
-        tally = Tally.zeros(request.samples, count, len(model.classes), request.logits)
+        classes, soft = len(model.classes), request.tables is not None
+        tally = Tally.zeros(request.samples, count, classes, request.logits, soft)
         if isinstance(runs, Parts):
             blocks = runs.image_blocks(count)
         else:
@@ -237,6 +238,7 @@ class Golden(Device):
             winners = z.argmax(1)
             tally.votes[active, winners] += 1
             tally.logit_sums[active] += z
+            tally.add_soft(request.tables, active, z)
             tally.used[active] = sample + 1
             if tally.logits is not None:
                 tally.logits[sample, active] = z

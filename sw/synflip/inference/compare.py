@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from synflip.inference.result import Result
 
 #: What is compared, in the order in which a difference is looked for: logits first, for they name the sample.
-QUANTITIES = ("logits", "logit_sums", "votes", "used", "cycles")
+QUANTITIES = ("logits", "logit_sums", "votes", "soft_votes", "energy_sums", "used", "cycles")
 #: What the indices of each mean.
 _AXES = {
     "logits": ("sample", "image", "class"),
     "logit_sums": ("image", "class"),
     "votes": ("image", "class"),
+    "soft_votes": ("image", "class"),
+    "energy_sums": ("image",),
     "used": ("image",),
     "cycles": (),
 }
@@ -38,7 +40,7 @@ class Comparison:
 
 def compare(golden: Result, other: Result, name: str) -> Comparison:
     """Compare ``other``, of the device called ``name``, with the golden model's. Logits need not have been
-    kept."""
+    kept, nor soft votes asked for."""
     compared: dict[str, int] = {}
     different: dict[str, int] = {}
     first = None

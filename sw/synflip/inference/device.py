@@ -15,6 +15,7 @@ from synflip.inference.request import InferenceRequest, Margin, Pixels, Progress
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
+from synflip.uncertainty.soft_votes import SoftTable
 from synflip.util.progress import bar, check_progress
 
 
@@ -73,6 +74,7 @@ class Device(ABC):
         keys: NDArray[np.uint64] | None = None,
         keep_keys: bool = False,
         first: int = 0,
+        soft: SoftTable | bool | None = None,
     ) -> Result:
         """Votes of network samples first..first+samples-1 for N images.
 
@@ -94,14 +96,25 @@ class Device(ABC):
             padded rows of all layers. keep_keys: keep the keys that were used, of one batch of images.
         first: number of the first network sample; with another than 0 no image leaves early, and no keys are
             given.
+        soft: add up soft votes int64 [N, C] and energies int64 [N], from which the result has its posterior
+            and its energy without logits. True: with the tables of the model's logit scale.
 
         Returns a Result: votes int32 [N, C], sums of logits int64 [N, C], samples used int32 [N], cycles.
         Raises SynflipError for arguments that make no sense, if no model is loaded, and for what the device
         has no room for. Ctrl-C leaves the device usable.
         """
         request = InferenceRequest(
-            loaded(self.model), cast(Images, pixels), samples, seed, margin, logits, keys, keep_keys, first
-        )  # the request makes images of them
+            loaded(self.model),
+            cast(Images, pixels),  # the request makes images of them
+            samples,
+            seed,
+            margin,
+            logits,
+            keys,
+            keep_keys,
+            first,
+            soft,
+        )
         if progress is True:
             with bar("Flipping coins") as advance:
                 return self.run(request, advance)
@@ -117,19 +130,20 @@ class Device(ABC):
         seed: int,
         margin: Margin | None = None,
         logits: bool = False,
+        soft: SoftTable | bool | None = None,
     ) -> Iterator[Result]:
         """A result for each block of images, as they come. A block is taken when its result is asked for.
 
         blocks: each integers [N, I], or images in another form that ``infer`` takes. samples: S, of each
         image. seed: of the coins, the same for each block. margin: early stopping, an integer or integers
-        [S], or None. logits: keep the logits of every sample. Raises SynflipError for arguments that make no
-        sense.
+        [S], or None. logits: keep the logits of every sample. soft: as of ``infer``. Raises SynflipError for
+        arguments that make no sense.
 
         The engine is kept busy from batch to batch of a block, not from block to block: take blocks of many
         images.
         """
         for pixels in blocks:
-            yield self.infer(pixels, samples, seed, margin, logits)
+            yield self.infer(pixels, samples, seed, margin, logits, soft=soft)
 
     def clock_cycles(self) -> int:
         """Clock cycles that a simulated device has made since reset, bus traffic included; else 0."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.inference.request import InferenceRequest, QuantizedImages
-from synflip.inference.result import Result, Tally, sum_of_cycles
+from synflip.inference.result import SOFT, Result, Tally, sum_of_cycles
 
 PIECE_SECONDS = 10.0  # that a piece takes at most: so much is computed again if a device dies
 LEAST_SECONDS = 0.2  # that it takes at least: coins are flipped as often for few images as for many
@@ -107,14 +107,18 @@ def piece_size(share: float, speed: float, least: int) -> int:
 class Whole:
     """The result of a request, which grows piece by piece. Each piece must be added once.
 
-    tally: where votes, sums, samples used and logits are added; None: new arrays.
+    tally: where votes, sums, samples used, logits and soft votes are added; None: new arrays.
     """
 
     def __init__(self, request: InferenceRequest, tally: Tally | None = None) -> None:
         model = request.model
         self._model = model
         self._tally = tally or Tally.zeros(
-            request.samples, len(request.pixels), len(model.classes), request.logits
+            request.samples,
+            len(request.pixels),
+            len(model.classes),
+            request.logits,
+            request.tables is not None,
         )
         self._cycles = 0
         self._keys: NDArray[np.uint64] | None = None
@@ -127,6 +131,9 @@ class Whole:
         part.used[:] += result.used
         if part.logits is not None and result.logits is not None:
             part.logits[piece.samples.start : piece.samples.stop] = result.logits
+        for name in SOFT:
+            if (total := getattr(part, name)) is not None and getattr(result, name) is not None:
+                total += getattr(result, name)
         self._cycles = sum_of_cycles(self._cycles, result.cycles)
         self._keys = result.keys
 

@@ -174,9 +174,15 @@ def plan(
     return Plan(images, chunk, sides=2 if images < count and 2 * images <= slots else 1)
 
 
+def logged(request: InferenceRequest) -> bool:
+    """Whether the runs of a request log their logits: they are asked for, or the host makes soft votes of
+    them."""
+    return request.logits or request.tables is not None
+
+
 def plan_of(request: InferenceRequest, geometry: Geometry) -> Plan:
     """The runs of a request on an accelerator of ``geometry``. Raises SynflipError as ``plan`` does."""
     return plan(
-        request.model, geometry, len(request.pixels), request.samples, request.early, request.logits,
+        request.model, geometry, len(request.pixels), request.samples, request.early, logged(request),
         request.keep_keys,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from synflip.spec.input_quantizer import InputQuantizer, check_finite
 from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Images, images_at_once
 from synflip.spec.sizes import key_offsets
+from synflip.uncertainty.soft_votes import SoftTable
 from synflip.util.arrays import list_of, plain, rows, scale_hint, whole_number
 
 SAMPLE_LIMIT = 1 << 31  # votes are int32
@@ -52,6 +53,8 @@ class InferenceRequest:
     keep_keys: keep the keys that were used. Only one batch of images can keep them.
     first: number of the first network sample. A part of an inference has another than 0; then no image can
         leave early, and no keys can be given.
+    soft: add up soft votes and energies with these tables; True: with those of ``SoftTable.of`` for the
+        model's logits.
 
     Raises SynflipError for a request that no device could answer.
     """
@@ -65,8 +68,11 @@ class InferenceRequest:
     keys: NDArray[np.uint64] | None = None
     keep_keys: bool = False
     first: int = 0
+    soft: SoftTable | bool | None = None
     #: Margins by network sample, int64 [S], or None.
     limits: NDArray[np.int64] | None = field(init=False)
+    #: Tables of the soft votes, or None.
+    tables: SoftTable | None = field(init=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -89,6 +95,7 @@ class InferenceRequest:
         put("first", whole_number(self.first, "first"))
         if self.keys is not None:
             put("keys", _keys(self.keys))
+        put("tables", _tables(self.model, self.soft))
         self._check_first()
         self._check_keys()
 
@@ -283,6 +290,23 @@ def check_logits(samples: int, images: int, classes: int) -> None:
             f"the logits of {samples} samples of {images} images take {size} bytes; "
             f"at most {MAX_LOGIT_BYTES} are kept: take fewer images or samples"
         )
+
+
+def _tables(model: CompiledModel, soft: Any) -> SoftTable | None:
+    """Tables of soft votes. Raises SynflipError for what is none, and for a model that does not say the scale
+    of its logits."""
+    if soft is None or isinstance(soft, SoftTable):
+        return soft
+    if not isinstance(soft, bool | np.bool_):
+        raise SynflipError(f"soft must be True, False or a SoftTable, not {soft!r}")
+    if not soft:
+        return None
+    if model.logit_scale is None:
+        raise SynflipError(
+            "soft votes need the scale of the logits, which the model's file does not say "
+            "(source.logit_scale): give a SoftTable"
+        )
+    return SoftTable.of(model.logit_scale, len(model.classes))
 
 
 def _keys(keys: Any) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
+from synflip.uncertainty.soft_votes import SoftTable, posterior
 from synflip.util.extras import require
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
@@ -32,6 +33,8 @@ ARRAYS: dict[str, tuple[type, int]] = {
     "used": (np.int32, 1),
     "cycles": (np.int64, 0),
     "logits": (np.int32, 3),
+    "soft_votes": (np.int64, 2),
+    "energy_sums": (np.int64, 1),
     "logit_scale": (np.float64, 0),
     "energy_threshold": (np.float64, 0),
     "keys": (np.uint64, 2),
@@ -39,7 +42,9 @@ ARRAYS: dict[str, tuple[type, int]] = {
 
 #: Those that every file has.
 ALWAYS = ("votes", "logit_sums", "used", "cycles")
-#: What a file has beside logits, if the model says it.
+#: What a file has of an inference with soft votes.
+SOFT = ("soft_votes", "energy_sums")
+#: What a file has beside logits or soft votes, if the model says it.
 SCALES = ("logit_scale", "energy_threshold")
 
 
@@ -55,6 +60,8 @@ class Result:
     logit_scale: what the model's logits are divided by in a softmax, if the model says.
     energy_threshold: energy, in nats, above which an image is foreign, if the model says.
     classes: names of the C classes, if they are known; files do not have them.
+    soft_votes: int64 [N, C], sums of the soft votes over the samples used, if they were asked for.
+    energy_sums: int64 [N], sums of the samples' energies in units of a logit, beside soft votes.
     """
 
     votes: NDArray[np.int32]
@@ -66,6 +73,8 @@ class Result:
     keys: NDArray[np.uint64] | None = None
     energy_threshold: float | None = None
     classes: tuple[str, ...] | None = None
+    soft_votes: NDArray[np.int64] | None = None
+    energy_sums: NDArray[np.int64] | None = None
 
     @property
     def winner(self) -> NDArray[np.int64]:
@@ -88,8 +97,10 @@ class Result:
 
     @property
     def posterior(self) -> NDArray[np.float64]:
-        """[N, C] posterior predictive: the mean of the samples' softmaxes. Raises SynflipError without
-        logits."""
+        """[N, C] posterior predictive: the mean of the samples' softmaxes; without logits the shares of the
+        soft votes, which are nearly that. Raises SynflipError without either."""
+        if self.logits is None and self.soft_votes is not None:
+            return posterior(self.soft_votes)
         return self._moments[0]
 
     @property
@@ -100,7 +111,10 @@ class Result:
 
     @property
     def energy(self) -> NDArray[np.float64]:
-        """[N] energy, in nats: high for images that are of no class. Raises SynflipError without logits."""
+        """[N] energy, in nats: high for images that are of no class. Without logits it is that of the energy
+        sums, which is nearly the same. Raises SynflipError without either."""
+        if self.logits is None and self.energy_sums is not None:
+            return self.energy_sums / (np.maximum(self.used, 1) * self._scale)
         return energy(*self._scaled)
 
     @property
@@ -108,7 +122,8 @@ class Result:
         """[N] whether an image is of no class, as its energy is above the model's ``energy_threshold``.
 
         The model's source says which share of training images is above it, and by how many samples it was
-        found (see ``evaluation.foreign``). Raises SynflipError without logits or threshold.
+        found (see ``evaluation.foreign``). Raises SynflipError without a threshold, and without logits or
+        soft votes.
         """
         if self.energy_threshold is None:
             raise SynflipError(
@@ -125,13 +140,22 @@ class Result:
     def _scaled(self) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
         if self.logits is None:
             raise SynflipError("a softmax needs the logits: call infer with logits=True")
+        return self.logits, self.used, self._scale
+
+    @property
+    def _scale(self) -> float:
         if self.logit_scale is None:
             raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
-        return self.logits, self.used, self.logit_scale
+        return self.logit_scale
+
+    @property
+    def _energies(self) -> bool:
+        """Whether the energy is known."""
+        return (self.logits is not None or self.energy_sums is not None) and self.logit_scale is not None
 
     def __repr__(self) -> str:
         images, classes = self.votes.shape
-        kept = ", ".join(name for name in ("logits", "keys") if getattr(self, name) is not None)
+        kept = ", ".join(name for name in ("logits", "soft_votes", "keys") if getattr(self, name) is not None)
         mean = f"{self.used.mean():.4g}" if images else "0"
         unanimous = int((self.votes.max(1, initial=0) == self.used).sum())
         cycles = f"{self.cycles:,} cycles" if self.cycles >= 0 else "cycles not predicted"
@@ -152,6 +176,7 @@ class Result:
         columns["entropy, bits"] = [f"{value:.3f}" for value in bits]
         if images and self.logits is not None and self.logit_scale is not None:
             columns["mutual information, bits"] = [f"{value:.3f}" for value in self.mutual_information[:ROWS]]
+        if images and self._energies:
             columns["energy, nats"] = [f"{value:.2f}" for value in self.energy[:ROWS]]
             if self.energy_threshold is not None:
                 columns["foreign"] = ["yes" if value else "no" for value in self.foreign[:ROWS]]
@@ -185,8 +210,8 @@ class Result:
 
         classes: a name for each of the C classes, such as ``model.classes``; their numbers without it.
         Columns: winner and runner_up, names of classes; votes, the winner's; used; entropy, in bits, of the
-        votes; with logits and their scale also mutual_information and energy, and foreign if the model has a
-        threshold; and ``votes: NAME``, the votes of each class.
+        votes; with logits and their scale also mutual_information, with these or soft votes energy, and
+        foreign if the model has a threshold; and ``votes: NAME``, the votes of each class.
 
         Raises SynflipError if there are not C names, and without pandas, which the extra ``pandas`` brings.
         """
@@ -205,7 +230,9 @@ class Result:
             "entropy": self.entropy,
         }
         if self.logits is not None and self.logit_scale is not None:
-            table |= {"mutual_information": self.mutual_information, "energy": self.energy}
+            table["mutual_information"] = self.mutual_information
+        if self._energies:
+            table["energy"] = self.energy
             if self.energy_threshold is not None:
                 table["foreign"] = self.foreign
         columns = [*table, *(f"votes: {name}" for name in names)]
@@ -215,8 +242,8 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` to ``path``, which ``load`` and numpy read: ``votes``, ``logit_sums``, ``used``,
-        ``cycles``; if kept, ``logits`` with ``logit_scale`` and ``energy_threshold``, if the model says them;
-        and, if kept, ``keys``.
+        ``cycles``; if kept, ``logits``; of an inference with soft votes ``soft_votes`` and ``energy_sums``;
+        with either ``logit_scale`` and ``energy_threshold``, if the model says them; and, if kept, ``keys``.
 
         The file is whole or not there at all. Raises SynflipError if it cannot be written.
         """
@@ -249,6 +276,7 @@ class Result:
         want = {"logit_sums": shape, "used": shape[:1]}
         if "logits" in found:
             want["logits"] = (len(found["logits"]), *shape)
+        want |= {name: shape[: ARRAYS[name][1]] for name in SOFT if name in found}
         for name, size in want.items():
             if found[name].shape != size:
                 raise SynflipError(f"{path}: {name} has shape {list(found[name].shape)}, not {list(size)}")
@@ -257,21 +285,23 @@ class Result:
         return cls(**{**found, "cycles": int(found["cycles"]), **scales_in(found)})
 
     def arrays(self) -> dict[str, Any]:
-        """Arrays by name: votes int32 [N, C], logit_sums int64 [N, C], used int32 [N], cycles int64, and, if
-        kept, logits int32 [S, N, C]."""
+        """Arrays by name: votes int32 [N, C], logit_sums int64 [N, C], used int32 [N], cycles int64; if kept,
+        logits int32 [S, N, C]; of soft votes soft_votes int64 [N, C] and energy_sums int64 [N]."""
         arrays: dict[str, Any] = {
             "votes": self.votes,
             "logit_sums": self.logit_sums,
             "used": self.used,
             "cycles": np.int64(self.cycles),
         }
-        if self.logits is not None:
-            arrays["logits"] = self.logits
+        for name in ("logits", *SOFT):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         return arrays
 
     def scales(self) -> dict[str, Any]:
-        """By SCALES, what the model says of its logits, if they are kept."""
-        values = {name: getattr(self, name) for name in SCALES if self.logits is not None}
+        """By SCALES, what the model says of its logits, if they or soft votes are kept."""
+        kept = self.logits is not None or self.soft_votes is not None
+        values = {name: getattr(self, name) for name in SCALES if kept}
         return {name: np.float64(value) for name, value in values.items() if value is not None}
 
 
@@ -290,27 +320,43 @@ class Tally:
     """What the runs of one inference add up: the arrays of a Result while they grow.
 
     votes: int32 [N, C]. logit_sums: int64 [N, C]. used: int32 [N]. logits: int32 [S, N, C], or None.
+    soft_votes: int64 [N, C], and energy_sums: int64 [N], or None.
     """
 
     votes: NDArray[np.int32]
     logit_sums: NDArray[np.int64]
     used: NDArray[np.int32]
     logits: NDArray[np.int32] | None
+    soft_votes: NDArray[np.int64] | None = None
+    energy_sums: NDArray[np.int64] | None = None
 
     @classmethod
-    def zeros(cls, samples: int, images: int, classes: int, logits: bool) -> "Tally":
+    def zeros(cls, samples: int, images: int, classes: int, logits: bool, soft: bool = False) -> "Tally":
         """Before the first network sample."""
         return cls(
             np.zeros((images, classes), dtype=np.int32),
             np.zeros((images, classes), dtype=np.int64),
             np.zeros(images, dtype=np.int32),
             np.zeros((samples, images, classes), dtype=np.int32) if logits else None,
+            np.zeros((images, classes), dtype=np.int64) if soft else None,
+            np.zeros(images, dtype=np.int64) if soft else None,
         )
 
     def of(self, images: slice) -> "Tally":
         """Views of the rows of some images: what is added there is added here."""
         logits = None if self.logits is None else self.logits[:, images]
-        return Tally(self.votes[images], self.logit_sums[images], self.used[images], logits)
+        soft = [None if array is None else array[images] for array in (self.soft_votes, self.energy_sums)]
+        return Tally(self.votes[images], self.logit_sums[images], self.used[images], logits, *soft)
+
+    def add_soft(
+        self, tables: SoftTable | None, images: NDArray[np.integer], logits: NDArray[np.int32]
+    ) -> None:
+        """Add the soft votes and energies of logits [n, C] of the n ``images``, each of which may be there
+        more than once; nothing without ``tables``."""
+        if tables is not None and self.soft_votes is not None and self.energy_sums is not None:
+            votes, energies = tables.counts(logits)
+            np.add.at(self.soft_votes, images, votes)
+            np.add.at(self.energy_sums, images, energies)
 
     def result(self, cycles: int, model: CompiledModel, keys: NDArray[np.uint64] | None) -> Result:
         """After the last network sample of ``model``."""
@@ -323,5 +369,7 @@ class Tally:
             self.logits,
             keys=keys,
             classes=tuple(model.classes),
+            soft_votes=self.soft_votes,
+            energy_sums=self.energy_sums,
             **scales,
         )

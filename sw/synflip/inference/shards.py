@@ -22,6 +22,7 @@ from synflip.inference.result import (
     ARRAYS,
     MAX_ARRAY_BYTES,
     SCALES,
+    SOFT,
     Result,
     scales_in,
     sum_of_cycles,
@@ -33,8 +34,8 @@ from synflip.util.text import first_line
 MAX_PART_BYTES = 1 << 12
 MAX_SHARDS = 1 << 20
 #: Of the arrays of a part: types and numbers of axes.
-_WITH_LOGITS = ("logits", *SCALES)
-_ARRAYS = {name: ARRAYS[name] for name in (*ALWAYS, *_WITH_LOGITS)}
+_IF_KEPT = ("logits", *SOFT, *SCALES)
+_ARRAYS = {name: ARRAYS[name] for name in (*ALWAYS, *_IF_KEPT)}
 #: What parts of one inference have in common.
 _WORDS = {
     "model": "digest of the model",
@@ -98,8 +99,9 @@ def save_part(result: Result, part: Part, path: str | Path) -> None:
 
 
 def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
-    """The whole of its parts, in any order: votes, logit sums, samples used and logits are those of one
-    inference; cycles are those of all parts, -1 if a part does not know them. The part tells of which one.
+    """The whole of its parts, in any order: votes, logit sums, samples used, logits and soft votes are those
+    of one inference; cycles are those of all parts, -1 if a part does not know them. The part tells of which
+    one.
 
     Raises SynflipError for a file that is not a part, for parts of different inferences, and for a part that
     is missing or there twice.
@@ -117,7 +119,7 @@ def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
         if part.index in where:
             raise SynflipError(f"{where[part.index]} and {path} are both part {part.index}/{part.count}")
         if whole and arrays.keys() != whole.keys():
-            raise SynflipError(f"{paths[0]} and {path}: logits were kept in one of them only")
+            raise SynflipError(f"{paths[0]} and {path}: logits or soft votes are in one of them only")
         if whole and arrays["votes"].shape != whole["votes"].shape:
             raise SynflipError(f"{paths[0]} and {path}: votes have different shapes")
         parts.append(part)
@@ -133,12 +135,14 @@ def merge(paths: Sequence[str | Path]) -> tuple[Result, Part]:
         )
     kept = np.concatenate([logits[index] for index in sorted(logits)]) if logits else None
     cycles = int(whole["cycles"])
-    result = Result(whole["votes"], whole["logit_sums"], whole["used"], cycles, kept, **scales_in(whole))
+    more = scales_in(whole) | {name: whole[name] for name in SOFT if name in whole}
+    result = Result(whole["votes"], whole["logit_sums"], whole["used"], cycles, kept, **more)
     return result, parts[0]
 
 
 def _added(whole: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    total = {name: whole[name] + arrays[name] for name in ("votes", "logit_sums", "used")}
+    added = [name for name in ("votes", "logit_sums", "used", *SOFT) if name in whole]
+    total = {name: whole[name] + arrays[name] for name in added}
     return whole | total | {"cycles": sum_of_cycles(whole["cycles"], arrays["cycles"])}
 
 
@@ -159,7 +163,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
             if "part" not in names:
                 raise ValueError("it does not say which part it is (synflip run --shards writes parts)")
-            odd = sorted({*ALWAYS, "part"} ^ names - {*_WITH_LOGITS})
+            odd = sorted({*ALWAYS, "part"} ^ names - {*_IF_KEPT})
             if odd:
                 raise ValueError(f"{odd[0]} is {'missing' if odd[0] not in names else 'not of a part'}")
             text = read_array(archive, "part", np.uint8, 1, MAX_PART_BYTES)
@@ -177,6 +181,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]]:
         raise SynflipError(f"{path} is not a part of an inference: {first_line(error)[:200]}") from None
     shape = arrays["votes"].shape
     want = {"logit_sums": shape, "used": shape[:1], "logits": (part.past - part.first, *shape)}
+    want |= {name: shape[: ARRAYS[name][1]] for name in SOFT}
     for name, size in want.items():
         if name in arrays and arrays[name].shape != size:
             raise SynflipError(f"{path}: {name} has shape {list(arrays[name].shape)}, not {list(size)}")

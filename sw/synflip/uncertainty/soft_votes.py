@@ -1,7 +1,7 @@
-"""Soft votes: integers that a network sample adds to the classes in place of one vote, without a multiplier.
+"""Soft votes: integers that a network sample adds to the classes beside one vote, without a multiplier.
 
-A study: the contract has plain votes. If z is a class's logit in a network sample and m the sample's largest,
-the class is d = m - z behind. A table of exponentials gives
+If z is a class's logit in a network sample and m the sample's largest, the class is d = m - z behind. A table
+of exponentials gives
 
     e = exponential[min((d + half) >> shift, length - 1)]        half = 2^(shift - 1), or 0 if shift = 0
 
@@ -13,6 +13,9 @@ sample are put farther behind,
 
 about scale ln(Z / 2^F), and the soft vote of the class is the first table once more, at d + l: about 2^F
 times the softmax. The sum over samples of soft votes is about S 2^F times the mean softmax.
+
+m + l is about scale times the logarithm of the sum of exponentials of the logits / scale, so its sum over
+samples gives the energy.
 """
 
 import math
@@ -22,18 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
+from synflip.spec.sizes import MAX_SHIFT
 
-MAX_SHIFT = 31
 MAX_FRACTION = 16
+MAX_ENTRIES = 1 << 16  # of each table
+LOGARITHM_BITS = 31
 
 
 @dataclass(frozen=True, eq=False)
 class SoftTable:
-    """Both tables.
+    """Both tables, E and L of the contract.
 
-    shift: by which differences are shifted to an index of ``exponential``. fraction: F; the largest soft vote
-    is 2^F. precision: P, bits of Z / 2^F behind the point that index ``logarithm``. exponential: int64, its
-    last entry 0. logarithm: int64.
+    shift: t, by which differences are shifted to an index of ``exponential``. fraction: F; the largest soft
+    vote is 2^F. precision: P, bits of Z / 2^F behind the point that index ``logarithm``. exponential: E,
+    int64, its last entry 0. logarithm: L, int64.
+
+    Raises SynflipError for tables that the contract does not have.
     """
 
     shift: int
@@ -41,6 +48,33 @@ class SoftTable:
     precision: int
     exponential: NDArray[np.int64]
     logarithm: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.fraction <= MAX_FRACTION or not 0 <= self.precision <= self.fraction:
+            raise SynflipError(
+                f"fraction {self.fraction}, precision {self.precision} of soft votes: the fraction is "
+                f"1..{MAX_FRACTION}, precision at most that"
+            )
+        if not 0 <= self.shift <= MAX_SHIFT:
+            raise SynflipError(f"shift {self.shift} of soft votes is not in 0..{MAX_SHIFT}")
+        for name, least, most in (
+            ("exponential", 2, 1 << self.fraction),
+            ("logarithm", 1, (1 << LOGARITHM_BITS) - 1),
+        ):
+            table = np.asarray(getattr(self, name))
+            if table.ndim != 1 or table.dtype.kind not in "iu" or not least <= len(table) <= MAX_ENTRIES:
+                raise SynflipError(
+                    f"the table {name} of soft votes is {table.dtype} {list(table.shape)}, not a list of "
+                    f"{least}..{MAX_ENTRIES} integers"
+                )
+            if table.min() < 0 or table.max() > most:
+                raise SynflipError(
+                    f"the table {name} of soft votes has {int(table.min())}..{int(table.max())}, which is "
+                    f"not in 0..{most}"
+                )
+            object.__setattr__(self, name, table.astype(np.int64))
+        if self.exponential[-1]:
+            raise SynflipError("the last entry of the table exponential of soft votes is not 0")
 
     @classmethod
     def of(
@@ -53,11 +87,8 @@ class SoftTable:
         """
         if not scale > 0 or classes < 1:
             raise SynflipError(f"no tables for a scale of {scale} and {classes} classes")
-        if not 1 <= fraction <= MAX_FRACTION or not 0 <= precision <= fraction or entries < 2:
-            raise SynflipError(
-                f"fraction {fraction}, precision {precision}, entries {entries}: the fraction is "
-                f"1..{MAX_FRACTION}, precision at most that, and there are at least 2 entries"
-            )
+        if entries < 2:
+            raise SynflipError(f"entries {entries} of soft votes: there are at least 2")
         reach = scale * (fraction + 1) * math.log(2)  # where an exponential rounds to 0
         shift = max(math.ceil(math.log2(reach / (entries - 1))), 0)
         if shift > MAX_SHIFT:
@@ -80,10 +111,17 @@ class SoftTable:
 
     def votes(self, logits: NDArray[np.integer]) -> NDArray[np.int64]:
         """Soft votes [..., C] of logits [..., C], in 0..2^F."""
+        return self.counts(logits)[0]
+
+    def counts(self, logits: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What network samples of logits [..., C] add: soft votes [..., C], in 0..2^F, and energies [...],
+        -(m + l)."""
         behind = _behind(logits)
         total = self._look_up(behind).sum(-1)
         place = np.minimum(total >> (self.fraction - self.precision), len(self.logarithm) - 1)
-        return self._look_up(behind + self.logarithm[place][..., None])
+        farther = self.logarithm[place]
+        energies = -(logits.max(-1).astype(np.int64) + farther)
+        return self._look_up(behind + farther[..., None]), energies
 
     def _look_up(self, behind: NDArray[np.int64]) -> NDArray[np.int64]:
         place = (behind + ((1 << self.shift) >> 1)) >> self.shift
