@@ -10,6 +10,7 @@
 /* Constants */
 #define SYNFLIP_MAGIC_VALUE 0x53594e46u  /* what the register MAGIC holds */
 #define SYNFLIP_VERSION_VALUE 0x1u  /* what the register VERSION holds */
+#define SYNFLIP_SOFT_VERSION 0x2u  /* what it holds where there are soft votes */
 #define SYNFLIP_LAYER_WORDS 0x8u  /* words of a layer's entry */
 #define SYNFLIP_SEED_WORDS 0x4u  /* words of a bank's seed */
 #define SYNFLIP_IMAGE_WORD_BITS 0x10u  /* of an offset into the region IMAGES; the slot is above */
@@ -29,6 +30,7 @@
 #define SYNFLIP_REGION_KEYS 0xb000000u  /* R/W: W: the next keys of a run with the option HOST_KEYS, ascending; R, when no run is busy: the last KEY_HALVES samples' keys, sample s in half s mod KEY_HALVES */
 #define SYNFLIP_REGION_DEVICES 0xc000000u  /* R: bit 0: its bits are used; 1: failed its repetition test; 2: failed its proportion test */
 #define SYNFLIP_REGION_RAW 0xd000000u  /* R: captured raw bits, 32 a word, the earliest in bit 0 */
+#define SYNFLIP_REGION_SOFT 0xe000000u  /* R/W: W: tables of soft votes, L first, E behind it; R: sums of soft votes, behind them 64-bit sums of energies, low half first. What is behind begins at a power of two */
 
 /* Registers: word addresses, and masks of their bits */
 #define SYNFLIP_REG_MAGIC 0x0u  /* R, 32 bits: the letters "SYNF" */
@@ -49,6 +51,7 @@
 #define SYNFLIP_REG_DEVICES 0xfu  /* R, 7 bits: tunnel junctions that make the keys; 0: an LFSR makes them */
 #define SYNFLIP_REG_KEY_HALVES 0x10u  /* R, 2 bits: network samples whose keys the key memory holds */
 #define SYNFLIP_REG_SAMPLE_BITS 0x11u  /* R, 5 bits: a run has at most 2**SAMPLE_BITS - 1 network samples */
+#define SYNFLIP_REG_SOFT_CLASSES 0x12u  /* R, 11 bits: most classes of soft votes */
 #define SYNFLIP_REG_CONTROL 0x14u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
 #define SYNFLIP_CONTROL_START 0x1u
 #define SYNFLIP_CONTROL_ABORT 0x2u
@@ -72,6 +75,7 @@
 #define SYNFLIP_REG_ACTIVATION_MAX 0x27u  /* R/W, 8 bits: largest activation, 2**A - 1 of the model */
 #define SYNFLIP_REG_KEY_BLOCKS 0x28u  /* R/W, 24 bits: keys of a bank in one network sample */
 #define SYNFLIP_REG_FIRST_SLOT 0x29u  /* R/W, 8 bits: slot of the batch's first image */
+#define SYNFLIP_REG_SOFT_SHIFT 0x2au  /* R/W, 5 bits: t of the tables of soft votes */
 #define SYNFLIP_REG_REPETITION_CUTOFF 0x30u  /* R/W, 10 bits: equal raw bits in a row with which a junction fails */
 #define SYNFLIP_REG_PROPORTION_CUTOFF 0x31u  /* R/W, 11 bits: bits of 1024 equal to the first with which it fails */
 #define SYNFLIP_REG_FOLD 0x32u  /* R/W, 4 bits: raw bits XORed into one, at least 1 */

@@ -13,11 +13,12 @@ from synflip.spec.memory_map import (
 )
 from synflip.spec.sizes import KEY_BITS
 
-from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, Registers
+from synflip_hdl.bus.registers import REQUEST, RESPONSE, Registers, readable
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.engine.key_memory import KeyMemory
 from synflip_hdl.engine.requantizer import Requantizer
 from synflip_hdl.engine.sequencer import Sequencer
+from synflip_hdl.engine.soft_votes import SoftVotes
 from synflip_hdl.engine.synapse_array import SynapseArray
 from synflip_hdl.engine.votes import Votes
 from synflip_hdl.interfaces import RUN_SLOTS, WATCHED_LOGIT, HostAccess
@@ -85,6 +86,8 @@ class Accelerator(wiring.Component):
             "votes": votes,
             "sequencer": sequencer,
         }
+        if geometry.soft_classes:
+            blocks["soft_votes"] = SoftVotes(geometry, compact)
         for name, block in blocks.items():
             abort = Signal(name=f"abort_{name}")  # a register for each: the blocks are far apart
             abort.attrs["keep"] = 1
@@ -93,9 +96,12 @@ class Accelerator(wiring.Component):
 
         self._connect_bus(m, registers)
         late = self._late_host(m, registers.host)
-        connect(m, registers.host, keys.host, votes.host)
+        served, controlled = [keys, votes], [keys, events, requantizer, votes, sequencer]
+        if geometry.soft_classes:
+            served.append(blocks["soft_votes"])
+            controlled.append(blocks["soft_votes"])
+        connect(m, registers.host, *(block.host for block in served))
         connect(m, late, sequencer.host, array.host, requantizer.host)
-        controlled = (keys, events, requantizer, votes, sequencer)
         connect(m, registers.control, *(block.control for block in controlled))
         source = self._connect_source(m, registers, late)
         self._connect_keys(m, registers, source, keys, late)
@@ -110,6 +116,8 @@ class Accelerator(wiring.Component):
         connect(m, array.sums, requantizer.sums)
         connect(m, requantizer.appends, events.appends)
         connect(m, requantizer.logits, votes.logits)
+        if geometry.soft_classes:
+            self._connect_soft_votes(m, registers, requantizer, blocks["soft_votes"])
         connect(m, votes.decisions, sequencer.decisions)
 
         connect(m, sequencer.status, registers.status)
@@ -166,11 +174,23 @@ class Accelerator(wiring.Component):
         }
         if self.geometry.devices:
             results |= {Region.DEVICES: source.results.flags, Region.RAW: source.results.raw_word}
+        places = readable(self.geometry)
         for region, value in results.items():
-            m.d.comb += registers.results[READABLE.index(region)].eq(value)
+            m.d.comb += registers.results[places.index(region)].eq(value)
         m.d.comb += [
             registers.results_free.eq(votes.results.free),
             registers.logged.eq(votes.results.logged_count),
+        ]
+
+    def _connect_soft_votes(self, m, registers, requantizer, soft_votes):
+        """The soft votes see the logits that the votes take, and are read beside them."""
+        place = readable(self.geometry).index(Region.SOFT)
+        m.d.comb += [
+            soft_votes.logits.valid.eq(requantizer.logits.valid),
+            soft_votes.logits.payload.eq(requantizer.logits.payload),
+            registers.results[place].eq(soft_votes.results.word),
+            registers.soft_quiet.eq(soft_votes.results.quiet),
+            registers.soft_free.eq(soft_votes.results.free),
         ]
 
     def _watch(self, m, registers, sequencer, requantizer):

@@ -341,3 +341,17 @@ class VoteResults(wiring.Signature):
                 "logged_count": Out(geometry.log_depth.bit_length()),
             }
         )
+
+
+class SoftResults(wiring.Signature):
+    """Soft votes to registers: what the host reads, a cycle after ``HostAccess.offset``.
+
+    Members
+    -------
+    quiet: Out(1), no pass is under way: the sums are those of all passes so far.
+    free: Out(1), no pass uses the memories in this cycle: an answer that is asked for now is right.
+    word: Out(32), the sum of soft votes at the offset, or a half of a sum of energies.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"quiet": Out(1), "free": Out(1), "word": Out(32)})

@@ -203,8 +203,8 @@ DEFECTS = (
     ),
     Defect(
         "bus/registers.py",
-        "(offset < extent(item, self.geometry))",
-        "(offset < extent(item, self.geometry) + DEFECT)",
+        "(offset < extent(item, self.geometry, write))",
+        "(offset < extent(item, self.geometry, write) + DEFECT)",
         "refusals",
         "a write past the margins was not refused",
     ),

@@ -17,7 +17,8 @@ from synflip.inference.result import Result
 from synflip.inference.shards import Part, merge, save_part
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from synflip.uncertainty.soft_votes import LOGARITHM_BITS, SoftTable, posterior
+from synflip.spec.sizes import SOFT_DISTANCE_BITS
+from synflip.uncertainty.soft_votes import SoftTable, posterior
 
 from tests.devices.stand_in import StandIn
 from tests.golden import reference
@@ -45,7 +46,7 @@ TABLES = {
     "few entries": SoftTable.of(350.0, 5, entries=5),
     "any numbers": drawn(5, 8, 4, 64, 81, 4000),
     "no shift, one sum": drawn(0, 16, 16, 300, 1, 300),
-    "ends of the words": drawn(31, 3, 0, 2, 2, 1 << LOGARITHM_BITS),
+    "ends of the words": drawn(31, 3, 0, 2, 2, 1 << SOFT_DISTANCE_BITS),
 }
 
 

@@ -17,11 +17,11 @@ from synflip.spec.memory_map import (
     OPTION_HOST_KEYS,
     REGIONS,
     REGISTERS,
-    VERSION,
     Region,
     extent,
     present,
     register,
+    version,
 )
 from synflip.spec.sizes import address_bits
 
@@ -30,11 +30,21 @@ from synflip_hdl.lib.distance import across
 
 REQUEST = data.StructLayout({"write": 1, "address": ADDRESS_BITS, "data": 32})
 RESPONSE = data.StructLayout({"data": 32, "error": 1})
-MEMORIES = tuple(region for region in REGIONS if region != Region.REGISTERS)
+MEMORIES = tuple(region for region in REGIONS if region not in (Region.REGISTERS, Region.SOFT))
 WRITABLE = tuple(region for region in MEMORIES if "W" in REGIONS[region].access)
 READABLE = tuple(region for region in MEMORIES if "R" in REGIONS[region].access)
 REGISTER_BITS = max(item.offset for item in REGISTERS.values()).bit_length()
 STATUS = ("STATUS", "CYCLES_LOW", "CYCLES_HIGH", "LOGGED", "CAPTURED", "WORKING")
+
+
+def writable(geometry: Geometry) -> tuple[Region, ...]:
+    """Regions of an accelerator of this geometry that a host may write to."""
+    return (*WRITABLE, Region.SOFT) if geometry.soft_classes else WRITABLE
+
+
+def readable(geometry: Geometry) -> tuple[Region, ...]:
+    """Regions of an accelerator of this geometry that a host may read."""
+    return (*READABLE, Region.SOFT) if geometry.soft_classes else READABLE
 
 
 class Registers(wiring.Component):
@@ -53,7 +63,9 @@ class Registers(wiring.Component):
 
     Throughput a write a cycle, a read every three to five. These wait: a write of an image for the event
     lists, a write of a key for the key memory, a write of CONTROL for a cycle after that of another register,
-    a read of results for a cycle in which the votes do not use their memories. Nothing is accepted in the
+    a read of results for a cycle in which the votes do not use their memories. Where there are soft votes and
+    no run is busy, a write of CONTROL and all accesses to SOFT wait for the last passes in them; a read of
+    SOFT while a run is busy waits for a cycle in which its memories are free. Nothing is accepted in the
     cycle of a start, nor in the one after an abort, when the blocks are reset.
 
     Members
@@ -67,7 +79,9 @@ class Registers(wiring.Component):
     load_ready: In(1), the event lists take a word of an image.
     key_ready: In(1), the key memory takes keys.
     results_free: In(1), no run uses the memories of results in this cycle.
-    results: In(words of 32 bits, by place in READABLE), a cycle after the offset; keys three.
+    results: In(words of 32 bits, by place in ``readable``), a cycle after the offset; keys three.
+    soft_quiet: In(1), where the geometry has soft votes: no pass is under way in them.
+    soft_free: In(1), likewise: no run uses their memories in this cycle.
     logged: In(24), logits in the log.
     junctions: Out(JunctionControl), where the geometry has junctions. ``restart`` is with its request,
         ``capture`` a cycle after its request, which is a write of CAPTURE.
@@ -89,10 +103,11 @@ class Registers(wiring.Component):
                 "load_ready": In(1),
                 "key_ready": In(1),
                 "results_free": In(1),
-                "results": In(data.ArrayLayout(32, len(READABLE))),
+                "results": In(data.ArrayLayout(32, len(readable(geometry)))),
                 "logged": In(24),
                 "junctions": Out(JunctionControl()),
             }
+            | ({"soft_quiet": In(1), "soft_free": In(1)} if geometry.soft_classes else {})
         )
 
     def elaborate(self, platform):
@@ -120,6 +135,19 @@ class Registers(wiring.Component):
         runnable = Signal()
         changed = Signal()  # a setting is new
         controlling = request.write & (request.address == register("CONTROL"))
+        ready = (
+            free
+            & (~loading | self.load_ready)
+            & (~feeding | self.key_ready)
+            & (~reading_results | self.results_free)
+            & (~controlling | ~changed)
+        )
+        if self.geometry.soft_classes:
+            soft = region == Region.SOFT
+            # Nothing but an abort goes past passes under way.
+            access.settled = self.status.busy | self.soft_quiet
+            access.soft_ready = Mux(self.status.busy, self.soft_free, self.soft_quiet)
+            ready &= (~controlling | access.settled) & (~soft | access.soft_ready)
         m.d.comb += [
             free.eq(
                 ~reading
@@ -129,13 +157,7 @@ class Registers(wiring.Component):
                 & ~resetting
                 & (~self.response.valid | self.response.ready)
             ),
-            self.request.ready.eq(
-                free
-                & (~loading | self.load_ready)
-                & (~feeding | self.key_ready)
-                & (~reading_results | self.results_free)
-                & (~controlling | ~changed)
-            ),
+            self.request.ready.eq(ready),
             taken.eq(self.request.valid & free),
             accept.eq(self.request.valid & self.request.ready),
             self.host.offset.eq(offset),
@@ -165,12 +187,14 @@ class Registers(wiring.Component):
         slot_bits = address_bits(self.geometry.image_slots)
         slot = offset[IMAGE_WORD_BITS:][:slot_bits]  # of a word of an image
 
-        def in_region(item: Region):
-            return (region == item) & (offset < extent(item, self.geometry))
+        def in_region(item: Region, write: bool = False):
+            return (region == item) & (offset < extent(item, self.geometry, write))
 
         # A block's ready signal gates the strobe of its own region only: no path leads from it to the others.
         waits_for = {Region.IMAGES: self.load_ready, Region.KEYS: self.key_ready}
-        for item in WRITABLE:
+        if self.geometry.soft_classes:
+            waits_for[Region.SOFT] = access.soft_ready
+        for item in writable(self.geometry):
             allowed = ~self.status.busy
             if item == Region.IMAGES:
                 # Both are within the slots there are while a run is busy.
@@ -178,9 +202,9 @@ class Registers(wiring.Component):
                 allowed |= (slot < first) | (slot >= past)
             if item == Region.KEYS:
                 allowed = host_keys
-            with m.If(request.write & in_region(item) & allowed):
+            with m.If(request.write & in_region(item, write=True) & allowed):
                 m.d.comb += [refused.eq(0), self.host.write[item].eq(taken & waits_for.get(item, 1))]
-        for item in READABLE:
+        for item in readable(self.geometry):
             with m.If(~request.write & in_region(item) & (~self.status.busy if item == Region.KEYS else 1)):
                 m.d.comb += refused.eq(0)
 
@@ -189,7 +213,7 @@ class Registers(wiring.Component):
         request, region, offset = self.request.payload, access.region, access.offset
         taken, refused, settings = access.taken, access.refused, self.control.settings
         m.d.sync += [self.control.start.eq(0), self.junctions.capture.eq(0)]
-        identity = {"MAGIC": MAGIC, "VERSION": VERSION}
+        identity = {"MAGIC": MAGIC, "VERSION": version(self.geometry)}
         values = {}
         for name, entry in self.registers.items():
             here = (region == Region.REGISTERS) & (offset == entry.offset)
@@ -200,6 +224,8 @@ class Registers(wiring.Component):
                         (request.data & bit) != 0 for bit in (CONTROL_START, CONTROL_ABORT, CONTROL_RETEST)
                     )
                     now = taken & ~changed
+                    if self.geometry.soft_classes:
+                        now &= access.settled
                     m.d.comb += [
                         refused.eq((start & (~startable | abort)) | (retest & (self.status.busy | start))),
                         self.abort.eq(now & abort & ~refused),
@@ -257,7 +283,7 @@ class Registers(wiring.Component):
         with m.If(there):
             m.d.sync += result.eq(0)
             with m.Switch(read_region):
-                for index, item in enumerate(READABLE):
+                for index, item in enumerate(readable(self.geometry)):
                     with m.Case(item):
                         # Keys have a register of their own already, and come later.
                         answer = self.results[index] if item == Region.KEYS else found[index]

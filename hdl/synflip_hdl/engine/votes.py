@@ -23,6 +23,13 @@ from synflip_hdl.interfaces import (
 SUM_BITS = 64
 
 
+def above(z, other):
+    """Whether a logit is larger than another: the carry out of z + ~other, with their signs flipped. For
+    example 5 > 3: 5 + ~3 = 5 + 12 = 16 + 1, of four bits."""
+    flip = 1 << (LOGIT_BITS - 1)
+    return ((z.as_unsigned() ^ flip) + ~(other.as_unsigned() ^ flip))[LOGIT_BITS]
+
+
 class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
@@ -106,9 +113,6 @@ class Votes(wiring.Component):
         best = Signal(signed(LOGIT_BITS))
         winner = Signal(CLASS_BITS)
         opens = Signal(init=1)  # the next logit is class 0: from a register, as the comparison takes long
-        # The carry out of z + ~best, with their signs flipped, says z > best: 5 + ~3 = 5 + 12 = 16 + 1.
-        flip = 1 << (LOGIT_BITS - 1)
-        above = ((logit.z.as_unsigned() ^ flip) + ~(best.as_unsigned() ^ flip))[LOGIT_BITS]
         m.d.comb += [
             place.eq(self._result(logit.current.slot, logit.class_)),
             write.addr.eq(results.logged_count),
@@ -121,7 +125,7 @@ class Votes(wiring.Component):
             m.d.sync += results.logged_count.eq(0)
         with m.If(self.logits.valid):
             m.d.sync += opens.eq(logit.last)
-        with m.If(self.logits.valid & (opens | above)):
+        with m.If(self.logits.valid & (opens | above(logit.z, best))):
             m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
         return place, winner
 

@@ -18,7 +18,7 @@ PARTS = (
     ("keys and source", r"\b(keys|source|host_keys)\b"),
     ("event lists", r"\bevents\b"),
     ("requantizer", r"\brequantizer\b"),
-    ("votes", r"\bvotes\b"),
+    ("votes", r"\b(soft_)?votes\b"),
     ("sequencer", r"\bsequencer\b"),
     ("registers", r"\b(registers|stage)\b"),
     ("serial line", r"\b(link|receiver|transmitter)\b"),

@@ -35,6 +35,7 @@ class Geometry:
     margin_depth: network samples of a run that can stop early.
     devices: magnetic tunnel junctions that make the keys, up to 32; 0: an LFSR makes them.
     sample_bits: k of a run's at most 2**k - 1 network samples.
+    soft_classes: most classes of a network whose soft votes are added up; 0: the host makes them of logits.
     key_halves: 2: one network sample's keys are filled in while another's are read; 1: after it.
     """
 
@@ -54,6 +55,7 @@ class Geometry:
     devices: int = 0
     key_halves: int = 2
     sample_bits: int = MAX_SAMPLE_BITS
+    soft_classes: int = 0
 
     def __post_init__(self) -> None:
         if self.lanes % LANE_STEP or not LANE_STEP <= self.lanes <= MAX_LANES:
@@ -77,10 +79,12 @@ class Geometry:
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, default)
         for item in fields(self):
-            if getattr(self, item.name) < 1 and item.name != "devices":
+            if getattr(self, item.name) < 1 and item.name not in ("devices", "soft_classes"):
                 raise SynflipError(f"{item.name} must be at least 1, not {getattr(self, item.name)}")
         if not 0 <= self.devices <= MAX_DEVICES:
             raise SynflipError(f"devices must be in 0..{MAX_DEVICES}, not {self.devices}")
+        if not 0 <= self.soft_classes <= MAX_OUTPUTS:
+            raise SynflipError(f"soft_classes must be in 0..{MAX_OUTPUTS}, not {self.soft_classes}")
         if self.key_halves > 2:
             raise SynflipError(f"key_halves must be 1 or 2, not {self.key_halves}")
         if not 4 <= self.sample_bits <= MAX_SAMPLE_BITS:

@@ -11,10 +11,17 @@ from enum import IntEnum
 
 from synflip.spec.coins import TAP_LANES
 from synflip.spec.geometry import Geometry
-from synflip.spec.sizes import address_bits, ceil_div, log2_ceil
+from synflip.spec.sizes import (
+    SOFT_ENTRIES,
+    SOFT_FRACTION,
+    SOFT_POINT,
+    address_bits,
+    ceil_div,
+    log2_ceil,
+)
 
 MAGIC = 0x53594E46  # "SYNF"
-VERSION = 1
+VERSION, SOFT_VERSION = 1, 2  # of a map without and with soft votes
 ADDRESS_BITS = 28
 OFFSET_BITS = 24
 IMAGE_WORD_BITS = 16  # of an offset into Region.IMAGES; the image's slot is above
@@ -40,6 +47,7 @@ class Region(IntEnum):
     KEYS = 11
     DEVICES = 12
     RAW = 13
+    SOFT = 14
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,12 @@ REGIONS: dict[Region, RegionInfo] = {
         "bit 0: its bits are used; 1: failed its repetition test; 2: failed its proportion test",
     ),
     Region.RAW: RegionInfo("R", "number / 32", "captured raw bits, 32 a word, the earliest in bit 0"),
+    Region.SOFT: RegionInfo(
+        "RW",
+        "W: entry; R: slot << CLASS_SHIFT | class, behind them slot * 2 + half",
+        "W: tables of soft votes, L first, E behind it; R: sums of soft votes, behind them 64-bit sums of "
+        "energies, low half first. What is behind begins at a power of two",
+    ),
 }
 
 
@@ -158,6 +172,7 @@ REGISTERS: dict[str, Register] = {
     "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
     "KEY_HALVES": Register(16, "R", 2, "network samples whose keys the key memory holds"),
     "SAMPLE_BITS": Register(17, "R", 5, "a run has at most 2**SAMPLE_BITS - 1 network samples"),
+    "SOFT_CLASSES": Register(18, "R", 11, "most classes of soft votes"),
     "CONTROL": Register(
         20,
         "W",
@@ -191,6 +206,7 @@ REGISTERS: dict[str, Register] = {
     "ACTIVATION_MAX": Register(39, "RW", 8, "largest activation, 2**A - 1 of the model"),
     "KEY_BLOCKS": Register(40, "RW", 24, "keys of a bank in one network sample"),
     "FIRST_SLOT": Register(41, "RW", 8, "slot of the batch's first image"),
+    "SOFT_SHIFT": Register(42, "RW", 5, "t of the tables of soft votes"),
     "REPETITION_CUTOFF": Register(48, "RW", 10, "equal raw bits in a row with which a junction fails"),
     "PROPORTION_CUTOFF": Register(49, "RW", 11, "bits of 1024 equal to the first with which it fails"),
     "FOLD": Register(50, "RW", 4, "raw bits XORed into one, at least 1"),
@@ -201,10 +217,18 @@ REGISTERS: dict[str, Register] = {
     "WORKING": Register(55, "R", 7, "junctions whose bits are used"),
 }
 FIRST_JUNCTION_REGISTER = 48
+SOFT_REGISTERS = ("SOFT_CLASSES", "SOFT_SHIFT")
+
+
+def version(geometry: Geometry) -> int:
+    """The version of the map of an accelerator of this geometry."""
+    return SOFT_VERSION if geometry.soft_classes else VERSION
 
 
 def present(name: str, geometry: Geometry) -> bool:
     """Whether an accelerator of this geometry has this register."""
+    if name in SOFT_REGISTERS:
+        return geometry.soft_classes > 0
     return geometry.devices > 0 or REGISTERS[name].offset < FIRST_JUNCTION_REGISTER
 
 
@@ -249,8 +273,24 @@ def key_offset(geometry: Geometry, half: int, key: int) -> int:
     return half * depth * geometry.banks * 2 + key * 2
 
 
-def extent(region: Region, geometry: Geometry) -> int:
-    """Words of a region: offsets from here on are answered with an error."""
+def soft_depth(geometry: Geometry) -> int:
+    """Entries of the table L, a power of two; those of E are behind it. Every index that Z can give is
+    there."""
+    return 1 << log2_ceil(max((geometry.soft_classes << SOFT_FRACTION - SOFT_POINT) + 1, SOFT_ENTRIES))
+
+
+def energy_offset(geometry: Geometry) -> int:
+    """Offset of the first image's sum of energies, a power of two behind the sums of soft votes."""
+    return 1 << log2_ceil(max(geometry.result_depth, geometry.image_slots * 2))
+
+
+def extent(region: Region, geometry: Geometry, write: bool = False) -> int:
+    """Words of a region: offsets from here on are answered with an error. write: for writes, where that is
+    another number."""
+    if region == Region.SOFT:
+        size = soft_depth(geometry) + SOFT_ENTRIES
+        size = size if write else energy_offset(geometry) + geometry.image_slots * 2
+        return size if geometry.soft_classes else 0
     return {
         Region.REGISTERS: 1 + max(item.offset for item in REGISTERS.values()),
         Region.LAYERS: geometry.layer_depth * LAYER_WORDS,

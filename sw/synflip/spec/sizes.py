@@ -17,6 +17,10 @@ MAX_SHIFT = 31
 ROW_ALIGN = 8  # rows of a layer are padded to a multiple of this; padding rows own keys but no weights
 ACCUMULATOR_BITS = 24  # two's complement sum of the coins of one output, without its bias
 LOGIT_BITS = 32  # two's complement z = bias + sum
+SOFT_ENTRIES = 64  # of an accelerator's table E of soft votes
+SOFT_FRACTION = 8  # F of its tables at most, 2**F being the largest soft vote
+SOFT_POINT = 4  # F - P of its tables: by how much a sum Z is shifted to an index of L
+SOFT_DISTANCE_BITS = 31  # of an entry of L
 MAX_SAMPLE_BITS = 24  # a run counts fewer than 2**24 network samples
 
 

@@ -25,11 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.spec.sizes import MAX_SHIFT
+from synflip.spec.sizes import MAX_SHIFT, SOFT_DISTANCE_BITS
 
 MAX_FRACTION = 16
 MAX_ENTRIES = 1 << 16  # of each table
-LOGARITHM_BITS = 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ class SoftTable:
             raise SynflipError(f"shift {self.shift} of soft votes is not in 0..{MAX_SHIFT}")
         for name, least, most in (
             ("exponential", 2, 1 << self.fraction),
-            ("logarithm", 1, (1 << LOGARITHM_BITS) - 1),
+            ("logarithm", 1, (1 << SOFT_DISTANCE_BITS) - 1),
         ):
             table = np.asarray(getattr(self, name))
             if table.ndim != 1 or table.dtype.kind not in "iu" or not least <= len(table) <= MAX_ENTRIES:

@@ -37,6 +37,7 @@ GEOMETRY = Geometry(
     devices=9,
     sample_bits=20,
     key_halves=1,
+    soft_classes=7,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -48,6 +49,8 @@ READABLE = (
     Region.DEVICES,
     Region.RAW,
 )
+# Its reads and its writes reach elsewhere: it has tests of its own.
+ALL_READABLE = (*READABLE, Region.SOFT)
 BY_OFFSET = {item.offset: (name, item) for name, item in REGISTERS.items()}
 WORD = (1 << 32) - 1
 
@@ -85,7 +88,7 @@ class Twin:
             if name == "CAPTURE":
                 self.captures.append(cycle + 1)
             return 0, 0
-        if region not in (WRITABLE if write else READABLE):
+        if region not in ((*WRITABLE, Region.SOFT) if write else ALL_READABLE):
             return error
         first = self.settings["FIRST_SLOT"]
         running = first <= offset >> memory_map.IMAGE_WORD_BITS < first + self.settings["IMAGES"]
@@ -95,12 +98,12 @@ class Twin:
                 return error
         elif write and busy and (region != Region.IMAGES or running):
             return error
-        if offset >= extent(Region(region), GEOMETRY):
+        if offset >= extent(Region(region), GEOMETRY, bool(write)):
             return error
         if write:
             self.writes.append((cycle, region, offset, data))
             return 0, 0
-        return result(READABLE.index(region), offset), 0
+        return result(ALL_READABLE.index(region), offset), 0
 
     def control(self, data, busy, cycle):
         startable = (
@@ -125,7 +128,7 @@ class Twin:
         busy, cycles, logged, captured, working, alarm = later
         live = {
             "MAGIC": memory_map.MAGIC,
-            "VERSION": memory_map.VERSION,
+            "VERSION": memory_map.SOFT_VERSION,
             "STATUS": busy | alarm << 1,
             "CAPTURED": captured,
             "WORKING": working,
@@ -139,11 +142,20 @@ class Twin:
 
 
 def check(
-    requests, valid=1.0, ready=1.0, load_ready=1.0, free=1.0, key_ready=1.0, busy_at=lambda cycle: 0, seed=0
+    requests,
+    valid=1.0,
+    ready=1.0,
+    load_ready=1.0,
+    free=1.0,
+    key_ready=1.0,
+    busy_at=lambda cycle: 0,
+    seed=0,
+    soft=1.0,
 ):
     """Send ``requests`` in order and compare every answer and effect. Returns (accepted, answered, answers).
 
-    valid, ready, load_ready, free, key_ready: how likely each is in a cycle. busy_at: whether a run is busy.
+    valid, ready, load_ready, free, key_ready: how likely each is in a cycle. soft: how likely it is that the
+    soft votes are quiet, and that their memories are free. busy_at: whether a run is busy.
     """
     chance = random.Random(seed)
     dut, twin = Registers(GEOMETRY), Twin()
@@ -183,6 +195,8 @@ def check(
             ctx.set(dut.load_ready, loadable := chance.random() < load_ready)
             ctx.set(dut.results_free, results_free := chance.random() < free)
             ctx.set(dut.key_ready, keys_wanted := chance.random() < key_ready)
+            ctx.set(dut.soft_quiet, quiet := chance.random() < soft)
+            ctx.set(dut.soft_free, soft_free := chance.random() < soft)
             busy, cycles, logged, captured, working, alarm = live(cycle)
             ctx.set(dut.junctions.captured, captured)
             ctx.set(dut.junctions.working, working)
@@ -190,7 +204,7 @@ def check(
             ctx.set(dut.status.busy, busy)
             ctx.set(dut.status.cycles, cycles)
             ctx.set(dut.logged, logged)
-            for number, region in enumerate(READABLE):
+            for number, region in enumerate(ALL_READABLE):
                 # Keys come two cycles later than the others.
                 seen, there = looked_up[2 if region == Region.KEYS else 0]
                 ctx.set(dut.results[number], result(number, seen) if there else WORD)
@@ -217,6 +231,8 @@ def check(
                     assert loadable
                 if region == Region.KEYS:
                     assert keys_wanted
+                if region == Region.SOFT:
+                    assert quiet
             if ctx.get(dut.control.start):
                 starts.append(cycle)
             if ctx.get(dut.abort):
@@ -228,6 +244,10 @@ def check(
 
             if offered and ctx.get(dut.request.ready):
                 assert cycle not in starts and cycle - 1 not in aborts  # the blocks are not ready for it
+                if where >> memory_map.OFFSET_BITS == Region.SOFT:
+                    assert soft_free if busy else quiet
+                if write and where == register("CONTROL"):
+                    assert busy or quiet
                 wanted.append(twin.answer(requests[len(accepted)], busy, live(cycle + 1), cycle))
                 accepted.append(cycle)
                 offered = False
@@ -266,8 +286,8 @@ def random_request(chance):
     if kind < 0.45:
         return 1, register("SAMPLES"), chance.choice((0, 1, 1 << 23))
     if kind < 0.9:
-        region = chance.choice((*WRITABLE, *READABLE))
-        end = extent(region, GEOMETRY)
+        region = chance.choice((*WRITABLE, *ALL_READABLE))
+        end = extent(region, GEOMETRY, bool(direction))
         return direction, address(region, chance.choice((0, end - 1, end, chance.randrange(end)))), data
     return direction, chance.getrandbits(28), data
 
@@ -293,7 +313,7 @@ def test_every_request_is_answered_once_in_order(valid, ready, load_ready, mostl
         # Long and short runs, so that it also changes while a request waits.
         return cycle > 50 and int((cycle // 7 * 2654435761 >> 7) % 8 < (6 if mostly_busy else 1))
 
-    _, _, answers = check(requests, valid, ready, load_ready, 0.7, 0.6, busy_at, seed)
+    _, _, answers = check(requests, valid, ready, load_ready, 0.7, 0.6, busy_at, seed, 0.8)
     assert 40 < sum(error for _, error in answers) < 380
 
 
@@ -307,7 +327,8 @@ def test_registers_that_say_what_the_hardware_is():
     values = {name: data for name, (data, error) in zip(names, answers, strict=True) if not error}
     assert values == {
         "MAGIC": 0x53594E46,
-        "VERSION": memory_map.VERSION,
+        "VERSION": memory_map.SOFT_VERSION,
+        "SOFT_CLASSES": 7,
         "SAMPLE_BITS": 20,
         "KEY_HALVES": 1,
         "LANES": 48,
@@ -402,7 +423,32 @@ def test_keys_from_the_host():
     assert all(error for _, error in answers) and accepted[-1] == 11
 
 
-@pytest.mark.parametrize("region", range(14, 16))
+def test_the_ends_of_the_soft_votes():
+    """Tables are written, sums are read; the ends are not the same."""
+    tables, sums = (extent(Region.SOFT, GEOMETRY, write) for write in (True, False))
+    assert (tables, sums) == (128 + 64, 512 + 24)  # 16 * 7 + 1 and 500, up to powers of two
+    for busy in (0, 1):
+        for direction, end in ((0, sums), (1, tables)):
+            requests = [(direction, address(Region.SOFT, offset), 5) for offset in (0, end - 1, end)]
+            _, _, answers = check(requests, busy_at=lambda cycle, busy=busy: busy)
+            assert [error for _, error in answers] == ([1, 1, 1] if busy and direction else [0, 0, 1])
+
+
+def test_who_waits_for_the_soft_votes():
+    """Without a run: tables, sums and a start. In a run sums wait for their memories only, an abort never."""
+    setting = [write("IMAGES", 1), write("SAMPLES", 1)]
+    start, abort = write("CONTROL", CONTROL_START), write("CONTROL", CONTROL_ABORT)
+    waiting = [(0, address(Region.SOFT, 3), 0), (1, address(Region.SOFT, 3), 7), start]
+    for request in waiting:
+        accepted, _, answers = check([*setting, request], soft=0.04)
+        assert accepted[-1] > 4 and answers[-1][1] == 0
+    accepted, _, answers = check([abort] * 5, soft=0.0, busy_at=lambda cycle: 1)
+    assert accepted == list(range(0, 10, 2)) and not any(error for _, error in answers)
+    accepted, _, _ = check([read("STATUS"), write("IMAGES", 1)], soft=0.0)
+    assert accepted == [0, 3]
+
+
+@pytest.mark.parametrize("region", [15])
 def test_regions_that_are_not_in_the_map(region):
     _, _, answers = check([(direction, region << 24, 0) for direction in (0, 1)])
     assert answers == [(0, 1), (0, 1)]
