@@ -21,7 +21,14 @@ from synflip.devices.transport import (
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.inference.parts import Parts, cut, runs_of
-from synflip.inference.plan import check_words, class_shift, fits, input_shift, logged
+from synflip.inference.plan import (
+    check_words,
+    class_shift,
+    fits,
+    input_shift,
+    logged,
+    soft_on_chip,
+)
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result, Tally
 from synflip.spec import memory_map
@@ -30,15 +37,19 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import first_states
 from synflip.spec.memory_map import (
     REGISTERS,
+    SOFT_REGISTERS,
+    SOFT_VERSION,
     STATUS_ALARM,
     STATUS_BUSY,
+    VERSION,
     LayerField,
     Region,
     address,
     register,
 )
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil, padded_rows
+from synflip.spec.sizes import SOFT_ENTRIES, ceil_div, key_offsets, log2_ceil, padded_rows
+from synflip.uncertainty.soft_votes import SoftTable
 
 
 class Accelerator(Device):
@@ -68,7 +79,11 @@ class Accelerator(Device):
             self.transport.close()
 
     def _discover(self) -> Geometry:
-        names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
+        names = [
+            name
+            for name, item in REGISTERS.items()
+            if item.offset < REGISTERS["CONTROL"].offset and name not in SOFT_REGISTERS
+        ]
         try:
             found = self.transport.read(register(names[0]), len(names)).tolist()
         except BusError as error:
@@ -79,10 +94,13 @@ class Accelerator(Device):
         if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
             raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
         version = words.pop("VERSION")
-        if version != memory_map.VERSION:
+        if version not in (VERSION, SOFT_VERSION):
             raise SynflipError(
-                f"{self.name} has memory map version {version}; this synflip speaks {memory_map.VERSION}"
+                f"{self.name} has memory map version {version}; "
+                f"this synflip speaks {VERSION} and {SOFT_VERSION}"
             )
+        if version == SOFT_VERSION:
+            words["SOFT_CLASSES"] = self.read_register("SOFT_CLASSES")
         for name, value in words.items():
             if not value and name != "DEVICES":  # which Geometry would take for a default
                 raise NoAccelerator(self.name, f"its register {name} holds 0")
@@ -212,7 +230,8 @@ class Accelerator(Device):
         if not self._whole:  # parts of it were written over it
             self.prepare(model)
         batches, chunks = runs.batches(count), runs.chunks(samples)
-        log = logged(request)
+        log = logged(request, self.geometry)
+        tables = request.tables if soft_on_chip(request, self.geometry) else None
         tally = Tally.zeros(samples, count, classes, request.logits, request.tables is not None)
         used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None
         self.abort()
@@ -220,8 +239,12 @@ class Accelerator(Device):
             never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
             self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
         cycles = 0
+        if tables is not None:
+            self.write_tables(tables)
         self.write_settings(model, request.early, log, keys is not None)
-        plain = not self.geometry.devices and not log and used_keys is None and keys is None
+        plain = (
+            not self.geometry.devices and not log and tables is None and used_keys is None and keys is None
+        )
         if self._queued is not None and plain and len(chunks) == 1:
             try:
                 cycles = ahead.run(self._queued, request, runs, tally, self, progress)
@@ -253,7 +276,14 @@ class Accelerator(Device):
                 z = words.view(np.int32).reshape(-1, classes)
                 if part.logits is not None:
                     part.logits[start:end][takes_part] = z
-                part.add_soft(request.tables, np.nonzero(takes_part)[1], z)
+                if tables is None:
+                    part.add_soft(request.tables, np.nonzero(takes_part)[1], z)
+            if tables is not None and part.soft_votes is not None and part.energy_sums is not None:
+                words = self.transport.read(*results.place(Region.SOFT, slot, images, classes))
+                part.soft_votes[:] += results.soft_votes(words, classes)
+                offset = memory_map.energy_offset(self.geometry) + 2 * slot
+                words = self._read(Region.SOFT, offset, 2 * images)
+                part.energy_sums[:] += results.wide(words)
             if used_keys is not None:
                 for sample in range(start, end):
                     half = (sample - start) % self.geometry.key_halves
@@ -309,6 +339,18 @@ class Accelerator(Device):
             "KEY_BLOCKS": key_offsets(model.rows)[1] // self.geometry.banks,
         }
         self._carry_out(Write.of(name, value) for name, value in settings.items())
+
+    def write_tables(self, tables: SoftTable) -> None:
+        """Write the tables of soft votes, which the accelerator has room for. Entries that the contract's
+        clamps never reach are filled with those that they give. Raises BusError."""
+        depth = memory_map.soft_depth(self.geometry)
+        words = np.zeros(depth + SOFT_ENTRIES, dtype=np.uint32)
+        words[:depth] = tables.logarithm[-1]
+        words[: len(tables.logarithm)] = tables.logarithm
+        words[depth : depth + len(tables.exponential)] = tables.exponential
+        self._carry_out(
+            [Write(address(Region.SOFT), words), Write.of("SOFT_SHIFT", tables.shift)],
+        )
 
     def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
         """Write images into their slots. first_slot: of the first. x: activations uint8 [N, I]. Raises

@@ -7,8 +7,9 @@ from itertools import pairwise
 from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest
 from synflip.spec.geometry import Geometry
+from synflip.spec.memory_map import soft_depth
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import ceil_div, key_offsets, log2_ceil
+from synflip.spec.sizes import SOFT_ENTRIES, SOFT_FRACTION, SOFT_POINT, ceil_div, key_offsets, log2_ceil
 
 
 class RunLimit(SynflipError):
@@ -174,15 +175,31 @@ def plan(
     return Plan(images, chunk, sides=2 if images < count and 2 * images <= slots else 1)
 
 
-def logged(request: InferenceRequest) -> bool:
+def soft_on_chip(request: InferenceRequest, geometry: Geometry) -> bool:
+    """Whether an accelerator adds up the soft votes that a request asks for: it was built to, and has room
+    for these tables and classes."""
+    tables = request.tables
+    return (
+        tables is not None
+        and len(request.model.classes) <= geometry.soft_classes
+        and len(tables.exponential) <= SOFT_ENTRIES
+        and tables.fraction <= SOFT_FRACTION
+        and tables.fraction - tables.precision == SOFT_POINT
+        and len(tables.logarithm) <= soft_depth(geometry)
+    )
+
+
+def logged(request: InferenceRequest, geometry: Geometry) -> bool:
     """Whether the runs of a request log their logits: they are asked for, or the host makes soft votes of
     them."""
-    return request.logits or request.tables is not None
+    on_host = request.tables is not None and not soft_on_chip(request, geometry)
+    return request.logits or on_host
 
 
 def plan_of(request: InferenceRequest, geometry: Geometry) -> Plan:
     """The runs of a request on an accelerator of ``geometry``. Raises SynflipError as ``plan`` does."""
     return plan(
-        request.model, geometry, len(request.pixels), request.samples, request.early, logged(request),
+        request.model, geometry, len(request.pixels), request.samples, request.early,
+        logged(request, geometry),
         request.keep_keys,
     )  # fmt: skip

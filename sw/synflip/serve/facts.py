@@ -35,6 +35,7 @@ SIZES = {
     "log_depth": "logits kept of a run",
     "margin_depth": "samples of a run that can stop early",
     "layer_depth": "layers",
+    "soft_classes": "classes of soft votes (0: the host makes them)",
     "sample_bits": "bits of the number of samples",
     "devices": "tunnel junctions (0: an LFSR makes the keys)",
 }
