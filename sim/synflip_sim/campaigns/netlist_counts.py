@@ -14,7 +14,7 @@ from synflip.spec.geometry import Geometry
 from synflip_sim.simulators.netlist import Family, small, synthesize
 
 SECTION = "counts"
-GEOMETRIES = ("16x1", "16x2", "32x4")
+GEOMETRIES = ("16x1", "16x2", "16x2,soft_classes=10", "32x4")
 BITS, ACTIVATION_BITS = 4, 8
 #: For each family the columns of its table, and how the names of the cells begin that each counts.
 COLUMNS = {
@@ -51,9 +51,9 @@ def tables() -> str:
     parts += [f"- `{machine.text}`" for machine in machines]
     for family, columns in COLUMNS.items():
         rows = []
-        for machine in machines:
+        for name, machine in zip(GEOMETRIES, machines, strict=True):
             with tempfile.TemporaryDirectory() as folder:
-                rows.append([machine.name, *row(synthesize(machine, family, Path(folder)), columns)])
+                rows.append([name, *row(synthesize(machine, family, Path(folder)), columns)])
         parts += ["", markdown_table([family.value, *columns], rows)]
     return "\n".join(parts)
 

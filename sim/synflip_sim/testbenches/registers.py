@@ -16,13 +16,13 @@ from synflip.spec.memory_map import (
     OFFSET_BITS,
     OPTION_HOST_KEYS,
     REGISTERS,
-    VERSION,
     Region,
     extent,
     present,
     register,
+    version,
 )
-from synflip_hdl.bus.registers import READABLE, REQUEST, RESPONSE, WRITABLE
+from synflip_hdl.bus.registers import REQUEST, RESPONSE, readable, writable
 
 from synflip_sim.testbenches.clocked import Bench, Player, noise
 from synflip_sim.testbenches.ports import pack, read, unpack
@@ -31,7 +31,6 @@ from synflip_sim.testbenches.streams import StreamSink, StreamSource
 
 RANDOM_REQUESTS = 1500
 NAMES = {item.offset: name for name, item in REGISTERS.items()}
-STROBES = sum(1 << region for region in WRITABLE)  # the other bits of ``write`` are nobody's
 
 
 @dataclass
@@ -58,10 +57,10 @@ class Map:
     def refuses(self, write: int, address: int, word: int, busy: int) -> bool:
         """Whether an access is answered with an error."""
         region, offset = divmod(address, 1 << OFFSET_BITS)
-        if region >= len(Region) or offset >= extent(Region(region), self.geometry):
+        if region >= len(Region) or offset >= extent(Region(region), self.geometry, bool(write)):
             return True
         if region != Region.REGISTERS:
-            if region not in (WRITABLE if write else READABLE):
+            if region not in (writable if write else readable)(self.geometry):
                 return True
             first, images = self.settings["FIRST_SLOT"], self.settings["IMAGES"]
             if region == Region.KEYS:
@@ -86,7 +85,7 @@ class Map:
             return self.settings[name]
         run = {
             "MAGIC": MAGIC,
-            "VERSION": VERSION,
+            "VERSION": version(self.geometry),
             "STATUS": busy,  # bit 1, the alarm, is the junctions', which are not here
             "CYCLES_LOW": cycles & 0xFFFFFFFF,
             "CYCLES_HIGH": cycles >> 32,
@@ -101,10 +100,11 @@ def requests(script: Script, geometry: Geometry, chance: random.Random) -> list[
     accesses = [(write, address, max(word, 0)) for write, address, word in accesses[:: len(accesses) // 300]]
     for _ in range(RANDOM_REQUESTS):
         region = chance.choice((Region.REGISTERS, chance.randrange(16)))
-        last = (extent(Region(region), geometry) if region < len(Region) else 0) or 9
+        write = chance.getrandbits(1)
+        last = (extent(Region(region), geometry, bool(write)) if region < len(Region) else 0) or 9
         offset = chance.choice((chance.randrange(last), last - 1, last, chance.getrandbits(OFFSET_BITS)))
         word = chance.choice((0, 1, 2, 3, chance.getrandbits(32)))
-        accesses.append((chance.getrandbits(1), region << OFFSET_BITS | offset, word))
+        accesses.append((write, region << OFFSET_BITS | offset, word))
         if chance.random() < 0.3:  # what a start needs
             slots = chance.randrange(geometry.image_slots + 2)
             accesses.append((1, REGISTERS["FIRST_SLOT"].offset, chance.choice((0, 0, 1, slots))))
@@ -125,6 +125,10 @@ class RegisterMonitor:
     def __init__(self, bench: Bench) -> None:
         self._dut, self._board = bench.dut, bench.scoreboard
         self._chance = bench.chance
+        self._soft = bench.geometry.soft_classes > 0
+        self._readable = readable(bench.geometry)
+        # The other bits of ``write`` are nobody's.
+        self._strobes = sum(1 << region for region in writable(bench.geometry))
         self._busy = False
         self._map = Map(bench.geometry)
         self._reading: tuple[int, bool] | None = None  # address and whether it was refused, a cycle ago
@@ -135,24 +139,25 @@ class RegisterMonitor:
         self._offsets = [0, 0, 0]  # of the last three cycles, the last first
 
     def _results(self, offset: int) -> list[int]:
-        return [(offset * 2654435761 + index) & 0xFFFFFFFF for index in range(len(READABLE))]
+        return [(offset * 2654435761 + index) & 0xFFFFFFFF for index in range(len(self._readable))]
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
         results = self._results(self._offsets[0])
-        keys = READABLE.index(Region.KEYS)  # which come two cycles later than the others
+        keys = self._readable.index(Region.KEYS)  # which come two cycles later than the others
         results[keys] = self._results(self._offsets[2])[keys]
         rises = not self._busy
         possible = self._map.runnable and self._changed != cycle - 1
         if self._chance.random() < 0.05 and (possible or not rises):
             self._busy = rises
         self._dut.status__busy.value = int(self._busy)
-        self._dut.results.value = pack(data.ArrayLayout(32, len(READABLE)), results)
+        self._dut.results.value = pack(data.ArrayLayout(32, len(self._readable)), results)
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
         dut, board = self._dut, self._board
-        names = ("logged", "load_ready", "key_ready", "results_free")
+        names = ["logged", "load_ready", "key_ready", "results_free"]
+        names += ["soft_quiet", "soft_free"] if self._soft else []
         now = {name: read(getattr(dut, name)) for name in names}
         now |= {name: read(getattr(dut, f"status__{name}")) for name in ("busy", "cycles")}
         valid, ready = read(dut.response__valid), read(dut.response__ready)
@@ -174,13 +179,17 @@ class RegisterMonitor:
         waits = waits or self._board.expects("start", cycle) or cycle == self._aborted + 1
         controlling = write and address == register("CONTROL")
         waits = waits or (controlling and cycle == self._changed + 1)
+        if self._soft:
+            waits = waits or (controlling and not (now["busy"] or now["soft_quiet"]))
+            soft = address >> OFFSET_BITS == Region.SOFT
+            waits = waits or (soft and not now["soft_free" if now["busy"] else "soft_quiet"])
         if offered and free and not waits:
             board.expect("request taken", cycle, address)
             self._take(cycle, write, address, word, now["busy"])
         elif self._reading is not None:
             self._answer(cycle, now)
         board.check("request taken", cycle, address if offered and read(dut.request__ready) else None)
-        regions = read(dut.host__write) & STROBES
+        regions = read(dut.host__write) & self._strobes
         written = {"regions": regions, "offset": read(dut.host__offset), "data": read(dut.host__data)}
         board.check("write", cycle, written if regions else None)
         strobes = {"start": dut.control__start, "abort": dut.abort, "retest": dut.junctions__restart}
@@ -221,7 +230,7 @@ class RegisterMonitor:
         if not refused and region == Region.REGISTERS:
             value = self._map.value(NAMES[offset], now["busy"], now["cycles"], now["logged"])
         elif not refused:
-            value = self._results(self._offsets[0])[READABLE.index(Region(region))]
+            value = self._results(self._offsets[0])[self._readable.index(Region(region))]
         there = cycle + 2 + (region != Region.REGISTERS) + (region == Region.KEYS)
         self._board.expect("answer", there, {"data": value, "error": int(refused)})
         self._reading, self._free_at = None, there
@@ -233,7 +242,8 @@ async def registers(dut: Any) -> None:
     bench = Bench(dut)
     chance = bench.chance
     items = requests(bench.script, bench.geometry, chance)
-    cycles = 5 * len(items)
+    soft = bench.geometry.soft_classes > 0
+    cycles = (8 if soft else 5) * len(items)
     player = Player(
         dut,
         status__cycles=noise(chance, 64),
@@ -242,6 +252,7 @@ async def registers(dut: Any) -> None:
         key_ready=noise(chance, 1),
         results_free=noise(chance, 1),
         junctions__alarm=0,
+        **({name: noise(chance, 1) for name in ("soft_quiet", "soft_free")} if soft else {}),
     )
     source = StreamSource(dut, "request", chance, items)
     sink = StreamSink(dut, "response", chance, bench.scoreboard, lambda cycle, payload: None)

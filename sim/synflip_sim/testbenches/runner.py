@@ -46,6 +46,7 @@ BENCHES = {
     "synapse_array": "engine.synapse_array.SynapseArray",
     "requantizer": "engine.requantizer.Requantizer",
     "votes": "engine.votes.Votes",
+    "soft_votes": "engine.soft_votes.SoftVotes",
     "sequencer": "engine.sequencer.Sequencer",
     "registers": "bus.registers.Registers",
     "accelerator": "accelerator.Accelerator",
@@ -68,6 +69,7 @@ WATCHED = (
     *("keys__data", "sums__capture", "sums__sums", "word_*", "coins", "signs", "x"),
     *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
     *("decisions__valid", "decisions__payload", "winner", "counted"),
+    *("energy_written", "energy_slot", "energy_value", "vote_written", "vote_place", "vote_value"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
 RUNTIME = "verilated*.o"  # the same in every build

@@ -10,11 +10,13 @@ from synflip.devices.accelerator import Accelerator
 from synflip.golden.trace import cycle_trace
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
+from synflip.uncertainty.soft_votes import SoftTable
 
 from synflip_sim.testbenches.script import Recorder
 
 TRACE, SCRIPT = "trace.npz", "script.npy"
 SEED = 0x5EED
+SCALE = 300.0  # of the logits, for soft votes: near their spread
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,19 @@ class Run:
         cycle_trace(model, self.geometry, pixels, self.samples, SEED, margins).save(folder / TRACE)
         golden = Golden(self.geometry)
         golden.load(model)
-        recorder = Recorder(self.geometry, golden.infer(pixels, self.samples, SEED, margins, logits=True))
+        soft = SoftTable.of(SCALE, len(model.classes)) if self.geometry.soft_classes else None
+        request = (pixels, self.samples, SEED, margins, True)
+        recorder = Recorder(self.geometry, golden.infer(*request, soft=soft))
         accelerator = Accelerator(recorder)
         accelerator.load(model)
-        accelerator.infer(pixels, self.samples, SEED, margins, logits=True)
+        accelerator.infer(*request, soft=soft)
         recorder.script().save(folder / SCRIPT)
         return folder
 
 
-def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halves: int = 2) -> Geometry:
+def _small(
+    lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halves: int = 2, soft_classes: int = 0
+) -> Geometry:
     return Geometry(
         lanes,
         banks,
@@ -98,6 +104,7 @@ def _small(lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halv
         layer_depth=4,
         key_halves=key_halves,
         sample_bits=24 if key_halves == 2 else 7,
+        soft_classes=soft_classes,
     )
 
 
@@ -106,8 +113,15 @@ RUNS = {
     "16x1-k16": Run(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
     # Early stopping; tiles that end in the middle; three layers.
     "16x2-k4": Run(
-        _small(16, 2, 4), (12, 20, 33, 5), bits=4, images=4, samples=7, margins=(9, 9, 3, 2, 2, 9, 9)
+        _small(16, 2, 4, soft_classes=5),
+        (12, 20, 33, 5),
+        bits=4,
+        images=4,
+        samples=7,
+        margins=(9, 9, 3, 2, 2, 9, 9),
     ),
     # Lanes that are no power of two; keys of one sample; sparse, so that keys and turns are waited for.
-    "48x4-k3": Run(_small(48, 4, 3, key_halves=1), (24, 50, 7), bits=3, images=3, samples=3, density=0.3),
+    "48x4-k3": Run(
+        _small(48, 4, 3, key_halves=1, soft_classes=15), (24, 50, 7), bits=3, images=3, samples=3, density=0.3
+    ),
 }

@@ -14,9 +14,10 @@ from synflip.spec.memory_map import (
     MAGIC,
     OFFSET_BITS,
     REGISTERS,
-    VERSION,
     Region,
+    energy_offset,
     register,
+    version,
 )
 
 ANY = -1  # a read whose data nobody knows: a result that no class has
@@ -109,16 +110,24 @@ class Recorder:
             return int(result.used[offset])
         if region == Region.LOG:
             return int(self._log[offset]) & 0xFFFFFFFF
+        if region == Region.SOFT and (energy := offset - energy_offset(self._geometry)) >= 0:
+            assert result.energy_sums is not None
+            return int(result.energy_sums[energy >> 1]) >> 32 * (energy & 1) & 0xFFFFFFFF
         place, half = (offset >> 1, offset & 1) if region == Region.SUMS else (offset, 0)
         slot, class_ = place >> self._shift, place & ((1 << self._shift) - 1)
         if class_ >= classes:
             return ANY
-        value = result.votes[slot, class_] if region == Region.VOTES else result.logit_sums[slot, class_]
+        found: dict[int, Any] = {
+            Region.VOTES: result.votes,
+            Region.SUMS: result.logit_sums,
+            Region.SOFT: result.soft_votes,
+        }
+        value = found[region][slot, class_]
         return int(value) >> 32 * half & 0xFFFFFFFF
 
     def _register(self, offset: int) -> int:
         (name,) = (name for name, item in REGISTERS.items() if item.offset == offset)
-        other = {"MAGIC": MAGIC, "VERSION": VERSION, "STATUS": 0, "CYCLES_HIGH": 0}
+        other = {"MAGIC": MAGIC, "VERSION": version(self._geometry), "STATUS": 0, "CYCLES_HIGH": 0}
         if name == "CYCLES_LOW":
             return self._result.cycles
         return other[name] if name in other else int(getattr(self._geometry, name.lower()))

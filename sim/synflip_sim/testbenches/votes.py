@@ -1,6 +1,7 @@
 """Bench of the votes: logits in; votes, sums, samples used, and images that leave."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import cocotb
 from synflip.golden.trace import Trace
@@ -41,21 +42,22 @@ class VoteMonitor:
         self._scoreboard.check("decision", cycle, decision)
 
 
+PORTS = {
+    Region.VOTES: "results__vote",
+    Region.SUMS: "results__logit_sum",
+    Region.USED: "results__used",
+    Region.LOG: "results__logged",
+}
+
+
 class ResultMonitor:
     """Driver and monitor of the host's reads after the run: an answer is there a cycle after its offset."""
 
-    PORTS: ClassVar = {
-        Region.VOTES: "results__vote",
-        Region.SUMS: "results__logit_sum",
-        Region.USED: "results__used",
-        Region.LOG: "results__logged",
-    }
-
-    def __init__(self, bench: Bench, player: Player, first: int) -> None:
+    def __init__(self, bench: Bench, player: Player, first: int, ports: Mapping[Region, str] = PORTS) -> None:
         self._dut, self._scoreboard = bench.dut, bench.scoreboard
         self._reads: dict[int, tuple[str, str]] = {}
         self.last = first
-        for region, port in self.PORTS.items():
+        for region, port in ports.items():
             for offset, answer in bench.script.of(region, Kind.READ):
                 player.at(self.last, host__offset=offset)
                 self.last += 1
@@ -71,20 +73,14 @@ class ResultMonitor:
             self._scoreboard.check(what, cycle, read(getattr(self._dut, port)))
 
 
-@cocotb.test()
-async def votes(dut: Any) -> None:
-    """The drivers play host and requantizer."""
-    bench = Bench(dut)
-    trace, chance = bench.trace, bench.chance
-    player = Player(
-        dut,
-        **run_control(bench),
-        logits__valid=0,
-        logits__payload=noise(chance, logit_layout(bench.geometry).size),
-        **host_idle(chance),
-    )
-    first = host_writes(player, chance, Region.MARGINS, bench.script.of(Region.MARGINS))
-    player.at(-1, control__start=1)
+def logits_idle(bench: Bench) -> dict[str, int | Callable[[], int]]:
+    """Idle values of a block's ``logits``."""
+    return {"logits__valid": 0, "logits__payload": noise(bench.chance, logit_layout(bench.geometry).size)}
+
+
+def play_logits(bench: Bench, player: Player) -> None:
+    """Schedules the trace's logits."""
+    trace = bench.trace
     decided = {int(cycle) - LOGIT_TO_DECISION for cycle in trace.votes["cycle"]}
     for row in trace.logits:
         logit = {
@@ -95,6 +91,22 @@ async def votes(dut: Any) -> None:
         }
         payload = pack(logit_layout(bench.geometry), logit)
         player.at(int(row["cycle"]), logits__valid=1, logits__payload=payload)
+
+
+@cocotb.test()
+async def votes(dut: Any) -> None:
+    """The drivers play host and requantizer."""
+    bench = Bench(dut)
+    trace, chance = bench.trace, bench.chance
+    player = Player(
+        dut,
+        **run_control(bench),
+        **logits_idle(bench),
+        **host_idle(chance),
+    )
+    first = host_writes(player, chance, Region.MARGINS, bench.script.of(Region.MARGINS))
+    player.at(-1, control__start=1)
+    play_logits(bench, player)
     results = ResultMonitor(bench, player, trace.cycles)
     monitors: list[Monitor] = [VoteMonitor(dut, trace, bench.scoreboard), results]
     await bench.run(first, [player], monitors, last=results.last)
