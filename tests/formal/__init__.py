@@ -13,6 +13,7 @@ from tests.formal import (
     registers,
     requantizer,
     sequencer,
+    soft_votes,
     synapse_array,
     votes,
 )
@@ -31,5 +32,6 @@ PROOFS = [
     *image_words.PROOFS,
     *sequencer.PROOFS,
     *votes.PROOFS,
+    *soft_votes.PROOFS,
     *synapse_array.PROOFS,
 ]

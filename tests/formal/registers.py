@@ -7,11 +7,11 @@ from synflip.spec.memory_map import (
     MAGIC,
     OPTION_HOST_KEYS,
     REGISTERS,
-    VERSION,
     Region,
     extent,
+    version,
 )
-from synflip_hdl.bus.registers import READABLE, WRITABLE, Registers
+from synflip_hdl.bus.registers import Registers, readable, writable
 
 from tests.formal.helpers import Opened, delayed, free_inputs
 from tests.formal.runner import Proof
@@ -39,6 +39,7 @@ class Bus(Elaboratable):
         ]
 
         # What the memory map allows.
+        places = readable(self.geometry)
         settings = dut.control.settings
         past_slot = settings["FIRST_SLOT"] + settings["IMAGES"]
         fits = past_slot <= self.geometry.image_slots
@@ -56,13 +57,14 @@ class Bus(Elaboratable):
         with m.Switch(region):
             for item in Region:
                 inside_region = offset < extent(item, self.geometry)
+                inside_writes = offset < extent(item, self.geometry, write=True)
                 with m.Case(item):
-                    if item in WRITABLE:
+                    if item in writable(self.geometry):
                         free_for_host = others if item is Region.IMAGES else 0
                         in_time = host_keys if item is Region.KEYS else ~dut.status.busy | free_for_host
                         with m.If(write):
-                            m.d.comb += allowed.eq(inside_region & in_time)
-                    if item in READABLE:
+                            m.d.comb += allowed.eq(inside_writes & in_time)
+                    if item in places:
                         in_time = ~dut.status.busy if item is Region.KEYS else 1
                         with m.If(~write):
                             m.d.comb += allowed.eq(inside_region & in_time)
@@ -89,7 +91,7 @@ class Bus(Elaboratable):
         new_setting = delayed(m, works & (region == Region.REGISTERS) & ~control, 1, "new_setting")
         resetting = delayed(m, works & control & abort, 1, "aborted")
         for number in range(16):
-            here = works & (region == number) if number in list(WRITABLE) else 0
+            here = works & (region == number) if number in list(writable(self.geometry)) else 0
             m.d.comb += Assert(dut.host.write[number] == here)
         m.d.comb += [
             Assert(dut.host.offset == offset),
@@ -143,6 +145,9 @@ class Bus(Elaboratable):
         controlling = write & (region == Region.REGISTERS) & (offset == REGISTERS["CONTROL"].offset)
         waits_for |= controlling & changed
         waits_for |= ~write & (region != Region.REGISTERS) & ~dut.results_free
+        if self.geometry.soft_classes:
+            waits_for |= controlling & ~dut.status.busy & ~dut.soft_quiet
+            waits_for |= (region == Region.SOFT) & ~Mux(dut.status.busy, dut.soft_free, dut.soft_quiet)
         m.d.comb += [
             Assert(out <= 1),
             Assert(~keys | read),
@@ -159,9 +164,9 @@ class Bus(Elaboratable):
         past_region = delayed(m, asked_region, 1, "asked_region")
         with m.If((out == 1) & keys & (age == 3) & ~error):
             # The key memory answers two cycles later than the others.
-            m.d.sync += answer.eq(dut.results[READABLE.index(Region.KEYS)])
+            m.d.sync += answer.eq(dut.results[places.index(Region.KEYS)])
         with m.If((out == 1) & read & (age == 1) & ~error), m.Switch(asked_region):
-            for index, item in enumerate(READABLE):
+            for index, item in enumerate(places):
                 if item is not Region.KEYS:
                     with m.Case(item):
                         m.d.sync += answer.eq(dut.results[index])
@@ -174,7 +179,7 @@ class Bus(Elaboratable):
         if not self.compact:
             found = Signal(32)
             with m.Switch(inside["read_region"]):
-                for index, item in enumerate(READABLE):
+                for index, item in enumerate(places):
                     with m.Case(item):
                         m.d.comb += found.eq(inside["found"].word_select(index, 32))
         looked_up = inside["value"], inside["result"]
@@ -237,7 +242,7 @@ class Bus(Elaboratable):
         }
         if name in status:
             return status[name]
-        fixed = {"MAGIC": MAGIC, "VERSION": VERSION, "CONTROL": 0}
+        fixed = {"MAGIC": MAGIC, "VERSION": version(self.geometry), "CONTROL": 0}
         return Const(fixed[name] if name in fixed else getattr(self.geometry, name.lower()), 32)
 
 
@@ -251,7 +256,8 @@ PROOFS = [
         "valid and payload stay until ready; a refused request moves no register and no strobe, an allowed "
         "one exactly its own; a start comes a cycle later, and nothing is accepted with it, nor right after "
         "an abort; a word for the event lists or the key memory is taken only when they take it, and "
-        "results are read only when their memories are free",
+        "results are read only when their memories are free; where there are soft votes, a write of CONTROL "
+        "and accesses to SOFT wait for them as said, and for nothing else",
         f"{geometry.name}, k = {geometry.bits}; assumes that a run begins with a start (sequencer)",
         lambda geometry=geometry, compact=compact: Bus(geometry, compact),
         depth=5,
@@ -262,5 +268,6 @@ PROOFS = [
     for geometry, compact in (
         (Geometry(lanes=16, banks=1, bits=1, image_slots=3), True),
         (Geometry(lanes=48, banks=8, devices=9), False),
+        (Geometry(lanes=32, banks=1, soft_classes=10), False),
     )
 ]

@@ -13,6 +13,7 @@ from synflip_hdl.engine import (
     lane,
     requantizer,
     sequencer,
+    soft_votes,
     synapse_array,
     votes,
 )
@@ -144,7 +145,11 @@ BROKEN = [
         "next_.bias + 0",
     ),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
-    ("votes.argmax", votes, "~(best.as_unsigned() ^ flip))[", "~(best.as_unsigned() ^ flip) + 1)["),
+    ("votes.argmax", votes, "~(other.as_unsigned() ^ flip))[", "~(other.as_unsigned() ^ flip) + 1)["),
+    ("soft_votes classes=1", soft_votes, "low | more.replicate(bits)", "low"),
+    ("soft_votes classes=1", soft_votes, "Mux(opens, 0, total) +", "total +"),
+    ("soft_votes classes=1", soft_votes, "with m.If(last[0]):", "with m.If(last[3]):"),
+    ("registers 32x1", registers, "(~controlling | access.settled)", "1"),
     ("frame_queue", frame_queue, "used + self.length + SLACK < self.depth", "used < self.depth"),
     (
         "frame_queue",

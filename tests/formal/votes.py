@@ -14,7 +14,7 @@ CLASS_SHIFT = 2
 SLOTS = 2
 
 
-class _Passes:
+class Passes:
     """Logits as the requantizer leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
     passes."""
 
@@ -63,7 +63,7 @@ class Argmax(Elaboratable):
         dut = Votes(Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS))
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut)
-        passes = _Passes(m, dut, inside, 1024)
+        passes = Passes(m, dut, inside, 1024)
         followed = fixed(m, CLASS_BITS, "followed")
         z, best, winner = Signal(signed(32)), inside["best"].as_signed(), inside["winner"]
         logit = dut.logits.payload
@@ -117,7 +117,7 @@ class Counts(Elaboratable):
         dut = Votes(geometry)
         inside = Opened(m, dut, platform=Spread(depth))
         free_inputs(m, dut, "control", "host.write")
-        passes = _Passes(m, dut, inside, most)
+        passes = Passes(m, dut, inside, most)
         logit, slot, classes = dut.logits.payload, fixed(m, 8, "slot"), passes.classes
         samples, early = fixed(m, 24, "samples"), fixed(m, 1, "early")
         start = free(m, 1, "start")
