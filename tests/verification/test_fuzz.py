@@ -155,6 +155,7 @@ def test_command_says_all_of_a_case(tmp_path, monkeypatch):
                     request.seed,
                     request.margin,
                     request.logits,
+                    bool(request.soft),
                 )
             )
             return super().run(request, progress)
@@ -165,11 +166,12 @@ def test_command_says_all_of_a_case(tmp_path, monkeypatch):
         case = draw_case(geometry, np.random.default_rng((1, number, 0)))
         assert app.main(shlex.split(fuzz.save(case, tmp_path / str(number), "golden"))[1:]) == 0
         for have in asked:
-            assert (have.geometry, have.samples, have.seed, have.logits) == (
+            assert (have.geometry, have.samples, have.seed, have.logits, have.soft) == (
                 case.geometry,
                 case.samples,
                 case.seed,
                 case.logits,
+                case.soft,
             )
             np.testing.assert_array_equal(have.pixels, case.pixels)
             np.testing.assert_array_equal(have.margins, case.margins)

@@ -44,7 +44,8 @@ TRIES = 20  # at a model that fits; after that, one that does not has to do
 
 @dataclass(frozen=True, eq=False)
 class RandomCase:
-    """One inference on one accelerator. pixels: uint8 [N, I]. margins: int64 [samples], or None."""
+    """One inference on one accelerator. pixels: uint8 [N, I]. margins: int64 [samples], or None. soft:
+    whether soft votes are asked for, with the tables of the model's logit scale."""
 
     geometry: Geometry
     model: CompiledModel
@@ -53,13 +54,20 @@ class RandomCase:
     seed: int
     margins: NDArray[np.int64] | None
     logits: bool
+    soft: bool = False
+
+    @property
+    def request(self) -> InferenceRequest:
+        """What is asked of a device."""
+        return InferenceRequest(
+            self.model, self.pixels, self.samples, self.seed, self.margins, self.logits, soft=self.soft
+        )
 
 
 def runs_of_case(case: RandomCase) -> Plan | Parts | None:
     """The runs of a case; None if its accelerator has no room for it."""
-    request = InferenceRequest(case.model, case.pixels, case.samples, case.seed, case.margins, case.logits)
     try:
-        return runs_of(request, case.geometry)
+        return runs_of(case.request, case.geometry)
     except SynflipError:
         return None
 
@@ -120,6 +128,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         layer_depth=int(rng.integers(1, MAX_LAYER_DEPTH + 1)),
         key_halves=_pick(rng, 1, 2),
         sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
+        soft_classes=_pick(rng, 0, 1, 16, int(rng.integers(1, 65))),
     )
 
 
@@ -153,6 +162,9 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     )
     count = min(count, max(1, MAX_CYCLES // a_pass))
     samples = max(1, min(samples, MAX_CYCLES // (a_pass * max(count, 1))))
+    if soft := bool(rng.random() < 0.4):
+        scale = _pick(rng, 1.0, 100.0, float(2 ** int(rng.integers(-2, 26))))
+        model = replace(model, source={"logit_scale": scale})
     return RandomCase(
         geometry=geometry,
         model=model,
@@ -161,6 +173,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
         seed=_pick(rng, 0, MASK64, 1, int(rng.integers(0, MASK64, dtype=np.uint64, endpoint=True))),
         margins=_margins(samples, rng) if early else None,
         logits=logits,
+        soft=soft,
     )
 
 

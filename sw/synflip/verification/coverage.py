@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synflip.golden.cpu import Golden
 from synflip.inference.parts import Parts
-from synflip.inference.plan import plan
+from synflip.inference.plan import plan_of, soft_on_chip
 from synflip.inference.result import Result
 from synflip.spec.cycles import (
     HEAD,
@@ -85,6 +85,8 @@ BINS = (
     "seed: 0",
     "seed: 2**64-1",
     "logits: kept",
+    "soft votes: on the chip",
+    "soft votes: of the log",
     "early: leaves at the first sample",
     "early: leaves later",
     "early: stays to the last sample",
@@ -178,7 +180,7 @@ def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
     yield "tiles: last one partial", any(count % geometry.lanes for count in outputs)
     yield "shift: 0", 0 in model.shifts
     yield "shift: 31", MAX_SHIFT in model.shifts
-    runs = plan(model, geometry, len(case.pixels), case.samples, case.margins is not None, case.logits)
+    runs = plan_of(case.request, geometry)
     count = len(case.pixels)
     yield "batch: no images", count == 0
     yield "batch: one image", count == 1
@@ -190,6 +192,8 @@ def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
     yield "seed: 0", case.seed == 0
     yield "seed: 2**64-1", case.seed == MASK64
     yield "logits: kept", case.logits
+    yield "soft votes: on the chip", soft_on_chip(case.request, geometry)
+    yield "soft votes: of the log", case.soft and not soft_on_chip(case.request, geometry)
     if case.margins is not None and count:
         used = golden.used
         yield "early: leaves at the first sample", (used == 1).sum() if case.samples > 1 else 0
@@ -203,7 +207,7 @@ def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
 def _dynamic(case: RandomCase, golden: Result, seen: Counter[str]) -> None:
     """What happens inside: every network sample again, layer by layer, and the waits of the cycle model."""
     geometry, model = case.geometry, case.model
-    runs = plan(model, geometry, len(case.pixels), case.samples, case.margins is not None, case.logits)
+    runs = plan_of(case.request, geometry)
     x0 = model.activations(case.pixels).astype(np.int64)
     batches = runs.batches(len(x0))
     early = case.margins is not None

@@ -114,14 +114,20 @@ def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tupl
     What has no room on the accelerator, in parts neither, the device has to refuse; anything else it must
     not. A device whose cycles are -1 does not count them.
     """
-    request = (case.pixels, case.samples, case.seed, case.margins, case.logits)
+    request = {
+        "samples": case.samples,
+        "seed": case.seed,
+        "margin": case.margins,
+        "logits": case.logits,
+        "soft": case.soft,
+    }
     room = runs_of_case(case) is not None
     with Golden(case.geometry) as model:
         model.load(case.model)
-        golden = model.infer(*request)
+        golden = model.infer(case.pixels, **request)
     try:
         device.load(case.model)
-        result = device.infer(*request, progress=watch)
+        result = device.infer(case.pixels, **request, progress=watch)
     except BusError as error:
         return golden, str(error)
     except SynflipError as error:
@@ -255,6 +261,8 @@ def save(case: RandomCase, folder: Path, name: str) -> str:
         command += ["--margins", ",".join(map(str, case.margins.tolist()))]
     if not case.logits:
         command.append("--no-logits")
+    if case.soft:
+        command.append("--soft")
     return shlex.join(command)
 
 

@@ -30,6 +30,7 @@ from synflip.spec import lfsr, memory_map
 from synflip.spec.memory_map import REGISTERS, LayerField, Region, address, present
 from synflip.spec.sizes import KEY_BITS, ROW_ALIGN, ceil_div
 from synflip.uncertainty.scores import lead
+from synflip.uncertainty.soft_votes import SoftTable
 from synflip.verification.probes import (
     SEED,
     Probe,
@@ -44,6 +45,7 @@ from synflip.verification.probes import (
 )
 
 TIMEOUT = 10.0  # seconds that a run may take
+SOFT_SCALE = 100.0  # of logits, for tables of soft votes
 EDGES = 2  # samples of a probe: coins just heads, coins just tails
 PATTERNS = (0x5555_5555, 0xAAAA_AAAA, 0xFFFF_FFFF, 0)
 STATISTICS = ("requests", "repeats", "damaged_requests", "damaged_replies", "silences", "sent", "received")
@@ -113,7 +115,7 @@ class SelfTest:
     def identity(self) -> str:
         """What the device says of itself; the driver has checked the map's version."""
         self._idle()
-        return f"map version {memory_map.VERSION}; {self.geometry.text}"
+        return f"map version {memory_map.version(self.geometry)}; {self.geometry.text}"
 
     def registers(self) -> str:
         """Every setting keeps what it is given, and only it."""
@@ -154,9 +156,11 @@ class SelfTest:
         images = deep_images(self.model, self._images(samples))
         shape = samples, self.golden.key_rows
         keys = np.random.default_rng(SEED + 3).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
-        have = self.device.infer(images, samples, 0, logits=True, keys=keys)
-        self._compare(self.golden.infer(images, samples, 0, logits=True, keys=keys), have)
-        return f"{self.model.shape}, {len(images)} images x {samples} samples: votes, logits, sums, used"
+        soft = SoftTable.of(SOFT_SCALE, len(self.model.classes)) if self.geometry.soft_classes else None
+        have = self.device.infer(images, samples, 0, logits=True, keys=keys, soft=soft)
+        self._compare(self.golden.infer(images, samples, 0, logits=True, keys=keys, soft=soft), have)
+        seen = "votes, logits, sums, used" + ", soft votes" * (soft is not None)
+        return f"{self.model.shape}, {len(images)} images x {samples} samples: {seen}"
 
     def source(self) -> str:
         """The deep model with the keys that the accelerator makes."""

@@ -42,6 +42,8 @@ def simpler(case: RandomCase) -> Iterator[RandomCase]:
         yield replace(case, samples=samples, margins=margins)
     for kept in _cuts(len(case.pixels)):
         yield replace(case, pixels=case.pixels[kept])
+    if case.soft:
+        yield replace(case, soft=False)
     if case.margins is not None:
         yield replace(case, margins=None)
         if case.margins.any():
@@ -124,7 +126,8 @@ def _with(
     """The case with another model, if the contract allows that model."""
     old = case.model
     try:
-        model: CompiledModel = network(layers, old.bits, old.activation_bits, shifts, old.input_max)
+        made = network(layers, old.bits, old.activation_bits, shifts, old.input_max)
+        model: CompiledModel = replace(made, source=old.source)
     except SynflipError:
         return
     yield replace(case, model=model, pixels=pixels)
