@@ -15,15 +15,15 @@ SLOTS = 2
 
 
 class Passes:
-    """Logits as the requantizer leaves them: class by class, any pauses, and at least VOTE_GAP cycles between
+    """Logits as the requantizer leaves them: class by class, any pauses, and at least ``gap`` cycles between
     passes."""
 
-    def __init__(self, m, dut, inside, most_classes: int) -> None:
+    def __init__(self, m, dut, inside, most_classes: int, gap: int = VOTE_GAP) -> None:
         logit = dut.logits.payload
         self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
         self.next_class = Signal(CLASS_BITS)
         self.slot, self.sample = Signal(8, name="pass_slot"), Signal(24, name="pass_sample")
-        self.quiet = Signal(range(VOTE_GAP + 1))
+        self.quiet = Signal(range(gap + 1))
         self.opens = dut.logits.valid & (logit.class_ == 0)
         self.ends = dut.logits.valid & logit.last
         m.d.comb += Assume(self.classes < most_classes)
@@ -44,13 +44,13 @@ class Passes:
                     Assume(logit.current.sample == self.sample),
                 ]
         with m.If(self.ends):
-            m.d.sync += self.quiet.eq(VOTE_GAP)
+            m.d.sync += self.quiet.eq(gap)
         with m.Elif(self.quiet != 0):
             m.d.sync += self.quiet.eq(self.quiet - 1)
         m.d.comb += [
             Assert(self.next_class <= self.classes),
             Assert(inside["opens"] == (self.next_class == 0)),
-            Assert(self.quiet <= VOTE_GAP),
+            Assert(self.quiet <= gap),
             Assert((self.quiet == 0) | (self.next_class == 0)),
         ]
 
