@@ -1,5 +1,7 @@
 """The accelerator: source, keys, events, array, requantizer, votes, sequencer, behind one memory map."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -96,7 +98,8 @@ class Accelerator(wiring.Component):
 
         self._connect_bus(m, registers)
         late = self._late_host(m, registers.host)
-        served, controlled = [keys, votes], [keys, events, requantizer, votes, sequencer]
+        served: list[Any] = [keys, votes]
+        controlled: list[Any] = [keys, events, requantizer, votes, sequencer]
         if geometry.soft_classes:
             served.append(blocks["soft_votes"])
             controlled.append(blocks["soft_votes"])

@@ -85,10 +85,10 @@ class OnePass(Elaboratable):
         stage(read, odd(count), inside["reading_class"], inside["reading_turn"], 0, 1)
         for later in (1, 2):
             turn = odd(later) ^ past[later : count + later].xor()
-            names = (f"read_class_{later}_ago", f"read_turn_{later}_ago")
+            names = (f"read_class_{later}", f"read_turn_{later}")
             stage(summing[later - 1], turn, *(inside[name] for name in names), later, 1)
         stage(add, odd(2 * count + 5), inside["adding_class"], inside["adding_turn"], 0, count + 6)
-        names = ("past_class_1_ago", "past_class_2_ago", "added_class_1_ago")
+        names = ("past_class_1", "past_class_2", "added_class_1")
         for later, name in enumerate(names, 1):
             stage(adding[later - 1], None, inside[name], None, later, count + 6)
         m.d.comb += [
@@ -241,12 +241,12 @@ class OnePass(Elaboratable):
             Assert(~at(count + 8) | (inside["farther_behind"] == behind + my_l)),
             Assert(~at(count + 9) | (inside["added_index"] == index_of(farther_behind))),
             Assert(~at(count + 10) | (hit["sums"] & (kept["sums"] == rows["sums"]))),
-            Assert(~at(count + 10) | (inside["sum_first_1_ago"] == first)),
+            Assert(~at(count + 10) | (inside["sum_first_1"] == first)),
         ]
         answers(at(count + 10), "added", farther_index)
         lowest = (1 << class_shift) - 1
         for later in (1, 2):
-            name = f"sum_place_{later}_ago"
+            name = f"sum_place_{later}"
             m.d.comb += Assert(~at(count + 9 + later) | (inside[name] == sum_place))
             for f in range(count):
                 m.d.comb += Assert(~ago(count + 9 + later + f) | ((inside[name] & lowest) == f))

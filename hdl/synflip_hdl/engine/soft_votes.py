@@ -18,6 +18,7 @@ from synflip.spec.sizes import (
 )
 
 from synflip_hdl.engine.requantizer import shift_right
+from synflip_hdl.engine.synapse_array import delayed
 from synflip_hdl.engine.votes import SUM_BITS, above
 from synflip_hdl.interfaces import CLASS_BITS, SLOT_BITS, HostAccess, RunControl, SoftResults, logit_layout
 
@@ -294,12 +295,3 @@ class SoftVotes(wiring.Component):
                 memories.sums_read.data,
             )
         )
-
-
-def delayed(m, value, cycles: int, name: str):
-    """``value`` of ``cycles`` cycles ago."""
-    for cycle in range(cycles):
-        later = Signal(value.shape(), name=f"{name}_{cycle + 1}_ago", reset_less=True)
-        m.d.sync += later.eq(value)
-        value = later
-    return value

@@ -114,20 +114,14 @@ def run(case: RandomCase, device: Device, watch: Progress | None = None) -> tupl
     What has no room on the accelerator, in parts neither, the device has to refuse; anything else it must
     not. A device whose cycles are -1 does not count them.
     """
-    request = {
-        "samples": case.samples,
-        "seed": case.seed,
-        "margin": case.margins,
-        "logits": case.logits,
-        "soft": case.soft,
-    }
+    request = case.request
     room = runs_of_case(case) is not None
     with Golden(case.geometry) as model:
         model.load(case.model)
-        golden = model.infer(case.pixels, **request)
+        golden = model.run(request)
     try:
         device.load(case.model)
-        result = device.infer(case.pixels, **request, progress=watch)
+        result = device.run(request, watch)
     except BusError as error:
         return golden, str(error)
     except SynflipError as error:
