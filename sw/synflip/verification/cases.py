@@ -162,10 +162,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     )
     count = min(count, max(1, MAX_CYCLES // a_pass))
     samples = max(1, min(samples, MAX_CYCLES // (a_pass * max(count, 1))))
-    if soft := bool(rng.random() < 0.4):
-        scale = _pick(rng, 1.0, 100.0, float(2 ** int(rng.integers(-2, 26))))
-        model = replace(model, source={"logit_scale": scale})
-    return RandomCase(
+    case = RandomCase(
         geometry=geometry,
         model=model,
         pixels=_pixels(count, model, rng),
@@ -173,8 +170,11 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
         seed=_pick(rng, 0, MASK64, 1, int(rng.integers(0, MASK64, dtype=np.uint64, endpoint=True))),
         margins=_margins(samples, rng) if early else None,
         logits=logits,
-        soft=soft,
     )
+    if rng.random() < 0.4:
+        scale = _pick(rng, 1.0, 100.0, float(2 ** int(rng.integers(-2, 26))))
+        case = replace(case, model=replace(model, source={"logit_scale": scale}), soft=True)
+    return case
 
 
 def _is_deep(geometry: Geometry) -> bool:
