@@ -29,7 +29,7 @@ def written(*words: str) -> dict[str, Any]:
 
 def test_the_page_names_the_commands() -> None:
     page = (ROOT / "docs/reference/cli.md").read_text()
-    names = page.partition("that a command prints. ")[2].partition(" take it;")[0]
+    names = page.partition("that a command prints. ")[2].partition(" take it.")[0]
     taking = {
         words.removeprefix("synflip ")
         for words, command in commands()

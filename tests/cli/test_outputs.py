@@ -99,8 +99,11 @@ def line(name: str, option: str, path: str) -> list[str]:
         "netlist": "netlist",
         "build": "bitstream",
         "export-c": "c",
+        "report paper": "paper",
     }
     required = ["--out", others[name]] if option != "--out" and name in others else []
+    if name == "report opening" and option != "--picture":
+        required = ["--picture", "opening.png"]
     return [*name.split(), *NEEDS[name], *required, option, path]
 
 

@@ -290,7 +290,7 @@ def halved(module, inputs):
 
 class OwnLinear(nn.Linear):
     def forward(self, x):
-        return -super().forward(x)
+        return super().forward(x).sin()
 
 
 class OwnCall(nn.Sequential):
@@ -376,7 +376,7 @@ def scripted(network):
         (with_a_pre_hook, r"module 2 \(Linear\) has a forward pre-hook, halved"),
         (with_a_forward, r"module 1 \(ReLU\) has a forward that was replaced on the instance"),
         (with_its_own_forward, "the Sequential has a forward that was replaced on the instance"),
-        (with_a_subclass, r"operation neg of module 0 \(OwnLinear\) cannot be made of coins"),
+        (with_a_subclass, r"operation sin of module 0 \(OwnLinear\) cannot be made of coins"),
         (lambda network: OwnCall(*network), "the OwnCall has a __call__ of its own"),
         (with_infinity, r"module 2 \(Linear\) has weights that are not finite: weight\[1, 4\] is inf"),
         (with_nan, r"module 0 \(Linear\) has weights that are not finite: bias\[7\] is nan"),
