@@ -130,6 +130,13 @@ class Tables:
     f: int
     p: int
 
+    @classmethod
+    def of(cls, table: Any) -> "Tables":
+        """Those of a ``SoftTable``."""
+        return cls(
+            table.exponential.tolist(), table.logarithm.tolist(), table.shift, table.fraction, table.precision
+        )
+
 
 def soft_votes(logits: Sequence[int], tables: Tables) -> tuple[list[int], int]:
     """What a network sample of an image adds to its soft votes [C] and to its sum of energies."""

@@ -50,14 +50,8 @@ TABLES = {
 }
 
 
-def slow(table: SoftTable) -> reference.Tables:
-    return reference.Tables(
-        table.exponential.tolist(), table.logarithm.tolist(), table.shift, table.fraction, table.precision
-    )
-
-
 def same(result: Result, outcome: reference.Outcome, table: SoftTable) -> None:
-    votes, energies = outcome.soft(slow(table))
+    votes, energies = outcome.soft(reference.Tables.of(table))
     assert result.soft_votes is not None and result.energy_sums is not None
     assert result.soft_votes.dtype == result.energy_sums.dtype == np.int64
     np.testing.assert_array_equal(result.soft_votes, votes)
@@ -80,7 +74,7 @@ def test_the_contracts_example() -> None:
     table = SoftTable(0, 2, 0, np.array([4, 2, 1, 0]), np.array([0, 1, 2]))
     votes, energies = table.counts(np.array([[5, 4, 4]], np.int32))
     assert (votes.tolist(), energies.tolist()) == ([[1, 0, 0]], [-7])
-    assert reference.soft_votes([5, 4, 4], slow(table)) == ([1, 0, 0], -7)
+    assert reference.soft_votes([5, 4, 4], reference.Tables.of(table)) == ([1, 0, 0], -7)
 
 
 def test_ends_of_the_logits() -> None:

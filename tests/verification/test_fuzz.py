@@ -64,12 +64,18 @@ class Slow(Refusing):
             kinds=[layer.metadata() for layer in model.layers],
         )
         shape = (len(pixels), len(model.classes))
+        tables, soft = request.tables, {}
+        if tables is not None:
+            votes, energies = outcome.soft(reference.Tables.of(tables))
+            soft["soft_votes"] = np.array(votes, dtype=np.int64).reshape(shape)
+            soft["energy_sums"] = np.array(energies, dtype=np.int64)
         return Result(
             votes=np.array(outcome.votes, dtype=np.int32).reshape(shape),
             logit_sums=np.array(outcome.logit_sums, dtype=np.int64).reshape(shape),
             used=np.array(outcome.used, dtype=np.int32),
             cycles=-1,
             logits=np.array(outcome.logits, dtype=np.int32).reshape(samples, *shape) if logits else None,
+            **soft,
         )
 
 

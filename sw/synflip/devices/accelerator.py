@@ -341,8 +341,8 @@ class Accelerator(Device):
         self._carry_out(Write.of(name, value) for name, value in settings.items())
 
     def write_tables(self, tables: SoftTable) -> None:
-        """Write the tables of soft votes, which the accelerator has room for. Entries that the contract's
-        clamps never reach are filled with those that they give. Raises BusError."""
+        """Write the tables of soft votes. tables: E and L, for which the accelerator has room. Entries that
+        the contract's clamps never reach are filled with those that they give. Raises BusError."""
         depth = memory_map.soft_depth(self.geometry)
         words = np.zeros(depth + SOFT_ENTRIES, dtype=np.uint32)
         words[:depth] = tables.logarithm[-1]
