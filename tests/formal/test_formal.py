@@ -112,7 +112,7 @@ BROKEN = [
     ("registers 16x1, compact", registers, "Cat(reading & ~of_register, settling[0] & keys)", "0"),
     ("registers 16x1, compact", registers, "settling[0] & keys)", "settling[0])"),
     ("registers 16x1, compact", registers, "settling[0] & ~keys", "settling[0]"),
-    ("registers 16x1, compact", registers, "                & (~controlling | ~changed)\n", ""),
+    ("registers 16x1, compact", registers, "            & (~controlling | ~changed)\n", ""),
     ("registers 16x1, compact", registers, "now = taken & ~changed", "now = taken"),
     ("sequencer P=16 Q=8 N=2", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
     (
