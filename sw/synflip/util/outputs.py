@@ -38,7 +38,7 @@ def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | P
     """
     files = _compared(outputs, inputs)
     for path in files:
-        with _explained(path):
+        with _explained(f"write {path}"):
             _check(path)
 
 
@@ -46,7 +46,7 @@ def check_folder(path: str | Path) -> None:
     """Ask, before any work, whether the folder ``path`` is there, or can be made, and takes files. Nothing is
     made. Raises SynflipError."""
     path = Path(path)
-    with _explained(path):
+    with _explained(f"write {path}"):
         _try(Path(os.path.realpath(path), _own_name()), path)
 
 
@@ -64,7 +64,7 @@ def is_plain(path: str | Path) -> bool:
     """Whether ``path`` is a regular file or none yet, and so has a place for files beside it: no FIFO, no
     device, not /dev/stdout. Raises SynflipError for links in a circle."""
     path = Path(path)
-    with _explained(path):
+    with _explained(f"write {path}"):
         found = _stat(path)
         return found is None or _replaceable(path, found)
 
@@ -72,7 +72,7 @@ def is_plain(path: str | Path) -> bool:
 def make_folder(path: Path) -> None:
     """Make a folder and the folders above it, where they are missing; what writes files by other ways than
     ``replacing`` asks for it. Raises SynflipError."""
-    with _made(path):
+    with _explained(f"make the folder {path}"):
         Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
 
 
@@ -87,7 +87,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     SynflipError.
     """
     path = Path(path)
-    with _explained(path):
+    with _explained(f"write {path}"):
         before = _check(path)
         if before is None or _replaceable(path, before):
             with _in_folder(_folder(path)), _beside(_target(path), before) as partial:
@@ -112,11 +112,12 @@ def write_array(path: str | Path, array: NDArray[np.generic]) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(what: str) -> Iterator[None]:
+    """Says that ``what``, such as ``write x.npy``, failed."""
     try:
         yield
     except OSError as error:
-        raise SynflipError(f"cannot write {path}: {error.strerror or error}") from None
+        raise SynflipError(f"cannot {what}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -131,14 +132,6 @@ def _in_folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # another process has put a file there
                 part.rmdir()
         raise
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SynflipError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def _compared(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> list[Path]:
@@ -203,7 +196,7 @@ def _try(target: Path, folder: Path) -> None:
     """
     there = target.parent
     with ExitStack() as stack:
-        with _made(folder):
+        with _explained(f"make the folder {folder}"):
             while not os.path.lexists(there):
                 there = there.parent
             if not there.is_dir():
