@@ -1,10 +1,14 @@
 """Where a run's results lie in the memory map, and what their words are."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.inference.plan import class_shift
 from synflip.spec.memory_map import Region, address
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 def place(region: Region, slot: int, images: int, classes: int) -> tuple[int, int]:
@@ -15,20 +19,25 @@ def place(region: Region, slot: int, images: int, classes: int) -> tuple[int, in
 
 def votes(words: NDArray[np.uint32], classes: int) -> NDArray[np.int32]:
     """Votes, int32 [images, classes], of the words of VOTES."""
-    return words.reshape(-1, 1 << class_shift(classes))[:, :classes].astype(np.int32)
+    return _by_class(words, classes).astype(np.int32)
 
 
 def logit_sums(words: NDArray[np.uint32], classes: int) -> NDArray[np.int64]:
     """Sums of logits, int64 [images, classes], of the words of SUMS: two a class, the low one first."""
-    return wide(words).reshape(-1, 1 << class_shift(classes))[:, :classes]
+    return _by_class(wide(words), classes)
 
 
 def soft_votes(words: NDArray[np.uint32], classes: int) -> NDArray[np.int64]:
     """Sums of soft votes, int64 [images, classes], of the words of SOFT."""
-    return words.reshape(-1, 1 << class_shift(classes))[:, :classes].astype(np.int64)
+    return _by_class(words, classes).astype(np.int64)
 
 
 def wide(words: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Integers of 64 bits, int64 [n], of two words each, the low one first."""
     halves = words.reshape(-1, 2).astype(np.uint64)
     return (halves[:, 0] | halves[:, 1] << np.uint64(32)).view(np.int64)
+
+
+def _by_class(values: NDArray[Number], classes: int) -> NDArray[Number]:
+    """Values [images, classes], without the places of no class."""
+    return values.reshape(-1, 1 << class_shift(classes))[:, :classes]

@@ -81,17 +81,13 @@ class Request:
 def requests_of(access: Access, burst: int, most: int) -> Iterator[Request]:
     """The frames of an access. burst: words of a write's frame, at most; most: of a read's, and of an
     IMAGE."""
+    if isinstance(access, ImageWrite):
+        code, coded = shortest(access.x)
+        if len(coded) <= most and len(coded) < len(access.words):
+            yield Request(access, Command.IMAGE, access.address | code, len(coded), coded)
+            return
     match access:
-        case ImageWrite(address=address):
-            words = access.words
-            code, coded = shortest(access.x)
-            if len(coded) <= most and len(coded) < len(words):
-                yield Request(access, Command.IMAGE, address | code, len(coded), coded)
-                return
-            for first in range(0, len(words), burst):
-                part = words[first : first + burst]
-                yield Request(access, Command.WRITE, address + first, len(part), part)
-        case Write(address=address, words=words):
+        case Write(address=address, words=words) | ImageWrite(address=address, words=words):
             for first in range(0, len(words), burst):
                 part = words[first : first + burst]
                 yield Request(access, Command.WRITE, address + first, len(part), part)
