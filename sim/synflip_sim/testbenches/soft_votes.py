@@ -43,9 +43,10 @@ class SoftMonitor:
         self.last = 0  # the last write
         votes: dict[int, int] = {}
         energies: dict[int, int] = {}
+        found = tables(script, trace)
         for (slot, sample), rows in passes.items():
             end = int(rows[-1]["cycle"])
-            added, energy = self._added([int(row["z"]) for row in rows], *tables(script, trace))
+            added, energy = self._added([int(row["z"]) for row in rows], *found)
             energies[slot] = energy + (energies[slot] if sample else 0)
             count = len(rows)
             written = [slot, energies[slot] & 0xFFFFFFFFFFFFFFFF]
