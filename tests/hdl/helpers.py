@@ -32,6 +32,17 @@ class Recorder:
         pass
 
 
+def put_logit(ctx, port, slot, sample, class_, logits):
+    """Offer the logit of a class to ``port``, of a pass with these ``logits``."""
+    logit = port.payload
+    ctx.set(port.valid, 1)
+    ctx.set(logit.z, logits[class_])
+    ctx.set(logit.class_, class_)
+    ctx.set(logit.last, class_ == len(logits) - 1)
+    ctx.set(logit.current.slot, slot)
+    ctx.set(logit.current.sample, sample)
+
+
 def simulate(dut, *benches, background=()):
     """Clock ``dut`` until every bench is done. In a cycle a bench sets, then gets, then ticks."""
     m = Module()

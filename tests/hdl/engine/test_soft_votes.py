@@ -12,7 +12,7 @@ from synflip.spec.sizes import SOFT_ENTRIES, SOFT_FRACTION, SOFT_POINT
 from synflip_hdl.engine.soft_votes import SoftVotes
 
 from tests.golden import reference
-from tests.hdl.helpers import simulate
+from tests.hdl.helpers import put_logit, simulate
 
 SLOTS = 4
 SMALLEST, LARGEST = -(2**31), 2**31 - 1
@@ -68,19 +68,14 @@ class Host:
     async def send(self, slot, sample, logits, idle):
         ctx, dut, chance = self.ctx, self.dut, self.chance
         logit = dut.logits.payload
-        for class_, z in enumerate(logits):
+        for class_ in range(len(logits)):
             while chance.random() < idle:
                 ctx.set(dut.logits.valid, 0)
                 ctx.set(logit.z, LARGEST)  # nothing of an invalid logit counts
                 ctx.set(logit.last, 1)
                 await self.tick()
             ctx.set(dut.host.offset, chance.getrandbits(24))
-            ctx.set(dut.logits.valid, 1)
-            ctx.set(logit.z, z)
-            ctx.set(logit.class_, class_)
-            ctx.set(logit.last, class_ == len(logits) - 1)
-            ctx.set(logit.current.slot, slot)
-            ctx.set(logit.current.sample, sample)
+            put_logit(ctx, dut.logits, slot, sample, class_, logits)
             await self.tick()
         ctx.set(dut.logits.valid, 0)
         self.settled = self.now - 1 + 2 * len(logits) + 11

@@ -9,7 +9,7 @@ from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip_hdl.engine.votes import Votes
 
 from tests.golden import reference
-from tests.hdl.helpers import simulate
+from tests.hdl.helpers import put_logit, simulate
 
 GEOMETRY = Geometry(lanes=16, banks=1, image_slots=8, result_depth=128, log_depth=300, margin_depth=64)
 SMALLEST, LARGEST = -(2**31), 2**31 - 1
@@ -55,7 +55,7 @@ class Host:
         """One pass; returns whether the image leaves. Checks the decision's cycle."""
         ctx, dut = self.ctx, self.dut
         logit = dut.logits.payload
-        for class_, z in enumerate(logits):
+        for class_ in range(len(logits)):
             while self.chance.random() < idle:
                 # Nothing of an invalid logit counts, however large.
                 ctx.set(dut.logits.valid, 0)
@@ -63,12 +63,7 @@ class Host:
                 assert ctx.get(dut.decisions.valid) == 0
                 await self.look(other_than=slot)
             ctx.set(dut.host.offset, self.chance.getrandbits(24))
-            ctx.set(dut.logits.valid, 1)
-            ctx.set(logit.z, z)
-            ctx.set(logit.class_, class_)
-            ctx.set(logit.last, class_ == len(logits) - 1)
-            ctx.set(logit.current.slot, slot)
-            ctx.set(logit.current.sample, sample)
+            put_logit(ctx, dut.logits, slot, sample, class_, logits)
             assert ctx.get(dut.decisions.valid) == 0
             assert ctx.get(dut.results.free) == 0
             await ctx.tick()
