@@ -31,9 +31,11 @@ from synflip.cli import app
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.report.sections import find_section
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 
+from tests.docs.pages import ROOT
 from tests.networks import random_model
 
 MACHINE = {"processor": "a", "cores": 1, "torch": "0"}
@@ -222,6 +224,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def bench(*more: str) -> int:
     return app.main(["bench", "--quick", "--model", "digits=m.safetensors", "--out", "f.json", *more])
+
+
+def test_the_page_of_the_docs_has_a_place_for_every_part() -> None:
+    for name in registry.PARTS:
+        for processor in ("-int8", "-avx2") if name in registry.BY_PROCESSOR else ("",):
+            find_section(ROOT / "docs" / "results" / "performance.md", name + processor)
 
 
 def test_the_command_fills_file_page_and_pictures(
