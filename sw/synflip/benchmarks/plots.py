@@ -40,7 +40,7 @@ def engine(part: dict[str, Any], path: Path) -> None:
 def golden(part: dict[str, Any], path: Path) -> None:
     """Time of a network sample against images, multiplied in the way that is taken on the machine."""
     threads = list(dict.fromkeys(item["threads"] for item in part["rows"]))
-    figure = new_figure(4.5 * len(threads), 3.8)
+    figure = new_figure(1.3 + 4.5 * len(threads), 3.8)
     grid = np.atleast_1d(np.asarray(figure.subplots(1, len(threads), sharey=True)))
     for axes, count in zip(grid, threads, strict=True):
         rows = [item for item in part["rows"] if (item["threads"], item["way"]) == (count, part["ways"][0])]
@@ -51,7 +51,7 @@ def golden(part: dict[str, Any], path: Path) -> None:
         ):
             times = [1000 * item[name] for item in rows]
             axes.plot([item["images"] for item in rows], times, "o-", ms=3, color=colour, label=label)
-        title = f"{part['network']} {part['shape']}, {count} thread{'s' if count > 1 else ''}"
+        title = f"{part['network']} {part['shape']}, {part['ways'][0]}, {count} thread{'s' if count > 1 else ''}"
         axes.set(xscale="log", yscale="log", xlabel="images", title=title)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0].set_ylabel("ms a network sample")
