@@ -51,7 +51,9 @@ def golden(part: dict[str, Any], path: Path) -> None:
         ):
             times = [1000 * item[name] for item in rows]
             axes.plot([item["images"] for item in rows], times, "o-", ms=3, color=colour, label=label)
-        title = f"{part['network']} {part['shape']}, {part['ways'][0]}, {count} thread{'s' if count > 1 else ''}"
+        title = (
+            f"{part['network']} {part['shape']}, {part['ways'][0]}, {count} thread{'s' if count > 1 else ''}"
+        )
         axes.set(xscale="log", yscale="log", xlabel="images", title=title)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0].set_ylabel("ms a network sample")
