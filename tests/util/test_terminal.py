@@ -1,6 +1,7 @@
 """Text that is printed: encodings, widths, and control codes where there is no terminal."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_terminals(tmp_path: Path) -> None:
     assert ESCAPE in in_terminal(tmp_path)
     assert ESCAPE not in in_terminal(tmp_path, TERM="dumb")
     assert b"wrote" in in_terminal(tmp_path, TERM="dumb")
+    without_colour = in_terminal(tmp_path, NO_COLOR="1")
+    assert not re.search(rb"\x1b\[[\d;]*[34]\dm", without_colour) and b"wrote" in without_colour
 
 
 def test_a_stdout_that_takes_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def table(title: str, *rows: tuple[str, str]) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text(printable(title), style="bold"), soft_wrap=True)
+    out.print(Text(printable(title), style="bold"))
     grid = Table(show_header=False, box=None)
     for _ in rows[0]:
         grid.add_column(overflow="fold")

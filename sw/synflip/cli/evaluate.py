@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synflip.cli.console import show, write_json
+from synflip.cli.console import show, table, write_json
 from synflip.cli.options import (
     ClusterAddress,
     ClusterWorkers,
@@ -120,10 +120,14 @@ def evaluate(
     title = f"{network.shape} on {dataset.title}, k = {network.bits}, S of {samples} samples, seed {seed}"
     columns = ("", "S", *heads, *(["outside"] if outside else []))
     show(Table(title, columns, rows))
-    for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items():
-        typer.echo(f"AUROC of {outside} by {name}: {auroc:.4f}")
+    also = [
+        (f"AUROC of {outside} by {name}", f"{auroc:.4f}")
+        for name, auroc in found.numbers.get("outside", {}).get("auroc by", {}).items()
+    ]
     if "foreign" in found.numbers:
-        typer.echo(f"foreign by energy (the model's threshold): {work.foreign_words(found.numbers)}")
-    for name, share in found.numbers["second choice"].items():
-        typer.echo(f"second choice right, first wrong, {name}: {share:.1%}")
-    typer.echo(f"wrote {numbers} and evaluation.png")
+        also.append(("foreign by energy (the model's threshold)", work.foreign_words(found.numbers)))
+    also += [
+        (f"second choice right, first wrong, {name}", f"{share:.1%}")
+        for name, share in found.numbers["second choice"].items()
+    ]
+    table("Also", *also, ("wrote", f"{numbers} and evaluation.png"))
