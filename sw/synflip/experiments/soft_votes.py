@@ -1,19 +1,25 @@
-"""The experiment on soft votes: integers that an accelerator could add up in place of votes."""
+"""The experiments on soft votes: integers that an accelerator adds up beside votes, and may stop by."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.experiments.accuracy import Parts, main_coins
+from synflip.evaluation.margins import fit_shape, margins
+from synflip.experiments.accuracy import ERRORS, Parts, main_coins
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
 from synflip.experiments.predictions import Answer, aggregate, answer_settings, logits, scale_of
 from synflip.report.tables import Table
+from synflip.uncertainty.scores import lead
 from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: F, the bits of a soft vote; entries of the first table; P, the bits that index the second one.
 TABLES = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
+#: Of early stopping: the tables above that the contract asks for, and factors of a root that are tried.
+STOPPED_BY = (8, 64, 2)
+FACTORS = np.arange(1, 401) / 100
 
 
 def soft_votes(context: Context, data: str) -> Parts:
@@ -65,7 +71,97 @@ def soft_votes(context: Context, data: str) -> Parts:
         }
         for name, numbers in found.items()
     ]
-    return [Table.from_records("soft-votes", f"Soft votes, {budget.samples} samples", rows)]
+    return [
+        Table.from_records("soft-votes", f"Soft votes, {budget.samples} samples", rows),
+        _early(context, data),
+    ]
+
+
+def _early(context: Context, data: str) -> Table:
+    """Samples an image if it leaves by the lead in votes, and by the lead in soft votes."""
+    recipe = main_coins(context, data)
+    samples = context.budget.samples
+
+    def make() -> Numbers:
+        dataset = context.data(data)
+        model = context.coins(recipe)
+        z = logits(context, model, dataset.test_images, samples)
+        table = SoftTable.of(scale_of(model), len(dataset.classes), *STOPPED_BY)
+        votes = (z.argmax(2)[..., None] == np.arange(z.shape[2])).astype(np.int64)
+        soft = np.stack([table.votes(sample) for sample in z])
+        shape = fit_shape(votes[:, ::2].sum(0))
+        found = {}
+        for error in ERRORS:
+            for name, added, bounds in (
+                ("votes, their margins", votes, margins(shape, samples, error)),
+                ("votes, a root", votes, fit_root(Race.of(votes[:, ::2]), error)),
+                ("soft votes, a root", soft, fit_root(Race.of(soft[:, ::2]), error)),
+            ):
+                race, labels = Race.of(added[:, 1::2]), dataset.test_labels[1::2]
+                used, decided = race.stopped(bounds)
+                found[f"{name}, --error {error}"] = {
+                    "samples": float(used.mean()),
+                    "agrees": float((decided == race.leaders[-1]).mean()),
+                    "accuracy": float((decided == labels).mean()),
+                    "full": float((race.leaders[-1] == labels).mean()),
+                }
+        return found
+
+    settings = {**answer_settings(recipe, samples), "tables": STOPPED_BY, "errors": ERRORS}
+    found = context.cache.row("soft-early", settings, make)
+    rows = [
+        {
+            "an image leaves by": name,
+            "samples an image": numbers["samples"],
+            "class of all samples %": numbers["agrees"],
+            "accuracy %": numbers["accuracy"],
+            "accuracy of all samples %": numbers["full"],
+        }
+        for name, numbers in found.items()
+    ]
+    return Table.from_records(
+        "soft-early",
+        f"Early stopping by soft votes, at most {samples} samples; half of the test images",
+        rows,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """Sums that grow sample by sample. leads: of the leading class, [S, N]. leaders: the class, [S, N].
+    most: that one sample adds."""
+
+    leads: NDArray[np.int64]
+    leaders: NDArray[np.int64]
+    most: int
+
+    @classmethod
+    def of(cls, added: NDArray[np.int64]) -> "Race":
+        """Of what each sample adds, [S, N, C]."""
+        sums = added.cumsum(0)
+        return cls(np.stack([lead(sum_) for sum_ in sums]), sums.argmax(2), int(added.max()))
+
+    def stopped(self, bounds: NDArray[np.number]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """[N] samples used, and [N] the leader then, if an image leaves after the first sample whose lead is
+        at least its bound, one of [S], or after the last."""
+        leaves = self.leads >= bounds[:, None]
+        leaves[-1] = True
+        last = leaves.argmax(0)
+        return last + 1, self.leaders[last, np.arange(len(last))]
+
+
+def fit_root(race: Race, error: float) -> NDArray[np.float64]:
+    """Leads [S] at which an image leaves: after s samples f x sqrt(s) x the most that one sample adds.
+
+    f is the least of FACTORS, or the largest of them, with which a share ``error`` of the images at most
+    leaves with another class than that of all samples. The lead of two equal classes is a walk, which
+    grows as the root of its steps.
+    """
+    roots = np.sqrt(np.arange(1, len(race.leads) + 1)) * race.most
+    for factor in FACTORS:
+        if (race.stopped(factor * roots)[1] != race.leaders[-1]).mean() <= error:
+            break
+    return np.asarray(factor * roots)
 
 
 def _added(
