@@ -1,5 +1,5 @@
 """``python -m tests.formal [--quick] [words]``: check the proofs whose names have one of the words; without
-words, all, and write their table. ``--quick`` leaves out those that take minutes."""
+words, all, and write their table. ``--quick`` leaves out those that are slow."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -91,6 +91,7 @@ PROOFS = [
             depth=2,
             induction=True,
             fast=(lanes, bits) == (16, 4),
+            slow=bits == 16,
         )
         for lanes, bits in [(16, 4), (48, 4), (16, 16), (128, 1)]
     ),

@@ -388,6 +388,7 @@ PROOFS = [
             induction=True,
             cover=16,
             fast=banks == 2,
+            slow=banks == 8,
         )
         for banks in (1, 2, 4, 8)
     ),

@@ -316,7 +316,7 @@ PROOFS = [
             depth=3,
             induction=True,
             cover=12,
-            fast=False,
+            slow=banks == 8,
         )
         for lanes, banks in ((16, 1), (16, 2), (16, 4), (16, 8))
     ),

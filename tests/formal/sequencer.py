@@ -275,8 +275,8 @@ PROOFS = [
         depth=2,
         induction=True,
         cover=30,
-        fast=banks == 1,
-        slow=slots == 1,
+        fast=slots == 3,
+        slow=slots not in (3, 16),
     )
     for lanes, banks, slots in ((16, 8, 1), (16, 8, 2), (16, 4, 3), (48, 4, 16), (16, 1, 256))
 ]

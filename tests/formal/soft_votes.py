@@ -277,6 +277,7 @@ PROOFS = [
         induction=True,
         cover=2 * classes + 16 + max(classes, VOTE_GAP),
         fast=classes == 1,
+        slow=classes == 5,
     )
     for classes in (1, 3, 5)
 ]
