@@ -10,9 +10,9 @@ HEAD = """\
 
 `make proof` checks these properties of the gateware, from its Amaranth sources, with Yosys, yosys-smtbmc
 and z3, and writes this table. `make proof ARGS='key_memory votes'` checks those whose names have one of the
-words; `make proof ARGS=--quick` leaves out those that take minutes, as `.ci/run` does. The harnesses are in
-`tests/formal/`; `tests/formal/test_formal.py` runs a part of them, and breaks the design to see the proofs
-fail.
+words; `make proof ARGS=--quick` leaves out slow ones that have a smaller one like them, as `.ci/run` does.
+The harnesses are in `tests/formal/`; `tests/formal/test_formal.py` runs a part of them, and breaks the design
+to see the proofs fail.
 
 **How far.** *All cycles, by induction*: it holds in the first k cycles after the reset, and k cycles in
 which it holds are followed by another (k-induction), so in every cycle that can be reached. *Complete: no
