@@ -5,18 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING
 
 from synflip.errors import SynflipError
 from synflip.util import terminal
+
+if TYPE_CHECKING:  # rich is imported only to show a bar
+    from rich.progress import Progress
 
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
 Advance = Callable[..., None]
@@ -31,7 +26,7 @@ def check_progress(progress: object, arguments: str) -> None:
 class Bar:
     """A bar on stderr. Calling it moves it, as ``Advance`` says."""
 
-    def __init__(self, progress: Progress, what: str) -> None:
+    def __init__(self, progress: "Progress", what: str) -> None:
         self._progress = progress
         self._task = progress.add_task(what, total=None, word="")
 
@@ -52,6 +47,15 @@ class Bar:
 def bar(what: str) -> Iterator[Bar]:
     """Show a bar titled ``what`` while the block lasts, in a terminal or a notebook; the block is given the
     bar."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = terminal.console(stderr=True)
     shown = console.is_terminal or console.is_jupyter
     columns = (
