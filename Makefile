@@ -15,6 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV ?= .venv
 OUT ?= out/demo
 WORKERS ?= 2
+MINUTES ?= 1
 
 # What `make pythons` installs.
 LIGHT := numpy scipy scikit-learn rich typer safetensors pyserial pooch pillow 'amaranth[builtin-yosys]' \
@@ -26,7 +27,7 @@ INSTALLED := $(VENV)/.installed
 # Verilator's own make must not inherit this one's flags, nor Python what the caller's shell has set.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test quick pythons nightly proof mutants lint docs coverage netlists coins install clean
+.PHONY: help demo test quick pythons nightly proof fuzz mutants lint docs coverage netlists coins install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -61,8 +62,11 @@ pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every o
 			-m 'not simulator and not tools and not slow and not nightly'; \
 	done
 
-nightly: lint docs proof test coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
-	@$(BIN)/synflip fuzz --minutes 10 --seed 1 --out out/fuzz
+nightly: MINUTES := 10
+nightly: lint docs proof test fuzz coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
+
+fuzz: $(INSTALLED) ## random networks in Verilator beside the golden model, for MINUTES=1
+	@$(BIN)/synflip fuzz --minutes $(MINUTES) --seed 3 --out out/fuzz
 
 proof: $(INSTALLED) ## prove properties of the gateware; writes docs/explanation/proofs.md; ARGS='key_memory votes' chooses by name
 	@$(BIN)/python -m tests.formal $(ARGS)
