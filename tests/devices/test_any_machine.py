@@ -79,7 +79,7 @@ def test_icarus_behind_odd_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.simulator
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_bench_behind_odd_paths(tmp_path: Path) -> None:
     """cocotb builds and runs one; it hands paths on in PYTHONPATH, which cannot hold a colon."""
     said = behind(

@@ -62,7 +62,7 @@ def predict(link, samples, events=INPUTS):
 @pytest.mark.parametrize(
     ("line", "link", "samples", "limit"),
     [
-        (SIMPLE, Link.serial, 1, "link"),
+        pytest.param(SIMPLE, Link.serial, 1, "link", marks=pytest.mark.nightly),
         (SIMPLE, Link.serial, 64, "link"),
         (AHEAD, Link.ahead, 1, "link"),
         (AHEAD, Link.ahead, 128, "array"),

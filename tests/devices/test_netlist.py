@@ -76,7 +76,11 @@ def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], m
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [("ecp5", "16x1"), ("ice40", "16x1"), pytest.param("ecp5", "16x4", marks=pytest.mark.nightly)],
+    [
+        ("ecp5", "16x1"),
+        pytest.param("ice40", "16x1", marks=pytest.mark.nightly),
+        pytest.param("ecp5", "16x4", marks=pytest.mark.nightly),
+    ],
 )
 def test_digits(digits, family: str, name: str) -> None:
     model, pixels = digits

@@ -176,6 +176,7 @@ def test_words_that_are_too_long_are_refused(device: Accelerator) -> None:
         device.load(model)
 
 
+@pytest.mark.nightly
 def test_junctions_do_not_make_the_same_keys_twice() -> None:
     """With the host's keys their accelerator runs networks in parts as others do."""
     model = small_convolutional_network()

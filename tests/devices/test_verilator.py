@@ -39,7 +39,13 @@ GEOMETRIES = [
 NAMES = [f"{item.name}-k{item.bits}-{item.key_halves}" for item in GEOMETRIES]
 
 
-@pytest.fixture(scope="module", params=GEOMETRIES, ids=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(item, marks=[pytest.mark.nightly] if item.bits in (1, 3) else []) for item in GEOMETRIES
+    ],
+    ids=NAMES,
+)
 def device(request):
     with open_verilator(request.param, say=lambda text: None) as accelerator:
         yield accelerator

@@ -31,7 +31,7 @@ PATIENCE = 400_000  # cycles
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("ulx3s-85f", "16x2"),
+        pytest.param("ulx3s-85f", "16x2", marks=pytest.mark.nightly),
         ("icebreaker", None),
         pytest.param("ice40-hx8k", None, marks=pytest.mark.nightly),
         pytest.param(SMALL, None, marks=pytest.mark.nightly),

@@ -32,13 +32,15 @@ def test_bench_of_the_line(bench, case):
     run(bench, case)
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.nightly)])
 def test_other_pauses(case, seed):
     """Other idle cycles and backpressure on the bus, other noise on what nobody may look at."""
     run("accelerator", case, seed)
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3, 6))]
+)
 def test_one_coin_turned_over(tmp_path, seed):
     """The seed chooses event and lane; the coin is wrong for one cycle, its activation is not zero."""
     case = RUNS["16x2-k4"].prepare(tmp_path)

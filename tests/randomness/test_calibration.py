@@ -159,6 +159,7 @@ def test_a_bad_device_that_cannot_be_cut_out_is_named():
 
 
 @pytest.mark.simulator
+@pytest.mark.nightly
 def test_over_a_serial_line(tmp_path):
     """The same through a UART: the driver, and the pins of the gateware behind it."""
     small = Geometry(
