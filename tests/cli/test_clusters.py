@@ -1,6 +1,7 @@
 """Clusters on the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,10 @@ def test_one_line(
 def test_one_way_at_a_time(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ("--workers", "2", "--cluster", "tcp://127.0.0.1:1")
     assert "exclude each other" in fails(capsys, *RUN, *both, "--out", "r.npz", status=2)
+
+
+def test_workers_keep_the_memory_of_their_arrays() -> None:
+    """Dask's own settings, which give it back, made a piece take nearly twice as long."""
+    with clients.local_workers(1) as client:
+        (there,) = client.run(lambda: {name: os.environ.get(name) for name in clients.GIVEN_BACK}).values()
+    assert there == {name: str(size) for name, size in clients.GIVEN_BACK.items()}

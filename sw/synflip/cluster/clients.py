@@ -17,6 +17,9 @@ from synflip.util.text import first_line, one_line
 
 KEPT_MESSAGES = "distributed.admin.low-level-log-length"  # of a connection, 1,000 unless set
 CONNECT = 20.0  # seconds that a scheduler has to answer
+#: Bytes from which on a worker's malloc gives memory back. Dask's are 64 KiB and 128 KiB, with which the arrays
+#: of every network sample are new pages of the system.
+GIVEN_BACK = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 
 
 @contextmanager
@@ -47,8 +50,9 @@ def local_workers(count: int, device: str = "golden") -> Iterator[Client]:
     ports = [name for name in wanted if DeviceName.parse(name).port]
     if ports and count > 1:
         raise SynflipError(f"{count} workers cannot share {ports[0]}: ask for one")
+    given_back = {f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in GIVEN_BACK.items()}
     with quiet():
-        with _interrupts_held():
+        with _interrupts_held(), dask.config.set(given_back):
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
