@@ -17,8 +17,8 @@ from synflip.util.text import first_line, one_line
 
 KEPT_MESSAGES = "distributed.admin.low-level-log-length"  # of a connection, 1,000 unless set
 CONNECT = 20.0  # seconds that a scheduler has to answer
-#: Bytes from which on a worker's malloc gives memory back. Dask's are 64 KiB and 128 KiB, with which the arrays
-#: of every network sample are new pages of the system.
+#: Bytes from which on a worker's malloc gives memory back. With Dask's, 64 KiB and 128 KiB, the arrays of
+#: every network sample are new pages of the system.
 GIVEN_BACK = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 
 
