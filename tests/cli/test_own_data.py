@@ -1,5 +1,6 @@
 """Commands on the user's own files: a table and a folder of pictures, from training to margins."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_evaluation_holds_out_what_training_held_out(table: Path, capsys: pytest
     capsys.readouterr()
     assert app.main(["evaluate", "m.safetensors", "--data", "t.csv", "--samples", "2", "--out", "e"]) == 0
     assert "t (a quarter of each class held out by seed 3)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("label", ["1", "kind"])
+def test_columns_that_are_called_by_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    """As pandas writes an array: the header stays one after training, with and without it in the file."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    numbers = np.where(KIND == "high", 1, 0)
+    frame = pandas.DataFrame({"0": FRAME["size"], label: numbers})
+    frame.to_csv("t.csv", index=False)
+    frame[["0"]].to_csv("bare.csv", index=False, header=False)
+    np.save("t.npy", frame[["0"]].to_numpy())
+    words = ["--data", "t.csv", "--hidden", "4", "--epochs", "1", "--out", "m.safetensors"]
+    assert app.main(["train", *words]) == 0
+    for images in ("t.csv", "bare.csv", "t.npy"):
+        words = ["--images", images, "--out", f"{images}.npz"]
+        assert app.main(["run", "m.safetensors", *words, *(["--no-header"] * (images == "bare.csv"))]) == 0
+    with np.load("t.csv.npz") as one, np.load("bare.csv.npz") as two, np.load("t.npy.npz") as three:
+        assert np.array_equal(one["votes"], three["votes"]) and np.array_equal(two["votes"], three["votes"])
+    words = ["--data", "t.csv", "--samples", "16", "--out", "e", "--json", "e.json"]
+    assert app.main(["evaluate", "m.safetensors", *words]) == 0
+    assert json.loads(Path("e.json").read_text())["images"] == 20
 
 
 def test_convert_on_a_table(table: Path, capsys: pytest.CaptureFixture[str]) -> None:

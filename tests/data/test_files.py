@@ -15,7 +15,7 @@ from PIL import Image
 from synflip.data import Dataset, feature_file, load
 from synflip.data.feature_file import open_features
 from synflip.errors import SynflipError
-from synflip.spec.input_quantizer import InputQuantizer
+from synflip.spec.input_quantizer import Column, InputQuantizer
 from synflip.workflows import data_digest
 
 pandas = pytest.importorskip("pandas")
@@ -55,6 +55,28 @@ def test_columns_that_are_called_by_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "T.CSV").write_text("0,1,2\n" + "1,2,2\n3,4,1\n" * 8)
     data = load(tmp_path / "T.CSV")
     assert len(data.train_labels) + len(data.test_labels) == 16 and data.classes == ("1", "2")
+
+
+def test_the_first_line_of_columns_that_a_model_calls_by_numbers(tmp_path: Path) -> None:
+    """A header if it has just these names; the model may have seen one, or none."""
+    path, rows = tmp_path / "t.csv", "1.5,2,3\n4,5,6\n"
+    for columns, label in (((), None), (tuple(Column(str(i)) for i in range(3)), "3")):
+        known = InputQuantizer(np.zeros(3), np.ones(3), (1, 3), columns, label)
+        for first, count in (("0,1,2", 2), ("2,0,1", 2), ("0,1,1", 3), ("0,1,2.0", 3), ("7,8,9", 3)):
+            path.write_text(f"{first}\n{rows}")
+            assert len(open_features(path, known)) == count
+            assert len(open_features(path, known, header=False)) == 3
+    path.write_text("0,1,2,3\n1,2,3,1\n")
+    assert len(open_features(path, known)) == 1
+    path.write_text("0,1,3,1\n1,2,3,1\n")
+    assert len(open_features(path, known)) == 2
+    path.write_text("0,1,2,kind\n1,2,3,1\n")
+    with pytest.raises(SynflipError, match="the table has the column kind, which the model does not know"):
+        open_features(path, known)
+    known = InputQuantizer(np.zeros(2), np.ones(2), (1, 2), (Column("0"), Column("a")))
+    path.write_text("7,8\n1,2\n")
+    with pytest.raises(SynflipError, match="the table lacks the columns 0, a"):
+        open_features(path, known)
 
 
 def test_parquet_is_its_frame(tmp_path: Path) -> None:

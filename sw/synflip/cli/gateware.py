@@ -11,6 +11,7 @@ from synflip.cli.options import (
     ActivationBits,
     Bits,
     GeometryOption,
+    Header,
     ImagesFile,
     JsonFile,
     ModelFile,
@@ -332,6 +333,7 @@ def pass_(
         int, typer.Option("--sample", metavar="S", min=0, help="The network sample, from 0.")
     ] = 0,
     seed: Seed = 0,
+    header: Header = True,
 ) -> None:
     """Draw one pass, an image through one network sample, cycle by cycle, as the golden model predicts it.
 
@@ -348,7 +350,7 @@ def pass_(
 
     check_outputs([out], [*model_files(model), images])
     network = load(model)
-    pixels = open_inputs(images, network)
+    pixels = open_inputs(images, network, header=header)
     if image >= len(pixels):
         raise SynflipError(f"there is no image {image}: {images} has {len(pixels)}, numbered from 0")
     machine = Geometry.parse(geometry, bits=network.bits, activation_bits=network.activation_bits)

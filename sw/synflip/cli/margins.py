@@ -86,7 +86,7 @@ def margins(
         pixels, labels = dataset.for_model(dataset.test_images, network), dataset.test_labels
     else:
         assert images is not None
-        pixels = open_inputs(images, network, 2)
+        pixels = open_inputs(images, network, 2, header)
     if len(pixels) < 2:
         raise SynflipError("margins need at least 2 images: one half to fit them, one to try them")
     with Golden() as golden, bar("Flipping coins") as advance:

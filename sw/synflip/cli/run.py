@@ -16,6 +16,7 @@ from synflip.cli.options import (
     DataName,
     DeviceGeometryOption,
     DeviceOption,
+    Header,
     ImagesFile,
     JsonFile,
     Margin,
@@ -53,6 +54,7 @@ def run(
     model: ModelFile,
     images: ImagesFile,
     out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the counts.")],
+    header: Header = True,
     samples: Samples = 16,
     seed: Seed = 0,
     device: DeviceOption = "golden",
@@ -111,7 +113,7 @@ def run(
             )
         part = Part(*parse_shards(shards, samples), samples, seed, file_digest(model), file_digest(images))
         first, samples = part.first, part.past - part.first
-    network, pixels = _open(model, images)
+    network, pixels = _open(model, images, header)
     request = _request(network, pixels, samples, seed, stop, logits, first, soft)
     named = _with_geometries(device, geometry, network)
     clock = line = 0
@@ -208,6 +210,7 @@ def merge(
 def verify(
     model: ModelFile,
     images: ImagesFile,
+    header: Header = True,
     samples: Samples = 16,
     seed: Seed = 0,
     device: DeviceOption = "verilator",
@@ -240,7 +243,7 @@ def verify(
     check_outputs([json, *_files(recorded)], [*model_files(model), images, margins])
     DeviceName.parse(device).single("verify")
     stop = _stop(margin, margins, samples)
-    network, pixels = _open(model, images, least=0)
+    network, pixels = _open(model, images, header, least=0)
     request = _request(network, pixels, samples, seed, stop, logits, soft=soft)
     machine = _geometry(geometry, network, device)
     golden, *_ = _infer("golden", machine, request)
@@ -343,13 +346,13 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
     return _numbers("--margins", margins)
 
 
-def _open(model: Path, images: Path, least: int = 1) -> "tuple[CompiledModel, Images]":
+def _open(model: Path, images: Path, header: bool, least: int = 1) -> "tuple[CompiledModel, Images]":
     """The model and the images. Raises SynflipError if there are fewer than ``least`` images."""
     from synflip.data.registry import open_inputs
     from synflip.modelfile.safetensors import load
 
     network = load(model)
-    return network, open_inputs(images, network, least)
+    return network, open_inputs(images, network, least, header)
 
 
 def _geometry(text: str | None, model: "CompiledModel", device: str = "golden") -> "Geometry":

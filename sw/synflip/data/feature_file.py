@@ -29,11 +29,12 @@ _MAX_LINE = 1 << 16  # bytes of a first line that are looked at
 _PARTS = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 
 
-def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
+def open_features(path: str | Path, quantizer: InputQuantizer, header: bool = True) -> NDArray[Any]:
     """Rows [N, I] of numbers for a model with ``quantizer``, from a file.
 
     ``.npy``: mapped from the file, not read at once. ``.npz``: its array x, or else x_test. ``.csv``,
-    ``.parquet``: columns by the names that the model knows. Raises SynflipError.
+    ``.parquet``: columns by the names that the model knows. header: as of ``read_table``. Raises
+    SynflipError.
     """
     path = Path(path)
     with explained(path):
@@ -43,7 +44,7 @@ def open_features(path: str | Path, quantizer: InputQuantizer) -> NDArray[Any]:
                     return feature_rows(found[name], quantizer, name)
             raise SynflipError("there is no array x, nor x_test")
         if path.suffix.lower() in TABLES:
-            return feature_rows(read_table(path, header_of(quantizer)), quantizer, "rows")
+            return feature_rows(read_table(path, header, quantizer), quantizer, "rows")
         if path.suffix.lower() != ".npy":
             raise SynflipError(f"none of {', '.join(('.npy', *ENDINGS))}, which features come from")
         try:
@@ -80,9 +81,13 @@ def read_npz(path: Path, names: Sequence[str] = _PARTS) -> dict[str, NDArray[Any
         raise SynflipError(f"no whole .npz file of arrays of numbers: {_said(error)}") from None
 
 
-def read_table(path: Path, header: bool = True) -> Any:
-    """The table in a ``.csv`` or ``.parquet`` file, a pandas frame. header: whether the first line of a CSV
-    file has the columns' names; otherwise they are called 0, 1, ... Raises SynflipError and OSError."""
+def read_table(path: Path, header: bool = True, known: InputQuantizer | None = None) -> Any:
+    """The table in a ``.csv`` or ``.parquet`` file, a pandas frame.
+
+    header: whether the first line of a CSV file has the columns' names; otherwise they are called 0, 1, ...
+    known: of the model that the rows are for. If it calls its columns by numbers, the first line is one of
+    names only if it has just these. Raises SynflipError and OSError.
+    """
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise SynflipError(f"{size} bytes; at most {MAX_FILE_BYTES} are read")
@@ -94,9 +99,12 @@ def read_table(path: Path, header: bool = True) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-            if header:  # pandas gives equal names other ones
+            if header:
                 first = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
-                unlike([name for name in first.iloc[0] if name])
+                cells = [name for name in first.iloc[0] if name]
+                header = known is None or _are_names(cells, known)
+            if header:
+                unlike(cells)  # pandas gives equal names other ones
             frame = pandas.read_csv(  # numbers become the nearest float64
                 path,
                 header=0 if header else None,
@@ -135,9 +143,16 @@ def _check_separator(path: Path) -> None:
         )
 
 
-def header_of(quantizer: InputQuantizer) -> bool:
-    """Whether a CSV file for a model has a header: columns that are called by their numbers had none."""
-    return not all(column.name.isdecimal() for column in quantizer.columns)
+def _are_names(cells: list[str], known: InputQuantizer) -> bool:
+    """Whether the cells of a file's first line are the columns' names, not a row of numbers.
+
+    A model without names, or with numbers as names, may have been trained on a file without a header: then
+    they are names if the model's are there, in any order, and beside them at most the label's and words.
+    """
+    names = [column.name for column in known.columns] or [str(i) for i in range(known.features)]
+    if not all(map(str.isdecimal, names)):
+        return True
+    return sorted(cell for cell in cells if cell.isdecimal() and cell != known.label) == sorted(names)
 
 
 def _read_parquet(path: Path) -> Any:

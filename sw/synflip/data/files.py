@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synflip.data.dataset import LARGEST, Dataset
-from synflip.data.feature_file import ENDINGS, TABLES, explained, header_of, read_npz, read_table
+from synflip.data.feature_file import ENDINGS, TABLES, explained, read_npz, read_table
 from synflip.data.picture_folder import read_pictures
 from synflip.data.tables import column_names, held_out, labels_of, split
 from synflip.errors import SynflipError
@@ -25,9 +25,9 @@ def load_file(
     path: ``.npz`` with x_train, y_train, x_test and y_test, or x and y; ``.csv`` or ``.parquet``; or a folder
         with a folder of PNG or JPEG files for each class, or with the folders train and test of such.
     label: the column of labels of a table; None takes the last, or the model's. header: whether the first
-    line of a CSV file has the columns' names. size: height and width that pictures are scaled to. seed: of
-    what is held out where there is no test part. model: as of ``Dataset.of``, if it was made of such data.
-    Raises SynflipError.
+    line of a CSV file has the columns' names, as of ``read_table``. size: height and width that pictures are
+    scaled to. seed: of what is held out where there is no test part. model: as of ``Dataset.of``, if it was
+    made of such data. Raises SynflipError.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,8 +40,7 @@ def load_file(
     known = None if model is None else model.input_quantizer
     with explained(path):
         if path.suffix.lower() in TABLES:
-            named = header if known is None else header_of(known)
-            frame = read_table(path, named)
+            frame = read_table(path, header, known)
             names = column_names(frame)
             if len(names) < 2:
                 raise SynflipError(
@@ -50,7 +49,7 @@ def load_file(
             frame.columns = names
             label = label or (known.label if known is not None else None) or names[-1]
             numbered = names == list(map(str, range(len(names))))
-            if named and not numbered and label in names and label in map(str, frame[label].unique()):
+            if not numbered and label in names and label in map(str, frame[label].unique()):
                 raise SynflipError(
                     f"the first line looks like a row: {one_line(label)!r} is one of the labels too. Give "
                     "--no-header (in Python header=False), or call the column otherwise"

@@ -123,14 +123,14 @@ def data_of(model: CompiledModel) -> str:
     )
 
 
-def open_inputs(path: str | Path, model: CompiledModel, least: int = 1) -> Images:
+def open_inputs(path: str | Path, model: CompiledModel, least: int = 1, header: bool = True) -> Images:
     """What a model takes, from a file: images of a ``.npy`` file, or features if it has an input quantizer.
 
-    least: N at least. See ``open_images`` and ``open_features``. Raises SynflipError.
+    least: N at least. header: of a CSV file. See ``open_images`` and ``open_features``. Raises SynflipError.
     """
     if model.input_quantizer is None:
         return open_images(path, least, *image_form(model))
-    features = open_features(path, model.input_quantizer)
+    features = open_features(path, model.input_quantizer, header)
     if len(features) < least:
         raise SynflipError(f"{path} has {len(features)} rows; at least {least} are needed")
     return features
