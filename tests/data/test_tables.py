@@ -34,6 +34,7 @@ PICTURES = ROWS.reshape(40, 3, 4)
         np.repeat(ROWS, 2, axis=0)[::2],
         ROWS[::-1][::-1],
         ROWS.astype(np.longdouble),
+        ROWS.astype(object),
         pandas.DataFrame(ROWS),
         pandas.DataFrame(ROWS, index=range(100, 140)),
     ],
@@ -209,7 +210,15 @@ Y = [0, 1] * 20
             "data: x are an iterator (generator), not an array",
         ),
         (lambda: Dataset.of(ROWS * 1j, LABELS), "x hold complex numbers"),
-        (lambda: Dataset.of(ROWS.astype(str), LABELS), "x hold text, not numbers"),
+        (lambda: Dataset.of(ROWS.astype(str), LABELS), "not a number: give np.array(x, dtype=float)"),
+        (
+            lambda: Dataset.of([[1.0, "a"]], [0]),
+            "data: x: row 0 (from 0), column 1 is 'a', not a number: put",
+        ),
+        (
+            lambda: Dataset.of(FRAME.values, Y[:20]),
+            "data: x: row 0 (from 0), column 1 is 'red', not a number",
+        ),
         (
             lambda: Dataset.of(np.where(ROWS[5, 7] == ROWS, np.nan, ROWS), LABELS),
             "row 5 (from 0), column 7 is nan",

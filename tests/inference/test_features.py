@@ -48,6 +48,7 @@ WANTED = votes(PLAIN, PIXELS)
         torch.from_numpy(ROWS),
         np.asfortranarray(ROWS),
         ROWS.astype(">f8"),
+        ROWS.astype(object),
         np.repeat(ROWS, 2, axis=0)[::2],
         ROWS.reshape(30, 1, 5),
         ROWS.reshape(30, 1, 1, 5),
@@ -139,6 +140,12 @@ def put(row: int, column: int, value: float) -> np.ndarray:
     return rows
 
 
+def put_object(row: int, column: int, value: object) -> np.ndarray:
+    rows = ROWS.astype(object)
+    rows[row, column] = value
+    return rows
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -147,9 +154,9 @@ def put(row: int, column: int, value: float) -> np.ndarray:
         (ROWS[:, :4], "images have shape [30, 4], not [N, 5]"),
         (ROWS[0], "images have shape [5], not [N, 5] or [N, 1, 5]: one image is images.reshape(1, -1)"),
         (ROWS.T, "images have shape [5, 30], not [N, 5]"),
-        (ROWS.astype(str), "images hold text, not numbers"),
+        (ROWS.astype(str), "images: row 0 (from 0), column 0 is '"),
         (ROWS * 1j, "images hold complex numbers"),
-        (ROWS.astype(object), "images hold objects, not numbers"),
+        (put_object(7, 2, "a"), "images: row 7 (from 0), column 2 is 'a', not a number"),
         ((row for row in ROWS), "images are an iterator (generator), not an array: give list(images)"),
         (None, "images must be an array of numbers, not None"),
     ],

@@ -30,6 +30,8 @@ class Frame:
         np.ma.masked_array(NUMBERS),
         Frame(),
         np.broadcast_to(NUMBERS, (2, 3)),
+        NUMBERS.astype(object),
+        [[np.float32(item) for item in row] for row in NUMBERS.astype(object)],
     ],
 )
 def test_plain_arrays(value: Any) -> None:
@@ -49,7 +51,26 @@ def test_shapes_stay() -> None:
             iter([1]),
             "x are an iterator (list_iterator), not an array: give list(x) of single rows, np.concat",
         ),
-        ([10**30], "x hold objects, not numbers"),
+        (
+            [10**30],
+            "x[0] is 1000000000000000000000000000000, a whole number of more than 64 bits: give np.arr",
+        ),
+        ([[1.0, "a"]], "x: row 0 (from 0), column 1 is 'a', not a number: put a number there"),
+        (
+            [[1.0, 2], [3, "4"]],
+            "x: row 1 (from 0), column 1 is '4', not a number: give np.array(x, dtype=float)",
+        ),
+        (np.array([["1", "b"]]), "x: row 0 (from 0), column 1 is 'b', not a number"),
+        (np.array([[b"1", b"2"]]), "x: row 0 (from 0), column 0 is b'1', not a number: give np.array(x, dt"),
+        (np.array([[1, 2], [None, "a"]], dtype=object), "x: row 1 (from 0), column 0 is None, not a number"),
+        (np.array([[[1, 2j]]], dtype=object), "x[0, 0, 1] is 2j, not a number: put a number there"),
+        (
+            [[1, 2], [3]],
+            "x: row 1 (from 0) has length 1, and row 0 has 2: rows of equal lengths make an array",
+        ),
+        ([1, [2]], "x (list) are no array of numbers: setting an array element with a sequence"),
+        ([[1, 2], [3, [4]]], "x (list) are no array of numbers: setting an array element with a sequence"),
+        (np.array([[1, 2], [3]], dtype=object), "x[0] is [1, 2], not a number: rows of equal lengths make"),
         (np.datetime64("2020"), "x hold datetime64[Y], not numbers"),
         (np.zeros(2, dtype=[("a", int)]), "x hold records, not numbers"),
         ({1, 2}, "x must be an array of numbers, not {1, 2}"),

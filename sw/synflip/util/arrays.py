@@ -24,9 +24,10 @@ _NUMBERS = "biuf"  # kinds of numpy dtypes: bool, signed and unsigned integers, 
 def plain(value: Any, what: str) -> NDArray[Any]:
     """``value`` as an array of bools, integers or floats, in C order, writable, in native byte order.
 
-    An array that is all this already is not copied. what: its name in messages, in the plural, such as
-    ``train_images``. Raises SynflipError for what is no array of numbers: rows of different lengths, complex
-    numbers, text, objects, masked values, tensors that require grad.
+    An array that is all this already is not copied; one of objects becomes numbers if each of them is one.
+    what: its name in messages, in the plural, such as ``train_images``. Raises SynflipError for what is no
+    array of numbers: rows of different lengths, complex numbers, masked values, tensors that require grad;
+    and of text and other objects, which names the first.
     """
     if isinstance(value, np.ma.MaskedArray):
         masked = np.ma.getmaskarray(value)
@@ -50,13 +51,19 @@ def plain(value: Any, what: str) -> NDArray[Any]:
             raise SynflipError(f"{what} must be an array of numbers, not {_shown(value)}")
         if hasattr(value, "toarray"):  # of scipy
             raise SynflipError(f"{what} are a sparse matrix: give {what}.toarray()")
+        _check_lengths(value, what)
         try:
-            value = np.asarray(value)
+            array = np.asarray(value)
+            if array.dtype.kind in "SU":  # numpy makes text of numbers among text
+                array = np.asarray(value, dtype=object)
         except Exception as error:  # an object's own __array__ may raise anything
             raise SynflipError(
                 f"{what} ({type(value).__name__}) are no array of numbers: {one_line(first_line(error))}"
             ) from None
-    array = np.asarray(value)  # of the class itself: no matrix, no map of a file
+    else:
+        array = np.asarray(value)  # of the class itself: no matrix, no map of a file
+    if array.dtype.kind in "OSU" and array.ndim:
+        array = _numbers(array, what)
     if array.dtype.kind not in _NUMBERS:
         raise SynflipError(f"{what} hold {_kind(array)}, not numbers: {_way_out(array, what)}")
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
@@ -220,6 +227,57 @@ def _of_tensor(tensor: Any, what: str) -> Any:
         raise SynflipError(f"{what} are a tensor of {tensor.dtype}: {one_line(first_line(error))}") from None
 
 
+def _check_lengths(value: Any, what: str) -> None:
+    """Raises SynflipError if ``value`` is a list of rows of different lengths."""
+    if not isinstance(value, list | tuple):
+        return
+    for row, item in enumerate(value):
+        if (
+            isinstance(item, list | tuple)
+            and isinstance(value[0], list | tuple)
+            and len(item) != len(value[0])
+        ):
+            raise SynflipError(
+                f"{what}: row {row} (from 0) has length {len(item)}, and row 0 has {len(value[0])}: "
+                "rows of equal lengths make an array"
+            )
+
+
+def _numbers(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Objects or text as numbers, if each item is one. Raises SynflipError, which names the first that is
+    none."""
+    items = array.reshape(-1).tolist()
+    kinds = bool | int | float | np.bool_ | np.integer | np.floating
+    odd = [number for number, item in enumerate(items) if not isinstance(item, kinds)]
+    if not odd:
+        found = np.array(items, dtype=None if items else np.float64)
+        if found.dtype.kind in _NUMBERS:
+            return found.reshape(array.shape)
+    at = next((number for number in odd if not _is_number(items[number])), None)
+    said, way = "not a number", "put a number there"
+    if not odd:
+        at = next(number for number, item in enumerate(items) if abs(item) >= 1 << 63)
+        said, way = "a whole number of more than 64 bits", f"give np.array({what}, dtype=float)"
+    elif at is None:
+        at, way = odd[0], f"give np.array({what}, dtype=float)"
+    elif isinstance(items[at], list | tuple | np.ndarray):
+        way = "rows of equal lengths make an array"
+    index = np.unravel_index(at, array.shape)
+    place = (
+        f"{what}: row {index[0]} (from 0), column {index[1]}" if len(index) == 2 else what + list_of(index)
+    )
+    raise SynflipError(f"{place} is {_shown(items[at])}, {said}: {way}")
+
+
+def _is_number(item: Any) -> bool:
+    """Whether ``float`` makes a number of it."""
+    try:
+        float(item)
+    except Exception:  # an object's own __float__ may raise anything
+        return False
+    return True
+
+
 def _kind(array: NDArray[Any]) -> str:
     names = {"O": "objects", "U": "text", "S": "bytes", "c": "complex numbers", "V": "records"}
     return names.get(array.dtype.kind, str(array.dtype))
@@ -232,9 +290,7 @@ def _way_out(array: NDArray[Any], what: str) -> str:
         return f"it is {_shown(array[()])}"
     if array.dtype.kind == "V":
         return f"give pandas.DataFrame({what})"
-    if array.dtype.kind == "O":
-        return "rows of equal lengths, of integers, make an array"
-    return "give integers"
+    return "give numbers"
 
 
 def _place(bad: NDArray[np.bool_]) -> str:
