@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from synflip.data import Dataset
+from synflip.data.tables import second
 from synflip.errors import SynflipError
 
 from tests.data.arrays import read_only
@@ -178,6 +179,27 @@ def test_any_frame_with_named_columns() -> None:
 
     data = Dataset.of(Frame(), [0, 1] * 4, Frame(), [0, 1] * 4)
     assert data.train_images[:3].tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 2]]
+
+
+def test_wide_tables_take_time_by_their_columns() -> None:
+    """Columns are listed once a step, not once for each column."""
+    asked = []
+    places = {f"c{i}": i for i in range(4000)}
+    rows = RNG.normal(size=(8, 4000))
+
+    class Wide:
+        @property
+        def columns(self) -> list[str]:
+            asked.append(1)
+            return list(places)
+
+        def __getitem__(self, name: str) -> Any:
+            return pandas.Series(rows[:, places[name]])
+
+    data = Dataset.of(Wide(), [0, 1] * 4, seed=1)
+    assert data.train_images.shape == (6, 4000) and len(asked) < 10
+    many = [f"c{i}" for i in range(200_000)]
+    assert second([*many, "c7"]) == "c7" and second(many) is None
 
 
 def frame(**changes: Any) -> Any:

@@ -17,6 +17,7 @@ from synflip.data.tables import (
     is_frame,
     label_column,
     labels_of,
+    second,
     split,
 )
 from synflip.errors import SynflipError
@@ -321,7 +322,7 @@ def _class_names(classes: Any) -> tuple[str, ...]:
             raise SynflipError(
                 f"classes[{index}] is {one_line(repr(name))}, not a name: give text, {str(index)!r}"
             )
-    if twice := next((name for index, name in enumerate(classes) if name in classes[:index]), None):
+    if (twice := second(classes)) is not None:
         raise SynflipError(f"two classes are called {one_line(twice)!r}: give each its own name")
     if not len(classes):
         raise SynflipError("classes are empty: give a name for each label")

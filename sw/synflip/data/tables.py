@@ -5,7 +5,7 @@ to be a number; what is none is named with its row, counted from 0, and its colu
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,24 @@ def is_frame(value: object) -> bool:
 
 def column_names(frame: Any) -> list[str]:
     """Names of a frame's columns, as text. Raises SynflipError if two are equal."""
-    return unlike([str(name) for name in frame.columns])
+    return list(_keys(frame))
 
 
-def unlike(names: list[str]) -> list[str]:
+def unlike(names: Sequence[str]) -> Sequence[str]:
     """``names``, of columns. Raises SynflipError if two are equal."""
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise SynflipError(f"two columns are called {one_line(name)!r}: give each its own name")
+    if (twice := second(names)) is not None:
+        raise SynflipError(f"two columns are called {one_line(twice)!r}: give each its own name")
     return names
+
+
+def second(names: Iterable[str]) -> str | None:
+    """The first of some names that was there before; None if each is there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def label_column(frame: Any, label: str) -> Any:
@@ -56,10 +65,10 @@ def label_column(frame: Any, label: str) -> Any:
         raise SynflipError(
             f"the labels are the text {one_line(label)!r}, and the data no table: give the labels"
         )
-    names = column_names(frame)
-    if label not in names:
-        raise SynflipError(f"the table has no column {one_line(label)!r}; it has {_some(names)}")
-    return frame[[list(frame.columns)[names.index(label)]]]
+    keys = _keys(frame)
+    if label not in keys:
+        raise SynflipError(f"the table has no column {one_line(label)!r}; it has {_some([*keys])}")
+    return frame[[keys[label]]]
 
 
 def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Column, ...]:
@@ -67,10 +76,12 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
 
     without: the column of labels. Raises SynflipError.
     """
-    names = [name for name in column_names(frames[0]) if name != without]
+    parts = [(frame, _keys(frame)) for frame in frames]
     found = []
-    for name in names:
-        values = [_values(frame, name) for frame in frames if name in column_names(frame)]
+    for name in parts[0][1]:
+        if name == without:
+            continue
+        values = [_values(frame[keys[name]], name) for frame, keys in parts if name in keys]
         text = [part for part in values if part.dtype.kind == "U"]
         if text and len(text) < len(values):
             raise SynflipError(
@@ -110,15 +121,15 @@ def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Colum
 def encoded(frame: Any, columns: Sequence[Column], label: str | None = None) -> NDArray[np.float64]:
     """Rows float64 [N, I] of a frame: its ``columns`` by their names, in any order. A column ``label`` may be
     there too. Raises SynflipError for columns that are missing or unknown, and texts in a number's place."""
-    there = column_names(frame)
-    wanted = [column.name for column in columns]
+    there = _keys(frame)
+    wanted = dict.fromkeys(column.name for column in columns)
     lacking = [name for name in wanted if name not in there]
     extra = [name for name in there if name not in wanted and name != label]
     if lacking:
         raise SynflipError(f"the table lacks {_columns(lacking)}")
     if extra:
         raise SynflipError(f"the table has {_columns(extra)}, which the model does not know: leave it out")
-    parts = [_feature(frame, column) for column in columns]
+    parts = [_feature(frame[there[column.name]], column) for column in columns]
     return np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))
 
 
@@ -206,9 +217,9 @@ def _columns(names: Sequence[str]) -> str:
     return f"the {'columns' if len(names) > 1 else 'column'} {_some(names)}"
 
 
-def _feature(frame: Any, column: Column) -> NDArray[np.float64]:
+def _feature(series: Any, column: Column) -> NDArray[np.float64]:
     """A column's features, float64 [N, its width]."""
-    values = _values(frame, column.name)
+    values = _values(series, column.name)
     name = one_line(column.name)
     if not column.categories:
         if values.dtype.kind == "U":
@@ -230,11 +241,15 @@ def _feature(frame: Any, column: Column) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-def _values(frame: Any, name: str, mixed: bool = False) -> NDArray[Any]:
+def _keys(frame: Any) -> dict[str, Any]:
+    """The key of each of a frame's columns, by its name as text. Raises SynflipError if two are equal."""
+    keys = list(frame.columns)
+    return dict(zip(unlike([str(key) for key in keys]), keys, strict=True))
+
+
+def _values(series: Any, name: str, mixed: bool = False) -> NDArray[Any]:
     """A column's values: numbers, or text if none of them is a number. mixed: as of ``_numbers_or_text``.
     Raises SynflipError for a value that is missing, and for text among numbers."""
-    at = next(index for index, other in enumerate(frame.columns) if str(other) == name)
-    series = frame[list(frame.columns)[at]]
     array = np.asarray(series.to_numpy())
     where = f"column {one_line(name)}"
     if array.dtype.kind in "OUST":
@@ -289,10 +304,11 @@ def _label_values(labels: Any) -> NDArray[Any]:
     if hasattr(labels, "to_frame"):  # a series of pandas or polars
         labels = labels.to_frame("label")
     if is_frame(labels):
-        names = column_names(labels)
-        if len(names) != 1:
-            raise SynflipError(f"the labels are a table of {len(names)} columns, not of one")
-        array = _values(labels, names[0], mixed=True)
+        keys = _keys(labels)
+        if len(keys) != 1:
+            raise SynflipError(f"the labels are a table of {len(keys)} columns, not of one")
+        ((name, key),) = keys.items()
+        array = _values(labels[key], name, mixed=True)
     elif isinstance(labels, list | tuple) and any(isinstance(item, str) for item in labels):
         array = _numbers_or_text(np.array(labels, dtype=object), what, mixed=True)
     elif isinstance(labels, np.ndarray) and labels.dtype.kind in "OUT" and labels.ndim == 1:
