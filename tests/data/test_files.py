@@ -6,13 +6,14 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from synflip.data import Dataset, feature_file, load
+from synflip.data import Dataset, feature_file, load, tables
 from synflip.data.feature_file import open_features
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer
@@ -484,6 +485,71 @@ def test_text_in_parquet_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(damaged)
     with pytest.raises(SynflipError, match=r"t\.parquet: no Parquet file: .*UTF8"):
         load(tmp_path / "t.parquet")
+
+
+def test_text_that_is_there_once_and_stands_in_many_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    def write(*texts: str, rows: int = 512) -> None:
+        places = np.arange(rows, dtype=np.int32) % len(texts)
+        columns = {"t": pyarrow.DictionaryArray.from_arrays(places, list(texts)), "y": np.arange(rows) % 2}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet", store_schema=False)
+
+    write("x" * (1 << 20), "z")
+    before = pyarrow.default_memory_pool().max_memory()
+    with pytest.raises(SynflipError, match=r"t\.parquet: column t holds a text of 1048576 letters"):
+        load(tmp_path / "t.parquet")
+    assert pyarrow.default_memory_pool().max_memory() - before < 1 << 25  # not the 256 MiB of all rows
+    write("x" * 300, "z")
+    assert load(tmp_path / "t.parquet").classes == ("0", "1")
+    monkeypatch.setattr(tables, "MAX_TEXT_BYTES", 4 * 300 * 512 - 1)
+    with pytest.raises(
+        SynflipError, match=r"column t holds 512 texts of up to 300 letters, which take 614400"
+    ):
+        load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([[0.0] * 10_000], "column t holds list<element: double>, neither numbers nor text"),
+        ([{"a": 1}], "column t holds struct<a: int64>, neither numbers nor text"),
+        ([b"\0" * 99], "column t holds binary, neither numbers nor text"),
+        ([Decimal("1.5")], "column t holds decimal128(2, 1), neither numbers nor text"),
+    ],
+)
+def test_values_of_no_certain_size_are_refused_before_they_are_read(
+    tmp_path: Path, values: list[Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"t": values}), tmp_path / "t.parquet")
+    monkeypatch.delattr(parquet.ParquetFile, "read")
+    with pytest.raises(SynflipError, match=re.escape(words)):
+        load(tmp_path / "t.parquet")
+
+
+def test_text_of_common_beginnings_is_refused(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"t": ["x" * 99999] * 50})
+    encoding = {"t": "DELTA_BYTE_ARRAY"}
+    parquet.write_table(table, tmp_path / "t.parquet", use_dictionary=False, column_encoding=encoding)
+    with pytest.raises(SynflipError, match="column t holds text that is packed as DELTA_BYTE_ARRAY, which"):
+        load(tmp_path / "t.parquet")
+
+
+def test_a_table_is_limited_by_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 bytes each, though they are short in the file."""
+    (tmp_path / "t.csv").write_text(FOUR)
+    FRAME.set_index("colour").to_parquet(tmp_path / "t.parquet", compression=None)
+    assert load(tmp_path / "t.parquet").train_images.shape == (14, 2)  # the index is no column
+    for limit, name in ((8 * 51, "t.csv"), (8 * 80, "t.parquet")):
+        monkeypatch.setattr(feature_file, "MAX_FILE_BYTES", max(limit, (tmp_path / name).stat().st_size))
+        load(tmp_path / name)
+        monkeypatch.setattr(feature_file, "MAX_FILE_BYTES", limit - 1)
+        with pytest.raises(SynflipError, match=rf"{name}: .* at most {limit - 1}"):
+            load(tmp_path / name)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

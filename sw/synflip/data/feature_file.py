@@ -95,7 +95,7 @@ def read_table(path: Path, header: bool = True, known: InputQuantizer | None = N
         return _read_parquet(path)
     import pandas
 
-    _check_separator(path)
+    _check_text(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
@@ -131,10 +131,19 @@ def read_table(path: Path, header: bool = True, known: InputQuantizer | None = N
     return frame
 
 
-def _check_separator(path: Path) -> None:
-    """Raises SynflipError if the first line of a table has another separator in place of commas."""
+def _check_text(path: Path) -> None:
+    """Raises SynflipError if the first line of a CSV file has another separator in place of commas, or if
+    its values take too much memory."""
     with path.open("rb") as file:
         line = file.readline(_MAX_LINE)
+        file.seek(0)
+        values = 0
+        while block := file.read(1 << 20):
+            values += block.count(b",") + max(block.count(b"\n"), block.count(b"\r"))
+    if 8 * values > MAX_FILE_BYTES:
+        raise SynflipError(
+            f"{values} values, of 8 bytes each; at most {MAX_FILE_BYTES} bytes are read: give fewer rows"
+        )
     other = next((mark for mark in (b";", b"\t", b"|") if mark in line), None)
     if other is not None and b"," not in line:
         raise SynflipError(
@@ -156,21 +165,66 @@ def _are_names(cells: list[str], known: InputQuantizer) -> bool:
 
 
 def _read_parquet(path: Path) -> Any:
+    import pandas
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        about = file.metadata
-        unpacked = sum(about.row_group(index).total_byte_size for index in range(about.num_row_groups))
-        if max(unpacked, 8 * about.num_rows * about.num_columns) > MAX_FILE_BYTES:
-            raise SynflipError(f"{unpacked} bytes when unpacked; at most {MAX_FILE_BYTES} are read")
-        table = file.read()
+        known = file.schema_arrow.pandas_metadata or {}
+        names = [name for name in file.schema_arrow.names if name not in known.get("index_columns", ())]
+        unlike(names)
+        text = [name for name in names if _is_text(file.schema_arrow.field(name))]
+        _check_parquet(file.metadata, text)
+        # A text may be there once and stand in a million rows: so it does in memory, too.
+        file = pyarrow.parquet.ParquetFile(path, metadata=file.metadata, read_dictionary=text)
+        table = file.read(columns=names)
         table.validate(full=True)  # text that is no UTF-8, which pandas would find out much later
-        return table.to_pandas()
+        frame = table.to_pandas(ignore_metadata=True)
+        for name, kind in frame.dtypes.items():
+            if isinstance(kind, pandas.CategoricalDtype) and kind.categories.dtype == "str":
+                texts = np.array([*kind.categories, None], dtype=object)  # None is at -1, if it is missing
+                frame[name] = pandas.Series(texts[frame[name].cat.codes], dtype=object)
+        return frame
     except (OSError, SynflipError):
         raise
     except Exception as error:  # Arrow's errors are of several classes
         raise SynflipError(f"no Parquet file: {_said(error)}") from None
+
+
+def _is_text(field: Any) -> bool:
+    """Whether a column of a Parquet file holds text. Raises SynflipError if a value is neither text nor
+    takes 8 bytes at most."""
+    from pyarrow import types
+
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    if types.is_string(kind) or types.is_large_string(kind):
+        return not types.is_dictionary(field.type)
+    if not any(
+        fits(kind)
+        for fits in (types.is_boolean, types.is_integer, types.is_floating, types.is_timestamp, types.is_null)
+    ):
+        raise SynflipError(
+            f"column {one_line(field.name)} holds {one_line(str(field.type))}, neither numbers nor text"
+        )
+    return False
+
+
+def _check_parquet(about: Any, text: Sequence[str]) -> None:
+    """Raises SynflipError if a Parquet file takes too much memory when it is unpacked. about: its metadata,
+    of columns that are not nested. text: the columns of text."""
+    groups = [about.row_group(index) for index in range(about.num_row_groups)]
+    parts = [group.column(index) for group in groups for index in range(group.num_columns)]
+    values = max(about.num_rows * about.num_columns, sum(part.num_values for part in parts))
+    taken = max(8 * values, sum(group.total_byte_size for group in groups))
+    if taken > MAX_FILE_BYTES:
+        raise SynflipError(f"{taken} bytes when unpacked; at most {MAX_FILE_BYTES} are read")
+    for part in parts:
+        packed = next((name for name in part.encodings if name.endswith("BYTE_ARRAY")), None)
+        if packed and part.path_in_schema in text:  # of common beginnings: short, and as long as you like
+            raise SynflipError(
+                f"column {one_line(part.path_in_schema)} holds text that is packed as {packed}, which is "
+                "not read: write it as pandas' to_parquet does"
+            )
 
 
 @contextmanager

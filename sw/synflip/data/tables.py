@@ -18,6 +18,7 @@ from synflip.util.arrays import list_of, plain, rows
 from synflip.util.text import MAX_MESSAGE, one_line
 
 MAX_CATEGORIES = 256  # of a column: more are names or dates, which say nothing of other rows
+MAX_TEXT_BYTES = 1 << 30  # of a column, with 4 bytes for each letter of the longest in each row
 _NUMBERS = "biuf"  # kinds of numpy dtypes
 _EXACT = 2.0**53  # whole numbers below it are exact in float64
 _SHOWN = 8  # names in a message
@@ -274,7 +275,8 @@ def _numbers_or_text(array: NDArray[Any], where: str, mixed: bool = False) -> ND
     if odd is not None or array.dtype.kind not in "OUT":
         kind = array.dtype if odd is None else type(odd).__name__
         raise SynflipError(f"{where} holds {kind}, neither numbers nor text")
-    numbers = [_number(item) for item in items]
+    known = {item: _number(item) for item in set(items)}  # a long text may stand in many rows
+    numbers = [known[item] for item in items]
     if None not in numbers:
         return np.array(numbers, dtype=np.float64)
     row = numbers.index(None)
@@ -288,6 +290,11 @@ def _numbers_or_text(array: NDArray[Any], where: str, mixed: bool = False) -> ND
     longest = max(map(len, items))
     if longest > MAX_MESSAGE:
         raise SynflipError(f"{where} holds a text of {longest} letters; a category has at most {MAX_MESSAGE}")
+    if (size := 4 * longest * len(items)) > MAX_TEXT_BYTES:
+        raise SynflipError(
+            f"{where} holds {len(items)} texts of up to {longest} letters, which take {size} bytes; at most "
+            f"{MAX_TEXT_BYTES} are taken: make them shorter"
+        )
     return np.array(items, dtype=np.str_)
 
 
