@@ -120,6 +120,28 @@ def check_data(model: "CompiledModel", data: "Dataset") -> None:
         )
 
 
+def doubt(model: "CompiledModel", data: "Dataset") -> str | None:
+    """Why rows that ``model`` was trained on may be in the test part of ``data``, in one line; None if they
+    are not, as far as the model's file says. Its hash counts if the data are called as those of the training.
+    """
+    from synflip.data.registry import split_seed
+    from synflip.data.tables import held_out_by
+
+    title, digest = str(model.source.get("data")), model.source.get("data_sha256")
+    called = title == data.name or title.startswith(f"{data.name} (")
+    if called and digest is not None and digest != data_digest(data):
+        return (
+            f"{data.name} is not what the model was trained on, by the hash in its file: rows of the "
+            "training may be in the test part"
+        )
+    if digest is None and held_out_by(data.title) is not None and split_seed(model) is None:
+        return (
+            "the model's file does not say which rows were held out from its training: rows of it may be in "
+            f"the test part, {data.note}"
+        )
+    return None
+
+
 def compile_and_save(
     network: "SynapticNetwork | FeatureNetwork",
     dataset: "Dataset",

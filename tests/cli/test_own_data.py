@@ -1,5 +1,6 @@
 """Commands on the user's own files: a table and a folder of pictures, from training to margins."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from PIL import Image
 from synflip import modelfile
 from synflip.cli import app
+from synflip.data import Dataset
 from torch import nn
 
 from tests.cli.helpers import fails
+from tests.networks import random_network
 
 pandas = pytest.importorskip("pandas")
 
@@ -76,6 +79,43 @@ def test_evaluation_holds_out_what_training_held_out(table: Path, capsys: pytest
     capsys.readouterr()
     assert app.main(["evaluate", "m.safetensors", "--data", "t.csv", "--samples", "2", "--out", "e"]) == 0
     assert "t (a quarter of each class held out by seed 3)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_data_that_have_changed_are_warned_of(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([*TRAIN[:-4], "--epochs", "1", "--seed", "3", "--out", "m.safetensors"]) == 0
+    margins = ["margins", "m.safetensors", "--samples", "4", "--data"]
+    assert app.main([*margins, "t.csv"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    FRAME.to_csv("other.csv", index=False)
+    FRAME[1:].to_csv("t.csv", index=False)
+    assert app.main([*margins, "other.csv"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert app.main([*margins, "t.csv"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: t is not what the model was trained on, by the hash in its file: rows of the training may "
+        "be in the test part"
+    ]
+
+
+def test_the_rows_that_python_held_out_are_held_out_again(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the seed of the data, whatever that of the training; a file that says none is warned of."""
+    data = Dataset.of(FRAME, "kind", name="t", seed=3)
+    network = random_network(RNG, (3, 2))
+    for source, said in (
+        ({"data": data.title, "seed": 0}, "t (a quarter of each class held out by seed 3)"),
+        ({"data": "t", "seed": 3}, "t (a quarter of each class held out by seed 3)"),
+        ({}, "t (a quarter of each class held out by seed 0)"),
+    ):
+        model = dataclasses.replace(
+            network, input_quantizer=data.input_quantizer, classes=data.classes, source=source
+        )
+        modelfile.save(model, Path("m.safetensors"))
+        assert app.main(["margins", "m.safetensors", "--samples", "4", "--data", "t.csv"]) == 0
+        captured = capsys.readouterr()
+        assert said in " ".join(captured.out.split())
+        assert ("does not say which rows were held out" in captured.err) == (not source)
 
 
 @pytest.mark.parametrize("label", ["1", "kind"])

@@ -3,6 +3,7 @@
 Text from files cannot move the cursor or change colours: see ``util.text``.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,11 @@ def show(*tables: "Table") -> None:
     """Tables as wide as the terminal at most."""
     for item in tables:
         print(item.text(console().width))
+
+
+def warn(line: str) -> None:
+    """A warning on stderr."""
+    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def write_json(file: Path | None, numbers: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The command convert."""
 
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synflip.cli.console import write_json
+from synflip.cli.console import warn, write_json
 from synflip.cli.options import (
     Balance,
     Board,
@@ -28,7 +27,6 @@ from synflip.cli.options import (
 )
 from synflip.cli.train import Stopped, board_words, check_board, finish, words
 from synflip.errors import ConversionWarning, SynflipError
-from synflip.util.text import printable
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
@@ -170,7 +168,7 @@ def convert(
     )
     write_json(json, {**numbers, "votes_of_the_ladder": ladder.votes, "warnings": list(ladder.warnings)})
     for line in ladder.warnings:
-        print(f"warning: {printable(line)}", file=sys.stderr)
+        warn(line)
 
 
 def _share(accuracy: float | None) -> str:

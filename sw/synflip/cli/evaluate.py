@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from synflip.cli.console import show, table, write_json
+from synflip.cli.model_data import load_for
 from synflip.cli.options import (
     ClusterAddress,
     ClusterWorkers,
@@ -19,7 +20,6 @@ from synflip.cli.options import (
     Size,
     cluster_client,
     model_files,
-    picture_size,
     wants_cluster,
 )
 
@@ -85,13 +85,9 @@ def evaluate(
         find_section(page, "evaluation")
     with waiting("Loading torch"):
         from synflip.data.registry import load as load_data
-        from synflip.data.registry import split_seed
         from synflip.evaluation import evaluate as work
         from synflip.evaluation.plots import draw
-        from synflip.workflows import check_data
-    dataset = load_data(name, label, header, picture_size(size), split_seed(network), network)
-    if data is None:
-        check_data(network, dataset)
+    dataset = load_for(network, name, data is not None, label, header, size)
     outside_data = None if outside is None else load_data(outside)
     with ExitStack() as stack:
         device = None

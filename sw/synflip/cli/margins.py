@@ -8,7 +8,8 @@ import typer
 
 from synflip.cli.console import table as print_table
 from synflip.cli.console import write_json
-from synflip.cli.options import Header, JsonFile, Label, ModelData, ModelFile, Size, model_files, picture_size
+from synflip.cli.model_data import load_for
+from synflip.cli.options import Header, JsonFile, Label, ModelData, ModelFile, Size, model_files
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -57,7 +58,7 @@ def margins(
 
     Example: synflip margins mnist.safetensors --data mnist --error 0.001 --samples 64 --out margins.txt
     """
-    from synflip.data.registry import data_of, open_inputs, split_seed
+    from synflip.data.registry import data_of, open_inputs
     from synflip.data.registry import files as data_files
     from synflip.modelfile.safetensors import load
     from synflip.util.outputs import check_outputs, write_text
@@ -76,12 +77,7 @@ def margins(
     pixels: Images
     labels, title = None, network.shape
     if name is not None:
-        from synflip.data.registry import load as load_data
-        from synflip.workflows import check_data
-
-        dataset = load_data(name, label, header, picture_size(size), split_seed(network), network)
-        if data is None:
-            check_data(network, dataset)
+        dataset = load_for(network, name, data is not None, label, header, size)
         title += f" on {dataset.title}"
         pixels, labels = dataset.for_model(dataset.test_images, network), dataset.test_labels
     else:

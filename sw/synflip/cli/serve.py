@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli.options import Header, Label, ModelData, ModelFile, Size, picture_size
+from synflip.cli.model_data import load_for
+from synflip.cli.options import Header, Label, ModelData, ModelFile, Size
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -96,11 +97,9 @@ def _tests(
     """The test images of ``data``; without it those of the set that the model names, if nothing has to be
     fetched for it. Raises SynflipError for data that were asked for and are not the model's."""
     from synflip.data.folder import data_folder
-    from synflip.data.registry import data_name, split_seed
-    from synflip.data.registry import load as load_data
+    from synflip.data.registry import data_name
     from synflip.inference.request import InferenceRequest
     from synflip.serve.facts import TestSet
-    from synflip.workflows import check_data
 
     name = data
     if name is None:
@@ -110,9 +109,7 @@ def _tests(
                 None, "There is no test set here: give synflip serve its name or file with --data."
             )
     try:
-        found = load_data(name, label, header, picture_size(size), split_seed(network), network)
-        if data is None:
-            check_data(network, found)
+        found = load_for(network, name, data is not None, label, header, size)
         InferenceRequest(network, found.for_model(found.test_images[:1], network), 1, 0)
         if len(found.classes) != len(network.classes):
             raise SynflipError(f"{name} has {len(found.classes)} classes, the model {len(network.classes)}")

@@ -10,6 +10,7 @@ from synflip.data.files import load_file
 from synflip.data.folder import data_folder
 from synflip.data.idx import IdxFile, IdxSource, load_idx
 from synflip.data.image_file import open_images
+from synflip.data.tables import held_out_by
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel, Images
 from synflip.util.text import one_line
@@ -136,10 +137,13 @@ def open_inputs(path: str | Path, model: CompiledModel, least: int = 1, header: 
     return features
 
 
-def split_seed(model: CompiledModel) -> int:
-    """The seed that held out the test part of a model's own data: that of its training."""
-    seed = model.source.get("seed")
-    return seed if type(seed) is int and seed >= 0 else 0
+def split_seed(model: CompiledModel) -> int | None:
+    """The seed that held out the test part of the data that a model was trained on: what their title says, or
+    else that of the training. None if the model's file does not say it."""
+    title, seed = model.source.get("data"), model.source.get("seed")
+    if isinstance(title, str) and (drawn := held_out_by(title)) is not None:
+        return drawn
+    return seed if type(seed) is int and seed >= 0 else None
 
 
 def files(data: str = NAMES[0]) -> list[Path]:

@@ -209,6 +209,12 @@ def held_out(seed: int) -> str:
     return f"a quarter of each class held out by seed {seed}"
 
 
+def held_out_by(title: str) -> int | None:
+    """The seed that ``held_out`` says at the end of a data set's title; None if none is there."""
+    found = re.search(r"\(a quarter of each class held out by seed (\d{1,40})\)$", title)
+    return None if found is None else int(found[1])
+
+
 def _some(names: Sequence[str]) -> str:
     """The first names of a list, for messages."""
     return ", ".join(map(one_line, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
