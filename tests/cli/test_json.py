@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import torch
 from synflip import modelfile
 from synflip.cli import app
 from synflip.cli.reference import commands
+from synflip.spec.input_quantizer import Column, InputQuantizer
 from synflip.training.ladder import VOTES
 from synflip_hdl.boards.catalogue import every_board
 from torch import nn
 
 from tests.cli.helpers import ROOT
+from tests.networks import random_network
 
 
 def written(*words: str) -> dict[str, Any]:
@@ -69,6 +72,17 @@ def test_info(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["network"] == model.shape and found["shifts"] == list(model.shifts)
     assert found["classes"] == list(model.classes) and found["source"] == model.source
     assert f"{found['synapses']:,}, of which {found['synapses_without_heads']:,}" in capsys.readouterr().out
+
+
+def test_info_of_features(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All classes and all ranges, in both."""
+    quantizer = InputQuantizer(np.array([-1.5, 0]), np.array([2.5, 9]), (1, 2), (Column("a"), Column("b")))
+    model = replace(random_network(np.random.default_rng(1), (2, 30)), input_quantizer=quantizer)
+    modelfile.save(model, Path("f.safetensors"))
+    found = written("info", "f.safetensors")
+    assert (found["input"]["low"], found["input"]["high"]) == ([-1.5, 0], [2.5, 9])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"classes {', '.join(map(str, range(30)))}" in said and "column: a -1.5..2.5" in said
 
 
 def test_run(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

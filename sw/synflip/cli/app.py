@@ -170,7 +170,7 @@ def info(model: ModelFile, json: JsonFile = None) -> None:
         ("pixels", f"0..{network.pixel_max}{_order(network)}"),
         *_inputs(network),
         *(() if features is None else (("features", _features(features)),)),
-        ("classes", ", ".join(network.classes[:16]) + (", ..." if len(network.classes) > 16 else "")),
+        ("classes", ", ".join(network.classes)),
         *((f"source: {key}", str(value)) for key, value in network.source.items()),
     )
     quantizer = network.input_quantizer
@@ -182,7 +182,9 @@ def info(model: ModelFile, json: JsonFile = None) -> None:
         "activation_bits": network.activation_bits,
         "shifts": list(network.shifts),
         "pixel_max": network.pixel_max,
-        "input": None if quantizer is None else quantizer.metadata(),
+        "input": None
+        if quantizer is None
+        else {**quantizer.metadata(), "low": quantizer.low.tolist(), "high": quantizer.high.tolist()},
         "features": None if features is None else features.metadata(),
         "classes": list(network.classes),
         "source": dict(network.source),
