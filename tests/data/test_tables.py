@@ -160,6 +160,20 @@ def test_text_becomes_a_feature_for_each_category() -> None:
     assert np.array_equal(data.test_images, data.train_images[::-1])
 
 
+def test_a_category_in_held_out_rows_alone_says_nothing() -> None:
+    """Its pixel is 0 in every row, also in its own: ranges are those of the training part."""
+    row = int(np.flatnonzero(np.isin(np.arange(20), held_out_rows(seed=1)))[0])
+    data = Dataset.of(cell("colour", row, "pink"), Y[:20], seed=1)
+    assert data.input_quantizer is not None
+    assert data.input_quantizer.columns[1].categories == ("blue", "green", "pink", "red")
+    assert data.test_images[:, 3].sum() == 1 and not data.train_images[:, 3].any()
+    assert not data.test_pixels[:, 3].any() and not data.train_pixels[:, 3].any()
+
+
+def held_out_rows(seed: int) -> list[float]:
+    return Dataset.of(np.arange(20.0)[:, None], Y[:20], seed=seed).test_images[:, 0].tolist()
+
+
 def test_the_column_of_labels_may_be_named() -> None:
     data = Dataset.of(FRAME, "colour", FRAME, None)
     assert data.classes == ("blue", "green", "red") and data.train_images.shape == (20, 3)
@@ -221,6 +235,12 @@ Y = [0, 1] * 20
         (lambda: Dataset.of(ROWS[:, 0], LABELS), "data: x has shape [40], not [N, I], [N, H, W]"),
         (lambda: Dataset.of(ROWS.reshape(40, 3, 2, 2, 1), LABELS), "x has shape [40, 3, 2, 2, 1], not"),
         (lambda: Dataset.of(np.zeros((40, 8, 9, 3)), LABELS), "channels come first"),
+        (
+            "[4, 4, 3]: channels come first, (3, 4, 4)",
+        ),
+        (
+            "[2, 2, 1]: channels come first, (1, 2, 2)",
+        ),
         (lambda: Dataset.of(ROWS[:0], LABELS[:0]), "x has 0 rows"),
         (lambda: Dataset.of(ROWS[:, :0], LABELS), "`shape` of the input is [1, 0]"),
         (lambda: Dataset.of(ROWS[:1], LABELS[:1]), "1 rows are too few to hold out a quarter"),
@@ -286,7 +306,18 @@ Y = [0, 1] * 20
             lambda: Dataset.of(FRAME, Y[:20], frame(x=1), Y[:20]),
             "the table has the column x, which the model",
         ),
-        (lambda: Dataset.of(FRAME, Y[:20], frame(colour=1), Y[:20]), "column colour is text in one part"),
+        (
+            lambda: Dataset.of(FRAME, Y[:20], frame(colour=1), Y[:20]),
+            "data: x_test: row 0 (from 0), column colour is 1, where a category is wanted",
+        ),
+        (
+            lambda: Dataset.of(frame(colour=1), Y[:20], FRAME, Y[:20]),
+            "data: x_test: row 0 (from 0), column colour is 'red', where a number is wanted",
+        ),
+        (
+            lambda: Dataset.of(FRAME, Y[:20], cell("colour", 7, "pink"), Y[:20]),
+            "data: x_test: row 7 (from 0), column colour is 'pink', none of its categories blue, green, red",
+        ),
         (lambda: Dataset.of(ROWS, LABELS + 0.5), "label 0 (from 0) is 0.5, neither text nor a whole number"),
         (lambda: Dataset.of(ROWS, np.where(LABELS == 1, np.nan, LABELS)), "label 1 (from 0) is nan"),
         (

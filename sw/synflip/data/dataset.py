@@ -123,7 +123,7 @@ class Dataset:
 
         x: rows [N, I], or pictures [N, H, W], [N, 1, H, W] or [N, C, H, W]: an array, list or torch tensor of
             finite numbers; or a pandas or polars frame, whose columns of text become a feature for each
-            category. y: labels [N], whole numbers or text, or the name of the frame's column of them.
+            category in x. y: labels [N], whole numbers or text, or the name of the frame's column of them.
         x_test, y_test: the test part. Without it a quarter of each class is held out, drawn by ``seed``, and
             ``note`` says so.
         classes: names; whole numbers in y are their places in it. Without it the values in y, sorted, are
@@ -151,12 +151,11 @@ class Dataset:
             if known is not None:
                 columns = known.columns
             elif is_frame(x):
-                columns = columns_of([part for part in xs if is_frame(part)], label)
+                columns = columns_of(x, label)
             else:
                 columns = tuple(Column(str(each)) for each in names or ())
             arrays = [
-                encoded(part, columns, label) if is_frame(part) and columns else plain(part, what)
-                for part, what in zip(xs, ("x", "x_test"), strict=False)
+                _numbers(part, columns, label, what) for part, what in zip(xs, ("x", "x_test"), strict=False)
             ]
             shape = _row_shape(arrays[0].shape) if known is None else known.shape
             labels, found = labels_of(ys, classes if model is None else model.classes, model is not None)
@@ -236,6 +235,16 @@ def _parts(x: Any, y: Any, x_test: Any, y_test: Any) -> tuple[list[Any], list[An
     if (x_test is None) != (y_test is None):
         raise SynflipError("x_test and y_test go together: give both, or none")
     return xs, [y] if y_test is None else [y, y_test], None
+
+
+def _numbers(part: Any, columns: Sequence[Column], label: str | None, what: str) -> NDArray[Any]:
+    """Features of the training part or of the test part as an array. what: its name. Raises SynflipError."""
+    if not is_frame(part) or not columns:
+        return plain(part, what)
+    try:
+        return encoded(part, columns, label)
+    except SynflipError as error:
+        raise SynflipError(f"{what}: {error}" if what == "x_test" else str(error)) from None
 
 
 def _shares(quantiles: Any) -> tuple[float, float]:

@@ -72,29 +72,21 @@ def label_column(frame: Any, label: str) -> Any:
     return frame[[keys[label]]]
 
 
-def columns_of(frames: Sequence[Any], without: str | None = None) -> tuple[Column, ...]:
-    """The columns of frames that belong together: those of the first, with the categories of all, sorted.
-
-    without: the column of labels. Raises SynflipError.
-    """
-    parts = [(frame, _keys(frame)) for frame in frames]
+def columns_of(frame: Any, without: str | None = None) -> tuple[Column, ...]:
+    """The columns of a frame, with their categories, sorted. without: the column of labels. Raises
+    SynflipError."""
     found = []
-    for name in parts[0][1]:
+    for name, key in _keys(frame).items():
         if name == without:
             continue
-        values = [_values(frame[keys[name]], name) for frame, keys in parts if name in keys]
-        text = [part for part in values if part.dtype.kind == "U"]
-        if text and len(text) < len(values):
-            raise SynflipError(
-                f"column {one_line(name)} is text in one part of the data and numbers in another"
-            )
-        categories = sorted({str(item) for part in text for item in part})
+        values = _values(frame[key], name)
+        categories = sorted(map(str, set(values))) if values.dtype.kind == "U" else []
         if len(categories) > MAX_CATEGORIES:
             raise SynflipError(
                 f"column {one_line(name)} holds {len(categories)} different texts, more than "
                 f"{MAX_CATEGORIES} categories: make numbers of it, or leave it out"
             )
-        if len(categories) == sum(map(len, text)) > 1:
+        if categories and len(categories) == len(values) > 1:
             raise SynflipError(
                 f"column {one_line(name)} holds another text in every row, as names and dates do, which says "
                 "nothing of other rows: make numbers of it, or leave it out"
