@@ -236,9 +236,11 @@ Y = [0, 1] * 20
         (lambda: Dataset.of(ROWS.reshape(40, 3, 2, 2, 1), LABELS), "x has shape [40, 3, 2, 2, 1], not"),
         (lambda: Dataset.of(np.zeros((40, 8, 9, 3)), LABELS), "channels come first"),
         (
+            lambda: Dataset.of(np.zeros((40, 4, 4, 3)), LABELS),
             "[4, 4, 3]: channels come first, (3, 4, 4)",
         ),
         (
+            lambda: Dataset.of(np.zeros((40, 2, 2, 1)), LABELS),
             "[2, 2, 1]: channels come first, (1, 2, 2)",
         ),
         (lambda: Dataset.of(ROWS[:0], LABELS[:0]), "x has 0 rows"),

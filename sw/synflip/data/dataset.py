@@ -350,8 +350,9 @@ def _image_shape(shape: Any) -> tuple[int, ...]:
         )
     if len(sizes) not in (2, 3):
         raise SynflipError(f"shape is {list_of(sizes)}, not {wanted} of one image")
-    if len(sizes) == 3 and sizes[2] in (1, 3, 4) and sizes[0] > 4 and sizes[1] > 4:
-        first = (sizes[2], *sizes[:2])
+    first = (*sizes[2:], *sizes[:2])  # the channels
+    square = sizes[0] == sizes[1] != sizes[-1] and sizes[0] not in (1, 3)
+    if len(sizes) == 3 and sizes[2] in (1, 3, 4) and (square or min(sizes[:2]) > 4):
         raise SynflipError(
             f"shape is {list_of(sizes)}: channels come first, {first}; images [N, H, W, C] become "
             "[N, C, H, W] by transpose(0, 3, 1, 2)"
