@@ -160,6 +160,31 @@ def test_text_becomes_a_feature_for_each_category() -> None:
     assert np.array_equal(data.test_images, data.train_images[::-1])
 
 
+def test_frames_of_polars() -> None:
+    """As pandas' frames; polars is too large to be installed for this test alone."""
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame({name: FRAME[name].tolist() for name in FRAME}).with_columns(
+        polars.col("colour").cast(polars.Categorical)
+    )
+    wanted = Dataset.of(FRAME, "sick", seed=1)
+    data = Dataset.of(table, "sick", seed=1)
+    assert np.array_equal(data.train_images, wanted.train_images) and data.classes == wanted.classes
+    assert np.array_equal(data.test_labels, wanted.test_labels)
+    assert data.input_quantizer is not None and wanted.input_quantizer is not None
+    assert data.input_quantizer.columns == wanted.input_quantizer.columns
+    odd = polars.when(polars.int_range(20) == 3).then(None).otherwise(polars.col("colour"))
+    with pytest.raises(SynflipError, match=r"row 3 \(from 0\), column colour has no value"):
+        Dataset.of(table.with_columns(odd.alias("colour")), "sick")
+    with pytest.raises(SynflipError, match=r"the table is a LazyFrame: give its frame, \.collect\(\)"):
+        Dataset.of(table.lazy(), "sick")
+
+
+def test_tables_of_arrow_are_no_frames() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    with pytest.raises(SynflipError, match=r"the table is a Table: give its frame, \.to_pandas\(\)"):
+        Dataset.of(pyarrow.table({"a": [1, 2]}), [0, 1])
+
+
 def test_a_category_in_held_out_rows_alone_says_nothing() -> None:
     """Its pixel is 0 in every row, also in its own: ranges are those of the training part."""
     row = int(np.flatnonzero(np.isin(np.arange(20), held_out_rows(seed=1)))[0])

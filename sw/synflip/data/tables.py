@@ -34,7 +34,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def is_frame(value: object) -> bool:
-    """Whether ``value`` has columns with names."""
+    """Whether ``value`` has columns with names. Raises SynflipError for tables that become frames."""
+    kind = type(value)
+    for mark, way in (("collect", "collect"), ("compute", "compute"), ("column_names", "to_pandas")):
+        if hasattr(kind, mark) and hasattr(
+            kind, "columns"
+        ):  # of polars' LazyFrame, dask's frames, pyarrow's tables
+            raise SynflipError(f"the table is a {kind.__name__}: give its frame, .{way}()")
     return hasattr(value, "columns") and hasattr(value, "__getitem__")
 
 
