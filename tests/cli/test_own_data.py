@@ -73,6 +73,32 @@ def test_a_table_from_training_to_margins(table: Path, capsys: pytest.CaptureFix
     assert line == "error: none.csv has 0 rows; at least 1 are needed"
 
 
+@pytest.mark.parametrize("command", ["train", "convert"])
+def test_quantiles(table: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    torch.export.save(
+        torch.export.export(nn.Sequential(nn.Linear(3, 2)).eval(), (torch.zeros(1, 3),)), "n.pt2"
+    )
+    words = {
+        "train": ["train", "--hidden", "4", "--epochs", "1"],
+        "convert": ["convert", "n.pt2", "--epochs", "0"],
+    }
+    given = [*words[command], "--data", "t.csv", "--label", "kind", "--out", "m.safetensors", "--quantiles"]
+    assert app.main([*given, "0.1,0.9"]) == 0
+    model = modelfile.load("m.safetensors")
+    found, wanted = model.input_quantizer, Dataset.of(FRAME, "kind", quantiles=(0.1, 0.9)).input_quantizer
+    assert found is not None and wanted is not None and found.quantiles == (0.1, 0.9)
+    assert np.array_equal(found.low, wanted.low) and np.array_equal(found.high, wanted.high)
+    assert model.source["quantiles"] == [0.1, 0.9]
+    capsys.readouterr()
+    assert app.main(["info", "m.safetensors"]) == 0
+    assert "quantiles 0.1..0.9 of the training rows" in " ".join(capsys.readouterr().out.split())
+    if command == "train":
+        assert fails(capsys, *given, "0.1").endswith("--quantiles '0.1' is not L,H, such as 0.01,0.99")
+        assert "quantiles must be two shares" in fails(capsys, *given, "0.9,0.1")
+        given[given.index("t.csv")] = "digits"
+        assert "size and quantiles are of files" in fails(capsys, *given[:5], *given[5:7], *given[9:], "0,1")
+
+
 def test_evaluation_holds_out_what_training_held_out(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     assert app.main([*TRAIN, "--out", "m.safetensors"]) == 0

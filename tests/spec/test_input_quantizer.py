@@ -1,5 +1,6 @@
 """Features of any range as pixels: the formula to the bit, and how a quantizer travels in a model's file."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_a_table_has_a_range_for_each_feature_and_a_picture_one_for_all() -> Non
     picture = InputQuantizer.fit(rows, (2, 2))
     assert (picture.low.tolist(), picture.high.tolist()) == ([-4] * 4, [7] * 4)
     clipped = InputQuantizer.fit(np.arange(101.0)[:, None], (1, 1), quantiles=(0.1, 0.9))
-    assert (clipped.low[0], clipped.high[0]) == (10, 90)
+    assert (clipped.low[0], clipped.high[0]) == (10, 90) and clipped.quantiles == (0.1, 0.9)
 
 
 def test_tiny_ranges_are_constants() -> None:
@@ -103,6 +104,7 @@ QUANTIZER = InputQuantizer(
     (1, 5),
     (Column("a\nb"), Column("c", ("x", "y", "z")), Column("d")),
     "class",
+    (0.25, 1.0),
 )
 
 
@@ -114,6 +116,11 @@ def test_it_travels_in_the_file(tmp_path: Any) -> None:
     assert found.low.tolist() == QUANTIZER.low.tolist() and found.high.tolist() == QUANTIZER.high.tolist()
     assert found.low.dtype == np.float64
     assert (found.shape, found.columns, found.label) == ((1, 5), QUANTIZER.columns, "class")
+    assert found.quantiles == (0.25, 1)
+    unknown = replace(QUANTIZER, quantiles=None)  # as files of before say nothing of them
+    save(model(input_quantizer=unknown), tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors").input_quantizer
+    assert again is not None and again.quantiles is None
 
 
 def test_a_model_without_one_is_written_as_before() -> None:
@@ -141,6 +148,12 @@ def test_a_model_without_one_is_written_as_before() -> None:
         ({}, ('["d"]', '["c"]'), "a name twice"),
         ({}, ('["d"]', "[]"), "must be lists of text"),
         ({}, ('["d"]', "[3]"), "must be lists of text"),
+        ({}, ("[0.25, 1.0]", "[0.25]"), "`quantiles` of the input are [0.25], not a low and a high"),
+        ({}, ("[0.25, 1.0]", "[1, 0.5]"), "`quantiles` of the input are [1.0, 0.5], not a low and a high"),
+        ({}, ("[0.25, 1.0]", '["0", 1]'), "`quantiles` of the input are not two numbers in 0..1"),
+        ({}, ("[0.25, 1.0]", "[0, 1" + "0" * 400 + "]"), "`quantiles` of the input are not two numbers"),
+        ({}, ("[0.25, 1.0]", "[NaN, 1]"), "`quantiles` of the input are not two numbers in 0..1"),
+        ({}, ("[0.25, 1.0]", "0.5"), "`quantiles` of the input are not two numbers in 0..1"),
         ({}, ('"label": "class"', '"label": 3'), "`label` of the input is 3, not the name of a column"),
     ],
 )  # fmt: skip

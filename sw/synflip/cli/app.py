@@ -207,6 +207,9 @@ def _inputs(network: "CompiledModel") -> list[tuple[str, str]]:
         return []
     lows, highs = quantizer.low, quantizer.high
     rows = [("features", f"{quantizer.features}, in {lows.min():g}..{highs.max():g}, made pixels")]
+    if quantizer.quantiles is not None:
+        low, high = quantizer.quantiles
+        rows.append(("quantiles", f"{low:g}..{high:g} of the training rows"))
     first = 0
     for column in quantizer.columns:
         words = ", ".join(column.categories) or f"{lows[first]:g}..{highs[first]:g}"

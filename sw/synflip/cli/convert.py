@@ -18,12 +18,14 @@ from synflip.cli.options import (
     JsonFile,
     Label,
     ModelOut,
+    Quantiles,
     Resume,
     Size,
     TrainingSeed,
     Votes,
     model_files,
     picture_size,
+    shares,
 )
 from synflip.cli.train import Stopped, board_words, check_board, finish, words
 from synflip.errors import ConversionWarning, SynflipError
@@ -51,6 +53,7 @@ def convert(
     label: Label = None,
     header: Header = True,
     size: Size = None,
+    quantiles: Quantiles = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -113,7 +116,7 @@ def convert(
 
     head = load_network(network)
     extractor = None if file is None else pt2.load(file)
-    dataset = load(data, label, header, picture_size(size), seed)
+    dataset = load(data, label, header, picture_size(size), seed, quantiles=shares(quantiles))
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     means, stds = floats("--mean", mean), floats("--std", std)
     with bar(f"Fine-tuning on {dataset.name}") as advance:
@@ -155,6 +158,8 @@ def convert(
         "std": stds,
         **ladder.figures(),
     }
+    if quantiles is not None:
+        source["quantiles"] = shares(quantiles)
     numbers = finish(
         coins,
         dataset,

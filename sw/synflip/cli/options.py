@@ -41,6 +41,20 @@ def picture_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def shares(text: str | None) -> tuple[float, float] | None:
+    """Two quantiles from a text such as ``0.01,0.99``; whether they make sense is asked where they are used.
+    Raises SynflipError."""
+    from synflip.errors import SynflipError
+
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise SynflipError(f"--quantiles {text!r} is not L,H, such as 0.01,0.99") from None
+    return low, high
+
+
 def _data(text: str | None) -> str | None:
     if text is not None and text not in list(DataName) and not Path(text).exists():
         raise typer.BadParameter(f"{text!r} is neither a file nor one of {', '.join(DataName)}")
@@ -85,6 +99,16 @@ Size = Annotated[
     str | None,
     typer.Option(
         "--size", metavar="HxW", help="Scale pictures of a folder to this size.", show_default=False
+    ),
+]
+Quantiles = Annotated[
+    str | None,
+    typer.Option(
+        "--quantiles",
+        metavar="L,H",
+        help="Each feature ranges between these quantiles of its training rows, such as 0.01,0.99; values "
+        "outside are clipped. Without it: 0,1, its least and its greatest value.",
+        show_default=False,
     ),
 ]
 Bits = Annotated[int, typer.Option("--bits", metavar="K", help="Bits of a coin's probability, 1..16.")]

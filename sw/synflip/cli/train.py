@@ -20,12 +20,14 @@ from synflip.cli.options import (
     JsonFile,
     Label,
     ModelOut,
+    Quantiles,
     Resume,
     Size,
     TrainingSeed,
     Votes,
     model_files,
     picture_size,
+    shares,
 )
 from synflip.errors import SynflipError
 
@@ -68,6 +70,7 @@ def train(
     label: Label = None,
     header: Header = True,
     size: Size = None,
+    quantiles: Quantiles = None,
     network: Annotated[
         NetworkShape,
         typer.Option(
@@ -180,7 +183,7 @@ def train(
         from synflip.training.shapes import default_filters, default_hidden
         from synflip.training.train import train as fit
 
-    dataset = load(data, label, header, picture_size(size), seed)
+    dataset = load(data, label, header, picture_size(size), seed, quantiles=shares(quantiles))
     check_logits(samples, len(dataset.test_labels), len(dataset.classes))
     if chosen is not None:
         inputs = dataset.train_images.shape[1]
@@ -227,6 +230,8 @@ def train(
             raise Stopped(str(stop)) from None
     seconds = time.perf_counter() - began
     source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
+    if quantiles is not None:
+        source["quantiles"] = shares(quantiles)
     if mean_of > 1:
         source["mean_of"] = mean_of
     if teachers:

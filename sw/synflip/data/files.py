@@ -19,6 +19,7 @@ def load_file(
     size: tuple[int, int] | None = None,
     seed: int = 0,
     model: CompiledModel | None = None,
+    quantiles: tuple[float, float] | None = None,
 ) -> Dataset:
     """The data set in a file, or in a folder of pictures; called by the name of the file.
 
@@ -27,10 +28,14 @@ def load_file(
     label: the column of labels of a table; None takes the last, or the model's. header: whether the first
     line of a CSV file has the columns' names, as of ``read_table``. size: height and width that pictures are
     scaled to. seed: of what is held out where there is no test part. model: as of ``Dataset.of``, if it was
-    made of such data. Raises SynflipError.
+    made of such data. quantiles: as of ``Dataset.of``; None takes (0, 1). Raises SynflipError.
     """
     path = Path(path)
     if path.is_dir():
+        if quantiles is not None:
+            raise SynflipError(
+                f"{path} has pictures, whose pixels are taken as they are: leave out quantiles"
+            )
         return _of_pictures(path, size, seed, None if model is None else model.classes)
     if path.suffix.lower() not in ENDINGS:
         raise SynflipError(f"{path} is neither a folder of pictures nor one of {', '.join(ENDINGS)}")
@@ -38,6 +43,7 @@ def load_file(
     if model is not None and model.input_quantizer is None:
         model = None  # of pixels: evaluation says so
     known = None if model is None else model.input_quantizer
+    shares = (0.0, 1.0) if quantiles is None else quantiles
     with explained(path):
         if path.suffix.lower() in TABLES:
             frame = read_table(path, header, known)
@@ -54,7 +60,7 @@ def load_file(
                     f"the first line looks like a row: {one_line(label)!r} is one of the labels too. Give "
                     "--no-header (in Python header=False), or call the column otherwise"
                 )
-            return Dataset.of(frame, label, name=name, seed=seed, model=model)
+            return Dataset.of(frame, label, name=name, seed=seed, model=model, quantiles=shares)
         arrays = read_npz(path)
         train = "_train" if "x_train" in arrays else ""
         if f"x{train}" not in arrays or f"y{train}" not in arrays:
@@ -70,6 +76,7 @@ def load_file(
             name=name,
             seed=seed,
             model=model,
+            quantiles=shares,
         )
 
 

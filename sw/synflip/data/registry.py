@@ -172,6 +172,7 @@ def load(
     size: tuple[int, int] | None = None,
     seed: int = 0,
     model: CompiledModel | None = None,
+    quantiles: tuple[float, float] | None = None,
 ) -> Dataset:
     """The data set called ``name``: digits, mnist, fashion-mnist or cifar10; or that of a file or folder.
 
@@ -187,9 +188,11 @@ def load(
             raise SynflipError(
                 f"no data set {str(name)!r}; there are {', '.join(NAMES)}, and no file is called so"
             )
-        return load_file(name, label, header, size, seed, model)
-    if label is not None or size is not None or not header:
-        raise SynflipError(f"{name} has its own labels and sizes: label, header and size are of files")
+        return load_file(name, label, header, size, seed, model, quantiles)
+    if label is not None or size is not None or not header or quantiles is not None:
+        raise SynflipError(
+            f"{name} has its own labels and sizes: label, header, size and quantiles are of files"
+        )
     if name == "digits":
         return digits.load()
     if name == "cifar10":

@@ -42,8 +42,8 @@ class InputQuantizer:
 
     low, high: float64 [I], the range of each feature; values outside are clipped. shape: of a row, [1, I] of
     a table, [H, W] or [C, H, W] of a picture. columns: of the table, or empty if the features have no names.
-    label: the column of labels, which a table may have too; or None. Raises SynflipError for values that make
-    no sense.
+    label: the column of labels, which a table may have too; or None. quantiles: of the training rows, which
+    low and high are; None if it is not known. Raises SynflipError for values that make no sense.
     """
 
     low: NDArray[np.float64]
@@ -51,6 +51,7 @@ class InputQuantizer:
     shape: tuple[int, ...]
     columns: tuple[Column, ...] = ()
     label: str | None = None
+    quantiles: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name, bound in ((LOW, self.low), (HIGH, self.high)):
@@ -69,6 +70,10 @@ class InputQuantizer:
             )
         if len({column.name for column in self.columns}) != len(self.columns):
             raise SynflipError("`columns` of the input have a name twice")
+        if self.quantiles is not None and (
+            len(self.quantiles) != 2 or self.quantiles[0] >= self.quantiles[1]
+        ):
+            raise SynflipError(f"`quantiles` of the input are {list(self.quantiles)}, not a low and a high")
         if bad.any():
             i = int(bad.argmax())
             raise SynflipError(
@@ -106,6 +111,8 @@ class InputQuantizer:
             found["columns"] = [[column.name, *column.categories] for column in self.columns]
         if self.label is not None:
             found["label"] = self.label
+        if self.quantiles is not None:
+            found["quantiles"] = list(self.quantiles)
         return found
 
     @classmethod
@@ -121,8 +128,14 @@ class InputQuantizer:
             raise SynflipError("`columns` of the input must be lists of text: a name, and its categories")
         if not isinstance(label, str | None):
             raise SynflipError(f"`label` of the input is {label!r}, not the name of a column")
+        shares = value.get("quantiles", [])
+        if not isinstance(shares, list) or not all(
+            type(share) in (int, float) and 0 <= share <= 1 for share in shares
+        ):
+            raise SynflipError("`quantiles` of the input are not two numbers in 0..1")
+        quantiles = tuple(map(float, shares)) or None
         named = tuple(Column(words[0], tuple(words[1:])) for words in columns)
-        return cls(tensors[LOW], tensors[HIGH], tuple(shape), named, label)
+        return cls(tensors[LOW], tensors[HIGH], tuple(shape), named, label, quantiles)
 
     @classmethod
     def fit(
@@ -144,7 +157,7 @@ class InputQuantizer:
                 np.broadcast_to(_quantile(rows, share, axis), (rows.shape[1],)).copy() for share in quantiles
             )
         high[_span(low, high) < _MIN_SPAN] = low[_span(low, high) < _MIN_SPAN]
-        return cls(low, high, tuple(shape), tuple(columns), label)
+        return cls(low, high, tuple(shape), tuple(columns), label, quantiles)
 
 
 def check_finite(rows: NDArray[Any], columns: Sequence[Column] = (), first: int = 0) -> None:
