@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from synflip import cluster as room
+from synflip import modelfile
 from synflip.cluster import device, tasks
 from synflip.cluster.device import ClusterDevice, image_bytes, tags
 from synflip.cluster.worker import Keeper
@@ -99,6 +100,16 @@ def test_lazy_images_are_made_by_the_workers_and_results_come_to_disk(client: Cl
     np.save(tmp_path / "x.npy", IMAGES)
     assert same(room.infer(client, MODEL, np.load(tmp_path / "x.npy", mmap_mode="r"), 8, 3), golden())
     assert same(room.infer(client, MODEL, tmp_path / "x.npy", 8, 3), golden())
+
+
+def test_results_replace_none_of_what_is_read(client: Client, tmp_path: Path) -> None:
+    modelfile.save(MODEL, tmp_path / "votes.npy")
+    np.save(tmp_path / "used.npy", IMAGES)
+    for model, images in ((tmp_path / "votes.npy", IMAGES), (MODEL, str(tmp_path / "used.npy"))):
+        with pytest.raises(SynflipError, match=r"cannot write \S+/(votes|used).npy: it is read too"):
+            room.infer(client, model, images, 8, 3, out=tmp_path)
+    assert np.array_equal(np.load(tmp_path / "used.npy"), IMAGES)
+    assert modelfile.load(tmp_path / "votes.npy").shape == MODEL.shape
 
 
 def _only_on_a_worker(block: np.ndarray) -> np.ndarray:

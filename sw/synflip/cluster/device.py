@@ -1,5 +1,7 @@
 """A cluster as a device: its workers compute pieces of a request, whose results are added up as they come."""
 
+import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 from distributed import Client, Future
 
-from synflip.cluster.store import Store
+from synflip.cluster.store import Store, check_store
 from synflip.cluster.tasks import Crew, Tasks, check_versions, result_of, submit
 from synflip.cluster.worker import Keeper, Load, load_model, run_piece, same, versions
 from synflip.devices.registry import DeviceName
@@ -54,11 +56,15 @@ def infer(
         task; None: by the measured speed of the first ones.
     progress: True shows a bar; or a function that is called with (done, total), network samples times images.
     out: a folder, which is made. The arrays of the result are written into it as they come, as .npy files,
-        and those of the Result are maps of these files.
+        and those of the Result are maps of these files. They have their names when the last piece is there.
 
     Raises SynflipError, in one line, for what a device would refuse, for a worker with another version of
-    synflip, torch or numpy, for a piece that kills its workers, and if no worker or no scheduler is left.
+    synflip, torch or numpy, for a piece that kills its workers, if no worker or no scheduler is left, and if
+    ``out`` cannot take the result, or has an array of another run that this one would not replace.
     """
+    if out is not None:
+        named = [Path(given) for given in (model, images) if isinstance(given, str | os.PathLike)]
+        check_store(Path(out), named)
     cluster = ClusterDevice(client, device, geometry, chunk, out)
     cluster.load(model)
     lazy = _lazy(loaded(cluster.model), images)
@@ -89,7 +95,8 @@ class ClusterDevice(Device):
         self.name = f"cluster:{device}"
         self.geometry = geometry or Geometry()
         self._asked = geometry
-        self._client, self._device, self._chunk, self._out = client, device, chunk, out
+        self._client, self._device, self._chunk = client, device, chunk
+        self._out = None if out is None else Path(out)
         self._tags = tags(device)
         self._load: Future | None = None
 
@@ -116,14 +123,13 @@ class ClusterDevice(Device):
         progress: called with (done, total), in network samples times images, after each piece. Raises
         SynflipError.
         """
-        store = None if self._out is None else Store(Path(self._out), request)
-        run = _Run(self, request, None if store is None else store.tally)
-        try:
+        with ExitStack() as stack:
+            store = None if self._out is None else stack.enter_context(Store(self._out, request))
+            run = _Run(self, request, None if store is None else store.tally)
+            stack.callback(run.cancel)
             run.go(progress)
-        finally:
-            run.cancel()
-        result = run.whole.result()
-        return result if store is None else store.finished(result)
+            result = run.whole.result()
+            return result if store is None else store.finished(result)
 
     def close(self) -> None:
         """Forget the model. The workers keep their devices open, for the next run."""
