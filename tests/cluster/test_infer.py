@@ -10,7 +10,7 @@ import dask.array
 import dask.config
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, get_worker
 from synflip import cluster as room
 from synflip import modelfile
 from synflip.cluster import device, tasks
@@ -19,7 +19,8 @@ from synflip.cluster.worker import Keeper
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import pieces
-from synflip.inference.request import InferenceRequest
+from synflip.inference.request import InferenceRequest, Progress
+from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.input_quantizer import Column, InputQuantizer
 
@@ -155,6 +156,34 @@ def test_a_worker_keeps_its_device_and_its_model(client: Client) -> None:
     assert client.run(opened) == before
     room.infer(client, MODEL, IMAGES, 8, 4, chunk=64, geometry=Geometry(16, 1))
     assert client.run(opened) != before
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_only_the_worker_that_has_the_device_is_asked(
+    client: Client, monkeypatch: pytest.MonkeyPatch, boards: int
+) -> None:
+    (has, _), asked, run = client.scheduler_info()["workers"], set(), Golden.run
+
+    async def promise(dask_worker: Worker, **resources: float) -> None:
+        await dask_worker.set_resources(**resources)
+
+    def told(self: Golden, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        asked.add(get_worker().address)
+        return run(self, request, progress)
+
+    monkeypatch.setattr(device, "tags", lambda name: {"board": 1})
+    monkeypatch.setattr(tasks, "PATIENCE", 0.0)
+    client.run(promise, board=boards, workers=[has])
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Golden, "run", told)
+            found = room.infer(client, MODEL, IMAGES, 8, 3, chunk=64)
+        assert same(found, golden()) and asked == {has}
+        client.run(promise, board=0.5, workers=[has])
+        with pytest.raises(SynflipError, match="none of them with --resources 'board=1'"):
+            room.infer(client, MODEL, IMAGES, 8, 3, chunk=64)
+    finally:
+        client.run(promise, board=0, workers=[has])
 
 
 def test_the_geometry_is_the_workers(client: Client) -> None:

@@ -49,12 +49,16 @@ class Crew:
         except (OSError, CancelledError):
             raise SynflipError(_gone(self._client)) from None
         running = [item for item in workers if item["status"] == "running"]
-        able = [item for item in running if self._resources.items() <= item["resources"].items()]
+        able = [item for item in running if self._has_resources(item["resources"])]
         self.count = len(able)
         if able:
             self._alone = now
         elif now - self._alone >= PATIENCE:
             raise SynflipError(self._why(len(workers), len(running)))
+
+    def _has_resources(self, there: Mapping[str, float]) -> bool:
+        """Whether a worker has what a task takes, or more: it may have two GPUs."""
+        return all(there.get(name, 0) >= wanted for name, wanted in self._resources.items())
 
     def _why(self, workers: int, running: int) -> str:
         where = f"the scheduler at {_address(self._client)}"
