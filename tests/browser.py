@@ -171,6 +171,13 @@ class Page:
         ]["objectId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], objectId=node)
 
+    def drop(self, selector: str, path: Path) -> None:
+        """Drop a file in the middle of an element, as people do with a mouse."""
+        x, y = self.middle(selector)
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def sent(self) -> dict[str, Any]:
         """What the page asked for last, of the requests with a body."""
         asked = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]

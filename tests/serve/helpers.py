@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.golden.cpu import Golden
 from synflip.inference.device import Device
@@ -48,12 +49,13 @@ def opened(model: CompiledModel, device: Device) -> Device:
 def hub_of(
     model: CompiledModel,
     devices: Mapping[str, Device] | None = None,
-    data: bool = False,
+    data: bool | Dataset = False,
     name: str = "m.safetensors",
 ) -> Hub:
-    """A hub with a golden device, or other ones, and perhaps the digits as its test set."""
+    """A hub with a golden device, or other ones, and perhaps the digits, or other data, as its test set."""
     devices = devices or {"golden": Golden()}
-    tests = TestSet(load("digits")) if data else TestSet(None, "There is no test set here.")
+    found = load("digits") if data is True else data
+    tests = TestSet(found) if found else TestSet(None, "There is no test set here.")
     return Hub(name, model, {key: opened(model, device) for key, device in devices.items()}, tests)
 
 

@@ -131,7 +131,8 @@ def test_a_difference_of_two_devices_is_counted() -> None:
 def test_what_is_said_beside_votes(client: Client) -> None:
     about = client.get("/api/about")
     assert about["devices"] == ["golden", "golden:16x2"] and about["coins"] == 64 * 20 + 20 * 10
-    assert about["picture"] == {"height": 8, "width": 8, "channels": 1, "channels_first": True, "largest": 16}
+    shape = {"height": 8, "width": 8, "channels": 1, "channels_first": True}
+    assert about["picture"] == {**shape, "least": 0, "largest": 16, "whole": True, "light": True}
     item = client.get("/api/item?number=446")
     assert item == client.get("/api/item?number=1") and len(item["pixels"]) == 64
     found = client.get("/api/tests")

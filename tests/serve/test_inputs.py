@@ -24,7 +24,7 @@ def table_model() -> CompiledModel:
 
 
 def test_pictures() -> None:
-    assert Picture.of(digits_model()) == Picture(8, 8, 1, True, 16)
+    assert Picture.of(digits_model()) == Picture(8, 8, 1, True, 16, light=True)
     rng = np.random.default_rng(0)
     first = convolution_layer(rng, 2, Convolution((4, 5, 3), (3, 3)))
     layers = (first, *random_layers(rng, (2 * 2 * 3, 3)))
@@ -33,9 +33,35 @@ def test_pictures() -> None:
     assert Picture.of(replace(last, channels_first=True)) == Picture(4, 5, 3, True, 255)
     dense = replace(random_model((3072, 4)), source={"data": "cifar10"})
     assert Picture.of(dense) == Picture(32, 32, 3, True, 255)
+    grey = small_convolutional_network(
+        layers=(convolution_layer(rng, 2, Convolution((4, 5, 1), (3, 3))), *random_layers(rng, (12, 3))),
+        shifts=(2,),
+    )
+    assert Picture.of(grey) == Picture(4, 5, 1, True, 255)
     two_channels = small_convolutional_network()
     for other in (two_channels, table_model(), random_model()):
         assert Picture.of(other) is None
+
+
+def test_pictures_of_which_the_model_does_not_say_the_shape() -> None:
+    """Its test set does."""
+    own = replace(random_model((12, 5)), source={"data": "mine"})
+    assert Picture.of(own, (3, 4)) == Picture(3, 4, 1, True, 255)
+    assert Picture.of(own, (3, 2, 2)) == Picture(2, 2, 3, True, 255)
+    assert Picture.of(own, (1, 3, 4)) == Picture(3, 4, 1, True, 255)
+    for shape in ((1, 12), (12, 1), (3, 5), (2, 2, 3), None):
+        assert Picture.of(own, shape) is None
+
+
+def test_pictures_of_features() -> None:
+    low, high = np.linspace(-2, -1, 12), np.linspace(0.5, 3, 12)
+    for shape, wanted in (((3, 4), (3, 4, 1)), ((3, 2, 2), (2, 2, 3))):
+        model = replace(random_model((12, 5)), input_quantizer=InputQuantizer(low, high, shape))
+        assert Picture.of(model) == Picture(*wanted, True, 3.0, -2.0, whole=False)
+    row = replace(model, input_quantizer=InputQuantizer(low, high, (1, 12)))
+    flat = replace(model, input_quantizer=InputQuantizer(np.ones(12), np.ones(12), (3, 4)))
+    for other in (row, flat):
+        assert Picture.of(other, (3, 4)) is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from synflip.inference.device import Device
 from synflip.serve.answer import Answer
 from synflip.serve.facts import TestSet, about_device, about_model, certainty
 from synflip.serve.guard import Guard, Refused, body_of, refusal
-from synflip.serve.inputs import Asked, Picture, most_bytes
+from synflip.serve.inputs import Asked, most_bytes
 from synflip.serve.stream import Events, EventStream
 from synflip.serve.turns import Busy, Turns
 from synflip.spec.model import CompiledModel
@@ -52,7 +52,7 @@ class Hub:
         self, name: str, model: CompiledModel, devices: Mapping[str, Device], tests: TestSet
     ) -> None:
         self.model, self.tests = model, tests
-        self.picture = Picture.of(model)
+        self.picture = tests.picture(model)
         self.golden = Golden(predict=False)  # shows coins, and counts the votes of test images
         self.golden.load(model)
         self.turns = {name: Turns(name, device) for name, device in devices.items()}

@@ -51,6 +51,10 @@ class TestSet:
     data: Dataset | None
     why: str = ""
 
+    def picture(self, model: CompiledModel) -> Picture | None:
+        """How an image of the model is shown; None if it takes rows."""
+        return Picture.of(model, None if self.data is None else self.data.shape)
+
     def item(self, number: int, model: CompiledModel) -> dict[str, Any]:
         """Image ``number``, modulo their count, in the form that a request has it in, and its class. Raises
         SynflipError if there are none."""
@@ -59,14 +63,14 @@ class TestSet:
         number %= len(self.data.test_images)
         image = self.data.for_model(self.data.test_images[number : number + 1], model)[0]
         found: dict[str, Any] = {"number": number, "label": int(self.data.test_labels[number])}
-        if Picture.of(model) is None:
+        if self.picture(model) is None:
             return found | {"row": row_text(image, model)}
         return found | {"pixels": image.tolist()}
 
 
 def about_model(name: str, model: CompiledModel, tests: TestSet) -> dict[str, Any]:
     """The model and its inputs. name: of its file."""
-    picture = Picture.of(model)
+    picture = tests.picture(model)
     quantizer = model.input_quantizer
     return {
         "name": name,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.data.registry import image_form
+from synflip.data.registry import data_name, image_form
 from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest, Pixels
 from synflip.spec.model import CompiledModel, Images
@@ -32,26 +33,45 @@ def most_bytes(model: CompiledModel) -> int:
 
 @dataclass(frozen=True)
 class Picture:
-    """How an image of H x W pixels becomes a flat row: C channels, first or last. largest: of a pixel."""
+    """How an image of H x W pixels becomes a flat row: C channels, first or last.
+
+    least, largest: of a pixel, black and white. whole: whether pixels are integers, or features of any range.
+    light: whether the images are known to be light on a dark ground, as digits and garments are.
+    """
 
     height: int
     width: int
     channels: int
     channels_first: bool
-    largest: int
+    largest: float
+    least: float = 0.0
+    whole: bool = True
+    light: bool = False
 
     @classmethod
-    def of(cls, model: CompiledModel) -> "Picture | None":
-        """The model's; None if it takes rows of a table, or does not say the shape of its images."""
-        shape, largest = image_form(model)
-        if model.input_quantizer is not None or shape is None:
+    def of(cls, model: CompiledModel, shape: Sequence[int] | None = None) -> "Picture | None":
+        """The model's; None if it takes rows of a table, or nothing says the shape of its images.
+
+        shape: [H, W] or [C, H, W] of the images of its test set, for a model that does not say it itself.
+        """
+        known, most = image_form(model)
+        quantizer = model.input_quantizer
+        least, largest, light = 0.0, float(most), quantizer is None and data_name(model) is not None
+        if quantizer is not None:
+            known = None if quantizer.columns else model.image_shape or quantizer.shape
+            least, largest = float(quantizer.low.min()), float(quantizer.high.max())
+        elif known is None and shape is not None and math.prod(shape) == model.inputs:
+            known = tuple(shape)
+        if known is None or not least < largest:
             return None
-        if len(shape) == 2:
-            return cls(*shape, 1, True, largest)
         first = model.layers[0].convolution
-        last = first is not None and model.features is None and not model.channels_first
-        height, width, channels = shape if last else (*shape[1:], shape[0])
-        return cls(height, width, channels, not last, largest) if channels in (1, 3) else None
+        last = len(known) == 3 and first is not None and model.features is None and not model.channels_first
+        channels, height, width = (known[2], *known[:2]) if last else (1, *known)[-3:]
+        if channels not in (1, 3) or 1 in (height, width):  # [1, I] are rows of a table
+            return None
+        return cls(
+            height, width, channels, not last, largest, least, quantizer is None, light and channels == 1
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,15 +28,17 @@ export function paint(canvas, picture, values) {
 
 /** Pixels of a flat row, as the server has them, as values 0..1 in the order y, x, channel; and back. */
 export function toValues(picture, pixels) {
-  const {height, width, channels, channels_first: first, largest} = picture, area = height * width;
+  const {height, width, channels, channels_first: first, least, largest} = picture, area = height * width;
   return Float64Array.from({length: area * channels}, (_, at) =>
-    pixels[first ? (at % channels) * area + Math.floor(at / channels) : at] / largest);
+    (pixels[first ? (at % channels) * area + Math.floor(at / channels) : at] - least) / (largest - least));
 }
 
-export function toPixels(picture, values) {
-  const {height, width, channels, channels_first: first, largest} = picture, area = height * width;
-  return Array.from({length: area * channels}, (_, at) =>
-    Math.round(largest * values[first ? (at % area) * channels + Math.floor(at / area) : at]));
+function toPixels(picture, values) {
+  const {height, width, channels, channels_first: first, least, largest, whole} = picture, area = height * width;
+  return Array.from({length: area * channels}, (_, at) => {
+    const pixel = least + (largest - least) * values[first ? (at % area) * channels + Math.floor(at / area) : at];
+    return whole ? Math.round(pixel) : pixel;
+  });
 }
 
 export class Grid {
@@ -47,6 +49,7 @@ export class Grid {
     this.cursor = [Math.floor(picture.height / 2), Math.floor(picture.width / 2)];
     this.last = null;
     this.fresh = false; // whether the next stroke begins a new picture
+    this.given = null; // the pixels of a test image, until it is changed: features would lose their last digits
     canvas.addEventListener("pointerdown", event => this.down(event));
     canvas.addEventListener("pointermove", event => this.last && this.to(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => this.up());
@@ -64,10 +67,20 @@ export class Grid {
     context.fillRect(this.cursor[1], this.cursor[0], 1, 1);
   }
 
-  get empty() { return this.values.every(value => value === 0); }
+  get empty() { return !this.given && this.values.every(value => value === 0); }
+
+  /** The picture, as the server takes it. */
+  get pixels() { return this.given ?? toPixels(this.picture, this.values); }
+
+  /** Show the server's pixels. */
+  take(pixels) {
+    this.set(toValues(this.picture, pixels));
+    this.given = pixels;
+  }
 
   set(values, fresh = true) {
     this.values = values;
+    this.given = null;
     this.fresh = fresh;
     this.show();
   }
@@ -94,6 +107,7 @@ export class Grid {
 
   begin() {
     if (this.fresh) this.clear();
+    this.given = null;
     this.changed();
   }
 
@@ -173,7 +187,7 @@ export class Grid {
       else values[at] = (.299 * red + .587 * green + .114 * blue) / 255;
     }
     this.set(values);
-    if (channels === 1 && this.brightBorder()) this.invert(); // ink on paper: the network knows light on dark
+    if (this.picture.light && this.brightBorder()) this.invert(); // ink on paper: the network knows light on dark
   }
 
   brightBorder() {

@@ -1,6 +1,6 @@
 // The page: what is asked of the server, and when.
 
-import {Grid, toPixels, toValues} from "./grid.js";
+import {Grid} from "./grid.js";
 import {get, run} from "./server.js";
 import {showAccelerators, showTests, tabs} from "./tabs.js";
 import {Votes, by, make} from "./view.js";
@@ -39,7 +39,7 @@ function asked() {
   const seed = Number(by("seed").value);
   if (!by("seed").value || !Number.isSafeInteger(seed) || seed < 0) throw new Error("The seed is a whole number from 0 on.");
   return {
-    ...(grid ? {pixels: toPixels(about.picture, grid.values)} : {row: by("row").value}),
+    ...(grid ? {pixels: grid.pixels} : {row: by("row").value}),
     samples: 2 ** by("samples").value, seed, margin: Number(by("margin").value), stop: by("stop").checked,
     devices: [by("device").value, by("beside").value].filter(Boolean), coins: Number(by("layer").value),
   };
@@ -83,7 +83,7 @@ async function follow(wanted, signal) {
 
 function take(item) {
   tested = item.number + 1;
-  if (grid) grid.set(toValues(about.picture, item.pixels));
+  if (grid) grid.take(item.pixels);
   else by("row").value = item.row;
   return flip();
 }
@@ -113,13 +113,15 @@ function inputs() {
   by("go").addEventListener("click", () => { by("seed").value = Number(by("seed").value) + 1; flip(); });
   by("example").addEventListener("click", example);
   by("file").addEventListener("change", event => { read(event.target.files[0]); event.target.value = ""; });
-  by("input").addEventListener("dragover", event => { event.preventDefault(); by("input").classList.add("over"); });
-  by("input").addEventListener("dragleave", () => by("input").classList.remove("over"));
-  by("input").addEventListener("drop", event => {
-    event.preventDefault();
-    by("input").classList.remove("over");
-    read(event.dataTransfer.files[0]);
-  });
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(name, event => {
+      if (!event.dataTransfer.types.includes("Files")) return; // text goes into a field as anywhere
+      event.preventDefault(); // nor does a file beside the card take the page's place
+      const there = by("input").contains(event.target);
+      by("input").classList.toggle("over", there && name === "dragover");
+      if (there && name === "drop") read(event.dataTransfer.files[0]);
+    });
+  }
 }
 
 function settings() {
