@@ -85,6 +85,13 @@ def test_samples_of_one_image_are_cut_but_not_with_early_stopping(client: Client
         assert same(found, golden(IMAGES[:1], 64, margin=margin)) and seen == steps
 
 
+def test_samples_of_tunnel_junctions_are_not_cut(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Golden, "numbered", False)
+    seen: list[int] = []
+    room.infer(client, MODEL, IMAGES[:1], 64, 3, chunk=16, progress=lambda done, _: seen.append(done))
+    assert seen == [64]
+
+
 def test_no_images(client: Client) -> None:
     assert same(room.infer(client, MODEL, IMAGES[:0], 4, 3), golden(IMAGES[:0], 4))
 

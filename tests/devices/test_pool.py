@@ -110,6 +110,26 @@ def test_samples_of_a_single_image_are_shared(golden: Golden) -> None:
     assert min(machine.ran for machine in machines) > 0
 
 
+class Junctions(Machine):
+    """Its coins are those of tunnel junctions: there is no sample before the first."""
+
+    numbered = False
+
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        assert not request.first
+        return super().run(request, progress)
+
+
+def test_samples_of_tunnel_junctions_are_not_cut(golden: Golden) -> None:
+    for machines in ((Junctions(), Machine()), (Machine(), Junctions())):
+        with pool_of(*machines) as pool:
+            assert not pool.numbered
+            pool.infer(IMAGES[:1], 64, 3)
+            assert sum(machine.ran for machine in machines) == 1
+    with pool_of(Machine(), Machine()) as pool:
+        assert pool.numbered
+
+
 def test_work_follows_speed() -> None:
     slow, fast = Machine(seconds=0.05), Machine(seconds=0.001)
     with pool_of(slow, fast) as pool:

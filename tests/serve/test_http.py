@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synflip.devices.pool import Pool
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import InferenceRequest, Progress
@@ -321,6 +322,23 @@ def test_too_many_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
         device.may.release()
         assert samples(events(first.read()))
         first.close()
+
+
+class Junctions(Golden):
+    """A device whose samples have no numbers."""
+
+    numbered = False
+
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        assert not request.first
+        return super().run(request, progress)
+
+
+def test_a_pool_with_tunnel_junctions_is_not_asked_for_samples_by_number() -> None:
+    pool = Pool([("golden", Golden()), ("junctions", Junctions())])
+    with served(hub_of(MODEL, {"pool": pool})) as client:
+        found = samples(client.run(pixels=PIXELS, samples=3, coins=0))
+    assert len(found) == 3 and not any(event["coins"] for event in found)
 
 
 class Breaks(Golden):

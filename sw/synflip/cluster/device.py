@@ -113,7 +113,7 @@ class ClusterDevice(Device):
         # A task, not scattered data: if all workers that hold it die, the scheduler sends it again.
         held = self._submit(same, load)
         answered = self._submit(load_model, held, self._digest, resources=self._tags)
-        self.geometry = result_of(answered, crew, "loading the model")
+        self.geometry, self.numbered = result_of(answered, crew, "loading the model")
         self.model, self._load = model, held
 
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
@@ -148,8 +148,7 @@ class _Run:
         self._crew = Crew(cluster._client, cluster._tags)
         self._tasks = Tasks(cluster._client, self._crew)
         self._empty = cluster._submit(same, _without_images(request))
-        # Samples of tunnel junctions have no numbers.
-        self._uncut = Uncut(request, not cluster.geometry.devices)
+        self._uncut = Uncut(request, cluster.numbered)
         self.whole = Whole(request, tally)
         self._total = self._uncut.size
         self._size = self._seconds = 0.0  # of all pieces that are done

@@ -126,10 +126,11 @@ def _opened(load: Load, model: str, what: str) -> Iterator[Device]:
             yield device
 
 
-def load_model(load: Load, model: str) -> Geometry:
-    """Open the device and load the model. Returns the device's geometry. Raises SynflipError."""
+def load_model(load: Load, model: str) -> tuple[Geometry, bool]:
+    """Open the device and load the model. Returns the device's geometry, and whether its samples are
+    ``numbered``. Raises SynflipError."""
     with _opened(load, model, f"loading {load.device}") as device:
-        return device.geometry
+        return device.geometry, device.numbered
 
 
 def run_piece(

@@ -66,6 +66,7 @@ class Accelerator(Device):
         self._running = False  # a run was started, and its end not seen
         self._whole = False  # the whole model is in the memories
         self.geometry = self._discover()
+        self.numbered = not self.geometry.devices
         if self.geometry.devices:
             with suppress(mtj_source.SourceAlarm):
                 mtj_source.prepare(self)
@@ -219,7 +220,7 @@ class Accelerator(Device):
         """
         model, pixels, keys = request.model, request.pixels, request.keys
         samples, limits = request.samples, request.limits
-        if request.first and self.geometry.devices:
+        if request.first and not self.numbered:
             raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {request.first}")
         count, classes, rows = len(pixels), len(model.classes), request.key_rows
         runs = runs_of(request, self.geometry)

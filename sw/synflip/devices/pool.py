@@ -85,6 +85,7 @@ class Pool(Device):
         """devices: at least one, with the name of each. The pool closes them."""
         self.name = f"pool:{','.join(name for name, _ in devices)}"
         self.geometry = devices[0][1].geometry
+        self.numbered = all(device.numbered for _, device in devices)
         self._members = [_Member(name, device) for name, device in devices]
 
     @property
@@ -159,7 +160,7 @@ class _Run:
 
     def __init__(self, request: InferenceRequest, members: Sequence[_Member]) -> None:
         self._request, self._members = request, members
-        numbered = not any(member.device.geometry.devices for member in members)
+        numbered = all(member.device.numbered for member in members)  # of those that are not lost
         self._uncut, self._whole = Uncut(request, numbered), Whole(request)
         self._total = self._uncut.size
         self._least = max(self._total // (2 * len(members)), 1)

@@ -26,11 +26,14 @@ class Device(ABC):
 
     name: as users name it. model: what was loaded last, or None.
     geometry: of the accelerator. A device that is none has that of the accelerator whose cycles it predicts.
+    numbered: whether its network samples follow from seed and number, so that each may be asked for by
+    itself. Those of tunnel junctions do not.
     """
 
     name: str
     geometry: Geometry
     model: CompiledModel | None = None
+    numbered: bool = True
 
     @abstractmethod
     def prepare(self, model: CompiledModel) -> None:

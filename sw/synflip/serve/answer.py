@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.devices.accelerator import Accelerator
 from synflip.golden.cpu import Golden
 from synflip.inference.compare import compare
 from synflip.inference.device import Device
@@ -50,11 +49,6 @@ def packed(coins: NDArray[np.int8]) -> dict[str, str]:
     }
 
 
-def seeded(device: Device) -> bool:
-    """Whether a device's coins follow from the seed: those of tunnel junctions do not."""
-    return not (isinstance(device, Accelerator) and device.geometry.devices)
-
-
 class Votes:
     """The part of an answer that one device gives: a job, one network sample a turn.
 
@@ -80,7 +74,7 @@ class Votes:
         asked, request = self.answer.asked, self.answer.asked.request
         if self.answer.cancelled:
             return False
-        first = self.done if seeded(device) else 0  # tunnel junctions have no samples before
+        first = self.done if device.numbered else 0  # tunnel junctions have no samples before
         began = device.clock_cycles()
         one = device.infer(request.pixels, 1, request.seed, logits=True, first=first)
         clock = device.clock_cycles() - began
@@ -96,7 +90,7 @@ class Votes:
             self.left = self.done
         last = self.done == request.samples or (asked.stop and self.left is not None)
         coins = None
-        if asked.coins is not None and self.number == 0 and seeded(device):
+        if asked.coins is not None and self.number == 0 and device.numbered:
             coins = self.answer.coins(self.done - 1)
         self.answer.grown(self, one, {"lead": ahead, "clock": clock, "coins": coins, "last": last})
         return not last
