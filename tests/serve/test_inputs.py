@@ -84,6 +84,17 @@ def test_rows_of_a_table(text: str) -> None:
     assert row_text(np.array([0.25, 0, 1]), model) == "0.25,red"
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_of_a_test_set_are_read_as_they_are(dtype: type) -> None:
+    """A number that is written with fewer digits is another one, and may be another pixel."""
+    numbers = np.random.default_rng(7).normal(0, 1e3, (50, 3)).astype(dtype)
+    unnamed = replace(table_model(), input_quantizer=InputQuantizer(np.zeros(3), np.ones(3), (1, 3)))
+    for row in numbers:
+        np.testing.assert_array_equal(np.asarray(parse_row(row_text(row, unnamed), unnamed))[0], row)
+        named = np.asarray(parse_row(row_text(row, table_model()), table_model()))
+        assert float(named[0, 0]) == float(row[0])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

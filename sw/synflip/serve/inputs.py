@@ -176,12 +176,12 @@ def parse_row(text: str, model: CompiledModel) -> Pixels:
 
 
 def row_text(features: NDArray[Any], model: CompiledModel) -> str:
-    """Features [I] as ``parse_row`` reads them: a category by its name, numbers as they are."""
+    """Features [I] as ``parse_row`` reads them: a category by its name, numbers to the last bit."""
     cells, first = [], 0
     for column in () if model.input_quantizer is None else model.input_quantizer.columns:
         part = features[first : first + column.width]
-        cells.append(column.categories[int(part.argmax())] if column.categories else f"{part[0]:.12g}")
+        cells.append(column.categories[int(part.argmax())] if column.categories else repr(part[0].item()))
         first += column.width
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells or [f"{value:.12g}" for value in features])
+    csv.writer(line, lineterminator="").writerow(cells or [repr(value.item()) for value in features])
     return line.getvalue()
