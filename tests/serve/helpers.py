@@ -86,9 +86,10 @@ class Client:
             assert answer.status == 200, body
             return json.loads(body)
 
-    def begin(self, **asked: Any) -> http.client.HTTPResponse:
-        """The answer to a run, which comes in later."""
-        return self.ask("POST", "/api/run", json.dumps(asked).encode(), Content_Type="application/json")
+    def begin(self, page: str = "", /, **asked: Any) -> http.client.HTTPResponse:
+        """The answer to a run, which comes in later. page: who asks."""
+        headers = {"Content_Type": "application/json", "Synflip_Page": page}
+        return self.ask("POST", "/api/run", json.dumps(asked).encode(), **headers)
 
     def run(self, **asked: Any) -> list[tuple[str, dict[str, Any]]]:
         """All events of a run."""

@@ -260,7 +260,9 @@ def test_a_token_is_needed_for_every_number() -> None:
 def test_fifty_people_at_once() -> None:
     """Each gets the votes of the own seed. One of them never reads, and one is gone at once."""
     with served(hub_of(MODEL)) as client:
-        answers = [client.begin(pixels=PIXELS, samples=6, seed=seed, coins=0) for seed in range(50)]
+        answers = [
+            client.begin(str(seed), pixels=PIXELS, samples=6, seed=seed, coins=0) for seed in range(50)
+        ]
         answers[7].close()
         for seed, answer in enumerate(answers):
             if seed in (7, 8):
@@ -288,15 +290,39 @@ def test_turns_are_fair() -> None:
     device = Waits()
     with served(hub_of(MODEL, {"slow": device})) as client:
         slow = client.server.hub.turns["slow"]
-        first = client.begin(pixels=PIXELS, samples=5, seed=1)
+        first = client.begin("first", pixels=PIXELS, samples=5, seed=1)
         wait(lambda: slow.jobs == 1)
-        others = [client.begin(pixels=PIXELS, samples=2, seed=seed) for seed in (2, 3)]
+        others = [client.begin(f"other {seed}", pixels=PIXELS, samples=2, seed=seed) for seed in (2, 3)]
         wait(lambda: slow.jobs == 3)
         device.may.release(9)
         for answer in (first, *others):
             assert answer.read().endswith(b"\n\n")
             answer.close()
         assert device.seeds in ([1, 2, 3, 1, 2, 3, 1, 1, 1], [1, 3, 2, 1, 3, 2, 1, 1, 1])
+
+
+def test_turns_are_people_s_not_runs_(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who asks for much has every other turn beside one who asks for little, and leaves room."""
+    monkeypatch.setattr(turns, "MOST_OF_ONE", 3)
+    device = Waits()
+    with served(hub_of(MODEL, {"slow": device})) as client:
+        slow = client.server.hub.turns["slow"]
+        greedy = []
+        for seed in (1, 2, 3):
+            greedy.append(client.begin("greedy", pixels=PIXELS, samples=2, seed=seed))
+            wait(lambda count=len(greedy): slow.jobs == count)
+        with client.begin("greedy", pixels=PIXELS) as answer:
+            assert answer.status == 503
+            assert line(answer.read()) == "3 runs of yours share slow already; try again in a moment"
+        modest = client.begin("modest", pixels=PIXELS, samples=3, seed=9)
+        wait(lambda: slow.jobs == 4)
+        device.may.release(9)
+        for answer in (*greedy, modest):
+            assert samples(events(answer.read()))
+            answer.close()
+        assert device.seeds == [1, 2, 9, 3, 9, 1, 9, 2, 3]
+        wait(lambda: slow.jobs == 0)
+        client.begin("greedy", pixels=PIXELS, samples=1).close()  # there is room again
 
 
 def test_who_is_gone_takes_no_more_turns() -> None:

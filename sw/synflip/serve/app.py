@@ -18,7 +18,7 @@ from synflip.golden.cpu import Golden
 from synflip.inference.device import Device
 from synflip.serve.answer import Answer
 from synflip.serve.facts import TestSet, about_device, about_model, certainty
-from synflip.serve.guard import Guard, Refused, body_of, refusal
+from synflip.serve.guard import Guard, Refused, body_of, person_of, refusal
 from synflip.serve.inputs import Asked, most_bytes
 from synflip.serve.stream import Events, EventStream
 from synflip.serve.turns import Busy, Turns
@@ -70,13 +70,13 @@ class Hub:
             turns.close()
         self.golden.close()
 
-    def ask(self, asked: Asked, events: Events) -> Answer:
-        """An answer whose events come to ``events``. Raises Busy."""
+    def ask(self, asked: Asked, events: Events, person: str) -> Answer:
+        """An answer whose events come to ``events``. person: who asks. Raises Busy."""
         answer = Answer(asked, self.golden, self.picture, events.send)
         events.send("start", {"waiting": [self.turns[name].jobs for name in asked.devices]})
         try:
             for name, part in zip(asked.devices, answer.parts, strict=True):
-                self.turns[name].add(part)
+                self.turns[name].add(part, person)
         except SynflipError:
             answer.cancel()
             raise
@@ -93,7 +93,7 @@ def make_app(hub: Hub, hosts: Iterable[str] = (), token: str | None = None) -> S
         body = await body_of(request, most_bytes(hub.model))
         asked = await run_in_threadpool(Asked.of, body, hub.model, list(hub.turns))
         events = Events()
-        answer = hub.ask(asked, events)
+        answer = hub.ask(asked, events, person_of(request))
         return EventStream(events, answer.cancel)
 
     async def item(request: Request) -> Response:

@@ -14,6 +14,7 @@ from synflip.errors import SynflipError
 
 READ_SECONDS = 10.0  # that the body of a request may take
 LEAST_TOKEN = 16  # letters
+PAGE, MOST_PAGE = "synflip-page", 64  # header with a page's name for itself, and its letters
 #: Nothing is loaded, sent or embedded anywhere but here; there is no script or style in the page's text.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -92,6 +93,13 @@ class Guard:
 def refusal(error: Refused) -> JSONResponse:
     """The answer to a request that is refused."""
     return JSONResponse({"error": str(error)}, error.status)
+
+
+def person_of(request: Request) -> str:
+    """Who asks, for fair turns: an address, and the name that the page there has made up for itself. Several
+    people may come from one address, through a tunnel or from this machine."""
+    address = "" if request.client is None else request.client.host
+    return f"{address} {request.headers.get(PAGE, '')[:MOST_PAGE]}"
 
 
 async def body_of(request: Request, most: int) -> bytes:

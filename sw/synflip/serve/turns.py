@@ -1,19 +1,19 @@
 """Fair turns: the jobs of several people share a device, one turn of each after the other."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import Protocol
 
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.util.text import first_line, one_line
 
-MOST_JOBS = 64  # that share a device
+MOST_JOBS, MOST_OF_ONE = 64, 8  # that share a device, in all and of one person
 JOIN_SECONDS = 10.0  # that the end of a device waits for the turn that is under way
 
 
 class Busy(SynflipError):
-    """As many jobs as a device takes are there already."""
+    """As many jobs as a device takes are there already, in all or of one person."""
 
 
 class Job(Protocol):
@@ -27,17 +27,19 @@ class Job(Protocol):
 
 
 class Turns:
-    """A device, and the jobs that share it. A thread of its own does a turn of each job, in a ring.
+    """A device, and the jobs that share it. A thread of its own does a turn of each person, in a ring, and
+    the jobs of one person take their turns.
 
-    So nobody waits longer than a turn of every other job. No turn waits for the person whose job it is.
-    name: of the device, as the user gave it. The device is used in that thread only, and closed there.
+    So nobody waits longer than a turn of every other person, however many jobs those have. No turn waits for
+    the person whose job it is. name: of the device, as the user gave it. The device is used in that thread
+    only, and closed there.
     """
 
     def __init__(self, name: str, device: Device) -> None:
         self.name, self.device = name, device
-        self._ring: deque[Job] = deque()
+        self._ring: dict[str, deque[Job]] = {}  # by person, in the order of their turns: jobs that wait
+        self._jobs: Counter[str] = Counter()  # by person, with the one whose turn it is
         self._changed = threading.Condition()
-        self._jobs = 0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"synflip {name}", daemon=True)
         self._thread.start()
@@ -45,17 +47,19 @@ class Turns:
     @property
     def jobs(self) -> int:
         """How many jobs share the device now."""
-        return self._jobs
+        return self._jobs.total()
 
-    def add(self, job: Job) -> None:
-        """Let ``job`` take turns. Raises Busy if MOST_JOBS do already, and SynflipError after the end."""
+    def add(self, job: Job, person: str) -> None:
+        """Let ``job`` take turns. person: whose it is. Raises Busy if MOST_JOBS do already, or MOST_OF_ONE of
+        the person's, and SynflipError after the end."""
         with self._changed:
             if self._closed:
                 raise SynflipError("the server is stopping")
-            if self._jobs >= MOST_JOBS:
-                raise Busy(f"{self._jobs} runs share {self.name} already; try again in a moment")
-            self._jobs += 1
-            self._ring.append(job)
+            for count, whose in ((self._jobs[person], " of yours"), (self.jobs, "")):
+                if count >= (MOST_OF_ONE if whose else MOST_JOBS):
+                    raise Busy(f"{count} runs{whose} share {self.name} already; try again in a moment")
+            self._jobs[person] += 1
+            self._ring.setdefault(person, deque()).append(job)
             self._changed.notify()
 
     def end(self) -> None:
@@ -70,7 +74,8 @@ class Turns:
         self._thread.join(JOIN_SECONDS)
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
+        while (turn := self._next()) is not None:
+            person, job = turn
             more = False
             try:
                 more = job.turn(self.device)
@@ -80,16 +85,24 @@ class Turns:
                 job.fail(one_line(f"{self.name}: {type(error).__name__}: {first_line(error)}"))
             with self._changed:
                 if more:
-                    self._ring.append(job)
+                    self._ring.setdefault(person, deque()).append(job)
                 else:
-                    self._jobs -= 1
-        for left in self._ring:
-            left.fail("the server is stopping")
+                    self._jobs -= Counter((person,))  # who has none left is forgotten
+        for jobs in self._ring.values():
+            for left in jobs:
+                left.fail("the server is stopping")
         self._ring.clear()
         self.device.close()
 
-    def _next(self) -> Job | None:
-        """The job whose turn it is; None at the end."""
+    def _next(self) -> tuple[str, Job] | None:
+        """The person whose turn it is, and the job; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._ring or self._closed)
-            return None if self._closed else self._ring.popleft()
+            if self._closed:
+                return None
+            person = next(iter(self._ring))
+            jobs = self._ring.pop(person)
+            job = jobs.popleft()
+            if jobs:
+                self._ring[person] = jobs  # behind all others
+            return person, job

@@ -6,8 +6,10 @@ if (location.hash.includes("token=")) {
   history.replaceState(null, "", location.pathname); // not to be read over a shoulder
 }
 
+const PAGE = crypto.getRandomValues(new Uint32Array(4)).join("-"); // so that all pages have turns, not all runs
+
 function headers() {
-  return TOKEN ? {"Authorization": `Bearer ${TOKEN}`} : {};
+  return {"Synflip-Page": PAGE, ...(TOKEN ? {"Authorization": `Bearer ${TOKEN}`} : {})};
 }
 
 async function answered(path, options) {
