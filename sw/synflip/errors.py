@@ -9,6 +9,10 @@ class SynflipError(Exception):
     """
 
 
+class DeviceError(SynflipError):
+    """A device failed, and not what it was asked for: another one may do the work."""
+
+
 class ConversionWarning(UserWarning):
     """A conversion lost accuracy. The message is one line: how much, where, and what to do."""
 

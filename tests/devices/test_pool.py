@@ -11,7 +11,7 @@ from synflip.devices import pool as pools
 from synflip.devices.pool import Pool
 from synflip.devices.registry import DeviceName, open_device
 from synflip.devices.transport import BusError
-from synflip.errors import DeviceWarning, SynflipError
+from synflip.errors import DeviceError, DeviceWarning, SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
@@ -138,7 +138,15 @@ def test_work_follows_speed() -> None:
         assert slow.ran < fast.ran
 
 
-@pytest.mark.parametrize("error", [lambda: BusError("it was unplugged"), lambda: OSError("no such device")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: BusError("it was unplugged"),
+        lambda: DeviceError("the GPU failed"),
+        lambda: OSError("no such device"),
+        MemoryError,
+    ],
+)
 @pytest.mark.parametrize("dies", range(4))
 def test_a_device_dies_in_every_place(golden: Golden, dies: int, error: Callable[[], Exception]) -> None:
     dying, sound = Machine(dies=dies, error=error, seconds=0.002), Machine(seconds=0.002)

@@ -3,12 +3,15 @@
 On a GPU where there is one; on the processor, with the same operations, always.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from synflip.cli import app
+from synflip.devices.pool import Pool
 from synflip.devices.registry import open_device
-from synflip.errors import SynflipError
+from synflip.errors import DeviceError, SynflipError
 from synflip.golden import cuda
 from synflip.golden.cpu import Golden
 from synflip.golden.cuda import MOST_ROWS, CudaGolden
@@ -177,3 +180,59 @@ def test_without_a_gpu(capsys):
         open_device("cuda:64x8")
     assert app.main(["run", "--help"]) == 0
     assert "cuda: the same on a GPU" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch"),
+            "the GPU has not enough memory",
+        ),
+        (
+            torch.AcceleratorError("unspecified launch failure\nin vain"),
+            "GPU failed: unspecified launch failure$",
+        ),
+        (
+            RuntimeError("CUDA error: the launch timed out\nagain"),
+            "GPU failed: CUDA error: the launch timed out$",
+        ),
+        (
+            RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling"),
+            "the GPU failed: CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+    ],
+)
+@pytest.mark.parametrize("when", ["load", "run"])
+def test_a_gpu_that_fails_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: RuntimeError, line: str, when: str
+) -> None:
+    """And what shares the work with it goes on."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    model, device = network([12, 16, 5]), CudaGolden(GEOMETRY, "cpu")
+    if when == "run":
+        device.load(model)
+    monkeypatch.setattr(device, {"load": "_put", "run": "_forward"}[when], fail)
+    with pytest.raises(DeviceError, match=f"^cpu: .*{line}") as caught:
+        device.load(model) if when == "load" else device.infer(pixels(model), 4, 1)
+    assert "\n" not in str(caught.value)
+    with Pool([("golden", Golden(GEOMETRY)), ("cuda", device)]) as pool, warnings.catch_warnings(record=True):
+        pool.load(model)
+        assert when == "run" or list(pool.lost) == ["cuda"]
+        found = pool.infer(pixels(model), 4, 1)
+    with Golden(GEOMETRY) as golden:
+        golden.load(model)
+        assert np.array_equal(found.votes, golden.infer(pixels(model), 4, 1).votes)
+
+
+def test_a_defect_is_no_failure_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    device = CudaGolden(GEOMETRY, "cpu")
+    monkeypatch.setattr(device, "_put", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        device.load(network([12, 5]))

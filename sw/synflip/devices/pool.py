@@ -15,8 +15,7 @@ from concurrent.futures import wait as wait_for
 from queue import SimpleQueue
 from typing import Any
 
-from synflip.devices.transport import BusError
-from synflip.errors import DeviceWarning, SynflipError
+from synflip.errors import DeviceError, DeviceWarning, SynflipError
 from synflip.inference.device import Device
 from synflip.inference.pieces import Piece, Uncut, Whole, piece_size
 from synflip.inference.plan import most_images
@@ -27,6 +26,7 @@ from synflip.util.text import first_line, one_line
 
 LOOK = 0.05  # seconds between two looks at who is late, and at how far the work is
 NOT_MEASURED = 1.0  # seconds that a piece is taken to last on a device whose speed is not known
+NO_MEMORY = "not enough memory"
 PATIENCE = 10.0  # seconds that a load or a close waits for a device that is late
 
 
@@ -108,7 +108,7 @@ class Pool(Device):
         wait_for(loads.values())
         for member, load in loads.items():
             error = load.exception()
-            if isinstance(error, BusError | OSError):
+            if isinstance(error, DeviceError | OSError | MemoryError):
                 member.lost = _reason(error)
             elif isinstance(error, SynflipError):
                 raise SynflipError(f"{member.name}: {error}")
@@ -205,7 +205,7 @@ class _Run:
                 self._deliver(member, piece, result, time.monotonic() - began)
             except _Overtaken:
                 pass
-            except (SynflipError, OSError) as error:
+            except (SynflipError, OSError, MemoryError) as error:
                 self._lose(member, piece, _reason(error))
                 return
             except BaseException as error:  # a defect, which is told where the run was asked for
@@ -280,4 +280,4 @@ def _nothing() -> None:
 
 
 def _reason(error: Exception) -> str:
-    return one_line(first_line(error))
+    return NO_MEMORY if isinstance(error, MemoryError) else one_line(first_line(error))

@@ -8,13 +8,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
+from synflip.errors import DeviceError
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, register
 from synflip.spec.sizes import ceil_div
 
 
-class BusError(SynflipError):
+class BusError(DeviceError):
     """The device refused an access, or did not answer."""
 
 

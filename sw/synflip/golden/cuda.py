@@ -14,23 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synflip.errors import SynflipError
+from synflip.errors import DeviceError, SynflipError
 from synflip.golden.cpu import Golden
 from synflip.golden.kernels import CoinPlanes, Kernels, load_members
 from synflip.golden.products import MOST_ROWS
 from synflip.inference.device import loaded
+from synflip.inference.request import InferenceRequest, Progress
+from synflip.inference.result import Result
 from synflip.spec import lfsr
 from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import KEY_BITS, ceil_div
+from synflip.util.text import first_line, one_line
 
 BYTE = 255
 FAN = 16  # times as many keys are there after a step of make_keys
 TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
 MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an activation of an image take
 TAP_BYTES = MEMORY >> 2  # of taps and sums that a convolution makes at once
+_OF_GPU = ("CUDA", "CUBLAS", "CUDNN", "NVML")  # one of them is in every message of torch on a GPU
 
 
 @contextmanager
@@ -45,8 +49,24 @@ def _matrix_units() -> Iterator[None]:
         setting.fp32_precision = before
 
 
+@contextmanager
+def _failures(name: str) -> Iterator[None]:
+    """A GPU that fails, or has not enough memory, raises DeviceError in one line; a defect stays as it is."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise DeviceError(
+            f"{name}: the GPU has not enough memory; do other programs use it? Else take fewer images"
+        ) from None
+    except RuntimeError as error:  # cuBLAS and older calls have no class of their own
+        if not isinstance(error, torch.AcceleratorError) and not any(word in str(error) for word in _OF_GPU):
+            raise
+        raise DeviceError(f"{name}: the GPU failed: {one_line(first_line(error))}") from None
+
+
 class CudaGolden(Golden):
-    """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none."""
+    """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none, and
+    DeviceError if it fails or has not enough memory, also while it runs."""
 
     tap_bytes = TAP_BYTES
 
@@ -57,7 +77,8 @@ class CudaGolden(Golden):
         if device == "cuda" and not torch.cuda.is_available():
             raise SynflipError("torch finds no CUDA GPU here; --device golden runs on the processor")
         self.device = torch.device(device)
-        self._key_places = torch.arange(KEY_BITS, device=self.device)[:, None]
+        with _failures(device):  # the first tensor opens it
+            self._key_places = torch.arange(KEY_BITS, device=self.device)[:, None]
         bytes_of_state = torch.arange(4, device=self.device)
         self._byte_places = 8 * bytes_of_state[:, None]
         self._table_places = (BYTE + 1) * (4 * bytes_of_state[:, None, None] + bytes_of_state[:, None])
@@ -70,7 +91,13 @@ class CudaGolden(Golden):
         """
         if max(model.rows) > MOST_ROWS:
             raise SynflipError(f"{max(model.rows)} rows: sums in float32 are exact up to {MOST_ROWS}")
-        super().prepare(model)
+        with _failures(self.name):
+            super().prepare(model)
+
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        """As the golden model. Raises DeviceError too."""
+        with _failures(self.name):
+            return super().run(request, progress)
 
     def _prepare(self, model: CompiledModel) -> None:
         """What ``flip`` and ``forward`` need of the model, on the device."""
