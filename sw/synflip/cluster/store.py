@@ -99,8 +99,9 @@ class Store:
         place = self._place(name)
         try:
             made = np.lib.format.open_memmap(place, "w+", ARRAYS[name][0], shape)
-            with place.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                with place.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
         except OSError as error:
             raise SynflipError(f"cannot write {self._files[name]}: {error.strerror or error}") from None
         return made
