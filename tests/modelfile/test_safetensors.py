@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.errors import SynflipError
+from synflip.golden.cpu import Golden
 from synflip.modelfile.safetensors import MAX_HEADER_BYTES, load, save
 from synflip.spec.model import CompiledModel, Layer, from_tensors
 
@@ -29,6 +30,20 @@ def same(a: CompiledModel, b: CompiledModel) -> None:
         for part in ("q", "sign", "bias"):
             assert getattr(one, part).dtype == getattr(other, part).dtype
             assert getattr(one, part).tolist() == getattr(other, part).tolist()
+
+
+def test_the_first_files_are_read_and_written_as_they_were(tmp_path: Path) -> None:
+    """The code of commit 528078d wrote the file; its reference gave the votes."""
+    file = Path(__file__).parent / "version_1.safetensors"
+    first = load(file)
+    assert (first.version, first.shape, first.input_max, first.shifts) == (1, "6-5-3", 16, (2,))
+    assert first.classes == ("a", "b", "c") and first.source == {"data": "made by hand", "seed": 0}
+    pixels = [[11, 13, 0, 13, 7, 8], [10, 4, 16, 0, 4, 6], [9, 6, 2, 0, 0, 0]]
+    with Golden() as device:
+        device.load(first)
+        assert device.infer(pixels, samples=20, seed=7).votes.tolist() == [[9, 2, 9], [10, 1, 9], [18, 0, 2]]
+    save(first, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
 
 
 @st.composite
