@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -18,9 +18,10 @@ from synflip.modelfile.extractor import Extractor, copied, export, image_shape, 
 from synflip.modelfile.network import load_network
 from synflip.modelfile.pt2 import load
 from synflip.spec.convolution import Convolution
-from synflip.spec.features import Features, quantised
+from synflip.spec.features import BLOCK, Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
+from synflip.spec.sizes import MAX_ACTIVATION_BITS
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import ChannelsLast, FeatureNetwork, Normalise, per_channel
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
@@ -145,12 +146,13 @@ def convert(
     check_progress(progress, "a TrainStep")
     bits, activation_bits = check_bits(bits, activation_bits)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    given = _Given(data, mean, std)
     if data.input_quantizer is not None:
         pictures = head is not None or features is not None
         data, mean, std = _as_pixels(data, data.input_quantizer, mean, std, pictures)
     if isinstance(network, str | Path):
         network = load_network(network) if head is None else load(network)
-    conversion = _Conversion(data, bits, activation_bits, epochs, seed, progress, kept, check_sizes)
+    conversion = _Conversion(given, data, bits, activation_bits, epochs, seed, progress, kept, check_sizes)
     if features is not None:
         if head is not None:
             raise SynflipError(f"features is {features!r}, and a head is given: the network is split by one")
@@ -167,9 +169,31 @@ def convert(
 
 
 @dataclass(frozen=True)
-class _Conversion:
-    """The settings of a conversion."""
+class _Given:
+    """Data as they were given, and what the network takes: (x - mean) / std of features x, or of the shares
+    of white of pixels."""
 
+    data: Dataset
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
+
+    def taken(self, rows: NDArray[Any]) -> Tensor:
+        """What the network itself takes of rows [N, I] of the data, float64 [N, I]."""
+        middle, spread = _for_pixels(self.mean, self.std, self.data)
+        unit = self.data.input_max if self.data.input_quantizer is None else 1
+        return (torch.from_numpy(rows.astype(np.float64)) / unit - middle) / spread
+
+    def tested(self) -> Iterator[Tensor]:
+        """The same of the test part, in blocks."""
+        rows = self.data.test_images
+        return (self.taken(rows[first : first + TEST_BATCH]) for first in range(0, len(rows), TEST_BATCH))
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """The settings of a conversion. data: ``given``, made pixels if they are features of any range."""
+
+    given: _Given
     data: Dataset
     bits: int
     activation_bits: int
@@ -187,28 +211,17 @@ class _Conversion:
         ordinary = Ordinary(network, data.train_images.shape[1:], image_shape(data.shape))
         coins = self._coins(ordinary, data.train_images.shape[1])
         layers = _on_shares(ordinary.layers, data, mean, std)
-        middle, spread = _for_pixels(mean, std, data)
-
-        def taken(images: NDArray[Any]) -> Tensor:
-            """What the network itself takes: (share - mean) / std."""
-            return (torch.from_numpy(images).double() / data.input_max - middle) / spread
-
-        ordinary.check(taken(data.train_images[:CHECKED]))
+        given = self.given
+        ordinary.check(given.taken(given.data.train_images[:CHECKED]))
         train, test = (
             pixels_to_activations(images, data.input_max, self.activation_bits)
             for images in (data.train_images, data.test_images)
         )
         largest = (1 << self.activation_bits) - 1
-        answers = np.concatenate(
-            [
-                classes(
-                    ordinary.layers, ordinary.ordered(taken(data.test_images[first : first + TEST_BATCH]))
-                )
-                for first in range(0, len(data.test_images), TEST_BATCH)
-            ]
-        )
+        answers = np.concatenate([classes(ordinary.layers, ordinary.ordered(x)) for x in given.tested()])
         coins.ladder = self._fit(coins, layers, train, test, 1 / largest, answers, RATE, augment)
         place = layers[0].place
+        middle, _ = _for_pixels(mean, std, data)
         if place is not None and place.pad != (0, 0) and bool((middle != 0).any()):
             said = (
                 f"{layers[0].name} pads normalised images with 0, their mean, and coins pad with black: at "
@@ -286,6 +299,8 @@ class _Conversion:
             if given:
                 raw = np.concatenate([block for _, block in features.blocks(data.test_images, count)])
                 test = quantised(raw, step, largest)
+                if self.given.data.input_quantizer is not None:  # before they were pixels
+                    raw = self._features(extractor[1:], shape)
                 answers = classes(given.layers, torch.from_numpy(raw))
             else:
                 test = features.rows(data.test_images, count, largest)
@@ -293,6 +308,17 @@ class _Conversion:
         rate = RATE if given else NEW_RATE
         both.ladder = self._fit(coins, layers, train, test, 2.0**step, answers, rate)
         return both.eval()
+
+    def _features(self, front: nn.Module, shape: tuple[int, int, int]) -> NDArray[np.float64]:
+        """Features [N, F] that a network in front of a head makes of the test part as it was given."""
+        with evaluating(front):
+            parts = [
+                front(block.float().view(-1, *shape)).flatten(1)
+                for x in self.given.tested()
+                for block in x.split(BLOCK)
+            ]
+        found: NDArray[np.float64] = torch.cat(parts).double().numpy()
+        return found
 
     def _coins(self, ordinary: Ordinary, inputs: int, in_front: bool = False) -> SynapticNetwork:
         """An untrained network of coins of the layers' sizes. in_front: whether an extractor makes its
@@ -365,6 +391,7 @@ class _Conversion:
         agreement = None if answers is None else float((answers == voted).mean())
         if layers is not None and original is not None and original - vote > LOSS:
             more = "more epochs" if self.epochs else "10 epochs"
+            x = coins.ordered(torch.from_numpy(test)).double() * unit
             said = [
                 f"the coins lost accuracy: {original:.1%} of the test images were right, and after "
                 f"{self.epochs} epochs of fine-tuning a vote of {VOTES} has {vote:.1%}; take {more}, or more "
@@ -372,8 +399,25 @@ class _Conversion:
                 *_outlying(
                     layers, scales, coins.ordered(torch.from_numpy(rows)), _some(data.train_labels), unit
                 ),
+                *self._coarse(original, accuracy(layers, x, data.test_labels)),
             ]
         return Ladder(original, converted, one, vote, agreement, warnings=tuple(said))
+
+    def _coarse(self, original: float, stepped: float) -> list[str]:
+        """A line if the steps of the inputs alone cost the ordinary network accuracy.
+
+        original, stepped: of it, 0..1, on inputs as they are and in steps.
+        """
+        if original - stepped <= LOSS:
+            return []
+        if self.given.data.input_quantizer is not None:
+            way = "; if a few values lie far from the others, cut them off by the data set's quantiles"
+        else:
+            way = "; take more of them" if self.activation_bits < MAX_ACTIVATION_BITS else ""
+        return [
+            f"the steps of the inputs cost accuracy: on inputs of {self.activation_bits} bits the ordinary "
+            f"network has {stepped:.1%} in place of {original:.1%}{way}"
+        ]
 
 
 def _outlying(
