@@ -26,7 +26,7 @@ print(f"coins, as they are:     {ladder.converted:.1%}")
 print(f"coins, fine-tuned:      {ladder.one_sample:.1%} of one sample, {ladder.vote:.1%} of votes")
 print(f"same class as before:   {ladder.agreement:.1%}")
 
-model = synflip.compile_network(coins, digits.classes, digits.input_max, ladder.figures())
+model = synflip.compile_network(coins, digits.classes, digits.input_max)
 synflip.save(model, "mlp.safetensors")
 with synflip.open_device("golden:16x2") as device:
     device.load(model)

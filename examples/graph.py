@@ -30,7 +30,7 @@ data = synflip.Dataset.of(rows, halves, name="karate club")
 print(data)
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
-model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+model = compile_network(network, data.classes, data.input_max)
 
 # Foreign members: each knows four that are drawn from both halves.
 draw = np.random.default_rng(0)

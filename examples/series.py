@@ -26,7 +26,7 @@ data = synflip.Dataset.of(series, motions, test_series, test_motions, name="GunP
 print(data)
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
-model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+model = compile_network(network, data.classes, data.input_max)
 
 # Foreign series: infrared spectra of coffee at 150 wavelengths, scaled as the places are. A network may be
 # surer of them than of hands: then their entropy tells nothing, but they leave the ranges of the times.

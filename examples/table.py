@@ -24,7 +24,7 @@ data = synflip.Dataset.of(table.data, table.target_names[table.target], name="br
 print(data)
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
-model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+model = compile_network(network, data.classes, data.input_max)
 
 # Foreign rows: each column is shuffled by itself, so every number is likely and their company is not.
 draw = np.random.default_rng(0)

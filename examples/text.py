@@ -48,5 +48,5 @@ print(data)
 print(f"{(data.train_pixels == 0).mean():.0%} of the inputs are 0")
 
 network = train(data, HIDDEN, epochs=EPOCHS, seed=1)
-model = compile_network(network, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+model = compile_network(network, data.classes, data.input_max)
 compare(model, data, counted(FOREIGN)[0], "pages of scikit-learn", HIDDEN, EPOCHS, SAMPLES)

@@ -30,7 +30,7 @@ def show(at: TrainStep) -> None:
 network = train(digits, hidden=(64, 64), bits=BITS, epochs=20, seed=1, progress=show)
 
 # From here on there are integers alone: each weight is a coin's probability, 0..15, and a sign.
-model = compile_network(network, digits.classes, digits.input_max, source={"data": "digits", "seed": 1})
+model = compile_network(network, digits.classes, digits.input_max)
 synflip.save(model, FILE)
 coins = sum(layer.q.size for layer in model.layers)
 silent = sum(int((layer.q == 0).sum()) for layer in model.layers)

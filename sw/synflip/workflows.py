@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synflip._version import __version__
 from synflip.errors import SynflipError
+from synflip.training.card import data_digest
 from synflip.util.progress import bar, waiting
 
 # torch is imported when it is first used: the command line must not wait for it.
@@ -101,15 +102,6 @@ def train_small(name: NetworkName) -> "tuple[Dataset, CompiledModel]":
     return dataset, compile_network(network, dataset.classes, dataset.input_max, {"data": name.value})
 
 
-def data_digest(data: "Dataset") -> str:
-    """SHA-256, in hexadecimal, of a data set's arrays; of features as float64, however they are kept."""
-    from synflip.util.arrays import digest
-
-    kind = None if data.input_quantizer is None else "f8"
-    arrays = [data.train_images, data.train_labels, data.test_images, data.test_labels]
-    return digest(arrays, [kind, None, kind, None])
-
-
 def check_data(model: "CompiledModel", data: "Dataset") -> None:
     """Raise SynflipError if ``data`` are not those that ``model`` was trained on, by the hash in its file. A
     file without a hash is believed."""
@@ -145,7 +137,6 @@ def doubt(model: "CompiledModel", data: "Dataset") -> str | None:
 def compile_and_save(
     network: "SynapticNetwork | FeatureNetwork",
     dataset: "Dataset",
-    source: dict[str, Any],
     out: Path,
     samples: int,
     balanced: bool = False,
@@ -153,15 +144,11 @@ def compile_and_save(
 ) -> Compiled:
     """Compile a network, write it to ``out``, and count the votes of ``samples`` on the test images.
 
-    source: where the network comes from; it travels in the file, with the data's hash, the versions, the
-    accuracies of the votes, and the energy above which an image is foreign. balanced: hidden outputs are
-    dealt to lanes by ``compiler.lane_balance``. progress: of the votes; if they are not counted to the end,
-    the model is written without their accuracies and without that energy.
-    Raises SynflipError.
+    The network's card travels in the file, with the accuracies of the votes and the energy above which an
+    image is foreign. balanced: hidden outputs are dealt to lanes by ``compiler.lane_balance``. progress: of
+    the votes; if they are not counted to the end, the model is written without their accuracies and without
+    that energy. Raises SynflipError.
     """
-    import numpy as np
-    import torch
-
     from synflip.compiler.compile import compile_network
     from synflip.compiler.lane_balance import balance
     from synflip.evaluation.foreign import fit_energy_threshold
@@ -169,9 +156,7 @@ def compile_and_save(
     from synflip.inference.compare import accuracies
     from synflip.modelfile import features_path, save
 
-    versions = {"synflip": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
-    source = {**source, "data_sha256": data_digest(dataset), **versions}
-    model = compile_network(network, dataset.classes, dataset.input_max, source, dataset.input_quantizer)
+    model = compile_network(network, dataset.classes, dataset.input_max)
     if balanced:
         model = balance(model, dataset.train_images)
     figures: dict[str, float] = {}

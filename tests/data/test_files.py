@@ -17,7 +17,7 @@ from synflip.data import Dataset, feature_file, load, tables
 from synflip.data.feature_file import open_features
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer
-from synflip.workflows import data_digest
+from synflip.training.card import data_digest
 
 pandas = pytest.importorskip("pandas")
 

@@ -14,9 +14,9 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.evaluation.margins import count, fit_shape, margins, try_margins, winners, wrong
 from synflip.golden.cpu import Golden
+from synflip.training.card import data_digest
 from synflip.training.layers import SynapticNetwork
 from synflip.training.train import train
-from synflip.workflows import data_digest
 
 
 @pytest.mark.parametrize(("shape", "votes", "lead"), [(0.5, 1, 1), (0.7, 9, 3), (2.0, 6, 0), (30.0, 64, 20)])

@@ -15,8 +15,8 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.features import quantised
 from synflip.training import convnets
+from synflip.training.card import data_digest
 from synflip.training.ordinary import Ordinary
-from synflip.workflows import data_digest
 from torch import nn
 
 from tests.training.digits_networks import DATA, SHARES, fitted
@@ -245,6 +245,9 @@ def test_commands(dense, features, tmp_path, capsys):
     assert app.main(["convert", str(head), *arguments]) == 0
     arguments = ["--features", "conv", "--hidden", "16", "--epochs", "1"]
     assert app.main(["train", *arguments, "--out", str(tmp_path / "c.safetensors")]) == 0
+    card = modelfile.load(tmp_path / "f.safetensors").source
+    assert (card["network"], card["features"]) == ("head.pt2", "front.pt2")
+    assert card["features_sha256"] == hashlib.sha256(front.read_bytes()).hexdigest()
     assert (tmp_path / "f.features.pt2").is_file() and (tmp_path / "c.features.pt2").is_file()
     for name in ("m", "f", "c"):
         arguments = [str(tmp_path / f"{name}.safetensors"), "--images", str(images)]

@@ -32,7 +32,7 @@ def accuracy(model: synflip.CompiledModel) -> float:
 
 def test_train() -> None:
     network = train(DATA, (16,), epochs=20)
-    model = compile_network(network, DATA.classes, DATA.input_max, input_quantizer=DATA.input_quantizer)
+    model = compile_network(network, DATA.classes, DATA.input_max)
     assert accuracy(model) > 0.95
     assert accuracy(balance(model, DATA.train_images)) > 0.95
 
@@ -52,7 +52,7 @@ def test_a_network_of_features_is_converted_as_it_is(standard: bool) -> None:
         coins = convert(network, data=DATA, epochs=0)
     assert coins.ladder is not None and coins.ladder.original is not None
     assert coins.ladder.original > 0.97 and coins.ladder.vote > 0.95
-    assert accuracy(compile_network(coins, DATA.classes, 255, input_quantizer=DATA.input_quantizer)) > 0.95
+    assert accuracy(compile_network(coins, DATA.classes, 255)) > 0.95
 
 
 def far_away(*shape: int) -> tuple[np.ndarray, torch.Tensor]:
@@ -117,7 +117,7 @@ def test_pictures_of_any_range_in_front_of_a_head() -> None:
     with torch.no_grad():
         extractor[0].weight.copy_(torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
     coins = convert(extractor, (16,), data=data, epochs=20, mean=-2.0, std=1.0)
-    model = compile_network(coins, data.classes, data.input_max, input_quantizer=data.input_quantizer)
+    model = compile_network(coins, data.classes, data.input_max)
     with Golden() as device:
         device.load(model)
         found = device.infer(pictures, 16, 1)

@@ -156,6 +156,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert app.main([*arguments, "--out", str(out)]) == 0, capsys.readouterr().err
         models.append(modelfile.load(out))
     assert [model.shape for model in models] == ["36-16-10"] * 2
+    assert [model.source["features"] for model in models] == ["2", "/0/Conv"]
     same = {model.source["accuracy_of_the_network"] for model in models}
     assert len(same) == 1 and min(same) > 0.5
     capsys.readouterr()

@@ -299,14 +299,12 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
     if page is not None:
         find_section(page, "networks")
     with waiting("Loading torch"):
-        from synflip.training.loop import default_epochs
         from synflip.training.train import train
         from synflip.workflows import compile_and_save
 
     data = load("digits")
     inputs, classes = data.train_images.shape[1], len(data.classes)
     layers = [board_hidden(board, data.name, inputs, classes, None) for board in every]
-    source = {"data": data.title, "seed": 0, "epochs": default_epochs(data), "augment": False}
     rows = []
     for board, file, hidden in zip(every, files, layers, strict=True):
         bits, activation_bits = board.geometry.bits, board.geometry.activation_bits
@@ -315,7 +313,7 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
                 data, hidden, bits, activation_bits,
                 progress=lambda s: advance(s.step, s.steps, words(s)),
             )  # fmt: skip
-        found = compile_and_save(network, data, source, file, NETWORK_VOTES)
+        found = compile_and_save(network, data, file, NETWORK_VOTES)
         synapses = sum(layer.q.size for layer in found.model.layers)
         accuracies = (found.one_sample, found.vote)
         rows.append((board.name, bits, activation_bits, found.model.shape, synapses, *accuracies))

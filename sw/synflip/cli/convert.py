@@ -147,23 +147,9 @@ def convert(
             raise Stopped(str(stop)) from None
     ladder = coins.ladder
     assert ladder is not None
-    source = {
-        "data": dataset.title,
-        "seed": seed,
-        "epochs": epochs,
-        "augment": augment,
-        "network": network.name,
-        "network_sha256": head.sha256,
-        "mean": means,
-        "std": stds,
-        **ladder.figures(),
-    }
-    if quantiles is not None:
-        source["quantiles"] = shares(quantiles)
     numbers = finish(
         coins,
         dataset,
-        source,
         out,
         samples,
         ("accuracy of the network as it was", _share(ladder.original)),

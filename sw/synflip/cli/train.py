@@ -229,15 +229,8 @@ def train(
         except Interrupted as stop:
             raise Stopped(str(stop)) from None
     seconds = time.perf_counter() - began
-    source = {"data": dataset.title, "seed": seed, "epochs": epochs, "augment": augment}
-    if quantiles is not None:
-        source["quantiles"] = shares(quantiles)
-    if mean_of > 1:
-        source["mean_of"] = mean_of
-    if teachers:
-        source["teachers"] = teachers
     took = ("training", f"{seconds:.1f} s")
-    numbers = finish(trained, dataset, source, out, samples, took, balanced=balance)
+    numbers = finish(trained, dataset, out, samples, took, balanced=balance)
     write_json(json, {**numbers, "training_seconds": seconds})
 
 
@@ -315,7 +308,6 @@ def _hidden(text: str) -> list[int]:
 def finish(
     network: "SynapticNetwork | FeatureNetwork",
     dataset: "Dataset",
-    source: dict[str, Any],
     out: Path,
     samples: int,
     *rows: tuple[str, str],
@@ -327,7 +319,7 @@ def finish(
     from synflip.workflows import compile_and_save
 
     with bar("Counting votes") as advance:
-        found = compile_and_save(network, dataset, source, out, samples, balanced, advance)
+        found = compile_and_save(network, dataset, out, samples, balanced, advance)
     model = found.model
     table(
         f"{dataset.title}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",

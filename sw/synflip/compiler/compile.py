@@ -32,12 +32,15 @@ def compile_network(
 
     network: of coins, as ``synflip.train`` or ``synflip.convert`` gives it; layers [J, I], C classes.
     classes: a name for each of the C logits. input_max: the largest pixel, 1..65535. source: where the
-    network came from, JSON values; ``logit_scale``, the divisor of the logits in the softmax, is added to it.
-    input_quantizer: of the data set, if it has features of any range. Raises SynflipError.
+    network came from, JSON values, in place of the network's own card, ``network.source``; ``logit_scale``,
+    the divisor of the logits in the softmax, is added to it. input_quantizer: in place of that of the data
+    that the network was trained on, which it knows if they are features of any range. Raises SynflipError.
     """
     from synflip.training.feature_network import FeatureNetwork
 
     features = None
+    source = network.source if source is None else source
+    input_quantizer = input_quantizer or network.input_quantizer
     if isinstance(network, FeatureNetwork):
         features, network = network.features(), network.head
         input_max = (1 << network.activation_bits) - 1
@@ -53,7 +56,7 @@ def compile_network(
         network.activation_bits,
         classes,
         input_max,
-        {**(source or {}), "logit_scale": network.temperature.item()},
+        {**source, "logit_scale": network.temperature.item()},
         features,
         input_quantizer,
         network.places,

@@ -22,6 +22,7 @@ from synflip.spec.features import BLOCK, Features, quantised
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.spec.sizes import MAX_ACTIVATION_BITS
+from synflip.training.card import card, named, normalisation
 from synflip.training.checkpoint import Checkpoint
 from synflip.training.feature_network import ChannelsLast, FeatureNetwork, Normalise, per_channel
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
@@ -153,9 +154,13 @@ def convert(
     if isinstance(network, str | Path):
         network = load_network(network) if head is None else load(network)
     conversion = _Conversion(given, data, bits, activation_bits, epochs, seed, progress, kept, check_sizes)
+    parts = named("network" if head is None else "features", network)
+    if isinstance(head, nn.Module):
+        parts |= named("network", head)
     if features is not None:
         if head is not None:
             raise SynflipError(f"features is {features!r}, and a head is given: the network is split by one")
+        parts["features"] = features
         network, head = conversion.split(network, features, mean, std)
     coins = (
         conversion.of_pixels(network, mean, std, bool(augment))
@@ -163,6 +168,9 @@ def convert(
         else conversion.of_features(network, head, mean, std, bool(augment))
     )
     assert coins.ladder is not None
+    recipe = {**parts, **normalisation(given.mean, given.std), **coins.ladder.figures()}
+    coins.source = card(given.data, seed, epochs, augment, **recipe)
+    coins.input_quantizer = given.data.input_quantizer
     for line in coins.ladder.warnings:
         warnings.warn(line, ConversionWarning, stacklevel=2)
     return coins

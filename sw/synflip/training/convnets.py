@@ -16,7 +16,7 @@ from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import Progress, checked_epochs
 from synflip.training.shapes import Filters, convolutions, default_filters, default_hidden, flat
-from synflip.training.train import RATE, fit_coins
+from synflip.training.train import RATE, describe, fit_coins
 from synflip.util.arrays import training_seed
 
 MEASURED = 256  # training images that the first features' size is measured on
@@ -63,6 +63,7 @@ def train(
     network = FeatureNetwork(extractor, head, shape, dataset.input_max, step)
     generator = torch.Generator().manual_seed(seed)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
+    describe(network, dataset, seed, epochs, augment, mean_of, len(teachers))
     return network
 
 

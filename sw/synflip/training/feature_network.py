@@ -1,6 +1,7 @@
 """Networks of an extractor and coins behind it, which are trained together."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import Extractor, export, image_shape
 from synflip.spec.features import Features
+from synflip.spec.input_quantizer import InputQuantizer
 from synflip.training.ladder import Ladder
 from synflip.training.layers import SynapticNetwork
 
@@ -71,7 +73,8 @@ class FeatureNetwork(nn.Module):
     extractor: float32 pixels [N, C, H, W], in 0..input_max, to features [N, F] or of a shape that flattens to
     that; it normalises the pixels itself. head: the network of coins, on F activations. shape: of an image,
     [H, W] or [C, H, W]. log2_step: a feature f becomes the activation round(f / 2**log2_step). ``ladder``:
-    the accuracies of the conversion that made it; None if it was trained.
+    the accuracies of the conversion that made it; None if it was trained. ``source``, ``input_quantizer``: as
+    of ``SynapticNetwork``.
     """
 
     def __init__(
@@ -89,6 +92,8 @@ class FeatureNetwork(nn.Module):
         self.input_max = input_max
         self.log2_step = log2_step
         self.ladder: Ladder | None = None
+        self.source: dict[str, Any] = {}
+        self.input_quantizer: InputQuantizer | None = None
 
     @property
     def temperature(self) -> Tensor:

@@ -37,11 +37,14 @@ class Ladder:
     warnings: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, float]:
-        """What is known of the steps before the fine-tuned votes, for the model's file."""
+        """What is known of each step, for the model's file."""
         known = {
             "accuracy_of_the_network": self.original,
             "accuracy_before_fine_tuning": self.converted,
             "agreement_with_the_network": self.agreement,
+            "accuracy_of_one_sample": self.one_sample,
+            "accuracy_of_the_vote": self.vote,
+            "votes": self.votes,
         }
         return {name: value for name, value in known.items() if value is not None}
 

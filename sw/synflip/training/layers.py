@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from synflip.errors import SynflipError
 from synflip.spec.convolution import Convolution
+from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
 from synflip.training.ladder import Ladder
 from synflip.util.arrays import training_seed, whole_number
@@ -218,7 +219,9 @@ class SynapticNetwork(nn.Module):
     channels_first: whether an image, a row of activations, is in the order c, y, x, as a Dataset in colour
     has it, and not y, x, c.
     ``temperature`` is the learned divisor of the logits in the softmax. ``ladder``: the accuracies of the
-    conversion that made it; None if it was trained. Raises SynflipError for sizes that no accelerator runs.
+    conversion that made it; None if it was trained. ``source``, ``input_quantizer``: its card, see
+    ``training.card``, and that of the data it was trained on; ``compile_network`` takes both. Raises
+    SynflipError for sizes that no accelerator runs.
     """
 
     def __init__(
@@ -254,6 +257,8 @@ class SynapticNetwork(nn.Module):
         ]
         self.layers, self.shifts = nn.ModuleList(self.linear), nn.ModuleList(self.hidden)
         self.ladder: Ladder | None = None
+        self.source: dict[str, Any] = {}
+        self.input_quantizer: InputQuantizer | None = None
         self.log_temperature = nn.Parameter(torch.tensor(math.log(self.linear[-1].bias_unit)))
 
     @property

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy, log_softmax, nll_loss, softmax
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.spec.model import pixels_to_activations
+from synflip.training.card import card
 from synflip.training.checkpoint import Checkpoint, digest_of
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork, check_bits
@@ -75,7 +77,26 @@ def train(
 
     images = pixels_to_activations(dataset.train_pixels, dataset.input_max, activation_bits)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
+    describe(network, dataset, seed, epochs, augment, mean_of, len(teachers), signed)
     return network
+
+
+def describe(
+    network: SynapticNetwork | FeatureNetwork,
+    dataset: Dataset,
+    seed: int,
+    epochs: int,
+    augment: bool,
+    mean_of: int,
+    teachers: int,
+    signed: bool = True,
+) -> None:
+    """Put the card of a training on the network, and the input quantizer of its data. teachers: how many."""
+    recipe: dict[str, Any] = {"mean_of": mean_of} if mean_of > 1 else {}
+    recipe |= {"teachers": teachers} if teachers else {}
+    recipe |= {} if signed else {"signed": False}
+    network.source = card(dataset, seed, epochs, augment, **recipe)
+    network.input_quantizer = dataset.input_quantizer
 
 
 def fit_coins(
