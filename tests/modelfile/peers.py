@@ -157,9 +157,9 @@ def shipped(name: str, *shape: int) -> Peer:
     return Peer(name, SHIPPED, shape, lambda: load_network(FILES / name))
 
 
-def keras(name: str, file: str, *shape: int) -> Peer:
-    """A file that keras/export.py wrote."""
-    return Peer(name, KERAS, shape, lambda: load_network(Path(__file__).parent / "keras" / file))
+def here(name: str, source: str, file: str, *shape: int) -> Peer:
+    """A file in a folder of this one, which the export.py there wrote."""
+    return Peer(name, source, shape, lambda: load_network(Path(__file__).parent / file))
 
 
 PEERS = (
@@ -187,8 +187,9 @@ PEERS = (
     shipped("pytorch-operator/test_operator_addmm/model.onnx", 3),
     shipped("light/light_squeezenet.onnx", 3, 224, 224),
     shipped("simple/test_single_relu_model/model.onnx", 2),
-    keras("Rescaling, BatchNormalization, ReLU, Dropout, softmax", "image.onnx", 8, 8),
-    keras("Normalization, relu6, one output with a sigmoid", "table.onnx", 6),
+    here("Rescaling, BatchNormalization, ReLU, Dropout, softmax", KERAS, "keras/image.onnx", 8, 8),
+    here("Normalization, relu6, one output with a sigmoid", KERAS, "keras/table.onnx", 6),
+    here("BatchNorm and ReLU", "torch.onnx by default, two files", "torch_export/m.onnx", 8, 8),
     Peer("the beginners' tutorial of torch, 784-512-512-10", TORCH, (28, 28), quickstart),
     Peer("the same, as ONNX", "torch.onnx", (28, 28), lambda: written(quickstart(), (28, 28))),
     Peer("a table's network: BatchNorm in front and behind a ReLU, one output", TORCH, (30,), normalised),

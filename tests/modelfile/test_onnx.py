@@ -1,7 +1,9 @@
 """Networks in ONNX files: read as they are, or refused by the name of the node."""
 
 import math
+import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import synflip
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from synflip.errors import SynflipError
+from synflip.modelfile import pt2
 from synflip.modelfile.network import load_network
 from synflip.modelfile.onnx import Onnx
 from synflip.training.ordinary import Ordinary, logits
@@ -22,11 +25,12 @@ from tests.modelfile.onnx_models import B0, B1, DENSE, W0, W1, WEIGHTS, Node, X,
 RUN = torch.from_numpy(X).double()
 
 
-def read(made: onnx.ModelProto, *shapes: tuple[int, ...]) -> Ordinary:
-    return Ordinary(Onnx(made.SerializeToString()), *(shapes or ((12,),)))
+def read(made: onnx.ModelProto | Onnx, *shapes: tuple[int, ...]) -> Ordinary:
+    network = made if isinstance(made, Onnx) else Onnx(made.SerializeToString())
+    return Ordinary(network, *(shapes or ((12,),)))
 
 
-def found(made: onnx.ModelProto, *shapes: tuple[int, ...]) -> np.ndarray:
+def found(made: onnx.ModelProto | Onnx, *shapes: tuple[int, ...]) -> np.ndarray:
     """Logits of the layers that are read, which were compared with what onnx.reference computes."""
     ordinary = read(made, *shapes)
     ordinary.check(RUN)
@@ -263,6 +267,99 @@ def test_what_torch_writes_itself(tmp_path: Path) -> None:
         assert torch.allclose(same.float(), network(RUN.float().view(-1, 3, 4)), atol=1e-5)
 
 
+def test_what_torch_writes_by_default(tmp_path: Path) -> None:
+    """In two files: torch_export/export.py made them."""
+    folder = Path(__file__).parent / "torch_export"
+    network = load_network(folder / "m.onnx")
+    ordinary, rows = Ordinary(network, (64,), (8, 8)), torch.rand(9, 64).double()
+    ordinary.check(rows)
+    assert [len(layer.bias) for layer in ordinary.layers] == [16, 10]
+    content, beside = ((folder / name).read_bytes() for name in ("m.onnx", "m.onnx.data"))
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(SynflipError, match=r"another file, 'm\.onnx\.data', which cannot be read \(No such"):
+        load_network(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx.data").write_bytes(bytes(len(beside)))
+    other = load_network(tmp_path / "m.onnx")
+    assert other.sha256 != network.sha256
+    assert not Ordinary(other, (64,), (8, 8)).layers[0].weight.any()
+
+
+def lies_in(location: str, **where: int | str) -> bytes:
+    """The network 12-8-4 with its first weights, [8, 12], in another file."""
+    made = dense()
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **where}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return made.SerializeToString()
+
+
+def test_weights_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(bytes(8) + W0.tobytes())
+    for where in ({"offset": 8}, {"offset": 8, "length": W0.nbytes, "checksum": "0"}):
+        assert np.allclose(found(onnx_of(lies_in("w", **where), tmp_path)), wanted())
+
+
+def onnx_of(content: bytes, folder: Path) -> Onnx:
+    (folder / "m.onnx").write_bytes(content)
+    network = load_network(folder / "m.onnx")
+    assert isinstance(network, Onnx)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("location", "where", "message"),
+    [
+        ("../w", {}, "'../w', which is no name of a file in the same folder"),
+        ("{folder}/w", {}, "which is no name of a file in the same folder"),
+        ("in/w", {}, "'in/w', which is no name"),
+        ("..\\w", {}, "which is no name"),
+        ("", {}, "'', which is no name"),
+        (".", {}, "'.', which is no name"),
+        ("w\0", {}, "which is no name"),
+        ("n" * 300, {}, "which cannot be read"),
+        ("link", {}, "'link', which is no regular file"),
+        ("fifo", {}, "'fifo', which is no regular file"),
+        ("in", {}, "'in', which is no regular file"),
+        ("w", {"offset": 400}, "bytes 400 to 400 of 384; copy both files again"),
+        ("w", {"offset": 8, "length": 384}, "bytes 8 to 392 of 384"),
+        ("w", {"length": 10**17}, f"bytes 0 to {10**17} of 384"),
+        ("w", {"offset": -8}, "its offset is '-8', not a number of bytes"),
+        ("w", {"length": "9" * 5000}, "its length is '999"),
+        ("w", {"length": "\u0665"}, "not a number of bytes"),
+        ("w", {"length": 380}, "shape [8, 12] does not fit the 95 numbers"),
+        ("w", {"length": 383}, "shape [8, 12] does not fit the 95 numbers"),
+        ("sparse", {}, f"{1 << 40} bytes, and {256 << 20} are left of what a network may have"),
+    ],
+)
+def test_other_files_are_not_trusted(
+    tmp_path: Path, location: str, where: dict[str, Any], message: str
+) -> None:
+    folder = tmp_path / "here"
+    (folder / "in").mkdir(parents=True)
+    for path in (tmp_path / "w", folder / "w", folder / "in" / "w"):
+        path.write_bytes(W0.tobytes())
+    (folder / "link").symlink_to("w")
+    os.mkfifo(folder / "fifo")
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SynflipError, match=re.escape(message)) as said:
+        onnx_of(lies_in(location.format(folder=folder), **where), folder)
+    assert "m.onnx: tensor 'w0'" in str(said.value) and "\n" not in str(said.value)
+    assert len(str(said.value)) < 800
+
+
+def test_other_files_are_limited_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pt2, "MAX_FILE_BYTES", 2 * W0.nbytes - 1)
+    made = onnx.load_model_from_string(lies_in("w"))
+    made.graph.initializer.append(made.graph.initializer[0])
+    made.graph.initializer[-1].name = "again"
+    (tmp_path / "w").write_bytes(W0.tobytes())
+    with pytest.raises(SynflipError, match=f"'again' .*{W0.nbytes} bytes, and {W0.nbytes - 1} are left"):
+        Onnx(made.SerializeToString(), tmp_path)
+
+
 def changed(made: onnx.ModelProto, change: Any) -> onnx.ModelProto:
     change(made)
     return made
@@ -321,7 +418,7 @@ def nodes(
     [
         (
             changed(dense(), outside),
-            r"tensor 'w0' lies in another file: save the model with its weights inside",
+            r"tensor 'w0' lies in another file: export it with external_data=False, or put the file beside",
         ),
         (
             changed(dense(), huge),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
 from synflip.modelfile.chain import program_of
+from synflip.modelfile.external_data import WAY_OUT, take_in
 from synflip.modelfile.operations import (
     Affine,
     Clamp,
@@ -53,20 +54,24 @@ _OF_CONSTANTS = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsquee
 _ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 _ENDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
 _POST_TRANSFORMS = {"NONE": None, "SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
-_WAY_OUT = "export it again with onnx.version_converter"
+_NEWER = "export it again with onnx.version_converter"
 
 
 class Onnx(nn.Module):
     """A network in an ONNX file: run by onnx.reference, and read as operations.
 
-    content: of the file. batch: the number of images that it was exported for; None if it takes any.
-    ``path``: of the file, for messages; ``sha256``: its digest, in hexadecimal.
+    content: of the file. folder: where files with its weights may lie, see ``external_data``; None takes
+    none. batch: the number of images that it was exported for; None if it takes any. ``path``: of the file,
+    for messages; ``sha256``: the digest of it and of weights in other files, in hexadecimal.
     Raises SynflipError for what is no ONNX file, is not whole, or has more than one input or result.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, folder: Path | None = None) -> None:
         super().__init__()
-        model = _parsed(content)
+        model, digest = _parsed(content), hashlib.sha256(content)
+        if folder is not None:
+            for part in take_in(model, folder, pt2.MAX_FILE_BYTES):
+                digest.update(part)
         graph = model.graph
         self._constants = {tensor.name: _array(tensor.name, tensor) for tensor in graph.initializer}
         inputs = [value for value in graph.input if value.name not in self._constants]
@@ -87,7 +92,7 @@ class Onnx(nn.Module):
         self._model = model
         self._evaluator: Any = None
         self.path: str | Path | None = None
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.sha256 = digest.hexdigest()
 
     like: Tensor
 
@@ -130,7 +135,7 @@ def load(path: str | Path) -> Onnx:
     require("onnx")
     content = pt2.read(path)
     with pt2.naming(path):
-        network = Onnx(content)
+        network = Onnx(content, Path(path).parent)
     network.path = path
     return network
 
@@ -149,7 +154,7 @@ def _parsed(content: bytes) -> "ModelProto":
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and not FIRST_OPSET <= opset.version <= last:
             raise SynflipError(
-                f"its operations have version {opset.version}; {FIRST_OPSET} to {last} are read: {_WAY_OUT}"
+                f"its operations have version {opset.version}; {FIRST_OPSET} to {last} are read: {_NEWER}"
             )
     if model.functions:
         raise SynflipError(f"it has functions of its own, {model.functions[0].name}: export it without them")
@@ -164,7 +169,7 @@ def _array(name: str, tensor: "TensorProto") -> NDArray[Any]:
     """The numbers of a tensor. No size in the file makes it larger than its bytes. Raises SynflipError."""
     name = f"tensor {name!r}"
     if tensor.data_location or tensor.external_data:
-        raise SynflipError(f"{name} lies in another file: save the model with its weights inside")
+        raise SynflipError(f"{name} lies in another file: {WAY_OUT}")
     kind, shape = tensor.data_type, tuple(tensor.dims)
     if kind in _DTYPES:
         dtype, held = (
