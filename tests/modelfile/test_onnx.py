@@ -360,6 +360,89 @@ def test_other_files_are_limited_together(tmp_path: Path, monkeypatch: pytest.Mo
         Onnx(made.SerializeToString(), tmp_path)
 
 
+GROWING: dict[str, tuple[Node, ...]] = {
+    "concatenated": tuple(("Concat", (f"s{n}", f"s{n}"), f"s{n + 1}", {"axis": 0}) for n in range(40)),
+    "along axes of their own": tuple(
+        node
+        for n in range(8)
+        for node in (
+            ("Unsqueeze", (f"s{n}", "front"), f"u{n}"),
+            ("Unsqueeze", (f"s{n}", "back"), f"v{n}"),
+            ("Mul" if n % 2 else "Add", (f"u{n}", f"v{n}"), f"s{n + 1}"),
+        )
+    ),
+    "gathered": tuple(
+        node
+        for n in range(0, 8, 2)
+        for node in (
+            ("Unsqueeze", (f"s{n}", "back"), f"s{n + 1}"),
+            ("Gather", (f"s{n + 1}", "many"), f"s{n + 2}", {"axis": 1}),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_sizes_do_not_grow(kind: str) -> None:
+    """Each node may double what it takes: a file of some hundred bytes would fill the memory."""
+    grown = GROWING[kind]
+    reshape: Node = ("Reshape", ("x", grown[-1][2]), "y")
+    first: Node = ("Gemm", ("y", "w0", "b0"), "s", {"transB": 1})
+    axes = {"front": np.array([0]), "back": np.array([-1]), "many": np.zeros(64, int)}
+    made = model((("Shape", ("x",), "s0"), *grown, reshape, first, *DENSE[1:]), {**WEIGHTS, **axes})
+    with pytest.raises(SynflipError, match="computes sizes from more than 1048576 numbers"):
+        Onnx(made.SerializeToString()).operations()
+
+
+MADE: dict[str, list[Node]] = {
+    "cast": [
+        *(("Cast", (f"c{n}",), f"c{n + 1}", {"to": 1 if n % 2 else 11}) for n in range(8)),
+        ("Gemm", ("x", "c8", "b0"), "s", {"transB": 1}),
+        *DENSE[1:],
+    ],
+    "reordered": [
+        *(
+            node
+            for n in range(0, 16, 2)
+            for node in (
+                ("Transpose", (f"c{n}",), f"c{n + 1}"),
+                ("Reshape", (f"c{n + 1}", "size"), f"c{n + 2}"),
+            )
+        ),
+        ("Gemm", ("x", "c16", "b0"), "s", {"transB": 1}),
+        *DENSE[1:],
+    ],
+    "multiplied again": [
+        DENSE[0],
+        ("Relu", ("s",), "r0"),
+        *(
+            node
+            for n in range(8)
+            for node in (("Gemm", (f"r{n}", "square"), f"g{n}"), ("Relu", (f"g{n}",), f"r{n + 1}"))
+        ),
+        ("Gemm", ("r8", "w1", "b1"), "z", {"transB": 1}),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_is_made_of_constants_is_limited(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node may name the same constant."""
+    constants = {**WEIGHTS, "c0": W0, "size": np.array([8, 12]), "square": np.eye(8, dtype=np.float32)}
+    network = Onnx(model(MADE[kind], constants).SerializeToString())
+    assert network.operations()
+    monkeypatch.setattr(pt2, "MAX_MADE", 3000)
+    with pytest.raises(SynflipError, match="more than 3000 bytes are made of the constants in the file"):
+        network.operations()
+
+
+def test_borders_do_not_fill_the_memory() -> None:
+    conv: Node = ("Conv", ("x", "k"), "y", {"pads": [5000] * 4})
+    made = model([conv], {"k": np.ones((1, 1, 3, 3), np.float32)}, ("n", 1, 4, 4))
+    with pytest.raises(SynflipError, match=r"a result of shape \[1, 10002, 10002\] is too large"):
+        Onnx(made.SerializeToString()).operations()
+
+
 def changed(made: onnx.ModelProto, change: Any) -> onnx.ModelProto:
     change(made)
     return made

@@ -292,6 +292,39 @@ def test_hostile_archives(
     assert expected in refusal(changed(mixed[1], change))
 
 
+def test_nothing_too_large_is_computed(mixed: tuple[nn.Module, bytes]) -> None:
+    """Also not to find out which inputs a network takes."""
+    with pytest.raises(SynflipError, match="is too large"):
+        Ordinary(pt2.parse(changed(mixed[1], padding(1 << 12))), (1, 6, 5))
+
+
+class Doubled(nn.Module):
+    """Weights that are computed of weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(6, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight
+        for _ in range(8):
+            weight = weight * 2
+        return x @ weight
+
+
+def test_what_is_made_of_constants_is_limited(
+    mixed: tuple[nn.Module, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = pt2.parse(exported(Doubled(), 6))
+    assert operations(program, (2, 6)) and pt2.output_shape(program, (2, 6)) == (2, 4)
+    monkeypatch.setattr(pt2, "MAX_MADE", 500)
+    for read in (operations, pt2.output_shape):
+        with pytest.raises(SynflipError, match=r"\(mul\): more than 500 bytes are made of the"):
+            read(program, (2, 6))
+    monkeypatch.setattr(pt2, "MAX_MADE", 107)
+    assert "tensor first.0.weight: more than 107 bytes" in refusal(mixed[1])
+
+
 def test_what_is_no_archive(mixed: tuple[nn.Module, bytes], tmp_path: Path) -> None:
     for content in (b"", b"hello", mixed[1][:100], mixed[1][:-30]):
         assert "not a" in refusal(content)

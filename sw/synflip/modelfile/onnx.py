@@ -27,6 +27,7 @@ from synflip.modelfile.operations import (
     Operation,
     arithmetic,
     clamp,
+    constant_bytes,
     convolution,
     linear,
     max_pool,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 MAX_NODES = 4096
 MAX_NUMBERS = 1 << 26  # in a constant
 MAX_SIZES = 64  # numbers in a constant that sizes are computed with
+MAX_COMPUTED = 1 << 20  # numbers that are computed with sizes, in all
+MAX_AXES = 64  # of a result: numpy has no more
 FIRST_OPSET = 6
 _DTYPES = {1: "float32", 10: "float16", 11: "float64"}
 _INTEGERS = {6: "int32", 7: "int64"}
@@ -269,13 +272,16 @@ class _Reader:
 
     def __init__(self, constants: dict[str, NDArray[Any]], source: str, shape: Sequence[int] | None) -> None:
         self.constants = dict(constants)
-        self.sizes: set[str] = set()
+        self.sizes: dict[str, tuple[int, bool]] = {}  # numbers at most, and whether they are one row
+        self.computed = 0  # numbers of all of them
+        self.made = pt2.Made()
         self.current, self.shape = source, shape
         self.found: list[Operation] = []
         self.opposite = ""  # the name of 1 - p, where p is the probability of the second of two classes
 
     def take(self, name: str, node: "NodeProto") -> None:
         """Take the next node. Raises SynflipError."""
+        before = len(self.found)
         inputs = [item for item in node.input if item]
         if node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
             raise refused(name, f"is an operation of {node.domain}, which is not known here")
@@ -283,7 +289,7 @@ class _Reader:
             self.constants[node.output[0]] = self._constant(name, node)
         elif inputs and all(item in self.constants for item in inputs):
             self._fold(name, node)
-        elif node.op_type == "Shape" or (self.sizes & set(inputs) and node.op_type in _OF_SIZES):
+        elif node.op_type == "Shape" or (self.sizes.keys() & set(inputs) and node.op_type in _OF_SIZES):
             self._size(name, node, inputs)
         elif self.current not in inputs:
             if self.opposite not in inputs:
@@ -291,6 +297,7 @@ class _Reader:
             self._join(name, node)
         else:
             self._chain(name, node)
+        self.made.add(name, constant_bytes(self.found[before:]))
 
     def _constant(self, name: str, node: "NodeProto") -> NDArray[Any]:
         for attribute in node.attribute:
@@ -313,13 +320,17 @@ class _Reader:
             to = _values(node, "to")
             if to not in (*_DTYPES, *_INTEGERS):
                 raise refused(name, "makes another type than numbers")
-            value = value.astype({**_DTYPES, **_INTEGERS}[to])
+            dtype = np.dtype({**_DTYPES, **_INTEGERS}[to])
+            self.made.add(name, value.size * dtype.itemsize)
+            value = value.astype(dtype)
         elif node.op_type == "Transpose":
             order = list(_values(node, "perm") or range(value.ndim)[::-1])
             if sorted(order) != list(range(value.ndim)):
                 raise SynflipError(f"{name} has the order {order} for a constant of {value.ndim} dimensions")
             value = value.transpose(order)
         elif node.op_type != "Identity":
+            if not value.flags.c_contiguous:
+                self.made.add(name, value.nbytes)
             value = self._reshaped(name, node, value)
         self.constants[node.output[0]] = value
 
@@ -355,12 +366,34 @@ class _Reader:
 
     def _size(self, name: str, node: "NodeProto", inputs: Sequence[str]) -> None:
         """Something that is computed from the shape of a result alone."""
-        for item in inputs:
-            if item in self.constants and self.constants[item].size > MAX_SIZES:
-                raise SynflipError(f"{name} computes sizes from {self.constants[item].size} numbers")
-            if item == self.current and node.op_type != "Shape":
-                raise refused(name)
-        self.sizes.update(node.output)
+        kind = node.op_type
+        count, is_row = MAX_AXES, True
+        if kind != "Shape":
+            parts = [self._part(name, item) for item in inputs]
+            counts, rows = zip(*parts, strict=True)
+            count, is_row = counts[0], rows[0] and kind not in ("Squeeze", "Unsqueeze")
+            if kind == "Concat":
+                count, is_row = sum(counts), any(rows)
+            elif kind == "Gather":
+                count, is_row = counts[1] if rows[0] else math.prod(counts), all(rows)
+            elif kind in _ARITHMETIC:  # which repeats numbers along axes that one side lacks
+                count = max(counts) if all(rows) or min(counts) == 1 else math.prod(counts)
+                is_row = all(rows)
+        self.computed += count
+        if self.computed > MAX_COMPUTED:
+            raise SynflipError(f"{name} computes sizes from more than {MAX_COMPUTED} numbers")
+        self.sizes.update(dict.fromkeys(node.output, (count, is_row)))
+
+    def _part(self, name: str, item: str) -> tuple[int, bool]:
+        """What sizes are computed with: how many numbers it has at most, and whether they are one row."""
+        if item in self.sizes:
+            return self.sizes[item]
+        if item not in self.constants:
+            raise refused(name)
+        value = self.constants[item]
+        if value.size > MAX_SIZES:
+            raise SynflipError(f"{name} computes sizes from {value.size} numbers")
+        return value.size, value.ndim == 1
 
     def _chain(self, name: str, node: "NodeProto") -> None:
         """What is done with the result so far."""
@@ -499,6 +532,8 @@ class _Reader:
         down, across = (
             (size + 2 * edge - side) // step + 1 for size, side, edge, step in zip(*sizes, strict=True)
         )
+        if len(weight) * down * across > pt2.MAX_RESULT:
+            raise SynflipError(f"{name}: a result of shape {[len(weight), down, across]} is too large")
         self.found.append(made)
         self.shape = (len(weight), down, across)
 

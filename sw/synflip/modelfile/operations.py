@@ -88,6 +88,12 @@ class End:
 Operation = Linear | Conv2d | MaxPool2d | Affine | Clamp | End
 
 
+def constant_bytes(operations: Sequence[Operation]) -> int:
+    """Bytes of the constants of operations."""
+    values = (value for operation in operations for value in vars(operation).values())
+    return sum(value.nbytes for value in values if isinstance(value, Tensor))
+
+
 def refused(name: str, why: str = "") -> SynflipError:
     """The error for an operation that no coins can do. why: instead of that it is not known."""
     return SynflipError(f"{name} {why or 'cannot be made of coins'}; {WAY_OUT}")

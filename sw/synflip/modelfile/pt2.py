@@ -28,6 +28,7 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ENTRIES = 4096  # of the archive
 MAX_GRAPH_BYTES = 16 << 20
 MAX_RESULT = 1 << 22  # numbers in any result, for one image
+MAX_MADE = 4 * MAX_FILE_BYTES  # bytes of what is made of the constants in a file: float16 becomes float64
 TORCH = "torch 2.13"  # whose files are read
 SCHEMA_MAJOR = 8  # of the graph, as TORCH writes it
 _ATEN = "torch.ops.aten."  # before names of operations
@@ -143,9 +144,27 @@ class Program(nn.Module):
         values = {**self.constants(), self.source: x}
         for index, node in enumerate(self.nodes):
             values[node.result] = run(index, node, values)
-        if not isinstance(values.get(self.result), Tensor):
+        return self.output(values)
+
+    def output(self, values: Mapping[str, Any]) -> Tensor:
+        """The output among the results. Raises SynflipError if it is none of them."""
+        found = values.get(self.result)
+        if not isinstance(found, Tensor):
             raise SynflipError("the graph's output is none of its results")
-        return values[self.result]
+        return found
+
+
+class Made:
+    """Bytes that are made of the constants in a file, in all: every node may name the same constant."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, name: str, count: int) -> None:
+        """Count what an operation makes. Raises SynflipError, naming it, for too many bytes."""
+        self._bytes += count
+        if self._bytes > MAX_MADE:
+            raise SynflipError(f"{name}: more than {MAX_MADE} bytes are made of the constants in the file")
 
 
 def run(index: int, node: Node, values: Mapping[str, Any]) -> Any:
@@ -176,7 +195,8 @@ def describe(index: int, node: Node) -> str:
 def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The output's shape for inputs of ``shape``, found without computing or allocating anything.
 
-    Raises SynflipError for a graph that does not take such inputs, or with a result that is too large.
+    Raises SynflipError for a graph that does not take such inputs, or with results that are too large: one
+    of them, or those of constants alone in all.
     """
 
     class Sizes(TorchDispatchMode):
@@ -186,14 +206,16 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
                 raise SynflipError(f"a result of shape {list(result.shape)} is too large")
             return result
 
-    nothing = Program(
-        program.nodes,
-        program.source,
-        program.result,
-        {name: value.to("meta") for name, value in program.constants().items()},
-    )
+    values: dict[str, Any] = {name: value.to("meta") for name, value in program.constants().items()}
+    constants, made = set(values), Made()
+    values[program.source] = torch.empty(shape, device="meta")
     with torch.no_grad(), Sizes():
-        return tuple(nothing(torch.empty(shape, device="meta")).shape)
+        for index, node in enumerate(program.nodes):
+            found = values[node.result] = run(index, node, values)
+            if isinstance(found, Tensor) and {value.name for value in values_of(node)} <= constants:
+                constants.add(node.result)
+                made.add(describe(index, node), found.nbytes)
+    return tuple(program.output(values).shape)
 
 
 def check_extractor(program: Program) -> None:
@@ -396,11 +418,11 @@ def _program(archive: _Archive) -> Program:
         folder: archive.json(f"data/{folder}/{name}_{folder}_config.json")["config"]
         for folder in ("weights", "constants")
     }
-    tensors = {
-        value: _tensor(archive, folder, stored, configs[folder][stored])
-        for value, (folder, stored) in kept.items()
-        if value in used
-    }
+    tensors, made = {}, Made()
+    for value, (folder, stored) in kept.items():
+        if value in used:
+            tensors[value] = _tensor(archive, folder, stored, configs[folder][stored])
+            made.add(f"tensor {stored}", tensors[value].nbytes)
     result = str(outputs[0]["user_output"]["arg"]["as_tensor"]["name"])
     return Program(nodes, inputs[0], result, tensors, _input_sizes(graph, inputs[0]))
 

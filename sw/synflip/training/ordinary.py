@@ -35,7 +35,7 @@ from synflip.modelfile.operations import (
     in_batches,
     refused,
 )
-from synflip.modelfile.pt2 import Program, check_extractor, naming
+from synflip.modelfile.pt2 import Program, check_extractor, naming, output_shape
 from synflip.modelfile.split import split
 from synflip.spec.convolution import Convolution
 from synflip.training.layers import channels_first, convolved
@@ -193,6 +193,8 @@ class Trained:
         for shape in shapes:
             self._shape = shape
             try:
+                if isinstance(self.network, Program):  # of a file: nothing too large is computed
+                    output_shape(self.network, (self.network.batch or _EXAMPLES, *shape))
                 self._outputs(self._input(torch.zeros(2, math.prod(shape))))
                 return shape
             except SynflipError as error:
