@@ -65,7 +65,7 @@ def fit(
     groups: Sequence[tuple[list[nn.Parameter], float]],
     loss: Callable[[Tensor, Tensor], Tensor],
     dataset: Dataset,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | NDArray[np.float32],
     epochs: int,
     generator: torch.Generator,
     augment: bool,
@@ -79,8 +79,8 @@ def fit(
     """Minimise a loss with Adam over shuffled batches, on one torch thread; parameters change in place.
 
     groups: parameters, and the highest learning rate that each group reaches in the one cycle. loss: of a
-    batch of images, float32 [B, I], and labels, int64 [B]; a scalar. images: uint8 [N, I], trained on in
-    place of the data set's own training images; the labels are the data set's. epochs: passes over all
+    batch of images, float32 [B, I], and labels, int64 [B]; a scalar. images: uint8 or float32 [N, I], trained
+    on in place of the data set's own training images; the labels are the data set's. epochs: passes over all
     images. generator: draws the order of the images, and how ``augment`` moves them. before_step: called
     before every step with the share of the steps that are done. after_step: called after every step of the
     optimiser, before progress. buffers: what the network keeps beside its parameters, for the checkpoint.
@@ -147,7 +147,7 @@ def fit(
 
 def batches(
     dataset: Dataset,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | NDArray[np.float32],
     order: Tensor,
     batch: int,
     generator: torch.Generator,
