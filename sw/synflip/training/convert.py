@@ -419,7 +419,7 @@ class _Conversion:
         if original - stepped <= LOSS:
             return []
         if self.given.data.input_quantizer is not None:
-            way = "; if a few values lie far from the others, cut them off by the data set's quantiles"
+            way = "; if a few values lie far from the others, cut them off by quantiles such as 0.01, 0.99"
         else:
             way = "; take more of them" if self.activation_bits < MAX_ACTIVATION_BITS else ""
         return [
