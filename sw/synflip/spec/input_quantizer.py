@@ -70,10 +70,6 @@ class InputQuantizer:
             )
         if len({column.name for column in self.columns}) != len(self.columns):
             raise SynflipError("`columns` of the input have a name twice")
-        if self.quantiles is not None and (
-            len(self.quantiles) != 2 or self.quantiles[0] >= self.quantiles[1]
-        ):
-            raise SynflipError(f"`quantiles` of the input are {list(self.quantiles)}, not a low and a high")
         if bad.any():
             i = int(bad.argmax())
             raise SynflipError(
@@ -128,12 +124,14 @@ class InputQuantizer:
             raise SynflipError("`columns` of the input must be lists of text: a name, and its categories")
         if not isinstance(label, str | None):
             raise SynflipError(f"`label` of the input is {label!r}, not the name of a column")
-        shares = value.get("quantiles", [])
-        if not isinstance(shares, list) or not all(
-            type(share) in (int, float) and 0 <= share <= 1 for share in shares
+        shares = value.get("quantiles", [0, 1])
+        if (
+            not isinstance(shares, list)
+            or [type(share) in (int, float) for share in shares] != [True, True]
+            or not 0 <= shares[0] < shares[1] <= 1
         ):
-            raise SynflipError("`quantiles` of the input are not two numbers in 0..1")
-        quantiles = tuple(map(float, shares)) or None
+            raise SynflipError("`quantiles` of the input are not two numbers, 0 <= low < high <= 1")
+        quantiles = (float(shares[0]), float(shares[1])) if "quantiles" in value else None
         named = tuple(Column(words[0], tuple(words[1:])) for words in columns)
         return cls(tensors[LOW], tensors[HIGH], tuple(shape), named, label, quantiles)
 
