@@ -17,8 +17,9 @@ from synflip.uncertainty.soft_votes import SoftTable, memory, posterior
 
 #: F, the bits of a soft vote; entries of the first table; P, the bits that index the second one.
 TABLES = ((4, 16, 2), (6, 32, 2), (8, 64, 2), (8, 64, 4), (8, 256, 4))
-#: Of early stopping: the tables above that the contract asks for, and factors of a root that are tried.
+#: Of early stopping: tables among those above, errors, and factors of a root that are tried.
 STOPPED_BY = (8, 64, 2)
+STOPPED_ERRORS = (*ERRORS, 0.0003)
 FACTORS = np.arange(1, 401) / 100
 
 
@@ -91,7 +92,7 @@ def _early(context: Context, data: str) -> Table:
         soft = np.stack([table.votes(sample) for sample in z])
         shape = fit_shape(votes[:, ::2].sum(0))
         found = {}
-        for error in ERRORS:
+        for error in STOPPED_ERRORS:
             for name, added, bounds in (
                 ("votes, their margins", votes, margins(shape, samples, error)),
                 ("votes, a root", votes, fit_root(Race.of(votes[:, ::2]), error)),
@@ -107,7 +108,7 @@ def _early(context: Context, data: str) -> Table:
                 }
         return found
 
-    settings = {**answer_settings(recipe, samples), "tables": STOPPED_BY, "errors": ERRORS}
+    settings = {**answer_settings(recipe, samples), "tables": STOPPED_BY, "errors": STOPPED_ERRORS}
     found = context.cache.row("soft-early", settings, make)
     rows = [
         {
