@@ -86,14 +86,33 @@ def in_time() -> None:
     worker.__version__ = _version.__version__
 
 
+def other_sources() -> None:
+    """Of another commit, whose version is the same."""
+    from synflip.cluster import worker
+
+    worker.todays_sources = worker.sources  # type: ignore[attr-defined]
+    worker.sources = lambda: "0123456789ab"  # type: ignore[assignment]
+
+
+def todays_sources() -> None:
+    from synflip.cluster import worker
+
+    worker.sources = worker.todays_sources  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("change", "back", "line"),
     [
         (older("synflip"), today, "it has synflip 0.0.1, the client"),
         (older("torch"), today, "it has torch 0.0.1, the client"),
-        (late, in_time, "loading golden: it has synflip 0.0.1, the client"),
+        (late, in_time, r"loading golden: it has synflip 0.0.1 of sources \w+, the client"),
+        (
+            other_sources,
+            todays_sources,
+            r"loading golden: it has synflip \S+ of sources 0123456789ab, the client",
+        ),
     ],
-    ids=["synflip", "torch", "late"],
+    ids=["synflip", "torch", "late", "sources"],
 )
 def test_another_version_is_refused(
     client: Client, change: Callable[[], None], back: Callable[[], None], line: str

@@ -1,10 +1,13 @@
 """What runs on a worker: one device, which is kept with its model from piece to piece."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import Any, cast
@@ -13,6 +16,7 @@ import numpy as np
 from distributed import Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
+import synflip
 from synflip._version import __version__
 from synflip.devices.registry import open_device
 from synflip.errors import SynflipError
@@ -29,8 +33,21 @@ PACKAGES = ("synflip", "torch", "numpy")  # that are the same everywhere
 
 
 def versions() -> dict[str, str]:
-    """Versions of PACKAGES in this process; torch's without its suffix, such as ``+cpu``."""
-    return {"synflip": __version__, **{name: version(name).split("+")[0] for name in PACKAGES[1:]}}
+    """Versions of PACKAGES in this process; torch's without its suffix, such as ``+cpu``, and synflip's with
+    its ``sources``, because two commits may have one version."""
+    mine = f"{__version__} of sources {sources()}"
+    return {"synflip": mine, **{name: version(name).split("+")[0] for name in PACKAGES[1:]}}
+
+
+@cache
+def sources() -> str:
+    """The first twelve digits, hexadecimal, of the SHA-256 of this process's synflip: of the names and the
+    content of its modules, as they were at the first call."""
+    folder, found = Path(synflip.__file__).parent, hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        name, content = file.relative_to(folder).as_posix(), file.read_bytes()
+        found.update(f"{name} {len(content)} ".encode() + content)
+    return found.hexdigest()[:12]
 
 
 def other_version(name: str, there: str, wanted: str) -> str:
