@@ -13,7 +13,7 @@ import pytest
 from distributed import Client, LocalCluster, Worker, get_worker
 from synflip import cluster as room
 from synflip import modelfile
-from synflip.cluster import device, tasks
+from synflip.cluster import device, tasks, worker
 from synflip.cluster.device import ClusterDevice, image_bytes, tags
 from synflip.cluster.worker import Keeper
 from synflip.errors import SynflipError
@@ -225,6 +225,11 @@ def test_the_client_s_memory_does_not_grow_with_the_images(threads: LocalCluster
     [
         ({"samples": 0}, "samples must be in 1"),
         ({"chunk": 0}, "chunk must be at least 1"),
+        ({"chunk": "x"}, "chunk must be an integer, not 'x'"),
+        ({"chunk": 2.5}, "chunk must be an integer"),
+        ({"chunk": True}, "chunk must be an integer"),
+        ({"device": 3}, "device must be a name"),
+        ({"out": 3}, "out must be the path"),
         ({"device": "gold"}, "no device 'gold'"),
         ({"images": IMAGES[:, :5]}, "images have shape"),
         ({"images": dask.array.from_array(IMAGES[:, :5])}, "images have shape"),
@@ -239,3 +244,34 @@ def test_what_a_device_refuses_a_cluster_refuses(
     asked = {"images": IMAGES, "samples": 4, "seed": 3} | arguments
     with pytest.raises(SynflipError, match=line):
         room.infer(client, MODEL, **asked)  # type: ignore[arg-type]
+
+
+def test_what_is_no_client(threads: LocalCluster) -> None:
+    for other, name in ((threads.scheduler_address, "str"), (threads, "LocalCluster"), (None, "NoneType")):
+        with pytest.raises(SynflipError, match=rf"not by a {name}: give Client\(ADDRESS\)"):
+            room.infer(other, MODEL, IMAGES, 4, 3)  # type: ignore[arg-type]
+
+
+def test_a_client_that_is_closed(threads: LocalCluster) -> None:
+    with Client(threads) as closed, ClusterDevice(closed) as shared:
+        shared.load(MODEL)
+        closed.close()
+        for again in (lambda: shared.infer(IMAGES, 4, 3), lambda: shared.load(MODEL)):
+            with pytest.raises(SynflipError, match="the client is closed: connect another"):
+                again()
+
+
+def test_a_client_that_is_closed_in_the_middle(threads: LocalCluster) -> None:
+    with Client(threads) as closed, pytest.raises(SynflipError, match=r"is closed|is lost"):
+        room.infer(closed, MODEL, IMAGES, 8, 3, chunk=16, progress=lambda *_: closed.close())
+
+
+def test_sources_are_of_all_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = []
+    for text in ("x = 1", "x = 2", "x = 1"):
+        (tmp_path / "room").mkdir(exist_ok=True)
+        (tmp_path / "__init__.py").touch()
+        (tmp_path / "room" / "module.py").write_text(text)
+        monkeypatch.setattr(worker.synflip, "__file__", str(tmp_path / "__init__.py"))
+        found.append(worker.sources.__wrapped__())
+    assert found[0] == found[2] != found[1]

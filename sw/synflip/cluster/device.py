@@ -10,7 +10,7 @@ import numpy as np
 from distributed import Client, Future
 
 from synflip.cluster.store import Store, check_store
-from synflip.cluster.tasks import Crew, Tasks, check_versions, result_of, submit
+from synflip.cluster.tasks import Crew, Tasks, check_versions, compute, result_of, submit
 from synflip.cluster.worker import Keeper, Load, load_model, run_piece, same, versions
 from synflip.devices.registry import DeviceName
 from synflip.errors import SynflipError
@@ -22,6 +22,7 @@ from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.soft_votes import SoftTable
+from synflip.util.arrays import whole_number
 
 TASKS_A_WORKER = 2  # one that runs, and one that waits
 PIECE_BYTES = 1 << 23  # of a task's images and results: what is under way does not grow with N
@@ -62,10 +63,10 @@ def infer(
     synflip, torch or numpy, for a piece that kills its workers, if no worker or no scheduler is left, and if
     ``out`` cannot take the result, or has an array of another run that this one would not replace.
     """
+    cluster = ClusterDevice(client, device, geometry, chunk, out)
     if out is not None:
         named = [Path(given) for given in (model, images) if isinstance(given, str | os.PathLike)]
         check_store(Path(out), named)
-    cluster = ClusterDevice(client, device, geometry, chunk, out)
     cluster.load(model)
     lazy = _lazy(loaded(cluster.model), images)
     return cluster.infer(lazy, samples, seed, margin, logits, progress, soft=soft)
@@ -88,10 +89,19 @@ class ClusterDevice(Device):
         """device, geometry: as of ``open_device``. Only workers with the resources that ``tags`` names are
         asked. chunk: network samples times images of a task, or None. out: a folder for the arrays of the
         latest result, or None. Raises SynflipError."""
+        if not isinstance(client, Client):
+            raise SynflipError(
+                f"a cluster is reached by a distributed.Client, not by a {type(client).__name__}: give "
+                "Client(ADDRESS) or Client(CLUSTER)"
+            )
         if client.asynchronous:
             raise SynflipError("the client is asynchronous: give a Client that is not")
-        if chunk is not None and chunk < 1:
+        if chunk is not None and (chunk := whole_number(chunk, "chunk")) < 1:
             raise SynflipError(f"chunk must be at least 1, not {chunk}")
+        if not isinstance(device, str):
+            raise SynflipError(f"device must be a name, such as golden, not a {type(device).__name__}")
+        if out is not None and not isinstance(out, str | os.PathLike):
+            raise SynflipError(f"out must be the path of a folder, not a {type(out).__name__}")
         self.name = f"cluster:{device}"
         self.geometry = geometry or Geometry()
         self._asked = geometry
@@ -171,9 +181,9 @@ class _Run:
         self._tasks.cancel()
 
     def _begin(self, piece: Piece) -> None:
-        images = piece.images_of(self._request)
+        images: Any = piece.images_of(self._request)
         if isinstance(self._request.pixels, Unread):
-            images = self._cluster._client.compute(images)
+            images = compute(self._cluster._client, images)
         future = self._cluster._submit(
             run_piece, self._model, self._digest, self._empty, piece, images,
             resources=self._cluster._tags, retries=FAILURES,

@@ -1,14 +1,15 @@
 """Tasks of a Dask cluster: their results as they come, and in one line why there are none."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 
 from synflip.cluster.worker import PACKAGES, other_version
 from synflip.errors import SynflipError
@@ -18,9 +19,17 @@ PATIENCE = 60.0  # seconds without a worker after which a run ends
 
 
 def submit(client: Client, function: Any, *arguments: Any, **options: Any) -> Future:
-    """Give a task to the cluster. options: of ``Client.submit``."""
+    """Give a task to the cluster. options: of ``Client.submit``. Raises SynflipError if the client is
+    closed."""
     key = f"synflip-{function.__name__}-{uuid4().hex}"
-    return client.submit(function, *arguments, key=key, pure=False, **options)
+    with _connected(client):
+        return client.submit(function, *arguments, key=key, pure=False, **options)
+
+
+def compute(client: Client, lazy: Any) -> Future:
+    """Let the cluster make a lazy array. Raises SynflipError if the client is closed."""
+    with _connected(client):
+        return client.compute(lazy)
 
 
 class Crew:
@@ -44,10 +53,8 @@ class Crew:
         if now - self._looked < LOOK:
             return
         self._looked = now
-        try:
-            workers = self._client.scheduler_info()["workers"].values()
-        except (OSError, CancelledError):
-            raise SynflipError(_gone(self._client)) from None
+        with _connected(self._client):
+            workers = self._client.scheduler_info().get("workers", {}).values()
         running = [item for item in workers if item["status"] == "running"]
         able = [item for item in running if self._has_resources(item["resources"])]
         self.count = len(able)
@@ -137,6 +144,19 @@ def check_versions(client: Client) -> None:
             )
             if there != wanted:
                 raise SynflipError(f"worker {address}: {other_version(name, there, wanted)}")
+
+
+@contextmanager
+def _connected(client: Client) -> Iterator[None]:
+    """Raises SynflipError if the scheduler is gone, and if the client is closed."""
+    try:
+        if client.status in ("closing", "closed"):  # of which not every call complains
+            raise ClosedClientError
+        yield
+    except (OSError, CancelledError):
+        raise SynflipError(_gone(client)) from None
+    except ClosedClientError:
+        raise SynflipError("the client is closed: connect another one to the scheduler") from None
 
 
 def _gone(client: Client) -> str:
