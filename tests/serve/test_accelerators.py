@@ -1,14 +1,18 @@
 """What the page says of an accelerator, beside a simulated one: cycles, and the share of them it was busy."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from synflip.data.registry import load
 from synflip.devices.registry import open_device
+from synflip.golden.cpu import Golden
 from synflip.inference.device import Device
+from synflip_sim.serial.pty import PtyDevice
 
 from tests.browser import browser
-from tests.serve.helpers import Client, digits_model, hub_of, samples, served
+from tests.devices.test_serial import BAUD, GEOMETRY, LINE
+from tests.serve.helpers import Client, digits_model, hub_of, infer, samples, served
 
 MODEL, NAME, SAMPLES = digits_model(), "verilator:16x2", 5
 IMAGES = load("digits").test_images
@@ -74,3 +78,37 @@ def test_the_tab_says_the_share_that_it_was_busy(client: Client, alone: Device, 
     engine, clock = (sum(event[name] for event in found) for name in ("cycles", "clock"))
     assert f"{engine:,} cycles of the engine for {len(found)} samples" in said
     assert f"busy {100 * engine / clock:.1f} % of {clock:,} clock cycles" in said
+
+
+@pytest.mark.parametrize("kind", ["board", "pool"])
+def test_boards_and_pools_are_shown(kind: str) -> None:
+    with ExitStack() as stack:
+        name = "pool:golden,golden:16x2"
+        if kind == "board":
+            name = f"{stack.enter_context(PtyDevice(GEOMETRY, LINE)).path}@{BAUD}"
+        device = stack.enter_context(open_device(name))
+        client = stack.enter_context(served(hub_of(MODEL, {name: device, "golden": Golden()}, data=True)))
+        found = client.run(
+            pixels=IMAGES[5].tolist(), samples=SAMPLES, seed=4, coins=0, devices=[name, "golden"]
+        )
+        want = infer(MODEL, IMAGES[5:6], SAMPLES, 4)
+        for number in (0, 1):
+            assert samples(found, number)[-1]["votes"] == want.votes[0].tolist()
+        assert found[-1][1]["different"] == 0
+        about, _ = client.get("/api/accelerators")["devices"]
+        assert about["name"] == name and about["geometry"] == ("16x2" if kind == "board" else "64x8")
+
+
+def test_a_cable_that_is_pulled_fails_that_run_only() -> None:
+    with ExitStack() as cable:
+        board = cable.enter_context(PtyDevice(GEOMETRY, LINE))
+        name = f"{board.path}@{BAUD}"
+        with (
+            open_device(name) as device,
+            served(hub_of(MODEL, {name: device, "golden": Golden()})) as client,
+        ):
+            assert len(samples(client.run(pixels=IMAGES[5].tolist(), samples=2))) == 2
+            cable.close()
+            found = client.run(pixels=IMAGES[5].tolist(), samples=2)
+            assert [event for event, _ in found] == ["start", "failed", "end"] and board.path in str(found[1])
+            assert len(samples(client.run(pixels=IMAGES[5].tolist(), samples=2, devices=["golden"]))) == 2
