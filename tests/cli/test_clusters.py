@@ -2,14 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
+from synflip import modelfile
 from synflip.cli import app
 from synflip.cluster import clients
+from synflip.cluster.worker import Keeper
 
 from tests.cli.helpers import fails
+from tests.networks import random_model
 
 RUN = ["run", "m.safetensors", "--images", "x.npy", "--samples", "6", "--seed", "3", "--logits"]
 
@@ -23,6 +28,20 @@ def test_workers_write_what_one_machine_writes(files: Path, capsys: pytest.Captu
     with np.load("one.npz") as want, np.load("r.npz") as have:
         assert all((want[name] == have[name]).all() for name in ("votes", "logit_sums", "used", "logits"))
     assert json.loads(Path("r.json").read_text())["geometry"] == "16x2"
+
+
+def test_an_evaluation_by_workers_is_one_machine_s(files: Path) -> None:
+    model = replace(random_model((64, 12, 10)), source={"data": "digits", "logit_scale": 700.0}, input_max=16)
+    modelfile.save(model, files / "digits.safetensors")
+    evaluate = ["evaluate", "digits.safetensors", "--samples", "4", "--seed", "3"]
+    assert app.main([*evaluate, "--out", "one"]) == 0
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        far = ["--cluster", cluster.scheduler_address, "--out", "far"]
+        assert app.main([*evaluate, *far]) == 0
+        assert cluster.workers[0].plugins[Keeper.name]._device is not None  # it was asked
+    assert Path("far/evaluation.json").read_text() == Path("one/evaluation.json").read_text()
 
 
 @pytest.mark.parametrize(
