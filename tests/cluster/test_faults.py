@@ -2,21 +2,30 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import dask
 import dask.array
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 from synflip import cluster as room
 from synflip import modelfile
 from synflip.cluster import tasks
+from synflip.cluster.worker import versions
 from synflip.errors import SynflipError
+from synflip.experiments import clusters, registry
+from synflip.experiments.findings import ResultCache
+from synflip.experiments.networks import Context
+from synflip.experiments.recipes import QUICK
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
 
@@ -276,36 +285,207 @@ def test_a_scheduler_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
                 room.infer(client, MODEL, IMAGES, 8, 3, chunk=16, progress=cut)
 
 
+@contextmanager
+def cable(address: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """An address that leads to another one, and what cuts all connections through it for ever."""
+    host, port = address.removeprefix("tcp://").split(":")
+    open_ends: list[socket.socket] = []
+
+    def carry(here: socket.socket, there: socket.socket) -> None:
+        with suppress(OSError):
+            while part := here.recv(1 << 16):
+                there.sendall(part)
+        with suppress(OSError):
+            there.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                ends = server.accept()[0], socket.create_connection((host, int(port)))
+                open_ends.extend(ends)
+                for pair in (ends, ends[::-1]):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    def cut() -> None:
+        for end in (server, *open_ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"tcp://127.0.0.1:{server.getsockname()[1]}", cut
+        finally:
+            cut()
+
+
+@pytest.mark.nightly
+def test_a_connection_that_is_cut(processes: LocalCluster, client: Client) -> None:
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        cable(processes.scheduler_address) as (address, cut),
+        Client(address) as far,
+        pytest.raises(SynflipError, match=f"the connection to the scheduler at {address} is lost"),
+    ):
+        room.infer(far, MODEL, IMAGES, 8, 3, chunk=16, progress=lambda *_: cut())
+    assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())  # the others go on
+
+
+def pause(dask_worker: Worker) -> None:
+    """It finds that its memory is nearly full."""
+    dask_worker.memory_manager.memory_pause_fraction = 1e-9
+
+
+def go_on(dask_worker: Worker) -> None:
+    dask_worker.memory_manager.memory_pause_fraction = 0.99
+
+
+@pytest.mark.nightly
+def test_workers_that_are_all_paused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def until(status: str) -> None:
+        while {worker["status"] for worker in client.scheduler_info()["workers"].values()} != {status}:
+            time.sleep(0.05)
+
+    monkeypatch.setattr(tasks, "PATIENCE", 0.0)
+    with on_workers(client, pause, go_on):
+        until("paused")
+        with pytest.raises(SynflipError, match="has 2 workers, all of them paused"):
+            room.infer(client, MODEL, IMAGES, 8, 3)
+    until("running")
+    assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())
+
+
+def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "PATIENCE", 1.0)
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=50) as small,
+        Client(small) as client,
+    ):
+
+        def leave(done: int, total: int) -> None:
+            small.scale(0)
+
+        with pytest.raises(SynflipError, match="has had no worker for 1 s: start some with dask worker"):
+            room.infer(client, MODEL, np.repeat(IMAGES, 20, 0), 8, 3, chunk=16, progress=leave)
+
+
+def dies_once(context: Context, data: str) -> tuple[()]:
+    """An experiment whose first worker is killed."""
+    mark = context.cache.folder / f"{data}.died"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    context.cache.row("signs", {"data": data}, lambda: {"accuracy": 0.5})
+    return ()
+
+
+class Experiments(WorkerPlugin):
+    """Every worker, also one that joins later, makes rows in that way."""
+
+    name = "experiments"
+
+    def setup(self, worker: Worker) -> None:
+        self.before = registry.EXPERIMENTS
+        registry.EXPERIMENTS = tuple(replace(item, run=dies_once) for item in registry.EXPERIMENTS)
+
+    def teardown(self, worker: Worker) -> None:
+        registry.EXPERIMENTS = self.before
+
+
+def test_rows_of_a_report_whose_workers_are_killed(client: Client, tmp_path: Path) -> None:
+    context = Context(QUICK, ResultCache(tmp_path, "synflip report paper", "0123"))
+    seen: list[tuple[str, int, int]] = []
+    client.register_plugin(Experiments())
+    try:
+        clusters.fill(client, context, ["digits"], ["headline", "signs"], lambda *step: seen.append(step))
+    finally:
+        client.unregister_worker_plugin("experiments")
+        client.wait_for_workers(2)
+    assert seen == [("headline, digits", 1, 2), ("signs, digits", 2, 2)]
+    assert [row["settings"] for row in context.cache.rows()] == [{"data": "digits"}]
+    assert (tmp_path / "digits.died").exists() and not list(tmp_path.glob(".cluster-*"))
+
+
+def test_a_folder_that_a_worker_does_not_share(client: Client, tmp_path: Path) -> None:
+    here = clusters.Surroundings(QUICK, tmp_path, "", "", (), tmp_path / "not here", versions())
+    with pytest.raises(
+        SynflipError, match=rf"signs, digits: {tmp_path} is another folder here: --out must be"
+    ):
+        client.submit(clusters.run_experiment, here, "signs", "digits", pure=False).result()
+
+
 SLOW = """
 import signal, sys
 from synflip.cli.app import main
-from synflip.cluster import device
+from synflip.cluster import clients, device
 class Told(device._Run):
     def _begin(self, piece):
         print("begun", flush=True)
         super()._begin(piece)
-device._Run = Told
+class Starts(clients.LocalCluster):
+    def __init__(self, **options):
+        print("begun", flush=True)
+        super().__init__(**options)
+if sys.argv.pop(1) == "starts":
+    clients.LocalCluster = Starts
+else:
+    device._Run = Told
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
     sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_ctrl_c_is_one_line_and_no_process_is_left(tmp_path: Path) -> None:
+def all_of(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+
+@pytest.mark.parametrize(
+    ("when", "end"),
+    [
+        ("runs", all_of),
+        pytest.param("starts", all_of, marks=pytest.mark.nightly),
+        pytest.param("runs", subprocess.Popen.terminate, marks=pytest.mark.nightly),
+        pytest.param("runs", subprocess.Popen.kill, marks=pytest.mark.nightly),
+        pytest.param("far", all_of, marks=pytest.mark.nightly),
+    ],
+    ids=["Ctrl-C", "Ctrl-C at the start", "SIGTERM", "SIGKILL", "Ctrl-C of a cluster's client"],
+)
+def test_a_command_that_is_ended_is_one_line_and_no_process_is_left(
+    processes: LocalCluster,
+    client: Client,
+    tmp_path: Path,
+    when: str,
+    end: Callable[[subprocess.Popen[str]], None],
+) -> None:
     modelfile.save(MODEL, tmp_path / "m.safetensors")
     np.save(tmp_path / "x.npy", np.resize(IMAGES, (200_000, 12)))
     (tmp_path / "slow.py").write_text(SLOW)
-    words = ["--samples", "2000", "--workers", "1", "--out", str(tmp_path / "r.npz")]
+    where = ["--cluster", processes.scheduler_address] if when == "far" else ["--workers", "1"]
+    words = ["--samples", "2000", *where, "--out", str(tmp_path / "r.npz")]
     files = [str(tmp_path / "m.safetensors"), "--images", str(tmp_path / "x.npy")]
-    with command(str(tmp_path / "slow.py"), "run", *files, *words) as process:
+    with command(str(tmp_path / "slow.py"), when, "run", *files, *words) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == "begun\n"
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        assert process.stderr.read() == "error: interrupted\n"
-        assert process.wait() == 130
-        for _ in range(100):  # multiprocessing's own process ends when it sees that the others have
+        end(process)
+        killed = end is subprocess.Popen.kill
+        said = process.stderr.read()
+        assert "Traceback" not in said if killed else said == "error: interrupted\n"
+        assert process.wait() == (-signal.SIGKILL if killed else 130)
+        for _ in range(300):  # workers, and multiprocessing's own process, end when they see that it has
             if not session(process.pid):
                 break
             time.sleep(0.1)
         assert session(process.pid) == []
     assert not (tmp_path / "r.npz").exists()
+    if when == "far":
+        assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())  # the workers go on
+
+
+def test_ctrl_c_from_python(client: Client) -> None:
+    def interrupt(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        room.infer(client, MODEL, IMAGES, 8, 3, chunk=16, progress=interrupt)
+    assert same(room.infer(client, MODEL, IMAGES, 8, 3), golden())

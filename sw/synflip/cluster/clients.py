@@ -4,7 +4,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 
 import dask
@@ -51,18 +51,19 @@ def local_workers(count: int, device: str = "golden") -> Iterator[Client]:
     if ports and count > 1:
         raise SynflipError(f"{count} workers cannot share {ports[0]}: ask for one")
     given_back = {f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in GIVEN_BACK.items()}
-    with quiet():
-        with _interrupts_held(), dask.config.set(given_back):
-            cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-                resources=wanted,
+    with quiet(), ExitStack() as stack:
+        with _interrupts_held(), dask.config.set(given_back):  # an interrupt at its end ends the workers
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                    resources=wanted,
+                )
             )
-        with cluster, Client(cluster) as client:
-            yield client
+        yield stack.enter_context(Client(cluster))
 
 
 @contextmanager
