@@ -28,6 +28,16 @@ def test_or_client_and_scheduler() -> None:
     assert plan(COSTS, 3, 1000, 10, 100, 10**6, piece=100).seconds == pytest.approx(2 + 10 / 3 + 1)
 
 
+def test_rounds_of_samples_cost_more() -> None:
+    """1000 images x 64 samples on 2 workers, none of which stops early: at once, and as four rounds of 16."""
+    whole = plan(COSTS, 2, 1000, 64, 100, 0, piece=100)
+    rounds = [plan(COSTS, 2, 1000, 16, 100, 0, piece=100) for _ in range(4)]
+    assert sum(one.compute for one in rounds) == whole.compute
+    assert sum(one.tasks for one in rounds) == 4 * whole.tasks
+    assert sum(one.line for one in rounds) == pytest.approx(4 * whole.line)
+    assert sum(one.seconds for one in rounds) >= whole.seconds
+
+
 def test_pieces_are_those_of_the_cluster() -> None:
     """Ten seconds, 8 MiB, or half of a worker's share."""
     assert plan(COSTS, 1, 10**6, 10, 1, 0).tasks == 1000

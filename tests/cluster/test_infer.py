@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster, Worker, get_worker
 from synflip import cluster as room
 from synflip import modelfile
 from synflip.cluster import device, tasks, worker
+from synflip.cluster.clients import connected
 from synflip.cluster.device import ClusterDevice, image_bytes, tags
 from synflip.cluster.worker import Keeper
 from synflip.errors import SynflipError
@@ -204,6 +205,12 @@ def test_the_guide_s_numbers() -> None:
     assert (device.TASKS_A_WORKER, device.FAILURES, tasks.PATIENCE) == (2, 2, 60)
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
     assert image_bytes(InferenceRequest(MODEL, IMAGES, 4, 3)) == 12 + 12 * 5 + 4
+
+
+def test_messages_that_a_client_keeps(threads: LocalCluster, client: Client) -> None:
+    with connected(threads.scheduler_address) as own:
+        assert own.scheduler_comm.recent_message_log.maxlen == 0
+    assert client.scheduler_comm.recent_message_log.maxlen == 1000  # those below 1 MB, says its source
 
 
 def test_tags() -> None:
