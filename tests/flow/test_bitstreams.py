@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.flow.build import build
-from synflip_hdl.flow.job import NAME, PLACED, BuildJob
+from synflip_hdl.flow.job import FILES, NAME, PLACED, BuildJob
 from synflip_hdl.flow.toolchain import run
 
 from tests.flow.nextpnr_log import check_against_log
@@ -107,6 +107,7 @@ def test_a_small_bitstream(name, seeds, check, tmp_path):
     of_parts = {name: sum(part[name] for part in report["parts"].values()) for name in of_cells}
     assert of_parts == of_cells
     assert report["parts"]["other"]["LUTs"] < of_cells["LUTs"] / 4
+    assert {path.name for path in tmp_path.iterdir()} <= set(FILES)
     assert (tmp_path / PLACED).is_file() and (tmp_path / report["bitstream"]).stat().st_size > 10000
     check_against_log(board.family, report, (tmp_path / f"nextpnr-{board.family}.log").read_text())
     check(tmp_path, report)

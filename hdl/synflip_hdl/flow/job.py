@@ -14,9 +14,9 @@ from synflip.spec.memory_map import weight_bits
 from synflip_hdl.flow import ecp5
 from synflip_hdl.flow.cell_counts import count_cells, count_parts
 from synflip_hdl.flow.ecp5 import blocks
-from synflip_hdl.flow.kept_netlist import digest_of, kept_seconds, stamp
+from synflip_hdl.flow.kept_netlist import STAMP, digest_of, kept_seconds, stamp
 from synflip_hdl.flow.resources import COSTS, Resource, total
-from synflip_hdl.flow.toolchain import Advance, Stopwatch, run, synthesize
+from synflip_hdl.flow.toolchain import SCRIPTS, TOOLS, Advance, Stopwatch, run, synthesize
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
@@ -26,6 +26,15 @@ NAME = "synflip"
 REPORT = "report.json"
 #: Netlists in the folder of a build: Yosys's, and nextpnr's with the place of every cell.
 NETLIST, PLACED = f"{NAME}.json", f"{NAME}.placed.json"
+#: Endings of the tools' input, and of what they make of it.
+SOURCES = (".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc")
+PRODUCTS = (".config", ".asc", ".bit", ".bin", ".fs")
+#: All files that a build may write into its folder, of any board.
+FILES = (
+    *(REPORT, NETLIST, PLACED, STAMP, "memories.v", "nextpnr.json"),
+    *(NAME + ending for ending in (*SOURCES, *PRODUCTS)),
+    *(f"{tool}.log" for tool in (*TOOLS, *SCRIPTS)),
+)
 #: The large one-port memories of an iCE40UP5K, and how many it has.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
 
@@ -69,9 +78,8 @@ class BuildJob:
         platform.get_memory = MemoryModules(self.in_blocks).get_memory
         platform.add_file("memories.v", MODULES)
         plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
-        wanted = {".il", ".v", ".tcl", ".lpf", ".pcf", ".cst", ".xdc"}
         for name, content in plan.files.items():
-            if Path(name).suffix in wanted and not name.endswith(".debug.v"):
+            if Path(name).suffix in SOURCES and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
                 (self.folder / name).write_bytes(data)
         if self.board.constraints is not None:

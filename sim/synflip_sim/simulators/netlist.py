@@ -25,6 +25,8 @@ from synflip_sim.simulators.verilator import VerilatorTransport, progress
 CELLS = Path(__file__).with_name("cells")
 MAPPED = "netlist.json"
 NETLIST = "netlist.v"
+#: All files that ``synthesize`` writes.
+FILES = ("synflip.v", MAPPED, NETLIST, COUNTS, "yosys.log")
 #: The parts of synflip_hdl.flow that decide a netlist.
 FLOW = ("flow/toolchain.py", "flow/ecp5*.py")
 SYNAPSES = 40960  # in the small weight memory, tiles padded

@@ -190,9 +190,10 @@ def build(
     from synflip_hdl.boards.catalogue import find_board
     from synflip_hdl.flow.build import build as make
     from synflip_hdl.flow.build_times import usual_time
+    from synflip_hdl.flow.job import FILES
     from synflip_hdl.flow.seeds import parse_seeds
 
-    from synflip.util.outputs import check_folder, check_outputs
+    from synflip.util.outputs import check_outputs
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -201,8 +202,7 @@ def build(
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
-    check_folder(out)
-    check_outputs([json])
+    check_outputs([json, *(out / name for name in FILES)])
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)

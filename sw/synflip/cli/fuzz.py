@@ -49,8 +49,7 @@ def fuzz(
     from synflip.util.progress import bar, waiting
 
     check_folder(out)
-    check_outputs([json])
-
+    check_outputs([json, out / "failure"])  # which stands for the folders of failures
     with waiting("Loading torch"):
         from synflip.verification.coverage import BINS
         from synflip.verification.fuzz import Session

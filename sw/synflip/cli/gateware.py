@@ -201,16 +201,15 @@ def netlist(
 
     Example: synflip netlist --family ecp5 --geometry 16x1 --bits 4 --out out/netlist
     """
+    from synflip_sim.simulators.netlist import FILES, Family, small, synthesize
+
     from synflip.spec.geometry import Geometry
-    from synflip.util.outputs import check_folder, check_outputs, make_folder
+    from synflip.util.outputs import check_outputs, make_folder
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    check_folder(out)
-    check_outputs([json])
+    check_outputs([json, *(out / name for name in FILES)])
     with waiting(f"Synthesizing {machine.name} for {family}"):
-        from synflip_sim.simulators.netlist import Family, small, synthesize
-
         make_folder(out)
         counts = synthesize(small(machine), Family(family.value), out)
     write_json(json, {"geometry": machine.text, "family": family.value, "cells": counts})

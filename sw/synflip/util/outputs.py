@@ -32,9 +32,9 @@ def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | P
 
     outputs: all files that the work writes, also those whose names are derived from another's. inputs: all
     files that it reads. Nothing is made or changed: what is missing, folders too, is made when it is written.
-    Raises SynflipError if an output is one of the inputs or another output, by whatever name; and for a
-    folder, a file that is write-protected, a name that is too long or that the disk does not take, and a
-    folder that cannot be made or written.
+    Raises SynflipError if an output is one of the inputs or another output, by whatever name, or the folder
+    that another output is to be in; and for a folder, a file that is write-protected, a name that is too long
+    or that the disk does not take, and a folder that cannot be made or written.
     """
     files = _compared(outputs, inputs)
     for path in files:
@@ -135,15 +135,24 @@ def _in_folder(folder: Path) -> Iterator[None]:
 
 
 def _compared(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> list[Path]:
-    """The outputs. Raises SynflipError if one is an input or another output."""
+    """The outputs. Raises SynflipError if one is an input, another output, or the folder of another."""
     files = [Path(path) for path in outputs if path is not None]
-    read = [Path(path) for path in inputs if path is not None]
-    for number, path in enumerate(files):
-        for what, others in (("read too", read), ("written twice", files[:number])):
-            for other in others:
-                if _same(path, other):
-                    called = "" if path == other else f", as {other}"
-                    raise SynflipError(f"cannot write {path}: it is {what}{called}")
+    known = {_identity(Path(path)): (path, "read too") for path in inputs if path is not None}
+    folders: dict[str, Path] = {}  # of new files
+    for path in files:
+        found = _identity(path)
+        if found is None:
+            continue
+        if found in known:
+            other, what = known[found]
+            called = "" if str(path) == str(other) else f", as {other}"
+            raise SynflipError(f"cannot write {path}: it is {what}{called}")
+        known[found] = (path, "written twice")
+        if isinstance(found, str):
+            folders.update(dict.fromkeys(map(str, Path(found).parents), path))
+    for path in files:
+        if (within := folders.get(str(_identity(path)))) is not None:
+            raise SynflipError(f"cannot write {path}: it is to be the folder of {within}")
     return files
 
 
@@ -315,13 +324,14 @@ def _target(path: Path) -> Path:
     return Path(last)
 
 
-def _same(path: Path, other: Path) -> bool:
-    """Whether two paths lead to one file. FIFOs and devices are no files: what is written is not what is
-    read."""
+def _identity(path: Path) -> tuple[int, int] | str | None:
+    """What is the same for two paths that lead to one file: its device and inode, or, of a file that is not
+    there yet, where it will be. None for what is no file: what is written into a FIFO or a device is not what
+    is read from it; and for what cannot be looked at, which is said when the path is checked, or read."""
     try:
-        one, two = _stat(path), _stat(other)
-        if one is None or two is None:
-            return one is two and _target(path) == _target(other)
-        return os.path.samestat(one, two) and stat.S_ISREG(one.st_mode)
+        found = _stat(path)
+        if found is None:
+            return str(_target(path))
+        return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
     except OSError:
-        return False  # whatever is wrong is said when the path is checked, or read
+        return None
