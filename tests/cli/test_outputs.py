@@ -1,7 +1,7 @@
 """Every command that writes: what cannot be written is said before the work, a refusal leaves nothing, and no
 input is destroyed. The commands and their options are typer's own, so that a new command is tried too."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.cli.helpers import fails
 
 #: Options that name what is written, and arguments and options that name files that are read.
 OUTPUTS = {"--out", "--json", "--labels", "--picture", "--pictures"}
-INPUTS = {"model", "network", "images", "features", "parts"}
+INPUTS = {"model", "network", "images", "features", "parts", "data", "outside"}
 #: What each command needs, beside its output, to come as far as its work.
 NEEDS = {
     "demo": ["--quick"],
@@ -49,8 +49,17 @@ NEEDS = {
     "boards": ["build"],
     "devices": [],
 }
-#: Commands whose --out is a folder.
-FOLDERS = {"demo", "export-c", "evaluate", "report paper", "fuzz", "netlist", "build", "coins"}
+#: Commands whose --out is a folder, and some of what they write into it.
+FOLDERS = {
+    "demo": ["digits.safetensors", "votes.png"],
+    "export-c": ["model.c", "main.c"],
+    "evaluate": ["evaluation.json", "evaluation.png"],
+    "report paper": ["index.html", "numbers.json"],
+    "fuzz": ["failure"],
+    "netlist": ["synflip.v", "netlist.v", "cells.json"],
+    "build": ["report.json", "synflip.bin", "netlist.stamp.json"],
+    "coins": ["coins.md", "coins.png"],
+}
 WRITERS = [
     (words.removeprefix("synflip "), option)
     for words, command in commands()
@@ -215,42 +224,69 @@ def test_a_refusal_leaves_nothing(
     assert sorted(files.rglob("*")) == before
 
 
-def readers() -> Iterator[tuple[str, str, Callable[[str], list[str]]]]:
-    """Every command with an output and an input: its name, the input's, and the line of an output."""
+def readers() -> Iterator[tuple[str, str]]:
+    """Every command with an output and an input that may be a file: its name, the input's."""
     for words, command in commands():
         name = words.removeprefix("synflip ")
         options = [option for item in command.params for option in item.opts if option in OUTPUTS]
         if not options or name == "bench":  # its networks are NAME=FILE
             continue
-        option = "--out" if "--out" in options else options[0]
         for item in command.params:
-            if item.name in INPUTS and item.type_descriptor.annotation in (Path, list[Path]):
-                yield name, item.name, lambda path, name=name, option=option: line(name, option, path)
+            if item.name in INPUTS and item.type_descriptor.annotation in (Path, list[Path], str):
+                yield name, item.name
 
 
 READERS = list(readers())
 
 
-@pytest.mark.parametrize(("name", "what", "of"), READERS)
-def test_no_input_is_destroyed(
-    idle: Path, capsys: pytest.CaptureFixture[str], name: str, what: str, of: Callable[[str], list[str]]
-) -> None:
+def reading(name: str, what: str, path: str, out: str) -> list[str]:
+    """The line of a command that reads ``path`` as its input ``what`` and writes ``out``."""
+    option = "--out" if (name, "--out") in WRITERS else next(o for n, o in WRITERS if n == name)
+    words = line(name, option, out)
+    if (name, what) == ("margins", "data"):  # or --images
+        words = [word for word in words if word not in ("--images", "x.npy")]
+    return [*words, *([f"--{what}", path] if what in ("features", "data", "outside") else [])]
+
+
+@pytest.mark.parametrize(("name", "what"), READERS)
+def test_no_input_is_destroyed(idle: Path, capsys: pytest.CaptureFixture[str], name: str, what: str) -> None:
     paths = {"model": "m.safetensors", "network": "n.pt2", "images": "x.npy", "features": "f.pt2"}
-    path = Path({**paths, "parts": "r1.npz"}[what])
+    paths |= {"parts": "r1.npz", "data": "d.npz", "outside": "d.npz"}
+    path = Path(paths[what])
     if not path.exists():
         path.write_bytes(b"mine")
     before = path.read_bytes()
-    more = ["--features", "f.pt2"] if what == "features" else []
     if name in FOLDERS:
-        written = Path("model.c" if name == "export-c" else "evaluation.json")
-        written.hardlink_to(path)
-        path = written
+        Path(FOLDERS[name][0]).hardlink_to(path)
         out = "."
     else:
         Path("link").symlink_to(path)
         out = "link"
-    assert "it is read too" in fails(capsys, *of(out), *more)
+    assert "it is read too" in fails(capsys, *reading(name, what, paths[what], out))
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "what"), [item for item in READERS if item[1] in ("data", "outside")])
+@pytest.mark.parametrize("picture", ["pictures/cat/1.png", "pictures/train/cat/1.png"])
+def test_no_picture_is_destroyed(
+    idle: Path, capsys: pytest.CaptureFixture[str], name: str, what: str, picture: str
+) -> None:
+    path = Path(picture)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    words = reading(name, what, "pictures", "new")
+    assert "it is read too" in fails(capsys, *words, "--json", picture)
+    assert path.read_bytes() == b"mine" and not Path("new").exists()
+    assert run([*words, "--json", "pictures/numbers.json"])  # it is read by nobody
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_output_is_another(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    for product in FOLDERS[name]:
+        words = line(name, "--out", "new/sub")
+        assert "it is written twice" in fails(capsys, *words, "--json", f"new/sub/{product}")
+    for folder in ("new", "new/sub"):
+        assert "it is to be the folder of" in fails(capsys, *line(name, "--out", "new/sub"), "--json", folder)
 
 
 def test_the_other_inputs(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,21 +301,33 @@ def test_the_other_inputs(idle: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "written twice" in fails(capsys, "coins", "--out", ".", "--picture", "coins.png")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --data mnist --out",
+        "images mnist --out",
+        "evaluate m.safetensors --data mnist --out evaluation --json",
+        "evaluate m.safetensors --data digits --outside mnist --out evaluation --picture",
+        "margins m.safetensors --data mnist --out",
+        "convert n.pt2 --data mnist --out",
+        "report paper --data mnist --out paper --json",
+        "report paper --data d.npz --out paper --json",  # of others it is asked what is unknown to them
+        "coins --data mnist --out coins --picture",
+        "rates --data mnist --out",
+        "bench --out",
+    ],
+)
 def test_data_sets_are_inputs(
-    idle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    idle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     monkeypatch.setenv("SYNFLIP_DATA", ".")
-    Path("mnist").mkdir()
-    path = Path("mnist/t10k-images-idx3-ubyte.gz")
-    path.write_bytes(b"mine")
-    assert "read too" in fails(capsys, "train", "--data", "mnist", "--out", str(path))
-    assert "read too" in fails(capsys, "images", "mnist", "--out", str(path))
-    assert path.read_bytes() == b"mine"
-    packed = Path("cifar10-jpeg75/train.npz")
-    packed.parent.mkdir()
-    packed.write_bytes(b"mine")
-    assert "read too" in fails(capsys, "images", "cifar10", "--out", str(packed))
-    assert packed.read_bytes() == b"mine"
+    Path("d.npz").write_bytes(b"mine")
+    files = Path("mnist/t10k-images-idx3-ubyte.gz"), Path("cifar10-jpeg75/train.npz")
+    for path in files:
+        path.parent.mkdir()
+        path.write_bytes(b"mine")
+        assert "read too" in fails(capsys, *words.split(), str(path))
+        assert path.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("out", ["m.safetensors", "other.safetensors", "other"])

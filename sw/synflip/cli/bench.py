@@ -63,6 +63,7 @@ def bench(
     Example: synflip bench --out out/bench.json --only engine,scale
     """
     from synflip.cli.console import show, table, write_json
+    from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
     from synflip.util.extras import require
@@ -74,7 +75,7 @@ def bench(
     networks = out.with_suffix("")
     if networks == out:
         raise SynflipError(f"--out {out} is where the networks go: give it an ending, such as .json")
-    read = [file for path in given.values() for file in model_files(path)]
+    read = [*data_files(), *(file for path in given.values() for file in model_files(path))]
     check_outputs([out, page, json], read)
     if pictures is not None:
         check_folder(pictures)

@@ -80,7 +80,8 @@ def evaluate(
     network = load(model)
     name = data_of(network) if data is None else data
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
-    check_outputs([numbers, drawn, page, picture, json], [*model_files(model), *data_files(name)])
+    read = [*model_files(model), *data_files(name), *(data_files(outside) if outside is not None else ())]
+    check_outputs([numbers, drawn, page, picture, json], read)
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):

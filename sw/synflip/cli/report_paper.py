@@ -88,6 +88,7 @@ def paper(
     """
     import shlex
 
+    from synflip.data.registry import files as data_files
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_outputs
     from synflip.util.progress import bar, waiting
@@ -103,7 +104,10 @@ def paper(
     if not files and (label is not None or size is not None or not header):
         raise SynflipError("--label, --no-header and --size are of files, and --data names none")
     check_folder(out)
-    check_outputs([page, json, *(out / name for name in PAGES)], map(Path, files))
+    check_outputs(
+        [page, json, *(out / name for name in PAGES)],
+        [*data_files(), *(file for name in files for file in data_files(name))],
+    )
     with waiting("Loading torch"):
         from synflip.data.registry import load
         from synflip.experiments import datasets, registry

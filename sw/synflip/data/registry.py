@@ -147,9 +147,11 @@ def split_seed(model: CompiledModel) -> int | None:
 
 
 def files(data: str = NAMES[0]) -> list[Path]:
-    """The files that ``data`` may be read from: its own, or of a name those in the folder in SYNFLIP_DATA."""
+    """The files that ``data`` may be read from: its own, those in the folders of a folder of pictures, or of
+    a name those in the folder in SYNFLIP_DATA."""
     if data not in NAMES:
-        return [Path(data)]
+        path = Path(data)  # of pictures: a folder for each class, or with train and test above
+        return [path, *path.glob("*/*"), *path.glob("*/*/*")] if path.is_dir() else [path]
     try:
         folder = data_folder()
     except SynflipError:  # who reads from it says what is wrong with it

@@ -44,13 +44,14 @@ def coins(
 
     Example: synflip coins --out out/coins
     """
+    from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.util.extras import require
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    check_outputs([out / "coins.md", out / "coins.png", page, picture, json])
+    check_outputs([out / "coins.md", out / "coins.png", page, picture, json], data_files(data))
     if page is not None:
         find_section(page, f"coins {data}")
     with waiting("Loading torch"):

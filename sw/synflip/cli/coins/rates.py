@@ -50,12 +50,13 @@ def rates(
 
     Example: synflip rates --geometry 16x2 --images 16 --rate 10 --measure --out rates.md
     """
+    from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.spec.geometry import Geometry
     from synflip.util.outputs import check_outputs, write_text
     from synflip.util.progress import bar, waiting
 
-    check_outputs([out, page, json])
+    check_outputs([out, page, json], data_files(data))
     if page is not None:
         find_section(page, f"rates {data}")
     machines = [Geometry.parse(text, image_slots=256) for text in geometry]
