@@ -102,4 +102,5 @@ def test_demo_on_the_golden_model_twice(
     assert set(numbers["different"].values()) == {0} and numbers["images"] == 445
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["digits.safetensors", "images.npy", "labels.npy", "votes.png"]
+    assert demo.is_demos(tmp_path / "a" / "b" / "digits.safetensors")  # a second demo replaces them
     assert np.load(tmp_path / "a" / "b" / "images.npy").shape == (445, 64)

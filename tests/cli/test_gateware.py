@@ -27,7 +27,7 @@ def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureF
     verilog = Path("my top.v").read_text()
     Path("my top.v").write_text("old")
     assert app.main(command) == 1
-    assert "my top.core is written beside my top.v, but is there already" in capsys.readouterr().err
+    assert "my top.core is there already and is not from synflip verilog: move it" in capsys.readouterr().err
     assert Path("my top.v").read_text() == "old" != verilog  # said before anything is written
     assert "mine" in Path("my top.core").read_text()
     assert app.main([*command[:-1], "other.core"]) == 1

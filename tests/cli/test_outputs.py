@@ -3,15 +3,19 @@ input is destroyed. The commands and their options are typer's own, so that a ne
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from synflip import modelfile
 from synflip.cli import app
 from synflip.cli.reference import commands
+from synflip.experiments.pages.page import html
 from synflip.util import progress
 
 from tests.cli.helpers import fails
+from tests.networks import random_model
 
 #: Options that name what is written, and arguments and options that name files that are read.
 OUTPUTS = {"--out", "--json", "--labels", "--picture", "--pictures"}
@@ -278,6 +282,48 @@ def test_no_picture_is_destroyed(
     assert "it is read too" in fails(capsys, *words, "--json", picture)
     assert path.read_bytes() == b"mine" and not Path("new").exists()
     assert run([*words, "--json", "pictures/numbers.json"])  # it is read by nobody
+
+
+@pytest.mark.parametrize(("name", "product"), [(name, it) for name in FOLDERS for it in FOLDERS[name]])
+def test_a_folder_of_somebody_else(
+    idle: Path, capsys: pytest.CaptureFixture[str], name: str, product: str
+) -> None:
+    """Names that a command chooses in a folder replace what it has written there, and nothing else."""
+    Path(product).write_bytes(b"mine")
+    if product in ("main.c", "failure"):  # an example, which is kept; what stands for a folder
+        assert run(line(name, "--out", "."))
+    else:
+        found = fails(capsys, *line(name, "--out", "."))
+        assert f"{product} is there already and is not from synflip {name}: move it" in found
+    assert Path(product).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_its_own_folder(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """What a command has written is replaced, by what it wrote first."""
+    source = {"data": "digits", "seed": 1, "synflip": "0"}
+    modelfile.save(replace(random_model(), source=source), "own.safetensors")
+    marks = {
+        "demo": {"digits.safetensors": Path("own.safetensors").read_bytes()},
+        "export-c": {"model.h": b"/* A network.\n * Written by synflip export-c; do not edit.\n */"},
+        "evaluate": {"evaluation.json": b'{\n "network": "12-10",\n "aggregates": {'},
+        "report paper": {"index.html": html([], "", "").encode()},
+        "fuzz": {},
+        "netlist": {"netlist.json": b"{}", "synflip.v": b""},
+        "build": {"synflip.il": b""},
+        "coins": {"coins.md": b"# Evidence on the coins\n"},
+    }
+    for file, content in marks[name].items():
+        Path(file).write_bytes(content)
+    for product in FOLDERS[name] if name not in ("export-c", "fuzz") else ():
+        Path(product).touch()
+    assert run(line(name, "--out", "."))
+
+
+def test_a_trained_model_is_not_the_demos(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = {"data": "digits", "seed": 1, "synflip": "0", "epochs": 40}
+    modelfile.save(replace(random_model(), source=source), "digits.safetensors")
+    assert "digits.safetensors is there already" in fails(capsys, *line("demo", "--out", "."))
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -10,7 +10,7 @@ from synflip import modelfile
 from synflip.errors import SynflipError
 from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.geometry import Geometry
-from synflip_sim.simulators.waves import CYCLE, Waves, signals
+from synflip_sim.simulators.waves import CYCLE, Waves, gtkwave, recording, signals
 
 from tests.cli.helpers import fails
 from tests.networks import random_model
@@ -119,6 +119,27 @@ def test_windows() -> None:
     for none in ("5:5", "9:3", "0:0"):
         with pytest.raises(SynflipError, match="has no cycle"):
             Waves.of("w", none)
+
+
+def test_save_files_of_others_are_kept(tmp_path: Path) -> None:
+    """GTKWave saves what its user has arranged under the name that it was given: w.gtkw."""
+
+    def record_nothing(machine: Geometry) -> set[str]:
+        with recording(waves, machine) as partial:
+            partial.path.write_bytes(b"FST")
+        return {path.name for path in waves.kept(machine)}
+
+    waves = Waves(tmp_path / "w.fst")
+    assert record_nothing(GEOMETRY) == set()
+    before = waves.gtkwave.read_text()
+    assert record_nothing(wider := Geometry(32, 2)) == set()  # ours, of another geometry
+    assert waves.gtkwave.read_text() == gtkwave(wider, "w.fst") != before
+    for path in (waves.gtkwave, waves.surfer):
+        path.write_text(mine := path.read_text() + "mine")
+        assert record_nothing(GEOMETRY) == {path.name} and path.read_text() == mine
+        path.unlink()
+    waves.surfer.symlink_to("elsewhere")
+    assert record_nothing(GEOMETRY) == set() and (tmp_path / "elsewhere").is_file()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from synflip.training.train import train
 from synflip.uncertainty.aggregate import AGGREGATES, TRIM, powers
 from synflip.uncertainty.metrics import BINS, metrics, outside_auroc, risk_coverage
 from synflip.uncertainty.scores import softmax
+from synflip.util.outputs import says
 
 RNG = np.random.default_rng(5)
 SHARES = RNG.dirichlet(np.full(4, 0.3), 300)
@@ -125,6 +126,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main([*arguments, "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     numbers = json.loads((out / "evaluation.json").read_text())
+    assert says(out / "evaluation.json", '"aggregates": {')  # a second evaluation replaces it
     with Golden() as golden:
         golden.load(model)
         result = golden.infer(data.test_images, 6, 3, logits=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synflip._version import __version__
 from synflip.errors import SynflipError
-from synflip.util.outputs import beside, is_plain
+from synflip.util.outputs import beside, check_ours, is_plain, says
 
 #: Verilator's rule -> why the Verilog breaks it.
 WAIVED = {
@@ -104,18 +104,5 @@ def companions(out: Path, top: str) -> dict[Path, str]:
         raise SynflipError(
             f"{out} is no name for Verilog: {out.suffix} is for what lies beside it: use --out NAME.v"
         )
-    for path in texts:
-        if path.exists() and not _is_ours(path):
-            raise SynflipError(
-                f"{path} is written beside {out}, but is there already and is not from synflip verilog: "
-                "move it, or choose another --out"
-            )
+    check_ours(texts, lambda path: says(path, _BY), "synflip verilog")
     return texts
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _BY.encode() in file.read(1000)
-    except OSError:
-        return False

@@ -24,6 +24,7 @@ from synflip.spec.memory_map import (
     address,
 )
 
+BY_MAP = "Made by `synflip map --format c`"  # in the C header
 CONSTANTS = {"MAGIC": MAGIC, "VERSION": VERSION}
 ACCESS = {"R": "R", "W": "W", "RW": "R/W", "RC": "R, W clears"}
 
@@ -109,7 +110,7 @@ def header() -> str:
     lines = [
         f"/* Memory map of the synflip accelerator, version {VERSION}.",
         " *",
-        " * Made by `synflip map --format c`; do not edit. Addresses count 32-bit words: with",
+        f" * {BY_MAP}; do not edit. Addresses count 32-bit words: with",
         " * `volatile uint32_t *map` at the accelerator's base, a register is map[SYNFLIP_REG_STATUS],",
         " * a word of a region map[SYNFLIP_REGION_IMAGES + offset]. See registers.md.",
         " */",

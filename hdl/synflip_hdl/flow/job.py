@@ -48,6 +48,11 @@ SYNTH = {
 }
 
 
+def is_folder_of_build(folder: Path) -> bool:
+    """Whether there was a build in ``folder``, by what each writes first."""
+    return any((folder / f"{NAME}{ending}").is_file() for ending in (".il", ".tcl"))
+
+
 @dataclass
 class BuildJob:
     """A build of a board in ``folder``, step by step.

@@ -7,19 +7,22 @@ and 6 synapses of 5 bits (a word), 2 biases and 4 synapses (a word).
 
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div
+from synflip.util.outputs import says
 
-from synflip_hdl.export.register_map import header
+from synflip_hdl.export.register_map import BY_MAP, header
 
 MAGIC, VERSION = 0x53594E4D, 1  # "SYNM", and the version of the array's format
 LIBRARY = ("synflip_host.h", "synflip_host.c")
 EXAMPLE = "main.c"
 _WORDS_PER_LINE = 9
+_BY = "Written by synflip export-c"
 
 
 def check_exportable(model: CompiledModel) -> None:
@@ -61,6 +64,7 @@ def model_source(array: NDArray[np.uint32], classes: Sequence[str]) -> str:
     lines = [" ".join(words[at : at + _WORDS_PER_LINE]) for at in range(0, len(words), _WORDS_PER_LINE)]
     return "\n".join(
         (
+            f"/* {_BY}; do not edit. */",
             '#include "model.h"',
             "",
             f"const size_t model_words = {len(words)};",
@@ -79,7 +83,7 @@ def model_source(array: NDArray[np.uint32], classes: Sequence[str]) -> str:
 def model_header(model: CompiledModel) -> str:
     """model.h: what is in model.c, and the sizes that a program needs for its arrays."""
     return f"""/* A network of {model.shape}, k = {model.bits}, A = {model.activation_bits}, for synflip_load.
- * Written by synflip export-c; do not edit.
+ * {_BY}; do not edit.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -110,6 +114,11 @@ extern const char *const model_classes[MODEL_CLASSES];
 def library() -> dict[str, str]:
     """Name -> text of the files that do not depend on the model: the register map and the library."""
     return {"synflip.h": header(), **{name: _text(name) for name in LIBRARY}}
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file was written by ``synflip export-c``, or, the memory map, by ``synflip map``."""
+    return says(path, _BY, BY_MAP)
 
 
 def example() -> str:

@@ -1,4 +1,4 @@
-/* See synflip_host.h. */
+/* See synflip_host.h. Written by synflip export-c. */
 #include "synflip_host.h"
 
 #include "synflip.h"

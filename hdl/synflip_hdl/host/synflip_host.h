@@ -1,4 +1,5 @@
 /* A host of the synflip accelerator in C11: load a model, run it, read votes.
+ * Written by synflip export-c.
  *
  * No allocation, no operating system, no floating point. What is written where is said in docs/reference/axi.md,
  * "Load and run a model". Every function that can fail returns 0 or one of synflip_error.

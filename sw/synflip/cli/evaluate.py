@@ -72,7 +72,7 @@ def evaluate(
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import Table
     from synflip.util.extras import require
-    from synflip.util.outputs import check_outputs, replacing
+    from synflip.util.outputs import check_ours, check_outputs, replacing, says
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
@@ -82,6 +82,7 @@ def evaluate(
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
     read = [*model_files(model), *data_files(name), *(data_files(outside) if outside is not None else ())]
     check_outputs([numbers, drawn, page, picture, json], read)
+    check_ours([numbers, drawn], lambda _: says(numbers, '"aggregates": {'), "synflip evaluate")
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):

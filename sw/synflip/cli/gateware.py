@@ -163,10 +163,18 @@ def export_c(
 
     Example: synflip export-c digits.safetensors --out out/host
     """
-    from synflip_hdl.host.c_export import EXAMPLE, example, library, model_header, model_source, model_words
+    from synflip_hdl.host.c_export import (
+        EXAMPLE,
+        example,
+        is_ours,
+        library,
+        model_header,
+        model_source,
+        model_words,
+    )
 
     from synflip.modelfile.safetensors import load
-    from synflip.util.outputs import check_outputs, write_text
+    from synflip.util.outputs import check_ours, check_outputs, write_text
 
     network = load(model)
     words = model_words(network)
@@ -174,6 +182,7 @@ def export_c(
     if not (out / EXAMPLE).exists():
         texts[EXAMPLE] = example()
     check_outputs([json, *(out / name for name in texts)], model_files(model))
+    check_ours([out / name for name in texts], is_ours, "synflip export-c")
     write_json(json, {"network": network.shape, "bytes": words.nbytes, "files": list(texts)})
     for name, text in texts.items():
         write_text(out / name, text)
@@ -204,11 +213,14 @@ def netlist(
     from synflip_sim.simulators.netlist import FILES, Family, small, synthesize
 
     from synflip.spec.geometry import Geometry
-    from synflip.util.outputs import check_outputs, make_folder
+    from synflip.util.outputs import check_ours, check_outputs, make_folder
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
-    check_outputs([json, *(out / name for name in FILES)])
+    files = [out / name for name in FILES]
+    check_outputs([json, *files])
+    whole = all(path.is_file() for path in files[:2])  # the Verilog, and what was made of it first
+    check_ours(files, lambda _: whole, "synflip netlist")
     with waiting(f"Synthesizing {machine.name} for {family}"):
         make_folder(out)
         counts = synthesize(small(machine), Family(family.value), out)

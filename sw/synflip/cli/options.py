@@ -275,7 +275,8 @@ WavesFile = Annotated[
         "--waves",
         metavar="F.fst",
         help="Record the signals of --device verilator in this FST file, and write save files for GTKWave "
-        "(F.gtkw) and Surfer (F.sucl) beside it. Such a simulator is built apart, and slow.",
+        "(F.gtkw) and Surfer (F.sucl) beside it; one that was changed is kept. Such a simulator is built "
+        "apart, and slow.",
         show_default=False,
     ),
 ]

@@ -90,10 +90,12 @@ def paper(
 
     from synflip.data.registry import files as data_files
     from synflip.util.extras import require
-    from synflip.util.outputs import check_folder, check_outputs
+    from synflip.util.outputs import check_folder, check_ours, check_outputs, says
     from synflip.util.progress import bar, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
+    from synflip.experiments.pages.page import QUICK_WARNING, TITLE, commit, into, write
+
     far = wants_cluster(cluster, workers)
     if page is not None and not page.is_file():
         raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
@@ -104,16 +106,17 @@ def paper(
     if not files and (label is not None or size is not None or not header):
         raise SynflipError("--label, --no-header and --size are of files, and --data names none")
     check_folder(out)
+    pages = [out / name for name in PAGES]
     check_outputs(
-        [page, json, *(out / name for name in PAGES)],
+        [page, json, *pages],
         [*data_files(), *(file for name in files for file in data_files(name))],
     )
+    check_ours(pages, lambda _: says(pages[0], f"<title>{TITLE}"), "synflip report paper")
     with waiting("Loading torch"):
         from synflip.data.registry import load
         from synflip.experiments import datasets, registry
         from synflip.experiments.findings import ResultCache
         from synflip.experiments.networks import Context
-        from synflip.experiments.pages.page import QUICK_WARNING, commit, into, write
         from synflip.experiments.recipes import QUICK, Budget
     own = {name: datasets.own(load(name, label, header, picture_size(size))) for name in files}
     chosen = None if only is None else _names("--only", only)

@@ -172,7 +172,7 @@ def run(
         rows.insert(-1, ("engine busy", share))
     if line:
         rows.append(("line", f"{line:,} bytes measured"))
-    rows += [("wrote", str(path)) for path in (out, *_files(recorded))]
+    rows += [("wrote", str(out)), *_written(recorded, machine)]
     where = f"{kind} of a cluster" if far else kind
     table(f"{network.shape} on {where}, {machine.name}, seed {seed}", *rows)
 
@@ -261,7 +261,7 @@ def verify(
             f"{seconds:.2f} s measured, images and results included "
             f"({max(other.cycles, 0) / max(seconds, 1e-9):,.0f} engine cycles a second)",
         ),
-        *(("wrote", str(path)) for path in _files(recorded)),
+        *_written(recorded, machine),
         ("verdict", "equal" if comparison.equal else "DIFFERENT"),
     ]
     write_json(
@@ -459,6 +459,12 @@ def _waves(path: Path | None, window: str | None, device: str) -> "Waves | None"
 
 def _files(waves: "Waves | None") -> tuple[Path, ...]:
     return () if waves is None else waves.files
+
+
+def _written(waves: "Waves | None", geometry: "Geometry") -> list[tuple[str, str]]:
+    """Rows of a table, after a run: what was written of its waves, and what was kept."""
+    kept = set() if waves is None else waves.kept(geometry)
+    return [("kept" if path in kept else "wrote", str(path)) for path in _files(waves)]
 
 
 def _infer(

@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 
 _OWN = ".synflip-"  # begins names of files that are there for a moment
+BEGINNING = 1000  # bytes of a file that say what has written it
 _MOST_LINKS = 40  # as Linux follows
 _PLACES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -48,6 +49,31 @@ def check_folder(path: str | Path) -> None:
     path = Path(path)
     with _explained(f"write {path}"):
         _try(Path(os.path.realpath(path), _own_name()), path)
+
+
+def check_ours(files: Iterable[Path], is_ours: Callable[[Path], bool], by: str) -> None:
+    """Ask, before any work, whether files that nobody named one by one replace nobody's.
+
+    files: those whose names ``by``, such as ``synflip demo``, chooses by itself. is_ours: whether one that is
+    there was written by it; not asked of FIFOs and devices. Raises SynflipError if one was not.
+    """
+    for path in files:
+        with _explained(f"write {path}"):
+            found = _stat(path)
+            if found is not None and _replaceable(path, found) and not is_ours(path):
+                raise SynflipError(
+                    f"{path} is there already and is not from {by}: move it, or choose another --out"
+                )
+
+
+def says(path: Path, *marks: str) -> bool:
+    """Whether one of ``marks`` is among the first BEGINNING bytes of a file; False if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(BEGINNING)
+    except OSError:
+        return False
+    return any(mark.encode() in beginning for mark in marks)
 
 
 def beside(path: str | Path, ending: str, other: str) -> Path:

@@ -12,6 +12,7 @@ from synflip.workflows import NetworkName, train_small
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
+TITLE = "# Evidence on the coins"
 
 
 @app.command()
@@ -47,11 +48,13 @@ def coins(
     from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.util.extras import require
-    from synflip.util.outputs import check_outputs, write_text
+    from synflip.util.outputs import check_ours, check_outputs, says, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    check_outputs([out / "coins.md", out / "coins.png", page, picture, json], data_files(data))
+    written, drawn = out / "coins.md", out / "coins.png"
+    check_outputs([written, drawn, page, picture, json], data_files(data))
+    check_ours([written, drawn], lambda _: says(written, TITLE), "synflip coins")
     if page is not None:
         find_section(page, f"coins {data}")
     with waiting("Loading torch"):
@@ -66,8 +69,8 @@ def coins(
     command = f"synflip coins --data {data} {settings}"
     network = f"a trained {model.shape} network ({data}, k = {model.bits})"
     text = report.summary(evidence, ideal, labels, network, command, keys, agree)
-    write_text(out / "coins.md", f"# Evidence on the coins\n\n{text}\n{report.details(evidence)}")
-    for path in (out / "coins.png", picture):
+    write_text(written, f"{TITLE}\n\n{text}\n{report.details(evidence)}")
+    for path in (drawn, picture):
         if path is not None:
             report.draw(
                 evidence, ideal, f"{model.shape}, {data}: {len(pixels)} images, {samples:,} samples", path
@@ -89,4 +92,4 @@ def coins(
     rows = [(item.source.name, "fair" if item.fair else "not fair") for item in evidence]
     table("Coins", *rows, ("jumps", "agree" if agree else "DIFFERENT"), ("wrote", str(out)))
     if not agree or any(item.fair != item.source.fair for item in evidence):
-        raise SynflipError(f"a verdict is not the one expected: see {out / 'coins.md'}")
+        raise SynflipError(f"a verdict is not the one expected: see {written}")

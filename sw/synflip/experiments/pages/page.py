@@ -22,6 +22,7 @@ from synflip.experiments.blocks import NOT_RUN, Section
 from synflip.report.sections import find_section, replace_section
 from synflip.util.outputs import write_text
 
+TITLE = "Synaptic sampling on synflip"
 LEAD = (
     "Networks whose weights are coin flips, as a synflip accelerator computes them: compiled integers, "
     "keys of the contract, run on the golden model, whose votes and logits every device gives bit for bit. "
@@ -61,7 +62,7 @@ def html(sections: list[Section], command: str, at: str, warning: str = "") -> s
         for (name, note), items in groupby(sections, lambda section: (section.data, section.note))
     ]
     return template.render(
-        title="Synaptic sampling on synflip",
+        title=TITLE,
         lead=LEAD,
         command=command,
         commit=at,
