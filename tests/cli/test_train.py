@@ -12,6 +12,7 @@ import pytest
 import torch
 from synflip import __version__, modelfile
 from synflip.cli import app
+from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.plan import check_fit, largest_hidden, shortage
 from synflip.report.sections import find_section
@@ -50,7 +51,8 @@ def test_the_file_says_what_it_was_trained_on_and_how_good_it_is(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Golden, "infer", stopped)  # the training is not lost
-    assert app.main([*words, "--out", "s.safetensors"]) != 0
+    assert app.main([*words, "--out", "s.safetensors"]) == 130
+    assert "s.checkpoint.safetensors keeps the training; to go on: synflip train" in capsys.readouterr().err
     left = modelfile.load("s.safetensors").source
     assert {name for name in card if name not in left} == {
         "votes",
@@ -127,6 +129,38 @@ def stop_at_step_40(step):
 train.words = stop_at_step_40
 sys.exit(app.main(sys.argv[1:]))
 """
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ("synflip.compiler.compile.compile_network", KeyboardInterrupt()),
+        ("synflip.modelfile.save", SynflipError("cannot write t.safetensors: No space left on device")),
+    ],
+)
+def test_stopped_before_the_model_is_written(
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    last: str,
+    error: BaseException,
+) -> None:
+    """The training is over, and yet not lost."""
+
+    def stopped(*arguments: object, **more: object) -> None:
+        raise error
+
+    words = ["train", "--hidden", "8", "--epochs", "1", "--samples", "2", "--out", "t.safetensors"]
+    with monkeypatch.context() as patch:
+        patch.setattr(last, stopped)
+        line = fails(capsys, *words, status=130 if isinstance(error, KeyboardInterrupt) else 1)
+    if isinstance(error, KeyboardInterrupt):
+        assert "stopped; t.checkpoint.safetensors keeps the training; to go on: synflip train" in line
+    assert not Path("t.safetensors").exists()
+    assert app.main([*words, "--resume"]) == 0 and not Path("t.checkpoint.safetensors").exists()
+    whole = [*words[:-1], "whole.safetensors"]
+    assert app.main(whole) == 0
+    assert Path("t.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
 
 
 def test_stopped_by_a_signal(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

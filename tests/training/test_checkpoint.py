@@ -19,8 +19,9 @@ from synflip.data.registry import load
 from synflip.errors import SynflipError
 from synflip.training import convnets
 from synflip.training.baseline import float_network
-from synflip.training.checkpoint import Interrupted, checkpoint_path
+from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
 from synflip.training.convert import convert
+from synflip.training.ladder import vote_accuracies
 from synflip.training.loop import TrainStep
 from synflip.training.train import train
 from torch import nn
@@ -83,6 +84,53 @@ def test_stopped_and_resumed(few: Dataset, file: Path, step: int, number: int | 
     assert digest(again, few, file.parent) == digest(whole, few, file.parent)
     assert torch.equal(again.log_temperature, whole.log_temperature)
     assert not file.exists()
+
+
+def test_what_comes_behind_the_training_may_be_stopped(few: Dataset, file: Path) -> None:
+    """The last state is kept until the model is safe; in a file that is named only, until it is returned."""
+    settings: dict[str, Any] = {"hidden": (12,), "epochs": 1}
+    whole = train(few, **settings, checkpoint=Checkpoint(file))
+    seen: list[int] = []
+    kept = Checkpoint(file, resume=True)
+    again = train(few, **settings, checkpoint=kept, progress=lambda told: seen.append(told.step))
+    assert seen == [] and digest(again, few, file.parent) == digest(whole, few, file.parent)
+    kept.done()
+    assert not file.exists()
+    train(few, **settings, checkpoint=file)
+    assert not file.exists()
+
+
+def test_a_signal_while_the_last_state_is_written(
+    few: Dataset, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(self: Checkpoint, *arguments: Any, real: Any = Checkpoint.keep) -> Interrupted:
+        signal.raise_signal(signal.SIGTERM)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "keep", keep)
+    with pytest.raises(Interrupted, match="stopped after step 5 of 5"):
+        train(few, (12,), epochs=1, checkpoint=file)
+    assert file.is_file()
+
+
+def test_a_conversion_that_is_stopped_behind_its_training(
+    few: Dataset, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def converted(**settings: Any) -> Any:
+        return convert(nn.Sequential(*float_network(few, (12,), 1)), data=few, epochs=1, **settings)
+
+    def count(*arguments: Any, real: Any = vote_accuracies) -> Any:
+        if file.exists():  # behind the training; before it they are counted too
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    whole = converted()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("synflip.training.convert.vote_accuracies", count)
+        converted(checkpoint=file)
+    again = converted(checkpoint=file, resume=True)
+    assert digest(again, few, file.parent) == digest(whole, few, file.parent)
+    assert again.ladder == whole.ladder and not file.exists()
 
 
 def test_stopped_twice(few: Dataset, file: Path) -> None:

@@ -27,7 +27,7 @@ from synflip.cli.options import (
     picture_size,
     shares,
 )
-from synflip.cli.train import Stopped, board_words, check_board, finish, words
+from synflip.cli.train import board_words, check_board, finish, resumable, words
 from synflip.errors import ConversionWarning, SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -111,9 +111,10 @@ def convert(
         from synflip.inference.request import check_logits
         from synflip.modelfile import pt2
         from synflip.modelfile.network import load_network
-        from synflip.training.checkpoint import Interrupted, checkpoint_path
+        from synflip.training.checkpoint import checkpoint_beside
         from synflip.training.convert import convert as to_coins
 
+    checkpoint = checkpoint_beside(out, resume)
     head = load_network(network)
     extractor = None if file is None else pt2.load(file)
     dataset = load(data, label, header, picture_size(size), seed, quantiles=shares(quantiles))
@@ -131,20 +132,16 @@ def convert(
             "mean": means,
             "std": stds,
             "progress": lambda s: advance(s.step, s.steps, words(s)),
-            "checkpoint": checkpoint_path(out, resume),
-            "resume": resume,
+            "checkpoint": checkpoint,
             "check_sizes": None if chosen is None else partial(check_board, chosen, way=SMALLER),
         }
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
-                coins = (
-                    to_coins(head, features=layer, **settings)
-                    if extractor is None
-                    else to_coins(extractor, head, **settings)
-                )
-        except Interrupted as stop:
-            raise Stopped(str(stop)) from None
+        with resumable(checkpoint), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConversionWarning)  # printed after the table
+            coins = (
+                to_coins(head, features=layer, **settings)
+                if extractor is None
+                else to_coins(extractor, head, **settings)
+            )
     ladder = coins.ladder
     assert ladder is not None
     numbers = finish(
@@ -156,6 +153,7 @@ def convert(
         (f"accuracy before fine-tuning, vote of {ladder.votes}", _share(ladder.converted)),
         (f"same class as the network, vote of {ladder.votes}", _share(ladder.agreement)),
         balanced=balance,
+        checkpoint=checkpoint,
     )
     write_json(json, {**numbers, "votes_of_the_ladder": ladder.votes, "warnings": list(ladder.warnings)})
     for line in ladder.warnings:

@@ -1,7 +1,8 @@
 """The command train."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from synflip.data.dataset import Dataset
+    from synflip.training.checkpoint import Checkpoint
     from synflip.training.feature_network import FeatureNetwork
     from synflip.training.layers import SynapticNetwork
     from synflip.training.loop import Progress, TrainStep
@@ -61,6 +63,17 @@ class FeaturesName(StrEnum):
 
     none = "none"
     conv = "conv"
+
+
+@contextmanager
+def resumable(checkpoint: "Checkpoint | None") -> Iterator[None]:
+    """Raises Stopped if the block is stopped and ``checkpoint`` keeps the training."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if checkpoint is None or not checkpoint.path.is_file():
+            raise
+        raise Stopped(str(stop) or f"stopped; {checkpoint.path} keeps the training") from None
 
 
 @app.command()
@@ -170,11 +183,9 @@ def train(
     if two_files:
         check_pair(out)
     with waiting("Loading torch"):
-        from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
+        from synflip.training.checkpoint import checkpoint_beside
 
-        checkpoint = checkpoint_path(out, resume)
-        if checkpoint is not None:
-            Checkpoint(checkpoint, resume)  # refused here, before the teachers are trained
+        checkpoint = checkpoint_beside(out, resume)  # refused here, before the teachers are trained
         from synflip.data.registry import load
         from synflip.training import convnets
         from synflip.training.baseline import float_network
@@ -221,16 +232,14 @@ def train(
         def show(step: "TrainStep") -> None:
             advance(step.step, step.steps, words(step))
 
-        try:
+        with resumable(checkpoint):
             trained = coins(
                 bits, activation_bits, epochs, seed, augment, show, mean_of,
-                teachers=taught_by, checkpoint=checkpoint, resume=resume,
+                teachers=taught_by, checkpoint=checkpoint,
             )  # fmt: skip
-        except Interrupted as stop:
-            raise Stopped(str(stop)) from None
     seconds = time.perf_counter() - began
     took = ("training", f"{seconds:.1f} s")
-    numbers = finish(trained, dataset, out, samples, took, balanced=balance)
+    numbers = finish(trained, dataset, out, samples, took, balanced=balance, checkpoint=checkpoint)
     write_json(json, {**numbers, "training_seconds": seconds})
 
 
@@ -312,14 +321,18 @@ def finish(
     samples: int,
     *rows: tuple[str, str],
     balanced: bool = False,
+    checkpoint: "Checkpoint | None" = None,
 ) -> dict[str, Any]:
     """The last steps of train and convert: compile, save, count votes, and print a table that begins with
-    ``rows``. Returns the table's other numbers, and what the file says of its source, for ``--json``."""
+    ``rows``. The checkpoint is removed once the model is written. Returns the table's other numbers, and what
+    the file says of its source, for ``--json``."""
     from synflip.util.progress import bar
     from synflip.workflows import compile_and_save
 
-    with bar("Counting votes") as advance:
+    with bar("Counting votes") as advance, resumable(checkpoint):
         found = compile_and_save(network, dataset, out, samples, balanced, advance)
+    if checkpoint is not None:
+        checkpoint.done()
     model = found.model
     table(
         f"{dataset.title}, {model.shape}, k = {model.bits}, A = {model.activation_bits}",

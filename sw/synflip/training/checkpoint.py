@@ -49,7 +49,8 @@ def checkpoint_path(out: str | Path, resume: bool = False) -> Path | None:
 
 
 class Checkpoint:
-    """The file that a training leaves if it is stopped, and goes on from.
+    """The file that a training leaves if it is stopped, and goes on from. One that has ended leaves its last
+    state too, until ``done``: what comes behind it may be stopped as well.
 
     path: where it lies. resume: go on from it. Raises SynflipError if the file is there and ``resume`` is
     False, because the work in it would be lost; and if it is not there and ``resume`` is True.
@@ -139,7 +140,7 @@ class Checkpoint:
         generator.set_state(torch.from_numpy(tensors[_EPOCH]))  # refused here if it is damaged
         generator.set_state(torch.from_numpy(tensors[_NOW]))
 
-    def stop(
+    def keep(
         self,
         step: int,
         steps: int,
@@ -148,7 +149,8 @@ class Checkpoint:
         epoch: Tensor,
         generator: torch.Generator,
     ) -> Interrupted:
-        """Write the file after ``step`` of ``steps``; what is to be raised then. Raises SynflipError.
+        """Write the file after ``step`` of ``steps``; what is to be raised if the training was stopped there.
+        Raises SynflipError.
 
         epoch: the generator's state at the beginning of the epoch.
         """
@@ -169,8 +171,26 @@ class Checkpoint:
         return Interrupted(f"stopped after step {step:,} of {steps:,}; {self.path} keeps the state")
 
     def done(self) -> None:
-        """Remove the file: the training has ended."""
+        """Remove the file: what came of the training is kept elsewhere."""
         self.path.unlink(missing_ok=True)
+
+
+def checkpoint_beside(out: str | Path, resume: bool) -> Checkpoint | None:
+    """The checkpoint of a model that is written to ``out``, see ``checkpoint_path``. Raises SynflipError."""
+    path = checkpoint_path(out, resume)
+    return None if path is None else Checkpoint(path, resume)
+
+
+def checkpoint_of(given: "str | Path | Checkpoint | None", resume: bool) -> Checkpoint | None:
+    """The checkpoint that a training was given. Raises SynflipError as ``Checkpoint`` does."""
+    return given if given is None or isinstance(given, Checkpoint) else Checkpoint(given, resume)
+
+
+def end(kept: Checkpoint | None, given: "str | Path | Checkpoint | None") -> None:
+    """A training returns what it has made: its file is removed, unless it is that of a Checkpoint, which
+    whoever has made it removes by ``done``."""
+    if kept is not None and kept is not given:
+        kept.done()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import pixels_to_activations
 from synflip.spec.sizes import MAX_ACTIVATION_BITS
 from synflip.training.card import card, named, normalisation
-from synflip.training.checkpoint import Checkpoint
+from synflip.training.checkpoint import Checkpoint, checkpoint_of, end
 from synflip.training.feature_network import ChannelsLast, FeatureNetwork, Normalise, per_channel
 from synflip.training.ladder import LOSS, VOTES, Ladder, vote_accuracies
 from synflip.training.layers import SynapticNetwork, channels_first, check_bits
@@ -70,7 +70,7 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
 ) -> SynapticNetwork: ...
@@ -91,7 +91,7 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
 ) -> FeatureNetwork: ...
@@ -111,7 +111,7 @@ def convert(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     progress: Progress | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
 ) -> SynapticNetwork | FeatureNetwork:
@@ -146,7 +146,7 @@ def convert(
         raise SynflipError(f"augment must be True or False, not {augment!r}")
     check_progress(progress, "a TrainStep")
     bits, activation_bits = check_bits(bits, activation_bits)
-    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    kept = checkpoint_of(checkpoint, resume)
     given = _Given(data, mean, std)
     if data.input_quantizer is not None:
         pictures = head is not None or features is not None
@@ -173,6 +173,7 @@ def convert(
     coins.input_quantizer = given.data.input_quantizer
     for line in coins.ladder.warnings:
         warnings.warn(line, ConversionWarning, stacklevel=2)
+    end(kept, checkpoint)
     return coins
 
 

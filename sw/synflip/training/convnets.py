@@ -11,7 +11,7 @@ from torch import nn
 from synflip.data.dataset import Dataset
 from synflip.modelfile.extractor import image_shape, log2_step
 from synflip.training.baseline import fit_float, float_accuracy
-from synflip.training.checkpoint import Checkpoint
+from synflip.training.checkpoint import Checkpoint, checkpoint_of, end
 from synflip.training.feature_network import FeatureNetwork, Normalise
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import Progress, checked_epochs
@@ -39,7 +39,7 @@ def train(
     progress: Progress | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
 ) -> FeatureNetwork:
     """Train convolutions and the coins behind them together; in evaluation mode when it is returned.
@@ -47,7 +47,7 @@ def train(
     hidden, filters: None takes the defaults. The other arguments are those of ``training.train.train``. The
     same seed gives the same network on the same kind of machine. Raises SynflipError.
     """
-    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    kept = checkpoint_of(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
     seed = training_seed(seed)
@@ -64,6 +64,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     describe(network, dataset, seed, epochs, augment, mean_of, len(teachers))
+    end(kept, checkpoint)
     return network
 
 

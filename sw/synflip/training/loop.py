@@ -86,7 +86,8 @@ def fit(
     optimiser, before progress. buffers: what the network keeps beside its parameters, for the checkpoint.
 
     checkpoint: where the state is kept when SIGINT or SIGTERM comes, or progress raises KeyboardInterrupt.
-    The step that is under way is ended first, then ``Interrupted`` is raised. recipe: what must be equal when
+    The step that is under way is ended first, then ``Interrupted`` is raised. The last state is kept too, for
+    whoever goes on with the network. recipe: what must be equal when
     the training goes on, besides the network, the data and the generator. Raises SynflipError.
     """
     check_progress(progress, "a TrainStep")
@@ -140,9 +141,11 @@ def fit(
                             raise
                         interrupted = True
                 if checkpoint and (interrupted or stopped()):
-                    raise checkpoint.stop(step, steps, state, optimiser, began, generator)
-    if checkpoint:
-        checkpoint.done()
+                    raise checkpoint.keep(step, steps, state, optimiser, began, generator)
+        if checkpoint:
+            kept = checkpoint.keep(steps, steps, state, optimiser, began, generator)
+            if stopped():
+                raise kept
 
 
 def batches(

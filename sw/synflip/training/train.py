@@ -15,7 +15,7 @@ from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.spec.model import pixels_to_activations
 from synflip.training.card import card
-from synflip.training.checkpoint import Checkpoint, digest_of
+from synflip.training.checkpoint import Checkpoint, checkpoint_of, digest_of, end
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
@@ -39,7 +39,7 @@ def train(
     mean_of: int = 1,
     signed: bool = True,
     teachers: Sequence[nn.Module] = (),
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     filters: Filters = (),
 ) -> SynapticNetwork:
@@ -59,11 +59,12 @@ def train(
 
     checkpoint: a file, ``m.checkpoint.safetensors``, for what Ctrl-C or SIGTERM would lose: the training ends
     its step, writes the file and raises ``Interrupted``, a KeyboardInterrupt. resume: go on from that file,
-    to the same network as without the stop. The file is removed when the training is done.
+    to the same network as without the stop. The file is removed when the network is returned; that of a
+    ``Checkpoint`` is there until its ``done``.
     Raises SynflipError for sizes that no accelerator runs, for a checkpoint that is there without ``resume``,
     and for one of another training.
     """
-    kept = None if checkpoint is None else Checkpoint(checkpoint, resume)
+    kept = checkpoint_of(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
     seed = training_seed(seed)
@@ -78,6 +79,7 @@ def train(
     images = pixels_to_activations(dataset.train_pixels, dataset.input_max, activation_bits)
     fit_coins(network, dataset, images, epochs, RATE, generator, augment, progress, mean_of, teachers, kept)
     describe(network, dataset, seed, epochs, augment, mean_of, len(teachers), signed)
+    end(kept, checkpoint)
     return network
 
 
