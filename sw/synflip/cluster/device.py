@@ -49,11 +49,18 @@ def infer(
     not know them.
 
     client: any ``distributed.Client`` that is not asynchronous. model: compiled, or the path of its file.
-    images: as ``Device.infer`` takes them, of which blocks are read as tasks need them; or a ``dask.array``
-        of such images or features [N, ..], whose blocks the workers make.
-    samples, seed, margin, logits, soft: as ``Device.infer`` takes them. With a margin images are cut,
-        samples are not.
-    device, geometry: what each worker opens; see ``ClusterDevice``. chunk: network samples times images of a
+    images: integers in 0..model.input_max, [N, I], or in another shape that its pixels have; of a model with
+        an input quantizer finite numbers of any range. An array, a list, a torch tensor, a frame, or the path
+        of a file, of which blocks are read as tasks need them; or a ``dask.array``, whose blocks the workers
+        make.
+    samples: S, network samples, at least 1. seed: of the coins, 0..2**64-1.
+    margin: early stopping. An image leaves after the first sample in which its leader is at least margin, or
+        margin[s], votes ahead of its runner-up. None: all images take all samples. With a margin images are
+        cut, samples are not.
+    logits: keep the logits of every network sample, int32 [S, N, C]. soft: add up soft votes and energies,
+        from which the result has its posterior and its energy without logits.
+    device: what each worker opens, by its name, such as ``golden`` or ``verilator:16x2``. geometry: in place
+        of one in the name. chunk: network samples times images of a
         task; None: by the measured speed of the first ones.
     progress: True shows a bar; or a function that is called with (done, total), network samples times images.
     out: a folder, which is made. The arrays of the result are written into it as they come, as .npy files,
@@ -127,7 +134,7 @@ class ClusterDevice(Device):
         self.model, self._load = model, held
 
     def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
-        """Carry out a request for the model that is loaded. Ctrl-C cancels what is under way; pieces that
+        """Carry out ``request``, of the model that is loaded. Ctrl-C cancels what is under way; pieces that
         workers have begun are computed to their end.
 
         progress: called with (done, total), in network samples times images, after each piece. Raises

@@ -178,11 +178,18 @@ def load(
 ) -> Dataset:
     """The data set called ``name``: digits, mnist, fashion-mnist or cifar10; or that of a file or folder.
 
-    The other arguments are of files and folders: see ``synflip.data.files.load_file``.
     digits come with scikit-learn. mnist and fashion-mnist are read from the folder in the environment
-    variable SYNFLIP_DATA, or fetched once if it is not set; either way they must be the original files, see
-    ``synflip.data.idx``. cifar10 is read from that folder only, see ``synflip.data.cifar10``. The folder may
-    be the ``root`` that torchvision keeps its data sets in; ``~`` in it is the user's own.
+    variable SYNFLIP_DATA, or fetched once if it is not set; either way they must be the original files, by
+    their SHA-256, with ``.gz`` or without. cifar10 is read from that folder only: its binary batches, or the
+    same images packed as JPEG. The folder may be the ``root`` that torchvision keeps its data sets in; ``~``
+    in it is the user's own.
+
+    A file is ``.npz`` with x_train, y_train, x_test and y_test, or x and y; ``.csv`` or ``.parquet``. A
+    folder has a folder of PNG or JPEG pictures for each class, or the folders train and test of such. The
+    other arguments are of these. label: the column of labels of a table; None takes the last, or the model's.
+    header: whether the first line of a CSV file has the columns' names. size: height and width that pictures
+    are scaled to; None wants them all alike. seed: of what is held out where there is no test part. model:
+    compiled, of such data; its columns, categories, ranges and classes are taken in place of the data's own.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name not in ("digits", "cifar10", *IDX_SOURCES):

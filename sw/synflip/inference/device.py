@@ -84,8 +84,8 @@ class Device(ABC):
         pixels: integers in 0..model.input_max, [N, I]; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of
             a model that makes features [N, C, H, W]. An array, a list, a torch tensor, or the path of a .npy
             file, which is read block by block, or of a .npz file. Of a model with an input quantizer they are
-            finite numbers of any range, also of a frame, by its columns' names, or of the files of
-            ``open_features``.
+            finite numbers of any range, also of a frame, by its columns' names, or the path of a .csv,
+            .parquet, .npz or .npy file.
         samples: S, network samples, 1..2**31-1. seed: of the coins, 0..2**64-1; tunnel junctions have none.
             The same model, seed and sample give the same votes on every device. Both are integers, also
             numpy's, or floats that are whole.
@@ -139,8 +139,8 @@ class Device(ABC):
 
         blocks: each integers [N, I], or images in another form that ``infer`` takes. samples: S, of each
         image. seed: of the coins, the same for each block. margin: early stopping, an integer or integers
-        [S], or None. logits: keep the logits of every sample. soft: as of ``infer``. Raises SynflipError for
-        arguments that make no sense.
+        [S], or None. logits: keep the logits of every sample. soft: add up soft votes and energies,
+        which stand for the logits. Raises SynflipError for arguments that make no sense.
 
         The engine is kept busy from batch to batch of a block, not from block to block: take blocks of many
         images.

@@ -121,9 +121,9 @@ class Result:
     def foreign(self) -> NDArray[np.bool_]:
         """[N] whether an image is of no class, as its energy is above the model's ``energy_threshold``.
 
-        The model's source says which share of training images is above it, and by how many samples it was
-        found (see ``evaluation.foreign``). Raises SynflipError without a threshold, and without logits or
-        soft votes.
+        ``fit_energy_threshold`` sets it so that a share of the training images is above it. The model's
+        source says which, and by how many network samples. Raises SynflipError without a threshold, and
+        without logits or soft votes.
         """
         if self.energy_threshold is None:
             raise SynflipError(

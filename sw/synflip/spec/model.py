@@ -110,7 +110,7 @@ class CompiledModel:
     """A network that the contract can run exactly. Checked when it is made; raises SynflipError otherwise.
 
     bits: k, 1..16. activation_bits: A, 1..8. shifts: r of each hidden layer. classes: a name for each logit.
-    input_max: the pixel value that becomes the largest activation (see ``activations``). source: where the
+    input_max: the pixel value that becomes the largest activation, 2**A - 1. source: where the
         network came from, JSON values. features: the extractor that makes the first layer's rows of pixels;
         None if the pixels themselves are the rows. input_quantizer: what makes the pixels of features of any
         range; None if the model takes pixels. channels_first: whether an image, a flat row of pixels, is in

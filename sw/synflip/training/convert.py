@@ -118,7 +118,7 @@ def convert(
     """A network of coins with the mean outputs of a trained network, fine-tuned.
 
     network: a module of dense layers and convolutions that torch.export follows, or the path of one,
-        MODEL.onnx or MODEL.pt2 (see ``Ordinary``). It takes (pixel / input_max - mean) / std, [N, I] or
+        MODEL.onnx or MODEL.pt2. It takes (pixel / input_max - mean) / std, [N, I] or
         [N, C, H, W]; all its weights become coins. With a head, any module that takes the same as
         [N, C, H, W] and gives [N, F], none below 0; it stays as it is: only the head's weights become coins.
     head: a trained module as above that takes the features, or the outputs of new hidden layers.
@@ -129,8 +129,9 @@ def convert(
     activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
     with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
     features are computed once. mean, std: one number, or one for each channel or each pixel. Of features of
-    any range, x, the network takes (x - mean) / std. checkpoint, resume: of the
-    fine-tuning, as of ``train``: the file that keeps what Ctrl-C would lose, and whether to go on from it.
+    any range, x, the network takes (x - mean) / std. checkpoint: of the
+    fine-tuning, a file, ``m.checkpoint.safetensors``, for what Ctrl-C would lose: then it is written, and
+    ``Interrupted``, a KeyboardInterrupt, is raised. resume: go on from that file.
     check_sizes: called before the fine-tuning with inputs and outputs of the layers of coins; it raises
     SynflipError if they do not fit an accelerator.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.

@@ -10,16 +10,16 @@ from synflip.errors import SynflipError
 
 
 def entropy(shares: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Entropy in bits of shares [..., C], over the last axis: [...].
+    """Entropy in bits of shares of classes, over the last axis: float64 [...].
 
-    Shares are 0..1 and add up to 1; where all are 0, the entropy is 0.
+    shares: [..., C], 0..1, which add up to 1; where all are 0, the entropy is 0.
     """
     safe = np.where(shares > 0, shares, 1.0)
     return -(shares * np.log2(safe)).sum(-1) + 0.0
 
 
 def softmax(logits: NDArray[Any], scale: float) -> NDArray[np.float64]:
-    """Softmax of logits / scale over the last axis: float64 of the logits' shape."""
+    """Softmax over the last axis, of ``logits`` [..., C] divided by ``scale``: float64 [..., C]."""
     x = logits / scale
     x -= x.max(-1, keepdims=True)
     np.exp(x, out=x)
@@ -28,9 +28,9 @@ def softmax(logits: NDArray[Any], scale: float) -> NDArray[np.float64]:
 
 
 def lead(votes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Votes of the leading class less those of the second, of votes [..., C]: int64 [...].
+    """Votes of the leading class less those of the second: int64 [...].
 
-    With a single class it is that class's votes.
+    votes: integers [..., C]. With a single class it is that class's votes.
     """
     top = np.sort(votes.astype(np.int64), axis=-1)
     return top[..., -1] - (top[..., -2] if top.shape[-1] > 1 else 0)
@@ -72,8 +72,10 @@ def energy(logits: NDArray[Any], used: NDArray[np.integer], scale: float) -> NDA
     """Energy [N] of images in nats: mean over an image's network samples of -log(sum of exp(logits / scale)).
 
     A softmax forgets how large the logits are; the energy is high where all are small, as for images that
-    are of no class. (Liu, Wang, Owens, Li, NeurIPS 2020, arXiv 2010.03759.) logits, used, scale: as in
-    ``softmax_moments``.
+    are of no class. (Liu, Wang, Owens, Li, NeurIPS 2020, arXiv 2010.03759.)
+
+    logits: [S, N, C]. used: [N], samples that each image took part in: the first ones. scale: above 0. Raises
+    SynflipError.
     """
     if not scale > 0:
         raise SynflipError(f"the scale of the logits must be above 0, not {scale}")
