@@ -67,6 +67,14 @@ def test_help_says_what_is_raised(name: str) -> None:
         assert "Raises" in (inspect.getdoc(NAMES[name]) or "")
 
 
+@pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if inspect.isfunction(thing)])
+def test_progress_may_be_true_everywhere(name: str) -> None:
+    found = inspect.signature(NAMES[name]).parameters.get("progress")
+    if found is not None and name not in ("Device.run", "Accelerator.run", "cluster.ClusterDevice.run"):
+        assert "bool" in str(found.annotation)
+        assert "progress: True shows a bar" in " ".join((inspect.getdoc(NAMES[name]) or "").split())
+
+
 def test_the_reference_lists_every_public_name() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/api.md").read_text()
     listed = set(re.findall(r"\.\. auto\w+:: (?:synflip\.)?(\w+)\n", page))

@@ -273,7 +273,7 @@ def test_a_flag_is_true_or_false(name: str) -> None:
 def test_progress_that_cannot_be_called_is_refused(progress: Any) -> None:
     with Golden() as device:
         device.load(model())
-        with pytest.raises(SynflipError, match=r"progress must be a function of \(done, total\), not "):
+        with pytest.raises(SynflipError, match=r"True, or a function of \(done, total\), not "):
             device.infer(IMAGES, 5, 1, progress=progress)
 
 
@@ -285,7 +285,7 @@ def test_progress_true_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     def noted(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: seen.append((what, done, total))
 
-    monkeypatch.setattr("synflip.inference.device.bar", noted)
+    monkeypatch.setattr("synflip.util.progress.bar", noted)
     with Golden() as device:
         device.load(model())
         device.infer(IMAGES, 5, 1, progress=True)

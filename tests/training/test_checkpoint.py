@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.errors import SynflipError
+from synflip.evaluation.evaluate import evaluate
+from synflip.evaluation.foreign import fit_energy_threshold
 from synflip.training import convnets
 from synflip.training.baseline import float_network
 from synflip.training.checkpoint import Checkpoint, Interrupted, checkpoint_path
@@ -148,6 +151,36 @@ def test_stopped_twice(few: Dataset, file: Path) -> None:
     settings["teachers"] = [float_network(few, (8,), 1)]
     with pytest.raises(SynflipError, match="its teachers are others"):
         train(few, **settings, checkpoint=file, resume=True)
+
+
+def test_progress_true_shows_a_bar(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what trains and evaluates, as of ``Device.infer``."""
+    seen: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def noted(what: str) -> Iterator[Callable[..., None]]:
+        yield lambda done, total, word="": seen.append((what, done, total))
+
+    def last() -> tuple[str, int, int]:
+        found = seen[-1]
+        seen.clear()
+        return found
+
+    monkeypatch.setattr("synflip.util.progress.bar", noted)
+    network = train(few, (12,), epochs=1, progress=True)
+    assert last() == ("Training on digits", 5, 5)
+    convert(nn.Sequential(*float_network(few, (12,), 1)), data=few, epochs=1, progress=True)
+    assert last() == ("Training on digits", 5, 5)
+    convnets.train(few, (12,), (2,), epochs=1, progress=True)
+    assert last() == ("Training on digits", 5, 5)
+    model = compile_network(network, few.classes, few.input_max)
+    evaluate(model, few, 2, progress=True)
+    assert last() == ("Flipping coins", 2 * len(few.test_labels), 2 * len(few.test_labels))
+    fit_energy_threshold(model, few, progress=True)
+    assert last()[0] == "Flipping coins"
+    train(few, (12,), epochs=1, progress=False)
+    evaluate(model, few, 2, progress=False)
+    assert seen == []
 
 
 def test_convolutions_and_conversion(few: Dataset, file: Path) -> None:

@@ -558,7 +558,7 @@ def test_numbers_of_other_kinds_are_taken_exactly(settings, plain):
         ({"mean": "half"}, "mean is 'half', not a number"),
         ({"mean": 1j}, "mean is 1j, not a number"),
         ({"std": torch.ones(2, requires_grad=True)}, "std has 2 numbers"),
-        ({"progress": 3}, "progress must be a function"),
+        ({"progress": 3}, "progress must be True, or a function of a TrainStep, not 3"),
     ],
 )
 def test_other_settings_are_one_line(settings, message, plain):

@@ -288,7 +288,7 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
     """Train a network on digits for each board, and tabulate them."""
     from synflip_hdl.boards.catalogue import every_board
 
-    from synflip.cli.train import board_hidden, words
+    from synflip.cli.train import board_hidden
     from synflip.data.registry import load
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import Table
@@ -313,7 +313,7 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
         with bar(f"Training for {board.name}") as advance:
             network = train(
                 data, hidden, bits, activation_bits,
-                progress=lambda s: advance(s.step, s.steps, words(s)),
+                progress=lambda s: advance(s.step, s.steps, s.words),
             )  # fmt: skip
         found = compile_and_save(network, data, file, NETWORK_VOTES)
         synapses = sum(layer.q.size for layer in found.model.layers)

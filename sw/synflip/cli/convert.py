@@ -27,7 +27,7 @@ from synflip.cli.options import (
     picture_size,
     shares,
 )
-from synflip.cli.train import board_words, check_board, finish, resumable, words
+from synflip.cli.train import board_words, check_board, finish, resumable
 from synflip.errors import ConversionWarning, SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -131,7 +131,7 @@ def convert(
             "augment": augment,
             "mean": means,
             "std": stds,
-            "progress": lambda s: advance(s.step, s.steps, words(s)),
+            "progress": lambda s: advance(s.step, s.steps, s.words),
             "checkpoint": checkpoint,
             "check_sizes": None if chosen is None else partial(check_board, chosen, way=SMALLER),
         }

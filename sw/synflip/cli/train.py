@@ -223,14 +223,14 @@ def train(
 
             def of_teacher(number: int, count: int) -> "Progress":
                 return lambda step: advance(
-                    (number - 1) * step.steps + step.step, count * step.steps, words(step)
+                    (number - 1) * step.steps + step.step, count * step.steps, step.words
                 )
 
             taught_by = train_teachers(ordinary, teachers, dataset, epochs, seed, augment, of_teacher)
     with bar(f"Training on {dataset.name}") as advance:
 
         def show(step: "TrainStep") -> None:
-            advance(step.step, step.steps, words(step))
+            advance(step.step, step.steps, step.words)
 
         with resumable(checkpoint):
             trained = coins(
@@ -350,8 +350,3 @@ def finish(
         "source": dict(model.source),
         "files": list(map(str, found.files)),
     }
-
-
-def words(step: "TrainStep") -> str:
-    """Text beside a progress bar: ``epoch 1 of 3, loss 0.123``."""
-    return f"epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}"

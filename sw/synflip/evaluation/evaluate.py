@@ -21,7 +21,7 @@ from synflip.spec.model import CompiledModel
 from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers, second_choice
 from synflip.uncertainty.metrics import metrics, outside_auroc
-from synflip.util.progress import check_progress
+from synflip.util.progress import check_progress, shown
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -48,7 +48,7 @@ def evaluate(
     samples: int,
     seed: int = 0,
     outside: Dataset | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     device: Device | None = None,
 ) -> Evaluation:
     """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
@@ -56,8 +56,9 @@ def evaluate(
     model: compiled, with the scale of its logits. dataset: N test images and labels of its C classes.
     samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are integers, also
     numpy's. outside: another data set with images of the same size, whose test images are to be detected.
-    progress: called with the images and samples done, of both data sets. device: what runs the model, such
-    as a cluster, and stays open; None: a golden model of its own. Raises SynflipError, among others for a
+    progress: True shows a bar; or a function that is called with (done, total), in network samples times
+    images of both data sets. device: what runs the model, such as a cluster, and stays open; None: a golden
+    model of its own. Raises SynflipError, among others for a
     model whose file lacks the scale of its logits.
     """
     for item in [dataset] if outside is None else [dataset, outside]:
@@ -80,11 +81,14 @@ def evaluate(
     answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
     scores: list[dict[str, NDArray[np.float64]]] = []
     sums: list[NDArray[np.int64]] = []
-    with Golden(predict=False) if device is None else nullcontext(device) as runs:
+    with (
+        shown(progress, "Flipping coins") as advance,
+        Golden(predict=False) if device is None else nullcontext(device) as runs,
+    ):
         runs.load(model)
         for item in datasets:
             check_logits(samples, len(item.test_images), len(model.classes))
-            report: Progress | None = None if progress is None else _offset(progress, done, total)
+            report: Progress | None = None if advance is None else _offset(advance, done, total)
             images = item.for_model(item.test_images, model)
             result = runs.infer(images, samples, seed, logits=True, progress=report)
             assert result.logits is not None

@@ -20,15 +20,16 @@ def fit_energy_threshold(
     dataset: Dataset,
     false_alarms: float = FALSE_ALARMS,
     samples: int = SAMPLES,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> CompiledModel:
     """The ``model`` with an energy in its source, above which is at most a share ``false_alarms`` of training
     images.
 
     dataset: the model's; at most IMAGES training images are taken, from the first to the last at equal
-    steps. false_alarms: above 0, below 1. samples: network samples of each image, of seed 0. progress: called
-    with the images and samples done. The source gets ``energy_threshold`` in nats, ``false_alarms`` and
-    ``energy_samples``. ``Result.foreign`` compares energies with the threshold, in a Result with logits.
+    steps. false_alarms: above 0, below 1. samples: network samples of each image, of seed 0. progress: True
+    shows a bar; or a function that is called with (done, total), in network samples times images. The source
+    gets ``energy_threshold`` in nats, ``false_alarms`` and ``energy_samples``. ``Result.foreign`` compares
+    energies with the threshold, in a Result with logits.
 
     Images that the model was not trained on exceed it more often: ``synflip evaluate`` counts test images.
     Raises SynflipError, among others for a model whose file lacks the scale of its logits.

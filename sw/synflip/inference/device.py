@@ -16,7 +16,7 @@ from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Images
 from synflip.uncertainty.soft_votes import SoftTable
-from synflip.util.progress import bar, check_progress
+from synflip.util.progress import check_progress, shown
 
 
 class Device(ABC):
@@ -118,13 +118,9 @@ class Device(ABC):
             first,
             soft,
         )
-        if progress is True:
-            with bar("Flipping coins") as advance:
-                return self.run(request, advance)
-        if progress is False:
-            progress = None
         check_progress(progress, "(done, total)")
-        return self.run(request, progress)
+        with shown(progress, "Flipping coins") as advance:
+            return self.run(request, advance)
 
     def stream(
         self,

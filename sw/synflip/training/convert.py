@@ -69,7 +69,7 @@ def convert(
     augment: bool = False,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
@@ -90,7 +90,7 @@ def convert(
     augment: bool = False,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
@@ -110,7 +110,7 @@ def convert(
     augment: bool = False,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     check_sizes: Callable[[list[int]], None] | None = None,
@@ -126,12 +126,12 @@ def convert(
         in front of it and what comes before the next weights stay as they are, the rest becomes coins. Of
         ``pool``, used twice, the uses are ``pool`` and ``pool@1``; of ONNX, names are those of the nodes.
     data: for measuring activations and fine-tuning. epochs: of fine-tuning; 0 leaves it out. bits: k.
-    activation_bits: A. seed: of new weights, noise and the order of images. progress: called after every step
-    with a TrainStep. augment: move images a little, those in colour are mirrored too; not with a head, whose
-    features are computed once. mean, std: one number, or one for each channel or each pixel. Of features of
-    any range, x, the network takes (x - mean) / std. checkpoint: of the
-    fine-tuning, a file, ``m.checkpoint.safetensors``, for what Ctrl-C would lose: then it is written, and
-    ``Interrupted``, a KeyboardInterrupt, is raised. resume: go on from that file.
+    activation_bits: A. seed: of new weights, noise and the order of images. progress: True shows a bar; or a
+    function that is called after every step with a TrainStep. augment: move images a little, those in colour
+    are mirrored too; not with a head, whose features are computed once. mean, std: one number, or one for
+    each channel or each pixel. Of features of any range, x, the network takes (x - mean) / std. checkpoint:
+    of the fine-tuning, a file, ``m.checkpoint.safetensors``, for what Ctrl-C would lose: then it is written,
+    and ``Interrupted``, a KeyboardInterrupt, is raised. resume: go on from that file.
     check_sizes: called before the fine-tuning with inputs and outputs of the layers of coins; it raises
     SynflipError if they do not fit an accelerator.
     The networks given are left as they are. The same seed gives the same network on the same kind of machine.
@@ -209,7 +209,7 @@ class _Conversion:
     activation_bits: int
     epochs: int
     seed: int
-    progress: Progress | None
+    progress: Progress | bool | None
     kept: Checkpoint | None
     check_sizes: Callable[[list[int]], None] | None
 

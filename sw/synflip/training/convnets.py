@@ -36,7 +36,7 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     augment: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
     checkpoint: str | Path | Checkpoint | None = None,

@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.training.augment import augmented
 from synflip.training.checkpoint import Checkpoint, stopping
 from synflip.util.arrays import whole_number
-from synflip.util.progress import check_progress
+from synflip.util.progress import Advance, check_progress, shown
 from synflip.util.text import one_line
 from synflip.util.threads import one_thread
 
@@ -40,6 +40,11 @@ class TrainStep:
     epochs: int
     loss: float
     rate: float
+
+    @property
+    def words(self) -> str:
+        """Text beside a bar: ``epoch 1 of 3, loss 0.123``."""
+        return f"epoch {self.epoch} of {self.epochs}, loss {self.loss:.3f}"
 
 
 #: Called after every step, from 1 to ``steps``.
@@ -69,7 +74,7 @@ def fit(
     epochs: int,
     generator: torch.Generator,
     augment: bool,
-    progress: Progress | None,
+    progress: Progress | bool | None,
     before_step: Callable[[float], None] | None = None,
     after_step: Callable[[], None] | None = None,
     buffers: Sequence[Tensor] = (),
@@ -107,7 +112,11 @@ def fit(
         asked = {"epochs": epochs, "augment": augment, "batch": batch, **(recipe or {})}
         asked["rates"] = [rate for _, rate in groups]
         step, began = checkpoint.begin(asked, state, arrays, optimiser, generator)
-    with one_thread(), stopping(checkpoint is not None) as stopped:
+    with (
+        one_thread(),
+        shown(progress, f"Training on {one_line(dataset.name)}", _on_bar) as tell,
+        stopping(checkpoint is not None) as stopped,
+    ):
         for epoch in range(step // of_epoch, epochs):
             skipped = step % of_epoch  # above 0 in the epoch in which training was stopped
             now = generator.get_state()
@@ -132,10 +141,10 @@ def fit(
                     after_step()
                 step += 1
                 interrupted = False
-                if progress:
+                if tell:
                     told = TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share)
                     try:
-                        progress(told)
+                        tell(told)
                     except KeyboardInterrupt:
                         if not checkpoint:
                             raise
@@ -146,6 +155,10 @@ def fit(
             kept = checkpoint.keep(steps, steps, state, optimiser, began, generator)
             if stopped():
                 raise kept
+
+
+def _on_bar(advance: Advance) -> Progress:
+    return lambda step: advance(step.step, step.steps, step.words)
 
 
 def batches(

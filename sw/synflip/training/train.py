@@ -35,7 +35,7 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     augment: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     mean_of: int = 1,
     signed: bool = True,
     teachers: Sequence[nn.Module] = (),
@@ -51,11 +51,11 @@ def train(
     maximum behind the second and one behind the third. bits: k, 1..16.
     activation_bits: A, 1..8. epochs: passes over the images; None takes 15, or 40 of less than 10,000 images.
     seed: of the weights, the noise and the order of the images. augment: move each image by up to a pixel, or
-    in colour by up to four and mirror half of them. progress: called after every step with a TrainStep: step,
-    epoch, loss in nats, rate. mean_of: what is made likely is the mean of this many sampled
-    softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of the labels. signed:
-    whether weights are in [-1, 1] or in [0, 1]. The same seed gives the same network on the same kind of
-    machine.
+    in colour by up to four and mirror half of them. progress: True shows a bar; or a function that is called
+    after every step with a TrainStep: step, epoch, loss in nats, rate. mean_of: what is made likely is the
+    mean of this many sampled softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of
+    the labels. signed: whether weights are in [-1, 1] or in [0, 1]. The same seed gives the same network on
+    the same kind of machine.
 
     checkpoint: a file, ``m.checkpoint.safetensors``, for what Ctrl-C or SIGTERM would lose: the training ends
     its step, writes the file and raises ``Interrupted``, a KeyboardInterrupt. resume: go on from that file,
@@ -109,7 +109,7 @@ def fit_coins(
     rate: float,
     generator: torch.Generator,
     augment: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     mean_of: int = 1,
     teachers: Sequence[nn.Module] = (),
     checkpoint: Checkpoint | None = None,

@@ -18,9 +18,10 @@ Advance = Callable[..., None]
 
 
 def check_progress(progress: object, arguments: str) -> None:
-    """Raises SynflipError unless ``progress`` is None or can be called. arguments: what it is called with."""
-    if progress is not None and not callable(progress):
-        raise SynflipError(f"progress must be a function of {arguments}, not {progress!r:.60}")
+    """Raises SynflipError unless ``progress`` is None, True or False, or can be called. arguments: what it is
+    called with."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise SynflipError(f"progress must be True, or a function of {arguments}, not {progress!r:.60}")
 
 
 class Bar:
@@ -68,6 +69,24 @@ def bar(what: str) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         yield Bar(progress, what)
+
+
+@contextmanager
+def shown(
+    progress: Callable[..., None] | bool | None,
+    what: str,
+    on_bar: Callable[[Advance], Callable[..., None]] | None = None,
+) -> Iterator[Callable[..., None] | None]:
+    """What a ``progress`` that ``check_progress`` took is, while the block lasts: the block is given the
+    function itself; None for False; and for True one that moves a bar titled ``what``.
+
+    on_bar: makes that function of the bar's, if it is called with something else.
+    """
+    if progress is True:
+        with bar(what) as advance:
+            yield on_bar(advance) if on_bar else advance
+    else:
+        yield progress or None
 
 
 @contextmanager
