@@ -162,6 +162,19 @@ def test_file(trace, tmp_path):
     np.testing.assert_array_equal(again.fills, trace.fills)
 
 
+def test_a_file_is_whole_or_as_it_was(trace, tmp_path, monkeypatch):
+    def full(*arguments, **more):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "trace.npz"
+    trace.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(SynflipError, match="No space left"):
+        trace.save(path)
+    assert path.read_bytes() == before
+
+
 def test_bad_files(trace, tmp_path):
     path = tmp_path / "trace.npz"
     with pytest.raises(SynflipError, match="not a cycle trace"):

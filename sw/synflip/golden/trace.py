@@ -29,6 +29,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import keys
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div, key_offsets
+from synflip.util.outputs import replacing
 
 # Cycles from the issue of an event until the output of a stage has it: one more than the stage's row in the
 # table of docs/explanation/architecture.md.
@@ -100,10 +101,10 @@ class Trace:
     picks: NDArray[Any]
 
     def save(self, path: Path) -> None:
-        """Write a compressed npz file without pickles."""
+        """Write a compressed npz file without pickles, whole or not at all. Raises SynflipError."""
         shape = [getattr(self.geometry, item.name) for item in fields(Geometry)]
         tables = {name: getattr(self, name) for name in table_types(self.geometry)}
-        with path.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file, geometry=np.array(shape, dtype=np.int64), cycles=np.int64(self.cycles), **tables
             )
