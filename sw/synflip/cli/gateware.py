@@ -328,8 +328,10 @@ def blocks(out: PictureOut, geometry: GeometryOption = "64x8", bits: Bits = 4) -
     from synflip_hdl.diagrams.block_diagram import block_diagram
 
     from synflip.spec.geometry import Geometry
+    from synflip.util.outputs import check_outputs
 
     machine = Geometry.parse(geometry, bits=bits)
+    check_outputs([out])
     _write_picture(out, block_diagram(machine), f"Blocks of {machine.name}, k = {bits}")
 
 
