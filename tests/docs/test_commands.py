@@ -213,11 +213,19 @@ def test_what_commands_write_in_a_clone_is_ignored_or_tracked(page):
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).returncode == 0
 
     for line in command_lines(page.read_text()):
-        for path in re.findall(r"--(?:out|labels|json|page|picture|pictures) ([\w./-]+)", line):
-            if path in ("DIR", "FILE"):
+        for named in re.findall(r"--(?:out|labels|json|page|picture|pictures|waves) ([\w./-]+)", line):
+            if named in ("DIR", "FILE"):
                 continue
-            known = git("ls-files", "--error-unmatch", path)
-            assert known or git("check-ignore", "-q", path), f"{line!r} leaves {path} untracked"
+            for path in (named, *beside(named)):
+                known = git("ls-files", "--error-unmatch", path)
+                assert known or git("check-ignore", "-q", path), f"{line!r} leaves {path} untracked"
+
+
+def beside(path):
+    """What commands write beside a file, by its ending."""
+    stem, dot, ending = path.rpartition(".")
+    others = {"v": "vlt core", "fst": "gtkw sucl", "safetensors": "features.pt2 checkpoint.safetensors"}
+    return [f"{stem}.{other}" for other in others.get(ending if dot else "", "").split()]
 
 
 @every_page
