@@ -1,6 +1,7 @@
 """The demo: its choice of images, its picture, its verdict."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_demo_on_the_golden_model_twice(
     assert demo.demo(tmp_path / "a" / "b", console=Console(width=100), json=tmp_path / "n.json")
     text = " ".join(capsys.readouterr().out.split())
     assert "mismatches of votes, golden and Verilator │ 0 of 4,450" in text
+    page = Path(__file__).parents[2] / "docs/start/first_run.md"
+    labels = re.findall(r"(?m)^│ (.*?) +│", page.read_text())
+    assert len(labels) == 12 and all(f"│ {label} │" in text for label in labels)
     numbers = json.loads((tmp_path / "n.json").read_text())
     assert numbers["cycles_predicted"] == numbers["cycles_counted"] > 0
     assert f"accuracy of the vote of 16 │ {numbers['accuracy_of_the_vote']:.2%}" in text

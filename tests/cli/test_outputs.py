@@ -86,13 +86,14 @@ def idle(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise Worked
         yield
 
-    def train(*arguments: object) -> None:
+    def work(*arguments: object) -> None:
         raise Worked
 
     for name in ("bar", "lines"):  # a build shows its steps in lines where there is no terminal
         monkeypatch.setattr(progress, name, stop)
     monkeypatch.setattr(progress, "waiting", stop)
-    monkeypatch.setattr("synflip.cli.demo.train_digits", train)
+    monkeypatch.setattr("synflip.cli.demo.train_digits", work)
+    monkeypatch.setattr("synflip_hdl.diagrams.block_diagram.block_diagram", work)
     monkeypatch.delenv("SYNFLIP_DATA", raising=False)
     Path("build").mkdir()
     return files
@@ -153,7 +154,7 @@ def test_missing_folders_are_made_when_they_are_written(
     path = Path("new/sub/x" if name in FOLDERS else "new/sub/x.npy")
     missing = {"convert", "merge", "diagram waves"}  # their inputs are, here
     assert run(line(name, "--out", str(path))) or name in missing
-    written = {"images", "map", "export-c", "diagram blocks", "diagram pass"}  # they show no progress
+    written = {"images", "map", "export-c", "diagram pass"}  # they show no progress
     assert path.parent.is_dir() is (name in written)
 
 
@@ -301,8 +302,7 @@ def test_a_folder_of_somebody_else(
 @pytest.mark.parametrize("name", FOLDERS)
 def test_its_own_folder(idle: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """What a command has written is replaced, by what it wrote first."""
-    source = {"data": "digits", "seed": 1, "synflip": "0"}
-    modelfile.save(replace(random_model(), source=source), "own.safetensors")
+    modelfile.save(replace(random_model(), source={"command": "synflip demo"}), "own.safetensors")
     marks = {
         "demo": {"digits.safetensors": Path("own.safetensors").read_bytes()},
         "export-c": {"model.h": b"/* A network.\n * Written by synflip export-c; do not edit.\n */"},
@@ -321,8 +321,7 @@ def test_its_own_folder(idle: Path, capsys: pytest.CaptureFixture[str], name: st
 
 
 def test_a_trained_model_is_not_the_demos(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = {"data": "digits", "seed": 1, "synflip": "0", "epochs": 40}
-    modelfile.save(replace(random_model(), source=source), "digits.safetensors")
+    modelfile.save(replace(random_model(), source={"data": "digits"}), "digits.safetensors")
     assert "digits.safetensors is there already" in fails(capsys, *line("demo", "--out", "."))
 
 
