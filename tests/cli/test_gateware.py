@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from synflip import __version__
 from synflip.cli import app
 from synflip.spec.geometry import Geometry
+from synflip_hdl.export.companions import core
 from synflip_hdl.export.verilog import convert_serial
 
 from tests.cli.helpers import fails
@@ -33,6 +35,23 @@ def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureF
     assert app.main([*command[:-1], "other.core"]) == 1
     assert "use --out NAME.v" in capsys.readouterr().err
     assert not Path("other.core").exists()
+
+
+def test_the_core_file_is_yaml() -> None:
+    """FuseSoC's targets merge the default's settings; every file set that they name is there."""
+    yaml = pytest.importorskip("yaml")  # Dask brings it
+    found = yaml.safe_load(core("my top's.v", "my top's.vlt", "synflip_axi"))
+    assert "CAPI=2" in found and found["name"] == f"synflip:synflip:synflip_axi:{__version__}"
+    files = {name: item["files"] for name, item in found["filesets"].items()}
+    assert files == {"rtl": ["my top's.v"], "waivers": ["my top's.vlt"]}
+    targets = found["targets"]
+    assert {name: target["filesets"] for name, target in targets.items()} == {
+        "default": ["rtl"], "lint": ["waivers", "rtl"], "sim": ["rtl"],
+    }  # fmt: skip
+    assert {target["toplevel"] for target in targets.values()} == {"synflip_axi"}
+    assert (targets["lint"]["flow"], targets["sim"]["flow"]) == ("lint", "sim")
+    assert targets["lint"]["flow_options"] == {"tool": "verilator", "verilator_options": ["-Wall"]}
+    assert targets["sim"]["flow_options"] == {"tool": "icarus", "iverilog_options": ["-g2012"]}
 
 
 def test_verilog_with_axi(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
