@@ -190,6 +190,7 @@ def load(
     header: whether the first line of a CSV file has the columns' names. size: height and width that pictures
     are scaled to; None wants them all alike. seed: of what is held out where there is no test part. model:
     compiled, of such data; its columns, categories, ranges and classes are taken in place of the data's own.
+    quantiles: two, 0..1, of each feature's training values, between which it ranges; None: 0 and 1.
     Raises SynflipError for another name, and for files that are missing or not the original ones.
     """
     if name not in ("digits", "cifar10", *IDX_SOURCES):
