@@ -42,7 +42,7 @@ class QueuedBridge(wiring.Component):
     is answered with its outcome if it wrote, or was skipped; else it is read again. A CHAINED request behind
     one that did not end well is skipped.
 
-    Throughput: four cycles a word and the bus's latency, far less than the line takes for its bytes. Reset:
+    Throughput: five cycles a word and the bus's latency, far less than the line takes for its bytes. Reset:
     no session is open.
 
     Members
@@ -67,6 +67,7 @@ class QueuedBridge(wiring.Component):
         wiring.connect(m, framer.bytes, wiring.flipped(self.sent))
         m.d.comb += queue.fed_by(frame)
 
+        word = Signal(32)  # of the queue; a block RAM's answer comes late in a cycle
         header = Signal(HEADER)
         tag, head = Signal(TAG), Signal(HEAD)
         count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT; whether it is 1..MAX_WORDS
@@ -88,6 +89,7 @@ class QueuedBridge(wiring.Component):
         known &= ~chained | wrote | is_poll | (command == Command.READ)
         known &= ~is_image | Cat(code == kind for kind in (PAIRS, *PACKED)).any()
 
+        m.d.sync += word.eq(queue.value)
         m.d.comb += [
             queue.index.eq(index),
             queue.stored.eq(stored_words(header)),
@@ -97,9 +99,9 @@ class QueuedBridge(wiring.Component):
             keep.data.wrote.eq(wrote),
             self.request.payload.write.eq(wrote),
             self.request.payload.address.eq(head.address),
-            self.request.payload.data.eq(queue.value),
+            self.request.payload.data.eq(word),
             images.code.eq(code),
-            images.coded.payload.data.eq(queue.value),
+            images.coded.payload.data.eq(word),
             images.coded.payload.last.eq(outcome.done + 1 == count),
         ]
         with m.If(is_image):
@@ -111,21 +113,24 @@ class QueuedBridge(wiring.Component):
             with m.State("WAIT"):  # the oldest frame's header is asked for
                 m.d.sync += index.eq(queue.there)
                 with m.If(queue.there):
-                    m.next = "HEADER"
+                    m.next = "ASK"
+            with m.State("ASK"):  # the queue gives the header
+                m.d.sync += index.eq(2)
+                m.next = "HEADER"
             with m.State("HEADER"):  # the header is there; the words follow, one a cycle
-                m.d.sync += [header.eq(queue.value), index.eq(2)]
+                m.d.sync += [header.eq(word), index.eq(3)]
                 m.next = "TAG"
             with m.State("TAG"):
-                m.d.sync += [tag.eq(queue.value), index.eq(3)]
+                m.d.sync += [tag.eq(word), index.eq(4)]
                 m.next = "HEAD"
             with m.State("HEAD"):
-                m.d.sync += [head.eq(queue.value), index.eq(4)]
+                m.d.sync += head.eq(word)
                 m.d.sync += [behind.eq(last - tag.number), ours.eq(tag.session == session)]
                 m.next = "COUNT"
             with m.State("COUNT"):
                 m.d.sync += [
-                    count.eq(queue.value),
-                    countable.eq((queue.value != 0) & (queue.value <= MAX_WORDS)),
+                    count.eq(word),
+                    countable.eq((word != 0) & (word <= MAX_WORDS)),
                     next_.eq(behind.all()),
                     old.eq(behind < recent),
                 ]
@@ -174,7 +179,9 @@ class QueuedBridge(wiring.Component):
                 with m.Else():
                     m.d.sync += outcome.status.eq(Status.OUT_OF_ORDER)
 
-            with m.State("FETCH"):  # the memory reads the next word of a write
+            with m.State("FETCH"):  # the queue's memory reads the next word of a write
+                m.next = "FETCHED"
+            with m.State("FETCHED"):  # the queue gives it
                 m.next = "REQUEST"
                 with m.If(is_image):
                     m.next = "EXPAND"

@@ -1175,7 +1175,7 @@ MUTANTS = [
         "queued-count",
         "serial.queued_bridge",
         "serial/queued_bridge.py",
-        "countable.eq((queue.value != 0) &",
+        "countable.eq((word != 0) &",
         "countable.eq(",
         "a request of no words is carried out",
     ),

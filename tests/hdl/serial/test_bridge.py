@@ -144,7 +144,7 @@ def test_writes_and_reads():
 
 def test_longest_frames():
     data = [(index * 0x9E3779B1) % (1 << 32) for index in range(MAX_WORDS)]
-    replies, accesses = run(write(1, 5, data), request(2, READ, 5, MAX_WORDS), wait=3000)
+    replies, accesses = run(write(1, 5, data), request(2, READ, 5, MAX_WORDS), wait=4000)
     assert replies == [[answer(1, done=MAX_WORDS)], [answer(2, done=MAX_WORDS, data=data)]]
     assert accesses[:MAX_WORDS] == [(1, 5 + index, word) for index, word in enumerate(data)]
 

@@ -24,7 +24,7 @@ from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, IMAGE_WORD_BITS
 
 SILENCE = 200  # cycles without a byte that end a frame
 #: Cycles from the bus's answer to the next word's access, and to the next read of a POLL.
-NEXT_WORD, NEXT_POLL = 2, 1
+NEXT_WORD, NEXT_POLL = 3, 1
 NUMBERS = 1 << NUMBER_BITS
 
 Coded = tuple[int, bool]  # a word of an image from the line, and whether it is the last
