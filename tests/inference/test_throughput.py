@@ -2,30 +2,22 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from synflip.devices.framing import escape, request
-from synflip.inference.end_to_end import EARLY_MOST, EARLY_SAMPLES, Link, rate, table_rows
-from synflip.inference.throughput import ADAPTER, activities, line_images, run_cycles
-from synflip.spec.frames import BAUD, MAX_WORDS, Command
+from synflip.inference.end_to_end import EARLY_MOST, EARLY_SAMPLES, Link, line_rate, rate, table_rows
+from synflip.inference.throughput import activities, run_cycles, shape_only
+from synflip.spec.cycles import WHOLE
 from synflip.spec.geometry import Geometry
 
 
-@pytest.mark.parametrize("pixels", [64, 784, 3072])
-def test_a_serial_line_brings_as_many_images_as_its_bytes_allow(pixels):
-    """Bytes of the driver's own frames, of images without a byte that is escaped."""
-    words = np.full(-(-pixels // 4), 0x01010101, np.uint32)
-    parts = [words[first : first + MAX_WORDS] for first in range(0, len(words), MAX_WORDS)]
-    tag = 1 << 16 | 1
-    sent = sum(len(request(tag, Command.WRITE, 0, len(part), part)) for part in parts)
-    answered = len(parts) * len(escape(b"\1" * 8))  # TAG and TAIL
-    seconds = (sent + answered) * 10 / BAUD + len(parts) * ADAPTER
-    assert line_images(pixels) == pytest.approx(1 / seconds, rel=0.01)  # a CRC may have an escaped byte
-
-
-def test_an_image_of_784_pixels_takes_816_bytes():
-    assert line_images(784) == 211
-    assert line_images(784, BAUD // 3) == int(1 / (816 * 10 / 1e6 + ADAPTER))
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_line_that_limits_brings_what_it_brings_at_most(queued):
+    geometry, link = Geometry(64, 8), Link.ahead if queued else Link.serial
+    for activity in activities()[:2]:
+        found = rate(geometry, 100e6, activity, link, 1)
+        model = shape_only(activity["rows"], activity["outputs"], 4)
+        events = activity["loads"]["16x1"][0][WHOLE]
+        assert found.limit == "link"
+        assert line_rate(model, geometry, events, queued) == pytest.approx(found.images)
 
 
 def test_the_slower_of_link_and_array_limits():

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from synflip._version import __version__
-from synflip.inference.throughput import predict
+from synflip.inference.end_to_end import Link, rate
+from synflip.inference.throughput import activities, predict
+from synflip.spec.geometry import Geometry
 
 from synflip_hdl.flow.job import BuildJob, reached_clock
 from synflip_hdl.flow.resources import CARRIES, logic_cells, total
@@ -50,7 +52,7 @@ def make_report(
         "clock_from": "nextpnr, its slowest corner" if placed is not None else "not placed here",
         "meets_timing": reached >= job.clock if reached is not None else None,
         "critical_path": critical_path(placed) if placed is not None else None,
-        "predictions": predict(geometry, clock),
+        "predictions": _predictions(geometry, clock, board.queued),
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,
@@ -89,3 +91,14 @@ def _cell(name: str) -> str:
     name = re.split(r"_(?:TRELLIS|SB_|DFF|LUT4|CCU2C|PFUMX|L6MUX|MUX2|ALU)", name)[0]
     name = re.sub(r"(\.rows\.rows[.\d]*|\$[A-Z_]+\w*)$", "", name)
     return re.sub(r"^serial\.(accelerator\.)?", "", name)
+
+
+def _predictions(geometry: Geometry, clock: float, queued: bool) -> list[dict[str, Any]]:
+    """Network samples a second, and images a second over the board's serial line with one sample of each.
+    queued: the line takes requests ahead."""
+    found = predict(geometry, clock)
+    link = Link.ahead if queued else Link.serial
+    for entry, activity in zip(found, activities(), strict=True):
+        if entry["fits"]:
+            entry["line_images_per_second"] = round(rate(geometry, clock, activity, link, 1).images)
+    return found

@@ -407,7 +407,8 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rate = (
             f"predicted: {item['samples_per_second_1']:,} network samples a second, "
             f"{item['samples_per_second_batch']:,} in batches of {item['batch']}, of images that are in the "
-            f"accelerator; its serial line brings {item['line_images_per_second']:,} images a second at most"
+            f"accelerator; {item['line_images_per_second']:,} images a second over its serial line, with one "
+            "sample of each"
             if item["fits"]
             else f"does not fit: {item['why']}"
         )

@@ -24,9 +24,10 @@ from synflip.inference.throughput import (
     shape_only,
 )
 from synflip.spec.cycles import WHOLE
-from synflip.spec.frames import PACKED
+from synflip.spec.frames import BAUD, PACKED
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
+from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div
 
 MANY = 1 << 16  # images of an inference whose beginning and end do not count
@@ -161,6 +162,23 @@ def rate(
     else:
         took, alone = batch.took(Link.serial if link == Link.ahead else link, geometry, clock, array)
     return Rate(batch.images / took, "array" if array > alone else "link")
+
+
+def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: bool) -> float:
+    """Images a second that a serial line brings at most, with one network sample of each: as ``rate`` says,
+    of an array that takes no time.
+
+    events: activations of an image that are not 0, in the mean. queued: the line takes requests ahead. Raises
+    SynflipError if the accelerator does not hold the model.
+    """
+    batch = Batch.of(
+        geometry, model.inputs, len(model.classes), plan(model, geometry, MANY, 1, False, logits=False), 1
+    )
+    if queued:
+        took, _ = batch.took_ahead(coded_words(model.inputs, events, geometry.activation_bits), 0.0)
+    else:
+        took, _ = batch.took(Link.serial, geometry, BAUD, 0.0)
+    return batch.images / took
 
 
 def table_rows(name: str, geometry: Geometry, clock: float, queued: bool) -> list[tuple[str, ...]]:

@@ -13,7 +13,6 @@ from synflip.inference.plan import check_fit, most_images
 from synflip.spec.convolution import Convolution
 from synflip.spec.cycles import CycleModel
 from synflip.spec.frames import BAUD, MAX_WORDS, REPLY_WORDS, REQUEST_WORDS
-from synflip.spec.memory_map import ACTIVATIONS_PER_WORD
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import ceil_div
 
@@ -89,8 +88,7 @@ def shape_only(
 def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
     """For each of the README's networks: whether it fits, and, by the cycle model with its mean events,
     network samples a second (one pass of one image each) at a batch of one image and of as many as there is
-    room for. The images are in the accelerator already; ``line_images_per_second`` says how many of them its
-    serial line brings at most."""
+    room for. The images are in the accelerator already."""
     predictions = []
     for item in activities():
         model = shape_only(item["rows"], item["outputs"], min(item["bits"], geometry.bits))
@@ -101,23 +99,13 @@ def predict(geometry: "Geometry", clock: float) -> list[dict[str, Any]]:
             predictions.append(entry | {"fits": False, "why": str(error).partition(": ")[2]})
             continue
         slots = most_images(model, geometry)
-        entry |= {"fits": True, "batch": slots, "line_images_per_second": line_images(item["rows"][0])}
+        entry |= {"fits": True, "batch": slots}
         for name, batch in (("samples_per_second_1", 1), ("samples_per_second_batch", slots)):
             cycles = pass_cycles(geometry, item, batch)
             entry[name] = round(clock / cycles)
             entry[name.replace("samples_per_second", "cycles_a_sample")] = round(cycles, 1)
         predictions.append(entry)
     return predictions
-
-
-def line_images(pixels: int, baud: int = BAUD) -> int:
-    """Images a second that a board's serial line brings at most: frames of images of ``pixels`` bytes, their
-    answers, and ADAPTER for each frame. Escaped bytes and the reading of results come on top.
-
-    784 pixels are 196 words in one frame: 4 * (196 + 4 + 3) + 4 = 816 bytes, 2.72 ms at 3 Mbaud; with 2 ms of
-    the adapter 4.72 ms, so 211 images a second.
-    """
-    return int(1 / Traffic.of(ceil_div(pixels, ACTIVATIONS_PER_WORD)).seconds(baud))
 
 
 def pass_cycles(geometry: "Geometry", activity: dict[str, Any], batch: int) -> float:

@@ -21,9 +21,9 @@ from synflip.errors import SynflipError
 from synflip.evaluation import margins
 from synflip.golden.cpu import Golden
 from synflip.golden.run_clock import RunClock
+from synflip.inference.end_to_end import line_rate
 from synflip.inference.plan import Plan, check_fit, plan
 from synflip.inference.request import Progress
-from synflip.inference.throughput import line_images
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import vote
@@ -74,6 +74,12 @@ class Build:
     def accelerator(self) -> str:
         """Its size and k, as tables name it."""
         return f"{self.geometry.name}, k = {self.geometry.bits}"
+
+    @property
+    def queued(self) -> bool:
+        """Whether the board's serial line takes requests ahead; not known of a board that is not here."""
+        board = every_board().get(self.board)
+        return board is not None and board.queued
 
     @property
     def coins_per_second(self) -> float:
@@ -212,13 +218,15 @@ def read_networks(folder: Path) -> list[Network]:
 class Runs:
     """All network samples, VOTES[-1], of a data set's test images through a network on a build.
 
-    logits: int32 [S, N, C]. loads: the cycle model's, [S, N, layers, 3].
+    logits: int32 [S, N, C]. loads: the cycle model's, [S, N, layers, 3]. events: activations of an image that
+    are not 0, in the mean.
     """
 
     def __init__(self, build: Build, model: CompiledModel, data: Dataset, progress: Progress) -> None:
         self.build, self.model, self.labels = build, model, data.test_labels
         x = torch.from_numpy(model.activations(data.for_model(data.test_images, model)))
         self.count, samples = len(x), VOTES[-1]
+        self.events = (x != 0).double().mean().item() * model.inputs
         logits, loads = [], []
         with Golden(build.geometry) as golden:
             golden.load(model)
@@ -290,7 +298,7 @@ def figures(build: Build, network: Network, data: Dataset, progress: Progress) -
         {count: float(cycles.mean()) / clock for count, cycles in alone.items()},
         found.early(),
         found.quality(),
-        line_images(model.rows[0]),
+        round(line_rate(model, build.geometry, found.events, build.queued)),
     )
 
 

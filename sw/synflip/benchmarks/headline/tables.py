@@ -18,8 +18,8 @@ def ours(builds: Sequence[Build], found: Sequence[Figures | Misfit]) -> list[Tab
         _builds(builds),
         Table(
             "Rates of images that are in the accelerator already, predicted by the cycle model over all test "
-            "images, not measured on a board; the serial line: at most, of "
-            f"{BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of the USB adapter for each image",
+            "images, not measured on a board; the serial line: at most, with one sample of each image, of "
+            f"{BAUD / 1e6:g} Mbaud and {1000 * ADAPTER:g} ms of the USB adapter, there and back",
             (
                 *(
                     "board",
