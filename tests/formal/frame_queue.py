@@ -23,27 +23,29 @@ class Frames(Elaboratable):
         m.d.comb += dut.fed_by(frame)
         begin, oldest, used = inside["begin"], inside["oldest"], inside["used"]
         address, row = inside["ring.address"], inside["ring.row"]
+        coming = inside["coming"]
         place = Signal.like(oldest)  # of the followed word behind the oldest frame's header
         kept, held = Signal(32), Signal()  # the word as it was when its frame had ended; it is in the ring
         before, asked = Signal(), Signal()
-        stored = Mux(dut.good & (dut.length >= 4) & (dut.length <= LONGEST), dut.length - 1, 0)
+        usable = dut.good & (dut.length >= 4) & (dut.length <= LONGEST)
+        taken = Mux(usable, dut.length, 1)
         new = Signal.like(oldest)  # place of the followed word behind the next frame's header
         m.d.comb += [
             place.eq(address - oldest),
             new.eq(address - begin),
-            Assume(~dut.drop | (dut.stored < used)),
-            Assume(dut.stored < QUEUE_WORDS),
+            Assume(~dut.drop | (dut.taken <= used)),
+            Assume((dut.taken >= 1) & (dut.taken <= LONGEST)),
         ]
-        with m.If(dut.end & (new <= stored)):
+        with m.If(dut.end & (new < taken)):
             m.d.sync += held.eq(1)
             with m.If(new != 0):
                 m.d.sync += kept.eq(row)
         with m.If(dut.end & (new == 0)):
-            m.d.sync += [kept[:10].eq(dut.length), kept[10].eq(stored != 0), kept[11:].eq(0)]
-        with m.If(dut.drop & (place <= dut.stored)):
+            m.d.sync += [kept[:10].eq(dut.length), kept[10].eq(usable), kept[11:].eq(0)]
+        with m.If(dut.drop & (place < dut.taken)):
             m.d.sync += held.eq(0)
         m.d.sync += [
-            before.eq(held & ~(dut.drop & (place <= dut.stored))),
+            before.eq(held & ~(dut.drop & (place < dut.taken))),
             asked.eq(address == oldest + dut.index),
         ]
         m.d.comb += [
@@ -53,7 +55,9 @@ class Frames(Elaboratable):
             # The claim, and that it is read so.
             Assert(~held | (row == kept)),
             Assert(~(before & asked) | (dut.value == kept)),
-            Assert(held == (place < used)),
+            Assert(held == (place < used + coming)),
+            Assert((coming == 0) | ~dut.end),
+            Assert(used + coming <= QUEUE_WORDS),
             Assert(~dut.listen | (used + dut.length + 3 <= QUEUE_WORDS)),
             Assert(dut.length <= LONGEST + 1),
             Cover(held & dut.drop),

@@ -17,7 +17,7 @@ class FrameQueue(wiring.Component):
     """A ring of words that holds whole frames, each behind a header. A damaged frame leaves its header only.
 
     Of a frame that finds no room nothing is kept, and nothing answers it. Throughput: a word a cycle in, a
-    word a cycle out. Latency: a frame is there in the cycle after its end; its words come a cycle after
+    word a cycle out. Latency: a frame is there two cycles after its end; its words come a cycle after
     ``index``. Reset: empty.
 
     Members
@@ -32,8 +32,8 @@ class FrameQueue(wiring.Component):
         The word of the cycle before's ``index``.
     drop : In(1)
         Strobe: the oldest frame makes room; from the next cycle on the one behind it is the oldest.
-    stored : In(0..LONGEST)
-        Words that the oldest frame takes behind its header, as ``stored_words`` has them; with ``drop``.
+    taken : In(1..LONGEST)
+        Words that the oldest frame takes, its header among them, as ``words_taken`` says; with ``drop``.
     """
 
     def __init__(self, depth: int = QUEUE_WORDS) -> None:
@@ -51,7 +51,7 @@ class FrameQueue(wiring.Component):
                 "index": In(range(LONGEST + 1)),
                 "value": Out(32),
                 "drop": In(1),
-                "stored": In(range(LONGEST + 1)),
+                "taken": In(range(LONGEST + 1)),
             }
         )
 
@@ -74,7 +74,8 @@ class FrameQueue(wiring.Component):
         oldest = Signal(range(self.depth))  # frame's begin
         used = Signal(range(self.depth + 1))  # words of whole frames
         header = Signal(HEADER)
-        stored = stored_words(header)
+        coming = Signal(range(LONGEST + 1))  # words of the frame that ended in the cycle before
+        going = Signal(range(LONGEST + 1))  # words of the frame that is dropped
         m.d.comb += [
             header.length.eq(self.length),
             header.good.eq(self.good & (self.length >= REQUEST_WORDS) & (self.length <= LONGEST)),
@@ -91,20 +92,19 @@ class FrameQueue(wiring.Component):
                 write.data.eq(self.word),
                 write.en.eq(self.length < LONGEST),
             ]
-        coming = Mux(self.end, stored + 1, 0)
-        going = Mux(self.drop, self.stored + 1, 0)
+        m.d.comb += going.eq(Mux(self.drop, self.taken, 0))
         m.d.sync += [
             # Beyond LONGEST no words are stored, so a frame needs no room for them.
             self.listen.eq(used + self.length + SLACK < self.depth),
+            coming.eq(Mux(self.end, words_taken(header), 0)),
+            begin.eq(begin + coming),
+            oldest.eq(oldest + going),
             used.eq(used + coming - going),
         ]
-        with m.If(self.end):
-            m.d.sync += begin.eq(begin + stored + 1)
-        with m.If(self.drop):
-            m.d.sync += oldest.eq(oldest + self.stored + 1)
         return m
 
 
-def stored_words(header):
-    """Words that a frame takes behind its ``header``: all but the CRC, none if it cannot be used."""
-    return Mux(header.good, header.length - 1, 0)
+def words_taken(header):
+    """Words that a frame with this ``header`` takes: the header, and behind it all but the CRC, or none if
+    they cannot be used."""
+    return Mux(header.good, header.length, 1)

@@ -25,7 +25,7 @@ from synflip.spec.frames import (
 from synflip.spec.memory_map import IMAGE_WORD_BITS
 
 from synflip_hdl.serial.bridge import HEAD, MEMBERS, OUTCOME, TAG
-from synflip_hdl.serial.frame_queue import HEADER, FrameQueue, stored_words
+from synflip_hdl.serial.frame_queue import HEADER, FrameQueue, words_taken
 from synflip_hdl.serial.framing import LONGEST, Deframer, Framer
 from synflip_hdl.serial.image_words import ImageWords
 
@@ -92,7 +92,7 @@ class QueuedBridge(wiring.Component):
         m.d.sync += word.eq(queue.value)
         m.d.comb += [
             queue.index.eq(index),
-            queue.stored.eq(stored_words(header)),
+            queue.taken.eq(words_taken(header)),
             kept.addr.eq(tag.number),
             keep.addr.eq(tag.number),
             keep.data.outcome.eq(outcome),

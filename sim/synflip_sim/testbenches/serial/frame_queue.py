@@ -29,7 +29,8 @@ SIZES = {
 class Line:
     """Driver that plays a deframer whose line brings a byte in most cycles.
 
-    left: bytes of the frame that are to come. missed: a byte of it found no room. kinds: of frames, counted.
+    left: bytes of the frame that are to come. over: the one before has just ended. missed: a byte of it found
+    no room. kinds: of frames, counted.
     """
 
     def __init__(self, dut: Any, chance: random.Random, kinds: Counter[str]) -> None:
@@ -42,7 +43,7 @@ class Line:
             end=0,
             good=noise(chance, 1),
         )
-        self.left, self.missed = 0, False
+        self.left, self.missed, self.over = 0, False, False
         self._position = self._length = 0  # bytes of the word, words of the frame that came
         self._good = self._begun = False
         self._sizes: list[tuple[int, int]] = []
@@ -67,6 +68,7 @@ class Line:
         flag = byte and not self.left
         self.missed |= byte and not flag and not listen
         here = listen and not self.missed
+        self.over = flag
         whole = byte and not flag and self._position == 3
         end = flag and self._begun and here
         self._ports.at(cycle, word_valid=int(whole and here), end=int(end))
@@ -87,7 +89,7 @@ class Line:
 
 class Reader:
     """Driver that does as the bridge does: asks for the header, then for words, then drops the frame, often
-    when another ends."""
+    when another one that has just ended is counted."""
 
     def __init__(self, dut: Any, chance: random.Random, line: Line) -> None:
         self._dut, self._chance, self._line = dut, chance, line
@@ -104,12 +106,12 @@ class Reader:
         goes = not self._rests and chance.random() < 0.8
         known = self._stored is not None
         over = known and self._index >= self._wanted
-        self._drops = goes and over and not (self._waits and self._line.left)
+        self._drops = goes and over and not (self._waits and not self._line.over)
         self._index += goes and known and not over
         elsewhere = not goes and chance.random() < 0.2
         dut.index.value = chance.randint(0, LONGEST) if elsewhere else self._index
         dut.drop.value = int(self._drops)
-        dut.stored.value = self._stored if self._drops else chance.randint(0, LONGEST)
+        dut.taken.value = (self._stored or 0) + 1 if self._drops else chance.randint(1, LONGEST)
         self._asks = not elsewhere and not known
 
     def sample(self, cycle: int) -> None:
@@ -133,6 +135,7 @@ class QueueMonitor:
     def __init__(self, dut: Any, scoreboard: Scoreboard, kinds: Counter[str]) -> None:
         self._dut, self._scoreboard, self._kinds = dut, scoreboard, kinds
         self._frames: deque[list[int]] = deque()  # of each its header, and its words if it can be used
+        self._ended: list[list[int]] = []  # one that ended in the cycle before, and is not counted yet
         self._coming: list[int] = []
         self._listens = False  # what must be seen in this cycle
         self._asked: int | None = None  # the same, if there is something to see
@@ -152,12 +155,14 @@ class QueueMonitor:
             self._coming = [*self._coming[: now["length"]], now["word"]]
         if now["drop"]:
             self._frames.popleft()
+            self._kinds["one in, one out"] += len(self._ended)
+        self._frames += self._ended
+        self._ended = []
         if now["end"]:
             usable = now["good"] and REQUEST_WORDS <= now["length"] <= LONGEST
             header = pack(HEADER, {"length": now["length"], "good": int(usable)})
-            self._frames.append([header, *(self._coming[:-1] if usable else ())])  # without the CRC
+            self._ended = [[header, *(self._coming[:-1] if usable else ())]]  # without the CRC
             self._kinds["kept" if usable else "overlong" if now["length"] > LONGEST else "damaged"] += 1
-            self._kinds["one in, one out"] += now["drop"]
 
     def _look(self, what: str, cycle: int, expected: int) -> None:
         self._scoreboard.expect(what, cycle, expected)
