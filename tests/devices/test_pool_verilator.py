@@ -13,7 +13,7 @@ from synflip_sim.serial.pty import PtyDevice
 from tests.devices.test_serial import BAUD, GEOMETRY, LINE, network, pixels
 from tests.inference.test_pieces import equal
 
-pytestmark = pytest.mark.simulator
+pytestmark = [pytest.mark.simulator, pytest.mark.nightly]  # a busy machine may take longer than it waits
 
 
 def test_the_cable_is_pulled_in_the_middle() -> None:
