@@ -486,7 +486,8 @@ def test_ctrl_c_from_python(client: Client) -> None:
     def interrupt(done: int, total: int) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+    # A background job of a shell ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             room.infer(client, MODEL, IMAGES, 8, 3, chunk=16, progress=interrupt)

@@ -139,6 +139,7 @@ def test_a_filled_cache_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.simulator
+@pytest.mark.nightly
 def test_two_processes_at_once(tmp_path: Path) -> None:
     """With an empty cache the second waits for the library of the first; with a full one neither waits. Both
     compute what golden does."""

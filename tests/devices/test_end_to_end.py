@@ -63,7 +63,7 @@ def predict(link, samples, events=INPUTS):
     ("line", "link", "samples", "limit"),
     [
         pytest.param(SIMPLE, Link.serial, 1, "link", marks=pytest.mark.nightly),
-        (SIMPLE, Link.serial, 64, "link"),
+        pytest.param(SIMPLE, Link.serial, 64, "link", marks=pytest.mark.nightly),
         (AHEAD, Link.ahead, 1, "link"),
         (AHEAD, Link.ahead, 128, "array"),
     ],

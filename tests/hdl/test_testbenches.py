@@ -10,7 +10,10 @@ from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 pytestmark = pytest.mark.simulator
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.nightly] if name == "16x1-k16" else []) for name in RUNS],
+)
 def case(request, tmp_path_factory):
     return RUNS[request.param].prepare(tmp_path_factory.mktemp(request.param))
 

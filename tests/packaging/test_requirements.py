@@ -1,10 +1,12 @@
 """Ranges in pyproject.toml, exact versions in requirements.lock: they agree, and each is in one place."""
 
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import synflip
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from synflip.util.extras import EXTRAS
 
@@ -36,6 +38,18 @@ def test_the_lock_pins_every_requirement_within_its_range():
     for requirement in asked(without=NOT_LOCKED):
         name = canonicalize_name(requirement.name)
         assert name in pins and requirement.specifier.contains(pins[name]), requirement
+
+
+def test_every_pin_takes_the_oldest_python():
+    """Distributions have Pythons older than the last 3.11, such as Debian 12's 3.11.2."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    for pin in LOCK:
+        known = distribution(pin.name)
+        assert pin.specifier.contains(known.version.split("+")[0]), (
+            f"the environment has {known.version}: {pin}"
+        )
+        wanted = known.metadata["Requires-Python"] or ""
+        assert SpecifierSet(wanted).contains(oldest), f"{pin} wants Python {wanted}"
 
 
 def test_dev_brings_every_extra_but_one():

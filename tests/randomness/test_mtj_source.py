@@ -105,7 +105,7 @@ def test_random_hardware_is_verified_exactly():
 @pytest.mark.simulator
 @pytest.mark.parametrize(
     "geometry",
-    [GEOMETRY, LFSR, pytest.param(HALF, marks=pytest.mark.nightly)],
+    [GEOMETRY, pytest.param(LFSR, marks=pytest.mark.nightly), pytest.param(HALF, marks=pytest.mark.nightly)],
     ids=["mtj", "lfsr", "half"],
 )
 def test_the_host_can_bring_the_keys(geometry):
@@ -128,7 +128,9 @@ def test_the_host_can_bring_the_keys(geometry):
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("geometry", [LFSR, HALF], ids=["lfsr", "half"])
+@pytest.mark.parametrize(
+    "geometry", [LFSR, pytest.param(HALF, marks=pytest.mark.nightly)], ids=["lfsr", "half"]
+)
 def test_kept_keys_of_the_lfsr_are_the_contract_s(geometry):
     rng = np.random.default_rng(2)
     model, pixels = network(rng), images(rng, 3)
