@@ -24,7 +24,7 @@ from synflip.inference.throughput import (
     shape_only,
 )
 from synflip.spec.cycles import WHOLE
-from synflip.spec.frames import BAUD, PACKED
+from synflip.spec.frames import PACKED
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.model import CompiledModel
@@ -89,19 +89,23 @@ class Batch:
             runs.sides,
         )
 
-    def took(self, link: Link, geometry: Geometry, clock: float, array: float) -> tuple[float, float]:
-        """Seconds of a batch whose runs take ``array`` seconds, and of what the link takes of them."""
-        if link == Link.serial:
-            results = Traffic().plus(*(Traffic.of(words) for words in self.results))
-            turn = Traffic().plus(*(Traffic.of(words) for words in (*self.start, *self.end)))
-            beside = Traffic.of(self.image, self.images).plus(results.times(self.runs)).seconds()
-            between = turn.times(self.runs).seconds()
-        else:
-            word = ACTIVATIONS_PER_WORD / min(ACTIVATIONS_PER_WORD, geometry.banks)  # cycles of event lists
-            read = sum(self.results) * RESULT_READ
-            run = sum(HEADER + words for words in self.start) + sum(self.end) * REGISTER_READ
-            beside = (self.images * (HEADER + self.image * word) + self.runs * read) / clock
-            between = self.runs * run / clock
+    def took_serial(self, array: float) -> tuple[float, float]:
+        """Seconds of a batch whose runs take ``array`` seconds, and of what a serial line takes of them."""
+        results = Traffic().plus(*(Traffic.of(words) for words in self.results))
+        turn = Traffic().plus(*(Traffic.of(words) for words in (*self.start, *self.end)))
+        beside = Traffic.of(self.image, self.images).plus(results.times(self.runs)).seconds()
+        return self._took(array, beside, turn.times(self.runs).seconds())
+
+    def took_axi(self, geometry: Geometry, clock: float, array: float) -> tuple[float, float]:
+        """The same of AXI."""
+        word = ACTIVATIONS_PER_WORD / min(ACTIVATIONS_PER_WORD, geometry.banks)  # cycles of event lists
+        read = sum(self.results) * RESULT_READ
+        run = sum(HEADER + words for words in self.start) + sum(self.end) * REGISTER_READ
+        beside = (self.images * (HEADER + self.image * word) + self.runs * read) / clock
+        return self._took(array, beside, self.runs * run / clock)
+
+    def _took(self, array: float, beside: float, between: float) -> tuple[float, float]:
+        """beside, between: seconds of the link while the array runs, and while it waits."""
         return between + (max(array, beside) if self.sides == 2 else array + beside), beside + between
 
     def took_ahead(self, coded: int, array: float) -> tuple[float, float]:
@@ -159,8 +163,10 @@ def rate(
         events = activity["loads"][ONE_BANK][0][WHOLE]
         coded = coded_words(model.inputs, events, geometry.activation_bits)
         took, alone = batch.took_ahead(coded, array)
+    elif link == Link.axi:
+        took, alone = batch.took_axi(geometry, clock, array)
     else:
-        took, alone = batch.took(Link.serial if link == Link.ahead else link, geometry, clock, array)
+        took, alone = batch.took_serial(array)
     return Rate(batch.images / took, "array" if array > alone else "link")
 
 
@@ -171,13 +177,12 @@ def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: b
     events: activations of an image that are not 0, in the mean. queued: the line takes requests ahead. Raises
     SynflipError if the accelerator does not hold the model.
     """
-    batch = Batch.of(
-        geometry, model.inputs, len(model.classes), plan(model, geometry, MANY, 1, False, logits=False), 1
-    )
+    runs = plan(model, geometry, MANY, 1, early=False, logits=False)
+    batch = Batch.of(geometry, model.inputs, len(model.classes), runs, 1)
     if queued:
         took, _ = batch.took_ahead(coded_words(model.inputs, events, geometry.activation_bits), 0.0)
     else:
-        took, _ = batch.took(Link.serial, geometry, BAUD, 0.0)
+        took, _ = batch.took_serial(0.0)
     return batch.images / took
 
 
