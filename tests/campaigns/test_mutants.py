@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,16 @@ pytestmark = pytest.mark.simulator
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mutants")
-    prepared = {name: folder / name for name in {mutant.run for mutant in MUTANTS}}
-    for name, place in prepared.items():
-        place.mkdir()
+def prepared(tmp_path_factory):
+    """Prepares a run by name where a test first asks for it; gives its folder."""
+
+    @cache
+    def prepare(name: str) -> Path:
+        place = tmp_path_factory.mktemp(name)
         RUNS[name].prepare(place)
-    return prepared
+        return place
+
+    return prepare
 
 
 def marked() -> list:
@@ -36,9 +40,9 @@ def marked() -> list:
 
 
 @pytest.mark.parametrize("mutant", marked())
-def test_mutant_is_found(mutant, runs):
+def test_mutant_is_found(mutant, prepared):
     """By the scoreboard: a mutant that does not build, or a bench that breaks off, raises SynflipError."""
-    assert mutant.bench in outcomes(mutant, [mutant.bench], runs[mutant.run])
+    assert mutant.bench in outcomes(mutant, [mutant.bench], prepared(mutant.run))
 
 
 def test_every_block_has_mutants():
@@ -72,13 +76,13 @@ def test_stale_patches_are_errors(tmp_path):
         patch(replace(MUTANTS[0], old="self"), tmp_path)
 
 
-def test_no_defect_no_difference(runs):
+def test_no_defect_no_difference(prepared):
     """A patch that changes nothing survives, so what finds the others is the defect."""
     harmless = replace(MUTANTS[0], old="2 * self.banks", new="self.banks * 2", name="harmless")
-    assert outcomes(harmless, ["source"], runs[harmless.run]) == {}
+    assert outcomes(harmless, ["source"], prepared(harmless.run)) == {}
 
 
-def test_broken_sources_are_not_taken_for_found(runs):
+def test_broken_sources_are_not_taken_for_found(prepared):
     broken = replace(MUTANTS[0], new=f"{MUTANTS[0].old} nonsense", name="broken")
     with pytest.raises(SynflipError, match=r"(?s)mutant broken: .*SyntaxError"):
-        outcomes(broken, ["source"], runs[broken.run])
+        outcomes(broken, ["source"], prepared(broken.run))

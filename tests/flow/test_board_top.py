@@ -32,9 +32,9 @@ PATIENCE = 400_000  # cycles
     ("name", "size"),
     [
         pytest.param("ulx3s-85f", "16x2", marks=pytest.mark.nightly),
-        ("icebreaker", None),
+        pytest.param("icebreaker", None, marks=pytest.mark.nightly),
         pytest.param("ice40-hx8k", None, marks=pytest.mark.nightly),
-        pytest.param(SMALL, None, marks=pytest.mark.nightly),
+        (SMALL, None),
     ],
 )
 def test_selftest_passes(name, size, tmp_path, capsys):

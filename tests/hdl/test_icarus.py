@@ -60,11 +60,11 @@ def test_axi(generation, tmp_path, subtests):
     plan.write_text(json.dumps(axi.plan_of_an_inference(2, np.full(axi.SAMPLES, 2), True)))
     for name, reset in AXI[generation]:
         with subtests.test(name, reset=reset):
-            axi.run(runner, tmp_path, name, plan, reset)
+            axi.run(runner, tmp_path, name, plan=plan, reset=reset)
     if generation == "2012":
         with subtests.test("the page's example"):
             plan.write_text(json.dumps(plan_of_the_page()))
-            axi.run(runner, tmp_path, "inference", plan)
+            axi.run(runner, tmp_path, "inference", plan=plan)
 
 
 @pytest.mark.parametrize("generation", SERIAL)

@@ -105,30 +105,39 @@ def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
     return {"calls": transport.calls, "packets": packets}
 
 
-def run(runner, folder, name, plan=None, reset="active"):
+def run(runner, folder, *names, plan=None, reset="active"):
     results = runner.test(
         test_module="synflip_sim.testbenches.axi",
         hdl_toplevel="synflip_axi",
-        testcase=name,
+        testcase=names,
         build_dir=folder,
         test_dir=folder,
         seed=1,
         extra_env={"AXI_PLAN": str(plan), "RESET": reset},
         results_xml=str(folder / "results.xml"),
     )
-    assert get_results(results) == (1, 0)
+    assert get_results(results) == (len(names), 0)
 
 
 def test_axi(tmp_path, subtests):
     """One simulator for all benches: it takes longer to build than they run."""
     runner = build(tmp_path, convert_axi(GEOMETRY), "synflip_axi")
-    for name in ("access", "strobes", "packets", "bulk", "waiting_stream", "lost_passes", "resets"):
-        with subtests.test(name):
-            run(runner, tmp_path, name)
+    with subtests.test("accesses"):
+        run(
+            runner,
+            tmp_path,
+            "access",
+            "strobes",
+            "packets",
+            "bulk",
+            "waiting_stream",
+            "lost_passes",
+            "resets",
+        )
     margin = np.full(SAMPLES, 2)  # one image leaves after five samples, three after four
     plans = {"kept": (4, None, True), "early": (4, margin, True), "turns": (7, None, False)}
     for name, request in plans.items():
         with subtests.test("inference", plan=name):
             plan = tmp_path / "plan.json"
             plan.write_text(json.dumps(plan_of_an_inference(*request)))
-            run(runner, tmp_path, "inference", plan)
+            run(runner, tmp_path, "inference", plan=plan)
