@@ -14,6 +14,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Elaboratable, Fragment
+from synflip.util.garbage import uncollected
 
 BIN = Path(sys.executable).parent
 SCRIPT = """
@@ -87,9 +88,10 @@ def run(proof: Proof, folder: Path, timeout: float = 600) -> Verdict:
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     domain = ClockDomain("sync", reset_less=True)
-    fragment = Fragment.get(proof.build(), None)
-    fragment.add_domains(domain)
-    model, _ = rtlil.convert_fragment(fragment, ports=[domain.clk], name="top")
+    with uncollected():
+        fragment = Fragment.get(proof.build(), None)
+        fragment.add_domains(domain)
+        model, _ = rtlil.convert_fragment(fragment, ports=[domain.clk], name="top")
     (folder / "model.il").write_text(model)
     (folder / "model.ys").write_text(SCRIPT.format(sweep=SWEEP if proof.sweep else ""))
 

@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 from synflip.util.cache import tool_caches
+from synflip.util.garbage import uncollected
 
 from synflip_hdl.accelerator import Accelerator
 from synflip_hdl.axi.top import AxiTop
@@ -34,7 +35,7 @@ def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> st
         design.submodules.top = top
         design.domains.sync = sync = ClockDomain(reset_less=True)
         ports.append(sync.clk)
-    with tool_caches():  # of Yosys, which is WebAssembly
+    with tool_caches(), uncollected():  # Yosys is WebAssembly, which is compiled once and kept
         text = verilog.convert(
             design,
             name=name,

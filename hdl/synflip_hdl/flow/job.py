@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synflip.errors import SynflipError
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
+from synflip.util.garbage import uncollected
 
 from synflip_hdl.flow import ecp5
 from synflip_hdl.flow.cell_counts import count_cells, count_parts
@@ -82,7 +83,8 @@ class BuildJob:
         platform = self.board.make_platform()
         platform.get_memory = MemoryModules(self.in_blocks).get_memory
         platform.add_file("memories.v", MODULES)
-        plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
+        with uncollected():
+            plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
         for name, content in plan.files.items():
             if Path(name).suffix in SOURCES and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
