@@ -1,6 +1,8 @@
 """The house: rooms of a readable size, each with a sentence on what it is, and a test folder beside each."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,36 @@ FOLDERS = sorted(
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
+#: Root packages; everything else at the top of a package is a room.
+ROOTS = {"synflip", "synflip_hdl", "synflip_sim"}
+
+
+def floors() -> list[set[str]]:
+    """The rooms of each floor, from the top, as the contract has them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [{room.strip() for room in layer.split("|")} for layer in layers]
+
+
 def test_there_are_rooms() -> None:
     assert len(FOLDERS) > 25
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    rooms = {
+        f"{Path(package).name}.{path.stem}"
+        for package in PACKAGES
+        for path in (ROOT / package).iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {f"{root}.__init__" for root in ROOTS} == set().union(*floors())
+
+
+def test_the_page_has_the_floors_of_the_contract() -> None:
+    page = (ROOT / "docs/contributing/layout.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", page, re.M)
+    assert [set(re.findall(r"`([\w.]+)`", rooms)) for _, rooms in rows] == floors()
+    assert [int(number) for number, _ in rows] == list(range(len(rows), 0, -1))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=str)
