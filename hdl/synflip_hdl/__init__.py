@@ -1,1 +1,1 @@
-"""The gateware: source, keys, events, array, requantizer, votes, sequencer. Data flows one way."""
+"""The gateware: the accelerator and its front ends in Amaranth, the boards, and what makes files of them."""

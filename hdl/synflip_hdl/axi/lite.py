@@ -31,8 +31,9 @@ class AxiLite(wiring.Component):
     cycle.
 
     Latency from a request's handshake (for a write, the later of the two) to its answer, if no other master
-    asks: 4 cycles for a write, 6 for a read, 8 for one of keys. Throughput: a write a cycle, a read every
-    three cycles, of keys every five. Reset: queues are empty.
+    asks: 4 cycles for a write, 6 for a read of a register, 7 of results, 8 of keys. Throughput: a write a
+    cycle, a read of a register every three cycles, of results every four, of keys every five. Reset: queues
+    are empty.
 
     Members
     -------

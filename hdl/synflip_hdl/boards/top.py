@@ -82,6 +82,7 @@ class BoardTop(Elaboratable):
 
     @staticmethod
     def _port(platform, resource):
+        """The pin of a resource such as ("led", 0), or of a part of one, such as ("rgb_led", 0, "g")."""
         name, number, *inner = resource
         if not inner:
             return platform.request(name, number, dir="-")
@@ -89,5 +90,6 @@ class BoardTop(Elaboratable):
         return getattr(platform.request(name, number, dir=others), inner[0])
 
     def _input(self, m, platform, resource, name: str):
+        """The level at a resource's pin, as the board means it: 1 is pressed."""
         m.submodules[f"{name}_pin"] = buffer = io.Buffer("i", self._port(platform, resource))
         return buffer.i

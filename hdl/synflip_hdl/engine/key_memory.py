@@ -64,7 +64,7 @@ class KeyMemory(wiring.Component):
         oldest = Signal(2)  # oldest sample that may still be read, modulo 4
         block = Signal(self.block_bits + 1)
         delay = Signal(KEY_RELEASE - 1)
-        # Both are registers, because much follows from them in the same cycle:
+        # These four are registers, because much follows from them in the same cycle:
         last = Signal()  # the block is its sample's last
         last_sample = Signal()  # the sample being filled is the run's last
         more = Signal()  # the run's last sample is not filled yet

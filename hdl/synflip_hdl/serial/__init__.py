@@ -1,4 +1,4 @@
-"""The accelerator behind a UART: bytes, frames, and a bridge to the bus.
+"""The accelerator behind a UART: bytes, frames, a queue of them, and bridges to the bus.
 
 Imports ``synflip_hdl.accelerator`` and the rooms below it.
 """

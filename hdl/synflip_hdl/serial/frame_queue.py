@@ -1,4 +1,4 @@
-"""Frames wait here until their turn comes."""
+"""A queue of frames: requests wait in it until the bridge takes them."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -10,20 +10,31 @@ from synflip_hdl.serial.framing import LONGEST
 
 #: What is stored in front of a frame: its words, CRC included, and whether these can be used.
 HEADER = data.StructLayout({"length": range(LONGEST + 2), "good": 1})
-SLACK = 4  # words: what may come between the cycle in which the room is counted and that in which it counts
+SLACK = 4  # words that may come between the cycle in which the room is counted and the fall of ``listen``
 
 
 class FrameQueue(wiring.Component):
     """A ring of words that holds whole frames, each behind a header. A damaged frame leaves its header only.
 
-    Of a frame that finds no room nothing is kept, and nothing answers it. Throughput: a word a cycle in, a
+    A frame that finds no room is dropped as a whole, and nothing answers it. Throughput: a word a cycle in, a
     word a cycle out. Latency: a frame is there two cycles after its end; its words come a cycle after
     ``index``. Reset: empty.
 
     Members
     -------
-    listen, word, word_valid, length, end, good
-        To a ``Deframer``: ``fed_by``.
+    listen : Out(1)
+        There is room for the frame that comes. This and the next five belong to a ``Deframer``, which has
+        members of the same names; ``fed_by`` connects them.
+    word : In(32)
+        The next word of the frame.
+    word_valid : In(1)
+        Strobe: ``word`` is there in this cycle.
+    length : In(0..LONGEST + 1)
+        Words of the frame before ``word``.
+    end : In(1)
+        Strobe: the frame has ended.
+    good : In(1)
+        With ``end``: the frame is not damaged.
     there : Out(1)
         A whole frame is in the ring.
     index : In(0..LONGEST)

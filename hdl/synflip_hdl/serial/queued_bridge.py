@@ -120,14 +120,14 @@ class QueuedBridge(wiring.Component):
             with m.State("HEADER"):  # the header is there; the words follow, one a cycle
                 m.d.sync += [header.eq(word), index.eq(3)]
                 m.next = "TAG"
-            with m.State("TAG"):
+            with m.State("TAG"):  # the request's first word: its number and session
                 m.d.sync += [tag.eq(word), index.eq(4)]
                 m.next = "HEAD"
-            with m.State("HEAD"):
+            with m.State("HEAD"):  # the second: address and command
                 m.d.sync += head.eq(word)
                 m.d.sync += [behind.eq(last - tag.number), ours.eq(tag.session == session)]
                 m.next = "COUNT"
-            with m.State("COUNT"):
+            with m.State("COUNT"):  # the third: words to read or write
                 m.d.sync += [
                     count.eq(word),
                     countable.eq((word != 0) & (word <= MAX_WORDS)),

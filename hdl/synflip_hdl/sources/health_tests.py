@@ -1,4 +1,4 @@
-"""Health tests of raw random bits: NIST SP 800-90B, section 4.4, for n devices side by side."""
+"""Health tests of raw random bits: NIST SP 800-90B, section 4.4, for n junctions side by side."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -8,36 +8,36 @@ from synflip.spec.memory_map import REGISTERS
 
 
 class HealthTests(wiring.Component):
-    """The repetition count test and the adaptive proportion test of each device.
+    """The repetition count test and the adaptive proportion test of each junction.
 
-    The first fails a device that repeats one bit too often, such as 1, 1, 1, ... of a stuck latch; the second
-    one whose bits are too often equal to the first bit of a window of WINDOW bits. A device's bits may be
-    used once every test of one whole window has passed, and no longer once a test has failed, until
+    The first fails a junction that repeats one bit too often, such as 1, 1, 1, ... of a stuck latch; the
+    second one whose bits are too often equal to the first bit of a window of WINDOW bits. A junction's bits
+    may be used once every test of one whole window has passed, and no longer once a test has failed, until
     ``restart``.
 
-    Throughput: a bit of each device a cycle. Latency: ``working`` and ``failing`` take the bits of the same
-    cycle into account, so that no bit of a failing device gets through. Reset: nothing is tested yet.
+    Throughput: a bit of each junction a cycle. Latency: ``working`` and ``failing`` take the bits of the same
+    cycle into account, so that no bit of a failing junction gets through. Reset: nothing is tested yet.
 
     Members
     -------
     take : In(1)
         Strobe: ``bits`` holds new bits.
     bits : In(devices)
-        One raw bit of each device.
+        One raw bit of each junction.
     restart : In(1)
         Strobe: forget all bits and all failures.
     repetition_cutoff : In(10)
-        A run of so many equal bits fails a device, see ``synflip.spec.health``. 0 fails every device.
+        A run of so many equal bits fails a junction, see ``synflip.spec.health``. 0 fails every junction.
     proportion_cutoff : In(11)
-        So many bits equal to the window's first fail a device. 0 fails every device.
+        So many bits equal to the window's first fail a junction. 0 fails every junction.
     working : Out(devices)
-        Devices whose bits may be used, the bits of this cycle included.
+        Junctions whose bits may be used, the bits of this cycle included.
     failing : Out(1)
-        A device fails with the bits of this cycle.
+        A junction fails with the bits of this cycle.
     repetition_failed : Out(devices)
-        Devices that failed the repetition count test since ``restart``.
+        Junctions that failed the repetition count test since ``restart``.
     proportion_failed : Out(devices)
-        Devices that failed the adaptive proportion test since ``restart``.
+        Junctions that failed the adaptive proportion test since ``restart``.
     tested : Out(1)
         A whole window has been taken since ``restart``.
     """

@@ -51,39 +51,40 @@ def compact(m, bits, mask):
 class MtjSource(wiring.Component):
     """Keys out of the geometry's ``devices`` junctions, each read by a latch outside.
 
-    A rising edge of ``strobe`` says that ``raw`` holds a new bit of every device; ``raw`` must then be stable
-    for four clock cycles. Both inputs are synchronised. A strobe is at least two cycles high and two low.
+    A rising edge of ``strobe`` says that ``raw`` holds a new bit of every junction; ``raw`` must then be
+    stable for four clock cycles. Both inputs are synchronised. A strobe is at least two cycles high and two
+    low.
 
-    The source fails closed. A device that fails a health test is cut off; all bits that are on their way,
-    also those of other devices, and the keys that were not taken yet are thrown away with its own
-    (``keys.valid`` drops). With fewer than LEAST_DEVICES working devices there is an alarm and no key, until
-    ``junctions.restart``.
+    The source fails closed. A junction that fails a health test is cut off; all bits that are on their way,
+    also those of other junctions, and the keys that were not taken yet are thrown away with its own
+    (``keys.valid`` drops). With fewer than LEAST_DEVICES working junctions there is an alarm and no key,
+    until ``junctions.restart``.
 
     Latency: the fifth clock edge that sees ``strobe`` high adds the bits to the pool that keys are cut from.
     Throughput: all bits of each strobe; a key takes 64 bits out of the pool, in one cycle.
-    Reset: no device is tested, so there is no key before a whole window of raw bits.
+    Reset: no junction is tested, so there is no key before a whole window of raw bits.
 
     Parameters
     ----------
-    geometry: Q banks, which is how many keys a transfer has, and the devices.
+    geometry: Q banks, which is how many keys a transfer has, and the junctions.
 
     Members
     -------
     raw : In(devices)
-        A bit of each device, asynchronous.
+        A bit of each junction, asynchronous.
     strobe : In(1)
         Asynchronous; its rising edge says that ``raw`` has new bits.
     keys : Out(stream of Q 64-bit keys)
         While no key is taken and the buffers are full, new bits are thrown away.
     control : In(RunControl)
-        FOLD: how many raw bits of a device are XORed into one; 0 counts as 1. VON_NEUMANN: of two folded bits
-        of a device keep the first if they differ, else none. LEAST_DEVICES: alarm below so many working
-        devices. REPETITION_CUTOFF and PROPORTION_CUTOFF: see ``health_tests.HealthTests``. CAPTURE: the
-        device whose raw bits are captured. A start has no effect: keys are made between runs, too.
+        FOLD: how many raw bits of a junction are XORed into one; 0 counts as 1. VON_NEUMANN: of two folded
+        bits of a junction keep the first if they differ, else none. LEAST_DEVICES: alarm below so many
+        working junctions. REPETITION_CUTOFF and PROPORTION_CUTOFF: see ``health_tests.HealthTests``. CAPTURE:
+        the junction whose raw bits are captured. A start has no effect: keys are made between runs, too.
     junctions : In(JunctionControl)
-        The alarm and the number of working devices come a cycle after the bits that they follow from.
+        The alarm and the number of working junctions come a cycle after the bits that they follow from.
     host : In(HostAccess)
-        The offset selects a device for ``results.flags``, and a word of the capture for
+        The offset selects a junction for ``results.flags``, and a word of the capture for
         ``results.raw_word``.
     results : Out(JunctionResults)
         They follow the offset by a cycle.
@@ -162,7 +163,7 @@ class MtjSource(wiring.Component):
         return Mux(von_neumann, held, folded), mask
 
     def _pack(self, m, bits, mask, discard, issue):
-        """Bits in the order of devices and time into keys, bit 0 first, and keys into transfers of Q."""
+        """Bits in the order of junctions and time into keys, bit 0 first, and keys into transfers of Q."""
         taken_bits, taken_mask = Signal(self.devices), Signal(self.devices)
         m.d.sync += [taken_bits.eq(bits), taken_mask.eq(mask)]
         packed, count = compact(m, taken_bits, taken_mask)
@@ -185,6 +186,7 @@ class MtjSource(wiring.Component):
             m.d.sync += [taken_mask.eq(0), many.eq(0), new.eq(0), level.eq(0), pool.eq(0), filled.eq(0)]
 
     def _capture(self, m, take, bits):
+        """The next CAPTURE_BITS raw bits of one junction go into a memory, which the host reads."""
         captured, device = self.junctions.captured, self.control.settings["CAPTURE"]
         word, chosen = Signal(32), Signal()
         m.submodules.raw_bits = memory = Memory(shape=unsigned(32), depth=CAPTURE_BITS // 32, init=[])
