@@ -1,1 +1,1 @@
-"""The accelerator in Verilator: the same Verilog, a C++ clock, the same memory map."""
+"""The gateware simulated: as devices in Verilator and Icarus, behind serial ports, in cocotb's benches."""

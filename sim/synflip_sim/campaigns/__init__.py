@@ -1,4 +1,4 @@
-"""Long runs over the benches: mutants, coverage.
+"""Long runs that write pages: mutants, coverage, cells of netlists. Each is started by ``make``.
 
-Imports everything but ``synflip.cli``; nothing imports it but ``synflip.cli``.
+Imports everything but ``synflip.cli``, ``benchmarks``, ``experiments`` and ``serve``; nothing imports it.
 """

@@ -1,4 +1,4 @@
-// Clock, reset and serial line of the accelerator for Verilator: what synflip_sim.pty_device calls.
+// Clock, reset and serial line of the accelerator for Verilator: what synflip_sim.serial.pty calls.
 //
 // Bytes go in and out of queues; on the pins they are bits of `divisor` cycles, 8N1; it need not be a whole
 // number. A bit is sampled in its middle.
