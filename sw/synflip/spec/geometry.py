@@ -1,7 +1,7 @@
 """The geometry of an accelerator: the sizes that are fixed when it is built, which its registers tell."""
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from synflip.errors import SynflipError
 from synflip.spec.sizes import (
@@ -159,7 +159,3 @@ class Geometry:
                 )
             other[name] = int(value)
         return cls(lanes=int(match[1]), banks=int(match[2]), **other)
-
-    def with_bits(self, bits: int) -> "Geometry":
-        """The same geometry for ``bits``-bit probability words, 1..16. Raises SynflipError."""
-        return replace(self, bits=bits)
