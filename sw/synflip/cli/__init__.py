@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. The only room that imports typer and rich.
+"""The command line: parses, calls, prints. The only room that imports typer.
 
 Imports everything; nothing imports it.
 """

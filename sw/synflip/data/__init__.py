@@ -1,4 +1,4 @@
-"""Data sets and image files, read without trust: nothing is unpickled, sizes are checked first.
+"""Data sets, tables and image files, read without trust: nothing is unpickled, sizes are checked first.
 
 Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
 """

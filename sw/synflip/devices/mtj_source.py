@@ -18,7 +18,7 @@ from synflip.spec.memory_map import (
     address,
 )
 
-REPETITION, PROPORTION = 2, 4  # bits of a device's flags
+REPETITION, PROPORTION = 2, 4  # bits of a junction's flags
 
 
 class SourceAlarm(SynflipError):
@@ -29,9 +29,10 @@ class SourceAlarm(SynflipError):
 class SourceSettings:
     """How raw bits become keys.
 
-    min_entropy: of a raw bit, claimed, above 0 and at most 1: a device that gives less fails its health tests
-        (SP 800-90B; false alarms 2^-30). fold: raw bits XORed into one, 1..15. von_neumann: debias further.
-    least: fewest working devices; 0: half of them.
+    min_entropy: of a raw bit, claimed, above 0 and at most 1: a junction that gives less fails its health
+        tests (SP 800-90B; false alarms 2^-30).
+    fold: raw bits XORed into one, 1..15. von_neumann: debias further.
+    least: fewest working junctions; 0: half of them.
     """
 
     min_entropy: float = 0.5
@@ -40,12 +41,13 @@ class SourceSettings:
     least: int = 0
 
     def words(self, devices: int) -> dict[str, int]:
-        """Registers and their values. Raises SynflipError for settings that make no sense."""
+        """Registers and their values, of a source with so many ``devices``, which are junctions. Raises
+        SynflipError for settings that make no sense."""
         if not 1 <= self.fold < 1 << REGISTERS["FOLD"].bits:
             raise SynflipError(f"fold must be in 1..15, not {self.fold}")
         least = self.least or (devices + 1) // 2
         if not 1 <= least <= devices:
-            raise SynflipError(f"there are {devices} devices; at least {least} cannot work")
+            raise SynflipError(f"there are {devices} junctions; at least {least} cannot work")
         longest = (1 << REGISTERS["REPETITION_CUTOFF"].bits) - 1
         return {
             "REPETITION_CUTOFF": min(repetition_cutoff(self.min_entropy), longest),
@@ -66,8 +68,8 @@ def prepare(device: Registers, settings: SourceSettings | None = None) -> None:
     """Write the settings and wait for the start-up tests. Without settings, those that the accelerator was
     given before stay; after a reset the default ones are written.
 
-    Raises SourceAlarm if too few devices pass, SynflipError if the accelerator has no junctions or they give
-    no bits.
+    Raises SourceAlarm if too few junctions pass, SynflipError if the accelerator has no junctions or they
+    give no bits.
     """
     require_junctions(device)
     if settings is None and not device.read_register("REPETITION_CUTOFF"):

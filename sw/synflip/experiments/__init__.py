@@ -1,4 +1,4 @@
 """The experiments on accuracy and uncertainty, and the page that reports them.
 
-Imports every room of the library; only ``synflip.cli`` imports it.
+Imports every room of the library but ``cli``, ``benchmarks`` and ``serve``; only ``synflip.cli`` imports it.
 """

@@ -1,8 +1,8 @@
 """Calibration of tunnel junctions: statistics of each one's raw bits, and settings that suit them.
 
-A device is modelled as a Markov chain of first order: the next bit depends on the last one. That covers bias
-and the telegraph noise of a free-running junction; CLAIM leaves room for drift. A capture is 16,384 bits in a
-row; several captures are put end to end before anything is estimated.
+A junction is modelled as a Markov chain of first order: the next bit depends on the last one. That covers
+bias and the telegraph noise of a free-running junction; CLAIM leaves room for drift. A capture is 16,384 bits
+in a row; several captures are put end to end before anything is estimated.
 """
 
 import itertools
@@ -32,18 +32,18 @@ MOST_FOLD = (1 << REGISTERS["FOLD"].bits) - 1
 CLAIM = 0.9  # share of the least measured min-entropy that the health tests are set to
 MAX_BYTES = 1 << 20  # of a calibration's file
 TARGET = 0.999  # min-entropy of a folded bit
-LEAST_ENTROPY = 0.5  # of a raw bit: a device with less is left out
+LEAST_ENTROPY = 0.5  # of a raw bit: a junction with less is left out
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The statistics of one device.
+    """The statistics of one junction.
 
     bias: P(1) - 1/2, and its 95 % interval (Wilson's, of as many independent bits as the correlation leaves).
     most_common, markov: min-entropy of a raw bit, SP 800-90B, sections 6.3.1 and 6.3.3. correlation: of a bit
     with the next, and its 95 % interval. fold: raw bits to be XORed into one, None if MOST_FOLD are too few.
-    repetition, proportion: cut-offs that this device alone would get. left_out: why the device should not be
-    used, or "".
+    repetition, proportion: cut-offs that this junction alone would get. left_out: why the junction should not
+    be used, or "".
     """
 
     device: int
@@ -67,7 +67,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The statistics of all devices, and settings for those that are used; None if too few can be used."""
+    """The statistics of all junctions, and settings for those that are used; None if too few can be used."""
 
     accelerator: str
     devices: tuple[Measured, ...]
@@ -75,7 +75,7 @@ class Calibration:
 
     @property
     def left_out(self) -> list[int]:
-        """Devices that should not be used."""
+        """Junctions that should not be used."""
         return [one.device for one in self.devices if one.left_out]
 
     def numbers(self) -> dict[str, Any]:
@@ -114,8 +114,8 @@ def calibrate(
     least_entropy: float = LEAST_ENTROPY,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
-    """Capture raw bits of every device, and propose settings. Takes captures * 16,384 strobes a device; works
-    during an alarm too. Raises SynflipError if there are no junctions, or they give no bits."""
+    """Capture raw bits of every junction, and propose settings. Takes captures * 16,384 strobes a junction;
+    works during an alarm too. Raises SynflipError if there are no junctions, or they give no bits."""
     require_junctions(accelerator)
     count = accelerator.geometry.devices
     measured = []
@@ -138,7 +138,7 @@ def check_levels(target: float, least_entropy: float) -> None:
 def measure(
     device: int, bits: NDArray[np.uint8], target: float = TARGET, least_entropy: float = LEAST_ENTROPY
 ) -> Measured:
-    """The statistics of a device from its raw bits, uint8 [n] of 0 and 1. Raises SynflipError."""
+    """The statistics of a junction from its raw bits, uint8 [n] of 0 and 1. Raises SynflipError."""
     check_levels(target, least_entropy)
     ones = float(bits.mean())
     most_common, markov = sp800_90b.most_common(bits), sp800_90b.markov(bits)
@@ -172,12 +172,12 @@ def measure(
 
 
 def propose(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], SourceSettings | None]:
-    """The devices, those that need too large a FOLD marked as left out, and settings for the others.
+    """The junctions, those that need too large a FOLD marked as left out, and settings for the others.
 
-    All devices have the same FOLD. It is chosen for the most folded bits: with FOLD 3, ten devices that need
-    at most 3 give 10/3 bits a strobe; two more that need 9 would bring it to 12/9, so they are left out.
-    Health tests are set to CLAIM of the least min-entropy among the devices kept; at least half of these must
-    work.
+    All junctions have the same FOLD. It is chosen for the most folded bits: with FOLD 3, ten junctions that
+    need at most 3 give 10/3 bits a strobe; two more that need 9 would bring it to 12/9, so they are left out.
+    Health tests are set to CLAIM of the least min-entropy among the junctions kept; at least half of these
+    must work.
     """
     folds = sorted(one.fold for one in measured if one.fold is not None and not one.left_out)
     if not folds:
@@ -225,11 +225,11 @@ def excess(fold: int, after_zero: float, after_one: float) -> float:
 
 
 def apply(accelerator: "Accelerator", calibration: Calibration) -> list[int]:
-    """Write the settings that were proposed, and test all devices with them.
+    """Write the settings that were proposed, and test all junctions with them.
 
-    There is no switch for a single device: those to be left out are cut out by the health tests, which see a
-    capture's worth of bits. Returns the ones that were not, which must be disconnected. Raises SourceAlarm if
-    too few work, SynflipError.
+    There is no switch for a single junction: those to be left out are cut out by the health tests, which see
+    a capture's worth of bits. Returns the ones that were not, which must be disconnected. Raises SourceAlarm
+    if too few work, SynflipError.
     """
     if calibration.settings is None:
         raise SynflipError(f"{calibration.accelerator}: none of its tunnel junctions is any good")
@@ -241,7 +241,7 @@ def apply(accelerator: "Accelerator", calibration: Calibration) -> list[int]:
 
 
 def table(calibration: Calibration) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Heads and rows: a row a device."""
+    """Heads and rows: a row a junction."""
     heads = ("", "bias", "correlation", "common", "Markov", "FOLD", "cut-offs", "use")
     rows: list[tuple[str, ...]] = []
     for one in calibration.devices:

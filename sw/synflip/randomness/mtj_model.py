@@ -44,12 +44,12 @@ def balanced_current(barrier: float, pulse: float) -> float:
 class JunctionModel:
     """A stream of raw bits of ``count`` junctions, which goes on from call to call; a seed fixes it.
 
-    barrier: Delta at 300 K. pulse: t. mismatch: standard deviation of the devices' currents, as a share of
-    the balanced current. drift: standard deviation, as a share, by which a device's current wanders with a
+    barrier: Delta at 300 K. pulse: t. mismatch: standard deviation of the junctions' currents, as a share of
+    the balanced current. drift: standard deviation, as a share, by which a junction's current wanders with a
     memory of ``drift_bits`` bits. temperature: kelvin; a change takes effect with the next block.
-    correlation: of a bit with the next, from 0 to below 1. stuck: device -> (number of a bit, value): from
-    that bit on the device gives only this value. dying: device -> (number of a bit, time constant in bits):
-    from that bit on the device's current decays exponentially, and with it the share of ones.
+    correlation: of a bit with the next, from 0 to below 1. stuck: junction -> (number of a bit, value): from
+    that bit on the junction gives only this value. dying: junction -> (number of a bit, time constant in
+    bits): from that bit on the junction's current decays exponentially, and with it the share of ones.
     """
 
     count: int
@@ -80,7 +80,7 @@ class JunctionModel:
     def parse(cls, count: int, text: str) -> "JunctionModel":
         """A model of ``count`` junctions from text such as ``seed=1,mismatch=0.01,correlation=0.05,stuck=3``.
 
-        ``stuck=3`` makes device 3 give 0 from the start, and may come again. Raises SynflipError.
+        ``stuck=3`` makes junction 3 give 0 from the start, and may come again. Raises SynflipError.
         """
         values: dict[str, Any] = {"seed": 0, "stuck": {}}
         names = ("seed", "barrier", "pulse", "mismatch", "drift", "drift_bits", "temperature", "correlation")
@@ -103,7 +103,7 @@ class JunctionModel:
         return cls(count, **values)
 
     def bits(self, count: int) -> NDArray[np.uint8]:
-        """The next ``count`` bits of each device: uint8 [count, devices] of 0 and 1."""
+        """The next ``count`` bits of each junction: uint8 [count, junctions] of 0 and 1."""
         parts = [self._left]
         have = len(self._left)
         while have < count:
@@ -115,7 +115,7 @@ class JunctionModel:
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """Probability [devices] of a 1 in the next block, without regard to stuck devices."""
+        """Probability [junctions] of a 1 in the next block, without regard to stuck junctions."""
         return switching_probability(self._current(), self.barrier, self.pulse, self.temperature)
 
     def _current(self) -> NDArray[np.float64]:
@@ -125,7 +125,7 @@ class JunctionModel:
         return current
 
     def _block(self) -> NDArray[np.uint8]:
-        """The next BLOCK bits of each device; then the drift moves on."""
+        """The next BLOCK bits of each junction; then the drift moves on."""
         fresh = self._random.random((BLOCK, self.count)) < self.probability
         # A bit is the one before with probability ``correlation``, else a fresh one: the index of the last
         # fresh bit at or before each place, -1 for the state that the block began with.

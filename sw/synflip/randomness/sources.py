@@ -43,8 +43,8 @@ class Source:
 def junction_keys(junctions: JunctionModel, fold: int) -> Keys:
     """Keys packed as by the gateware's source.
 
-    ``fold`` raw bits of a device in a row are XORed into one; the folded bits of all devices, device 0 first,
-    then those of the next time, fill keys from bit 0.
+    ``fold`` raw bits of a junction in a row are XORed into one; the folded bits of all junctions, junction 0
+    first, then those of the next time, fill keys from bit 0.
     """
     left = np.zeros(0, dtype=np.uint8)
 

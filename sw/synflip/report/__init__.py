@@ -1,4 +1,4 @@
-"""Parts that all reports share: tables, sections of a page, pictures.
+"""What reports and pages share: tables, sections of a page, pictures, notebooks, recordings.
 
 Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``.
 """

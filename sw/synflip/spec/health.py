@@ -14,13 +14,13 @@ ALARM = 2.0**-30
 
 
 def repetition_cutoff(entropy: float, alarm: float = ALARM) -> int:
-    """Equal bits in a row with which a device fails: 1 + ceil(-log2(alarm) / entropy) (section 4.4.1)."""
+    """Equal bits in a row with which a junction fails: 1 + ceil(-log2(alarm) / entropy) (section 4.4.1)."""
     _check(entropy, alarm)
     return 1 + math.ceil(-math.log2(alarm) / entropy)
 
 
 def proportion_cutoff(entropy: float, alarm: float = ALARM) -> int:
-    """Bits of a window that equal its first, with which a device fails (section 4.4.2).
+    """Bits of a window that equal its first, with which a junction fails (section 4.4.2).
 
     1 + critbinom(WINDOW, 2**-entropy, 1 - alarm): one more than the smallest c for which a binomial count of
     WINDOW trials is at most c with probability 1 - alarm or more. Above WINDOW if no window can tell: the

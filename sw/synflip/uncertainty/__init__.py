@@ -1,4 +1,4 @@
-"""From votes and logits to answers: entropies, aggregates, temperature, metrics.
+"""From votes and logits to answers: entropies, aggregates, soft votes, temperature, metrics.
 
 Imports ``synflip.util``, ``synflip.spec`` and ``synflip.errors``. The names below need numpy and scipy;
 ``synflip.uncertainty.metrics`` needs torch and scikit-learn too, so it is imported by its own name.

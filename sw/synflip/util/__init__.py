@@ -1,4 +1,4 @@
-"""Helpers that know nothing of coins: atomic files, the cache, text, threads, progress.
+"""Helpers that know nothing of coins: outputs, the cache, outside programs, text, threads, progress.
 
 Imports ``synflip.errors`` alone.
 """

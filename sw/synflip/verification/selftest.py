@@ -1,6 +1,6 @@
 """``synflip selftest``: does this accelerator do what the golden model says? All it needs is made here.
 
-``selftest_probes`` says what each fault would do.
+``verification.probes`` says what each fault would do.
 
 Not reached: weights and biases between the probes, the far ends of the lists of events, the full depth of
 votes, sums, margins and log. Nothing here says how near the clock is to its limit.

@@ -41,18 +41,18 @@ def calibrate(
         typer.Option(
             "--junctions",
             metavar="NAME=N,..",
-            help="Of simulated ones: seed, mismatch, drift, temperature, correlation, stuck (a device), ...",
+            help="Of simulated ones: seed, mismatch, drift, temperature, correlation, stuck (which one), ...",
         ),
     ] = "mismatch=0.005,drift=0.001,correlation=0.02",
     captures: Annotated[
-        int, typer.Option("--captures", metavar="N", min=1, help="Times 16,384 raw bits of each device.")
+        int, typer.Option("--captures", metavar="N", min=1, help="Times 16,384 raw bits of each junction.")
     ] = 8,
     target: Annotated[
         float, typer.Option("--target", metavar="H", help="Min-entropy that a folded bit shall have.")
     ] = 0.999,
     least_entropy: Annotated[
         float,
-        typer.Option("--least-entropy", metavar="H", help="A device whose raw bits have less is left out."),
+        typer.Option("--least-entropy", metavar="H", help="A junction whose raw bits have less is left out."),
     ] = 0.5,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="X.json", help="Write it as JSON, for read_settings.")
@@ -64,10 +64,10 @@ def calibrate(
 ) -> None:
     """Measure every tunnel junction through the accelerator, and propose settings for the source of keys.
 
-    Captures raw bits of each device. Prints its bias and its correlation, each with half the width of the
+    Captures raw bits of each junction. Prints its bias and its correlation, each with half the width of the
     95 % interval; its min-entropy by the most-common-value and Markov estimates of SP 800-90B; how many bits
-    should be XORed into one; the cut-offs of the health tests; and which devices to leave out. Exit status 1
-    if all devices are bad, or if the health tests do not cut out a bad one after --apply.
+    should be XORed into one; the cut-offs of the health tests; and which junctions to leave out. Exit status
+    1 if all junctions are bad, or if the health tests do not cut out a bad one after --apply.
 
     Example: synflip calibrate --device verilator --geometry 16x2,devices=5 --junctions mismatch=0.01,stuck=3
 
