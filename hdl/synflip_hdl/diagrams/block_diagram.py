@@ -109,8 +109,8 @@ def block_diagram(geometry: Geometry) -> str:
         *(label(*one.place, one.text) for one in drawn),
     ]  # fmt: skip
     name = f"Block diagram of the accelerator, {size.name}, k = {size.bits}"
-    told = "; ".join(f"{one.source} to {one.sink}: {found.bits(one.source, one.sink)} bits" for one in drawn)
-    return page(WIDTH, HEIGHT, name, f"What the blocks drive of each other: {told}.", parts)
+    bits = "; ".join(f"{one.source} to {one.sink}: {found.bits(one.source, one.sink)} bits" for one in drawn)
+    return page(WIDTH, HEIGHT, name, f"What the blocks drive of each other: {bits}.", parts)
 
 
 def _bus(found: Structure) -> list[str]:

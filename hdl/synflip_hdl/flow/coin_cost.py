@@ -165,7 +165,7 @@ def measure(advance: Callable[[int, int, str], None]) -> list[tuple[Scheme, Cost
 
 def markdown(costs: list[tuple[Scheme, Cost, Cost | None]], command: str) -> str:
     """The costs as a table."""
-    made = (
+    opening = (
         f"Made by `{command}`: Yosys, `synth_ecp5`, {GEOMETRY.lanes} lanes of one bank, k = {GEOMETRY.bits}."
     )
     heads = (
@@ -180,4 +180,4 @@ def markdown(costs: list[tuple[Scheme, Cost, Cost | None]], command: str) -> str
             else (f"{source.luts / scheme.banks:.0f}", f"{source.flip_flops / scheme.banks:.0f}")
         )
         rows.append((scheme.name, scheme.what, f"{bank.luts:,}", f"{bank.flip_flops:,}", *beside))
-    return f"{made}\n\n{markdown_table(heads, rows)}\n"
+    return f"{opening}\n\n{markdown_table(heads, rows)}\n"

@@ -48,24 +48,24 @@ def program(board: "Board", file: Path, flash: bool = False) -> None:
     """
     if not file.is_file():
         raise SynflipError(f"{file} is missing: make it with synflip build {board.name} --out DIR")
-    said = []
+    lines = []
     with subprocess.Popen(
         loader_command(board, file, flash), stderr=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line)
+            lines.append(line)
             print(line, end="", file=sys.stderr, flush=True)
     if process.returncode:
-        raise SynflipError(why(board.title, process.returncode, "".join(said)))
+        raise SynflipError(why(board.title, process.returncode, "".join(lines)))
 
 
-def why(title: str, status: int, said: str) -> str:
+def why(title: str, status: int, stderr: str) -> str:
     """Why openFPGALoader failed, and what to do, in one line.
 
-    title: of the board. status: of the process. said: what it wrote to stderr.
+    title: of the board. status: of the process. stderr: what it wrote to stderr.
     """
-    if match := MISSING.search(said):
+    if match := MISSING.search(stderr):
         file = Path(match[1] or match[2]).name
         packages = next((names for name, names in LIBRARIES.items() if file.startswith(name)), None)
         if packages is None:
@@ -75,12 +75,12 @@ def why(title: str, status: int, said: str) -> str:
             f"openFPGALoader cannot start: it needs the system library {file}: apt install {debian} (Debian, "
             f"Ubuntu), dnf install {fedora} (Fedora), brew install {macos} (macOS)"
         )
-    if FORBIDDEN.search(said):
+    if FORBIDDEN.search(stderr):
         return (
             f"openFPGALoader may not open the USB device of {title}: on Linux install its udev rules, as "
             f"{PAGE} says, and plug the board in again; on macOS or Windows close what else uses the device"
         )
-    if ABSENT.search(said):
+    if ABSENT.search(stderr):
         return (
             f"openFPGALoader found no {title}: is it connected, with a cable that carries data? In a virtual "
             "machine or container, is the USB device passed on?"

@@ -16,8 +16,8 @@ RUNTIME = "verilated*.o"
 
 
 @contextmanager
-def kept_runtime(made: Path, recipe: Sequence[str]) -> Iterator[None]:
-    """While the block lasts, Verilator and make compile in the folder ``made``, which must be there.
+def kept_runtime(objects: Path, recipe: Sequence[str]) -> Iterator[None]:
+    """While the block lasts, Verilator and make compile in the folder ``objects``, which must be there.
 
     The runtime's objects of an earlier build by the same recipe are put there before, and this build's are
     kept after it, if there were none: they are a third of a small build. recipe: all that decides their bytes
@@ -28,13 +28,13 @@ def kept_runtime(made: Path, recipe: Sequence[str]) -> Iterator[None]:
     kept = root / hashlib.sha256(words.encode()).hexdigest()[:24]
     later = time.time() + 3600  # than all that Verilator is about to write: they are not compiled again
     for item in kept.glob(RUNTIME):
-        os.utime(shutil.copy(item, made), (later, later))
+        os.utime(shutil.copy(item, objects), (later, later))
     yield
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=root) as folder:
             new = Path(folder) / "runtime"
             new.mkdir()
-            for item in made.glob(RUNTIME):
+            for item in objects.glob(RUNTIME):
                 shutil.copy(item, new)
             with suppress(OSError):  # another build may have been first
                 new.rename(kept)

@@ -198,14 +198,14 @@ def compile_library(
     inside = [_linked(source, folder) for source in sources]
     options = [*VERILATE, LIBRARY, *shared, *inside]
     shared_variables = [*make_variables(), "PYTHON3=../python3", *variables, *OPTIMISE]
-    made = folder / "obj"
-    made.mkdir()
-    with kept_runtime(made, [*options, *shared_variables]):
+    objects = folder / "obj"
+    objects.mkdir()
+    with kept_runtime(objects, [*options, *shared_variables]):
         run_program([verilator_bin, *options, HARNESS.name], folder, "verilator", environment=environment)
         say("C++ compiler")
-        make = ["make", f"-j{os.cpu_count() or 1}", "-C", made.name, "-f", "Vsynflip.mk"]
+        make = ["make", f"-j{os.cpu_count() or 1}", "-C", objects.name, "-f", "Vsynflip.mk"]
         run_program([*make, *shared_variables, f"OPT_FAST={effort}"], folder, "make", environment=environment)
-    (made / LIBRARY).replace(folder / LIBRARY)
+    (objects / LIBRARY).replace(folder / LIBRARY)
 
 
 def _linked(source: str, folder: Path) -> str:

@@ -158,16 +158,16 @@ def _cached(root: Path, key: str, texts: Mapping[str, str]) -> Path:
 
 def _compile(texts: Mapping[str, str], folder: Path, cached: Path) -> Path:
     """A folder with the simulator, in ``cached``."""
-    made, log = folder / "made", folder / "log"
-    made.mkdir()
+    objects, log = folder / "made", folder / "log"
+    objects.mkdir()
     for name, text in texts.items():
         (folder / name).write_text(text)
     try:
-        with kept_runtime(made, [*VERILATE, *make_variables(), *OPTIMISE]):
+        with kept_runtime(objects, [*VERILATE, *make_variables(), *OPTIMISE]):
             get_runner("verilator").build(
                 sources=[folder / name for name in texts],
                 hdl_toplevel=TOP,
-                build_dir=made,
+                build_dir=objects,
                 build_args=VERILATE,
                 log_file=log,
             )
@@ -175,7 +175,7 @@ def _compile(texts: Mapping[str, str], folder: Path, cached: Path) -> Path:
         raise BenchError(f"{error}\n{log.read_text()[-2000:]}") from None
     simulator = cached / "simulator"
     simulator.mkdir()
-    shutil.copy(made / TOP, simulator)
+    shutil.copy(objects / TOP, simulator)
     return simulator
 
 

@@ -160,10 +160,10 @@ def headline(
             find_section(page, name)
     with waiting("Loading torch"):
         from synflip.benchmarks.headline import figures, tables
-    made, models = [figures.Build.read(folder) for folder in builds], figures.read_networks(networks)
+    built, models = [figures.Build.read(folder) for folder in builds], figures.read_networks(networks)
     with bar("Headline") as advance:
-        found = figures.run(made, models, advance)
-    parts = {"ours": tables.ours(made, found), "published": [tables.published()]}
+        found = figures.run(built, models, advance)
+    parts = {"ours": tables.ours(built, found), "published": [tables.published()]}
     for name, part in parts.items():
         show(*part)
         if page is not None:

@@ -322,11 +322,11 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
     numbers = [dict(zip(NETWORK_KEYS, row, strict=True)) for row in rows]
     write_json(json, {"data": data.title, "votes": NETWORK_VOTES, "networks": numbers})
     heads = ("board", "k", "A", "network", "synapses", "one sample, %", f"vote of {NETWORK_VOTES}, %")
-    made = Table("Networks on digits, by test accuracy", heads, rows)
+    trained = Table("Networks on digits, by test accuracy", heads, rows)
     if page is not None:
-        replace_section(page, "networks", made.markdown())
+        replace_section(page, "networks", trained.markdown())
     else:
-        show(made)
+        show(trained)
 
 
 def _tables(

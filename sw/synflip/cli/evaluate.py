@@ -76,7 +76,7 @@ def evaluate(
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
-    far = wants_cluster(cluster, workers)
+    on_cluster = wants_cluster(cluster, workers)
     network = load(model)
     name = data_of(network) if data is None else data
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
@@ -93,7 +93,7 @@ def evaluate(
     outside_data = None if outside is None else load_data(outside)
     with ExitStack() as stack:
         device = None
-        if far:
+        if on_cluster:
             from synflip.cluster import ClusterDevice
 
             device = ClusterDevice(stack.enter_context(cluster_client(cluster, workers)))

@@ -96,7 +96,7 @@ def paper(
     require("jinja2", "matplotlib")  # before the work, not after it
     from synflip.experiments.pages.page import QUICK_WARNING, TITLE, commit, into, write
 
-    far = wants_cluster(cluster, workers)
+    on_cluster = wants_cluster(cluster, workers)
     if page is not None and not page.is_file():
         raise SynflipError(f"{page} is missing; --page wants a page with sections to fill")
     names = _names("--data", ("digits" if quick else DATA) if data is None else data)
@@ -140,7 +140,7 @@ def paper(
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
         context = Context(QUICK if quick else Budget(), cache, say, list(own.values()))
-        if far:
+        if on_cluster:
             from synflip.experiments import clusters
 
             with cluster_client(cluster, workers) as shared:

@@ -101,8 +101,8 @@ def run(
 
     recorded = _waves(waves, window, device)
     check_outputs([out, json, *_files(recorded)], [*model_files(model), images, margins])
-    far = wants_cluster(cluster, workers)
-    if far and recorded is not None:
+    on_cluster = wants_cluster(cluster, workers)
+    if on_cluster and recorded is not None:
         raise SynflipError("--waves records a simulator here: leave out --cluster and --workers")
     stop = _stop(margin, margins, samples)
     part, first = None, 0
@@ -117,7 +117,7 @@ def run(
     request = _request(network, pixels, samples, seed, stop, logits, first, soft)
     named = _with_geometries(device, geometry, network)
     clock = line = 0
-    if far:
+    if on_cluster:
         name = DeviceName.parse(device)
         if name.port:
             _check_port(device, geometry)
@@ -143,7 +143,7 @@ def run(
         (
             "cycles",
             f"{result.cycles:,} {'predicted' if predicted else 'counted'}"
-            f"{', of all devices together' if asked.members or far else ''}"
+            f"{', of all devices together' if asked.members or on_cluster else ''}"
             if result.cycles >= 0
             else _why_no_cycles(request, machine),
         ),
@@ -173,7 +173,7 @@ def run(
     if line:
         rows.append(("line", f"{line:,} bytes measured"))
     rows += [("wrote", str(out)), *_written(recorded, machine)]
-    where = f"{kind} of a cluster" if far else kind
+    where = f"{kind} of a cluster" if on_cluster else kind
     table(f"{network.shape} on {where}, {machine.name}, seed {seed}", *rows)
 
 

@@ -76,8 +76,8 @@ def selftest(
         report = Report(port, "", (step,), {})
     write_json(out, report.as_dict())
     if report.line:
-        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
-        typer.echo(f"line: {said}")
+        counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.line.items())
+        typer.echo(f"line: {counts}")
     if report.failed:
         raise SynflipError(f"the self-test of {port} failed: {', '.join(report.failed)}")
     typer.echo("passed")

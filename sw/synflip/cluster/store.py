@@ -98,13 +98,13 @@ class Store:
         the disk is full."""
         place = self._place(name)
         try:
-            made = np.lib.format.open_memmap(place, "w+", ARRAYS[name][0], shape)
+            array = np.lib.format.open_memmap(place, "w+", ARRAYS[name][0], shape)
             if hasattr(os, "posix_fallocate"):  # macOS has none
                 with place.open("rb+") as file:
                     os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
         except OSError as error:
             raise SynflipError(f"cannot write {self._files[name]}: {error.strerror or error}") from None
-        return made
+        return array
 
 
 def _file_of(request: InferenceRequest) -> Path | None:

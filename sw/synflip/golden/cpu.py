@@ -336,8 +336,8 @@ class Golden(Device):
         """As many threads as there are cores, for blocks of images; kept, for torch's are slow to begin."""
         if self._pool is None or self._pool[0] != cores:
             self._end_threads()
-            made = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-            self._pool = cores, made
+            threads = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = cores, threads
         return self._pool[1]
 
     def _end_threads(self) -> None:

@@ -141,11 +141,11 @@ class CudaGolden(Golden):
         """Keys ``first`` .. of the sequence, made on the device: int64 [count], the bits of the uint64."""
         start = lfsr.jump(lfsr.seed_state(seed), 2 * first + 1)
         states = torch.tensor(start, dtype=torch.int64, device=self.device)[:, None]  # [4, of so many steps]
-        while (made := states.shape[1]) < 2 * count:
-            times = min(ceil_div(2 * count, made), FAN)
-            indices = (states[:, None] >> self._byte_places & BYTE) + self._table_places  # [4, 4, made]
-            a, b, c, d = self._jumps(made)[: times - 1, indices].unbind(2)
-            states = torch.cat([states[None], a ^ b ^ c ^ d]).transpose(0, 1).reshape(4, times * made)
+        while (ready := states.shape[1]) < 2 * count:
+            times = min(ceil_div(2 * count, ready), FAN)
+            indices = (states[:, None] >> self._byte_places & BYTE) + self._table_places  # [4, 4, ready]
+            a, b, c, d = self._jumps(ready)[: times - 1, indices].unbind(2)
+            states = torch.cat([states[None], a ^ b ^ c ^ d]).transpose(0, 1).reshape(4, times * ready)
         a, b, c, d = states[:, : 2 * count]
         low, high = (a ^ b ^ c ^ d).view(count, 2).unbind(1)
         return low | high << 32

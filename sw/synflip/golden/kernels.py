@@ -151,8 +151,8 @@ def convolved(
     rows_at_once = max(tap_bytes // of_row, 1)
     line, pixel = (width + 2 * px) * channels, channels
     for image in range(0, images, images_at_once):
-        some = slice(image, image + images_at_once)
-        part = pad(maps[..., some, :, :, :], (0, 0, px, px, py, py)).contiguous()
+        block = slice(image, image + images_at_once)
+        part = pad(maps[..., block, :, :, :], (0, 0, px, px, py, py)).contiguous()
         *lead, count = part.shape[:-3]
         for top in range(0, down, rows_at_once):
             lines = min(rows_at_once, down - top)
@@ -163,7 +163,7 @@ def convolved(
             )
             sums = multiply(taps.reshape(*lead, -1, rows), coins)
             sums = sums.view(*together, count, lines, ph, across, pw, outputs)
-            best = out[..., some, top : top + lines, :, :]
+            best = out[..., block, top : top + lines, :, :]
             best.copy_(sums[..., 0, :, 0, :])
             for below in range(ph):
                 for right in range(pw):

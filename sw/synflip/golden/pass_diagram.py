@@ -35,8 +35,8 @@ def pass_diagram(trace: Trace, image: int, sample: int) -> str:
     scale = (WIDTH - LEFT - RIGHT) / (past - first)
     height = TOP + ROW * len(rows) + 34
     step = next((step for step in STEPS if step * scale >= 45), STEPS[-1])
-    said = f"image {image}, sample {sample}: cycles {first:,} to {past - 1:,} of the run"
-    parts = [label(LEFT, 24, said)]
+    title = f"image {image}, sample {sample}: cycles {first:,} to {past - 1:,} of the run"
+    parts = [label(LEFT, 24, title)]
     for cycle in range(-(-first // step) * step, past, step):
         x = LEFT + scale * (cycle - first)
         parts.append(line(f"M{x:.1f} {TOP - 8} V{height - 26}", "faint"))
@@ -44,14 +44,14 @@ def pass_diagram(trace: Trace, image: int, sample: int) -> str:
     for place, (name, bars) in enumerate(rows):
         y = TOP + ROW * place
         parts.append(label(LEFT - 10, y + 11, name, "left"))
-        for start, end, colour, said in bars:
+        for start, end, colour, tip in bars:
             x, width = LEFT + scale * (start - first), max(scale * (end - start), 1)
             shape = f'x="{x:.2f}" y="{y}" width="{width:.2f}" height="{BAR}" fill="{colour}"'
-            parts.append(f"<rect {shape}><title>{said}</title></rect>")
+            parts.append(f"<rect {shape}><title>{tip}</title></rect>")
     parts.append(label(LEFT, height - 8, LEGEND))
     size = trace.geometry.name
-    told = "; ".join(f"{name}: {len(bars)}" for name, bars in rows)
-    return page(WIDTH, height, f"One pass at {size}, cycle by cycle", f"Bars in each row: {told}.", parts)
+    counts = "; ".join(f"{name}: {len(bars)}" for name, bars in rows)
+    return page(WIDTH, height, f"One pass at {size}, cycle by cycle", f"Bars in each row: {counts}.", parts)
 
 
 Bar = tuple[int, int, str, str]  # first cycle, one past the last, colour, what it is

@@ -81,6 +81,6 @@ def int8(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
 def float32(x: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     """By torch's product of floats."""
     total = torch.zeros(len(x), len(coins), dtype=torch.int32)
-    for some, flipped in zip(x.split(MOST_ROWS, 1), coins.split(MOST_ROWS, 1), strict=True):
-        total += (some.to(torch.float32) @ flipped.to(torch.float32).t()).to(torch.int32)
+    for part, flipped in zip(x.split(MOST_ROWS, 1), coins.split(MOST_ROWS, 1), strict=True):
+        total += (part.to(torch.float32) @ flipped.to(torch.float32).t()).to(torch.int32)
     return total

@@ -36,9 +36,9 @@ def html(
     rows = []
     for image, counts in enumerate(votes[:ROWS]):
         order = np.argsort(-counts, kind="stable")
-        said = ", ".join(f"{names[place]}: {counts[place]:,}" for place in order[:NAMED] if counts[place])
+        words = ", ".join(f"{names[place]}: {counts[place]:,}" for place in order[:NAMED] if counts[place])
         others = f", {more} more" if (more := int((counts > 0).sum()) - NAMED) > 0 else ""
-        cells = [str(image), _bar(counts[order], said + others), said + others]
+        cells = [str(image), _bar(counts[order], words + others), words + others]
         rows.append([*cells, *(escape(column[image]) for column in columns.values())])
     if len(votes) > ROWS:
         rows.append([f"... {len(votes) - ROWS:,} more"])
@@ -51,7 +51,7 @@ def html(
     return f"<div><p>{lines}</p>{table}</div>"
 
 
-def _bar(counts: NDArray[np.int32], said: str) -> str:
+def _bar(counts: NDArray[np.int32], words: str) -> str:
     """A bar of parts: the votes of the first class, of the second, of all others."""
     parts = (*counts[:2], counts[2:].sum())
     total = max(int(counts.sum()), 1)
@@ -61,7 +61,7 @@ def _bar(counts: NDArray[np.int32], said: str) -> str:
         for part, colour in zip(parts, COLOURS, strict=False)
         if part
     )
-    return f'<span role="img" aria-label="{said}" style="{BAR}">{spans}</span>'
+    return f'<span role="img" aria-label="{words}" style="{BAR}">{spans}</span>'
 
 
 def draw(

@@ -125,7 +125,7 @@ def operations(program: Program, shape: Sequence[int]) -> list[Operation]:
     """
     known: dict[str, Any] = program.constants()
     sizes: dict[str, Any] = {name: value.to("meta") for name, value in known.items()}
-    current, made = program.source, pt2.Made()
+    current, bytes_made = program.source, pt2.Made()
     sizes[current] = torch.empty(tuple(shape), device="meta")
     found: list[Operation] = []
     for index, node in enumerate(program.nodes):
@@ -142,14 +142,14 @@ def operations(program: Program, shape: Sequence[int]) -> list[Operation]:
         elif taken <= known.keys():
             if node.kind.endswith("_"):
                 raise refused(name, "changes a constant of the network in place")
-            made.add(name, result.nbytes)
+            bytes_made.add(name, result.nbytes)
             known[node.result] = run(index, node, known)
         elif method is None or current not in taken:
             raise SynflipError(f"{name} does not take the result before it: no chain of layers")
         else:
             operation = method(_Chain(name, node, current, known, sizes[current], result))
             if operation is not None:
-                made.add(name, constant_bytes([operation]))
+                bytes_made.add(name, constant_bytes([operation]))
                 found.append(operation)
             current = node.result
     if current != program.result:

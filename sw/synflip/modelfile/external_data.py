@@ -45,8 +45,8 @@ def _tensors(model: "ModelProto") -> "Iterator[TensorProto]":
 
 
 def _read(tensor: "TensorProto", folder: Path, most: int) -> bytes:
-    said = {entry.key: entry.value for entry in tensor.external_data}
-    name = said.get("location", "")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    name = entries.get("location", "")
     what = f"tensor {one_line(tensor.name[:SHOWN])!r} lies in another file, {one_line(name[:SHOWN])!r}"
     if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
         raise SynflipError(f"{what}, which is no name of a file in the same folder: {WAY_OUT}")
@@ -54,8 +54,8 @@ def _read(tensor: "TensorProto", folder: Path, most: int) -> bytes:
         found = (folder / name).lstat()
         if not stat.S_ISREG(found.st_mode):
             raise SynflipError(f"{what}, which is no regular file: {WAY_OUT}")
-        offset = _number(what, "offset", said.get("offset", "0"))
-        length = _number(what, "length", said.get("length", str(max(found.st_size - offset, 0))))
+        offset = _number(what, "offset", entries.get("offset", "0"))
+        length = _number(what, "length", entries.get("length", str(max(found.st_size - offset, 0))))
         if offset + length > found.st_size:
             raise SynflipError(
                 f"{what}: bytes {offset} to {offset + length} of {found.st_size}; copy both files again"

@@ -274,7 +274,7 @@ class _Reader:
         self.constants = dict(constants)
         self.sizes: dict[str, tuple[int, bool]] = {}  # numbers at most, and whether they are one row
         self.computed = 0  # numbers of all of them
-        self.made = pt2.Made()
+        self.bytes_made = pt2.Made()
         self.current, self.shape = source, shape
         self.found: list[Operation] = []
         self.opposite = ""  # the name of 1 - p, where p is the probability of the second of two classes
@@ -297,7 +297,7 @@ class _Reader:
             self._join(name, node)
         else:
             self._chain(name, node)
-        self.made.add(name, constant_bytes(self.found[before:]))
+        self.bytes_made.add(name, constant_bytes(self.found[before:]))
 
     def _constant(self, name: str, node: "NodeProto") -> NDArray[Any]:
         for attribute in node.attribute:
@@ -321,7 +321,7 @@ class _Reader:
             if to not in (*_DTYPES, *_INTEGERS):
                 raise refused(name, "makes another type than numbers")
             dtype = np.dtype({**_DTYPES, **_INTEGERS}[to])
-            self.made.add(name, value.size * dtype.itemsize)
+            self.bytes_made.add(name, value.size * dtype.itemsize)
             value = value.astype(dtype)
         elif node.op_type == "Transpose":
             order = list(_values(node, "perm") or range(value.ndim)[::-1])
@@ -330,7 +330,7 @@ class _Reader:
             value = value.transpose(order)
         elif node.op_type != "Identity":
             if not value.flags.c_contiguous:
-                self.made.add(name, value.nbytes)
+                self.bytes_made.add(name, value.nbytes)
             value = self._reshaped(name, node, value)
         self.constants[node.output[0]] = value
 
@@ -527,14 +527,14 @@ class _Reader:
         weight = self._tensor(name, node, 1)
         bias = self._tensor(name, node, 2) if len(node.input) > 2 and node.input[2] else None
         stride, pad, dilation = self._windows(name, node, tuple(weight.shape[2:]))
-        made = convolution(name, weight, bias, stride, pad, dilation, _values(node, "group") or 1, self.shape)
-        sizes = made.size[1:], weight.shape[2:], made.pad, made.stride
+        conv = convolution(name, weight, bias, stride, pad, dilation, _values(node, "group") or 1, self.shape)
+        sizes = conv.size[1:], weight.shape[2:], conv.pad, conv.stride
         down, across = (
             (size + 2 * edge - side) // step + 1 for size, side, edge, step in zip(*sizes, strict=True)
         )
         if len(weight) * down * across > pt2.MAX_RESULT:
             raise SynflipError(f"{name}: a result of shape {[len(weight), down, across]} is too large")
-        self.found.append(made)
+        self.found.append(conv)
         self.shape = (len(weight), down, across)
 
     def _max_pool(self, name: str, node: "NodeProto") -> None:
@@ -543,9 +543,9 @@ class _Reader:
             raise refused(name, f"has windows of {window}, or gives more than their maxima")
         stride, pad, dilation = self._windows(name, node, window)
         ceil = bool(_values(node, "ceil_mode"))
-        made = max_pool(name, window, stride, pad, dilation, ceil, self.shape)
+        maximum = max_pool(name, window, stride, pad, dilation, ceil, self.shape)
         assert self.shape is not None
-        self.found.append(made)
+        self.found.append(maximum)
         self.shape = (
             self.shape[0], *(size // side for size, side in zip(self.shape[1:], window, strict=True)),
         )  # fmt: skip

@@ -207,14 +207,14 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
             return result
 
     values: dict[str, Any] = {name: value.to("meta") for name, value in program.constants().items()}
-    constants, made = set(values), Made()
+    constants, bytes_made = set(values), Made()
     values[program.source] = torch.empty(shape, device="meta")
     with torch.no_grad(), Sizes():
         for index, node in enumerate(program.nodes):
             found = values[node.result] = run(index, node, values)
             if isinstance(found, Tensor) and {value.name for value in values_of(node)} <= constants:
                 constants.add(node.result)
-                made.add(describe(index, node), found.nbytes)
+                bytes_made.add(describe(index, node), found.nbytes)
     return tuple(program.output(values).shape)
 
 
@@ -418,11 +418,11 @@ def _program(archive: _Archive) -> Program:
         folder: archive.json(f"data/{folder}/{name}_{folder}_config.json")["config"]
         for folder in ("weights", "constants")
     }
-    tensors, made = {}, Made()
+    tensors, bytes_made = {}, Made()
     for value, (folder, stored) in kept.items():
         if value in used:
             tensors[value] = _tensor(archive, folder, stored, configs[folder][stored])
-            made.add(f"tensor {stored}", tensors[value].nbytes)
+            bytes_made.add(f"tensor {stored}", tensors[value].nbytes)
     result = str(outputs[0]["user_output"]["arg"]["as_tensor"]["name"])
     return Program(nodes, inputs[0], result, tensors, _input_sizes(graph, inputs[0]))
 

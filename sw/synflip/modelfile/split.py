@@ -74,9 +74,9 @@ def _like(
     used = {value.name for node in nodes for value in values_of(node)}
     tensors = {name: value for name, value in constants.items() if name in used}
     sizes = program.sizes if source == program.source else program.sizes[:1]
-    made = Program(tuple(nodes), source, result, tensors, sizes)
-    made.path, made.sha256 = program.path, program.sha256
-    return made
+    graph = Program(tuple(nodes), source, result, tensors, sizes)
+    graph.path, graph.sha256 = program.path, program.sha256
+    return graph
 
 
 def _cuts(nodes: list[Node], source: str) -> list[int]:

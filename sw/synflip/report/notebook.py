@@ -45,7 +45,7 @@ def _text(words: str) -> str:
 
 def notebook(text: str, small: bool = False) -> str:
     """The page as a file of the format nbformat 4.5. The same page gives the same bytes."""
-    made: list[dict[str, Any]] = [
+    written: list[dict[str, Any]] = [
         {
             "cell_type": kind,
             "id": f"cell-{number}",
@@ -57,7 +57,7 @@ def notebook(text: str, small: bool = False) -> str:
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    whole = {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    whole = {"cells": written, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 

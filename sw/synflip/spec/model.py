@@ -134,12 +134,12 @@ class CompiledModel:
 
     def __repr__(self) -> str:
         names = ", ".join(name[:20] for name in self.classes[:10]) + ", ..." * (len(self.classes) > 10)
-        made = "" if self.features is None else f", features of images {list(self.features.shape)}"
-        made += "" if self.input_quantizer is None else ", made of features of any range"
+        further = "" if self.features is None else f", features of images {list(self.features.shape)}"
+        further += "" if self.input_quantizer is None else ", made of features of any range"
         count = sum(layer.q.size for layer in self.layers)
         return (
             f"CompiledModel {self.shape}, {count:,} synapses, k = {self.bits}, A = {self.activation_bits}\n"
-            f"  pixels 0..{self.pixel_max}{made}\n"
+            f"  pixels 0..{self.pixel_max}{further}\n"
             f"  {len(self.classes)} classes: {names}"
         )
 

@@ -233,11 +233,11 @@ class _Conversion:
         place = layers[0].place
         middle, _ = _for_pixels(mean, std, data)
         if place is not None and place.pad != (0, 0) and bool((middle != 0).any()):
-            said = (
+            warning = (
                 f"{layers[0].name} pads normalised images with 0, their mean, and coins pad with black: at "
                 "the border they compute something else"
             )
-            coins.ladder = replace(coins.ladder, warnings=(said, *coins.ladder.warnings))
+            coins.ladder = replace(coins.ladder, warnings=(warning, *coins.ladder.warnings))
         return coins
 
     def split(
@@ -382,7 +382,7 @@ class _Conversion:
         layers: None leaves the coins as they are. train, test: rows [N, I]. answers: the ordinary network's
         classes of the test images, [N].
         """
-        data, said = self.data, []
+        data, lines = self.data, []
         converted = None
         with one_thread():
             if layers is not None:
@@ -402,7 +402,7 @@ class _Conversion:
         if layers is not None and original is not None and original - vote > LOSS:
             more = "more epochs" if self.epochs else "10 epochs"
             x = coins.ordered(torch.from_numpy(test)).double() * unit
-            said = [
+            lines = [
                 f"the coins lost accuracy: {original:.1%} of the test images were right, and after "
                 f"{self.epochs} epochs of fine-tuning a vote of {VOTES} has {vote:.1%}; take {more}, or more "
                 "bits",
@@ -411,7 +411,7 @@ class _Conversion:
                 ),
                 *self._coarse(original, accuracy(layers, x, data.test_labels)),
             ]
-        return Ladder(original, converted, one, vote, agreement, warnings=tuple(said))
+        return Ladder(original, converted, one, vote, agreement, warnings=tuple(lines))
 
     def _coarse(self, original: float, stepped: float) -> list[str]:
         """A line if the steps of the inputs alone cost the ordinary network accuracy.
@@ -441,7 +441,7 @@ def _outlying(
 
     layers: as they were given. rows, labels: of training images, in the order of the first layer's inputs.
     """
-    said = []
+    lines = []
     x = rows.double() * unit
     before = accuracy(layers, x, labels)
     for index, (given, layer, largest) in enumerate(zip(layers, scales.layers, scales.largest, strict=True)):
@@ -454,13 +454,13 @@ def _outlying(
         cut[index] = replace(layer, weight=layer.weight.clamp(-largest, largest))
         kept = min(1.0, largest / float(layer.weight[j, i].abs()))
         weight = float(given.weight[j, i])
-        said.append(
+        lines.append(
             f"{given.name}: weight[{j}, {i}] is {weight:.4g}; {TYPICAL:.0%} of its "
             f"layer's are below {typical:.3g}. Cut off to {weight * kept:.3g}, it takes the "
             f"ordinary network from {before:.1%} to {accuracy(cut, x, labels):.1%} of the training images: "
             "train on with a smaller one"
         )
-    return said
+    return lines
 
 
 def accuracy(layers: Sequence[OrdinaryLayer], x: Tensor, labels: NDArray[np.integer]) -> float:

@@ -142,9 +142,9 @@ def fit(
                 step += 1
                 interrupted = False
                 if tell:
-                    told = TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share)
+                    train_step = TrainStep(step, steps, epoch + 1, epochs, value.item(), groups[0][1] * share)
                     try:
-                        tell(told)
+                        tell(train_step)
                     except KeyboardInterrupt:
                         if not checkpoint:
                             raise

@@ -129,7 +129,7 @@ def initialise(
     """
     x = network.ordered(torch.from_numpy(rows).double()) * unit
     wanted = logits(layers, x).argmax(1)
-    some = torch.from_numpy(rows[:: -(-len(rows) // _VOTING)]).float()
+    voters = torch.from_numpy(rows[:: -(-len(rows) // _VOTING)]).float()
     wanted = wanted[:: -(-len(rows) // _VOTING)]
     best, found = -math.inf, Scales((), ())
     state: dict[str, Tensor] = {}
@@ -142,7 +142,7 @@ def initialise(
             for scales in choose(form):
                 for corrected in (False, True):
                     largest = _set(network, form, scales, x, unit, corrected)
-                    agreement = _agreement(network, some, wanted)
+                    agreement = _agreement(network, voters, wanted)
                     if agreement > best:
                         best, found = agreement, Scales(tuple(form), tuple(largest))
                         state = {name: value.clone() for name, value in network.state_dict().items()}

@@ -254,10 +254,10 @@ def _numbers(array: NDArray[Any], what: str) -> NDArray[Any]:
         if found.dtype.kind in _NUMBERS:
             return found.reshape(array.shape)
     at = next((number for number in odd if not _is_number(items[number])), None)
-    said, way = "not a number", "put a number there"
+    problem, way = "not a number", "put a number there"
     if not odd:
         at = next(number for number, item in enumerate(items) if abs(item) >= 1 << 63)
-        said, way = "a whole number of more than 64 bits", f"give np.array({what}, dtype=float)"
+        problem, way = "a whole number of more than 64 bits", f"give np.array({what}, dtype=float)"
     elif at is None:
         at, way = odd[0], f"give np.array({what}, dtype=float)"
     elif isinstance(items[at], list | tuple | np.ndarray):
@@ -266,7 +266,7 @@ def _numbers(array: NDArray[Any], what: str) -> NDArray[Any]:
     place = (
         f"{what}: row {index[0]} (from 0), column {index[1]}" if len(index) == 2 else what + list_of(index)
     )
-    raise SynflipError(f"{place} is {_shown(items[at])}, {said}: {way}")
+    raise SynflipError(f"{place} is {_shown(items[at])}, {problem}: {way}")
 
 
 def _is_number(item: Any) -> bool:

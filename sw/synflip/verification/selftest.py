@@ -164,12 +164,12 @@ class SelfTest:
 
     def source(self) -> str:
         """The deep model with the keys that the accelerator makes."""
-        samples, made = 4, bool(self.geometry.devices)
-        images = deep_images(self.model, self._images(samples, made))
-        have = self.device.infer(images, samples, SEED, logits=True, keep_keys=made)
+        samples, junctions = 4, bool(self.geometry.devices)
+        images = deep_images(self.model, self._images(samples, junctions))
+        have = self.device.infer(images, samples, SEED, logits=True, keep_keys=junctions)
         want = self.golden.infer(images, samples, SEED, logits=True, keys=have.keys)
         self._compare(want, have)
-        if made:
+        if junctions:
             self._check_random(np.unique(have.keys), have.keys)  # type: ignore[arg-type]
             return f"mtj: {mtj_source.describe(self.device)}; keys replayed, {len(images)} images x {samples}"
         self.counted.append(("of the LFSR's run", want.cycles, have.cycles))
@@ -212,9 +212,9 @@ class SelfTest:
         self.device.load(self.model)
         self.golden.load(self.model)
         images = deep_images(self.model, self._images(1, early=True))
-        made = bool(self.geometry.devices)
+        junctions = bool(self.geometry.devices)
         keys = None
-        if made:  # no run of many samples can be replayed: the host's keys, then
+        if junctions:  # no run of many samples can be replayed: the host's keys, then
             shape = samples, self.golden.key_rows
             keys = np.random.default_rng(SEED + 4).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
         # The first image leaves in the middle, with just the margin; before and after it lacks one vote.
@@ -225,7 +225,7 @@ class SelfTest:
         have = self.device.infer(images, samples, SEED, margins, keys=keys)
         want = self.golden.infer(images, samples, SEED, margins, keys=keys)
         self._compare(want, have)
-        if not made:
+        if not junctions:
             self.counted.append(("with early stopping", want.cycles, have.cycles))
         return f"{len(images)} images left after {', '.join(map(str, have.used.tolist()))} samples"
 
@@ -235,16 +235,16 @@ class SelfTest:
         model, small, samples = parted_model(self.geometry), small_part(self.geometry), 2
         golden = Golden(small)
         golden.load(model)
-        made = bool(self.geometry.devices)
+        junctions = bool(self.geometry.devices)
         keys = None
-        if made:  # all parts need the same
+        if junctions:  # all parts need the same
             shape = samples, golden.key_rows
             keys = np.random.default_rng(SEED + 6).integers(0, 1 << KEY_BITS, shape, dtype=np.uint64)
         request = InferenceRequest(model, deep_images(model, 2), samples, SEED, logits=True, keys=keys)
         runs = cut(model, small)
         have, want = parted.run(self.device, runs, request), golden.run(request)
         self._compare(want, have)
-        if not made and runs.predictable:
+        if not junctions and runs.predictable:
             self.counted.append(("in parts", want.cycles, have.cycles))
         return f"{model.shape} in {len(runs.parts)} parts, {len(request.pixels)} images x {samples} samples"
 

@@ -126,8 +126,8 @@ def _with(
     """The case with another model, if the contract allows that model."""
     old = case.model
     try:
-        made = network(layers, old.bits, old.activation_bits, shifts, old.input_max)
-        model: CompiledModel = replace(made, source=old.source)
+        candidate = network(layers, old.bits, old.activation_bits, shifts, old.input_max)
+        model: CompiledModel = replace(candidate, source=old.source)
     except SynflipError:
         return
     yield replace(case, model=model, pixels=pixels)

@@ -66,10 +66,10 @@ def _compiled(network: MaskedNetwork, folder: str) -> Any:
 
 def _said_in_errors(work: Callable[[], Any]) -> Any:
     """What ``work`` gives. hls4ml prints its progress, and in front of an error what the compiler said."""
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(printed):
             return work()
     except Exception as error:  # hls4ml raises Exception itself
-        last = (said.getvalue().strip().splitlines() or [""])[-1]
+        last = (printed.getvalue().strip().splitlines() or [""])[-1]
         raise SynflipError(one_line(f"hls4ml fails: {first_line(error)} {last}".strip())) from error
