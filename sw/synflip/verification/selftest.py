@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from synflip.devices import mtj_source, parted
 from synflip.devices.accelerator import Accelerator
+from synflip.devices.serial import SerialTransport
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
@@ -409,8 +410,9 @@ def selftest(
         say(done[-1])
         if gone:
             break
-    counters = getattr(device.transport, "counters", None)
-    line = {name: getattr(counters, name) for name in STATISTICS} if counters is not None else {}
+    line = {}
+    if isinstance(device.transport, SerialTransport):
+        line = {name: getattr(device.transport.counters, name) for name in STATISTICS}
     return Report(device.name, device.geometry.text, tuple(done), line)
 
 
