@@ -1,4 +1,4 @@
-// Clock, reset and bus of the accelerator for Verilator: what synflip_sim.verilator calls.
+// Clock, reset and bus of the accelerator for Verilator: what synflip_sim.simulators.verilator calls.
 //
 // Payloads as the gateware packs them, least significant bit first:
 // Verilator spells a double underscore ___05F.

@@ -1,4 +1,4 @@
-// Clock, reset and bus of the accelerator for Icarus Verilog: what synflip_sim.icarus talks to.
+// Clock, reset and bus of the accelerator for Icarus Verilog: what synflip_sim.simulators.icarus talks to.
 //
 // Commands come on standard input, numbers in hex, answers go to standard output, one a line:
 //   w ADDRESS COUNT WORD..  writes consecutive words.  Answers the error bit of each.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #ifdef SYNFLIP_DEVICES
-// Raw bits of tunnel junctions: a word a strobe, bit d of it from device d, asked for in blocks.
+// Raw bits of tunnel junctions: a word a strobe, bit d of it from junction d, asked for in blocks.
 typedef void (*RawSource)(uint32_t* words, int64_t count);
 
 struct Junctions {
