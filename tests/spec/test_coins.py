@@ -14,7 +14,7 @@ from synflip.spec.sizes import MAX_OUTPUTS
 from tests.golden import reference
 
 BITS = range(1, 17)
-WORDS = 1024  # of one key: outputs of the largest layer that section 1 allows
+WORDS = 1024  # of one key: outputs of the largest layer that the contract allows
 
 
 def every_q(bits: int) -> np.ndarray:

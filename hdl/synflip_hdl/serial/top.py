@@ -13,7 +13,8 @@ from synflip_hdl.serial.uart import Receiver, Transmitter, phase_step
 
 
 class SerialTop(wiring.Component):
-    """Accelerator, serial bridge and UART in one clock domain, ``sync``.
+    """Accelerator, serial bridge and UART in one clock domain, ``sync``. The line is the slowest of them: ten
+    bit times a byte, see ``uart``; latency and throughput of accesses are the bridge's.
 
     Members
     -------
