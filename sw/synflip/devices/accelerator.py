@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from synflip.devices import ahead, mtj_source, parted, results
+from synflip.devices import ahead, in_turn, mtj_source, parted
 from synflip.devices.transport import (
     BusError,
     ImageWrite,
@@ -218,11 +218,9 @@ class Accelerator(Device):
         images. Raises SynflipError for a request that the memories have no room for, for a run that does not
         end, and, as BusError, if the accelerator refuses an access or does not answer.
         """
-        model, pixels, keys = request.model, request.pixels, request.keys
-        samples, limits = request.samples, request.limits
+        model, samples = request.model, request.samples
         if request.first and not self.numbered:
             raise SynflipError(f"{self.name}: tunnel junctions have no samples before sample {request.first}")
-        count, classes, rows = len(pixels), len(model.classes), request.key_rows
         runs = runs_of(request, self.geometry)
         if isinstance(runs, Parts):
             self.abort()
@@ -230,23 +228,21 @@ class Accelerator(Device):
             return parted.run(self, runs, request, progress)
         if not self._whole:  # parts of it were written over it
             self.prepare(model)
-        batches, chunks = runs.batches(count), runs.chunks(samples)
         log = logged(request, self.geometry)
         tables = request.tables if soft_on_chip(request, self.geometry) else None
-        tally = Tally.zeros(samples, count, classes, request.logits, request.tables is not None)
-        used_keys = np.zeros((samples, rows), dtype=np.uint64) if request.keep_keys else None
+        tally = Tally.zeros(
+            samples, len(request.pixels), len(model.classes), request.logits, request.tables is not None
+        )
         self.abort()
-        if limits is not None:
+        if request.limits is not None:
             never = (1 << self.geometry.sample_bits) - 1  # a margin that no image reaches
-            self.transport.write(address(Region.MARGINS), np.minimum(limits, never).astype(np.uint32))
-        cycles = 0
+            self.transport.write(address(Region.MARGINS), np.minimum(request.limits, never).astype(np.uint32))
         if tables is not None:
             self.write_tables(tables)
-        self.write_settings(model, request.early, log, keys is not None)
-        plain = (
-            not self.geometry.devices and not log and tables is None and used_keys is None and keys is None
-        )
-        if self._queued is not None and plain and len(chunks) == 1:
+        self.write_settings(model, request.early, log, request.keys is not None)
+        plain = not self.geometry.devices and not log and tables is None
+        plain = plain and not request.keep_keys and request.keys is None
+        if self._queued is not None and plain and len(runs.chunks(samples)) == 1:
             try:
                 cycles = ahead.run(self._queued, request, runs, tally, self, progress)
                 self._running = False
@@ -254,72 +250,10 @@ class Accelerator(Device):
                 self.abort()
                 raise
             return tally.result(cycles, model, None)
+        turns = in_turn.InTurn(self, request, runs, tally, log, tables is not None, progress)
+        return tally.result(turns.run(), model, turns.keys)
 
-        def write_images(batch: int) -> None:
-            if batch < len(batches):
-                part = slice(*batches[batch])
-                self.write_images(runs.slot(batch), model.activations(pixels[part]))
-
-        def collect(batch: int, start: int, end: int) -> None:
-            """Read what a run left, and add it to what the runs before left."""
-            image, past = batches[batch]
-            slot, images = runs.slot(batch), past - image
-            part = tally.of(slice(image, past))
-            batch_used = self._read(Region.USED, slot, images).astype(np.int32)
-            part.used[:] += batch_used
-            words = self.transport.read(*results.place(Region.VOTES, slot, images, classes))
-            part.votes[:] += results.votes(words, classes)
-            words = self.transport.read(*results.place(Region.SUMS, slot, images, classes))
-            part.logit_sums[:] += results.logit_sums(words, classes)
-            if log:
-                takes_part = np.arange(end - start)[:, None] < batch_used
-                words = self._read(Region.LOG, 0, int(takes_part.sum()) * classes)
-                z = words.view(np.int32).reshape(-1, classes)
-                if part.logits is not None:
-                    part.logits[start:end][takes_part] = z
-                if tables is None:
-                    part.add_soft(request.tables, np.nonzero(takes_part)[1], z)
-            if tables is not None and part.soft_votes is not None and part.energy_sums is not None:
-                words = self.transport.read(*results.place(Region.SOFT, slot, images, classes))
-                part.soft_votes[:] += results.soft_votes(words, classes)
-                offset = memory_map.energy_offset(self.geometry) + 2 * slot
-                words = self._read(Region.SOFT, offset, 2 * images)
-                part.energy_sums[:] += results.wide(words)
-            if used_keys is not None:
-                for sample in range(start, end):
-                    half = (sample - start) % self.geometry.key_halves
-                    offset = memory_map.key_offset(self.geometry, half, 0)
-                    used_keys[sample] = self._read(Region.KEYS, offset, 2 * rows).view("<u8")
-            if progress is not None:
-                progress(image * samples + end * images, count * samples)
-
-        # With two sides, the next batch is written and the last one's results are read while a batch runs.
-        write_images(0)
-        uncollected: tuple[int, int, int] | None = None
-        for batch, (image, past) in enumerate(batches):
-            for start, end in chunks:
-                slot, images = runs.slot(batch), past - image
-                first_key = (request.first + start) * rows
-                with self.run_slots(slot, images, end - start, request.seed, first_key, keys is not None):
-                    if keys is not None:
-                        self.feed_keys(keys[start:end])
-                    if runs.sides == 2 and start == 0:
-                        write_images(batch + 1)
-                    if uncollected is not None:
-                        collect(*uncollected)
-                        uncollected = None
-                cycles += self.run_cycles
-                if runs.sides == 2 and end == samples and not log and used_keys is None:
-                    uncollected = batch, start, end
-                else:
-                    collect(batch, start, end)
-            if runs.sides == 1:
-                write_images(batch + 1)
-        if uncollected is not None:
-            collect(*uncollected)
-        return tally.result(cycles, model, used_keys)
-
-    # Pieces of a run, for networks in parts, and for tests of an accelerator that go their own way
+    # Pieces of a run (``engine.Engine``), for runs in turn, for networks in parts, and for the self-test
 
     def write_settings(
         self, model: CompiledModel, early: bool, log: bool, host_keys: bool, classes: int = 0
@@ -460,6 +394,3 @@ class Accelerator(Device):
     def read_register(self, name: str) -> int:
         """Read the register ``name`` of the map, a word. Raises BusError."""
         return int(self.transport.read(register(name), 1)[0])
-
-    def _read(self, region: Region, offset: int, count: int) -> NDArray[np.uint32]:
-        return self.transport.read(address(region, offset), count)
