@@ -58,50 +58,93 @@ def evaluate(
     numpy's. outside: another data set with images of the same size, whose test images are to be detected.
     progress: True shows a bar; or a function that is called with (done, total), in network samples times
     images of both data sets. device: what runs the model, such as a cluster, and stays open; None: a golden
-    model of its own. Raises SynflipError, among others for a
-    model whose file lacks the scale of its logits.
+    model of its own. Raises SynflipError, among others for a model whose file lacks the scale of its logits.
     """
-    for item in [dataset] if outside is None else [dataset, outside]:
+    datasets = [dataset] if outside is None else [dataset, outside]
+    for item in datasets:
         require_dataset(item)
     samples, seed = whole_samples(samples), whole_seed(seed)
     check_progress(progress, "(done, total)")
-    if len(dataset.classes) != len(model.classes):
-        raise SynflipError(
-            f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
-            "give the data that it was trained for"
-        )
-    scale = model.logit_scale
-    if scale is None:
-        raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
-    if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
-        raise SynflipError(f"the images of {outside.name} are not of the size of {dataset.name}'s")
-    datasets = [dataset] + ([] if outside is None else [outside])
-    total = sum(len(item.test_images) for item in datasets) * samples
-    done = 0
-    answers: list[dict[str, dict[int, NDArray[np.float64]]]] = []
-    scores: list[dict[str, NDArray[np.float64]]] = []
-    sums: list[NDArray[np.int64]] = []
+    scale = _checked_scale(model, dataset, outside)
     with (
         shown(progress, "Flipping coins") as advance,
         Golden(predict=False) if device is None else nullcontext(device) as runs,
     ):
         runs.load(model)
-        for item in datasets:
-            check_logits(samples, len(item.test_images), len(model.classes))
-            report: Progress | None = None if advance is None else _offset(advance, done, total)
-            images = item.for_model(item.test_images, model)
-            result = runs.infer(images, samples, seed, logits=True, progress=report)
-            assert result.logits is not None
-            done += len(item.test_images) * samples
-            sums.append(result.logit_sums)
-            answers.append(_aggregate(result.logits, scale, [samples] if answers else list(powers(samples))))
-            scores.append({"mutual information": result.mutual_information, "energy": result.energy})
-    inside = answers[0]
-    labels = dataset.test_labels
-    second = {name: second_choice(by_count[samples], sums[0]) for name, by_count in inside.items()}
+        answers = _answers(runs, model, datasets, samples, seed, scale, advance)
+    inside = answers[0].shares
+    second = {name: second_choice(by_count[samples], answers[0].sums) for name, by_count in inside.items()}
+    last = [{name: by_count[samples] for name, by_count in one.shares.items()} for one in answers]
+    numbers = _numbers(model, datasets, samples, seed, answers, second)
+    return Evaluation(numbers, last[0], last[1] if len(last) > 1 else {}, dataset.test_labels, second)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the images of one data set were answered.
+
+    shares: by aggregate and by number of samples, float64 [N, C]. sums: int64 [N, C], of the logits. scores:
+    by name, [N].
+    """
+
+    shares: dict[str, dict[int, NDArray[np.float64]]]
+    sums: NDArray[np.int64]
+    scores: dict[str, NDArray[np.float64]]
+
+
+def _checked_scale(model: CompiledModel, dataset: Dataset, outside: Dataset | None) -> float:
+    """The scale of the model's logits. Raises SynflipError if it has none, and for data that do not fit."""
+    if len(dataset.classes) != len(model.classes):
+        raise SynflipError(
+            f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
+            "give the data that it was trained for"
+        )
+    if model.logit_scale is None:
+        raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
+    if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
+        raise SynflipError(f"the images of {outside.name} are not of the size of {dataset.name}'s")
+    return model.logit_scale
+
+
+def _answers(
+    runs: Device,
+    model: CompiledModel,
+    datasets: list[Dataset],
+    samples: int,
+    seed: int,
+    scale: float,
+    advance: Progress | None,
+) -> list[_Answers]:
+    """The answers to each data set's test images: to the first by 1, 2, 4, ... samples, to others by all."""
+    total = sum(len(item.test_images) for item in datasets) * samples
+    done = 0
+    answers: list[_Answers] = []
+    for item in datasets:
+        check_logits(samples, len(item.test_images), len(model.classes))
+        report: Progress | None = None if advance is None else _offset(advance, done, total)
+        images = item.for_model(item.test_images, model)
+        result = runs.infer(images, samples, seed, logits=True, progress=report)
+        assert result.logits is not None
+        done += len(item.test_images) * samples
+        shares = _aggregate(result.logits, scale, [samples] if answers else list(powers(samples)))
+        scores = {"mutual information": result.mutual_information, "energy": result.energy}
+        answers.append(_Answers(shares, result.logit_sums, scores))
+    return answers
+
+
+def _numbers(
+    model: CompiledModel,
+    datasets: list[Dataset],
+    samples: int,
+    seed: int,
+    answers: list[_Answers],
+    second: dict[str, NDArray[np.int64]],
+) -> dict[str, Any]:
+    """``Evaluation.numbers``."""
+    inside, labels = answers[0].shares, datasets[0].test_labels
     numbers: dict[str, Any] = {
         "network": model.shape,
-        "data": dataset.name,
+        "data": datasets[0].name,
         "images": len(labels),
         "samples": samples,
         "seed": seed,
@@ -117,22 +160,22 @@ def evaluate(
     }
     if model.energy_threshold is not None:
         numbers["foreign"] = {
-            item.name: float((found["energy"] > model.energy_threshold).mean())
-            for item, found in zip(datasets, scores, strict=True)
+            item.name: float((one.scores["energy"] > model.energy_threshold).mean())
+            for item, one in zip(datasets, answers, strict=True)
         }
-    outside_shares: dict[str, NDArray[np.float64]] = {}
-    if outside is not None:
-        outside_shares = {name: by_count[samples] for name, by_count in answers[1].items()}
+    if len(datasets) > 1:
         numbers["outside"] = {
-            "data": outside.name,
+            "data": datasets[1].name,
             "auroc": {
-                name: outside_auroc(entropy(inside[name][samples]), entropy(shares))
-                for name, shares in outside_shares.items()
+                name: outside_auroc(entropy(inside[name][samples]), entropy(by_count[samples]))
+                for name, by_count in answers[1].shares.items()
             },
-            "auroc by": {name: outside_auroc(scores[0][name], theirs) for name, theirs in scores[1].items()},
+            "auroc by": {
+                name: outside_auroc(answers[0].scores[name], theirs)
+                for name, theirs in answers[1].scores.items()
+            },
         }
-    shares = {name: by_count[samples] for name, by_count in inside.items()}
-    return Evaluation(numbers, shares, outside_shares, labels, second)
+    return numbers
 
 
 #: Columns of ``markdown``: head, name of the metric, format.
