@@ -42,7 +42,7 @@ def evaluate(
         typer.Option(
             "--outside",
             metavar="NAME",
-            help="Another data set, that it knows nothing of.",
+            help="Another data set, whose images are of none of the model's classes: how many are found?",
             show_default=False,
         ),
     ] = None,

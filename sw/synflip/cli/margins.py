@@ -38,7 +38,7 @@ def margins(
     error: Annotated[
         float,
         typer.Option(
-            "--error", metavar="E", help="Most probable share of images that leave with the wrong class."
+            "--error", metavar="E", help="How likely the wrong class may lead at most when an image leaves."
         ),
     ] = 0.001,
     samples: Annotated[int, typer.Option("--samples", metavar="S", min=2, help="Samples at most.")] = 64,

@@ -182,8 +182,9 @@ ImagesFile = Annotated[
     typer.Option(
         "--images",
         metavar="X.npy",
-        help="Images: uint8 [N, I], one row an image, from numpy.save; or X.npz, alone in it or called x, "
-        "images or x_test. Of a model of features: X.csv, X.parquet, X.npz, or a .npy of any numbers.",
+        help="Images: uint8 [N, I], one row an image, from numpy.save; or X.npz, where they are the only "
+        "array or called x, images or x_test. For a model of features: X.csv, X.parquet, X.npz, or a .npy of "
+        "any numbers.",
     ),
 ]
 JsonFile = Annotated[
@@ -304,7 +305,7 @@ ClusterWorkers = Annotated[
         "--workers",
         metavar="N",
         min=1,
-        help="Let N processes of this machine do the work, which end with the command.",
+        help="Let N processes of this machine do the work; they end with the command.",
         show_default=False,
     ),
 ]

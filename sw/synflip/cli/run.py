@@ -63,7 +63,10 @@ def run(
     margins: Margins = None,
     logits: Annotated[bool, typer.Option("--logits", help="Keep the logits of every sample too.")] = False,
     soft: Annotated[
-        bool, typer.Option("--soft", help="Add up soft votes and energies too, of which how sure is known.")
+        bool,
+        typer.Option(
+            "--soft", help="Add up soft votes and energies too: they say how sure to be without --logits."
+        ),
     ] = False,
     shards: Annotated[
         str | None,
@@ -180,7 +183,7 @@ def run(
 @app.command()
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="R1.npz R2.npz ..", help="Parts, in any order.")],
-    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the whole.")],
+    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the whole inference.")],
     json: JsonFile = None,
 ) -> None:
     """Put the parts of an inference together, as synflip run --shards writes them.

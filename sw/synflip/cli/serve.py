@@ -33,7 +33,8 @@ def serve(
     header: Header = True,
     size: Size = None,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: any that is free.")
+        int,
+        typer.Option("--port", metavar="N", min=0, max=65535, help="Port to serve at; 0: any that is free."),
     ] = 8765,
     host: Annotated[
         str,

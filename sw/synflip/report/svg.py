@@ -41,7 +41,8 @@ class Box(NamedTuple):
 
 
 def page(width: int, height: int, title: str, description: str, parts: Iterable[str]) -> str:
-    """The picture, ``width`` x ``height`` pixels unless it is scaled. description: for who cannot see it."""
+    """The picture, ``width`` x ``height`` pixels unless it is scaled. description: for readers who cannot
+    see it."""
     body = "\n".join(f"  {part}" for part in parts)
     size = f'viewBox="0 0 {width} {height}" width="{width}"'
     font = 'font-family="Helvetica, Arial, sans-serif" font-size="14"'

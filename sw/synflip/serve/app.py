@@ -28,14 +28,14 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
 class Once:
-    """What a function makes in a thread when it is first asked for; who asks meanwhile waits for the same."""
+    """What a function makes in a thread when it is first asked for; whoever asks meanwhile waits for it."""
 
     def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
         self._make = make
         self._task: asyncio.Task[dict[str, Any]] | None = None
 
     async def __call__(self) -> dict[str, Any]:
-        """It. Raises what making it raises; then the next who asks has it tried again."""
+        """What was made. Raises what making it raises; then it is made again for the next one who asks."""
         if self._task is None or (self._task.done() and self._task.exception() is not None):
             self._task = asyncio.create_task(run_in_threadpool(self._make))
         return await asyncio.shield(self._task)
