@@ -65,8 +65,8 @@ def boards(
     """List the boards: device, default accelerator, clock, and which models each runs.
 
     With folders of builds, tabulate their reports. With --networks, train a network for each board, as train
-    --for BOARD does. With --page alone, put the tables of models, of parts and
-    of images a second into the page.
+    --for BOARD does. With --page alone, put the tables of models, of parts and of images a second into the
+    page.
 
     Example: synflip boards
 

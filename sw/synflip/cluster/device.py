@@ -60,8 +60,8 @@ def infer(
     logits: keep the logits of every network sample, int32 [S, N, C]. soft: add up soft votes and energies,
         from which the result has its posterior and its energy without logits.
     device: what each worker opens, by its name, such as ``golden`` or ``verilator:16x2``. geometry: in place
-        of one in the name. chunk: network samples times images of a
-        task; None: by the measured speed of the first ones.
+        of one in the name. chunk: network samples times images of a task; None: by the measured speed of
+        the first ones.
     progress: True shows a bar; or a function that is called with (done, total), network samples times images.
     out: a folder, which is made. The arrays of the result are written into it as they come, as .npy files,
         and those of the Result are maps of these files. They have their names when the last piece is there.

@@ -199,8 +199,7 @@ class Dataset:
         """Images [N, I] of this data set, in the order in which the model takes a flat row.
 
         images: in the data set's order, c, y, x of images in colour. model: compiled; one whose
-        ``image_shape`` is [H, W, C] takes y, x, c. Raises
-        ValueError, numpy's, for images of another width.
+        ``image_shape`` is [H, W, C] takes y, x, c. Raises ValueError, numpy's, for images of another width.
         """
         height, width = self.shape[-2:]
         if len(self.shape) == 3 and model.image_shape == (height, width, self.shape[0]) != self.shape:

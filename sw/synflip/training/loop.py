@@ -92,8 +92,8 @@ def fit(
 
     checkpoint: where the state is kept when SIGINT or SIGTERM comes, or progress raises KeyboardInterrupt.
     The step that is under way is ended first, then ``Interrupted`` is raised. The last state is kept too, for
-    whoever goes on with the network. recipe: what must be equal when
-    the training goes on, besides the network, the data and the generator. Raises SynflipError.
+    whoever goes on with the network. recipe: what must be equal when the training goes on, besides the
+    network, the data and the generator. Raises SynflipError.
     """
     check_progress(progress, "a TrainStep")
     if augment and dataset.shape[0] == 1 and len(dataset.shape) == 2:
