@@ -59,6 +59,15 @@ def test_the_page_has_the_floors_of_the_contract() -> None:
     assert [int(number) for number, _ in rows] == list(range(len(rows), 0, -1))
 
 
+def test_the_readme_names_every_room() -> None:
+    (tree,) = re.findall(r"^```text\n(sw/synflip/ .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    parts = re.split(r"^(?=\w+/)", tree, flags=re.M)
+    for package in ("sw/synflip", "hdl/synflip_hdl"):
+        (part,) = [part for part in parts if part.startswith(f"{package}/")]
+        named = set(re.findall(r"(?<=[ ,])(\w+)/(?=[ ,\n])", part))
+        assert named == {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=str)
 def test_a_room_has_at_most_twenty_modules(folder: Path) -> None:
     modules = [path.name for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"]
