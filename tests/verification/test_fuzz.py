@@ -18,6 +18,7 @@ from synflip.verification.cases import RandomCase, draw_case, draw_geometry, run
 from synflip.verification.shrink import shrink, simpler
 
 from tests.golden import reference
+from tests.networks import small_convolutional_network
 
 
 class Wrong(Golden):
@@ -264,6 +265,16 @@ def test_simpler_cases_end():
         least = shrink(case, lambda candidate: True)
         assert (least.samples, least.model.shape, len(least.pixels)) == (1, "1-1", min(1, len(case.pixels)))
         assert not list(simpler(least))
+
+
+def test_cases_with_convolutions_become_simpler():
+    """Each is one that can be asked for: its images are those that its model takes."""
+    pixels = np.ones((2, 40), dtype=np.uint8)
+    case = RandomCase(Geometry(16, 1), small_convolutional_network(), pixels, 3, 5, None, True)
+    least = shrink(case, lambda candidate: candidate.request.samples > 0)
+    assert (least.samples, least.model.shape, least.pixels.shape) == (1, "1-1", (1, 1))
+    least = shrink(case, lambda candidate: candidate.request.model.convolutional)
+    assert least.model.shape == "5x4x2-1(3x3, pad 1x1, pool 2x2)-1"
 
 
 @pytest.mark.parametrize(

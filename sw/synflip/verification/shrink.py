@@ -71,24 +71,29 @@ def _smaller(case: RandomCase) -> Iterator[tuple[list[Layer], list[int], NDArray
         rest = layers[:gone] + layers[gone + 1 :]
         if gone < len(rest):  # the next layer reads what this one read
             following = rest[gone]
-            take = np.resize(np.arange(following.rows), layers[gone].rows)
+            take = np.resize(np.arange(following.rows), layers[gone].inputs)
             rest[gone] = Layer(following.q[:, take], following.sign[:, take], following.bias)
         yield rest, shifts[:gone] + shifts[gone + 1 :] if gone < len(rest) else shifts[:-1], case.pixels
     for kept in _cuts(layers[0].rows if layers[0].convolution is None else 0):
-        yield [_columns(layers[0], kept), *layers[1:]], shifts, np.ascontiguousarray(case.pixels[:, kept])
+        first = _reading(layers[0], layers[0].rows, kept)
+        yield [first, *layers[1:]], shifts, np.ascontiguousarray(case.pixels[:, kept])
     for index, layer in enumerate(layers):
         for kept in _cuts(layer.outputs):
             rest = list(layers)
             rest[index] = replace(layer, q=layer.q[kept], sign=layer.sign[kept], bias=layer.bias[kept])
             if index + 1 < len(rest):
-                rest[index + 1] = _columns(rest[index + 1], kept)
+                rest[index + 1] = _reading(rest[index + 1], layer.outputs, kept)
             yield rest, shifts, case.pixels
 
 
-def _columns(layer: Layer, kept: NDArray[np.intp]) -> Layer:
-    return Layer(
-        np.ascontiguousarray(layer.q[:, kept]), np.ascontiguousarray(layer.sign[:, kept]), layer.bias
-    )
+def _reading(layer: Layer, units: int, kept: NDArray[np.intp]) -> Layer:
+    """A layer that reads some of ``units`` outputs: of every place, if it is a convolution or behind one."""
+    rows = np.arange(layer.rows).reshape(-1, units)[:, kept].reshape(-1)
+    place = layer.convolution
+    if place is not None:
+        place = replace(place, input=(*place.input[:2], len(kept)))
+    q, sign = np.ascontiguousarray(layer.q[:, rows]), np.ascontiguousarray(layer.sign[:, rows])
+    return Layer(q, sign, layer.bias, place)
 
 
 def _plainer(case: RandomCase) -> Iterator[RandomCase]:
