@@ -117,8 +117,14 @@ def test_other_orders_are_refused(order: Any) -> None:
 
 
 def test_dense_networks_have_no_order() -> None:
+    dense = random_network(np.random.default_rng(0), (6, 3))
     with pytest.raises(SynflipError, match=r"`order` of the input is 'cyx', and there is no convolution"):
-        replace(random_network(np.random.default_rng(0), (6, 3)), channels_first=True)
+        replace(dense, channels_first=True)
+    header = json.loads(dense.metadata()["synflip"])
+    for order in ("cyx", "yxc"):
+        header["input"]["order"] = order
+        with pytest.raises(SynflipError, match=rf"`order` of the input is '{order}', and there is no convol"):
+            from_tensors(dense.tensors(), {"synflip": json.dumps(header)})
 
 
 def test_data_sets_are_put_into_the_models_order(

@@ -112,8 +112,8 @@ def test_bounds_of_a_part_lie_within_those_of_the_whole() -> None:
     for part in cut(model, Geometry(16, 1, key_depth=64, bias_depth=64)).parts:
         whole = model.layers[part.layers[-1]]
         outputs = slice(part.outputs.start, part.outputs.stop)
-        least, most = (bound[outputs] for bound in sum_bounds(whole, 4, 255))
-        low, high = sum_bounds(part.network(model).layers[-1], 4, 255)
+        least, most = (bound[outputs] for bound in sum_bounds(whole, 255))
+        low, high = sum_bounds(part.network(model).layers[-1], 255)
         assert (least <= low).all() and (high <= most).all()
 
 

@@ -1,5 +1,6 @@
 """The compiled model: what it says of itself, and that what cannot run exactly is refused in one line."""
 
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +36,18 @@ def test_pixels_become_the_nearest_activations(activation_bits: int, input_max: 
     assert activations.tolist() == [expected]
     assert expected[0] == 0
     assert expected[-1] == largest
+
+
+def test_what_a_model_is_checked_with_takes_no_more_than_the_model() -> None:
+    """A file may have a GiB of synapses: two bytes of q and one of sign each."""
+    made = layer(1000, 2000)
+    tracemalloc.start()
+    try:
+        model(**single(made))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * (made.q.nbytes + made.sign.nbytes)
 
 
 def test_pixels_that_are_activations_already_stay() -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.errors import SynflipError
-from synflip.spec.coins import threshold
 from synflip.spec.convolution import KIND as CONVOLUTION
 from synflip.spec.convolution import Convolution
 from synflip.spec.features import Features
@@ -37,6 +36,7 @@ DENSE = "dense"
 METADATA_KEY = "synflip"
 #: What ``input.order`` of a file says of images; the second where it is missing.
 ORDERS = (CHANNELS_FIRST, CHANNELS_LAST) = ("cyx", "yxc")
+_NO_IMAGES = "`order` of the input is {!r}, and there is no convolution that takes its images"
 IMAGES_AT_ONCE = 16384  # at most; with IMAGE_BYTES it bounds the memory that looking at images takes
 IMAGE_BYTES = 1 << 26
 
@@ -354,9 +354,7 @@ def check(model: CompiledModel) -> None:
             f"the largest pixel of `input` is {model.input_max}; of features it is {model.activation_max}"
         )
     if model.channels_first and (model.layers[0].convolution is None or model.features is not None):
-        raise SynflipError(
-            f"`order` of the input is {CHANNELS_FIRST!r}, and there is no convolution that takes its images"
-        )
+        raise SynflipError(_NO_IMAGES.format(CHANNELS_FIRST))
     if model.input_quantizer is not None:
         wanted = model.inputs if model.features is None else model.features.pixels
         if model.input_quantizer.features != wanted:
@@ -403,7 +401,7 @@ def _check_layer(model: CompiledModel, index: int, layer: Layer) -> None:
     if index < len(model.shifts):
         _in_range(f"{name}: the shift", model.shifts[index], 0, MAX_SHIFT)
         rounding = (1 << model.shifts[index]) >> 1
-    lowest, highest = sum_bounds(layer, model.bits, model.activation_max)
+    lowest, highest = sum_bounds(layer, model.activation_max)
     _fits(f"{name}: the sum of output", lowest, highest, ACCUMULATOR_BITS, "accumulator")
     bias = layer.bias.astype(np.int64)
     _fits(f"{name}: bias plus sum of output", lowest + bias, highest + bias + rounding, LOGIT_BITS, "logit")
@@ -437,10 +435,10 @@ def _check_place(model: CompiledModel, index: int, layer: Layer) -> None:
         raise SynflipError(f"{name}: its input is {wanted}, the layer before makes {have}")
 
 
-def sum_bounds(layer: Layer, bits: int, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def sum_bounds(layer: Layer, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lowest and highest sum that the coins of each output can reach, int64 [J] each, for activations
     0..``largest``. At the border of a convolution a part of these coins counts: the bounds hold there too."""
-    heads = threshold(layer.q, bits) > 0
+    heads = layer.q > 0  # T(q) is 0 for q = 0 alone
     negative = layer.sign.astype(bool)
     return -largest * (heads & negative).sum(1, dtype=np.int64), largest * (heads & ~negative).sum(
         1, dtype=np.int64
@@ -504,6 +502,8 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     order = image.get("order", CHANNELS_LAST)
     if order not in ORDERS:
         raise SynflipError(f"`order` of the input is {order!r}, not {ORDERS[0]!r} or {ORDERS[1]!r}")
+    if "order" in image and (not any(places[:1]) or "features" in header):
+        raise SynflipError(_NO_IMAGES.format(order))
     activation_bits: Any = header.get("a")
     _in_range("a, the activation bits,", activation_bits, 1, MAX_ACTIVATION_BITS)
     source = header.get("source", {})

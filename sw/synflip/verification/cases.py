@@ -254,7 +254,7 @@ def _drawn(sizes: Sequence[_Sizes], bits: int, activation_bits: int, rng: Genera
         layer = Layer(q, sign, np.zeros(outputs, dtype=np.int32), place)
         final = index == len(sizes) - 1
         rounding = 0 if final else (1 << shifts[index]) >> 1
-        layers.append(replace(layer, bias=_bias(layer, bits, largest, rounding, final, rng)))
+        layers.append(replace(layer, bias=_bias(layer, largest, rounding, final, rng)))
     input_max = _pick(rng, largest, largest, 255, 1, 65535)
     return network(layers, bits, activation_bits, shifts, input_max)
 
@@ -280,7 +280,7 @@ def _large_sums(geometry: Geometry, rng: Generator) -> CompiledModel | None:
     q = np.full((outputs, rows), (1 << geometry.bits) - 1, dtype=np.uint16)
     sign = np.broadcast_to(rng.integers(0, 2, (outputs, 1)), q.shape).astype(np.uint8)
     layer = Layer(q, sign, np.zeros(outputs, dtype=np.int32))
-    layer = Layer(q, sign, _bias(layer, geometry.bits, largest, 0, True, rng))
+    layer = Layer(q, sign, _bias(layer, largest, 0, True, rng))
     model = network([layer], geometry.bits, MAX_ACTIVATION_BITS, [], 1)
     if (
         geometry.activation_bits < MAX_ACTIVATION_BITS
@@ -296,12 +296,10 @@ def _shift(rows: int, largest: int, rng: Generator) -> int:
     return _pick(rng, 0, useful, useful, useful + 1, int(rng.integers(0, MAX_SHIFT + 1)), MAX_SHIFT)
 
 
-def _bias(
-    layer: Layer, bits: int, largest: int, rounding: int, final: bool, rng: Generator
-) -> NDArray[np.int32]:
+def _bias(layer: Layer, largest: int, rounding: int, final: bool, rng: Generator) -> NDArray[np.int32]:
     """None (so that logits tie), small, or at the ends of what can be run exactly."""
     limit = 1 << (LOGIT_BITS - 1)
-    lowest, highest = sum_bounds(layer, bits, largest)
+    lowest, highest = sum_bounds(layer, largest)
     least, most = -limit - lowest, limit - 1 - highest - rounding
     ends = np.where(rng.integers(0, 2, layer.outputs) == 1, least, most)
     small = rng.integers(-300, 300, layer.outputs)
