@@ -1,6 +1,7 @@
 """Conversion of networks with convolutions: what is read computes what the network computes, and is coins."""
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from synflip.training.convert import convert
 from synflip.training.convnets import float_network
 from synflip.training.ordinary import Ordinary, logits
 from torch import nn
+from torch.nn.utils import prune
 
 from tests.training.digits_networks import DATA, SHARES, fitted
 
@@ -121,11 +123,62 @@ class Doubled(nn.Module):
         return self.last((self.conv(x) + x).relu().flatten(1))
 
 
-def factor_below_0(*modules: nn.Module) -> nn.Sequential:
+def with_factor(factor: float, *modules: nn.Module) -> nn.Sequential:
+    """With a normalisation whose second channel has this factor."""
     network = settled(*modules)
     with torch.no_grad():
-        next(module for module in network if isinstance(module, nn.BatchNorm2d)).weight[1] = -1
+        next(module for module in network if isinstance(module, nn.BatchNorm2d)).weight[1] = factor
     return network
+
+
+def test_a_channel_whose_factor_is_0() -> None:
+    """A normalisation that switches a channel off, in front of a maximum and behind one: the maximum of what
+    is the same everywhere is the same."""
+    end = (nn.Flatten(), nn.Linear(64, 3))
+    for modules in (
+        (CONV, nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2)),
+        (CONV, nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU()),
+    ):
+        network = with_factor(0, *modules, *end)
+        read = Ordinary(network, SHAPE)
+        read.check(PICTURES.flatten(1).double())
+        assert read.layers[0].place is not None and read.layers[0].place.pool == (2, 2)
+
+
+def pruned(network: nn.Sequential) -> None:
+    for module in (network[0], network[1]):
+        prune.l1_unstructured(module, "weight", 0.3)
+
+
+def weight_norm(network: nn.Sequential) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(network[0])
+
+
+def spectral_norm(network: nn.Sequential) -> None:
+    nn.utils.spectral_norm(network[0])
+
+
+@pytest.mark.parametrize("change", [pruned, weight_norm, spectral_norm])
+def test_weights_that_are_made_before_each_pass(change: Callable[[nn.Sequential], None]) -> None:
+    """As a pass would make them, also where those of now are stale: a state dict was loaded."""
+    networks = []
+    for _ in range(2):
+        networks.append(settled(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), *END[:2], nn.Linear(168, 3)))
+        change(networks[-1])
+    given, wanted = networks
+    with torch.no_grad():
+        wanted.train()(PICTURES)
+        for value in wanted.parameters():
+            value += 0.1
+    given.load_state_dict(wanted.state_dict())
+    read = Ordinary(given, SHAPE)
+    with torch.no_grad():
+        found = wanted.eval()(PICTURES)
+    assert torch.allclose(
+        logits(read.layers, read.ordered(PICTURES.flatten(1).double())).float(), found, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +187,8 @@ def factor_below_0(*modules: nn.Module) -> nn.Sequential:
         (settled(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(432, 3)),
          "module 0 (Conv2d) has 3 groups of channels (depthwise)"),
         (settled(nn.Conv2d(3, 4, 3, padding=2, dilation=2), *END), "module 0 (Conv2d) is dilated by [2, 2]"),
+        (settled(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), *END),
+         "module 0 (Conv2d) pads by an operation of its own"),
         (settled(nn.Conv2d(3, 4, 2, padding="same"), *END), "module 0 (Conv2d) pads by [0, 0, 1, 1] (above"),
         (settled(CONV, nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 3)),
          "module 2 (AvgPool2d) cannot be made of coins; allowed are Linear and Conv2d layers"),
@@ -155,9 +210,9 @@ def factor_below_0(*modules: nn.Module) -> nn.Sequential:
          "module 1 (Conv2d) comes after a Conv2d without a ReLU"),
         (settled(nn.BatchNorm2d(3), CONV, *END),
          "module 0 (BatchNorm2d) moves what module 1 (Conv2d) takes, which pads with zeros"),
-        (factor_below_0(CONV, nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
+        (with_factor(-1, CONV, nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
          "module 2 (BatchNorm2d) has a factor below 0 behind a maximum"),
-        (factor_below_0(CONV, nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)),
+        (with_factor(-1, CONV, nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)),
          "module 2 (BatchNorm2d) has a factor below 0 in front of module 3 (MaxPool2d)"),
         (settled(CONV, nn.ReLU(), nn.Flatten(), nn.Unflatten(1, (4, 8, 9)), nn.Conv2d(4, 2, 1), nn.ReLU(),
                  nn.Flatten(), nn.Linear(144, 3)), "module 4 (Conv2d) takes [4, 8, 9] of what is no picture"),

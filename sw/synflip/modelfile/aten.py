@@ -40,6 +40,8 @@ FOLDED = ("add", "batch_norm", "div", "mul", "neg", "rsub", "sub")
 SAME = ("alias", "clone", "contiguous", "detach", "to")
 DROPOUTS = ("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout")
 RESHAPED = ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
+#: Also what a Conv2d does first, in another ``padding_mode`` than zeros.
+_PADS = "pads by an operation of its own, and coins as a convolution does with zeros (padding_mode='zeros')"
 _ENDS = {
     "_log_softmax": "log_softmax",
     "_softmax": "softmax",
@@ -132,7 +134,7 @@ def operations(program: Program, shape: Sequence[int]) -> list[Operation]:
         name, taken = describe(index, node), {value.name for value in values_of(node)}
         method = _METHODS.get(node.kind.removesuffix("_"))
         if method is None and current in taken and node.kind != "sym_size":
-            raise refused(name)
+            raise refused(name, _PADS if node.kind == "pad" else "")
         result = run(index, node, sizes)
         if isinstance(result, Tensor) and result.numel() > pt2.MAX_RESULT * shape[0]:
             raise SynflipError(f"{name}: a result of shape {list(result.shape)} is too large")

@@ -374,7 +374,7 @@ def _behind_maximum(affine: Affine, operation: MaxPool2d, size: tuple[int, int, 
     """What is done to maps of C, H, W, as it is done to their maxima. Raises SynflipError if it is not the
     same."""
     affine = _of_channels(affine, size)
-    if bool((affine.factor <= 0).any()):
+    if bool((affine.factor < 0).any()):
         raise refused(affine.name, f"has a factor below 0 in front of {operation.name}")
     places = math.prod(side // window for side, window in zip(size[1:], operation.window, strict=True))
 
@@ -431,7 +431,7 @@ def _before(affine: Affine, layer: OrdinaryLayer, size: tuple[int, int, int] | N
     """A layer with what is made of its sums folded in. size: C, H, W of the maps that they are."""
     if size is not None and layer.place is not None:
         affine = _of_channels(affine, size)
-        if layer.place.pool != (1, 1) and bool((affine.factor <= 0).any()):
+        if layer.place.pool != (1, 1) and bool((affine.factor < 0).any()):
             raise refused(affine.name, "has a factor below 0 behind a maximum: put it in front of that")
     _check_count(affine, len(layer.bias), "outputs of the Linear before it")
     factor = affine.factor[:, None] if affine.factor.ndim else affine.factor
@@ -541,7 +541,7 @@ def _check_module(name: str, module: nn.Module, wrapper: bool = False) -> None:
     for hook in module._forward_pre_hooks.values():
         if not isinstance(hook, _MAKES_WEIGHT):
             hooks.append(("pre-hook", hook))
-        elif not isinstance(module, nn.Linear | nn.BatchNorm1d):
+        elif not isinstance(module, nn.Linear | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
             hooks.append(("pre-hook of a weight", hook))
     for kind, hook in hooks:
         raise SynflipError(
