@@ -443,6 +443,14 @@ def test_borders_do_not_fill_the_memory() -> None:
         Onnx(made.SerializeToString()).operations()
 
 
+def test_a_large_kernel_does_not_fill_the_memory() -> None:
+    """Its own numbers are few, and those that it takes of an image are one for each of them and position."""
+    conv: Node = ("Conv", ("x", "k"), "y", {"pads": [900] * 4})
+    made = model([conv], {"k": np.ones((1, 1, 200, 200), np.float32)}, ("n", 1, 4, 4))
+    with pytest.raises(SynflipError, match=r"weights \[1, 1, 200, 200\] at 2576025 positions"):
+        Onnx(made.SerializeToString())(torch.zeros(1, 1, 4, 4))
+
+
 def changed(made: onnx.ModelProto, change: Any) -> onnx.ModelProto:
     change(made)
     return made

@@ -13,7 +13,7 @@ import pytest
 import torch
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
-from synflip.modelfile.aten import operations
+from synflip.modelfile.aten import operations, program_of
 from synflip.modelfile.operations import Affine, Clamp, Linear
 from synflip.training.ordinary import Ordinary
 from torch import nn
@@ -296,6 +296,9 @@ def test_nothing_too_large_is_computed(mixed: tuple[nn.Module, bytes]) -> None:
     """Also not to find out which inputs a network takes."""
     with pytest.raises(SynflipError, match="is too large"):
         Ordinary(pt2.parse(changed(mixed[1], padding(1 << 12))), (1, 6, 5))
+    network = program_of(nn.Conv2d(1, 1, 200, padding=900).eval(), torch.zeros(2, 1, 4, 4))
+    with pytest.raises(SynflipError, match=r"weights \[1, 1, 200, 200\] at 2576025 positions"):
+        Ordinary(network, (1, 4, 4))
 
 
 class Doubled(nn.Module):

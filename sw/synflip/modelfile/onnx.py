@@ -534,6 +534,7 @@ class _Reader:
         )
         if len(weight) * down * across > pt2.MAX_RESULT:
             raise SynflipError(f"{name}: a result of shape {[len(weight), down, across]} is too large")
+        pt2.check_taps(weight.shape, down * across)
         self.found.append(conv)
         self.shape = (len(weight), down, across)
 

@@ -28,6 +28,7 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ENTRIES = 4096  # of the archive
 MAX_GRAPH_BYTES = 16 << 20
 MAX_RESULT = 1 << 22  # numbers in any result, for one image
+MAX_TAPS = 32 * MAX_RESULT  # numbers that a convolution's positions take of one image: a kernel of them each
 MAX_MADE = 4 * MAX_FILE_BYTES  # bytes of what is made of the constants in a file: float16 becomes float64
 TORCH = "torch 2.13"  # whose files are read
 SCHEMA_MAJOR = 8  # of the graph, as TORCH writes it
@@ -204,6 +205,8 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
             result = function(*args, **(kwargs or {}))
             if isinstance(result, Tensor) and result.numel() > MAX_RESULT * shape[0]:
                 raise SynflipError(f"a result of shape {list(result.shape)} is too large")
+            if function is torch.ops.aten.convolution.default:
+                check_taps(args[1].shape, math.prod(result.shape[2:]))
             return result
 
     values: dict[str, Any] = {name: value.to("meta") for name, value in program.constants().items()}
@@ -216,6 +219,17 @@ def output_shape(program: Program, shape: tuple[int, ...]) -> tuple[int, ...]:
                 constants.add(node.result)
                 bytes_made.add(describe(index, node), found.nbytes)
     return tuple(program.output(values).shape)
+
+
+def check_taps(weight: Sequence[int], positions: int) -> None:
+    """Raises SynflipError for a convolution that takes too much of an image: of a small file, a large kernel
+    at many positions. weight: shape of its weights [J, C, ...]."""
+    taps = math.prod(weight[1:]) * positions
+    if taps > MAX_TAPS:
+        raise SynflipError(
+            f"a convolution of weights {list(weight)} at {positions} positions takes {taps} numbers of an "
+            f"image; at most {MAX_TAPS}"
+        )
 
 
 def check_extractor(program: Program) -> None:
