@@ -1,6 +1,7 @@
 """Networks in parts on a stand-in in plain Python: every kind of part, judged by the slow reading."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synflip.devices import parted
 from synflip.devices.accelerator import Accelerator
+from synflip.devices.pool import Pool
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference import parts
+from synflip.inference.device import Device
 from synflip.inference.parts import Parts, cut
-from synflip.inference.request import InferenceRequest
+from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
 from synflip.spec import lfsr
 from synflip.spec.convolution import Convolution
@@ -206,3 +209,35 @@ def test_cycles_that_wait_for_the_host_are_not_told() -> None:
     counted = infer(GEOMETRIES["some rows"], NETWORK, PIXELS, 1, 1)
     assert counted.cycles > 0
     assert infer(GEOMETRIES["keys turned by the host"], NETWORK, PIXELS, 1, 1).cycles == -1
+
+
+class InParts(Device):
+    """An accelerator that has no room for a model, and runs it on the stand-in."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.name, self.geometry = geometry.name, geometry
+
+    def prepare(self, model: CompiledModel) -> None:
+        self.model = model
+
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        runs = cut(request.model, self.geometry)
+        return parted.run(StandIn(self.geometry), runs, request, progress)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("margin", [None, 2])
+def test_a_pool_of_accelerators_that_cut_a_network_in_other_parts(margin: int | None) -> None:
+    model = replace(small_convolutional_network(), source={"logit_scale": 90.0})
+    pixels = images(model, 9, draw=3)
+    members = [Geometry(16, 2), Geometry(16, 1, key_depth=8, image_slots=2)]
+    with Pool([(f"{number}", InParts(geometry)) for number, geometry in enumerate(members)]) as pool:
+        pool.load(model)
+        have = pool.infer(pixels, 6, 4, margin, logits=True, soft=True)
+    with Golden(predict=False) as golden:
+        golden.load(model)
+        want = golden.infer(pixels, 6, 4, margin, logits=True, soft=True)
+    for name in ("votes", "logit_sums", "used", "logits", "soft_votes", "energy_sums"):
+        np.testing.assert_array_equal(getattr(have, name), getattr(want, name), name)
