@@ -31,8 +31,9 @@ class Receiver(wiring.Component):
     """Bits to bytes. A falling edge starts a byte; each bit is sampled once, in its middle.
 
     A start bit that is high again in its middle was a glitch, and a byte whose stop bit is low is damaged:
-    both are dropped. A byte is delivered in the middle of its stop bit, 3 cycles late: the synchroniser takes
-    two, the detection of the edge one. Reset: the receiver waits for a falling edge.
+    both are dropped. A byte is delivered in the middle of its stop bit, 4 cycles late: the synchroniser takes
+    two, the detection of the edge one, and ``valid`` is a register, because much follows from it. Reset: the
+    receiver waits for a falling edge.
 
     Members
     -------
@@ -60,6 +61,7 @@ class Receiver(wiring.Component):
         tick = sum_[-1]
         received = Signal(8)
         m.d.comb += [sum_.eq(phase + self.step), self.bytes.payload.eq(received)]
+        m.d.sync += self.bytes.valid.eq(0)
         with m.If(left == 0):
             # Half a bit to the middle of the start bit; the edge was seen a cycle ago.
             m.d.sync += phase.eq((1 << PHASE_BITS - 1) + self.step)
@@ -72,7 +74,7 @@ class Receiver(wiring.Component):
                 with m.If(left == FRAME_BITS), m.If(line):
                     m.d.sync += left.eq(0)
                 with m.Elif(left == 1):
-                    m.d.comb += self.bytes.valid.eq(line)
+                    m.d.sync += self.bytes.valid.eq(line)
                 with m.Else():
                     m.d.sync += received.eq(Cat(received[1:], line))
         return m
