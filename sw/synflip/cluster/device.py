@@ -142,7 +142,7 @@ class ClusterDevice(Device):
         """
         with ExitStack() as stack:
             store = None if self._out is None else stack.enter_context(Store(self._out, request))
-            run = _Run(self, request, None if store is None else store.tally)
+            run = _Run(self, request, store)
             stack.callback(run.cancel)
             run.go(progress)
             result = run.whole.result()
@@ -159,14 +159,14 @@ class ClusterDevice(Device):
 class _Run:
     """One request, while workers compute its pieces."""
 
-    def __init__(self, cluster: ClusterDevice, request: InferenceRequest, tally: Any) -> None:
-        self._cluster, self._request = cluster, request
+    def __init__(self, cluster: ClusterDevice, request: InferenceRequest, store: Store | None) -> None:
+        self._cluster, self._request, self._store = cluster, request, store
         self._model, self._digest = cluster._load, cluster._digest
         self._crew = Crew(cluster._client, cluster._tags)
         self._tasks = Tasks(cluster._client, self._crew)
         self._empty = cluster._submit(same, _without_images(request))
         self._uncut = Uncut(request, cluster.numbered)
-        self.whole = Whole(request, tally)
+        self.whole = Whole(request, None if store is None else store.tally)
         self._total = self._uncut.size
         self._size = self._seconds = 0.0  # of all pieces that are done
 
@@ -178,6 +178,8 @@ class _Run:
                 self._begin(self._uncut.take(self._next_size()))
             piece, (result, seconds) = self._tasks.next()
             self.whole.add(piece, result)
+            if self._store is not None:
+                self._store.let_go()
             self._size, self._seconds = self._size + piece.size, self._seconds + seconds
             done += piece.size
             if progress is not None:

@@ -1,5 +1,6 @@
 """Results on disk, while they grow: a folder with an array in a .npy file for each of a Result's."""
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -71,6 +72,14 @@ class Store:
             maps["votes"], maps["logit_sums"], maps["used"], maps.get("logits"),
             maps.get("soft_votes"), maps.get("energy_sums"),
         )  # fmt: skip
+
+    def let_go(self) -> None:
+        """Let the system take back the memory of what was added: the disk has it, or will have it. Else a
+        process has a page of each file that it wrote into until another wants it, which looks like a leak."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
+            for array in vars(self.tally).values():
+                if array is not None:
+                    array.base.madvise(mmap.MADV_DONTNEED)
 
     def finished(self, result: Result) -> Result:
         """Put the files into their places, after the last piece. Raises SynflipError."""

@@ -23,6 +23,9 @@ def submit(client: Client, function: Any, *arguments: Any, **options: Any) -> Fu
     closed."""
     key = f"synflip-{function.__name__}-{uuid4().hex}"
     with _connected(client):
+        if client.scheduler_comm is not None:
+            # What a client has sent it keeps for whoever debugs Dask: 1,000 messages, with images in them.
+            client.scheduler_comm.recent_message_log.clear()
         return client.submit(function, *arguments, key=key, pure=False, **options)
 
 
