@@ -30,18 +30,26 @@ def test_workers_write_what_one_machine_writes(files: Path, capsys: pytest.Captu
     assert json.loads(Path("r.json").read_text())["geometry"] == "16x2"
 
 
-def test_an_evaluation_by_workers_is_one_machine_s(files: Path) -> None:
+def test_an_evaluation_by_workers_is_one_machine_s(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table, the numbers and the picture, byte for byte."""
     model = replace(random_model((64, 12, 10)), source={"data": "digits", "logit_scale": 700.0}, input_max=16)
     modelfile.save(model, files / "digits.safetensors")
-    evaluate = ["evaluate", "digits.safetensors", "--samples", "4", "--seed", "3"]
-    assert app.main([*evaluate, "--out", "one"]) == 0
+
+    def evaluated(*where: str) -> list[bytes]:
+        words = ["evaluate", "digits.safetensors", "--samples", "4", "--seed", "3", "--out", "e", *where]
+        assert app.main([*words, "--json", "e.json"]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        found = [Path(name).read_bytes() for name in ("e.json", "e/evaluation.json", "e/evaluation.png")]
+        return [said.out.encode(), *found]
+
+    want = evaluated()
+    assert evaluated("--workers", "2") == want
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
     ) as cluster:
-        far = ["--cluster", cluster.scheduler_address, "--out", "far"]
-        assert app.main([*evaluate, *far]) == 0
+        assert evaluated("--cluster", cluster.scheduler_address) == want
         assert cluster.workers[0].plugins[Keeper.name]._device is not None  # it was asked
-    assert Path("far/evaluation.json").read_text() == Path("one/evaluation.json").read_text()
 
 
 @pytest.mark.parametrize(
