@@ -257,13 +257,15 @@ def test_every_number_has_its_command_and_commit(folder: Path) -> None:
 
 
 def test_the_same_again_makes_nothing_and_the_same_bytes(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ("index.html", "numbers.json", "numbers.csv")
     before = [(copied / name).read_bytes() for name in files]
     only_read(monkeypatch)
     assert quick(copied) == 0
     assert [(copied / name).read_bytes() for name in files] == before
+    said = capsys.readouterr().out
+    assert QUICK_WARNING in " ".join(said.split()) and max(map(len, said.splitlines())) <= 80
 
 
 def test_interrupted_and_continued(copied: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

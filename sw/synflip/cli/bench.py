@@ -62,7 +62,7 @@ def bench(
 
     Example: synflip bench --out out/bench.json --only engine,scale
     """
-    from synflip.cli.console import show, table, write_json
+    from synflip.cli.console import say, show, table, write_json
     from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
@@ -85,7 +85,7 @@ def bench(
         from synflip.benchmarks.networks import QUICK_NOTE, Models
         from synflip.benchmarks.plots import PLOTS
         from synflip.benchmarks.tables import TABLES
-    names = registry.chosen(only, typer.echo)
+    names = registry.chosen(only, say)
     folder, stem = (out.parent, out.stem) if pictures is None else (pictures, "performance")
     drawn = {name: folder / f"{stem}-{name}.png" for name in names if name in PLOTS}
     check_outputs([out, page, json, *drawn.values()], read)
@@ -120,7 +120,7 @@ def bench(
                 PLOTS[name](found, partial)
     write_json(json, {**findings.head, "parts": {name: findings.parts[name] for name in names}})
     if quick:
-        typer.echo(QUICK_NOTE)
+        say(QUICK_NOTE)
     table("Findings", ("wrote", str(out)))
 
 

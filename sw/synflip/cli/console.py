@@ -43,6 +43,13 @@ def show(*tables: "Table") -> None:
         print(item.text(console().width))
 
 
+def say(line: str) -> None:
+    """A sentence on stdout, which goes on in the next line between words where the terminal ends."""
+    from synflip.report.tables import for_terminal
+
+    print(for_terminal(printable(line), console().width))
+
+
 def warn(line: str) -> None:
     """A warning on stderr."""
     print(f"warning: {printable(line)}", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.console import write_json
+from synflip.cli.console import say, write_json
 from synflip.cli.options import (
     ClusterAddress,
     ClusterWorkers,
@@ -136,10 +136,10 @@ def paper(
             now = (what, number, total)
             advance(number, total, what)
 
-        def say(what: str, done: int, total: int) -> None:
+        def within(what: str, done: int, total: int) -> None:
             advance(now[1], now[2], f"{now[0]}: {what} {100 * done // max(total, 1)} %")
 
-        context = Context(QUICK if quick else Budget(), cache, say, list(own.values()))
+        context = Context(QUICK if quick else Budget(), cache, within, list(own.values()))
         if on_cluster:
             from synflip.experiments import clusters
 
@@ -151,13 +151,13 @@ def paper(
     write(out, sections, rows, command, at, warning)
     write_json(json, {"command": command, "commit": at, "rows": rows})
     if warning:
-        typer.echo(warning)
+        say(warning)
     for section in sections:
-        typer.echo(f"{section.data:14} {section.title}")
-    typer.echo(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")
+        say(f"{section.data}: {section.title}")
+    say(f"wrote {out / 'index.html'}, numbers.json and numbers.csv")
     if page is not None:
         done = into(page, [section for section in sections if section.experiment in run])
-        typer.echo(f"wrote {', '.join(done) or 'no section'} into {page}")
+        say(f"wrote {', '.join(done) or 'no section'} into {page}")
 
 
 @report.command()
@@ -190,7 +190,7 @@ def opening(
         draw(table, partial)
     replace_section(page, SECTION, table.markdown())
     write_json(json, {"rows": [dict(zip(table.heads, row, strict=True)) for row in table.rows]})
-    typer.echo(f"wrote {SECTION} into {page}, and {picture}")
+    say(f"wrote {SECTION} into {page}, and {picture}")
 
 
 def _names(option: str, text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synflip.cli.console import table, write_json
+from synflip.cli.console import say, table, write_json
 from synflip.cli.options import (
     ClusterAddress,
     ClusterWorkers,
@@ -499,7 +499,7 @@ def _carry_out(
                 len(request.pixels), request.samples, request.early, host_keys=request.keys is not None
             )
             text = work.text(asked.baud or BAUD)
-            typer.echo(f"{request.model.shape} on {geometry.name} runs in parts, predicted: {text}")
+            say(f"{request.model.shape} on {geometry.name} runs in parts, predicted: {text}")
     with waiting(f"Opening {name}, {geometry.name} (the first time, this builds it)"):
         if waves is None:
             device = open_device(name, geometry)
@@ -507,7 +507,7 @@ def _carry_out(
             from synflip_sim.simulators.verilator import open_verilator
 
             device = open_verilator(geometry, waves=waves)
-    with device, _device_warnings():
+    with device, device_warnings():
         with waiting("Loading the model"):
             device.load(request.model)
         with bar(f"Flipping coins: {name}") as advance:
@@ -538,7 +538,7 @@ def _infer_far(
 
 
 @contextmanager
-def _device_warnings() -> Iterator[None]:
+def device_warnings() -> Iterator[None]:
     """Say on stderr, in one line each, what a pool warns of while the block lasts."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", DeviceWarning)
