@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synflip.cli.app import main
 from synflip.cli.serve import _tests
-from synflip.errors import SynflipError
+from synflip.errors import DeviceWarning, SynflipError
+from synflip.serve.server import Server
 
 from tests.cli.helpers import fails
 from tests.networks import random_model
@@ -102,6 +105,22 @@ def test_it_serves_until_it_is_ended(files: Path, number: signal.Signals) -> Non
         out, err = process.communicate(timeout=SECONDS)
         connection.close()
     assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+def test_devices_are_opened_again_and_pools_warn_in_one_line(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(self: Server, sockets: list[socket.socket]) -> None:
+        turns = self.hub.turns["golden:16x2"]
+        assert turns._open_again is not None
+        with turns._open_again() as again:
+            assert again.geometry.name == "16x2" and again.model is self.hub.model
+        warnings.warn("a left the pool", DeviceWarning, stacklevel=1)
+        self.hub.close()
+
+    monkeypatch.setattr(Server, "run", run)
+    assert main(["serve", "m.safetensors", "--device", "golden:16x2", "--port", "0"]) == 0
+    assert capsys.readouterr().err == "a left the pool\n"
 
 
 def test_the_model_must_be_one(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

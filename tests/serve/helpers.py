@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -51,12 +51,14 @@ def hub_of(
     devices: Mapping[str, Device] | None = None,
     data: bool | Dataset = False,
     name: str = "m.safetensors",
+    open_again: Callable[[str], Device] | None = None,
 ) -> Hub:
     """A hub with a golden device, or other ones, and perhaps the digits, or other data, as its test set."""
     devices = devices or {"golden": Golden()}
     found = load("digits") if data is True else data
     tests = TestSet(found) if found else TestSet(None, "There is no test set here.")
-    return Hub(name, model, {key: opened(model, device) for key, device in devices.items()}, tests)
+    loaded = {key: opened(model, device) for key, device in devices.items()}
+    return Hub(name, model, loaded, tests, open_again)
 
 
 class Client:

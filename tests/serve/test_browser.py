@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,36 @@ def test_rows_of_a_table(window: Page) -> None:
         window.click("#go")
         assert "none of its categories" in window.until("document.querySelector('#alert').textContent")
         assert window.value("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_row_from_a_file(window: Page, tmp_path: Path) -> None:
+    """As a spreadsheet writes it, chosen or dropped; and what is no row."""
+    from tests.serve.test_inputs import table_model
+
+    row = tmp_path / "row.csv"
+    row.write_bytes(b"\xef\xbb\xbfcolour,size\r\nred,0.75\r\n")
+    model = table_model()
+    want = infer(model, [[0.75, 0, 1]], 16, 1).votes[0].tolist()
+    with served(hub_of(model)) as client:
+        window.events.clear()
+        window.open(client.url)
+        window.until(f"document.querySelector('#columns').textContent && {IDLE}")
+        assert ".csv" in window.value("document.querySelector('#file').accept")
+        for give in (partial(window.file, "#file"), partial(window.drop, "#input")):
+            window.value("document.querySelector('#row').value = ''")
+            give(row)
+            window.until(f"document.querySelector('#row').value && {IDLE}")
+            assert window.sent()["row"] == "colour,size\nred,0.75\n" and bars(window) == want
+        (tmp_path / "rows.csv").write_text("size,colour\n0.1,red\n0.2,blue\n")
+        (tmp_path / "large.csv").write_text("0.1,red\n" * 200_000)
+        for name, line in (
+            ("rows", "give one row, perhaps below a line of names; there are 3 lines"),
+            ("large", "large.csv is too large for one row."),
+        ):
+            window.file("#file", tmp_path / f"{name}.csv")
+            assert window.until("document.querySelector('#alert').textContent") == line
+            window.until(IDLE)
+            window.value("document.querySelector('#alert').textContent = ''")
 
 
 def test_a_token_is_taken_from_the_address(window: Page) -> None:

@@ -5,21 +5,22 @@ import base64
 import http.client
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from synflip.devices.pool import Pool
-from synflip.errors import SynflipError
+from synflip.errors import DeviceError, SynflipError
 from synflip.golden.cpu import Golden
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
-from synflip.serve import stream, turns
-from synflip.serve.answer import coin_window
+from synflip.serve import server, stream, turns
+from synflip.serve.answer import coin_window, packed
 from synflip.serve.facts import SIZES
 from synflip.serve.guard import HEADERS, LEAST_TOKEN
-from synflip.serve.inputs import most_bytes
+from synflip.serve.inputs import Picture, most_bytes
 from synflip.serve.stream import EventStream
 from synflip.spec.geometry import Geometry
 
@@ -243,6 +244,31 @@ def test_the_page_loads_nothing_from_elsewhere(client: Client) -> None:
             assert "://" not in text and "style=" not in text and "innerHTML" not in text
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: local",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nbody",
+    ],
+    ids=["nothing", "half a head", "half a body that nobody reads"],
+)
+def test_who_does_not_ask_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    """It would keep one of the connections that there are. An answer may take its time."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.05)
+    device = Waits()
+    with served(hub_of(MODEL, {"slow": device})) as client:
+        answer = client.begin(pixels=PIXELS, samples=2)
+        with socket.create_connection(("127.0.0.1", client.port), timeout=SECONDS) as there:
+            there.sendall(said)
+            with suppress(ConnectionResetError, BrokenPipeError):
+                while there.recv(1 << 16):  # until the server closes
+                    there.sendall(b"y")
+        device.may.release(2)
+        assert len(samples(events(answer.read()))) == 2
+        answer.close()
+
+
 def test_a_token_is_needed_for_every_number() -> None:
     token = "a" * LEAST_TOKEN
     with served(hub_of(MODEL), "0.0.0.0", token) as client:
@@ -391,6 +417,40 @@ def test_a_device_that_fails_fails_one_run(error: Exception, monkeypatch: pytest
         assert len(samples(client.run(pixels=PIXELS, samples=4, seed=1))) == 4
 
 
+class Board(Golden):
+    """A board that somebody may reset: then it answers nobody until it is opened again."""
+
+    reset = False
+
+    def run(self, request: InferenceRequest, progress: Progress | None = None) -> Result:
+        if self.reset:
+            raise DeviceError("the device was reset or taken over; open it again")
+        return super().run(request, progress)
+
+
+def test_a_device_that_failed_is_opened_again() -> None:
+    boards, plugged = [Board()], True
+
+    def open_again(name: str) -> Board:
+        assert name == "board" and boards[-1].model is None  # closed, so that its port is free
+        if not plugged:
+            raise SynflipError("board cannot be opened")
+        boards.append(Board())
+        boards[-1].load(MODEL)
+        return boards[-1]
+
+    with served(hub_of(MODEL, {"board": boards[0]}, open_again=open_again)) as client:
+        for _ in range(2):
+            found = samples(client.run(pixels=PIXELS, samples=4))
+            assert found[-1]["votes"] == infer(MODEL, [PIXELS], 4, 0).votes[0].tolist()
+            boards[-1].reset, plugged = True, False
+            for said in ("reset or taken over", "board cannot be opened"):
+                names, (_, failed, _) = zip(*client.run(pixels=PIXELS, samples=4), strict=True)
+                assert names == ("start", "failed", "end") and said in failed["error"]
+            plugged = True
+    assert len(boards) == 2 and boards[-1].model is None
+
+
 def test_the_server_ends_in_the_middle_of_a_run() -> None:
     device = Waits()
     with served(hub_of(MODEL, {"slow": device})) as client:
@@ -436,3 +496,13 @@ def test_coins_that_are_shown_are_few() -> None:
         for layer in range(len(model.layers)):
             window = coin_window(model, layer, None)
             assert window["outputs"] * window["inputs"] <= 48 * 96
+
+
+@pytest.mark.parametrize("side", [28, 64, 181, 200])
+def test_pictures_of_coins_are_small_events(side: int) -> None:
+    """Up to 256 of them, of each of 64 runs, may wait for slow readers."""
+    model = random_network(np.random.default_rng(0), (side * side, 16))
+    window = coin_window(model, 0, Picture(side, side, 1, True, 255))
+    assert window["height"] == (1 if side == 200 else side) and window["outputs"] >= 1
+    shown = packed(np.ones((window["outputs"], window["inputs"]), dtype=np.int8))
+    assert sum(map(len, shown.values())) < 11_000

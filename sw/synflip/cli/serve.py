@@ -10,6 +10,7 @@ from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 if TYPE_CHECKING:
+    from synflip.inference.device import Device
     from synflip.serve.facts import TestSet
     from synflip.spec.model import CompiledModel
 
@@ -63,7 +64,7 @@ def serve(
     """
     from contextlib import ExitStack
 
-    from synflip.cli.run import open_for
+    from synflip.cli.run import device_warnings, open_for
     from synflip.modelfile.safetensors import load
     from synflip.util.extras import require
     from synflip.util.progress import waiting
@@ -76,15 +77,22 @@ def serve(
         from synflip.serve.app import Hub
         from synflip.serve.server import Server, address_of, listen
     tests = _tests(network, data, label, header, size)
+
+    def open_loaded(name: str) -> "Device":
+        with ExitStack() as unless_loaded:
+            opened = unless_loaded.enter_context(open_for(network, name))
+            opened.load(network)
+            unless_loaded.pop_all()
+            return opened
+
     with ExitStack() as stack:
         there = stack.enter_context(listen(host, port, token))
-        opened = {}
+        stack.enter_context(device_warnings())
+        devices = {}
         for name in device:
             with waiting(f"Opening {name} (the first time, this builds it)"):
-                opened[name] = stack.enter_context(open_for(network, name))
-            with waiting("Loading the model"):
-                opened[name].load(network)
-        server = Server(Hub(model.name, network, opened, tests), host, token)
+                devices[name] = stack.enter_context(open_loaded(name))
+        server = Server(Hub(model.name, network, devices, tests, open_loaded), host, token)
         typer.echo(f"{network.shape} at {address_of(there, host, token)} (Ctrl-C ends it)")
         try:
             server.run(sockets=[there])

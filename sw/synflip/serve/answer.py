@@ -20,18 +20,19 @@ from synflip.uncertainty import lead
 Send = Callable[[str, dict[str, Any]], None]
 
 MOST_TILES, MOST_OUTPUTS, MOST_INPUTS = 12, 48, 96  # of a layer's coins that are shown
+MOST_COINS = 1 << 15  # of pictures: an event waits in memory until a slow reader takes it
 
 
 def coin_window(model: CompiledModel, layer: int, picture: Picture | None) -> dict[str, int]:
     """Which coins of a layer are shown: of the first ``outputs`` outputs, and of their first ``inputs``.
 
     Where the inputs are the pixels of a grey image, they are ``height`` rows of ``width`` coins, a tile for
-    each output; else ``height`` is 1, a row for each output.
+    each output; else, and of pictures of more than MOST_COINS pixels, ``height`` is 1, a row for each output.
     """
     rows, outputs = model.layers[layer].q.shape[1], model.layers[layer].outputs
-    if layer == 0 and picture is not None and picture.height * picture.width == rows:
+    if layer == 0 and picture is not None and picture.height * picture.width == rows <= MOST_COINS:
         return {
-            "outputs": min(outputs, MOST_TILES),
+            "outputs": min(outputs, MOST_TILES, MOST_COINS // rows),
             "inputs": rows,
             "height": picture.height,
             "width": picture.width,

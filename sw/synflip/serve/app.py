@@ -45,17 +45,26 @@ class Hub:
     """A model, the devices that run it, and images to try: what all requests share.
 
     name: of the model's file. devices: by the names that they are asked for with; the model is loaded in
-    each. ``close`` closes them.
+    each. open_again: gives a device that failed anew, by its name, with the model loaded; None: those that
+    there are go on. ``close`` closes them.
     """
 
     def __init__(
-        self, name: str, model: CompiledModel, devices: Mapping[str, Device], tests: TestSet
+        self,
+        name: str,
+        model: CompiledModel,
+        devices: Mapping[str, Device],
+        tests: TestSet,
+        open_again: Callable[[str], Device] | None = None,
     ) -> None:
         self.model, self.tests = model, tests
         self.picture = tests.picture(model)
         self.golden = Golden(predict=False)  # shows coins, and counts the votes of test images
         self.golden.load(model)
-        self.turns = {name: Turns(name, device) for name, device in devices.items()}
+        self.turns = {
+            name: Turns(name, device, None if open_again is None else partial(open_again, name))
+            for name, device in devices.items()
+        }
         self.about = about_model(name, model, tests) | {"devices": list(devices)}
         self.certainty = Once(partial(certainty, tests, model, self.golden))
         self.accelerators = {

@@ -5,6 +5,7 @@ import re
 import socket
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from synflip.errors import SynflipError
 from synflip.serve.app import Hub, make_app
@@ -12,6 +13,7 @@ from synflip.serve.guard import LEAST_TOKEN, is_loopback
 
 _END_SECONDS = 3  # that answers are given to end when the server stops
 _CONNECTIONS = 512  # more are answered with status 503
+HEAD_SECONDS = 10.0  # that the head of a request may take
 _ANY = {"0.0.0.0", "::", ""}  # all addresses of this machine
 
 
@@ -54,6 +56,37 @@ def address_of(there: socket.socket, host: str, token: str | None) -> str:
     return f"http://{name}:{there.getsockname()[1]}/" + ("" if token is None else f"#token={token}")
 
 
+class Connection(H11Protocol):
+    """A connection to a client, which is closed if it does not ask in HEAD_SECONDS: silent ones, and those
+    that send a letter now and then, would otherwise have all of _CONNECTIONS for ever."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a request, unless an answer is under way."""
+        super().data_received(data)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _expect(self) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self._late is None and not answering:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+        elif self._late is not None and answering:
+            self._late.cancel()
+            self._late = None
+
+
 class Server(uvicorn.Server):
     """Serves a hub; when it stops, every answer ends with a word, and the hub is closed.
 
@@ -68,6 +101,7 @@ class Server(uvicorn.Server):
             make_app(hub, hosts, token),
             log_level="critical",
             access_log=False,
+            http=Connection,
             lifespan="off",
             server_header=False,
             ws="none",

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Protocol
 
 from synflip.errors import SynflipError
@@ -31,12 +32,15 @@ class Turns:
     the jobs of one person take their turns.
 
     So nobody waits longer than a turn of every other person, however many jobs those have. No turn waits for
-    the person whose job it is. name: of the device, as the user gave it. The device is used in that thread
-    only, and closed there.
+    the person whose job it is. The device is used in that thread only, and closed there. After it has failed
+    it is opened again for the next turn: a board that was reset has lost the model, and says no more.
     """
 
-    def __init__(self, name: str, device: Device) -> None:
+    def __init__(self, name: str, device: Device, open_again: Callable[[], Device] | None = None) -> None:
+        """name: of the device, as the user gave it. open_again: gives the device anew, with the model loaded,
+        when the one before is closed; None: that one goes on."""
         self.name, self.device = name, device
+        self._open_again, self._failed = open_again, False
         self._ring: dict[str, deque[Job]] = {}  # by person, in the order of their turns: jobs that wait
         self._jobs: Counter[str] = Counter()  # by person, with the one whose turn it is
         self._changed = threading.Condition()
@@ -78,10 +82,16 @@ class Turns:
             person, job = turn
             more = False
             try:
+                if self._failed and self._open_again is not None:
+                    self.device.close()
+                    self.device = self._open_again()
+                self._failed = False
                 more = job.turn(self.device)
             except SynflipError as error:
+                self._failed = True
                 job.fail(one_line(str(error)))
             except Exception as error:  # a device of another package may raise anything; others go on
+                self._failed = True
                 job.fail(one_line(f"{self.name}: {type(error).__name__}: {first_line(error)}"))
             with self._changed:
                 if more:
