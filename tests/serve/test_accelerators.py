@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from synflip.data.registry import load
@@ -12,7 +13,7 @@ from synflip_sim.serial.pty import PtyDevice
 
 from tests.browser import browser
 from tests.devices.test_serial import BAUD, GEOMETRY, LINE
-from tests.serve.helpers import Client, digits_model, hub_of, infer, samples, served
+from tests.serve.helpers import Client, digits_model, hub_of, infer, opened, samples, served
 
 MODEL, NAME, SAMPLES = digits_model(), "verilator:16x2", 5
 IMAGES = load("digits").test_images
@@ -99,16 +100,29 @@ def test_boards_and_pools_are_shown(kind: str) -> None:
         assert about["name"] == name and about["geometry"] == ("16x2" if kind == "board" else "64x8")
 
 
-def test_a_cable_that_is_pulled_fails_that_run_only() -> None:
+def test_a_cable_that_is_pulled_fails_runs_until_it_is_plugged_again(tmp_path: Path) -> None:
+    """And nobody else's."""
+    port = tmp_path / "port"
+    name, asked = f"{port}@{BAUD}", {"pixels": IMAGES[5].tolist(), "samples": 2}
     with ExitStack() as cable:
-        board = cable.enter_context(PtyDevice(GEOMETRY, LINE))
-        name = f"{board.path}@{BAUD}"
-        with (
-            open_device(name) as device,
-            served(hub_of(MODEL, {name: device, "golden": Golden()})) as client,
-        ):
-            assert len(samples(client.run(pixels=IMAGES[5].tolist(), samples=2))) == 2
+
+        def plug() -> None:
+            port.unlink(missing_ok=True)
+            port.symlink_to(cable.enter_context(PtyDevice(GEOMETRY, LINE)).path)
+
+        plug()
+        devices = {name: open_device(name), "golden": Golden()}
+        with served(
+            hub_of(MODEL, devices, open_again=lambda name: opened(MODEL, open_device(name)))
+        ) as client:
+            assert len(samples(client.run(**asked))) == 2
             cable.close()
-            found = client.run(pixels=IMAGES[5].tolist(), samples=2)
-            assert [event for event, _ in found] == ["start", "failed", "end"] and board.path in str(found[1])
-            assert len(samples(client.run(pixels=IMAGES[5].tolist(), samples=2, devices=["golden"]))) == 2
+            for _ in range(2):
+                found = client.run(**asked)
+                assert [event for event, _ in found] == ["start", "failed", "end"] and str(port) in str(
+                    found[1]
+                )
+            assert len(samples(client.run(**asked, devices=["golden"]))) == 2
+            plug()
+            found = samples(client.run(**asked))
+            assert found[-1]["votes"] == infer(MODEL, IMAGES[5:6], 2, 0).votes[0].tolist()
