@@ -1,8 +1,10 @@
-"""The same Verilog in a second simulator, which knows unknown values: equal to golden, none unknown."""
+"""The same Verilog in a second simulator, which knows unknown values: equal to golden, none unknown. One
+accelerator makes soft votes."""
 
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,12 +41,14 @@ def a_case(geometry: Geometry, sizes: tuple[int, ...], margin: int | None, seed:
     pixels[2, ::2] = 0
     margins = None if margin is None else np.full(6, margin)
     model = network(layers, geometry.bits, geometry.activation_bits, [2] * (len(layers) - 1), 255)
-    return RandomCase(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, logits=True)
+    soft = geometry.soft_classes > 0
+    model = replace(model, source={"logit_scale": 30.0}) if soft else model
+    return RandomCase(geometry, model, pixels.astype(np.uint8), 6, 2**64 - seed, margins, True, soft=soft)
 
 
 SMALL = {"weight_depth": 90, "event_depth": 100, "key_depth": 64, "bias_depth": 96}
 GEOMETRIES = [
-    Geometry(16, 1, bits=3, image_slots=3, **SMALL),
+    Geometry(16, 1, bits=3, image_slots=3, soft_classes=5, **SMALL),
     Geometry(16, 2, bits=1, activation_bits=4, **SMALL),
     Geometry(16, 1, bits=2, image_slots=1, **SMALL),  # memories of a single row
 ]

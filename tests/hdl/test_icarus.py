@@ -57,7 +57,7 @@ def plan_of_the_page() -> dict:
 def test_axi(generation, tmp_path, subtests):
     runner = build_icarus(tmp_path, convert_axi(axi.GEOMETRY), "synflip_axi", generation)
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps(axi.plan_of_an_inference(2, np.full(axi.SAMPLES, 2), True)))
+    plan.write_text(json.dumps(axi.plan_of_an_inference(2, np.full(axi.SAMPLES, 2), True, True)))
     for name, reset in AXI[generation]:
         with subtests.test(name, reset=reset):
             axi.run(runner, tmp_path, name, plan=plan, reset=reset)

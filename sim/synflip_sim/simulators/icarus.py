@@ -89,7 +89,7 @@ class IcarusTransport:
         One exception: an image's results have room for a power of two of classes, such as 16 for 10. Words
         past the last class are never written, and the driver drops them; they read as ``UNKNOWN``.
         """
-        kept_whole = address >> OFFSET_BITS in (Region.VOTES, Region.SUMS)
+        kept_whole = address >> OFFSET_BITS in (Region.VOTES, Region.SUMS, Region.SOFT)
         words: list[int] = []
         for first in range(0, count, AT_ONCE):
             part = min(AT_ONCE, count - first)

@@ -20,9 +20,11 @@ from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, Region, addres
 
 from synflip_sim.testbenches.ports import begin_reset
 
-STREAMED = (Region.WEIGHTS, Region.BIASES, Region.IMAGES)
-#: Registers of an accelerator without tunnel junctions.
-HERE = {name: item for name, item in memory_map.REGISTERS.items() if memory_map.present(name, Geometry())}
+STREAMED = (Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.SOFT)
+#: Of an accelerator with soft votes and without tunnel junctions: the version of its map, its registers.
+SOFT = Geometry(soft_classes=1)
+VERSION = memory_map.version(SOFT)
+HERE = {name: item for name, item in memory_map.REGISTERS.items() if memory_map.present(name, SOFT)}
 TIMEOUT_MS = 2  # of simulated time, at 10 ns a cycle
 
 #: Channels as the accelerator's outputs: valid, ready, payload.
@@ -203,7 +205,7 @@ async def access(dut: Any) -> None:
                             address(Region.SEEDS, 8),
                             address(Region.REGISTERS, 23),
                             axi_register("STREAM_STATUS"),
-                            14 << 24,
+                            15 << 24,
                             (1 << 28) - 1,
                         ]
                     ),
@@ -212,7 +214,7 @@ async def access(dut: Any) -> None:
 
     async def reader() -> None:
         for _ in range(150):
-            assert await bench.read(register("MAGIC"), 2) == [memory_map.MAGIC, memory_map.VERSION]
+            assert await bench.read(register("MAGIC"), 2) == [memory_map.MAGIC, VERSION]
             if random.random() < 0.3:
                 bad = random.choice(
                     [
@@ -221,7 +223,7 @@ async def access(dut: Any) -> None:
                         address(Region.IMAGES, 9),
                         address(Region.USED, 4),
                         axi_register("PASSES_LOST") + 1,
-                        14 << 24,
+                        15 << 24,
                     ]
                 )
                 assert await bench.read(bad) is None

@@ -10,7 +10,8 @@ from synflip.golden.cpu import Golden
 from synflip.inference.result import Result
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, register
+from synflip.spec.memory_map import OFFSET_BITS, REGISTERS, Region, address, energy_offset, register
+from synflip.uncertainty.soft_votes import SoftTable
 from synflip_hdl.export.verilog import convert_axi
 
 from tests.hdl.front_end import build
@@ -19,7 +20,16 @@ from tests.networks import random_network
 pytestmark = pytest.mark.simulator
 
 GEOMETRY = Geometry(
-    16, 2, bits=4, weight_depth=256, event_depth=64, key_depth=64, bias_depth=64, image_slots=4, log_depth=512
+    16,
+    2,
+    bits=4,
+    weight_depth=256,
+    event_depth=64,
+    key_depth=64,
+    bias_depth=64,
+    image_slots=4,
+    log_depth=512,
+    soft_classes=20,
 )
 SIZES, SAMPLES, SEED = (20, 24, 19), 5, 11  # two tiles in each layer, 19 classes
 
@@ -31,12 +41,12 @@ class DryRun:
         poll (read until it is 0). runs: the golden model's results.
     """
 
-    def __init__(self, golden, pixels, margin) -> None:
+    def __init__(self, golden, pixels, margin, soft) -> None:
         self.calls: list[tuple[str, int, list[int | None]]] = []
         self.runs: list[Result] = []
-        self.golden, self.waiting, self.margin = golden, pixels, margin
+        self.golden, self.waiting, self.margin, self.soft = golden, pixels, margin, soft
         self.words = {register(name): getattr(GEOMETRY, name.lower(), None) for name in REGISTERS}
-        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.VERSION}
+        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.version(GEOMETRY)}
         self.words |= {register("STATUS"): 0, register("CYCLES_HIGH"): 0}
 
     def write(self, place, words):
@@ -49,16 +59,21 @@ class DryRun:
     def run(self):
         """Put the results of the next images where the run leaves them."""
         first, count = self.words[register("FIRST_SLOT")], self.words[register("IMAGES")]
-        result = self.golden.infer(self.waiting[:count], SAMPLES, SEED, self.margin, logits=True)
+        pixels = self.waiting[:count]
+        result = self.golden.infer(pixels, SAMPLES, SEED, self.margin, logits=True, soft=self.soft)
         self.waiting = self.waiting[count:]
         self.runs.append(result)
         self.words[register("CYCLES_LOW")] = result.cycles
         for index in range(count):
             slot = first + index
             self.put(Region.USED, slot, [result.used[index]])
-            self.put(Region.VOTES, slot << self.words[register("CLASS_SHIFT")], result.votes[index])
-            sums = result.logit_sums[index].view(np.uint32)  # low half first
-            self.put(Region.SUMS, 2 * slot << self.words[register("CLASS_SHIFT")], sums)
+            place = slot << self.words[register("CLASS_SHIFT")]
+            self.put(Region.VOTES, place, result.votes[index])
+            self.put(Region.SUMS, 2 * place, halves(result.logit_sums[index]))
+            if result.soft_votes is not None and result.energy_sums is not None:
+                self.put(Region.SOFT, place, result.soft_votes[index])
+                energy = halves(result.energy_sums[index])
+                self.put(Region.SOFT, energy_offset(GEOMETRY) + 2 * slot, energy)
         self.put(Region.LOG, 0, words_of(logged(result)))
 
     def put(self, region, offset, words):
@@ -76,6 +91,11 @@ class DryRun:
         pass
 
 
+def halves(numbers) -> np.ndarray:
+    """Two words of each number of 64 bits, the low one first."""
+    return np.atleast_1d(numbers).view(np.uint32)
+
+
 def logged(result: Result) -> np.ndarray:
     """int32 [passes, classes]: logits in the order in which they are made."""
     assert result.logits is not None
@@ -86,20 +106,21 @@ def words_of(values: np.ndarray) -> list[int]:
     return np.ascontiguousarray(values, dtype=np.int32).view(np.uint32).reshape(-1).tolist()
 
 
-def plan_of_an_inference(images: int, margin, logits: bool) -> dict:
+def plan_of_an_inference(images: int, margin, logits: bool, soft: bool) -> dict:
     """What the bench replays: the driver's calls, and the packets that m_axis gives."""
+    tables = SoftTable.of(30.0, SIZES[-1]) if soft else None
     rng = np.random.default_rng(3)
     model = random_network(rng, SIZES, GEOMETRY.bits)
     pixels = rng.integers(0, 256, (images, SIZES[0])).astype(np.uint8)
     golden = Golden(GEOMETRY)
     golden.load(model)
-    wanted = golden.infer(pixels, SAMPLES, SEED, margin, logits)
-    transport = DryRun(golden, pixels, margin)
+    wanted = golden.infer(pixels, SAMPLES, SEED, margin, logits, soft=tables)
+    transport = DryRun(golden, pixels, margin, tables)
     driver = Accelerator(transport)
     driver.load(model)
-    result = driver.infer(pixels, SAMPLES, SEED, margin, logits)
-    np.testing.assert_array_equal(result.votes, wanted.votes)
-    np.testing.assert_array_equal(result.logit_sums, wanted.logit_sums)
+    result = driver.infer(pixels, SAMPLES, SEED, margin, logits, soft=tables)
+    for name in ("votes", "logit_sums", *(("soft_votes", "energy_sums") if soft else ())):
+        np.testing.assert_array_equal(getattr(result, name), getattr(wanted, name))
     assert result.cycles == wanted.cycles
     packets = [words_of(row) for run in transport.runs for row in logged(run)]
     return {"calls": transport.calls, "packets": packets}
@@ -134,10 +155,16 @@ def test_axi(tmp_path, subtests):
             "lost_passes",
             "resets",
         )
+    with subtests.test("resets", reset="idle"):  # which has one in the middle of a run
+        run(runner, tmp_path, "resets", reset="idle")
     margin = np.full(SAMPLES, 2)  # one image leaves after five samples, three after four
-    plans = {"kept": (4, None, True), "early": (4, margin, True), "turns": (7, None, False)}
-    for name, request in plans.items():
-        with subtests.test("inference", plan=name):
+    plans = {
+        "kept": ("active", 4, None, True, False),
+        "early": ("idle", 4, margin, True, True),
+        "turns": ("open", 7, None, False, True),
+    }
+    for name, (reset, *request) in plans.items():
+        with subtests.test("inference", plan=name, reset=reset):
             plan = tmp_path / "plan.json"
             plan.write_text(json.dumps(plan_of_an_inference(*request)))
-            run(runner, tmp_path, "inference", plan=plan)
+            run(runner, tmp_path, "inference", plan=plan, reset=reset)
