@@ -1,5 +1,7 @@
 """Deliberate defects of the gateware: each must be found by the bench that is there for it, not by chance."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from synflip.errors import SynflipError
 from synflip_sim.campaigns.mutant_list import MUTANTS
-from synflip_sim.campaigns.mutants import outcomes, patch, rows_of, table
+from synflip_sim.campaigns.mutants import main, outcomes, patch, rows_of, table
 from synflip_sim.testbenches.runner import BENCHES
 from synflip_sim.testbenches.runs import RUNS
 
@@ -67,6 +69,23 @@ def test_the_page_has_all():
     rows = rows_of(page.read_text("utf-8"))
     assert list(rows) == [mutant.name for mutant in MUTANTS]
     assert all(f"| {mutant.breaks} | {mutant.bench}" in rows[mutant.name] for mutant in MUTANTS)
+
+
+def test_a_page_that_is_missing(tmp_path):
+    """As a command: one line. `--new` goes on from a page; a path that cannot be written is said at once."""
+    with pytest.raises(SynflipError, match=r"cannot read .*none\.md: No such file"):
+        main(["--table", str(tmp_path / "none.md"), "--new"])
+    command = [
+        sys.executable,
+        "-m",
+        "synflip_sim.campaigns.mutants",
+        "--table",
+        f"{tmp_path}/none.md",
+        "--new",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("error: cannot read ")
 
 
 def test_stale_patches_are_errors(tmp_path):

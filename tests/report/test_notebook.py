@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from synflip.errors import SynflipError
 from synflip.report.notebook import cells, main, notebook
 
 from tests.docs.pages import ROOT, blocks
@@ -72,3 +73,15 @@ def test_every_tutorial_is_a_notebook(page: Path, tmp_path: Path) -> None:
     wanted = [block for block in blocks(page.read_text()) if block.language == "python" and not block.mark]
     assert ["".join(cell["source"]) for cell in code] == [block.text.strip() for block in wanted]
     assert len(wanted) >= 3 and page.read_text().count("<!-- in tests:") <= len(wanted)
+
+
+def test_pages_that_cannot_be_read_or_share_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "page.md").write_text(PAGE)
+    with pytest.raises(SynflipError, match=r"cannot read none\.md"):
+        main(["none.md"])
+    with pytest.raises(SynflipError, match=r"cannot write page\.ipynb: it is written twice"):
+        main(["a/page.md", "b/page.md"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

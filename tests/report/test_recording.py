@@ -54,6 +54,8 @@ def test_commands_are_carried_out_and_put_into_a_page(tmp_path, monkeypatch) -> 
     assert (tmp_path / "page.md").read_text().count("```text\n$ synflip --version\nsynflip ") == 1
     assert "old" not in (tmp_path / "page.md").read_text()
     assert shown((tmp_path / "s.cast").read_text()).startswith("$ synflip --version\nsynflip ")
+    with pytest.raises(SynflipError, match="no section between the lines <!-- begin recording -->"):
+        main(["t.cast", "rm -r x", "--page", "s.cast"])  # before a command is carried out
     for wrong, line in (
         ("rm -r x", "is no command of synflip"),
         ("", "is no command"),

@@ -14,6 +14,7 @@ from synflip.devices.accelerator import Accelerator
 from synflip.errors import SynflipError
 from synflip.spec.geometry import Geometry
 from synflip.util.outputs import check_outputs, write_text
+from synflip.util.terminal import fails_in_one_line
 from synflip.verification.cases import draw_case
 from synflip.verification.coverage import BINS, observe
 from synflip.verification.fuzz import run
@@ -128,5 +129,6 @@ def share(counts: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    check_outputs([sys.argv[1]])
-    write_text(sys.argv[1], page(*collect()))
+    with fails_in_one_line():
+        check_outputs([sys.argv[1]])
+        write_text(sys.argv[1], page(*collect()))

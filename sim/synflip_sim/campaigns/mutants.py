@@ -17,7 +17,9 @@ from types import MappingProxyType
 
 import synflip_hdl
 from synflip.errors import SynflipError
+from synflip.report.sections import read_page
 from synflip.util.outputs import check_outputs, write_text
+from synflip.util.terminal import fails_in_one_line
 
 from synflip_sim.campaigns.mutant_list import MUTANTS, Mutant
 from synflip_sim.testbenches.runner import BENCHES, build
@@ -100,17 +102,17 @@ def rows_of(text: str) -> dict[str, str]:
     return {line.split()[1]: line for line in text.partition("|---|\n")[2].splitlines()}
 
 
-def main() -> None:
-    """Exit status 1 if the bench that must find a mutant did not."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exit status 1 if the bench that must find a mutant did not. Raises SynflipError."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True, help="the file to write")
     parser.add_argument("--new", action="store_true", help="only those without a row in that file")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     check_outputs([chosen.table])
     benches = chosen.bench
-    rows = rows_of(chosen.table.read_text("utf-8")) if chosen.new else {}
+    rows = rows_of(read_page(chosen.table)) if chosen.new else {}
     mutants = [mutant for mutant in MUTANTS if mutant.name not in rows]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
         runs, known = {}, {}
@@ -131,4 +133,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with fails_in_one_line():
+        main()

@@ -10,6 +10,7 @@ from pathlib import Path
 from synflip.report.sections import find_section, replace_section
 from synflip.report.tables import markdown_table
 from synflip.spec.geometry import Geometry
+from synflip.util.terminal import fails_in_one_line
 
 from synflip_sim.simulators.netlist import Family, small, synthesize
 
@@ -59,5 +60,6 @@ def tables() -> str:
 
 
 if __name__ == "__main__":
-    find_section(sys.argv[1], SECTION)
-    replace_section(sys.argv[1], SECTION, tables())
+    with fails_in_one_line():
+        find_section(sys.argv[1], SECTION)
+        replace_section(sys.argv[1], SECTION, tables())

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synflip.util.outputs import make_folder, write_text
+from synflip.report.sections import read_page
+from synflip.util.outputs import check_outputs, write_text
+from synflip.util.terminal import fails_in_one_line
 
 CODE = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n?<!-- in tests: (?P<small>.*?) -->\n)?", re.M | re.S)
 NOT_RUN = re.compile(r"<!-- not run: .* -->\n\Z")
@@ -62,15 +64,17 @@ def notebook(text: str, small: bool = False) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write each page as a notebook into a folder."""
+    """Write each page as a notebook into a folder. Raises SynflipError."""
     parser = argparse.ArgumentParser(prog="python -m synflip.report.notebook", description=__doc__)
     parser.add_argument("pages", metavar="PAGE.md", nargs="+", type=Path)
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("."))
     asked = parser.parse_args(arguments)
-    make_folder(asked.out)
-    for page in asked.pages:
-        write_text(asked.out / f"{page.stem}.ipynb", notebook(page.read_text(encoding="utf-8")))
+    made = [asked.out / f"{page.stem}.ipynb" for page in asked.pages]
+    check_outputs(made, asked.pages)
+    for text, file in zip(map(read_page, asked.pages), made, strict=True):
+        write_text(file, notebook(text))
 
 
 if __name__ == "__main__":
-    main()
+    with fails_in_one_line():
+        main()

@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synflip.errors import SynflipError
-from synflip.report.sections import replace_section
-from synflip.util.outputs import write_text
+from synflip.report.sections import find_section, replace_section
+from synflip.util.outputs import check_outputs, write_text
+from synflip.util.terminal import fails_in_one_line
 
 WIDTH, LEAST_HEIGHT = 80, 24  # columns, rows
 KEY, THINK, READ = 0.04, 0.5, 1.5  # seconds: of a key, before a command's output, after it
 PROMPT = "$ "
+SECTION = "recording"  # of a page
 #: Rows of a table that say how long something took, and the lines in which their values go on.
 TIMES = re.compile(r"^ (time|training) .*\n(?: {4,}.*\n)*", re.M)
 
@@ -70,18 +72,23 @@ def cast(session: Sequence[tuple[str, str]], title: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Carry the commands out in the working folder, one after the other, and write the recording."""
+    """Carry the commands out in the working folder, one after the other, and write the recording. Raises
+    SynflipError."""
     parser = argparse.ArgumentParser(prog="python -m synflip.report.recording", description=__doc__)
     parser.add_argument("file", metavar="FILE.cast", type=Path)
     parser.add_argument("commands", metavar="COMMAND", nargs="+")
     parser.add_argument("--title", default="synflip")
     parser.add_argument("--page", metavar="X.md", type=Path)
     asked = parser.parse_args(arguments)
+    check_outputs([asked.file, asked.page])
+    if asked.page is not None:
+        find_section(asked.page, SECTION)
     session = [(command, carry_out(command)) for command in asked.commands]
     write_text(asked.file, cast(session, asked.title))
     if asked.page is not None:
-        replace_section(asked.page, "recording", f"```text\n{transcript(session).strip()}\n```")
+        replace_section(asked.page, SECTION, f"```text\n{transcript(session).strip()}\n```")
 
 
 if __name__ == "__main__":
-    main()
+    with fails_in_one_line():
+        main()

@@ -6,7 +6,12 @@ do not put control codes into a file or a pipe.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
+
+from synflip.errors import SynflipError
+from synflip.util.text import printable
 
 if TYPE_CHECKING:  # rich is imported only to print
     from rich.console import Console
@@ -45,6 +50,16 @@ def console(stderr: bool = False) -> "Console":
         return Console(**options)
     terminal = is_terminal(stream)
     return Console(**options, force_terminal=terminal, force_interactive=terminal, width=width(stream))
+
+
+@contextmanager
+def fails_in_one_line() -> Iterator[None]:
+    """For modules that are commands by ``python -m``: a SynflipError of the block is one line on stderr, and
+    the exit status 1."""
+    try:
+        yield
+    except SynflipError as error:
+        sys.exit(f"error: {printable(str(error))}")
 
 
 def prepare() -> None:
