@@ -35,6 +35,9 @@ def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureF
     assert app.main([*command[:-1], "other.core"]) == 1
     assert "use --out NAME.v" in capsys.readouterr().err
     assert not Path("other.core").exists()
+    for name in ("two\nlines.v", "\udcff.v"):
+        assert "cannot say this name: take another" in fails(capsys, "verilog", "--out", name)
+    assert not list(Path().glob("*lines*"))
 
 
 def test_the_core_file_is_yaml() -> None:

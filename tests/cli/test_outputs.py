@@ -73,6 +73,10 @@ WRITERS = [
 ]
 
 
+#: What of them names a folder.
+IN_FOLDERS = [(name, "--out") for name in FOLDERS]
+
+
 class Worked(BaseException):
     """The work has begun."""
 
@@ -145,6 +149,18 @@ def test_what_cannot_be_written_is_said_before_the_work(
     before = Path("m.safetensors").read_bytes()
     assert reason in fails(capsys, *line(name, option, path))
     assert Path("m.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [item for item in WRITERS if item[1] != "--pictures" and item not in IN_FOLDERS]
+)
+def test_the_name_of_a_folder_is_none_of_a_file(
+    files: Path, capsys: pytest.CaptureFixture[str], name: str, option: str
+) -> None:
+    before = sorted(files.rglob("*"))
+    for path in ("new/", "m.safetensors/"):
+        assert "it is the name of a folder" in fails(capsys, *line(name, option, path))
+    assert sorted(files.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", [name for name, option in WRITERS if option == "--out"])

@@ -430,11 +430,24 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--label", "kind"], "--label, --no-header and --size are of files, and --data names none"),
         (["--page", "none.md"], "none.md is missing"),
         (["--page", "none/x.md"], "none/x.md is missing"),
+        (["--page", "empty.md", "--only", "signs"], "empty.md has no section for what is run"),
+        (["--page", "half.md", "--only", "signs"], "half.md has no section between the lines"),
+        (["--page", "broken.md", "--only", "signs"], "cannot read broken.md"),
     ],
 )
 def test_senseless(
-    arguments: list[str], message: str, copied: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    copied: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Said before the work."""
+    monkeypatch.setattr("synflip.experiments.registry.run", lambda *rest: pytest.fail("it works"))
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("empty", b"a"), ("half", b"<!-- begin paper signs -->"), ("broken", b"\xff")):
+        (tmp_path / f"{name}.md").write_bytes(content)
     assert quick(copied, *arguments) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -497,6 +497,21 @@ def test_a_pickle_never_runs(tmp_path: Path, protocol: int) -> None:
     assert mark.exists()  # the bomb was live
 
 
+def test_what_is_no_model_and_no_path(tmp_path: Path) -> None:
+    with pytest.raises(
+        SynflipError, match="is to hold a compiled model, not a dict: compile a trained network"
+    ):
+        save({}, tmp_path / "m.safetensors")  # type: ignore[arg-type]
+    for path in (None, 5, b"m"):
+        with pytest.raises(SynflipError, match=r"a file to be written needs a path, not "):
+            save(model(), path)  # type: ignore[arg-type]
+        with pytest.raises(SynflipError, match=r"a compiled model is read from a path, not from "):
+            load(path)  # type: ignore[arg-type]
+    with pytest.raises(SynflipError, match="it is the name of a folder"):
+        save(model(), f"{tmp_path}/new/")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_such_file(tmp_path: Path) -> None:
     path = tmp_path / "missing.safetensors"
     with pytest.raises(SynflipError) as error:

@@ -106,6 +106,15 @@ print("after")
     assert (done.stdout if piped else file.read_bytes()) == b"before\ncontent\nafter\n"
 
 
+def test_text_that_is_none_of_a_file(tmp_path: Path) -> None:
+    """As a name from a disk that is no UTF-8 is."""
+    with pytest.raises(SynflipError, match=r"cannot write .*x: its text is no utf-8: surrogates not allowed"):
+        write_text(tmp_path / "x", "\udcff")
+    with pytest.raises(SynflipError, match="its text is no utf-8"):
+        check_outputs([tmp_path / "\ud800"])
+    assert names(tmp_path) == []
+
+
 def test_what_fails_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
     (tmp_path / "x.partial").write_text("mine")
@@ -132,6 +141,9 @@ def test_what_fails_changes_nothing(tmp_path: Path) -> None:
         ("socket", "it is a socket"),
         ("/proc/nothing/x", "No such file"),
         ("/dev/null/x", "cannot make the folder /dev/null"),
+        ("new/", "it is the name of a folder: give that of a file"),
+        ("new/.", "it is the name of a folder"),
+        ("file/", "it is the name of a folder"),
     ],
 )
 def test_what_cannot_be_written(
@@ -148,7 +160,7 @@ def test_what_cannot_be_written(
             with pytest.raises(SynflipError, match=reason) as caught:
                 write()
             assert "\n" not in str(caught.value)
-    assert Path("file").read_text() == "old"
+    assert Path("file").read_text() == "old" and not Path("new").exists()
 
 
 AS_NOBODY = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synflip._version import __version__
 from synflip.errors import SynflipError
-from synflip.util.outputs import beside, check_ours, is_plain, says
+from synflip.util.outputs import beside, check_new, is_plain, says
 
 #: Verilator's rule -> why the Verilog breaks it.
 WAIVED = {
@@ -93,8 +93,8 @@ def companions(out: Path, top: str) -> dict[Path, str]:
     core file, which are called as it is, with .vlt and .core for .v. None beside what is no file, such as
     /dev/stdout.
 
-    Raises SynflipError if ``out`` is named as one of these, or one of them is a file that ``synflip verilog``
-    did not write.
+    Raises SynflipError if ``out`` is named as one of these, or has a name that these cannot say, and if one
+    of them is a file that ``synflip verilog`` did not write.
     """
     if not is_plain(out):
         return {}
@@ -104,5 +104,7 @@ def companions(out: Path, top: str) -> dict[Path, str]:
         raise SynflipError(
             f"{out} is no name for Verilog: {out.suffix} is for what lies beside it: use --out NAME.v"
         )
-    check_ours(texts, lambda path: says(path, _BY), "synflip verilog")
+    if not out.name.isprintable():  # a line break, or bytes that are no UTF-8
+        raise SynflipError(f"the files beside {out.name!r} cannot say this name: take another for --out")
+    check_new((path for path in texts if not says(path, _BY)), "synflip verilog")
     return texts

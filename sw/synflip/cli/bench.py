@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from synflip.cli.options import JsonFile, Page, model_files
+from synflip.cli.options import JsonFile, Page, model_files, output_file
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -15,7 +15,10 @@ app = typer.Typer()
 @app.command()
 def bench(
     out: Annotated[
-        Path, typer.Option("--out", metavar="F.json", help="Findings; pictures and networks beside it.")
+        Path,
+        typer.Option(
+            "--out", metavar="F.json", parser=output_file, help="Findings; pictures and networks beside it."
+        ),
     ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer and smaller cases, in minutes: to see what there is.")

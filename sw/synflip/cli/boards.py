@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from synflip.cli.console import show, table, write_json
-from synflip.cli.options import JsonFile, Page
+from synflip.cli.options import JsonFile, Page, output_file
 from synflip.errors import SynflipError
 from synflip.util.terminal import console
 
@@ -49,7 +49,13 @@ def boards(
     ] = None,
     times: Annotated[
         Path | None,
-        typer.Option("--times", metavar="FILE", help="Write the builds' seconds.", show_default=False),
+        typer.Option(
+            "--times",
+            metavar="FILE",
+            parser=output_file,
+            help="Write the builds' seconds.",
+            show_default=False,
+        ),
     ] = None,
     networks: Annotated[
         Path | None,
@@ -193,7 +199,7 @@ def build(
     from synflip_hdl.flow.job import FILES, is_folder_of_build
     from synflip_hdl.flow.seeds import parse_seeds
 
-    from synflip.util.outputs import check_ours, check_outputs
+    from synflip.util.outputs import check_new, check_outputs
 
     chosen = find_board(board)
     size = chosen.sized(geometry, bits, devices if source == SourceName.mtj else 0)
@@ -204,7 +210,8 @@ def build(
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
     files = [out / name for name in FILES]
     check_outputs([json, *files])
-    check_ours(files, lambda _: is_folder_of_build(out), "synflip build")
+    if not is_folder_of_build(out):
+        check_new(files, "synflip build")
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
     report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)

@@ -18,7 +18,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.util import terminal
 from synflip.util.extras import EXTRAS, available, missing
-from synflip.util.outputs import check_folder, check_ours, check_outputs, replacing, write_array
+from synflip.util.outputs import check_folder, check_new, check_outputs, replacing, write_array
 from synflip.util.progress import bar, waiting
 from synflip.workflows import BITS, SEED, train_digits
 
@@ -65,7 +65,8 @@ def demo(
     check_folder(out)
     files = [out / name for name in FILES]
     check_outputs([json, *files])
-    check_ours(files, lambda _: is_demos(files[0]), COMMAND)
+    if not is_demos(files[0]):
+        check_new(files, COMMAND)
     machine = Geometry.parse(geometry or (QUICK_GEOMETRY if quick else GEOMETRY), bits=BITS)
     data, model, float_accuracy = train_digits(QUICK_HIDDEN, QUICK_EPOCHS) if quick else train_digits()
     samples = QUICK_SAMPLES if quick else SAMPLES
@@ -94,7 +95,7 @@ def is_demos(path: Path) -> bool:
     from synflip.modelfile.safetensors import load
 
     try:
-        return load(path).source.get("command") == COMMAND
+        return path.is_file() and load(path).source.get("command") == COMMAND
     except SynflipError:
         return False
 

@@ -20,6 +20,7 @@ from synflip.cli.options import (
     Size,
     cluster_client,
     model_files,
+    output_file,
     wants_cluster,
 )
 
@@ -51,7 +52,13 @@ def evaluate(
     page: Page = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", metavar="FILE", help="A second copy of the picture.", show_default=False),
+        typer.Option(
+            "--picture",
+            metavar="FILE",
+            parser=output_file,
+            help="A second copy of the picture.",
+            show_default=False,
+        ),
     ] = None,
     cluster: ClusterAddress = None,
     workers: ClusterWorkers = None,
@@ -72,7 +79,7 @@ def evaluate(
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import Table
     from synflip.util.extras import require
-    from synflip.util.outputs import check_ours, check_outputs, replacing, says
+    from synflip.util.outputs import check_new, check_outputs, replacing, says
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
@@ -82,7 +89,8 @@ def evaluate(
     numbers, drawn = out / "evaluation.json", out / "evaluation.png"
     read = [*model_files(model), *data_files(name), *(data_files(outside) if outside is not None else ())]
     check_outputs([numbers, drawn, page, picture, json], read)
-    check_ours([numbers, drawn], lambda _: says(numbers, '"aggregates": {'), "synflip evaluate")
+    if not says(numbers, '"aggregates": {'):
+        check_new([numbers, drawn], "synflip evaluate")
     if page is not None:
         find_section(page, "evaluation")
     with waiting("Loading torch"):

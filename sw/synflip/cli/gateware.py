@@ -17,6 +17,7 @@ from synflip.cli.options import (
     ModelFile,
     Seed,
     model_files,
+    output_file,
 )
 from synflip.errors import SynflipError
 
@@ -49,7 +50,9 @@ class FrontName(StrEnum):
 
 @app.command()
 def verilog(
-    out: Annotated[Path, typer.Option("--out", metavar="top.v", help="Where to write the Verilog.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="top.v", parser=output_file, help="Where to write the Verilog.")
+    ],
     geometry: GeometryOption = "64x8",
     bits: Bits = 4,
     activation_bits: ActivationBits = 8,
@@ -129,7 +132,9 @@ def verilog(
 
 @app.command(name="map")
 def memory_map(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", parser=output_file, help="Where to write it.")
+    ],
     format: Annotated[
         MapFormat, typer.Option("--format", help="md: tables. c: a C header. rdl: SystemRDL 2.0.")
     ] = MapFormat.md,
@@ -174,7 +179,7 @@ def export_c(
     )
 
     from synflip.modelfile.safetensors import load
-    from synflip.util.outputs import check_ours, check_outputs, write_text
+    from synflip.util.outputs import check_new, check_outputs, write_text
 
     network = load(model)
     words = model_words(network)
@@ -182,7 +187,7 @@ def export_c(
     if not (out / EXAMPLE).exists():
         texts[EXAMPLE] = example()
     check_outputs([json, *(out / name for name in texts)], model_files(model))
-    check_ours([out / name for name in texts], is_ours, "synflip export-c")
+    check_new((out / name for name in texts if not is_ours(out / name)), "synflip export-c")
     write_json(json, {"network": network.shape, "bytes": words.nbytes, "files": list(texts)})
     for name, text in texts.items():
         write_text(out / name, text)
@@ -213,14 +218,14 @@ def netlist(
     from synflip_sim.simulators.netlist import FILES, Family, small, synthesize
 
     from synflip.spec.geometry import Geometry
-    from synflip.util.outputs import check_ours, check_outputs, make_folder
+    from synflip.util.outputs import check_new, check_outputs, make_folder
     from synflip.util.progress import waiting
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     files = [out / name for name in FILES]
     check_outputs([json, *files])
-    whole = all(path.is_file() for path in files[:2])  # the Verilog, and what was made of it first
-    check_ours(files, lambda _: whole, "synflip netlist")
+    if not all(path.is_file() for path in files[:2]):  # the Verilog, and what was made of it first
+        check_new(files, "synflip netlist")
     with waiting(f"Synthesizing {machine.name} for {family}"):
         make_folder(out)
         counts = synthesize(small(machine), Family(family.value), out)
@@ -309,7 +314,9 @@ def simulate(
 
 diagram = typer.Typer()
 app.add_typer(diagram, name="diagram")
-PictureOut = Annotated[Path, typer.Option("--out", metavar="F.svg", help="Where to write the picture.")]
+PictureOut = Annotated[
+    Path, typer.Option("--out", metavar="F.svg", parser=output_file, help="Where to write the picture.")
+]
 
 
 @diagram.callback(invoke_without_command=True)

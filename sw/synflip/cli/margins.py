@@ -9,7 +9,7 @@ import typer
 from synflip.cli.console import table as print_table
 from synflip.cli.console import write_json
 from synflip.cli.model_data import load_for
-from synflip.cli.options import Header, JsonFile, Label, ModelData, ModelFile, Size, model_files
+from synflip.cli.options import Header, JsonFile, Label, ModelData, ModelFile, Size, model_files, output_file
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -46,7 +46,11 @@ def margins(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write them here, for --margins of run.", show_default=False
+            "--out",
+            metavar="FILE",
+            parser=output_file,
+            help="Write them here, for --margins of run.",
+            show_default=False,
         ),
     ] = None,
     json: JsonFile = None,

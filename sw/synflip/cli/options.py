@@ -22,6 +22,13 @@ class DataName(StrEnum):
     cifar10 = "cifar10"
 
 
+def output_file(text: str) -> Path:
+    """The path of a file to be written. Raises SynflipError for the name of a folder, such as ``new/``."""
+    from synflip.util.outputs import file_path
+
+    return file_path(text)
+
+
 def model_files(model: Path) -> list[Path]:
     """The files of a compiled model: itself, and the network beside it that makes its features."""
     from synflip.modelfile.safetensors import features_path
@@ -156,7 +163,10 @@ TrainingSeed = Annotated[
     typer.Option("--seed", metavar="K", callback=_training_seed, help="Seed of the training, 0..2**63-1."),
 ]
 ModelOut = Annotated[
-    Path, typer.Option("--out", metavar="M.safetensors", help="Where to write the compiled model.")
+    Path,
+    typer.Option(
+        "--out", metavar="M.safetensors", parser=output_file, help="Where to write the compiled model."
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -189,7 +199,13 @@ ImagesFile = Annotated[
 ]
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Write the numbers here too, as JSON.", show_default=False),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        parser=output_file,
+        help="Write the numbers here too, as JSON.",
+        show_default=False,
+    ),
 ]
 Page = Annotated[
     Path | None,
@@ -275,6 +291,7 @@ WavesFile = Annotated[
     typer.Option(
         "--waves",
         metavar="F.fst",
+        parser=output_file,
         help="Record the signals of --device verilator in this FST file, and write save files for GTKWave "
         "(F.gtkw) and Surfer (F.sucl) beside it; one that was changed is kept. Such a simulator is built "
         "apart, and slow.",

@@ -16,6 +16,7 @@ from synflip.cli.options import (
     Page,
     Size,
     cluster_client,
+    output_file,
     picture_size,
     wants_cluster,
 )
@@ -90,11 +91,11 @@ def paper(
 
     from synflip.data.registry import files as data_files
     from synflip.util.extras import require
-    from synflip.util.outputs import check_folder, check_ours, check_outputs, says
+    from synflip.util.outputs import check_folder, check_new, check_outputs, says
     from synflip.util.progress import bar, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
-    from synflip.experiments.pages.page import QUICK_WARNING, TITLE, commit, into, write
+    from synflip.experiments.pages.page import QUICK_WARNING, TITLE, commit, filled, into, write
 
     on_cluster = wants_cluster(cluster, workers)
     if page is not None and not page.is_file():
@@ -111,7 +112,8 @@ def paper(
         [page, json, *pages],
         [*data_files(), *(file for name in files for file in data_files(name))],
     )
-    check_ours(pages, lambda _: says(pages[0], f"<title>{TITLE}"), "synflip report paper")
+    if not says(pages[0], f"<title>{TITLE}"):
+        check_new(pages, "synflip report paper")
     with waiting("Loading torch"):
         from synflip.data.registry import load
         from synflip.experiments import datasets, registry
@@ -121,6 +123,11 @@ def paper(
     own = {name: datasets.own(load(name, label, header, picture_size(size))) for name in files}
     chosen = None if only is None else _names("--only", only)
     run = {experiment.name for experiment in registry.chosen(chosen)}
+    if page is not None and not filled(page, run):
+        raise SynflipError(
+            f"{page} has no section for what is run, such as one between <!-- begin paper {min(run)} --> and "
+            f"<!-- end paper {min(run)} -->"
+        )
     words = ["synflip report paper", *(["--quick"] if quick else [])]
     words += [f"--data {shlex.quote(','.join(names))}", *([f"--only {only}"] if only else [])]
     words += [f"--label {shlex.quote(label)}"] if label is not None else []
@@ -168,7 +175,9 @@ def opening(
     page: Annotated[
         Path, typer.Option("--page", metavar="FILE", help="Fill the section opening of this page.")
     ],
-    picture: Annotated[Path, typer.Option("--picture", metavar="F.png", help="Draw the picture here.")],
+    picture: Annotated[
+        Path, typer.Option("--picture", metavar="F.png", parser=output_file, help="Draw the picture here.")
+    ],
     json: JsonFile = None,
 ) -> None:
     """Sum up the experiments' tables in one table and one picture. Nothing is run.

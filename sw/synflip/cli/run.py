@@ -28,6 +28,7 @@ from synflip.cli.options import (
     Window,
     cluster_client,
     model_files,
+    output_file,
     wants_cluster,
 )
 from synflip.errors import DeviceWarning, SynflipError
@@ -53,7 +54,9 @@ app = typer.Typer()
 def run(
     model: ModelFile,
     images: ImagesFile,
-    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the counts.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="R.npz", parser=output_file, help="Where to write the counts.")
+    ],
     header: Header = True,
     samples: Samples = 16,
     seed: Seed = 0,
@@ -183,7 +186,12 @@ def run(
 @app.command()
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="R1.npz R2.npz ..", help="Parts, in any order.")],
-    out: Annotated[Path, typer.Option("--out", metavar="R.npz", help="Where to write the whole inference.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="R.npz", parser=output_file, help="Where to write the whole inference."
+        ),
+    ],
     json: JsonFile = None,
 ) -> None:
     """Put the parts of an inference together, as synflip run --shards writes them.
@@ -294,12 +302,15 @@ def verify(
 @app.command()
 def images(
     data: Annotated[DataName, typer.Argument(help="The data set.")],
-    out: Annotated[Path, typer.Option("--out", metavar="X.npy", help="Where to write the images.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="X.npy", parser=output_file, help="Where to write the images.")
+    ],
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="Only the first N.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="Y.npy", help="Write their labels here.")
+        Path | None,
+        typer.Option("--labels", metavar="Y.npy", parser=output_file, help="Write their labels here."),
     ] = None,
     json: JsonFile = None,
 ) -> None:

@@ -4,6 +4,7 @@ A model of features has the network that makes them beside it: ``m.features.pt2`
 """
 
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import HIGH, LOW
 from synflip.spec.model import CompiledModel, from_tensors
-from synflip.util.outputs import beside, check_outputs, replacing
+from synflip.util.outputs import beside, check_outputs, file_path, replacing
 from synflip.util.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
@@ -32,7 +33,12 @@ def save(model: CompiledModel, path: str | Path) -> None:
     gives the same bytes. A half-written file replaces nothing. Raises SynflipError."""
     from safetensors.numpy import save as to_bytes
 
-    path = Path(path)
+    path = file_path(path)
+    if not isinstance(model, CompiledModel):
+        raise SynflipError(
+            f"{path} is to hold a compiled model, not a {type(model).__name__}: compile a trained network "
+            "first, synflip.compile_network"
+        )
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors().items()}
     content = to_bytes(tensors, metadata=model.metadata())
     if (length := struct.unpack("<Q", content[:8])[0]) > MAX_HEADER_BYTES:
@@ -77,6 +83,8 @@ def check_pair(path: str | Path) -> None:
 def load(path: str | Path) -> CompiledModel:
     """Read the compiled model at ``path``, and its extractor of features if that is beside it. Raises
     SynflipError, naming the file and what is wrong with it."""
+    if not isinstance(path, str | os.PathLike):
+        raise SynflipError(f"a compiled model is read from a path, not from {path!r:.60}")
     path = Path(path)
     try:
         model = from_tensors(*_read(path, _DTYPES, "a compiled model", _INPUT_DTYPES))

@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -51,29 +51,43 @@ def check_folder(path: str | Path) -> None:
         _try(Path(os.path.realpath(path), _own_name()), path)
 
 
-def check_ours(files: Iterable[Path], is_ours: Callable[[Path], bool], by: str) -> None:
+def check_new(files: Iterable[Path], by: str) -> None:
     """Ask, before any work, whether files that nobody named one by one replace nobody's.
 
-    files: those whose names ``by``, such as ``synflip demo``, chooses by itself. is_ours: whether one that is
-    there was written by it; not asked of FIFOs and devices. Raises SynflipError if one was not.
+    files: those whose names ``by``, such as ``synflip demo``, chooses by itself, without those that it wrote
+    before. Raises SynflipError if one is there; what is a FIFO or a device may be.
     """
     for path in files:
         with _explained(f"write {path}"):
             found = _stat(path)
-            if found is not None and _replaceable(path, found) and not is_ours(path):
+            if found is not None and _replaceable(path, found):
                 raise SynflipError(
                     f"{path} is there already and is not from {by}: move it, or choose another --out"
                 )
 
 
 def says(path: Path, *marks: str) -> bool:
-    """Whether one of ``marks`` is among the first BEGINNING bytes of a file; False if it cannot be read."""
+    """Whether one of ``marks`` is among the first BEGINNING bytes of a file; False if it cannot be read, and
+    of a FIFO or a device."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             beginning = file.read(BEGINNING)
     except OSError:
         return False
     return any(mark.encode() in beginning for mark in marks)
+
+
+def file_path(path: str | Path) -> Path:
+    """``path`` as the name of a file. Raises SynflipError if it is none, and if it is a folder's, such as
+    ``new/`` or ``new/.``: a Path does not know of these endings, and would be the file ``new``."""
+    if not isinstance(path, str | os.PathLike):
+        raise SynflipError(f"a file to be written needs a path, not {path!r:.60}")
+    text = os.fspath(path)
+    if os.path.split(text)[1] in ("", os.curdir) and text not in ("", os.curdir):
+        raise SynflipError(f"cannot write {text}: it is the name of a folder: give that of a file")
+    return Path(text)
 
 
 def beside(path: str | Path, ending: str, other: str) -> Path:
@@ -112,7 +126,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     when the block ends. Folders that are missing are made, and deleted again if the block raises. Raises
     SynflipError.
     """
-    path = Path(path)
+    path = file_path(path)
     with _explained(f"write {path}"):
         before = _check(path)
         if before is None or _replaceable(path, before):
@@ -144,6 +158,10 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SynflipError(f"cannot {what}: {error.strerror or error}") from None
+    except (
+        UnicodeEncodeError
+    ) as error:  # of a name that is no UTF-8, which a text says, or the disk does not take
+        raise SynflipError(f"cannot {what}: its text is no {error.encoding}: {error.reason}") from None
 
 
 @contextmanager
@@ -162,7 +180,7 @@ def _in_folder(folder: Path) -> Iterator[None]:
 
 def _compared(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> list[Path]:
     """The outputs. Raises SynflipError if one is an input, another output, or the folder of another."""
-    files = [Path(path) for path in outputs if path is not None]
+    files = [file_path(path) for path in outputs if path is not None]
     known = {_identity(Path(path)): (path, "read too") for path in inputs if path is not None}
     folders: dict[str, Path] = {}  # of new files
     for path in files:
@@ -359,5 +377,5 @@ def _identity(path: Path) -> tuple[int, int] | str | None:
         if found is None:
             return str(_target(path))
         return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
-    except OSError:
+    except (OSError, UnicodeEncodeError):
         return None

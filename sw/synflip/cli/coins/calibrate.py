@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from synflip.cli.console import columns, table, write_json
-from synflip.cli.options import JsonFile
+from synflip.cli.options import JsonFile, output_file
 from synflip.errors import SynflipError
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
@@ -55,7 +55,10 @@ def calibrate(
         typer.Option("--least-entropy", metavar="H", help="A junction whose raw bits have less is left out."),
     ] = 0.5,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="X.json", help="Write it as JSON, for read_settings.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="X.json", parser=output_file, help="Write it as JSON, for read_settings."
+        ),
     ] = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Write the settings into the accelerator, until it is reset.")

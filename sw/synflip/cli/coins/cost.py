@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table, write_json
-from synflip.cli.options import JsonFile, Page
+from synflip.cli.options import JsonFile, Page, output_file
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -15,9 +15,9 @@ app = typer.Typer()
 
 @app.command(name="coin-cost")
 def coin_cost(
-    out: Annotated[Path, typer.Option("--out", metavar="X.md", help="Where to write the table.")] = Path(
-        "coin-cost.md"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the table.")
+    ] = Path("coin-cost.md"),
     page: Page = None,
     json: JsonFile = None,
 ) -> None:

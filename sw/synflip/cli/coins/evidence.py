@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import table, write_json
-from synflip.cli.options import JsonFile, Page
+from synflip.cli.options import JsonFile, Page, output_file
 from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
@@ -33,7 +33,8 @@ def coins(
     seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Seed of the coins.")] = 1,
     page: Page = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="X.png", help="Write coins.png here too.")
+        Path | None,
+        typer.Option("--picture", metavar="X.png", parser=output_file, help="Write coins.png here too."),
     ] = None,
     json: JsonFile = None,
 ) -> None:
@@ -48,13 +49,14 @@ def coins(
     from synflip.data.registry import files as data_files
     from synflip.report.sections import find_section, replace_section
     from synflip.util.extras import require
-    from synflip.util.outputs import check_ours, check_outputs, says, write_text
+    from synflip.util.outputs import check_new, check_outputs, says, write_text
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
     written, drawn = out / "coins.md", out / "coins.png"
     check_outputs([written, drawn, page, picture, json], data_files(data))
-    check_ours([written, drawn], lambda _: says(written, TITLE), "synflip coins")
+    if not says(written, TITLE):
+        check_new([written, drawn], "synflip coins")
     if page is not None:
         find_section(page, f"coins {data}")
     with waiting("Loading torch"):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from synflip.cli.console import columns, table, write_json
-from synflip.cli.options import JsonFile, Page
+from synflip.cli.options import JsonFile, Page, output_file
 from synflip.errors import SynflipError
 from synflip.workflows import NetworkName, train_small
 
@@ -36,9 +36,9 @@ def rates(
     measure: Annotated[
         bool, typer.Option("--measure", help="Simulate some cases too, and compare their cycles.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", metavar="X.md", help="Where to write the tables.")] = Path(
-        "rates.md"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the tables.")
+    ] = Path("rates.md"),
     page: Page = None,
     json: JsonFile = None,
 ) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from itertools import groupby
 from operator import attrgetter
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from synflip._version import __version__
 from synflip.experiments.blocks import NOT_RUN, Section
-from synflip.report.sections import find_section, replace_section
+from synflip.report.sections import find_section, read_page, replace_section
 from synflip.util.outputs import write_text
 
 TITLE = "Synaptic sampling on synflip"
@@ -120,18 +120,26 @@ def into(page: Path, sections: list[Section]) -> list[str]:
     Tables of data sets that are not in ``sections`` stay, and an old row stays where the new one is NOT_RUN.
     Raises SynflipError.
     """
-    text = page.read_text(encoding="utf-8")
-    done = []
     by_name = attrgetter("experiment")
-    for name, items in groupby(sorted(sections, key=by_name), key=by_name):
-        if f"<!-- begin paper {name} -->" in text:
-            _, inside, _ = find_section(page, f"paper {name}")
-            tables = by_data(inside)
-            for section in items:
-                tables[section.data] = _kept(tables.get(section.data, ""), markdown(section))
-            replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
-            done.append(name)
+    found = {name: list(items) for name, items in groupby(sorted(sections, key=by_name), key=by_name)}
+    done = filled(page, found)
+    for name in done:
+        _, inside, _ = find_section(page, f"paper {name}")
+        tables = by_data(inside)
+        for section in found[name]:
+            tables[section.data] = _kept(tables.get(section.data, ""), markdown(section))
+        replace_section(page, f"paper {name}", "\n\n".join(tables.values()))
     return done
+
+
+def filled(page: Path, experiments: Iterable[str]) -> list[str]:
+    """Those of ``experiments`` that ``into`` finds a section for in a page. Raises SynflipError for a page
+    that cannot be read, and for a section that is not whole."""
+    text = read_page(page)
+    names = [name for name in experiments if f"<!-- begin paper {name} -->" in text]
+    for name in names:
+        find_section(page, f"paper {name}")
+    return names
 
 
 def _kept(before: str, after: str) -> str:
