@@ -198,7 +198,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["--target", "1"], "the target must be above 0 and below 1, not 1.0"),
-        (["--least-entropy", "nan"], "the least entropy must be above 0 and below 1, not nan"),
+        (["--least-entropy", "0"], "the least entropy must be above 0 and below 1, not 0.0"),
         (["--geometry", "16x2"], "verilator, 16x2, has no tunnel junctions: its keys come from an LFSR"),
         (["--device", "golden"], "'golden' has no tunnel junctions"),
         (["--device", "/dev/nothing"], "/dev/nothing cannot be opened"),

@@ -1,5 +1,6 @@
 """The command line. A command that fails prints one line on stderr; its exit status is not 0."""
 
+import math
 import os
 import shlex
 import signal
@@ -61,10 +62,19 @@ DemoGeometry = Annotated[
 
 
 class _Command(TyperCommand):
-    """A command whose flags have no type in its help: typer would say <bool>, but a flag takes no value."""
+    """A command whose flags have no type in its help: typer would say <bool>, but a flag takes no value; and
+    whose numbers are finite: typer lets nan and inf through, past the limits of an option too."""
 
     def get_params(self, ctx: Any) -> Any:
         return _untyped(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        for item in self.params:
+            value = ctx.params.get(item.name)
+            for number in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise typer.BadParameter(f"{item.opts[0]} must be a finite number, not {number}")
+        return super().invoke(ctx)
 
 
 class _Group(TyperGroup):
