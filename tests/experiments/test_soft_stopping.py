@@ -1,7 +1,10 @@
 """Early stopping by sums: who leads, when an image leaves, and the bounds that are fitted, by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from synflip.experiments import soft_votes
 from synflip.experiments.soft_votes import FACTORS, Race, fit_root
 
 #: [S, N, C]: an image that is sure at once, one whose leader changes after one sample, one that is tied.
@@ -34,3 +37,26 @@ def test_bounds_grow_as_the_root_and_are_as_low_as_the_error_allows() -> None:
     lower = with_none * (1 - 0.02 / (with_none[0] / race.most))
     assert (race.stopped(lower)[1] != race.leaders[-1]).any()
     assert fit_root(race, 1.0)[0] == pytest.approx(FACTORS[0] * race.most)
+
+
+def test_both_tables_share_their_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def logits(*rest: object) -> np.ndarray:
+        made.append(rest)
+        return np.random.default_rng(1).integers(-99, 99, (4, 8, 3), dtype=np.int32)
+
+    data = SimpleNamespace(test_images=None, test_labels=np.arange(8) % 3, classes="abc")
+    cache = SimpleNamespace(row=lambda name, settings, make: make())
+    for name, stand_in in (
+        ("logits", logits),
+        ("main_coins", lambda *rest: None),
+        ("answer_settings", lambda *rest: {}),
+        ("scale_of", lambda model: 30.0),
+    ):
+        monkeypatch.setattr(soft_votes, name, stand_in)
+    context = SimpleNamespace(
+        budget=SimpleNamespace(samples=4), data=lambda name: data, coins=lambda recipe: None, cache=cache
+    )
+    tables = soft_votes.soft_votes(context, "digits")  # type: ignore[arg-type]
+    assert [table.name for table in tables] == ["soft-votes", "soft-early"] and len(made) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,19 @@ FACTORS = np.arange(1, 401) / 100
 
 
 def soft_votes(context: Context, data: str) -> Parts:
-    """Soft votes, plain votes and logit sums against the mean softmax of a host."""
+    """Soft votes, plain votes and logit sums against the mean softmax of a host; early stopping by them."""
     recipe = main_coins(context, data)
     budget = context.budget
 
+    @cache
+    def of_tests() -> NDArray[np.int32]:
+        """The logits of both tables, made if one of the two is not known yet."""
+        return logits(context, context.coins(recipe), context.data(data).test_images, budget.samples)
+
     def make() -> Numbers:
         dataset = context.data(data)
-        model = context.coins(recipe)
-        scale, classes = scale_of(model), len(dataset.classes)
-        z = logits(context, model, dataset.test_images, budget.samples)
+        scale, classes = scale_of(context.coins(recipe)), len(dataset.classes)
+        z = of_tests()
         wanted = aggregate("mean softmax", z, scale)
         answers = {
             "votes": (0, aggregate("vote", z, scale)),
@@ -74,20 +79,20 @@ def soft_votes(context: Context, data: str) -> Parts:
     ]
     return [
         Table.from_records("soft-votes", f"Soft votes, {budget.samples} samples", rows),
-        _early(context, data),
+        _early(context, data, of_tests),
     ]
 
 
-def _early(context: Context, data: str) -> Table:
-    """Samples an image if it leaves by the lead in votes, and by the lead in soft votes."""
+def _early(context: Context, data: str, of_tests: Callable[[], NDArray[np.int32]]) -> Table:
+    """Samples an image if it leaves by the lead in votes, and by the lead in soft votes. of_tests: gives the
+    test images' logits [S, N, C]."""
     recipe = main_coins(context, data)
     samples = context.budget.samples
 
     def make() -> Numbers:
         dataset = context.data(data)
-        model = context.coins(recipe)
-        z = logits(context, model, dataset.test_images, samples)
-        table = SoftTable.of(scale_of(model), len(dataset.classes), *STOPPED_BY)
+        z = of_tests()
+        table = SoftTable.of(scale_of(context.coins(recipe)), len(dataset.classes), *STOPPED_BY)
         votes = (z.argmax(2)[..., None] == np.arange(z.shape[2])).astype(np.int64)
         soft = np.stack([table.votes(sample) for sample in z])
         shape = fit_shape(votes[:, ::2].sum(0))
