@@ -246,6 +246,22 @@ def test_a_notebook_sees_votes_as_bars() -> None:
     assert not shown.tags & {"script", "id", "class", "link", "onclick"}
 
 
+def test_a_notebook_sees_the_second_choice_of_tied_votes_second() -> None:
+    votes = np.array([[1, 6, 1, 1], [4, 0, 4, 1]], dtype=np.int32)
+    outcome = Result(votes, np.array([[5, 9, 1, 7], [0, 0, 99, 0]]), votes.sum(1, dtype=np.int32), 1)
+    shown = Seen(outcome._repr_html_())
+    assert [row[2] for row in shown.rows[1:]] == ["1: 6, 3: 1, 0: 1, 1 more", "0: 4, 2: 4, 3: 1"]
+    pytest.importorskip("matplotlib")
+    assert [text.get_text() for text in outcome.plot().axes[0].texts] == [
+        "1",
+        "3",
+        "others",
+        "0",
+        "2",
+        "others",
+    ]
+
+
 def test_a_notebook_sees_only_some_rows_and_classes() -> None:
     shown = Seen(result(np.ones((1234, 40), int).tolist())._repr_html_())
     assert len(shown.rows) == 1 + 10 + 1 and shown.rows[-1] == ["... 1,224 more"]

@@ -180,7 +180,7 @@ class Result:
             columns["energy, nats"] = [f"{value:.2f}" for value in self.energy[:ROWS]]
             if self.energy_threshold is not None:
                 columns["foreign"] = ["yes" if value else "no" for value in self.foreign[:ROWS]]
-        return html(repr(self), self.votes, columns, self._names)
+        return html(repr(self), self.votes, self.runner_up, columns, self._names)
 
     def plot(self, images: Sequence[int] | None = None, classes: Sequence[str] | None = None) -> "Figure":
         """A matplotlib figure: bars of the votes of a few images, and a histogram of all entropies.
@@ -198,7 +198,7 @@ class Result:
         if len(names) != self.votes.shape[1]:
             raise SynflipError(f"{len(names)} class names for {self.votes.shape[1]} classes")
         chosen = range(min(len(self.votes), ROWS)) if images is None else [int(image) for image in images]
-        return draw(self.votes, self.used, self.entropy, chosen, names)
+        return draw(self.votes, self.runner_up, self.used, self.entropy, chosen, names)
 
     @property
     def _names(self) -> list[str]:

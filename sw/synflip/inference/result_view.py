@@ -23,19 +23,23 @@ CELL = "text-align:left;padding:0.15em 0.8em 0.15em 0"
 
 
 def html(
-    summary: str, votes: NDArray[np.int32], columns: Mapping[str, Sequence[str]], names: Sequence[str]
+    summary: str,
+    votes: NDArray[np.int32],
+    second: NDArray[np.int64],
+    columns: Mapping[str, Sequence[str]],
+    names: Sequence[str],
 ) -> str:
     """A table with a row for each of the first ROWS images. It has no scripts and no ids, and its colours do
     with a light and a dark page.
 
-    summary: lines above it. votes: [N, C]. columns: by head, a text for each of those images. names: of the C
-    classes. Names come from files: they are escaped, and cut to LETTERS.
+    summary: lines above it. votes: [N, C]. second: [N], second choices. columns: by head, a text for each of
+    those images. names: of the C classes. Names come from files: they are escaped, and cut to LETTERS.
     """
     names = [escape(name if len(name) <= LETTERS else name[: LETTERS - 3] + "...") for name in names]
     heads = ("image", "votes", "", *columns)
     rows = []
     for image, counts in enumerate(votes[:ROWS]):
-        order = np.argsort(-counts, kind="stable")
+        order = _ranked(counts, second[image])
         words = ", ".join(f"{names[place]}: {counts[place]:,}" for place in order[:NAMED] if counts[place])
         others = f", {more} more" if (more := int((counts > 0).sum()) - NAMED) > 0 else ""
         cells = [str(image), _bar(counts[order], words + others), words + others]
@@ -49,6 +53,15 @@ def html(
     lines = "<br>".join(escape(line) for line in summary.splitlines())
     table = f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f"<div><p>{lines}</p>{table}</div>"
+
+
+def _ranked(counts: NDArray[np.int32], second: np.integer) -> NDArray[np.intp]:
+    """Classes by their votes [C], the most first. Of several with equally many the second choice comes first,
+    behind the winner."""
+    rank = np.full(len(counts), 2)
+    rank[second] = 1
+    rank[counts.argmax()] = 0
+    return np.lexsort((rank, -counts))
 
 
 def _bar(counts: NDArray[np.int32], words: str) -> str:
@@ -66,6 +79,7 @@ def _bar(counts: NDArray[np.int32], words: str) -> str:
 
 def draw(
     votes: NDArray[np.int32],
+    second: NDArray[np.int64],
     used: NDArray[np.int32],
     entropy: NDArray[np.float64],
     images: Sequence[int],
@@ -73,8 +87,8 @@ def draw(
 ) -> "Figure":
     """A figure with bars of the votes of ``images``, at most ROWS of them, and a histogram of all entropies.
 
-    votes: [N, C]. used: [N]. entropy: [N], bits. Raises SynflipError without matplotlib, for images that are
-    not there, and for none or too many.
+    votes: [N, C]. second: [N], second choices. used: [N]. entropy: [N], bits. Raises SynflipError without
+    matplotlib, for images that are not there, and for none or too many.
     """
     if not 1 <= len(images) <= ROWS:
         raise SynflipError(f"a picture shows 1 to {ROWS} images, not {len(images)}")
@@ -82,7 +96,7 @@ def draw(
         raise SynflipError(f"there is no image {wrong[0]}: there are {len(votes)}, numbered from 0")
     figure = new_figure(9.0, 1.4 + 0.42 * len(images))
     bars, histogram = figure.subplots(1, 2, width_ratios=(3, 2))
-    _draw_votes(bars, votes, used, images, names)
+    _draw_votes(bars, votes, second, used, images, names)
     most = float(np.log2(max(votes.shape[1], 2)))
     histogram.hist(entropy, bins=np.linspace(0, most, 21).tolist(), color=RIGHT)
     histogram.set_xlabel("entropy of the votes, bits")
@@ -94,10 +108,15 @@ def draw(
 
 
 def _draw_votes(
-    axes: Any, votes: NDArray[np.int32], used: NDArray[np.int32], images: Sequence[int], names: Sequence[str]
+    axes: Any,
+    votes: NDArray[np.int32],
+    second: NDArray[np.int64],
+    used: NDArray[np.int32],
+    images: Sequence[int],
+    names: Sequence[str],
 ) -> None:
     for place, image in enumerate(images):
-        order = np.argsort(-votes[image], kind="stable")
+        order = _ranked(votes[image], second[image])
         counts = votes[image][order]
         parts = (*counts[:2], counts[2:].sum())
         left = 0
