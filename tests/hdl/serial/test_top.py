@@ -43,10 +43,10 @@ def run(runner, folder, name, off=0.0, reset="active"):
     assert get_results(results) == (1, 0)
 
 
-@pytest.mark.parametrize("off", [-0.02, 0.0, 0.02])
-def test_frames(simulator, off):
-    """The host's clock is off by as much: each end listens at its own rate."""
-    run(*simulator, "frames", off)
+@pytest.mark.parametrize(("off", "reset"), [(-0.02, "active"), (0.0, "open"), (0.02, "idle")])
+def test_frames(simulator, off, reset):
+    """The host's clock is off by as much: each end listens at its own rate. From a reset, and without one."""
+    run(*simulator, "frames", off, reset)
 
 
 @pytest.mark.parametrize("reset", ["active", "idle"])
