@@ -126,6 +126,9 @@ def test_numbers_and_weights_as_people_have_them() -> None:
         ({"bits": 4.0}, r"bits must be an integer in 1\.\.16, not 4.0"),
         ({"activation_bits": 9}, r"activation bits, must be an integer in 1\.\.8, not 9"),
         ({"classes": ["a"]}, r"1 class names for 2 logits"),
+        ({"classes": [1, 2]}, r"classes must be a list with a name for each logit, not \[1, 2\]"),
+        ({"classes": 2}, r"classes must be a list with a name for each logit, not 2"),
+        ({"source": {"epochs": np.int64(3)}}, r"the source of a model is written as JSON: .*int64"),
         ({"input_max": 0}, r"largest pixel"),
     ],
 )

@@ -125,6 +125,18 @@ def test_a_name_that_is_none_is_told_the_grammar_everywhere(
         assert registry.GRAMMAR in " ".join("".join(capsys.readouterr()).split())
 
 
+def test_a_geometry_is_one_or_its_text() -> None:
+    for geometry in ("16x2,bits=3", Geometry(np.int64(16), np.int32(2), np.uint8(3))):
+        with registry.open_device("golden", geometry) as device:
+            assert device.geometry == Geometry(16, 2, 3) and repr(device.geometry) == repr(Geometry(16, 2, 3))
+    for wrong, line in (("16", "is not LANESxBANKS"), (16, "is no text such as 64x8")):
+        with pytest.raises(SynflipError, match=line):
+            registry.open_device("golden", wrong)  # type: ignore[arg-type]
+    for settings in ({"lanes": 16.0}, {"bits": True}, {"banks": "1"}, {"devices": None}, {"bits": 2.5}):
+        with pytest.raises(SynflipError, match=f"{next(iter(settings))} must be an integer, not"):
+            Geometry(**settings)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", [None, 3, Path("/dev/ttyUSB0"), ["golden"]])
 def test_a_name_is_a_text(name: object) -> None:
     with pytest.raises(SynflipError, match="a device's name is a text, not a"):

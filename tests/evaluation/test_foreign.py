@@ -108,12 +108,25 @@ def test_training_writes_it_and_evaluate_counts(
         (DIGITS, 0, "above 0 and below 1, such as 0.01, not 0"),
         (DIGITS, 1.0, "above 0 and below 1, such as 0.01, not 1.0"),
         (DIGITS, float("nan"), "not nan"),
+        (DIGITS, "0.1", "not '0.1'"),
         ("digits", 0.01, "the data are the text 'digits'"),
     ],
 )
 def test_what_is_refused(model, data: Dataset, share: float, message: str) -> None:
     with pytest.raises(SynflipError, match=message):
         fit_energy_threshold(model, data, share)
+
+
+def test_the_path_of_a_model_will_do(model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    modelfile.save(model, path)
+    found = fit_energy_threshold(path, DIGITS, np.float32(0.25), samples=1)
+    modelfile.save(found, path)  # numpy's share is a number of JSON
+    assert found.source == fit_energy_threshold(model, DIGITS, 0.25, samples=1).source
+    assert evaluate(path, DIGITS, 1).numbers == evaluate(found, DIGITS, 1).numbers
+    for measure in (lambda: evaluate({}, DIGITS, 1), lambda: fit_energy_threshold(None, DIGITS)):
+        with pytest.raises(SynflipError, match="what runs is a compiled model or the path of one, not a "):
+            measure()
 
 
 @pytest.mark.parametrize("value", [None, True, "1", [1], float("inf")])

@@ -86,7 +86,7 @@ def test_what_is_no_model_is_refused_in_a_line(tmp_path: Path) -> None:
         with pytest.raises(SynflipError, match=r"missing\.safetensors"):
             device.load(tmp_path / "missing.safetensors")
         with pytest.raises(
-            SynflipError, match="a device loads a compiled model or the path of one, not a dict"
+            SynflipError, match="what runs is a compiled model or the path of one, not a dict"
         ):
             device.load({})  # type: ignore[arg-type]
         with pytest.raises(SynflipError, match="no model loaded"):
@@ -111,7 +111,8 @@ def test_a_request_knows_its_margins() -> None:
         ({"first": 3, "keys": np.zeros((4, 8), np.uint64)}, "leave out first"),
         ({"keys": np.zeros((4, 7), np.uint64)}, r"keys must be uint64 \[4, 8\]"),
         ({"pixels": np.zeros((3, 5), np.uint8)}, r"images have shape \[3, 5\]"),
-        ({"pixels": np.zeros((3, 4), np.float32)}, "images are float32"),
+        ({"pixels": np.full((3, 4), 0.5, np.float32)}, "images are float32; they are 0.5"),
+        ({"pixels": IMAGES / 3}, r"not an integer in 0..255; they are"),
     ],
 )
 def test_a_request_that_makes_no_sense(change: dict, line: str) -> None:
@@ -146,6 +147,9 @@ class Frame:
         np.asfortranarray(IMAGES),
         np.ma.masked_array(IMAGES, np.zeros((3, 4), bool)),
         IMAGES.astype(">i4"),
+        IMAGES.astype(object),
+        IMAGES.astype(np.float64),  # as scikit-learn's digits are
+        torch.from_numpy(IMAGES).bfloat16(),
         IMAGES.reshape(3, 2, 2),
         IMAGES.reshape(3, 1, 2, 2),
         IMAGES.reshape(3, 2, 2, 1),
@@ -185,9 +189,9 @@ def test_colour_of_a_model_that_knows_its_shape() -> None:
         None, "", {}, [], [[1, 2, 3]], [[1, 2], [3]], [[0.5] * 4], [["a"] * 4], [[True] * 4],
         np.zeros((3, 4), complex),
         np.zeros(4, np.uint8), np.zeros((2, 2), np.uint8), np.array(3), np.zeros((1, 1, 4, 1, 1), np.uint8),
-        np.zeros((3, 2, 2, 4), np.uint8), np.ma.masked_array(IMAGES, IMAGES == 3), torch.zeros(3, 4),
-        torch.zeros(3, 4, requires_grad=True), torch.zeros(3, 4, dtype=torch.bfloat16), np.full((3, 4), -1),
-        np.full((3, 4), 256), np.full((3, 4), 2**63, np.uint64), [[10**30] * 4], 7,
+        np.zeros((3, 2, 2, 4), np.uint8), np.ma.masked_array(IMAGES, IMAGES == 3), torch.full((3, 4), 0.5),
+        torch.full((3, 4), 0.5, requires_grad=True), torch.full((3, 4), 0.5, dtype=torch.bfloat16),
+        np.full((3, 4), -1), np.full((3, 4), 256), np.full((3, 4), 2**63, np.uint64), [[10**30] * 4], 7,
         pytest.param(object(), id="object"),
     ],
     ids=str,

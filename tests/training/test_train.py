@@ -25,6 +25,7 @@ from synflip.training.distillation import train_teachers
 from synflip.training.layers import NoisySums, Shift, SynapticLinear, SynapticNetwork, flip, thresholds
 from synflip.training.loop import TrainStep, one_cycle
 from synflip.training.train import train
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 
@@ -401,12 +402,34 @@ def test_augment_changes_the_training(digits: Dataset) -> None:
         ({"hidden": (8,) * 16}, "17 layers; a network has 1..16"),
         ({"bits": 17}, "bits must be in 1..16, not 17"),
         ({"activation_bits": 0}, "activation bits must be in 1..8, not 0"),
+        ({"mean_of": 2.5}, "mean_of must be an integer, not 2.5"),
+        ({"mean_of": True}, "mean_of must be an integer, not True"),
+        ({"augment": "no"}, "augment must be True or False, not 'no'"),
+        ({"signed": "no"}, "signed must be True or False, not 'no'"),
+        ({"resume": True}, "resume goes on from a checkpoint: give its path too"),
+        ({"resume": "yes"}, "resume must be True or False, not 'yes'"),
+        ({"checkpoint": 5}, "a file to be written needs a path, not 5"),
+        ({"checkpoint": "new/"}, "cannot write new/: it is the name of a folder"),
+        ({"filters": 32}, "filters must be a list such as [32], or [[32, 32], 64], not 32"),
+        ({"filters": (32, [1.5])}, "filters[1][0] must be an integer, not 1.5"),
+        ({"filters": ("a",)}, "filters[0] must be an integer, not 'a'"),
+        ({"teachers": None}, "teachers must be a list of networks, not a NoneType"),
+        ({"teachers": nn.Linear(64, 10)}, "teachers must be a list of networks, not a Linear"),
+        ({"teachers": [None]}, "teachers[0] is a NoneType, not a network"),
+        ({"teachers": [nn.Linear(63, 10)]}, "teachers[0] takes no images [2, 64]: mat1 and mat2"),
+        ({"teachers": [nn.Linear(64, 9)]}, "teachers[0] gives [2, 9], not logits [2, 10]"),
     ],
 )
 def test_refusals(digits: Dataset, change: dict, expected: str) -> None:
     with pytest.raises(SynflipError) as caught:
         train(digits, **({"epochs": 1} | change))
-    assert expected in str(caught.value)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_those_of_python(digits: Dataset) -> None:
+    for settings in ({"mean_of": np.int64(2)}, {"mean_of": 2.0, "filters": np.array([4])}):
+        network = train(few(digits, 32), (8,), epochs=1, signed=np.bool_(True), **settings)
+        assert network.source["mean_of"] == 2 and type(network.source["mean_of"]) is int
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63])

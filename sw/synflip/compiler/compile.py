@@ -1,5 +1,6 @@
 """From trained weights to a compiled model, which holds integers only."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,12 @@ def compile_layers(
     bits, activation_bits, input_max = (_integer(value) for value in (bits, activation_bits, input_max))
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
         raise SynflipError(f"bits must be an integer in 1..{MAX_BITS}, not {bits!r}")
+    if not isinstance(classes, Sequence | np.ndarray) or not all(isinstance(name, str) for name in classes):
+        raise SynflipError(f"classes must be a list with a name for each logit, not {classes!r:.60}")
+    try:
+        json.dumps(dict(source or {}))
+    except (TypeError, ValueError) as error:
+        raise SynflipError(f"the source of a model is written as JSON: {error}") from None
     layers = tuple(
         _layer(f"layer {index}", weight, bias, bits, place)
         for index, (weight, bias, place) in enumerate(

@@ -23,7 +23,7 @@ from synflip.data.tables import (
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
 from synflip.spec.model import CompiledModel, channels_last
-from synflip.util.arrays import list_of, plain, rows, scale_hint, whole, whole_number
+from synflip.util.arrays import list_of, plain, rows, whole, whole_number, whole_pixels
 from synflip.util.text import one_line
 
 MAX_PIXEL = 65535
@@ -279,15 +279,7 @@ def checked_images(images: ArrayLike, shape: Sequence[int], largest: int, what: 
     array = rows(array, shape, what)
     if not len(array):
         raise SynflipError(f"{what} are empty: at least one image is needed")
-
-    def hint() -> str:
-        if array.dtype.kind in "iu" and array.min() >= 0:
-            return f"; they go up to {array.max()}: is that input_max?"
-        return scale_hint(array, largest)
-
-    if array.dtype.kind in "bf" and largest > 1 and 0 < array.max() <= 1 and array.min() >= 0:
-        raise SynflipError(f"{what} are {array.dtype}{hint()}")
-    return whole(array, what, 0, largest, np.uint8 if largest < 256 else np.int32, hint)
+    return whole_pixels(array, largest, what)
 
 
 def checked_labels(labels: ArrayLike, classes: int, what: str) -> NDArray[np.int64]:

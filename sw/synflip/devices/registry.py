@@ -140,21 +140,23 @@ def _points() -> Iterable[EntryPoint]:
     return entry_points(group=GROUP)
 
 
-def open_device(name: str, geometry: Geometry | None = None) -> Device:
+def open_device(name: str, geometry: Geometry | str | None = None) -> Device:
     """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
     ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``,
     ``golden:16x2,image_slots=4``; or a serial port, perhaps with its baud rate: ``/dev/ttyUSB0``,
     ``COM3@1000000``; or a device of another package; or a pool, several devices that share the work:
     ``pool:/dev/ttyUSB0,/dev/ttyUSB1,golden``.
 
-    geometry: of a device whose name has none. Without either a netlist is a small one (16x1), other devices
-    are 64x8; a serial port's accelerator says itself what it is. The geometry of ``golden`` and ``cuda`` is
-    that of the accelerator whose cycles they predict.
+    geometry: of a device whose name has none, a Geometry or a text such as ``16x2``. Without either a netlist
+    is a small one (16x1), other devices are 64x8; a serial port's accelerator says itself what it is. The
+    geometry of ``golden`` and ``cuda`` is that of the accelerator whose cycles they predict.
 
     Raises SynflipError, in one line, for a name that is none, for a package that is missing, for a port that
     cannot be opened, and if no accelerator answers there.
     """
     parts = DeviceName.parse(name)
+    if geometry is not None and not isinstance(geometry, Geometry):
+        geometry = Geometry.parse(geometry)
     if parts.port:
         return _open_port(parts)
     kind, _, text = name.partition(":")

@@ -3,6 +3,7 @@
 Uncertainty is compared between images answered right, images answered wrong, and images of another data set.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
-from synflip.inference.device import Device
+from synflip.inference.device import Device, model_of
 from synflip.inference.request import Progress, check_logits, whole_samples, whole_seed
 from synflip.report.tables import markdown_table
 from synflip.spec.model import CompiledModel
@@ -43,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: CompiledModel,
+    model: CompiledModel | str | os.PathLike[str],
     dataset: Dataset,
     samples: int,
     seed: int = 0,
@@ -53,16 +54,18 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on all test images of a data set, on the golden model, as every device would answer.
 
-    model: compiled, with the scale of its logits. dataset: N test images and labels of its C classes.
-    samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are integers, also
-    numpy's. outside: another data set with images of the same size, whose test images are to be detected.
-    progress: True shows a bar; or a function that is called with (done, total), in network samples times
-    images of both data sets. device: what runs the model, such as a cluster, and stays open; None: a golden
-    model of its own. Raises SynflipError, among others for a model whose file lacks the scale of its logits.
+    model: compiled, with the scale of its logits, or the path of its file. dataset: N test images and labels
+    of its C classes. samples: S, network samples of each image. seed: of the coins, 0..2**64-1. Both are
+    integers, also numpy's. outside: another data set with images of the same size, whose test images are to
+    be detected. progress: True shows a bar; or a function that is called with (done, total), in network
+    samples times images of both data sets. device: what runs the model, such as a cluster, and stays open;
+    None: a golden model of its own. Raises SynflipError, among others for a model whose file lacks the scale
+    of its logits.
     """
     datasets = [dataset] if outside is None else [dataset, outside]
     for item in datasets:
         require_dataset(item)
+    model = model_of(model)
     samples, seed = whole_samples(samples), whole_seed(seed)
     check_progress(progress, "(done, total)")
     scale = _checked_scale(model, dataset, outside)

@@ -57,14 +57,7 @@ class Device(ABC):
         model: a compiled model, or the path of its .safetensors file. Raises SynflipError for a file that is
         missing or no compiled model, and for a model that does not fit the device, saying what is short.
         """
-        if isinstance(model, str | os.PathLike):
-            model = modelfile.load(Path(model))
-        if not isinstance(model, CompiledModel):
-            raise SynflipError(
-                f"a device loads a compiled model or the path of one, not a {type(model).__name__}; "
-                "compile a trained network first: synflip.compile_network"
-            )
-        self.prepare(model)
+        self.prepare(model_of(model))
 
     def infer(
         self,
@@ -81,11 +74,11 @@ class Device(ABC):
     ) -> Result:
         """Votes of network samples first..first+samples-1 for N images.
 
-        pixels: integers in 0..model.input_max, [N, I]; also [N, H, W], [N, 1, H, W] and [N, H, W, 1], and of
-            a model that makes features [N, C, H, W]. An array, a list, a torch tensor, or the path of a .npy
-            file, which is read block by block, or of a .npz file. Of a model with an input quantizer they are
-            finite numbers of any range, also of a frame, by its columns' names, or the path of a .csv,
-            .parquet, .npz or .npy file.
+        pixels: integers in 0..model.input_max, or floats that are whole, [N, I]; also [N, H, W],
+            [N, 1, H, W] and [N, H, W, 1], and of a model that makes features [N, C, H, W]. An array, a list,
+            a torch tensor, or the path of a .npy file, which is read block by block, or of a .npz file. Of a
+            model with an input quantizer they are finite numbers of any range, also of a frame, by its
+            columns' names, or the path of a .csv, .parquet, .npz or .npy file.
         samples: S, network samples, 1..2**31-1. seed: of the coins, 0..2**64-1; tunnel junctions have none.
             The same model, seed and sample give the same votes on every device. Both are integers, also
             numpy's, or floats that are whole.
@@ -157,6 +150,18 @@ class Device(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def model_of(model: CompiledModel | str | os.PathLike[str]) -> CompiledModel:
+    """``model``, or the one in the file of that path. Raises SynflipError for what is neither."""
+    if isinstance(model, str | os.PathLike):
+        return modelfile.load(Path(model))
+    if not isinstance(model, CompiledModel):
+        raise SynflipError(
+            f"what runs is a compiled model or the path of one, not a {type(model).__name__}; "
+            "compile a trained network first: synflip.compile_network"
+        )
+    return model
 
 
 def loaded(model: CompiledModel | None) -> CompiledModel:

@@ -22,7 +22,7 @@ from synflip.spec.lfsr import MASK64
 from synflip.spec.model import CompiledModel, Images, images_at_once
 from synflip.spec.sizes import key_offsets
 from synflip.uncertainty.soft_votes import SoftTable
-from synflip.util.arrays import list_of, plain, rows, scale_hint, whole_number
+from synflip.util.arrays import flag, list_of, plain, rows, whole_number, whole_pixels
 
 SAMPLE_LIMIT = 1 << 31  # votes are int32
 MAX_LOGIT_BYTES = 1 << 30
@@ -89,9 +89,7 @@ class InferenceRequest:
         put("seed", whole_seed(self.seed))
         put("limits", margins_of(self.margin, self.samples))
         for name in ("logits", "keep_keys"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise SynflipError(f"{name} must be True or False, not {getattr(self, name)!r}")
-            put(name, bool(getattr(self, name)))
+            put(name, flag(getattr(self, name), name))
         put("first", whole_number(self.first, "first"))
         if self.keys is not None:
             put("keys", _keys(self.keys))
@@ -196,8 +194,8 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
     [N, C, H, W] is taken of a model that makes features or begins with a convolution, which knows the shape
     of its images, and [N, H, W, C] of one that begins with a convolution; other models cannot tell whether
     channels come first or last. Flat rows, and the pictures of a file, are in the order of the model's
-    images: ``CompiledModel.channels_first``. Raises SynflipError for what is no array of integers of such a
-    shape.
+    images: ``CompiledModel.channels_first``. Floats that are all whole numbers become integers. Raises
+    SynflipError for what is no array of whole numbers of such a shape.
     """
     quantizer = model.input_quantizer
     if isinstance(pixels, Unread):
@@ -214,8 +212,7 @@ def as_images(model: CompiledModel, pixels: Pixels) -> Images:
         detach = getattr(pixels, "detach", None)
         pixels = plain(detach() if detach is not None else pixels, "images")
     if not np.issubdtype(pixels.dtype, np.integer):
-        hint = scale_hint(pixels, model.pixel_max) if pixels.dtype.kind in "bf" else ""
-        raise SynflipError(f"images are {pixels.dtype}; pixels are integers{hint}")
+        pixels = whole_pixels(plain(pixels, "images"), model.pixel_max, "images")
     if pixels.ndim == 2:  # whether [N, I] is what the model wants, it says itself
         return pixels
     wide, known, first = model.inputs, model.image_shape, model.layers[0].convolution

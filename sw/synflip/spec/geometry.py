@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields
+from operator import index
 
 from synflip.errors import SynflipError
 from synflip.spec.sizes import (
@@ -58,6 +59,11 @@ class Geometry:
     soft_classes: int = 0
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise SynflipError(f"{item.name} must be an integer, not {value!r:.60}")
+            object.__setattr__(self, item.name, index(value))  # numpy's integers become Python's
         if self.lanes % LANE_STEP or not LANE_STEP <= self.lanes <= MAX_LANES:
             raise SynflipError(
                 f"lanes must be a multiple of {LANE_STEP} in {LANE_STEP}..{MAX_LANES}, not {self.lanes}"
@@ -146,6 +152,8 @@ class Geometry:
 
         other: settings that the text leaves out. Raises SynflipError.
         """
+        if not isinstance(text, str):
+            raise SynflipError(f"geometry {text!r:.60} is no text such as 64x8")
         size, *settings = text.split(",")
         match = re.fullmatch(r"(\d{1,4})x(\d{1,2})", size.strip())
         if not match:

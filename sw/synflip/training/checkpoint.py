@@ -22,7 +22,7 @@ from torch import Tensor
 from synflip._version import __version__
 from synflip.errors import SynflipError
 from synflip.modelfile.safetensors import read_tensors
-from synflip.util.arrays import digest
+from synflip.util.arrays import digest, flag
 from synflip.util.outputs import beside, check_outputs, is_plain, replacing
 from synflip.util.text import one_line
 
@@ -57,8 +57,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, resume: bool = False) -> None:
+        check_outputs([path])
         self.path = Path(path)
-        check_outputs([self.path])
         self.resume = resume
         self._recipe: dict[str, Any] = {}
         if resume and not self.path.is_file():
@@ -182,7 +182,10 @@ def checkpoint_beside(out: str | Path, resume: bool) -> Checkpoint | None:
 
 
 def checkpoint_of(given: "str | Path | Checkpoint | None", resume: bool) -> Checkpoint | None:
-    """The checkpoint that a training was given. Raises SynflipError as ``Checkpoint`` does."""
+    """The checkpoint that a training was given. Raises SynflipError as ``Checkpoint`` does, and if there is
+    none to resume."""
+    if flag(resume, "resume") and given is None:
+        raise SynflipError("resume goes on from a checkpoint: give its path too, checkpoint=PATH")
     return given if given is None or isinstance(given, Checkpoint) else Checkpoint(given, resume)
 
 

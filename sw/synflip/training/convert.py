@@ -41,7 +41,7 @@ from synflip.training.ordinary import (
 from synflip.training.scales import Scales, initialise, temper, without_unseen
 from synflip.training.train import RATE as NEW_RATE
 from synflip.training.train import fit_coins
-from synflip.util.arrays import training_seed, whole_number
+from synflip.util.arrays import flag, training_seed, whole_number
 from synflip.util.progress import check_progress
 from synflip.util.text import first_line
 from synflip.util.threads import one_thread
@@ -143,8 +143,7 @@ def convert(
     epochs, seed = whole_number(epochs, "epochs"), training_seed(seed)
     if epochs < 0:
         raise SynflipError(f"epochs must not be negative, not {epochs}")
-    if not isinstance(augment, bool | np.bool_):
-        raise SynflipError(f"augment must be True or False, not {augment!r}")
+    augment = flag(augment, "augment")
     check_progress(progress, "a TrainStep")
     bits, activation_bits = check_bits(bits, activation_bits)
     kept = checkpoint_of(checkpoint, resume)
@@ -164,9 +163,9 @@ def convert(
         parts["features"] = features
         network, head = conversion.split(network, features, mean, std)
     coins = (
-        conversion.of_pixels(network, mean, std, bool(augment))
+        conversion.of_pixels(network, mean, std, augment)
         if head is None
-        else conversion.of_features(network, head, mean, std, bool(augment))
+        else conversion.of_features(network, head, mean, std, augment)
     )
     assert coins.ladder is not None
     recipe = {**parts, **normalisation(given.mean, given.std), **coins.ladder.figures()}

@@ -7,11 +7,15 @@ of each maximum.
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape
 from synflip.spec.convolution import Convolution
+from synflip.util.arrays import whole_number
 
 #: Filters of each convolution. Those in a list come one after the other, with one maximum behind the last.
 Filters = Sequence[int | Sequence[int]]
@@ -39,6 +43,23 @@ def flat(filters: Filters) -> list[int]:
     """Filters of each convolution, without lists in the list."""
     blocks = [[block] if isinstance(block, int) else list(block) for block in filters]
     return [count for block in blocks for count in block]
+
+
+def checked_filters(filters: Any) -> Filters:
+    """``filters`` in Python's integers. Raises SynflipError unless they are a list of numbers and of lists of
+    numbers."""
+
+    def numbers(block: Any, name: str) -> list[int]:
+        return [whole_number(count, f"{name}[{index}]") for index, count in enumerate(block)]
+
+    if isinstance(filters, str) or not isinstance(filters, Sequence | np.ndarray):
+        raise SynflipError(f"filters must be a list such as [32], or [[32, 32], 64], not {filters!r:.60}")
+    return [
+        numbers(block, f"filters[{index}]")
+        if isinstance(block, Sequence | np.ndarray) and not isinstance(block, str)
+        else whole_number(block, f"filters[{index}]")
+        for index, block in enumerate(filters)
+    ]
 
 
 def convolutions(dataset: Dataset, filters: Filters) -> list[Convolution]:

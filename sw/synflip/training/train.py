@@ -19,8 +19,9 @@ from synflip.training.checkpoint import Checkpoint, checkpoint_of, digest_of, en
 from synflip.training.feature_network import FeatureNetwork
 from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
-from synflip.training.shapes import Filters, convolutions, flat
-from synflip.util.arrays import training_seed
+from synflip.training.shapes import Filters, checked_filters, convolutions, flat
+from synflip.util.arrays import flag, list_of, training_seed, whole_number
+from synflip.util.text import first_line, one_line
 
 RATE = 0.03  # the highest learning rate of coins
 FROZEN = 0.1  # share of the steps after which shifts stay: later each change would double or halve a layer
@@ -67,7 +68,10 @@ def train(
     kept = checkpoint_of(checkpoint, resume)
     epochs = checked_epochs(dataset, epochs)
     bits, activation_bits = check_bits(bits, activation_bits)
-    seed = training_seed(seed)
+    seed, mean_of = training_seed(seed), whole_number(mean_of, "mean_of")
+    augment, signed = flag(augment, "augment"), flag(signed, "signed")
+    filters = checked_filters(filters)
+    _check_teachers(teachers, dataset)
     inputs, *others = layer_sizes(dataset, hidden)
     places = convolutions(dataset, filters) if filters else []
     network = SynapticNetwork(
@@ -81,6 +85,26 @@ def train(
     describe(network, dataset, seed, epochs, augment, mean_of, len(teachers), signed)
     end(kept, checkpoint)
     return network
+
+
+def _check_teachers(teachers: Sequence[nn.Module], dataset: Dataset) -> None:
+    """Raises SynflipError unless each of ``teachers`` gives logits for images of the data set."""
+    if isinstance(teachers, nn.Module) or not isinstance(teachers, Sequence):
+        raise SynflipError(f"teachers must be a list of networks, not a {type(teachers).__name__}")
+    images = torch.from_numpy(dataset.train_pixels[:2]).float() / dataset.input_max
+    wanted = (len(images), len(dataset.classes))
+    for index, teacher in enumerate(teachers):
+        if not isinstance(teacher, nn.Module):
+            raise SynflipError(f"teachers[{index}] is a {type(teacher).__name__}, not a network")
+        try:
+            with torch.no_grad():
+                found = tuple(teacher(images).shape)
+        except Exception as error:  # a network of somebody else's may raise anything
+            raise SynflipError(
+                f"teachers[{index}] takes no images {list_of(images.shape)}: {one_line(first_line(error))}"
+            ) from None
+        if found != wanted:
+            raise SynflipError(f"teachers[{index}] gives {list_of(found)}, not logits {list_of(wanted)}")
 
 
 def describe(

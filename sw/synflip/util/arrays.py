@@ -145,6 +145,13 @@ def list_of(items: Sequence[object]) -> str:
     return f"[{', '.join(map(str, items))}]"
 
 
+def flag(value: Any, what: str) -> bool:
+    """``value`` as a bool: Python's or numpy's. Raises SynflipError for anything else: "no" would be True."""
+    if not isinstance(value, bool | np.bool_):
+        raise SynflipError(f"{what} must be True or False, not {value!r:.60}")
+    return bool(value)
+
+
 def whole_number(value: Any, what: str, least: int | None = None, most: int | None = None) -> int:
     """``value`` as an int: Python's and numpy's integers and floats that are whole, in least..most.
 
@@ -180,6 +187,24 @@ def training_seed(seed: Any) -> int:
     if not 0 <= (number := whole_number(seed, "the seed")) < TRAINING_SEEDS:
         raise SynflipError(f"the seed of a training must be in 0..2**63-1, not {number}")
     return number
+
+
+def whole_pixels(array: NDArray[Any], largest: int, what: str) -> NDArray[Any]:
+    """``array`` as pixels in 0..largest, uint8, or int32 if ``largest`` is above 255: integers, and floats
+    that are whole numbers. Bools, and floats in 0..1, are pixels only if ``largest`` is 1: they may be shares
+    of it.
+
+    array: as ``plain`` gives it. what: its name in messages. Raises SynflipError, which says what to do.
+    """
+
+    def hint() -> str:
+        if array.dtype.kind in "iu" and array.min() >= 0:
+            return f"; they go up to {array.max()}: is that input_max?"
+        return scale_hint(array, largest)
+
+    if array.dtype.kind in "bf" and largest > 1 and array.size and 0 < array.max() <= 1 and array.min() >= 0:
+        raise SynflipError(f"{what} are {array.dtype}{hint()}")
+    return whole(array, what, 0, largest, np.uint8 if largest < 256 else np.int32, hint)
 
 
 def scale_hint(array: NDArray[Any], largest: int) -> str:
