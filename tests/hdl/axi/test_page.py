@@ -1,8 +1,10 @@
 """The worked example of docs/reference/axi.md: its words are the driver's, its answers the golden model's."""
 
 from synflip.devices.accelerator import Accelerator
+from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import seed_state
-from synflip.spec.memory_map import Region, address
+from synflip.spec.memory_map import SOFT_VERSION, Region, address, energy_offset, register
+from synflip.uncertainty.soft_votes import SoftTable
 
 from tests.hdl.axi.page import GEOMETRY, SEED, example
 from tests.hdl.helpers import Recorder
@@ -27,6 +29,25 @@ def test_its_words_are_those_of_the_driver():
     more = written.keys() - mine.keys()  # the driver fills the room behind an entry's words
     assert more and all(place >> 24 == Region.WEIGHTS and place % 4 == 3 for place in more)
     assert not any(written[place] for place in more)
+
+
+def test_its_words_of_soft_votes_are_those_of_the_driver():
+    """What the page says of region 14, written out."""
+    geometry = Geometry(16, 2, bits=4, weight_depth=256, image_slots=3, result_depth=5, soft_classes=7)
+    transport = Recorder(geometry)
+    transport.words[register("VERSION")] = SOFT_VERSION
+    tables = SoftTable.of(30.0, 2)
+    device = Accelerator(transport)
+    transport.order.clear()
+    device.write_tables(tables)
+    depth = 128  # the power of two from max(16 * 7 + 1, 64) on
+    filled = [*tables.logarithm.tolist()] + [int(tables.logarithm[-1])] * (depth - len(tables.logarithm))
+    filled += [*tables.exponential.tolist()] + [0] * (64 - len(tables.exponential))
+    assert transport.order == [
+        *enumerate(filled, address(Region.SOFT)), (register("SOFT_SHIFT"), tables.shift),
+    ]  # fmt: skip
+    assert energy_offset(geometry) == 8  # from max(5, 2 * 3) on
+    assert tables.fraction <= 8 and tables.fraction - tables.precision == 4
 
 
 def test_its_answers_are_those_of_the_golden_model():
