@@ -122,9 +122,10 @@ def test_errors_of_the_others(
         (["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz", "--margin", "0"], "--margin"),
         (["verify", "m.safetensors", "--frobnicate"], "--frobnicate"),
         (["train", "--data", "cats", "--out", "t.safetensors"], "cats"),
-        (["fuzz", "--minutes", "nan"], "--minutes must be a finite number, not nan"),
+        (["fuzz", "--minutes", "inf"], "--minutes must be a finite number, not inf"),
+        (["calibrate", "--target", "nan"], "--target must be a finite number, not nan"),
         (["rates", "--rate", "2", "--rate", "inf"], "--rate must be a finite number, not inf"),
-        (["verilog", "--front", "serial", "--clock", "nan", "--out", "t.v"], "--clock must be a finite"),
+        (["build", "ulx3s-85f", "--clock", "inf", "--out", "b"], "--clock must be a finite number, not inf"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(

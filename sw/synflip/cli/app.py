@@ -63,7 +63,7 @@ DemoGeometry = Annotated[
 
 class _Command(TyperCommand):
     """A command whose flags have no type in its help: typer would say <bool>, but a flag takes no value; and
-    whose numbers are finite: typer lets nan and inf through, past the limits of an option too."""
+    whose numbers are finite: an option with a least value alone would take inf, one without limits nan."""
 
     def get_params(self, ctx: Any) -> Any:
         return _untyped(super().get_params(ctx))
