@@ -161,7 +161,7 @@ def test_axi(tmp_path, subtests):
     plans = {
         "kept": ("active", 4, None, True, False),
         "early": ("idle", 4, margin, True, True),
-        "turns": ("open", 7, None, False, True),
+        "turns": ("idle", 7, None, False, True),
     }
     for name, (reset, *request) in plans.items():
         with subtests.test("inference", plan=name, reset=reset):
