@@ -14,7 +14,7 @@ from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, with_timeout
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamSink, AxiStreamSource
 from synflip.spec import memory_map
-from synflip.spec.axi_map import axi_register
+from synflip.spec.axi_map import NOWHERE, axi_register
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, Region, address, register
 
@@ -205,8 +205,7 @@ async def access(dut: Any) -> None:
                             address(Region.SEEDS, 8),
                             address(Region.REGISTERS, 23),
                             axi_register("STREAM_STATUS"),
-                            15 << 24,
-                            (1 << 28) - 1,
+                            NOWHERE,
                         ]
                     ),
                     value,
@@ -223,7 +222,7 @@ async def access(dut: Any) -> None:
                         address(Region.IMAGES, 9),
                         address(Region.USED, 4),
                         axi_register("PASSES_LOST") + 1,
-                        15 << 24,
+                        NOWHERE,
                     ]
                 )
                 assert await bench.read(bad) is None

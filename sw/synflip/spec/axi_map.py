@@ -3,7 +3,7 @@
 from synflip.spec.memory_map import OFFSET_BITS, Register
 
 REGION = 15  # outside the accelerator's own map: without the front end, every access is refused
-NOWHERE = 14 << OFFSET_BITS  # word address in a region that is refused with the front end too
+NOWHERE = (REGION + 1 << OFFSET_BITS) - 1  # word address of no register: refused, with the front end too
 
 #: By name; word offsets in REGION.
 AXI_REGISTERS: dict[str, Register] = {
