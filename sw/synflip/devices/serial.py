@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from types import EllipsisType
+from typing import Protocol
 
 import numpy as np
 import serial
@@ -46,6 +47,27 @@ LEAST_BAUD, MOST_BAUD = 300, 50_000_000  # what an adapter may have
 PORT_ERRORS = (OSError, ValueError, OverflowError, TerminalError)
 
 
+class Port(Protocol):
+    """What bytes go through. Its errors are PORT_ERRORS."""
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that ``read`` may be asked for; 0 if it has to wait for the first."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none if none come within POLL seconds."""
+        ...
+
+    def write(self, content: bytes, /) -> int | None:
+        """Send all of ``content``."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class SerialTransport:
     """Reads and writes of the memory map over a serial port, one request at a time.
 
@@ -61,10 +83,12 @@ class SerialTransport:
         tries: int = 8,
         burst: int = MAX_WORDS,
         session: int | None = None,
+        port: "Port | None" = None,
     ) -> None:
         """timeout: seconds to wait for an answer, beyond the time that the bytes take, and for more of it;
         each silence doubles it for the next try, MOST_DOUBLINGS times at most. tries: how often a request is
-        sent. burst: largest number of words in one request. session: 1..65535, by default random.
+        sent. burst: largest number of words in one request. session: 1..65535, by default random. port: an
+        open port in place of the serial port at ``path``, which is its name then; it is closed with this.
 
         Raises BusError for a baud rate that is not in LEAST_BAUD..MOST_BAUD, for a port that cannot be
         opened, and, as NoAccelerator, if nothing answers a HELLO as an accelerator does.
@@ -84,13 +108,7 @@ class SerialTransport:
         self._lost = False  # what was written to the device may be gone
         self._sent = 0  # the last number that was given to a request
         self._queue: tuple[int, int] | None = None  # words and requests that the device takes ahead
-        try:
-            self._port = serial.Serial(path, baud, timeout=POLL, write_timeout=WRITE_TIMEOUT, exclusive=True)
-        except PORT_ERRORS as error:
-            held = "; another program holds it" if "exclusively lock" in str(error) else ""
-            raise BusError(f"{path} cannot be opened: {_words(error)}{held}") from None
-        with suppress(NotImplementedError, ValueError, OSError):  # few systems and ports have it
-            self._port.set_low_latency_mode(True)
+        self._port: Port = _open(path, baud) if port is None else port
         try:
             self._number = self._sent = self._hello()
             self._queue = self._format()
@@ -332,16 +350,33 @@ class SerialTransport:
             deadline, longest = self._listen(deadline, longest)
 
 
+def _open(path: str, baud: int) -> serial.Serial:
+    """The serial port at ``path``. Raises BusError."""
+    try:
+        port = serial.Serial(path, baud, timeout=POLL, write_timeout=WRITE_TIMEOUT, exclusive=True)
+    except PORT_ERRORS as error:
+        held = "; another program holds it" if "exclusively lock" in str(error) else ""
+        raise BusError(f"{path} cannot be opened: {_words(error)}{held}") from None
+    with suppress(NotImplementedError, ValueError, OSError):  # few systems and ports have it
+        port.set_low_latency_mode(True)
+    return port
+
+
 def open_serial(path: str, baud: int = BAUD) -> Accelerator:
     """The accelerator at a serial port. A run that another host has left is aborted.
 
     path: of the port, such as /dev/ttyUSB0 or COM3. baud: bits a second. Raises SynflipError if the port
     cannot be opened or no accelerator answers.
     """
-    transport = SerialTransport(path, baud)
+    return open_transport(SerialTransport(path, baud))
+
+
+def open_transport(transport: SerialTransport) -> Accelerator:
+    """The accelerator behind ``transport``. A run that another host has left is aborted. Raises SynflipError,
+    and closes the transport then."""
     try:
         transport.write(register("CONTROL"), np.array([CONTROL_ABORT], dtype=np.uint32))
-        return Accelerator(transport, name=path)
+        return Accelerator(transport, name=transport.path)
     except BaseException:
         transport.close()
         raise
