@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
 
@@ -50,37 +50,55 @@ class SerialTop(wiring.Component):
         self.queued = queued
         self.step = phase_step(clock, baud)
         self.silence = round(silence_bits * clock / baud)
-        self.glow = max(round(clock / 10), 1)
-        members = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1)}
-        if geometry.devices:
-            members |= {"raw": In(geometry.devices), "strobe": In(1)}
-        super().__init__(members)
+        self.glow = glow_of(clock)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)} | members_of(geometry))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.receiver = receiver = Receiver(self.step)
         m.submodules.transmitter = transmitter = Transmitter(self.step)
-        # The instance is called ``link``: cell names, and with them nextpnr's placement, depend on it.
-        m.submodules.link = bridge = (QueuedBridge if self.queued else SerialBridge)(self.silence)
-        m.submodules.accelerator = accelerator = Accelerator(self.geometry, self.compact)
-        wiring.connect(m, receiver.bytes, bridge.received)
-        wiring.connect(m, bridge.sent, transmitter.bytes)
-        wiring.connect(m, bridge.request, accelerator.request)
-        wiring.connect(m, accelerator.response, bridge.response)
-
-        glow = Signal(range(self.glow + 1))
-        failed = Signal()  # ``error`` a cycle later: the LED's counter may be placed far from the bridge
-        m.d.sync += failed.eq(bridge.error)
-        with m.If(failed):
-            m.d.sync += glow.eq(self.glow)
-        with m.Elif(glow != 0):
-            m.d.sync += glow.eq(glow - 1)
-        m.d.comb += [
-            receiver.rx.eq(self.rx),
-            self.tx.eq(transmitter.tx),
-            self.busy.eq(accelerator.busy),
-            self.error.eq(glow != 0),
-        ]
-        if self.geometry.devices:
-            m.d.comb += [accelerator.raw.eq(self.raw), accelerator.strobe.eq(self.strobe)]
+        bridge = (QueuedBridge if self.queued else SerialBridge)(self.silence)
+        wires = serve(m, self, receiver.bytes, bridge, transmitter.bytes)
+        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx), *wires]
         return m
+
+
+def glow_of(clock: float) -> int:
+    """Cycles of a tenth of a second."""
+    return max(round(clock / 10), 1)
+
+
+def members_of(geometry: Geometry) -> dict[str, Member]:
+    """Members of every top with a bridge: ``busy``, ``error``, and ``raw`` and ``strobe`` of junctions."""
+    members = {"busy": Out(1), "error": Out(1)}
+    if geometry.devices:
+        members |= {"raw": In(geometry.devices), "strobe": In(1)}
+    return members
+
+
+def serve(m, top, received, bridge, sent):
+    """Put a bridge and an accelerator into ``m``, between two streams of bytes. Returns the statements that
+    connect the members of ``members_of``.
+
+    top: a component with these members, ``geometry``, ``compact``, and ``glow``, the cycles for which
+    ``error`` lasts. received: bytes of the host. sent: bytes to it.
+    """
+    # The instance is called ``link``: cell names, and with them nextpnr's placement, depend on it.
+    m.submodules.link = bridge
+    m.submodules.accelerator = accelerator = Accelerator(top.geometry, top.compact)
+    wiring.connect(m, received, bridge.received)
+    wiring.connect(m, bridge.sent, sent)
+    wiring.connect(m, bridge.request, accelerator.request)
+    wiring.connect(m, accelerator.response, bridge.response)
+
+    glow = Signal(range(top.glow + 1))
+    failed = Signal()  # ``error`` a cycle later: the LED's counter may be placed far from the bridge
+    m.d.sync += failed.eq(bridge.error)
+    with m.If(failed):
+        m.d.sync += glow.eq(top.glow)
+    with m.Elif(glow != 0):
+        m.d.sync += glow.eq(glow - 1)
+    wires = [top.busy.eq(accelerator.busy), top.error.eq(glow != 0)]
+    if top.geometry.devices:
+        wires += [accelerator.raw.eq(top.raw), accelerator.strobe.eq(top.strobe)]
+    return wires
