@@ -17,6 +17,7 @@ ELSEWHERE = {
     "hdl/synflip_hdl/export": "flow",
     "sim/synflip_sim/simulators": "devices",
     "sim/synflip_sim/serial": "devices",
+    "sim/synflip_sim/usb": "hdl/usb",
     "sim/synflip_sim/testbenches": "hdl",
     "sim/synflip_sim/testbenches/serial": "hdl/serial",
     "sim/synflip_sim/campaigns": "campaigns",

@@ -97,15 +97,20 @@ class MemoryModules:
         clocked ones of at least LEAST_BLOCK bits are block RAM.
     """
 
+    device = ""  # LUNA asks every platform which it is for, to count in the DSPs of one
+
     def __init__(self, compact: bool = False) -> None:
         self.compact = compact
 
     def get_memory(self, memory):
-        """The module with the instance. Amaranth calls this for each memory.
+        """The module with the instance. Amaranth calls this for each memory. A table that nothing writes,
+        and a memory between two clocks, are what Amaranth makes of them.
 
         Raises NotImplementedError for a memory with other ports than one that writes whole rows and one that
         reads, not transparent.
         """
+        if not memory.write_ports or between_clocks(memory):
+            return memory.elaborate(None)
         (write,), (read,) = memory.write_ports, memory.read_ports
         if read.transparent_for or len(write.en) != 1:
             raise NotImplementedError(
@@ -127,7 +132,7 @@ class MemoryModules:
             p_WIDTH=Shape.cast(memory.shape).width,
             p_DEPTH=memory.depth,
             p_ADDRESS=len(write.addr) + len(missing),
-            i_clk=ClockSignal(),
+            i_clk=ClockSignal(write.domain),
             i_write=write.en,
             i_write_address=Cat(write.addr, missing),
             i_write_data=write.data,
@@ -136,3 +141,9 @@ class MemoryModules:
             o_read_data=read.data,
         )
         return m
+
+
+def between_clocks(memory) -> bool:
+    """Whether a memory's clocked ports are in several domains."""
+    ports = (*memory.write_ports, *memory.read_ports)
+    return len({port.domain for port in ports} - {"comb"}) > 1

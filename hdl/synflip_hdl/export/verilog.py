@@ -1,9 +1,10 @@
 """Verilog text of the accelerator."""
 
 import os
+from collections.abc import Sequence
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockDomain, Module, Signal, Value
+from amaranth.hdl import ClockDomain, Fragment, Module, Signal, Value
 from amaranth.lib import wiring
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
@@ -19,17 +20,23 @@ from synflip_hdl.serial.top import SerialTop
 TOP, AXI_TOP, SERIAL_TOP = "synflip", "synflip_axi", "synflip_serial"
 
 
-def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> str:
+def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True, clocks: Sequence[str] = ()) -> str:
     """Verilog-2005 of a component, as module ``name``, and of its memories' modules. One component gives one
     text, always the same.
 
     reset: whether the module has the input ``rst``; without it, registers only start with their initial
-    values.
+    values. clocks: domains beside ``sync``; each has the inputs DOMAIN_clk and DOMAIN_rst.
     """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     members = [Value.cast(value) for _, _, value in top.signature.flatten(top)]
     ports = [value for value in members if isinstance(value, Signal)]  # no constants
+    platform = MemoryModules()
     design = top
+    if clocks:  # Amaranth would make them in any order
+        design = Fragment.get(top, platform)
+        for domain in map(ClockDomain, clocks):
+            design.add_domains(domain)
+            ports += [domain.clk, domain.rst]
     if not reset:
         design = Module()
         design.submodules.top = top
@@ -39,7 +46,7 @@ def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True) -> st
         text = verilog.convert(
             design,
             name=name,
-            platform=MemoryModules(),
+            platform=platform,
             ports=ports,
             strip_internal_attrs=True,
             emit_src=False,

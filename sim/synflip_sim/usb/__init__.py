@@ -1,0 +1,5 @@
+"""The accelerator behind USB in Verilator, a ULPI transceiver, and a host that speaks USB 2.0 at high speed.
+
+The host is written from the specification and shares no code with the gateware or LUNA. Imports the room
+``simulators``, and Verilog from ``synflip_hdl``.
+"""

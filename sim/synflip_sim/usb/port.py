@@ -1,0 +1,45 @@
+"""The driver's port over a simulated USB host and cable, whose time is theirs."""
+
+from synflip_sim.usb.bench import USB_CLOCK
+from synflip_sim.usb.host import UsbHost
+
+PAUSE = 60  # cycles between two questions to an endpoint that has nothing
+
+
+class SimulatedPort:
+    """Stands where the driver has a port, and where it has the module ``time``.
+
+    Time goes on only while the driver writes or waits, so the host's program takes none, and the host
+    controller begins each packet as soon as the bus is free.
+    """
+
+    def __init__(self, host: UsbHost, timeout: float) -> None:
+        """host: enumerated. timeout: seconds that ``read`` waits."""
+        self._host, self._timeout = host, timeout
+
+    def write(self, content: bytes) -> None:
+        """Send bytes."""
+        self._host.write(content)
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that one ``read`` may bring."""
+        return self._host.in_.packet
+
+    def read(self, size: int) -> bytes:
+        """A packet; empty if none comes in time."""
+        end = self.monotonic() + self._timeout
+        while not (packet := self._host.read()) and self.monotonic() < end:
+            self._host.idle(PAUSE)
+        return packet or b""
+
+    def close(self) -> None:
+        """Nothing: the host stays."""
+
+    def monotonic(self) -> float:
+        """Seconds since the simulator was started."""
+        return self._host.bench.cycles / USB_CLOCK
+
+    def sleep(self, seconds: float) -> None:
+        """Let time go by."""
+        self._host.idle(round(seconds * USB_CLOCK))
