@@ -1,6 +1,6 @@
 """The device that a name stands for.
 
-Golden, cuda, serial ports and pools are built in. Every other device is an entry point of the group
+Golden, cuda, serial ports, USB and pools are built in. Every other device is an entry point of the group
 ``synflip.devices``: its name is the first word of the device's name, and it is a function
 
     def open(text: str, geometry: Geometry | None) -> Device
@@ -23,6 +23,7 @@ from importlib.metadata import EntryPoint, entry_points
 from synflip.errors import SynflipError
 from synflip.inference.device import Device
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import USB
 from synflip.util.extras import explained
 from synflip.util.text import one_line
 
@@ -32,7 +33,8 @@ Opener = Callable[[str, Geometry | None], Device]
 GRAMMAR = (
     "a device is NAME, or NAME:PxQ for P lanes and Q banks, or NAME:PxQ,SETTING=N (golden, golden:16x2, "
     "netlist:ecp5:16x1,image_slots=4); or a serial port, PORT or PORT@BAUD (/dev/ttyUSB0, COM3@1000000); or "
-    "several that share the work, pool:DEVICE,DEVICE"
+    "an accelerator on USB, usb:SERIAL, or usb if there is one; or several that share the work, "
+    "pool:DEVICE,DEVICE"
 )
 FAMILIES = ("ecp5", "ice40")  # that a netlist is of
 POOL = "pool"
@@ -45,7 +47,8 @@ class DeviceName:
 
     kind: of the device, ``golden`` or ``netlist:ecp5``; of a serial port its path. geometry: text after it,
     ``16x2`` or ``16x2,bits=3``, which ``Geometry.parse`` reads; None if the name has none. baud: of a serial
-    port, if the name says it. port: whether it is a serial port. members: names of the devices of a pool.
+    port, if the name says it. port: whether it is one, or an accelerator on USB, whose kind is the whole
+    name: it says itself what it is. members: names of the devices of a pool.
     """
 
     kind: str
@@ -62,6 +65,8 @@ class DeviceName:
             raise SynflipError(f"a device's name is a text, not a {type(name).__name__}; {GRAMMAR}")
         if name.partition(":")[0] == POOL:
             return cls(POOL, members=_members(name))
+        if _is_usb(name):
+            return cls(name, port=True)
         if _is_port(name):
             path, at, baud = (name, "", "") if os.path.exists(name) else _cut(name, "@")
             if at and not re.fullmatch(r"[0-9]{1,12}", baud):
@@ -103,7 +108,7 @@ def _members(name: str) -> tuple[str, ...]:
             what = "a pool" if member else "nothing"
             raise SynflipError(f"{what} is no device of a pool, in {one_line(name[:100])!r}; {GRAMMAR}")
         DeviceName.parse(member)
-    ports = [member for member in members if _is_port(member)]
+    ports = [member for member in members if _is_port(member) or _is_usb(member)]
     for port in ports:
         if ports.count(port) > 1:
             raise SynflipError(f"{one_line(port)} is twice in {one_line(name[:100])!r}: name it once")
@@ -112,6 +117,10 @@ def _members(name: str) -> tuple[str, ...]:
 
 def _is_port(name: str) -> bool:
     return "/" in name or re.fullmatch(r"COM\d+(@.*)?", name) is not None
+
+
+def _is_usb(name: str) -> bool:
+    return name == USB or name.startswith(f"{USB}:")
 
 
 def _cut(text: str, mark: str) -> tuple[str, str, str]:
@@ -127,13 +136,16 @@ def names() -> list[str]:
 
 def listed() -> list[tuple[str, str]]:
     """Names of devices, and what each is: those that are built in and those of packages, of these also which
-    package brings them, and the serial ports of this machine, of which nothing is opened."""
+    package brings them, and the serial ports of this machine and its accelerators on USB, of which nothing is
+    opened."""
     from serial.tools.list_ports import comports
+
+    from synflip.devices import usb
 
     points = {point.name: f"of the package {point.value.partition('.')[0]}" for point in _points()}
     devices = {name: what for name, (_, what) in BUILT_IN.items()} | points
     ports = {port.device: f"serial port: {one_line(port.description)}" for port in sorted(comports())}
-    return [*sorted(devices.items()), *ports.items()]
+    return [*sorted(devices.items()), *ports.items(), *usb.listed()]
 
 
 def _points() -> Iterable[EntryPoint]:
@@ -144,8 +156,8 @@ def open_device(name: str, geometry: Geometry | str | None = None) -> Device:
     """The device called ``name``: ``golden``, ``cuda``, ``verilator``, ``icarus``, ``netlist:ecp5`` or
     ``netlist:ice40``, or one of them with a geometry of its own: ``verilator:64x8``,
     ``golden:16x2,image_slots=4``; or a serial port, perhaps with its baud rate: ``/dev/ttyUSB0``,
-    ``COM3@1000000``; or a device of another package; or a pool, several devices that share the work:
-    ``pool:/dev/ttyUSB0,/dev/ttyUSB1,golden``.
+    ``COM3@1000000``; or an accelerator on USB by its serial number, ``usb:one``; or a device of another
+    package; or a pool, several devices that share the work: ``pool:/dev/ttyUSB0,/dev/ttyUSB1,golden``.
 
     geometry: of a device whose name has none, a Geometry or a text such as ``16x2``. Without either a netlist
     is a small one (16x1), other devices are 64x8; a serial port's accelerator says itself what it is. The
@@ -169,6 +181,10 @@ def chosen(text: str, geometry: Geometry | None = None) -> Geometry:
 
 
 def _open_port(name: DeviceName) -> Device:
+    if _is_usb(name.kind):
+        from synflip.devices.usb import open_usb
+
+        return open_usb(name.kind.partition(":")[2])
     from synflip.devices.serial import BAUD, open_serial
 
     return open_serial(name.kind, BAUD if name.baud is None else name.baud)
