@@ -137,7 +137,10 @@ def test_a_name_that_is_not_one_of_them(plug, name, line):
 @pytest.mark.parametrize(
     ("refusal", "line"),
     [
-        (("Access denied", -3, errno.EACCES), "usb:one may not be opened: docs/guide/usb.md says how"),
+        (
+            ("Access denied", -3, errno.EACCES),
+            r"usb:one: a device on USB may not be opened; docs/guide/usb\.md",
+        ),
         (("Resource busy", -6, errno.EBUSY), "usb:one cannot be opened: .*; another program holds it"),
     ],
 )
@@ -148,6 +151,20 @@ def test_a_device_that_is_refused(plug, refusal, line):
     with pytest.raises(BusError, match=line):
         open_device("usb:one")
     assert fake.claimed == 0
+
+
+def test_a_device_whose_serial_number_may_not_be_read(plug):
+    class Closed:
+        @property
+        def product(self):
+            raise ValueError("The device has no langid (permission issue, no string descriptors supported)")
+
+    plug(Closed())
+    assert not [name for name, _ in listed() if name.startswith("usb")]
+    with pytest.raises(
+        BusError, match=r"usb:one: a device on USB may not be opened; docs/guide/usb\.md says how"
+    ):
+        open_device("usb:one")
 
 
 def test_without_pyusb_or_libusb(monkeypatch):

@@ -26,6 +26,7 @@ from synflip.util.text import one_line
 TRANSFER = 16 * HIGH_SPEED_PACKET  # bytes of a transfer to the host, at most: more than any answer
 CONFIGURATION, INTERFACE = 1, 0
 MILLISECONDS = 1000
+REFUSED = "a device on USB may not be opened; docs/guide/usb.md says how to allow it"
 
 
 class UsbPort:
@@ -73,9 +74,9 @@ class UsbPort:
             self._util.dispose_resources(self._device)
 
 
-def plugged() -> list[tuple[str, Any]]:
-    """Serial number and device of pyusb of each accelerator on USB. Of one whose serial number may not be
-    read it is empty. Raises BusError without libusb."""
+def plugged() -> list[tuple[str | None, Any]]:
+    """Serial number and device of pyusb of each device with our numbers: None if it may not be read, empty if
+    it is no accelerator. Raises BusError without libusb."""
     require("usb", extra="usb")
     import usb.core
 
@@ -86,12 +87,11 @@ def plugged() -> list[tuple[str, Any]]:
         raise BusError("USB needs the library libusb (Debian: apt install libusb-1.0-0)") from None
 
 
-def _serial_number(device: Any) -> str:
+def _serial_number(device: Any) -> str | None:
     # Of this vendor and product there may be other people's tests.
     with suppress(OSError, ValueError, NotImplementedError):
-        if device.product == TITLE:
-            return device.serial_number or ""
-    return ""
+        return device.serial_number or "" if device.product == TITLE else ""
+    return None
 
 
 def listed() -> list[tuple[str, str]]:
@@ -99,20 +99,20 @@ def listed() -> list[tuple[str, str]]:
     if not available("usb"):
         return []
     try:
-        return [(f"{USB}:{one_line(number)}", TITLE) for number, _ in sorted(plugged(), key=_first) if number]
+        numbers = sorted(number for number, _ in plugged() if number)
     except BusError:
         return []
-
-
-def _first(item: tuple[str, Any]) -> str:
-    return item[0]
+    return [(f"{USB}:{one_line(number)}", TITLE) for number in numbers]
 
 
 def open_usb(serial_number: str) -> Accelerator:
     """The accelerator on USB with this serial number; with none, the only one. A run that another host has
     left is aborted. Raises SynflipError if it is not there, may not be opened, or does not answer."""
     name = f"{USB}:{serial_number}" if serial_number else USB
-    found = [item for item in plugged() if item[0] and serial_number in ("", item[0])]
+    items = plugged()
+    found = [(number, device) for number, device in items if number and serial_number in ("", number)]
+    if not found and any(number is None for number, _ in items):
+        raise BusError(f"{one_line(name)}: {REFUSED}")
     if not found:
         raise BusError(f"{one_line(name)}: no such accelerator is plugged in; `synflip devices` lists them")
     if len(found) > 1:
@@ -122,7 +122,7 @@ def open_usb(serial_number: str) -> Accelerator:
         port = UsbPort(found[0][1])
     except OSError as error:
         if error.errno == errno.EACCES:
-            raise BusError(f"{name} may not be opened: docs/guide/usb.md says how to allow it") from None
+            raise BusError(f"{one_line(name)}: {REFUSED}") from None
         held = "; another program holds it" if error.errno == errno.EBUSY else ""
         raise BusError(f"{name} cannot be opened: {error}{held}") from None
     return open_transport(SerialTransport(name, MOST_BAUD, port=port))
