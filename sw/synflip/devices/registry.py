@@ -33,8 +33,7 @@ Opener = Callable[[str, Geometry | None], Device]
 GRAMMAR = (
     "a device is NAME, or NAME:PxQ for P lanes and Q banks, or NAME:PxQ,SETTING=N (golden, golden:16x2, "
     "netlist:ecp5:16x1,image_slots=4); or a serial port, PORT or PORT@BAUD (/dev/ttyUSB0, COM3@1000000); or "
-    "an accelerator on USB, usb:SERIAL, or usb if there is one; or several that share the work, "
-    "pool:DEVICE,DEVICE"
+    "one on USB, usb:SERIAL; or several that share the work, pool:DEVICE,DEVICE"
 )
 FAMILIES = ("ecp5", "ice40")  # that a netlist is of
 POOL = "pool"
