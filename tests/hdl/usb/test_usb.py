@@ -7,7 +7,7 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, request
 from synflip.devices.serial import MOST_BAUD, SerialTransport
 from synflip.golden.cpu import Golden
-from synflip.spec.frames import FLAG, Command
+from synflip.spec.frames import FLAG, Command, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
 from synflip.spec.usb import MAKER, PRODUCT, TITLE, VENDOR
@@ -171,14 +171,23 @@ def test_each_answer_ends_with_a_short_packet(host):
 
 
 def test_a_reset_of_the_bus_in_the_middle(host, driver):
-    """What was under way is lost; the next driver finds the device as after it was plugged in."""
+    """Of a frame. Both ends begin with DATA0 again; the next driver finds the device as after it was plugged
+    in."""
     frame = request(1 << 16, Command.HELLO)
-    host.write(frame)
-    host.write(frame[:7])  # odd numbers of packets: both toggles are 1
-    host.idle(600)
+    while not host.in_.toggle:
+        host.write(frame)
+        transfer(host)
+    host.write(frame[:4])
+    if not host.out.toggle:
+        host.write(frame[4:7])
+    assert host.in_.toggle == host.out.toggle == 1
     host.reset()
-    assert host.address == 0
     host.enumerate(address=9)
+    host.counters.clear()
+    host.write(request(2 << 16, Command.HELLO))
+    (damaged, hello) = Replies().feed(transfer(host) + transfer(host))
+    assert (damaged.status, hello.tag) == (Status.DAMAGED, 2 << 16)
+    assert not host.counters["doubles in"], "the device began with DATA1"
     with driver(host) as device:
         infer_as_golden(device)
 
