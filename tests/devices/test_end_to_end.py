@@ -6,7 +6,7 @@ from synflip.devices import serial
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.serial import SerialTransport
 from synflip.golden.cpu import Golden
-from synflip.inference.end_to_end import ONE_BANK, Link, rate
+from synflip.inference.end_to_end import ONE_BANK, Link
 from synflip.inference.throughput import ADAPTER, activities
 from synflip.spec.frames import BAUD
 from synflip.spec.geometry import Geometry
@@ -14,6 +14,7 @@ from synflip_sim.serial.pty import SerialBench, SerialLine, build
 from synflip_sim.serial.timed_port import TimedPort
 
 from tests.networks import random_network
+from tests.rates import MNIST_INPUTS, images_per_second, predict, sparse_images
 
 pytestmark = pytest.mark.simulator
 
@@ -31,7 +32,7 @@ GEOMETRY = Geometry(
     image_slots=8,
     log_depth=64,
 )
-INPUTS, CLASSES = 784, 10
+CLASSES = 10
 IMAGES = 12
 
 
@@ -40,23 +41,6 @@ def open_timed(monkeypatch, line) -> tuple[Accelerator, TimedPort]:
     monkeypatch.setattr(serial.serial, "Serial", port)
     monkeypatch.setattr(serial, "time", port)
     return Accelerator(SerialTransport("simulated", BAUD)), port
-
-
-def images_per_second(device, port, pixels, samples):
-    """From the difference of two inferences, so that beginning and end do not count."""
-    times = []
-    for count in (1, 2):
-        start = port.monotonic()
-        device.infer(np.tile(pixels, (count, 1)), samples, 1)
-        times.append(port.monotonic() - start)
-    return len(pixels) / (times[1] - times[0])
-
-
-def predict(link, samples, events=INPUTS):
-    """events: activations of an image that are not 0."""
-    loads = {"16x2": [[events / 2, 0, events / 2]], ONE_BANK: [[events, 0, events]]}
-    activity = {"rows": [INPUTS], "outputs": [CLASSES], "bits": 4, "loads": loads}
-    return rate(GEOMETRY, CLOCK, activity, link, samples)
 
 
 @pytest.mark.parametrize(
@@ -72,20 +56,11 @@ def test_the_formula_is_what_the_simulated_line_takes(line, link, samples, limit
     """No activation is 0, and no byte is escaped."""
     device, port = open_timed(monkeypatch, line)
     with device:
-        device.load(random_network(np.random.default_rng(1), (INPUTS, CLASSES), 4))
-        found = images_per_second(device, port, np.full((IMAGES, INPUTS), 255, np.uint8), samples)
-    predicted = predict(link, samples)
+        device.load(random_network(np.random.default_rng(1), (MNIST_INPUTS, CLASSES), 4))
+        found = images_per_second(device, port, np.full((IMAGES, MNIST_INPUTS), 255, np.uint8), samples)
+    predicted = predict(GEOMETRY, CLOCK, link, samples, CLASSES)
     assert predicted.limit == limit
     assert found == pytest.approx(predicted.images, rel=0.05)
-
-
-def sparse_images(count, events):
-    """Images with so many activations that are not 0, anywhere."""
-    rng = np.random.default_rng(3)
-    images = np.zeros((count, INPUTS), np.uint8)
-    for image in images:
-        image[rng.choice(INPUTS, events, replace=False)] = rng.integers(1, 256, events)
-    return images
 
 
 def test_seven_hundred_images_of_mnist_a_second(monkeypatch, capsys):
@@ -94,7 +69,7 @@ def test_seven_hundred_images_of_mnist_a_second(monkeypatch, capsys):
     events = round(activities()[1]["loads"][ONE_BANK][0][0])
     device, port = open_timed(monkeypatch, AHEAD)
     with device:
-        model = random_network(np.random.default_rng(1), (INPUTS, CLASSES), 4)
+        model = random_network(np.random.default_rng(1), (MNIST_INPUTS, CLASSES), 4)
         device.load(model)
         images = sparse_images(IMAGES, events)
         found = images_per_second(device, port, images, 1)
@@ -102,7 +77,7 @@ def test_seven_hundred_images_of_mnist_a_second(monkeypatch, capsys):
         golden = Golden(GEOMETRY)
         golden.load(model)
         want, have = (each.infer(images, 1, 1) for each in (golden, device))
-    predicted = predict(Link.ahead, 1, events).images
+    predicted = predict(GEOMETRY, CLOCK, Link.ahead, 1, CLASSES, events).images
     with capsys.disabled():
         print(f"\n{found:.0f} images of MNIST a second, {predicted:.0f} predicted; {counters}")
     np.testing.assert_array_equal(have.votes, want.votes)

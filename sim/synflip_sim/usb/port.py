@@ -1,5 +1,7 @@
 """The driver's port over a simulated USB host and cable, whose time is theirs."""
 
+from collections import deque
+
 from synflip_sim.usb.bench import USB_CLOCK
 from synflip_sim.usb.host import UsbHost
 
@@ -10,12 +12,13 @@ class SimulatedPort:
     """Stands where the driver has a port, and where it has the module ``time``.
 
     Time goes on only while the driver writes or waits, so the host's program takes none, and the host
-    controller begins each packet as soon as the bus is free.
+    controller begins each packet as soon as the bus is free. The driver sees a packet ``turn`` after it came.
     """
 
-    def __init__(self, host: UsbHost, timeout: float) -> None:
-        """host: enumerated. timeout: seconds that ``read`` waits."""
-        self._host, self._timeout = host, timeout
+    def __init__(self, host: UsbHost, timeout: float, turn: float = 0.0) -> None:
+        """host: enumerated. timeout: seconds that ``read`` waits. turn: seconds."""
+        self._host, self._timeout, self._turn = host, timeout, turn
+        self._coming: deque[tuple[float, bytes]] = deque()
 
     def write(self, content: bytes) -> None:
         """Send bytes."""
@@ -29,9 +32,14 @@ class SimulatedPort:
     def read(self, size: int) -> bytes:
         """A packet; empty if none comes in time."""
         end = self.monotonic() + self._timeout
-        while not (packet := self._host.read()) and self.monotonic() < end:
-            self._host.idle(PAUSE)
-        return packet or b""
+        while not self._coming or self._coming[0][0] > self.monotonic():
+            if self.monotonic() >= end:
+                return b""
+            if packet := self._host.read():
+                self._coming.append((self.monotonic() + self._turn, packet))
+            else:
+                self._host.idle(PAUSE)
+        return self._coming.popleft()[1]
 
     def close(self) -> None:
         """Nothing: the host stays."""

@@ -3,10 +3,11 @@
 A batch of images comes over the link, runs for some network samples, and its results go back. What the link
 takes follows from the driver's accesses (``devices.accelerator``) and from the formats of the links, what the
 array takes from the cycle model. With room for two batches one is on the link while the other runs, so the
-slower of both counts. Not in it: the time of the host's own program, escaped bytes of the serial line.
+slower of both counts. Not in it: the time of the host's own program, escaped bytes of the frames, and on USB
+other devices and bits that are stuffed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -24,11 +25,12 @@ from synflip.inference.throughput import (
     shape_only,
 )
 from synflip.spec.cycles import WHOLE
-from synflip.spec.frames import PACKED
+from synflip.spec.frames import PACKED, QUEUE_OVERHEAD, QUEUE_REQUESTS, QUEUE_WORDS
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div
+from synflip.spec.usb import HIGH_SPEED_PACKET
 
 MANY = 1 << 16  # images of an inference whose beginning and end do not count
 SAMPLES = (1, 8, 64)  # network samples of an image
@@ -48,7 +50,42 @@ class Link(StrEnum):
 
     serial = "serial line"
     ahead = "serial line, ahead"
+    usb = "USB"
     axi = "AXI"
+
+
+class Wire(NamedTuple):
+    """Of a link with frames. seconds: that so many bytes of a frame take. turn: seconds that a request and
+    its answer need beside. shared: a host that writes does not read."""
+
+    seconds: Callable[[int], float]
+    turn: float
+    shared: bool
+
+    def sent(self, words: int) -> float:
+        """Seconds of a request with so many words of data, but for escaped bytes."""
+        return self.seconds(REQUEST_BYTES + 4 * words)
+
+    def answered(self, words: int) -> float:
+        """Seconds of an answer with so many words of data."""
+        return self.seconds(REPLY_BYTES + 4 * words)
+
+    def one_by_one(self, traffic: Traffic) -> float:
+        """Seconds of accesses that wait for each other."""
+        return self.seconds(traffic.bytes) + traffic.frames * self.turn
+
+
+def usb_seconds(count: int) -> float:
+    """That ``count`` bytes of a frame take at high speed: packets as full as they can be, and a short one."""
+    full, rest = divmod(count, HIGH_SPEED_PACKET)
+    return full * MICROFRAME / PACKETS + (rest + PACKET_BYTES) / USB_BYTES
+
+
+#: USB at high speed [USB 2.0: 5.8.4, table 5-10]: seconds of a microframe, full bulk packets in one, bytes a
+#: second, and bytes that a packet takes beside its data: tokens, handshake, gaps.
+MICROFRAME, PACKETS, USB_BYTES, PACKET_BYTES = 125e-6, 13, 60e6, 55
+#: A host that waits for an answer goes on with the next microframe.
+LINE, HIGH_SPEED = Wire(line_seconds, ADAPTER, False), Wire(usb_seconds, MICROFRAME, True)
 
 
 class Rate(NamedTuple):
@@ -89,12 +126,13 @@ class Batch:
             runs.sides,
         )
 
-    def took_serial(self, array: float) -> tuple[float, float]:
-        """Seconds of a batch whose runs take ``array`` seconds, and of what a serial line takes of them."""
+    def took_one_by_one(self, wire: Wire, array: float) -> tuple[float, float]:
+        """Seconds of a batch whose runs take ``array`` seconds, and of what a link takes of them if each
+        request waits for the answer of the one before."""
         results = Traffic().plus(*(Traffic.of(words) for words in self.results))
         turn = Traffic().plus(*(Traffic.of(words) for words in (*self.start, *self.end)))
-        beside = Traffic.of(self.image, self.images).plus(results.times(self.runs)).seconds()
-        return self._took(array, beside, turn.times(self.runs).seconds())
+        beside = Traffic.of(self.image, self.images).plus(results.times(self.runs))
+        return self._took(array, wire.one_by_one(beside), wire.one_by_one(turn.times(self.runs)))
 
     def took_axi(self, geometry: Geometry, clock: float, array: float) -> tuple[float, float]:
         """The same of AXI."""
@@ -108,33 +146,28 @@ class Batch:
         """beside, between: seconds of the link while the array runs, and while it waits."""
         return between + (max(array, beside) if self.sides == 2 else array + beside), beside + between
 
-    def took_ahead(self, coded: int, array: float) -> tuple[float, float]:
-        """The same of a line with requests ahead; a batch is one run (``devices.ahead``). coded: words of an
-        image as it goes over the line.
+    def took_ahead(self, wire: Wire, coded: int, array: float) -> tuple[float, float]:
+        """The same of a link with requests ahead; a batch is one run (``devices.ahead``). coded: words of an
+        image as it goes over the link.
 
-        Three things go on side by side: requests go out, answers come back, and a start waits for the answer
-        that says that the run before has ended, with one side also for its results. The slowest counts.
+        Several things go on side by side: requests go out, answers come back, turns of as many requests as
+        the device takes ahead, and a start waits for the answer that says that the run before has ended, with
+        one side also for its results. The slowest counts.
         """
-        *setting, start = (_sent(words) for words in self.start if words > 1 or self.runs > 1)
-        image, reads = _sent(coded), [_sent(0)] * (1 + len(self.results))
-        requests = sum(setting) + start + self.images * image + sum(reads)
-        writes = len(setting) + 1 + self.images
-        results = [_answered(words) for words in self.results]
-        end = _answered(sum(self.end))
-        answers = writes * _answered(0) + sum(results) + end
-        begun = reads[0] + (image if self.sides == 2 else 0)  # between a start and the question for its end
-        waits = max(array, begun) + end + ADAPTER + start + (0 if self.sides == 2 else sum(results))
-        return max(requests, answers, waits), max(requests, answers, begun + waits - max(array, begun))
-
-
-def _sent(words: int) -> float:
-    """Seconds of a request with so many words of data, but for escaped bytes."""
-    return line_seconds(REQUEST_BYTES + 4 * words)
-
-
-def _answered(words: int) -> float:
-    """Seconds of an answer with so many words of data."""
-    return line_seconds(REPLY_BYTES + 4 * words)
+        *setting, start = (words for words in self.start if words > 1 or self.runs > 1)
+        asked = [*setting, start, *[coded] * self.images, *[0] * (1 + len(self.results))]
+        answers = [*[0] * (len(setting) + 1 + self.images), *self.results, sum(self.end)]
+        out, back = sum(map(wire.sent, asked)), sum(map(wire.answered, answers))
+        turns = max(len(asked) / QUEUE_REQUESTS, sum(words + QUEUE_OVERHEAD for words in asked) / QUEUE_WORDS)
+        link = max(out + back if wire.shared else max(out, back), turns * wire.turn)
+        # Between a start and the question for its end, and from there to the next start.
+        begun = wire.sent(0) + (wire.sent(coded) if self.sides == 2 else 0)
+        if wire.shared:
+            begun = out - wire.sent(start)  # the host writes all that it may before it reads
+        ended = wire.answered(sum(self.end)) + wire.turn + wire.sent(start)
+        if self.sides == 1:
+            ended += sum(map(wire.answered, self.results))
+        return max(link, max(array, begun) + ended), max(link, begun + ended)
 
 
 def coded_words(inputs: int, events: float, activation_bits: int) -> int:
@@ -159,14 +192,15 @@ def rate(
     chunks = [end - start for start, end in runs.chunks(samples)]
     cycles = sum(run_cycles(geometry, activity, batch.images, count, early) for count in chunks)
     array = cycles / clock * (EARLY_SAMPLES / samples if early else 1)
-    if link == Link.ahead and len(chunks) == 1:
+    wire = HIGH_SPEED if link == Link.usb else LINE
+    if link == Link.axi:
+        took, alone = batch.took_axi(geometry, clock, array)
+    elif link == Link.serial or len(chunks) > 1:
+        took, alone = batch.took_one_by_one(wire, array)
+    else:
         events = activity["loads"][ONE_BANK][0][WHOLE]
         coded = coded_words(model.inputs, events, geometry.activation_bits)
-        took, alone = batch.took_ahead(coded, array)
-    elif link == Link.axi:
-        took, alone = batch.took_axi(geometry, clock, array)
-    else:
-        took, alone = batch.took_serial(array)
+        took, alone = batch.took_ahead(wire, coded, array)
     return Rate(batch.images / took, "array" if array > alone else "link")
 
 
@@ -180,20 +214,23 @@ def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: b
     runs = plan(model, geometry, MANY, 1, early=False, logits=False)
     batch = Batch.of(geometry, model.inputs, len(model.classes), runs, 1)
     if queued:
-        took, _ = batch.took_ahead(coded_words(model.inputs, events, geometry.activation_bits), 0.0)
+        coded = coded_words(model.inputs, events, geometry.activation_bits)
+        took, _ = batch.took_ahead(LINE, coded, 0.0)
     else:
-        took, _ = batch.took_serial(0.0)
+        took, _ = batch.took_one_by_one(LINE, 0.0)
     return batch.images / took
 
 
-def table_rows(name: str, geometry: Geometry, clock: float, queued: bool) -> list[tuple[str, ...]]:
+def table_rows(
+    name: str, geometry: Geometry, clock: float, queued: bool, usb: bool = False
+) -> list[tuple[str, ...]]:
     """Of each link and each of ``throughput.activities`` that the accelerator holds: name, k, link, network,
     and a rate and its limit for each of SAMPLES and for early stopping.
 
-    queued: its serial line takes requests ahead.
+    queued: its serial line takes requests ahead. usb: it can be behind USB, too.
     """
     rows = []
-    for link in (Link.ahead if queued else Link.serial, Link.axi):
+    for link in (Link.ahead if queued else Link.serial, *[Link.usb] * usb, Link.axi):
         for activity in activities():
             try:
                 found = [rate(geometry, clock, activity, link, samples) for samples in SAMPLES]

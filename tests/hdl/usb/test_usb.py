@@ -7,6 +7,8 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, request
 from synflip.devices.serial import MOST_BAUD, SerialTransport
 from synflip.golden.cpu import Golden
+from synflip.inference.end_to_end import MICROFRAME, ONE_BANK, Link
+from synflip.inference.throughput import activities
 from synflip.spec.frames import FLAG, Command, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
@@ -16,13 +18,21 @@ from synflip_sim.usb.host import BusFaults, Stalled, UsbHost
 from synflip_sim.usb.port import SimulatedPort
 
 from tests.networks import random_network
+from tests.rates import MNIST_INPUTS, images_per_second, predict, sparse_images
 
 pytest.importorskip("luna")
 pytestmark = pytest.mark.simulator
 
 CLOCK = 100e6
 GEOMETRY = Geometry(
-    16, 1, weight_depth=256, event_depth=256, key_depth=128, bias_depth=64, image_slots=4, result_depth=256
+    16,
+    1,
+    weight_depth=1024,
+    event_depth=8192,
+    key_depth=1024,
+    bias_depth=64,
+    image_slots=16,
+    result_depth=256,
 )
 INPUTS, HIDDEN, CLASSES = 20, 17, 4
 
@@ -53,8 +63,8 @@ def host(plugged):
 def driver(monkeypatch):
     """Opens the accelerator of a host, in the host's time."""
 
-    def open_(host):
-        port = SimulatedPort(host, serial.POLL)
+    def open_(host, turn=0.0):
+        port = SimulatedPort(host, serial.POLL, turn)
         monkeypatch.setattr(serial, "time", port)
         return Accelerator(SerialTransport("simulated", MOST_BAUD, timeout=0.002, port=port))
 
@@ -137,6 +147,22 @@ def test_bus_errors_lose_nothing(driver, host):
     kinds = {f"{kind} {pid}" for kind in ("lost", "flipped") for pid in ("OUT", "IN", "ACK")}
     assert kinds <= set(faults.injected), faults.injected
     assert host.counters["doubles in"] and host.counters["repeats out"], host.counters
+
+
+@pytest.mark.parametrize("turn", [0.0, MICROFRAME])
+def test_images_of_mnist_a_second(driver, host, turn, capsys):
+    """Images have as many activations that are not 0 as MNIST's have in the mean. turn: of the host."""
+    events = round(activities()[1]["loads"][ONE_BANK][0][0])
+    images = sparse_images(16, events)
+    with driver(host, turn) as device:
+        device.load(random_network(np.random.default_rng(1), (MNIST_INPUTS, 10), 4))
+        found = images_per_second(device, serial.time, images, 1)
+    predicted = predict(GEOMETRY, CLOCK, Link.usb, 1, 10, events).images
+    with capsys.disabled():
+        print(f"\n{found:,.0f} images of MNIST a second, turn {turn}; {predicted:,.0f} predicted")
+    assert found > 20_000
+    if turn:
+        assert found == pytest.approx(predicted, rel=0.05)
 
 
 def transfer(host):
