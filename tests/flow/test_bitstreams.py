@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from synflip.spec.fronts import Front
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.flow.build import build
 from synflip_hdl.flow.job import FILES, NAME, PLACED, BuildJob
@@ -82,6 +83,20 @@ def check_gowin(folder: Path, report: dict) -> None:
     assert cells["rPLL"] == used["rPLL"] == 1
     assert cells["LUT4"] + cells["ALU"] >= 0.9 * (used["LUT4"])
     assert sum(count for name, count in cells.items() if name.startswith("DFF")) >= used["DFF"]
+
+
+@pytest.mark.nightly
+def test_a_small_bitstream_with_usb(tmp_path):
+    pytest.importorskip("luna")
+    board = find_board("ecpix5-45f")
+    report = build(board, board.sized(SMALL, None, 0), tmp_path, front=Front.usb, serial_number="desk-3")
+    assert report["meets_timing"] and report["front"] == "usb"
+    assert report["clock_reached_hz"] >= board.clock and report["usb"]["clock_reached_hz"] >= 60e6
+    log = (tmp_path / "nextpnr-ecp5.log").read_text()
+    assert "constraining clock net 'ulpi.clock' to 60.00 MHz" in log
+    for name in ("to_usb_ns", "from_usb_ns", "from_pins_ns", "to_pins_ns"):
+        assert 0 < report["usb"][name] < 1e9 / 60e6
+    check_ecp5(tmp_path, report)
 
 
 @pytest.mark.parametrize(

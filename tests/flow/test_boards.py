@@ -10,6 +10,7 @@ from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.inference import throughput
 from synflip.inference.plan import check_fit
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
 from synflip.util import programs
 from synflip.util.programs import ToolError
@@ -26,20 +27,28 @@ from synflip_hdl.flow.resources import COSTS, Resource
 CONSTRAINTS = FOLDERS[0]
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_gateware_has_pins_and_constraints(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "front"), [(name, front) for name, board in BOARDS.items() for front in board.fronts]
+)
+def test_gateware_has_pins_and_constraints(name, front, tmp_path):
     board = BOARDS[name]
     geometry = board.sized("16x1", None, 0)
-    BuildJob(board, geometry, board.clock, tmp_path).write_gateware()
+    BuildJob(board, geometry, board.clock, tmp_path, front=front).write_gateware()
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     design = written.get("synflip.il") or written["synflip.v"]
     ports = [name for name in re.findall(r"\\?(\w+__io)\b", design)]
-    assert {"uart_0__rx__io", "uart_0__tx__io"} <= set(ports)
+    uart, ulpi = {"uart_0__rx__io", "uart_0__tx__io"}, {"ulpi_0__clk__io", "ulpi_0__data__io"}
+    assert set(ports) & (uart | ulpi) == (uart if front == Front.serial else ulpi)
     (pins,) = (
         text for file, text in written.items() if Path(file).suffix in (".lpf", ".pcf", ".cst", ".xdc")
     )
     for port in set(ports):
         assert port in pins, f"{port} has no pin"
+    if front == Front.usb:
+        assert re.findall(r'FREQUENCY NET "(.*)" (\d+)', pins) == [
+            ("clocks.clock", "125000000"),
+            ("ulpi.clock", "60000000"),
+        ]
     if board.constraints is not None:
         ours = read_constraints(board.constraints).splitlines()
         ours = [line for line in ours if line and line[0] not in "#/"]
@@ -182,6 +191,64 @@ def test_the_accelerators_clock_is_found():
     assert reached_clock({"fmax": fmax}) == 81.5e6
     with pytest.raises(SynflipError, match="no clock"):
         reached_clock({"fmax": {}})
+
+
+def timed(sync, usb, across):
+    """nextpnr's report of a build with USB. sync, usb: MHz reached. across: ns between the clocks."""
+
+    def path(start, end, delay):
+        hop = {"type": "routing", "delay": delay, "from": {"cell": "x"}, "to": {"cell": "x"}}
+        return {"from": start, "to": end, "path": [hop]}
+
+    ulpi, clock = "posedge $glbnet$ulpi.clock", "posedge $glbnet$clocks.clock"
+    paths = [
+        *(
+            path(ulpi, ulpi, 12.5),
+            path(clock, clock, 7.5),
+            path("<async>", clock, 90),
+            path(clock, "<async>", 80),
+        ),
+        *(
+            path(clock, ulpi, 1.25),
+            path(ulpi, clock, across),
+            path("<async>", ulpi, 7),
+            path(ulpi, "<async>", 9),
+        ),
+    ]
+    fmax = {"$glbnet$clocks.clock": {"achieved": sync}, "$glbnet$ulpi.clock": {"achieved": usb}}
+    return {"fmax": fmax, "critical_paths": paths}
+
+
+def test_both_clocks_of_a_build_with_usb_and_what_crosses_count():
+    board = find_board("ecpix5-45f")
+    work = BuildJob(board, board.geometry, 125e6, Path("nowhere"), front=Front.usb)
+    good = timed(130.0, 100.0, 1.5)
+    assert work.usb_timing(good) == {
+        "clock_asked_hz": 60e6, "clock_reached_hz": 100e6,
+        "to_usb_ns": 1.25, "from_usb_ns": 1.5, "from_pins_ns": 7, "to_pins_ns": 9,
+    }  # fmt: skip
+    assert work.is_met(good) and reached_clock(good) == 130e6
+    assert build_report.critical_path(good)["nanoseconds"] == 7.5
+    assert not any(
+        work.is_met(timed(*bad)) for bad in ((124.0, 100.0, 1.5), (130.0, 59.0, 1.5), (130.0, 100.0, 8.1))
+    )
+    with pytest.raises(SynflipError, match="no clock of the USB transceiver"):
+        work.usb_timing({"fmax": {"clk": {"achieved": 100.0}}, "critical_paths": []})
+    job = BuildJob(board, board.geometry, 125e6, Path("nowhere"))
+    assert job.usb_timing(good) is None and job.is_met(timed(130.0, 59.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["ulx3s-85f", "--front", "usb"], "ulx3s-85f has no USB transceiver here: build it with --front s"),
+        (["ecpix5-45f", "--serial-number", "7"], "--serial-number is of a USB device: give --front usb too"),
+        (["ecpix5-45f", "--front", "usb", "--serial-number", "a,b"], "the serial number 'a,b' is not 1 to"),
+    ],
+)  # fmt: skip
+def test_a_front_that_cannot_be_is_refused_before_anything_is_written(options, said, tmp_path, capsys):
+    assert app.main(["build", *options, "--out", str(tmp_path / "out")]) == 1
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_critical_path():

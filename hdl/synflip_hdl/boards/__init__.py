@@ -1,6 +1,6 @@
 """Boards: pins, clocks, and the top level of each.
 
-Imports the front ends ``serial`` and ``axi`` and the rooms below them.
+Imports the front ends ``serial`` and ``usb`` and the rooms below them.
 """
 
 from synflip.util.extras import require

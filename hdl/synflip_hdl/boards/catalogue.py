@@ -8,6 +8,7 @@ from typing import Any
 
 from amaranth.build import Attrs, Pins, Resource, Subsignal
 from synflip.errors import SynflipError
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
 
 
@@ -52,6 +53,7 @@ class Board:
     compact: for small devices: fewer registers, see ``accelerator.Accelerator``, and on iCE40 other memories,
         see ``export.memories.MemoryModules``.
     queued: its serial line takes requests ahead, see ``serial.queued_bridge``; a small device has no room.
+    ulpi: resource of a USB transceiver that brings its own clock; None if there is none.
     seed: of a placement that reaches the clock.
     """
 
@@ -72,7 +74,18 @@ class Board:
     sizes: tuple[tuple[int, str, float], ...] = ()
     compact: bool = False
     queued: bool = False
+    ulpi: tuple[str, int] | None = None
     seed: int = 1
+
+    @property
+    def fronts(self) -> tuple[Front, ...]:
+        """What it can be built with."""
+        return (Front.serial,) if self.ulpi is None else (Front.serial, Front.usb)
+
+    def check_front(self, front: Front) -> None:
+        """Raises SynflipError if it cannot be built with ``front``."""
+        if front not in self.fronts:
+            raise SynflipError(f"{self.name} has no USB transceiver here: build it with --front serial")
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -213,6 +226,7 @@ BOARDS = {
             capacity=_capacity(43848, 43848, 108),
             loader="ecpix5",
             queued=True,
+            ulpi=("ulpi", 0),
             junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
             ),

@@ -1,9 +1,11 @@
-"""The design of a board: oscillator, PLL, reset, UART pins, LEDs, and the accelerator on the serial line."""
+"""The design of a board: oscillator, PLL, reset, LEDs, and the accelerator behind a UART's pins or USB's."""
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
-from amaranth.lib import io
+from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import SERIAL_NUMBER
 
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board, Family
@@ -18,42 +20,63 @@ class BoardTop(Elaboratable):
     synchronised to the clock. There are no ports: ``platform.request`` gives the pins.
     """
 
-    def __init__(self, board: Board, geometry: Geometry, clock: float | None = None) -> None:
-        """clock: Hz instead of the board's. Raises SynflipError if the PLL or the UART cannot make it."""
-        self.board, self.geometry = board, geometry
+    def __init__(
+        self,
+        board: Board,
+        geometry: Geometry,
+        clock: float | None = None,
+        front: Front = Front.serial,
+        serial_number: str = SERIAL_NUMBER,
+    ) -> None:
+        """clock: Hz instead of the board's. serial_number: of a USB device. Raises SynflipError if the board
+        has no such front, or if the PLL or the UART cannot make the clock."""
+        board.check_front(front)
+        self.board, self.geometry, self.front = board, geometry, front
         self.clock = clock or board.clock_of(geometry)
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
-        self.serial = SerialTop(geometry, self.clock, compact=board.compact, queued=board.queued)
+        if front == Front.usb:
+            from synflip_hdl.usb.top import UsbTop  # only here, because it needs LUNA
+
+            self.inner: SerialTop | UsbTop = UsbTop(geometry, self.clock, serial_number, board.compact)
+        else:
+            self.inner = SerialTop(geometry, self.clock, compact=board.compact, queued=board.queued)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.serial = serial = self.serial
+        m.submodules[self.front] = inner = self.inner
         m.submodules.clocks, clock, locked = self._clock(m, platform)
         m.domains.sync = ClockDomain("sync")
         m.d.comb += ClockSignal("sync").eq(clock)
         pressed = self._input(m, platform, self.board.reset, "reset") if self.board.reset else Const(0)
-        m.submodules.reset = ResetSynchronizer(pressed | ~locked, domain="sync")
+        restart = pressed | ~locked
+        m.submodules.reset = ResetSynchronizer(restart, domain="sync")
         platform.add_clock_constraint(clock, self.clock)
 
-        uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]
+        if self.front == Front.usb:
+            from synflip_hdl.boards.ulpi import UlpiPins
+
+            m.submodules.ulpi = ulpi = UlpiPins(self.board.ulpi, restart)
+            wiring.connect(m, inner.ulpi, ulpi.pins)
+        else:
+            uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
+            m.submodules.rx = rx = io.Buffer("i", uart.rx)
+            m.submodules.tx = tx = io.Buffer("o", uart.tx)
+            m.d.comb += [inner.rx.eq(rx.i), tx.o.eq(inner.tx)]
         for resource, lit, name in zip(
-            self.board.leds, (serial.busy, serial.error), ("busy", "error"), strict=True
+            self.board.leds, (inner.busy, inner.error), ("busy", "error"), strict=True
         ):
             m.submodules[name] = led = io.Buffer("o", self._port(platform, resource))
             m.d.comb += led.o.eq(lit)
         if self.geometry.devices:
             strobe = platform.request("junctions", 0, dir={"strobe": "-"}).strobe
             m.submodules.strobe = strobe_buffer = io.Buffer("i", strobe)
-            m.d.comb += serial.strobe.eq(strobe_buffer.i)
+            m.d.comb += inner.strobe.eq(strobe_buffer.i)
             raw = []
             for device in range(self.geometry.devices):
                 port = platform.request("junction", device, dir="-")
                 m.submodules[f"junction_{device}"] = buffer = io.Buffer("i", port)
                 raw.append(buffer.i)
-            m.d.comb += serial.raw.eq(Cat(raw))
+            m.d.comb += inner.raw.eq(Cat(raw))
         return m
 
     def _clock(self, m, platform):

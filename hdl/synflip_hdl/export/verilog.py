@@ -38,8 +38,8 @@ def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True, clock
             design.add_domains(domain)
             ports += [domain.clk, domain.rst]
     if not reset:
-        design = Module()
-        design.submodules.top = top
+        inner, design = design, Module()
+        design.submodules.top = inner
         design.domains.sync = sync = ClockDomain(reset_less=True)
         ports.append(sync.clk)
     with tool_caches(), uncollected():  # Yosys is WebAssembly, which is compiled once and kept

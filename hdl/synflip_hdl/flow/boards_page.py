@@ -99,4 +99,4 @@ def _share(item: dict[str, int]) -> str:
 
 def label(report: dict[str, Any]) -> str:
     """A build's name in tables."""
-    return f"{report['board']}, k = {report['bits']}"
+    return f"{report['board']}, k = {report['bits']}" + (", USB" if report.get("usb") else "")

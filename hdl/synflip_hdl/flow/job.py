@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synflip.errors import SynflipError
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import BANKS, LANE_STEP, Geometry
 from synflip.spec.memory_map import weight_bits
+from synflip.spec.usb import SERIAL_NUMBER
 from synflip.util.garbage import uncollected
 
 from synflip_hdl.flow import ecp5
@@ -18,6 +20,7 @@ from synflip_hdl.flow.ecp5 import blocks
 from synflip_hdl.flow.kept_netlist import STAMP, digest_of, kept_seconds, stamp
 from synflip_hdl.flow.resources import COSTS, Resource, total
 from synflip_hdl.flow.toolchain import SCRIPTS, TOOLS, Advance, Stopwatch, run, synthesize
+from synflip_hdl.flow.usb_timing import is_met, is_usb, usb_timing
 
 if TYPE_CHECKING:
     from synflip_hdl.boards.catalogue import Board
@@ -58,9 +61,9 @@ def is_folder_of_build(folder: Path) -> bool:
 class BuildJob:
     """A build of a board in ``folder``, step by step.
 
-    clock: of the accelerator, in Hz. seed: of the placement. watch: seconds of each tool. parts: resources of
-    each part of the accelerator, known after ``synthesize``. tried: seed, clock in Hz (None: nextpnr failed),
-    why it failed, and seconds of each placement.
+    clock: of the accelerator, in Hz. seed: of the placement. serial_number: of a USB device. watch: seconds
+    of each tool. parts: resources of each part of the accelerator, known after ``synthesize``. tried: seed,
+    clock in Hz (None: nextpnr failed), why it failed, and seconds of each placement.
     """
 
     board: "Board"
@@ -68,6 +71,8 @@ class BuildJob:
     clock: float
     folder: Path
     seed: int = 1
+    front: Front = Front.serial
+    serial_number: str = SERIAL_NUMBER
     watch: Stopwatch = field(default_factory=Stopwatch)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
     tried: list[dict[str, Any]] = field(default_factory=list)
@@ -83,8 +88,9 @@ class BuildJob:
         platform = self.board.make_platform()
         platform.get_memory = MemoryModules(self.in_blocks).get_memory
         platform.add_file("memories.v", MODULES)
+        top = BoardTop(self.board, self.geometry, self.clock, self.front, self.serial_number)
         with uncollected():
-            plan = platform.build(BoardTop(self.board, self.geometry, self.clock), NAME, do_build=False)
+            plan = platform.build(top, NAME, do_build=False)
         for name, content in plan.files.items():
             if Path(name).suffix in SOURCES and not name.endswith(".debug.v"):
                 data = content if isinstance(content, bytes) else content.encode()
@@ -192,6 +198,15 @@ class BuildJob:
         self.watch.time(tool, lambda: run(tool, arguments, self.folder, advance))
         return self.folder / product
 
+    def usb_timing(self, placed: dict[str, Any]) -> dict[str, Any] | None:
+        """Of nextpnr's report, see ``usb_timing``; None without USB."""
+        return usb_timing(placed) if self.front == Front.usb else None
+
+    def is_met(self, placed: dict[str, Any]) -> bool:
+        """Whether all clocks are met, by nextpnr's report."""
+        usb = self.usb_timing(placed)
+        return reached_clock(placed) >= self.clock and (usb is None or is_met(usb, self.clock))
+
     # What fits
 
     def resources(self, cells: dict[str, int]) -> dict[str, Resource]:
@@ -259,8 +274,8 @@ def smaller(geometry: Geometry, scale: float) -> str:
 
 def reached_clock(report: dict[str, Any]) -> float:
     """The clock that the accelerator reaches by nextpnr's report, in Hz: the slowest clock except those at an
-    oscillator's pin. Raises SynflipError if there is none."""
-    clocks = {name: item["achieved"] for name, item in report.get("fmax", {}).items()}
+    oscillator's pin and of a USB transceiver. Raises SynflipError if there is none."""
+    clocks = {name: item["achieved"] for name, item in report.get("fmax", {}).items() if not is_usb(name)}
     inner = [speed for name, speed in clocks.items() if not re.search(r"clk\d+_0__io", name)]
     if not inner:
         raise SynflipError("nextpnr reports no clock: the design has none")

@@ -7,10 +7,12 @@ from typing import Any
 from synflip._version import __version__
 from synflip.inference.end_to_end import Link, rate
 from synflip.inference.throughput import activities, predict
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.flow.job import BuildJob, reached_clock
 from synflip_hdl.flow.resources import CARRIES, logic_cells, total
+from synflip_hdl.flow.usb_timing import ASYNC, is_usb
 
 
 def make_report(
@@ -27,6 +29,8 @@ def make_report(
     reached = reached_clock(placed) if placed is not None else None
     slots = geometry.lanes * geometry.banks
     clock = min(reached, job.clock) if reached is not None else job.clock
+    line = Link.ahead if board.queued else Link.serial
+    link = Link.usb if job.front == Front.usb else line
     return {
         "synflip": __version__,
         "board": board.name,
@@ -35,6 +39,7 @@ def make_report(
         "lanes": geometry.lanes,
         "banks": geometry.banks,
         "bits": geometry.bits,
+        "front": str(job.front),
         "source": f"mtj, {geometry.devices} devices" if geometry.devices else "lfsr",
         "bitstream": product.name if product is not None else None,
         "resources": {
@@ -50,9 +55,10 @@ def make_report(
         "clock_asked_hz": job.clock,
         "clock_reached_hz": reached,
         "clock_from": "nextpnr, its slowest corner" if placed is not None else "not placed here",
-        "meets_timing": reached >= job.clock if reached is not None else None,
+        "meets_timing": job.is_met(placed) if placed is not None else None,
+        "usb": job.usb_timing(placed) if placed is not None else None,
         "critical_path": critical_path(placed) if placed is not None else None,
-        "predictions": _predictions(geometry, clock, board.queued),
+        "predictions": _predictions(geometry, clock, link),
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,
@@ -61,7 +67,7 @@ def make_report(
 
 
 def critical_path(placed: dict[str, Any]) -> dict[str, Any] | None:
-    """The longest path between two registers of one clock; None if there is none.
+    """The longest path between two registers of the accelerator's clock; None if there is none.
 
     from, to: the registers' names. nanoseconds: its delay, of which ``logic`` in cells and ``wires`` between
     them. levels: cells with a delay on the way.
@@ -69,7 +75,7 @@ def critical_path(placed: dict[str, Any]) -> dict[str, Any] | None:
     inside = [
         item
         for item in placed["critical_paths"]
-        if item["from"] == item["to"] and not item["from"].startswith("<async>")
+        if item["from"] == item["to"] and item["from"] != ASYNC and not is_usb(item["from"])
     ]
     if not inside:
         return None
@@ -90,15 +96,13 @@ def _cell(name: str) -> str:
     """A register's or memory's name without the suffixes of the tools and the names of the tops."""
     name = re.split(r"_(?:TRELLIS|SB_|DFF|LUT4|CCU2C|PFUMX|L6MUX|MUX2|ALU)", name)[0]
     name = re.sub(r"(\.rows\.rows[.\d]*|\$[A-Z_]+\w*)$", "", name)
-    return re.sub(r"^serial\.(accelerator\.)?", "", name)
+    return re.sub(r"^(serial|usb)\.(accelerator\.)?", "", name)
 
 
-def _predictions(geometry: Geometry, clock: float, queued: bool) -> list[dict[str, Any]]:
-    """Network samples a second, and images a second over the board's serial line with one sample of each.
-    queued: the line takes requests ahead."""
+def _predictions(geometry: Geometry, clock: float, link: Link) -> list[dict[str, Any]]:
+    """Network samples a second, and images a second over ``link`` with one sample of each."""
     found = predict(geometry, clock)
-    link = Link.ahead if queued else Link.serial
     for entry, activity in zip(found, activities(), strict=True):
         if entry["fits"]:
-            entry["line_images_per_second"] = round(rate(geometry, clock, activity, link, 1).images)
+            entry["link_images_per_second"] = round(rate(geometry, clock, activity, link, 1).images)
     return found

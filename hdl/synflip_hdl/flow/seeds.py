@@ -37,7 +37,7 @@ def parse_seeds(text: str, own: int) -> list[int]:
 def place_with_seeds(
     job: BuildJob, seeds: Sequence[int], show: Callable[[str], AbstractContextManager[Advance]]
 ) -> dict[str, Any]:
-    """Place and route with each of ``seeds`` until one reaches the clock; returns the best's nextpnr report.
+    """Place and route with each of ``seeds`` until one meets its clocks; returns the best's nextpnr report.
 
     The best seed's files are then in the job's folder, as if it had been the only one; the logs of the others
     are in SEEDS. ``job.seed`` and nextpnr's seconds are the best's, ``job.tried`` has all. show: called with
@@ -49,12 +49,12 @@ def place_with_seeds(
     for place, seed in enumerate(seeds, 1):
         job.seed = seed
         job.watch.seconds.pop(tool, None)
-        clock, failed = None, None
+        clock, met, failed = None, False, None
         title = f"nextpnr, seed {seed}" + (f" ({place} of {len(seeds)})" if len(seeds) > 1 else "")
         with show(title) as advance:
             try:
                 found[seed] = job.place_and_route(advance)
-                clock = reached_clock(found[seed])
+                clock, met = reached_clock(found[seed]), job.is_met(found[seed])
             except ToolError as error:
                 if len(seeds) == 1:
                     raise
@@ -69,7 +69,7 @@ def place_with_seeds(
         )
         if len(seeds) > 1:
             _move(job, seed, to_its_own=True)
-        if clock is not None and clock >= job.clock:
+        if met:
             break
     reached = {item["seed"]: item for item in job.tried if item["clock_reached_hz"] is not None}
     if not reached:
@@ -77,7 +77,8 @@ def place_with_seeds(
         raise ToolError(
             f"every seed: {failure.reason}", job.folder / SEEDS / str(job.seed) / failure.log.name
         )
-    job.seed = max(reached, key=lambda seed: reached[seed]["clock_reached_hz"])
+    if not met:
+        job.seed = max(reached, key=lambda seed: reached[seed]["clock_reached_hz"])
     job.watch.seconds[tool] = reached[job.seed]["seconds"]
     if len(seeds) > 1:
         _move(job, job.seed, to_its_own=False)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import SERIAL_NUMBER
 
 from synflip_hdl.serial.queued_bridge import QueuedBridge
 from synflip_hdl.serial.top import glow_of, members_of, serve
@@ -26,7 +27,7 @@ class UsbTop(wiring.Component):
     """
 
     def __init__(
-        self, geometry: Geometry, clock: float, serial_number: str = "1", compact: bool = False
+        self, geometry: Geometry, clock: float, serial_number: str = SERIAL_NUMBER, compact: bool = False
     ) -> None:
         """clock: Hz of ``sync``. serial_number: by which a host finds the device. compact: see
         ``accelerator.Accelerator``."""

@@ -11,6 +11,8 @@ import typer
 from synflip.cli.console import show, table, write_json
 from synflip.cli.options import JsonFile, Page, output_file
 from synflip.errors import SynflipError
+from synflip.spec.fronts import Front
+from synflip.spec.usb import SERIAL_NUMBER, check_serial_number
 from synflip.util.terminal import console
 
 app = typer.Typer()
@@ -151,6 +153,18 @@ def build(
     devices: Annotated[
         int, typer.Option("--devices", metavar="N", min=1, help="Tunnel junctions, with --source mtj.")
     ] = 4,
+    front: Annotated[
+        Front, typer.Option("--front", help="What the host talks to: a UART, or a USB device of its own.")
+    ] = Front.serial,
+    serial_number: Annotated[
+        str | None,
+        typer.Option(
+            "--serial-number",
+            metavar="TEXT",
+            help=f"Of the USB device, with --front usb; {SERIAL_NUMBER} by itself.",
+            show_default=False,
+        ),
+    ] = None,
     clock: Annotated[
         float | None,
         typer.Option(
@@ -192,6 +206,8 @@ def build(
     Example: synflip build ulx3s-85f --bits 2 --out out/ulx3s-2
 
     Example: synflip build ulx3s-85f --clock 105 --seeds 8 --out out/ulx3s-105
+
+    Example: synflip build ecpix5-45f --front usb --out out/ecpix5-usb
     """
     from synflip_hdl.boards.catalogue import find_board
     from synflip_hdl.flow.build import build as make
@@ -207,6 +223,11 @@ def build(
         raise SynflipError("--seed is one seed and --seeds are several: give one of the two")
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
+    chosen.check_front(front)
+    if serial_number is not None:
+        if front != Front.usb:
+            raise SynflipError("--serial-number is of a USB device: give --front usb too")
+        check_serial_number(serial_number)
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
     files = [out / name for name in FILES]
     check_outputs([json, *files])
@@ -214,13 +235,16 @@ def build(
         check_new(files, "synflip build")
     if usual := usual_time(chosen.name, size):
         typer.echo(f"This usually takes {usual}{' a seed' if len(tried) > 1 else ''} ...", err=True)
-    report = make(chosen, size, out, clock * 1e6 if clock else None, tried, _step)
+    asked = clock * 1e6 if clock else None
+    report = make(chosen, size, out, asked, tried, _step, front, serial_number or SERIAL_NUMBER)
     write_json(json, report)
     table(f"{chosen.title}: {size.name}, k = {size.bits}", *_rows(report), ("wrote", str(out)))
     if report["meets_timing"] is False:
+        reached, asked = report["clock_reached_hz"], report["clock_asked_hz"]
+        if reached >= asked:
+            raise SynflipError("USB's clock, or what lies between the two clocks, is too slow: try --seeds 8")
         raise SynflipError(
-            f"{report['clock_reached_hz'] / 1e6:.1f} MHz reached, {report['clock_asked_hz'] / 1e6:g} asked "
-            "for: try --seeds 8 or a lower --clock"
+            f"{reached / 1e6:.1f} MHz reached, {asked / 1e6:g} asked for: try --seeds 8 or a lower --clock"
         )
 
 
@@ -248,7 +272,7 @@ def _end_to_end() -> list[tuple[str, ...]]:
         for board in every_board().values()
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
         for size in [board.sized(None, bits, 0)]
-        for row in table_rows(board.name, size, board.clock_of(size), board.queued)
+        for row in table_rows(board.name, size, board.clock_of(size), board.queued, Front.usb in board.fronts)
     ]
 
 
@@ -410,11 +434,15 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{path['from']} to {path['to']}: {path['logic']} ns of logic, {path['wires']} ns of wires",
             )
         )
+    if usb := report["usb"]:
+        reached, asked = usb["clock_reached_hz"] / 1e6, usb["clock_asked_hz"] / 1e6
+        rows.append(("USB's clock", f"{reached:.1f} MHz reached, {asked:g} asked for"))
+    link = "USB" if report["front"] == Front.usb else "its serial line"
     for item in report["predictions"]:
         rate = (
             f"predicted: {item['samples_per_second_1']:,} network samples a second, "
             f"{item['samples_per_second_batch']:,} in batches of {item['batch']}, of images that are in the "
-            f"accelerator; {item['line_images_per_second']:,} images a second over its serial line, with one "
+            f"accelerator; {item['link_images_per_second']:,} images a second over {link}, with one "
             "sample of each"
             if item["fits"]
             else f"does not fit: {item['why']}"

@@ -18,7 +18,8 @@ app = typer.Typer()
 
 @app.command()
 def devices(json: JsonFile = None) -> None:
-    """List the devices by name: those that are installed, and the serial ports of this machine.
+    """List the devices by name: those that are installed, the serial ports of this machine, and its
+    accelerators on USB.
 
     A serial port is listed whether or not an accelerator answers there; synflip selftest asks it. Several
     devices share the work as pool:DEVICE,DEVICE.
@@ -40,8 +41,8 @@ def selftest(
         str,
         typer.Argument(
             metavar="PORT",
-            help="A serial port, /dev/ttyUSB0 or COM3, with @BAUD after it if it is not 3000000; or a "
-            "simulated device, such as verilator:16x2.",
+            help="A serial port, /dev/ttyUSB0 or COM3, with @BAUD after it if it is not 3000000; an "
+            "accelerator on USB, usb:SERIAL; or a simulated device, such as verilator:16x2.",
         ),
     ],
     out: JsonFile = None,

@@ -3,11 +3,23 @@
 The bytes of the two bulk endpoints are those of the serial line, ``spec.frames``.
 """
 
+import re
+
+from synflip.errors import SynflipError
+
 USB = "usb"  # of a device's name, before its serial number
 #: For tests: pid.codes gives this pair to nobody, so it is not to be shipped in a product.
 VENDOR, PRODUCT = 0x1209, 0x0001
 MAKER, TITLE = "synflip", "synflip accelerator"
+SERIAL_NUMBER = "1"  # of a device, unless it is given one
 OUT_ENDPOINT, IN_ENDPOINT = 1, 1  # numbers; the address of the second has IN_DIRECTION, too
 IN_DIRECTION = 0x80
 CONTROL_PACKET = 64  # bytes of endpoint 0's packets, at most
 FULL_SPEED_PACKET, HIGH_SPEED_PACKET = 64, 512  # bytes of a bulk packet, at most
+ULPI_CLOCK = 60e6  # Hz, of a transceiver
+
+
+def check_serial_number(text: str) -> None:
+    """Raises SynflipError for a serial number that does not fit into a device's name."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
+        raise SynflipError(f"the serial number {text[:40]!r} is not 1 to 32 letters, digits, '-' and '_'")
