@@ -106,6 +106,7 @@ def boards(
             "device": board.device,
             "geometry": board.geometry.text,
             "clock_hz": board.clock,
+            "fronts": [*board.fronts],
             "output": "bitstream" if board.family != "xilinx" else "sources for Vivado",
         }
         for board in every_board().values()
@@ -125,7 +126,8 @@ def boards(
     rows = []
     for board, item in zip(every_board().values(), listed, strict=True):
         size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
-        rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}"))
+        usb = "; also with USB" if Front.usb in board.fronts else ""
+        rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}{usb}"))
     table("Boards", *rows)
     show(models)
 

@@ -126,6 +126,7 @@ def test_inferences_equal_golden(driver, host):
     check_inferences(driver, host)
 
 
+@pytest.mark.nightly
 def test_inferences_equal_golden_with_a_slow_clock(driver):
     """Slower than USB's: the device answers NAK until it has taken what came."""
     host, _ = open_host(3e6)
@@ -228,6 +229,7 @@ def test_configuring_again_begins_with_data0(host):
     assert not host.counters["doubles in"] and not host.counters["repeats out"]
 
 
+@pytest.mark.nightly
 def test_suspend_and_resume(host, driver):
     """The session goes on after it."""
     with driver(host) as device:
