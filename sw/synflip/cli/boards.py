@@ -225,7 +225,6 @@ def build(
         raise SynflipError("--seed is one seed and --seeds are several: give one of the two")
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
-    chosen.check_front(front)
     if serial_number is not None:
         if front != Front.usb:
             raise SynflipError("--serial-number is of a USB device: give --front usb too")
