@@ -55,6 +55,7 @@ class BoardTop(Elaboratable):
         if self.front == Front.usb:
             from synflip_hdl.boards.ulpi import UlpiPins
 
+            assert self.board.ulpi is not None  # or check_front had refused
             m.submodules.ulpi = ulpi = UlpiPins(self.board.ulpi, restart)
             wiring.connect(m, inner.ulpi, ulpi.pins)
         else:
