@@ -37,7 +37,9 @@ def ice40_tiles(path: Path) -> dict[str, list[str]]:
 
 
 #: Settings of an ECP5 that are no bits: fixed wires, and lookup tables that are all ones, as an empty chip's.
-NO_BITS = re.compile(r" arc: F\d F\d_SLICE$| arc: JDI[A-D] JPADDI[A-D]_PIO$|_JREFCLK\d_0$| word: \S+ 1+$")
+NO_BITS = re.compile(
+    r" arc: (F\d F\d_SLICE|JDI[A-D] JPADDI[A-D]_PIO|\w+_JINCK \w+_JPADDI)$|_JREFCLK\d_0$| word: \S+ 1+$"
+)
 
 
 def ecp5_settings(path: Path) -> set[str]:
