@@ -53,8 +53,9 @@ class BoardTop(Elaboratable):
         platform.add_clock_constraint(clock, self.clock)
 
         if self.front == Front.usb:
-            from synflip_hdl.boards.ulpi import UlpiPins
+            from synflip_hdl.boards.ulpi import DOMAINS, UlpiPins
 
+            m.domains += [ClockDomain(name) for name in DOMAINS]
             assert self.board.ulpi is not None  # or check_front had refused
             m.submodules.ulpi = ulpi = UlpiPins(self.board.ulpi, restart)
             wiring.connect(m, inner.ulpi, ulpi.pins)

@@ -1,6 +1,6 @@
 """The pins of a USB transceiver (ULPI), and the clock domain that it brings."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Module, ResetSignal, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
@@ -10,13 +10,15 @@ from synflip_hdl.usb.link import ULPI
 
 #: Cycles until a transceiver that was reset may be asked for anything: a millisecond.
 START = round(1e-3 * ULPI_CLOCK)
+DOMAINS = ("usb", "ulpi")
 
 
 class UlpiPins(wiring.Component):
-    """A board's transceiver and the domain ``usb``, with the transceiver's clock.
+    """A board's transceiver; drives clock and reset of DOMAINS, which are defined above it.
 
-    ``usb`` is reset with the transceiver, and for START cycles more. These are counted by the transceiver's
-    clock, in a domain of their own, ``ulpi``: so it does not matter whether the clock runs during its reset.
+    ``usb`` has the transceiver's clock. It is reset with the transceiver, and for START cycles more. These
+    are counted by the transceiver's clock, in a domain of their own, ``ulpi``: so it does not matter whether
+    the clock runs during its reset.
 
     Members
     -------
@@ -50,7 +52,6 @@ class UlpiPins(wiring.Component):
             buffers["rst"].o.eq(self.restart),
         ]
 
-        m.domains.usb, m.domains.ulpi = ClockDomain("usb"), ClockDomain("ulpi")
         platform.add_clock_constraint(clock, ULPI_CLOCK)
         m.submodules.reset = ResetSynchronizer(self.restart, domain="ulpi")
         waited = Signal(range(START))

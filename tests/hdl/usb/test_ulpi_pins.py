@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, Module, ResetSignal, Signal
 from amaranth.lib import io
 from amaranth.sim import Simulator
 
@@ -35,6 +35,7 @@ def test_usb_waits_for_the_transceiver_even_if_its_clock_stops_in_reset(monkeypa
     start = 20
     monkeypatch.setattr(ulpi, "START", start)
     platform, m, restart, reset = Pins(), Module(), Signal(init=1), Signal()
+    m.domains += [ClockDomain(name) for name in ulpi.DOMAINS]
     m.submodules.dut = ulpi.UlpiPins(("ulpi", 0), restart)
     m.d.comb += reset.eq(ResetSignal("usb"))
     ports = platform.ports
