@@ -6,7 +6,7 @@ from synflip.devices import results
 from synflip.inference.plan import logged, soft_on_chip
 from synflip.inference.request import InferenceRequest
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import Region, extent
+from synflip.spec.memory_map import OFFSET_BITS, Region, extent
 from synflip.uncertainty.soft_votes import SoftTable
 from synflip_sim.simulators.verilator import open_verilator
 
@@ -101,10 +101,9 @@ def test_no_logits_go_over_the_link(device, monkeypatch):
     model = network((8, 4), 2, 4, rng)
     read = []
     transport = device.transport
+    plain = transport.read
     monkeypatch.setattr(
-        device,
-        "_read",
-        lambda region, offset, count: read.append(region) or transport.read(region << 24 | offset, count),
+        transport, "read", lambda place, count: read.append(place >> OFFSET_BITS) or plain(place, count)
     )
     check(device, model, images(2, model, rng), 6, 1, logits=False, soft=SoftTable.of(30.0, 4))
     assert Region.SOFT in read and Region.LOG not in read

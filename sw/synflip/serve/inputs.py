@@ -134,10 +134,9 @@ def _image(fields: Mapping[str, Any], model: CompiledModel) -> Pixels:
     """One image or row in a form that ``InferenceRequest`` takes. Raises SynflipError."""
     pixels, row = fields.get("pixels"), fields.get("row")
     if isinstance(pixels, list) and row is None and all(type(value) in (int, float) for value in pixels):
-        try:
-            return np.array([pixels])
-        except (ValueError, OverflowError):  # an integer beyond 64 bits is an object
-            raise SynflipError("pixels are out of range") from None
+        if any(type(value) is int and abs(value) >= 1 << 63 for value in pixels):
+            raise SynflipError("pixels are out of range")
+        return np.array([pixels])
     if isinstance(row, str) and pixels is None:
         return parse_row(row, model)
     raise SynflipError(
