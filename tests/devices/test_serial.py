@@ -71,7 +71,10 @@ def connect(path, **other) -> Accelerator:
     return Accelerator(SerialTransport(path, BAUD, **{"tries": 100, **other}), name=path)
 
 
-@pytest.mark.parametrize("line", [LINE, SIMPLE], ids=["ahead", "one at a time"])
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(LINE, id="ahead"), pytest.param(SIMPLE, id="one at a time", marks=pytest.mark.nightly)],
+)
 def test_results_equal_golden(line):
     with PtyDevice(GEOMETRY, line) as simulator, connect(simulator.path) as device:
         assert device.geometry == GEOMETRY

@@ -105,9 +105,9 @@ def test_a_small_bitstream_with_usb(tmp_path):
     ("name", "seeds", "check"),
     # Not the iCEBreaker: full to 97 %, it is routed in minutes.
     [
-        ("ulx3s-85f", (), check_ecp5),
-        # With seeds 1 and 2 the router does not get rid of the last wires.
-        pytest.param("ice40-hx8k", (3,), check_ice40, marks=pytest.mark.nightly),
+        pytest.param("ulx3s-85f", (), check_ecp5, marks=pytest.mark.nightly),
+        # The quickest. With seeds 1 and 2 the router does not get rid of the last wires.
+        ("ice40-hx8k", (3,), check_ice40),
         pytest.param("tang-nano-9k", (), check_gowin, marks=pytest.mark.nightly),
     ],
 )
