@@ -101,13 +101,13 @@ class DeviceName:
 
 def _members(name: str) -> tuple[str, ...]:
     """Names of the devices of the pool ``name``. Raises SynflipError."""
-    members = tuple(re.split(_SETTING, name.partition(":")[2]))
+    members, ports = tuple(re.split(_SETTING, name.partition(":")[2])), []
     for member in members:
         if not member or member.partition(":")[0] == POOL:
             what = "a pool" if member else "nothing"
             raise SynflipError(f"{what} is no device of a pool, in {one_line(name[:100])!r}; {GRAMMAR}")
-        DeviceName.parse(member)
-    ports = [member for member in members if _is_port(member) or _is_usb(member)]
+        if DeviceName.parse(member).port:
+            ports.append(member)
     for port in ports:
         if ports.count(port) > 1:
             raise SynflipError(f"{one_line(port)} is twice in {one_line(name[:100])!r}: name it once")
