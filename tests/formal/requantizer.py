@@ -102,7 +102,8 @@ class TilesInOrder(Elaboratable):
 
 
 class EverySum(Elaboratable):
-    """Any sums, any tiles, any biases; a capture comes no earlier than in the last step of the one before.
+    """Any sums, any tiles, any biases; a capture comes no earlier than in the last step of a hidden tile. It
+    may cut off a final tile, which ends with its last class.
 
     One lane's sum and one bias group, any of them, are followed from the capture to the output.
     """
@@ -135,7 +136,7 @@ class EverySum(Elaboratable):
         last = gone + 1 == count
         m.d.comb += [
             Assume(arriving.steps < lanes // banks),
-            Assume(~dut.sums.capture | ~active | last),
+            Assume(~dut.sums.capture | ~active | last | tile.final),
             # The queue's first tile is there two cycles before (requantizer.tiles).
             Assume(~dut.sums.capture | (arriving.bias == delayed(m, inside["next_bias"], 1, "next_bias"))),
         ]
@@ -197,6 +198,7 @@ class EverySum(Elaboratable):
         m.d.comb += [
             Cover(dut.appends.valid & out_known),
             Cover(dut.logits.valid & out_known & dut.logits.payload.last),
+            Cover(dut.sums.capture & active & ~last),
         ]
 
         # The same of the inside. The groups: of the next step, and the one above it.
@@ -309,9 +311,9 @@ PROOFS = [
         Proof(
             f"requantizer.sums P={lanes} Q={banks}",
             f"every captured sum leaves once, {DRAIN_LATENCY} cycles later for the first, with its bias, as "
-            "the activation of its row or the logit of its class; nothing else leaves",
-            f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of "
-            "the one before (sequencer)",
+            "the activation of its row or, until the next capture, the logit of its class; nothing else does",
+            f"P = {lanes}, Q = {banks}; assumes that a capture comes no earlier than in the last step of a "
+            "hidden layer's tile (sequencer, which also leaves a tile of the last layer a cycle a class)",
             lambda lanes=lanes, banks=banks: EverySum(lanes, banks),
             depth=3,
             induction=True,

@@ -1,12 +1,12 @@
 """The sequencer: what the blocks behind it may rely on, since nothing downstream stalls."""
 
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
-from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
+from synflip.spec.cycles import DRAIN_LATENCY, VOTE_WRITTEN, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY
 from synflip_hdl.engine.requantizer import tile_spacing
 from synflip_hdl.engine.sequencer import Sequencer
-from synflip_hdl.interfaces import tile_layout
+from synflip_hdl.interfaces import CLASS_BITS, tile_layout
 
 from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
@@ -22,8 +22,8 @@ class Runs(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        banks, tile_steps = self.geometry.banks, self.geometry.lanes // self.geometry.banks
-        depth = pipeline_depth(banks)
+        lanes, tile_steps = self.geometry.lanes, self.geometry.lanes // self.geometry.banks
+        depth = pipeline_depth(self.geometry.banks)
         dut = Sequencer(self.geometry, 4)
         lists, keys = dut.lists, dut.keys
         inside = Opened(m, dut, platform=Followed())
@@ -50,10 +50,15 @@ class Runs(Elaboratable):
         started = Signal()
         m.d.sync += started.eq(1)
 
-        # Spacing: after a tile the drain is busy for ``busy_drain`` cycles more.
-        drain = Signal(range(self.geometry.lanes + VOTE_GAP + 1))
+        # Spacing: after a tile the drain is busy for ``drain`` cycles more. Logits leave one a cycle, from
+        # this tile on ``left`` of them, less 1; in a run's first sample the pass's vote is written, too.
+        drain, left = Signal(range(lanes + VOTE_WRITTEN)), Signal(CLASS_BITS)
+        most_left = Mux(tile.begin, settings["CLASSES"], left)
+        written = Mux(tile.current.sample == 0, VOTE_WRITTEN, 0)
+        logits = Mux(inside["last_tile"], most_left + written, lanes - 1)
+        m.d.comb += Assume(~(dut.issue.last & tile.final) | ((most_left < lanes) == inside["last_tile"]))
         with m.If(dut.issue.last):
-            m.d.sync += drain.eq(Mux(tile.final, (tile.steps + 1) * banks + VOTE_GAP, tile.steps + 1) - 1)
+            m.d.sync += [drain.eq(Mux(tile.final, logits, tile.steps)), left.eq(most_left - lanes)]
         with m.Elif(drain != 0):
             m.d.sync += drain.eq(drain - 1)
         m.d.comb += [
@@ -205,8 +210,17 @@ class Runs(Elaboratable):
         m.d.comb += [
             ahead_now.eq((state == HEAD) | (state == REST)),
             reading.eq((state == STREAM) | (state == HEAD)),
-            Assert((state == LOAD) | (state == READY) | ahead_now | (gap <= drain)),
-            Assert((gap <= drain) | (gap <= filling)),
+            Assert((state != STREAM) | (gap <= drain)),
+            # A pass's last tile may free the drain early, but a pass is chosen, loaded and opened before it
+            # issues; a layer after the first is not opened before the last tile was captured.
+            Assert((state != LOAD) | (layer != 0) | (gap <= drain) | (gap <= 2)),
+            Assert((state != READY) | (layer != 0) | (gap <= drain) | (gap <= 1)),
+            Assert(
+                ~((state == LOAD) | (state == READY) | ahead_now)
+                | (layer == 0)
+                | (gap <= drain)
+                | (gap <= filling)
+            ),
         ]
         hold, from_rest = inside["hold"], inside["from_rest"]
         inner = inside.view("tile", layout)
@@ -227,6 +241,9 @@ class Runs(Elaboratable):
             Assert(layer <= settings["LAYERS"]),
             Assert(~started | (inside["past_slot"] == past_slot)),
             Assert((hold == drain) & (inside["drained"] == (hold == 0))),
+            Assert(~(reading | ahead_now) | (inside["left"] == Mux(first_tile, settings["CLASSES"], left))),
+            Assert(~(reading | ahead_now) | (inside["opening"] == (sample == 0))),
+            Assert(~(reading | ahead_now) | (inner.current.sample == sample)),
             Assert(filling <= depth + DRAIN_LATENCY + hold),
             Assert((state == STREAM) | (filling <= turn)),
             Assert((state == READY) | (state == LOAD) | (state == STREAM) | ahead_now | (filling == 0)),
@@ -261,14 +278,16 @@ PROOFS = [
     Proof(
         f"sequencer P={lanes} Q={banks} N={slots}",
         "a tile reads each event of the fullest bank once, in order, and one if there is none; its last "
-        "event waits until the drain is done with the tile before (and, after logits, the vote is counted); "
+        "event waits until the drain is done with the tile before (and, in a run's first sample, a pass's "
+        "vote is written); "
         "a list is opened when it is full, or, to be read once, when all of it is there but what the last "
         "tile of the layer before gives, and then that rest, and then all; it is filled while the other set "
         "is read, in ascending blocks; a "
         "layer starts when its keys are there, and a sample is released between passes; the image queue "
         "never holds more than the images, or the slots, and is not read empty",
         f"P = {lanes}, Q = {banks}, {slots} image slots, any layer table, lists of up to 16 events; assumes "
-        "lists that stay while they are open (event_lists), drain steps of at most P / Q (driver), one "
+        "lists that stay while they are open (event_lists), drain steps of at most P / Q and tiles for the "
+        "classes (driver), one "
         "decision a pass (requantizer.sums, votes), settings that stay (registers), and no start before the "
         "drain is done with the run before (not proved: its last decision comes later)",
         lambda lanes=lanes, banks=banks, slots=slots: Runs(lanes, banks, slots),

@@ -1,7 +1,7 @@
 """Soft votes: one pass, any of them, and one of its classes, among others as close as they may be."""
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
-from synflip.spec.cycles import VOTE_GAP
+from synflip.spec.cycles import PASS_SPACING
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.sizes import SOFT_ENTRIES, SOFT_POINT, log2_ceil
@@ -23,14 +23,14 @@ class OnePass(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        count, spacing = self.classes, max(self.classes, VOTE_GAP)
+        count, spacing = self.classes, max(self.classes, PASS_SPACING)
         end = 2 * count + 11  # the pass is in all sums
         dut = SoftVotes(
             Geometry(lanes=16, banks=1, bits=1, image_slots=SLOTS, result_depth=32, soft_classes=count)
         )
         inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut, "control", "host.write")
-        passes = Passes(m, dut, inside, count, gap=0)
+        passes = Passes(m, dut, inside, count)
         logit = dut.logits.payload
         shift, class_shift = fixed(m, 5, "shift"), fixed(m, 4, "class_shift")
         class_, my_turn = fixed(m, 10, "class"), fixed(m, 1, "turn")
@@ -271,11 +271,11 @@ PROOFS = [
         "votes are added to what the memories hold, or start the sums in a run's first sample, in the cycles "
         "that the docstring says; quiet and free say so",
         f"{classes} classes, {SLOTS} image slots, any tables, shifts, logits; assumes logits in order "
-        f"(requantizer.sums) and passes {max(classes, VOTE_GAP)} cycles apart or more (sequencer)",
+        f"(requantizer.sums) and passes {max(classes, PASS_SPACING)} cycles apart or more (sequencer)",
         lambda classes=classes: OnePass(classes),
         depth=2,
         induction=True,
-        cover=2 * classes + 16 + max(classes, VOTE_GAP),
+        cover=2 * classes + 16 + max(classes, PASS_SPACING),
         fast=classes == 1,
         slow=classes == 5,
     )

@@ -114,7 +114,8 @@ BROKEN = [
     ("registers 16x1, compact", registers, "settling[0] & ~keys", "settling[0]"),
     ("registers 16x1, compact", registers, "            & (~controlling | ~changed)\n", ""),
     ("registers 16x1, compact", registers, "now = taken & ~changed", "now = taken"),
-    ("sequencer P=16 Q=8 N=2", sequencer, "banks + VOTE_GAP - 1", "banks + VOTE_GAP - 2"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "logits.left[: log2_ceil(lanes)] + gap", "gap"),
+    ("sequencer P=16 Q=8 N=2", sequencer, "Mux(logits.opening, VOTE_WRITTEN, 0)", "0"),
     (
         "sequencer P=16 Q=8 N=2",
         sequencer,
@@ -145,6 +146,7 @@ BROKEN = [
         "next_.bias + 0",
     ),
     ("votes.counts", votes, "Mux(first, 0, votes_read.data)", "votes_read.data"),
+    ("votes.argmax", votes, "ranked_winner.eq(counted_winner)", "ranked_winner.eq(winner)"),
     ("votes.argmax", votes, "~(other.as_unsigned() ^ flip))[", "~(other.as_unsigned() ^ flip) + 1)["),
     ("soft_votes classes=1", soft_votes, "low | more.replicate(bits)", "low"),
     ("soft_votes classes=1", soft_votes, "Mux(opens, 0, total) +", "total +"),

@@ -1,29 +1,28 @@
 """Votes: argmax with ties, counts, leader and runner-up, sums, and what the host reads."""
 
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, signed
-from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
+from synflip.spec.cycles import LOGIT_TO_DECISION, PASS_SPACING, VOTE_WRITTEN
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY
 from synflip_hdl.engine.votes import Votes
-from synflip_hdl.interfaces import CLASS_BITS
+from synflip_hdl.interfaces import CLASS_BITS, pass_layout
 
 from tests.formal.helpers import Followed, Opened, Spread, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
 
 CLASS_SHIFT = 2
 SLOTS = 2
+SETTLED = LOGIT_TO_DECISION + 1  # cycles after a pass's last logit in which nothing of it is under way
 
 
 class Passes:
-    """Logits as the requantizer leaves them: class by class, any pauses, and at least ``gap`` cycles between
-    passes."""
+    """Logits as the requantizer leaves them: class by class, with any pauses."""
 
-    def __init__(self, m, dut, inside, most_classes: int, gap: int = VOTE_GAP) -> None:
+    def __init__(self, m, dut, inside, most_classes: int) -> None:
         logit = dut.logits.payload
         self.classes = fixed(m, CLASS_BITS, "classes")  # classes - 1
         self.next_class = Signal(CLASS_BITS)
         self.slot, self.sample = Signal(8, name="pass_slot"), Signal(24, name="pass_sample")
-        self.quiet = Signal(range(gap + 1))
         self.opens = dut.logits.valid & (logit.class_ == 0)
         self.ends = dut.logits.valid & logit.last
         m.d.comb += Assume(self.classes < most_classes)
@@ -34,7 +33,6 @@ class Passes:
                 self.sample.eq(logit.current.sample),
             ]
             m.d.comb += [
-                Assume(self.quiet == 0),
                 Assume(logit.class_ == self.next_class),
                 Assume(logit.last == (logit.class_ == self.classes)),
             ]
@@ -43,15 +41,9 @@ class Passes:
                     Assume(logit.current.slot == self.slot),
                     Assume(logit.current.sample == self.sample),
                 ]
-        with m.If(self.ends):
-            m.d.sync += self.quiet.eq(gap)
-        with m.Elif(self.quiet != 0):
-            m.d.sync += self.quiet.eq(self.quiet - 1)
         m.d.comb += [
             Assert(self.next_class <= self.classes),
             Assert(inside["opens"] == (self.next_class == 0)),
-            Assert(self.quiet <= gap),
-            Assert((self.quiet == 0) | (self.next_class == 0)),
         ]
 
 
@@ -73,7 +65,7 @@ class Argmax(Elaboratable):
         seen = Signal(CLASS_BITS + 1)
         with m.If(dut.logits.valid):
             m.d.sync += seen.eq(logit.class_ + 1)
-        counting = inside["counting"]
+        past_ends = delayed(m, passes.ends, 1, "ends")
         claim = Signal()
         m.d.comb += [
             claim.eq(
@@ -83,25 +75,21 @@ class Argmax(Elaboratable):
             Assert((followed >= seen) | claim),
             Assert((passes.next_class == 0) | (seen == passes.next_class)),
             Assert((seen == 0) | (passes.next_class != 0) | (seen == passes.classes + 1)),
-            # When the vote is counted.
-            Assert(~counting | (seen == passes.classes + 1)),
-            Assert(~counting | (winner <= passes.classes)),
-            Assert(~counting | (followed > passes.classes) | claim),
-            Cover(counting & (winner == 2) & (followed == 3) & (best == z)),
+            # When the vote's count is asked for; the next pass's first logit may come now.
+            Assert(~past_ends | (seen == passes.classes + 1)),
+            Assert(~past_ends | (winner <= passes.classes)),
+            Assert(~past_ends | (followed > passes.classes) | claim),
+            Cover(past_ends & dut.logits.valid & (winner == 2) & (followed == 3) & (best == z)),
         ]
-        # The same of the inside: a vote's count is read two cycles after the last logit, and goes to the
-        # winner's place in the cycle after.
-        past_ends = delayed(m, passes.ends, 1, "ends")
+        # The winner goes along until it is ranked, two cycles later.
         summed = inside["summed_valid"] & inside["summed"][32 + CLASS_BITS]
-        ranking, past_winner = inside["ranking"], delayed(m, winner, 1, "winner")
+        counting, past_winner = inside["counting"], delayed(m, winner, 1, "winner")
         m.d.comb += [
             Assert(summed == past_ends),
             Assert(counting == delayed(m, past_ends, 1, "ended")),
-            Assert(ranking == delayed(m, counting, 1, "counting")),
-            Assert(~ranking | (winner == past_winner)),
-            Assert(~past_ends | ((passes.quiet == VOTE_GAP) & (seen == passes.classes + 1))),
-            Assert(~counting | (passes.quiet == VOTE_GAP - 1)),
-            Assert(~ranking | (passes.quiet == VOTE_GAP - 2)),
+            Assert(inside["ranking"] == delayed(m, counting, 1, "counting")),
+            Assert(inside["counted_winner"] == past_winner),
+            Assert(inside["ranked_winner"] == delayed(m, past_winner, 1, "past_winner")),
         ]
         return m
 
@@ -130,13 +118,30 @@ class Counts(Elaboratable):
             Assume((slot < SLOTS) & (samples != 0)),
             Assume(~dut.logits.valid | (logit.current.slot < SLOTS)),
         ]
-        # A run's passes come after its start; margins are not written in between.
-        under_way = (passes.next_class != 0) | (passes.quiet != 0)
-        m.d.comb += Assume(~start | ~(dut.logits.valid | under_way))
+        # Cycles since a pass's last logit: its sum is read, its count is read, it is ranked and written,
+        # it is decided on, the decision is told; then the next pass may be as far as its last logit's sum.
+        since = Signal(range(SETTLED + 1), init=SETTLED)
+        with m.If(passes.ends):
+            m.d.sync += since.eq(1)
+        with m.Elif(since != SETTLED):
+            m.d.sync += since.eq(since + 1)
+        summing, counting, ranking, deciding = (since == n for n in range(1, LOGIT_TO_DECISION))
+        telling = delayed(m, deciding, 1, "deciding")
+        in_pass = passes.next_class != 0
+        under_way = in_pass | (since != SETTLED)
+        m.d.comb += [
+            # A pass of so few classes is one tile, whose logits leave one right after the other.
+            Assume(~in_pass | dut.logits.valid),
+            Assume(~passes.opens | (since + classes >= PASS_SPACING)),
+            Assume(~passes.opens | (logit.current.sample != 0) | (since > VOTE_WRITTEN)),
+            # A run's passes come after its start; margins are not written in between.
+            Assume(~start | ~(dut.logits.valid | under_way)),
+        ]
 
-        # The model. Its samples come in order, each once.
+        # The model. Its samples come in order, each once: ``come`` passes so far, ``used`` of them counted.
         counts = [Signal(24, name=f"count_{c}") for c in range(most)]
-        used, chosen, followed, total = (
+        come, used, chosen, followed, total = (
+            Signal(24),
             Signal(24),
             Signal(),
             fixed(m, CLASS_SHIFT, "followed"),
@@ -144,29 +149,32 @@ class Counts(Elaboratable):
         )
         best, winner = Signal(signed(32), name="largest"), Signal(CLASS_SHIFT, name="first_largest")
         mine = logit.current.slot == slot
-        m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == used) & (used < samples)))
+        m.d.comb += Assume(~passes.opens | ~mine | ((logit.current.sample == come) & (come < samples)))
         with m.If(dut.logits.valid):
             m.d.sync += chosen.eq(mine)
             with m.If(passes.opens | (logit.z > best)):
                 m.d.sync += [best.eq(logit.z), winner.eq(logit.class_)]
-        # The cycles after a pass's last logit: its sum is read, the vote's count is read, it is ranked and
-        # written, it is decided on, and the decision is told.
-        ended = [delayed(m, passes.ends, 1, "ended_1")]
-        for cycles in range(2, VOTE_GAP + 1):
-            ended.append(delayed(m, ended[-1], 1, f"ended_{cycles}"))
-        summing, counting, ranking, deciding, telling = ended
-        votes = ranking & chosen
-        with m.If(votes):
-            m.d.sync += [count.eq(count + (winner == c)) for c, count in enumerate(counts)]
+        with m.If(passes.ends & mine):
+            m.d.sync += come.eq(come + 1)
+        # The pass that is counted, while logits of the next one come.
+        ended = Signal(pass_layout(geometry))
+        ended_winner, ended_chosen = Signal(CLASS_SHIFT), Signal()
+        with m.If(summing):
+            m.d.sync += [ended.slot.eq(passes.slot), ended.sample.eq(passes.sample)]
+            m.d.sync += [ended_winner.eq(winner), ended_chosen.eq(chosen)]
+        with m.If(ranking & ended_chosen):
+            m.d.sync += [count.eq(count + (ended_winner == c)) for c, count in enumerate(counts)]
             m.d.sync += used.eq(used + 1)
         adding = delayed(m, dut.logits.valid & mine & (logit.class_ == followed), 1, "adding")
         added = delayed(m, adding, 1, "added")
         z = delayed(m, logit.z, 1, "z")
         past_z = delayed(m, z, 1, "past_z")
+        first_sum = delayed(m, passes.sample == 0, 1, "first_sum")  # what is added now starts the sum
+        summed_up = Signal()  # the sum has begun
         with m.If(added):
-            m.d.sync += total.eq(Mux(used == 0, 0, total) + past_z)
+            m.d.sync += [total.eq(Mux(first_sum, 0, total) + past_z), summed_up.eq(1)]
         with m.If(start):
-            m.d.sync += [signal.eq(0) for signal in (*counts, used)]
+            m.d.sync += [signal.eq(0) for signal in (*counts, come, used, summed_up)]
 
         # A decision: leader and runner-up, and whether the image leaves.
         def ranks(leader, lead, second):
@@ -188,8 +196,8 @@ class Counts(Elaboratable):
         new_lead, new_second = (inside["kept"][CLASS_BITS + 24 * n :][:24] for n in range(2))
         m.d.comb += [
             Assert(dut.decisions.valid == telling),
-            Assert(~dut.decisions.valid | (decided.as_value() == Cat(passes.slot, passes.sample))),
-            Assert(~(deciding & chosen) | ranks(lead_class, new_lead, new_second)),
+            Assert(~dut.decisions.valid | (decided.as_value() == ended.as_value())),
+            Assert(~(deciding & ended_chosen) | ranks(lead_class, new_lead, new_second)),
         ]
         lead, second = delayed(m, new_lead, 1, "lead"), delayed(m, new_second, 1, "second")
         margin, margin_at = inside["margins.row"], inside["margins.address"]
@@ -210,7 +218,8 @@ class Counts(Elaboratable):
 
         # What the host reads, a cycle after the offset: any time but while a pass of this image is under way.
         asked = delayed(m, dut.host.offset, 1, "offset")
-        idle = delayed(m, dut.results.free & ~(under_way & chosen), 1, "idle")
+        counted_now = (counting | ranking | deciding) & ended_chosen
+        idle = delayed(m, dut.results.free & ~((in_pass | summing) & chosen) & ~counted_now, 1, "idle")
         m.d.comb += Assert(dut.results.free | dut.logits.valid | under_way)
         with m.If(idle & (used != 0)):
             for c, count in enumerate(counts):
@@ -236,7 +245,7 @@ class Counts(Elaboratable):
         summed = inside["summed"]
         m.d.comb += Assume(inside["standings.address"] == slot)  # the one row of interest
         standing = inside["standings.row"]
-        settled = ~(chosen & (summing | counting | ranking | deciding)) & (used != 0)
+        settled = ~(ended_chosen & deciding) & (used != 0)
         leader, row_lead, row_second = (
             standing[:CLASS_BITS], standing[CLASS_BITS:][:24], standing[CLASS_BITS + 24 :]
         )  # fmt: skip
@@ -244,68 +253,83 @@ class Counts(Elaboratable):
         past_valid = delayed(m, valid, 1, "past_valid")
         past_class = delayed(m, logit.class_, 1, "class")
         added_class = delayed(m, past_class, 1, "added_class")
+        past_chosen, past_slot = delayed(m, chosen, 1, "chosen"), delayed(m, passes.slot, 1, "slot")
+        live, ended_live = in_pass | summing, counting | ranking | deciding | telling
         newest = Mux(passes.next_class == 0, classes, passes.next_class - 1)
         m.d.comb += [
+            Assert(summed_up | (come == 0) | (followed > classes) | adding | added),
+            Assert(summed_up | ~(chosen & (passes.next_class > followed)) | adding | added),
             Assert(inside["summed_valid"] == valid),
             Assert(inside["total_valid"] == past_valid),
-            Assert(~valid | (passes.next_class != 0) | summing),
-            Assert(~past_valid | (passes.next_class != 0) | summing | counting),
+            Assert((since != 0) & (since <= SETTLED)),
+            Assert(valid | ~in_pass),
+            Assert(summing == (valid & ~in_pass)),
+            Assert(counting == (past_valid & (added_class == classes))),
+            Assert(~in_pass | (since + classes - passes.next_class >= PASS_SPACING)),
+            Assert(~in_pass | (passes.sample != 0) | (since > VOTE_WRITTEN + 1)),
             Assert(adding == (valid & chosen & (past_class == followed))),
-            Assert(added == (past_valid & chosen & (added_class == followed))),
+            Assert(added == (past_valid & past_chosen & (added_class == followed))),
             # Classes come one after the other: none is added to while it is still read.
             Assert(~valid | (past_class == newest)),
-            Assert(~past_valid | Mux(valid, added_class + 1 == past_class, added_class == newest)),
+            Assert(
+                ~past_valid
+                | Mux(valid & (past_class != 0), added_class + 1 == past_class, added_class == classes)
+            ),
             Assert(inside["counting"] == counting),
             Assert(inside["ranking"] == ranking),
             Assert(inside["deciding"] == deciding),
-            *(Assert(ended[n] == (passes.quiet == VOTE_GAP - n)) for n in range(VOTE_GAP)),
-            Assert(~under_way | (inside["winner"][:CLASS_SHIFT] == winner)),
-            Assert(~under_way | (inside["winner"] <= classes)),
-            Assert(~under_way | (inside["best"] == best)),
-            Assert(~under_way | (passes.slot < SLOTS)),
-            Assert(~under_way | (chosen == (passes.slot == slot))),
-            Assert(
-                ~chosen
-                | ~under_way
-                | (passes.quiet == 1)
-                | (passes.quiet == 2)
-                | ((passes.sample == used) & (used < samples))
-            ),
+            Assert(~live | (inside["winner"] == winner)),
+            Assert(~live | (winner <= classes)),
+            Assert(~live | (inside["best"] == best)),
+            Assert(~live | (passes.slot < SLOTS)),
+            Assert(~live | (chosen == (passes.slot == slot))),
+            Assert(~live | ~chosen | (passes.sample + summing == come)),
+            Assert(~in_pass | ~chosen | (come < samples)),
+            Assert(~ended_live | (ended.slot < SLOTS)),
+            Assert(~ended_live | (ended_chosen == (ended.slot == slot))),
+            Assert(~ended_live | (ended_winner <= classes)),
+            Assert(~ended_live | ~ended_chosen | (ended.sample + (deciding | telling) == used)),
+            Assert(come == used + (summing & chosen) + ((counting | ranking) & ended_chosen)),
+            Assert(come <= samples),
             Assert(used <= samples),
             Assert(~settled | ((leader <= classes) & ranks(leader, row_lead, row_second))),
         ]
-        now = Cat(passes.slot, passes.sample)
-        place = ((passes.slot << CLASS_SHIFT) + winner)[:CLASS_BITS]
+        now = ended.as_value()
+        place = ((ended.slot << CLASS_SHIFT) + ended_winner)[:CLASS_BITS]
         vote_read, sum_read = dut.debug.votes_read.data, dut.debug.sums_read.data
-        margin_here = passes.sample[: len(margin_at)] == margin_at
+        margin_here = ended.sample[: len(margin_at)] == margin_at
         of_winner = counts[0]
         for c in range(1, most):
-            of_winner = Mux(winner == c, counts[c], of_winner)
+            of_winner = Mux(ended_winner == c, counts[c], of_winner)
         with m.If(inside["summed_valid"]):
-            m.d.comb += [Assert(summed[43:] == now), Assert(summed[:32] == z.as_unsigned())]
+            m.d.comb += [
+                Assert(summed[43:] == Cat(passes.slot, passes.sample)),
+                Assert(summed[:32] == z.as_unsigned()),
+            ]
             m.d.comb += Assert(summed[32:42] == past_class)
             m.d.comb += Assert(
                 inside["summed_place"]
                 == ((passes.slot << CLASS_SHIFT) + summed[32:42])[: len(inside["summed_place"])]
             )
-        with m.If(adding & (used != 0)):
+        with m.If(adding & (passes.sample != 0)):
             m.d.comb += Assert(sum_read == total)
         total_place = inside["total_place"]
         with m.If(past_valid):
             m.d.comb += [
                 Assert(inside["addend"] == past_z),
-                Assert(total_place == ((passes.slot << CLASS_SHIFT) + added_class)[: len(total_place)]),
+                Assert(total_place == ((past_slot << CLASS_SHIFT) + added_class)[: len(total_place)]),
             ]
         with m.If(added):
-            m.d.comb += Assert(inside["total"] == Mux(used == 0, 0, total))
+            m.d.comb += Assert(inside["total"] == Mux(first_sum, 0, total))
         with m.If(counting):
             m.d.comb += [
                 Assert(inside["current"] == now),
                 Assert(inside["winner_place"] == place[: len(inside["winner_place"])]),
+                Assert(inside["counted_winner"] == ended_winner),
                 Assert(inside["margins.hit_0"] == margin_here),
                 Assert(~margin_here | (inside["margins.kept_0"] == margin)),
             ]
-            with m.If(chosen):
+            with m.If(ended_chosen):
                 m.d.comb += [
                     Assert(inside["standings.hit_0"]),
                     Assert(inside["standings.kept_0"] == standing),
@@ -315,25 +339,21 @@ class Counts(Elaboratable):
             m.d.comb += [
                 Assert(inside["ranked_pass"] == now),
                 Assert(inside["counted_place"] == place[: len(inside["counted_place"])]),
+                Assert(inside["ranked_winner"] == ended_winner),
                 Assert(~margin_here | (inside["margin"] == margin)),
             ]
-            with m.If(chosen):
+            with m.If(ended_chosen):
                 m.d.comb += [
                     Assert(inside["counted"] == of_winner + 1),
-                    Assert(inside["before"] == Mux(used == 0, winner, standing)),
+                    Assert(inside["before"] == Mux(used == 0, ended_winner, standing)),
                 ]
         with m.If(deciding):
             m.d.comb += [
                 Assert(inside["decided_pass"] == now),
-                Assert(inside["sample_count"] == (passes.sample + 1)[:24]),
+                Assert(inside["sample_count"] == (ended.sample + 1)[:24]),
                 Assert(~margin_here | (inside["least"] == margin)),
-                Assert(~chosen | ((used == passes.sample + 1) & (lead_class <= classes))),
+                Assert(~ended_chosen | (lead_class <= classes)),
             ]
-        with m.If(telling):
-            m.d.comb += Assert(~chosen | (used == passes.sample + 1))
-        # Between passes the standing is the counts'; while a vote is counted, that of the votes before it.
-        unchanged = chosen & (summing | counting | ranking) & (used != 0)
-        m.d.comb += Assert(~unchanged | ((leader <= classes) & ranks(leader, row_lead, row_second)))
         for c in range(most):
             row = rows("votes")[c]
             m.d.comb += [
@@ -342,18 +362,11 @@ class Counts(Elaboratable):
                 Assert(counts[c] <= used),
             ]
             # In an image's first pass the classes that came are 0 in the memory.
-            cleared = (passes.next_class > c) | (passes.quiet != 0)
+            came = (chosen & ((passes.next_class > c) | summing)) | (ended_chosen & (counting | ranking))
             late = inside["summed_valid"] & (summed[32 : 32 + CLASS_BITS] == c)
+            m.d.comb += Assert((used != 0) | ~came | (c > classes) | late | (row == 0))
             m.d.comb += Assert(
-                (used != 0) | ~chosen | ~under_way | (c > classes) | ~cleared | late | (row == 0)
-            )
-            m.d.comb += Assert(
-                (c != followed)
-                | (c > classes)
-                | adding
-                | added
-                | ((used == 0) & ~(chosen & under_way & cleared))
-                | (rows("sums")[c] == total.as_unsigned())
+                (c != followed) | (c > classes) | ~summed_up | (rows("sums")[c] == total.as_unsigned())
             )
         with m.If((used != 0) & (inside["used_samples.address"] == slot) & settled):
             m.d.comb += Assert(inside["used_samples.row"] == used)
@@ -364,8 +377,7 @@ PROOFS = [
     Proof(
         "votes.argmax",
         "the class that gets the vote has the largest logit, and the lowest number of those that have it",
-        f"1 to 1024 classes; logits in order, at least {VOTE_GAP} cycles between passes (sequencer, "
-        "requantizer.sums)",
+        "1 to 1024 classes; logits in order (requantizer.sums), with any pauses or none, also between passes",
         Argmax,
         depth=3,
         induction=True,
@@ -379,8 +391,10 @@ PROOFS = [
         "the model's votes, sums and samples used",
         f"1 to {1 << CLASS_SHIFT} classes, {SLOTS} image slots, any runs of fewer than 2^24 samples; "
         "assumes that an image's samples come in order, each once (not proved), margins written outside of "
-        "runs (registers), logits as in votes.argmax; nothing is claimed of an image's results while a pass "
-        "of it is under way",
+        "runs (registers), logits in order and of a tile one right after the other (requantizer.sums), a "
+        f"pass's last at least {PASS_SPACING} cycles after that of the pass before and, in a run's first "
+        f"sample, its first more than {VOTE_WRITTEN} (sequencer); nothing is claimed of an image's results "
+        "while a pass of it is under way",
         Counts,
         depth=2,
         induction=True,

@@ -93,8 +93,8 @@ class LogitSource(wiring.Component):
 
     The accelerator cannot wait for the stream. A pass that finds too little room is dropped as a whole, and
     ``lost`` strobes; a pass that an abort cuts short is dropped too. So every packet is a whole pass. The
-    buffer holds ``depth`` logits, by default those of the largest pass. Passes are at least VOTE_GAP cycles
-    apart, so a reader that takes a word every cycle never loses a pass.
+    buffer holds ``depth`` logits, by default those of the two largest passes. A reader that takes a word
+    every cycle never loses a pass: while one is read, the next one comes, no faster.
 
     Latency from a pass's last logit to the packet's first word: 2 cycles. Throughput: a word a cycle.
     ``words.valid`` and ``words.payload`` do not depend on an input of the same cycle. Reset: empty.
@@ -115,7 +115,7 @@ class LogitSource(wiring.Component):
         Strobe: a pass was dropped.
     """
 
-    def __init__(self, depth: int = MAX_OUTPUTS) -> None:
+    def __init__(self, depth: int = 2 * MAX_OUTPUTS) -> None:
         self.depth = depth
         super().__init__(
             {

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import VOTE_GAP, pipeline_depth
+from synflip.spec.cycles import PASS_SPACING, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region
 from synflip.spec.sizes import LOGIT_BITS, log2_ceil
@@ -50,9 +50,9 @@ def clamp(low, above, negative, largest):
 
 def tile_spacing(geometry: Geometry) -> int:
     """Least cycles from one tile's issue to the next, as the sequencer has it: P / Q after a whole tile of a
-    hidden layer, Q + VOTE_GAP or more after the last layer's. After the last tile of a hidden layer, which
+    hidden layer, PASS_SPACING or more after a pass's last tile. After the last tile of a hidden layer, which
     may be shorter, nothing is issued before it was captured."""
-    return min(geometry.lanes // geometry.banks, geometry.banks + VOTE_GAP)
+    return min(geometry.lanes // geometry.banks, PASS_SPACING)
 
 
 def tiles_under_way(geometry: Geometry) -> int:

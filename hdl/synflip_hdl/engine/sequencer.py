@@ -6,12 +6,13 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import DRAIN_LATENCY, VOTE_GAP, pipeline_depth
+from synflip.spec.cycles import DRAIN_LATENCY, VOTE_WRITTEN, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OPTION_EARLY, LayerField, Region
-from synflip.spec.sizes import MAX_OUTPUTS
+from synflip.spec.sizes import MAX_OUTPUTS, log2_ceil
 
 from synflip_hdl.interfaces import (
+    CLASS_BITS,
     SLOT_BITS,
     EventIssue,
     HostAccess,
@@ -175,7 +176,7 @@ class Sequencer(wiring.Component):
         window: as long as it is not 0, the last tile's outputs are not in their lists yet.
         """
         lanes, arrival = self.geometry.lanes, self._arrival
-        hold = Signal(range(lanes + VOTE_GAP + 1))
+        hold = Signal(range(lanes + VOTE_WRITTEN))
         turn = Signal(range(arrival + self._tile_steps + 1))
         head_turn = Signal(range(arrival + self._tile_steps + 1))
         window = Signal(range(arrival + 1))
@@ -204,6 +205,8 @@ class Sequencer(wiring.Component):
         tile = Signal(tile_layout(self.geometry))
         tiles = Signal(range(MAX_OUTPUTS // 16))  # of the layer, after the one that is issued
         final = layer == settings["LAYERS"]
+        opening = Signal(reset_less=True)  # it is the run's first sample
+        left = Signal(CLASS_BITS, reset_less=True)  # classes from the final tile on that is issued, less 1
         from_rest = Signal()  # the tile reads the rest of the lists, after the head
         m.d.comb += self.issue.place.eq(place)
 
@@ -257,6 +260,8 @@ class Sequencer(wiring.Component):
                     place.key.eq(field[LayerField.KEY_BASE]),
                     place.weight.eq(field[LayerField.WEIGHT_BASE]),
                     place.turn.eq(0),
+                    opening.eq(sample == 0),
+                    left.eq(settings["CLASSES"]),
                     tile.bias.eq(field[LayerField.BIAS_BASE]),
                     tile.block.eq(0),
                     tile.shift.eq(field[LayerField.SHIFT]),
@@ -292,21 +297,25 @@ class Sequencer(wiring.Component):
             # the layer's next tile begins, or its next layer, or the next pass.
             with m.State("stream"):
                 m.d.comb += self.status.busy.eq(1)
-                self._stream(m, layer, field, event, wait, place, tile, tiles, final, from_rest)
+                logits = SimpleNamespace(left=left, opening=opening)
+                self._stream(m, layer, field, event, wait, place, tile, tiles, final, logits, from_rest)
 
-    def _stream(self, m, layer, field, event, wait, place, tile, tiles, final, from_rest):
+    def _stream(self, m, layer, field, event, wait, place, tile, tiles, final, logits, from_rest):
         """A tile's events, and what follows its last one."""
         lists, issue = self.lists, self.issue
-        lanes, banks = self.geometry.lanes, self.geometry.banks
-        tile_steps, arrival = self._tile_steps, self._arrival
+        lanes, tile_steps, arrival = self.geometry.lanes, self._tile_steps, self._arrival
         last_tile = Signal()
         steps = Signal(range(max(tile_steps, 2)))
+        vote_hold = Signal(range(lanes + VOTE_WRITTEN))
+        gap = Mux(logits.opening, VOTE_WRITTEN, 0)
         m.d.comb += [
             last_tile.eq(tiles == 0),
             lists.read.eq(~event.last | wait.drained),
             issue.last.eq(event.last & wait.drained),
             self.tiles.valid.eq(issue.last),
             steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
+            # A final tile leaves one logit a cycle, the pass's last tile one for each class that is left.
+            vote_hold.eq(Mux(last_tile, logits.left[: log2_ceil(lanes)] + gap, lanes - 1)),
             self.tiles.payload.eq(tile),
             self.tiles.payload.steps.eq(steps),
         ]
@@ -322,9 +331,9 @@ class Sequencer(wiring.Component):
                 tile.bias.eq(tile.bias + tile_steps),
                 tile.block.eq(tile.block + tile_steps),
                 tile.begin.eq(0),
-                # A final tile leaves one logit a cycle: (steps + 1) * Q of them, and then VOTE_GAP.
-                wait.hold.eq(Mux(final, (steps << (banks.bit_length() - 1)) + banks + VOTE_GAP - 1, steps)),
-                wait.drained.eq(~final & (steps == 0)),
+                logits.left.eq(logits.left - lanes),
+                wait.hold.eq(Mux(final, vote_hold, steps)),
+                wait.drained.eq(Mux(final, vote_hold, steps) == 0),
             ]
             with m.If(last_tile):
                 several = field[LayerField.TILES] != 0

@@ -37,7 +37,7 @@ class SoftVotes(wiring.Component):
     farther behind all are put (table L). Then they are read again, and E gives what is added to each class.
 
     A pass whose last logit comes in cycle T is in the sums in cycle T + 2 C + 11. The next one's last may
-    come max(C, VOTE_GAP) cycles after T or later: each step takes a class a cycle, so no pass waits.
+    come max(C, PASS_SPACING) cycles after T or later: each step takes a class a cycle, so no pass waits.
 
     Members
     -------

@@ -33,6 +33,9 @@ def above(z, other):
 class Votes(wiring.Component):
     """Takes a pass's logits one a cycle, class 0 first; decides LOGIT_TO_DECISION cycles after the last.
 
+    The next pass's logits may come meanwhile, its last PASS_SPACING cycles after this one's or later. In a
+    run's first sample, whose logits clear the counts, its first comes after VOTE_WRITTEN cycles.
+
     The first sample of a run overwrites what the memories held: nothing needs to be cleared. The votes of an
     image's leader and runner-up are kept with the image, so that a vote moves them without reading the votes
     of the other classes.
@@ -72,7 +75,7 @@ class Votes(wiring.Component):
         place, winner = self._argmax(m, memories)
         summed, opening = self._sums(m, memories, place)
         count_next, counted = self._count(m, memories, summed, opening, winner)
-        ranked = self._rank(m, counted, winner)
+        ranked = self._rank(m, counted)
         self._decide(m, memories, ranked)
         self._host_reads(m, memories, count_next)
         return m
@@ -176,6 +179,9 @@ class Votes(wiring.Component):
         deciding = Signal()
         current = Signal(pass_layout(self.geometry), reset_less=True)
         first = current.sample == 0
+        # Logits of the next pass may come meanwhile: the winner goes along.
+        counted_winner = Signal.like(winner, reset_less=True)
+        ranked_winner = Signal.like(winner, reset_less=True)
         winner_place = Signal(summed.place.shape(), reset_less=True)
         m.d.comb += [
             count_next.eq(summed.valid & logit.last),
@@ -186,6 +192,7 @@ class Votes(wiring.Component):
         m.d.sync += [
             counting.eq(count_next),
             current.eq(logit.current),
+            counted_winner.eq(winner),
             winner_place.eq(self._result(logit.current.slot, winner)),
         ]
         before = Signal(self._standing, reset_less=True)
@@ -201,9 +208,10 @@ class Votes(wiring.Component):
             before.eq(memories.standing_read.data),
             margin.eq(memories.margins_read.data),
             ranked_pass.eq(current),
+            ranked_winner.eq(counted_winner),
         ]
         with m.If(first):
-            m.d.sync += [before.leader.eq(winner), before.lead.eq(0), before.second.eq(0)]
+            m.d.sync += [before.leader.eq(counted_winner), before.lead.eq(0), before.second.eq(0)]
         m.d.comb += [
             counted.eq(had + 1),
             votes_write.addr.eq(Mux(ranking, counted_place, summed.place)),
@@ -218,9 +226,10 @@ class Votes(wiring.Component):
             counted=counted,
             margin=margin,
             current=ranked_pass,
+            winner=ranked_winner,
         )
 
-    def _rank(self, m, count, winner):
+    def _rank(self, m, count):
         """The winner's new count moves leader and runner-up. A class that had as many votes as the leader
         takes the lead: if both have 5, and the second one gets a vote, it leads with 6, and the other is the
         runner-up with 5."""
@@ -229,11 +238,11 @@ class Votes(wiring.Component):
         kept = Signal(self._standing, reset_less=True)
         decided_pass = Signal(pass_layout(self.geometry), reset_less=True)
         m.d.comb += after.eq(before)
-        with m.If(before.leader == winner):
+        with m.If(before.leader == count.winner):
             m.d.comb += after.lead.eq(count.counted)
         with m.Elif(count.had >= before.lead):
             m.d.comb += [
-                after.leader.eq(winner),
+                after.leader.eq(count.winner),
                 after.lead.eq(count.counted),
                 after.second.eq(before.lead),
             ]

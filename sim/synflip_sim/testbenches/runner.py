@@ -68,7 +68,7 @@ WATCHED = (
     *("source__ready", "source__payload", "events__payload", "reads__longest", "reads__short"),
     *("keys__data", "sums__capture", "sums__sums", "word_*", "coins", "signs", "x"),
     *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
-    *("decisions__valid", "decisions__payload", "winner", "counted"),
+    *("decisions__valid", "decisions__payload", "ranked_winner", "counted"),
     *("energy_written", "energy_slot", "energy_value", "vote_written", "vote_place", "vote_value"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")

@@ -21,7 +21,7 @@ class VoteMonitor:
     def __init__(self, scope: Any, trace: Trace, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
         self._layout = decision_layout(trace.geometry)
-        names = ("decisions__valid", "decisions__payload", "winner", "counted")
+        names = ("decisions__valid", "decisions__payload", "ranked_winner", "counted")
         self._decided, self._decision, self._winner, self._counted = (signal(scope, name) for name in names)
         for row in trace.votes:
             cycle = int(row["cycle"])

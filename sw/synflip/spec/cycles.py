@@ -24,9 +24,12 @@ ISSUE_TO_LEAF = 8
 DRAIN_LATENCY = 4
 #: Cycles from the sequencer's choice of a pass to the earliest ready layer: choose, load the layer table.
 PICK_TO_READY = 2
-#: Extra cycles for which the last layer's drain is kept free, so that one pass's vote is done before the
-#: next begins.
-VOTE_GAP = 5
+#: Cycles from a pass's last logit entering the vote unit to the write of its winner's count. In a run's first
+#: sample the next pass's first logit, which clears a count, comes later.
+VOTE_WRITTEN = 3
+#: Least cycles from the issue of a pass's last event to that of the next pass's: after the end, choose, load
+#: the layer table, open, issue.
+PASS_SPACING = PICK_TO_READY + 2
 #: Cycles from a pass's last logit entering the vote unit to its decision.
 LOGIT_TO_DECISION = 5
 #: Cycles from the choice of a sample's first pass until the previous sample's keys may be overwritten.
@@ -147,10 +150,10 @@ class CycleModel:
             ceil_div(count - (tiles - 1) * lanes, banks)
             for count, tiles in zip(outputs, self.tiles, strict=True)
         ]
-        self.full_hold = [lanes // banks] * (len(outputs) - 1) + [lanes + VOTE_GAP]
-        self.last_hold = [*self.steps[:-1], self.steps[-1] * banks + VOTE_GAP]
-        self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
+        self.full_hold = [lanes // banks] * (len(outputs) - 1) + [lanes]
         last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
+        self.last_hold = [*self.steps[:-1], last_class + 1]
+        self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
         self.head_turn = self.depth + lanes // banks + DRAIN_LATENCY
         self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
         self._later: Any = max if runs == 1 else np.maximum
@@ -237,6 +240,8 @@ class CycleModel:
             before = end - periods[layer]
             hold = end + self.last_hold[layer]
             ready = end + self.turn[layer]
+        if self.sample == 0:
+            hold = hold + VOTE_WRITTEN
         return end, hold, times
 
     def cycles(self) -> NDArray[np.int64]:

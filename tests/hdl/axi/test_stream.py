@@ -6,7 +6,6 @@ import random
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from synflip.spec.cycles import VOTE_GAP
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_START, register
 from synflip_hdl.accelerator import Accelerator
@@ -29,7 +28,7 @@ GEOMETRY = Geometry(
 
 
 def run(passes, depth, ready, aborted=()):
-    """Send passes (lists of logits) as the sequencer spaces them, read with chance ``ready`` a cycle.
+    """Send passes (lists of logits) one right after the other, read with chance ``ready`` a cycle.
     Returns (packets, passes lost).
 
     aborted: numbers of passes that end before their last logit.
@@ -38,7 +37,7 @@ def run(passes, depth, ready, aborted=()):
     dut = LogitSource(depth)
     cycles = []
     for index, logits in enumerate(passes):
-        cycles += [(index, place, z) for place, z in enumerate(logits)] + [None] * VOTE_GAP
+        cycles += [(index, place, z) for place, z in enumerate(logits)]
     packets, words, lost = [], [], 0
 
     async def bench(ctx):
@@ -82,7 +81,7 @@ def numbers(*lengths):
 def test_a_reader_that_never_waits_loses_nothing():
     for lengths in ([8] * 20, [1] * 30, [3, 8, 1, 7, 8, 8, 2, 5] * 4):
         passes = numbers(*lengths)
-        assert run(passes, 8, 1.0) == (passes, 0)
+        assert run(passes, 16, 1.0) == (passes, 0)
 
 
 @pytest.mark.parametrize("ready", [0.0, 0.3, 0.6])

@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
-from synflip.spec.cycles import VOTE_GAP
+from synflip.spec.cycles import PASS_SPACING
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, energy_offset, soft_depth
 from synflip.spec.sizes import SOFT_ENTRIES, SOFT_FRACTION, SOFT_POINT
@@ -79,7 +79,7 @@ class Host:
             await self.tick()
         ctx.set(dut.logits.valid, 0)
         self.settled = self.now - 1 + 2 * len(logits) + 11
-        for _ in range(VOTE_GAP - len(logits)):
+        for _ in range(PASS_SPACING - len(logits)):
             await self.tick()
 
     async def look(self, offset):

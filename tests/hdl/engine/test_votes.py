@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from synflip.spec.cycles import LOGIT_TO_DECISION, VOTE_GAP
+from synflip.spec.cycles import LOGIT_TO_DECISION, PASS_SPACING, VOTE_WRITTEN
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import OPTION_EARLY, OPTION_LOG, Region
 from synflip_hdl.engine.votes import Votes
@@ -27,7 +27,24 @@ class Host:
         self.decisions = 0
         self.looks = 0
         self.shift = 0
+        self.now = 0  # cycles so far
+        self.under_way = []  # of passes whose last logit has come: cycle of the decision, slot, sample
+        self.decided = {}  # slot -> whether it leaves, of its last decision
         self.settled = {}  # slot -> (votes, sums) of images that had a pass
+
+    async def tick(self):
+        """A cycle, in which the pass that is due, and no other, is decided."""
+        ctx, decisions = self.ctx, self.dut.decisions
+        due = bool(self.under_way) and self.under_way[0][0] == self.now
+        assert ctx.get(decisions.valid) == due
+        if due:
+            _, slot, sample = self.under_way.pop(0)
+            assert ctx.get(decisions.payload.current.slot) == slot
+            assert ctx.get(decisions.payload.current.sample) == sample
+            self.decided[slot] = ctx.get(decisions.payload.leaves)
+            self.decisions += 1
+        self.now += 1
+        await ctx.tick()
 
     async def write_margins(self, margins):
         ctx, dut = self.ctx, self.dut
@@ -52,7 +69,7 @@ class Host:
         ctx.set(dut.host.offset, self.chance.getrandbits(24))
 
     async def send(self, slot, sample, logits, idle):
-        """One pass; returns whether the image leaves. Checks the decision's cycle."""
+        """One pass, in the cycle after the one before, or as much later as the sequencer sends it."""
         ctx, dut = self.ctx, self.dut
         logit = dut.logits.payload
         for class_ in range(len(logits)):
@@ -60,43 +77,40 @@ class Host:
                 # Nothing of an invalid logit counts, however large.
                 ctx.set(dut.logits.valid, 0)
                 ctx.set(logit.z, LARGEST)
-                assert ctx.get(dut.decisions.valid) == 0
                 await self.look(other_than=slot)
             ctx.set(dut.host.offset, self.chance.getrandbits(24))
             put_logit(ctx, dut.logits, slot, sample, class_, logits)
-            assert ctx.get(dut.decisions.valid) == 0
             assert ctx.get(dut.results.free) == 0
-            await ctx.tick()
+            await self.tick()
         ctx.set(dut.logits.valid, 0)
-        leaves = None
-        # The sequencer keeps VOTE_GAP cycles between passes; the next class 0 comes right after.
-        for cycle in range(1, VOTE_GAP + 1):
-            assert ctx.get(dut.decisions.valid) == (cycle == LOGIT_TO_DECISION)
-            if ctx.get(dut.decisions.valid):
-                assert ctx.get(dut.decisions.payload.current.slot) == slot
-                assert ctx.get(dut.decisions.payload.current.sample) == sample
-                leaves = ctx.get(dut.decisions.payload.leaves)
-                self.decisions += 1
-            await ctx.tick()
-        return leaves
+        self.under_way.append((self.now - 1 + LOGIT_TO_DECISION, slot, sample))
+        waits = max(PASS_SPACING - len(logits), 0)
+        for _ in range(max(waits, VOTE_WRITTEN) if sample == 0 else waits):
+            await self.tick()
+
+    async def finish(self):
+        """Waits for the decisions under way."""
+        while self.under_way:
+            await self.tick()
 
     async def look(self, other_than):
         """One cycle; if the memories are free, a look at an image that had its turn in this run."""
         ctx, dut = self.ctx, self.dut
-        slots = [slot for slot in self.settled if slot != other_than]
+        busy = {other_than} | {slot for _, slot, _ in self.under_way}
+        slots = [slot for slot in self.settled if slot not in busy]
         if not ctx.get(dut.results.free) or not slots:
-            await ctx.tick()
+            await self.tick()
             return
         slot = self.chance.choice(slots)
         votes, sums = self.settled[slot]
         class_ = self.chance.randrange(len(votes))
         ctx.set(dut.host.offset, slot << self.shift | class_)
-        await ctx.tick()
+        await self.tick()
         assert ctx.get(dut.results.vote) == votes[class_]
         while not ctx.get(dut.results.free):
-            await ctx.tick()
+            await self.tick()
         ctx.set(dut.host.offset, (slot << self.shift | class_) * 2)
-        await ctx.tick()
+        await self.tick()
         assert ctx.get(dut.results.logit_sum) == sums[class_] % (1 << 32)
         self.looks += 1
 
@@ -121,19 +135,22 @@ async def run(host, chance, classes, images, samples, margins, log, idle, draw):
     logged = []
     here = list(range(images))
     for sample in range(samples):
+        leaving = {}  # slot -> whether it must leave
         for slot in list(here):
             logits = [draw() for _ in range(classes)]
-            leaves = await host.send(slot, sample, logits, idle)
+            await host.send(slot, sample, logits, idle)
             host.settled[slot] = votes[slot], sums[slot]
             votes[slot][reference.argmax(logits)] += 1
             used[slot] += 1
             for class_, z in enumerate(logits):
                 sums[slot][class_] += z
             logged += logits
-            ends = (early and reference.lead(votes[slot]) >= margins[sample]) or sample == samples - 1
-            assert leaves == ends, (slot, sample, votes[slot])
-            if ends:
-                here.remove(slot)
+            lead = reference.lead(votes[slot])
+            leaving[slot] = sample == samples - 1 or (early and lead >= margins[sample])
+        if early or sample == samples - 1:  # an image that may leave has its next pass after the decision
+            await host.finish()
+            assert {slot: host.decided[slot] for slot in here} == leaving, (sample, votes)
+            here = [slot for slot in here if not leaving[slot]]
     for slot in range(images):
         assert await host.read(dut.results.used, slot) == used[slot]
         for class_ in range(classes):
@@ -216,6 +233,9 @@ def test_an_image_leaves_by_the_margin_of_its_sample(classes):
 
 
 def test_one_image_alone_with_no_idle_cycle():
-    """Leader and runner-up are written two cycles before the next pass may begin."""
+    """With margins the next pass begins once the last one was decided, without them as soon as the sequencer
+    can send it."""
+    for classes in (1, 2, 3, 4, 5):
+        check(dict(classes=classes, images=1, samples=30, margins=None, log=1, idle=0, draw=few))
     check(dict(classes=1, images=1, samples=30, margins=[20] * 30, log=1, idle=0, draw=few))
     check(dict(classes=2, images=1, samples=60, margins=[4] * 60, log=1, idle=0, draw=few))
