@@ -17,6 +17,7 @@ from synflip.spec import memory_map
 from synflip.spec.axi_map import NOWHERE, axi_register
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_ABORT, CONTROL_START, Region, address, register
+from synflip.spec.sizes import MAX_OUTPUTS
 
 from synflip_sim.testbenches.ports import begin_reset
 
@@ -374,7 +375,7 @@ async def lost_passes(dut: Any) -> None:
     lost = await bench.read(axi_register("PASSES_LOST"))
     assert lost is not None and lost[0] > 0
     bench.sink.pause = False
-    for _ in range(1024):
+    for _ in range(2 * MAX_OUTPUTS):
         assert await bench.packet() == [7]
 
 
