@@ -489,14 +489,6 @@ MUTANTS = [
         "who overtakes the leader is its own runner-up",
     ),
     Mutant(
-        "votes-winner",
-        "votes",
-        "engine/votes.py",
-        "ranked_winner.eq(counted_winner)",
-        "ranked_winner.eq(winner)",
-        "a vote is ranked as that of the next pass's leading class",
-    ),
-    Mutant(
         "votes-sum-place",
         "votes",
         "engine/votes.py",
