@@ -568,9 +568,9 @@ MUTANTS = [
         "sequencer-classes",
         "sequencer",
         "engine/sequencer.py",
-        "logits.left.eq(logits.left - lanes)",
-        "logits.left.eq(logits.left)",
-        "a pass's last tile of logits holds the drain as long as its first",
+        'left.eq(settings["CLASSES"])',
+        'left.eq(settings["CLASSES"] + 8)',
+        "a pass's last tile of logits holds the drain longer than its classes leave",
         "16x1-k16",
     ),
     Mutant(
