@@ -51,7 +51,8 @@
 #define SYNFLIP_REG_DEVICES 0xfu  /* R, 7 bits: tunnel junctions that make the keys; 0: an LFSR makes them */
 #define SYNFLIP_REG_KEY_HALVES 0x10u  /* R, 2 bits: network samples whose keys the key memory holds */
 #define SYNFLIP_REG_SAMPLE_BITS 0x11u  /* R, 5 bits: a run has at most 2**SAMPLE_BITS - 1 network samples */
-#define SYNFLIP_REG_SOFT_CLASSES 0x12u  /* R, 11 bits: most classes of soft votes */
+#define SYNFLIP_REG_FLIGHT 0x12u  /* R, 3 bits: passes of a network sample that are in flight */
+#define SYNFLIP_REG_SOFT_CLASSES 0x13u  /* R, 11 bits: most classes of soft votes */
 #define SYNFLIP_REG_CONTROL 0x14u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
 #define SYNFLIP_CONTROL_START 0x1u
 #define SYNFLIP_CONTROL_ABORT 0x2u

@@ -80,7 +80,7 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
             "block": address_bits(geometry.hidden_depth),
             "steps": address_bits(geometry.lanes // geometry.banks),
             "shift": SHIFT_BITS,
-            "hidden_set": 1,
+            "hidden_set": set_bits(geometry),
             "begin": 1,
             "final": 1,
             "current": pass_layout(geometry),
@@ -91,6 +91,11 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
 def sums_layout(geometry: Geometry) -> data.ArrayLayout:
     """A tile's sums, one a lane."""
     return data.ArrayLayout(signed(geometry.accumulator_bits), geometry.lanes)
+
+
+def set_bits(geometry: Geometry) -> int:
+    """Bits of the number of a hidden layer's lists: the lowest says which of two, the others whose pass's."""
+    return 1 + log2_ceil(geometry.flight)
 
 
 def event_layout(geometry: Geometry) -> data.StructLayout:
@@ -108,7 +113,7 @@ def append_layout(geometry: Geometry) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "hidden_set": 1,
+            "hidden_set": set_bits(geometry),
             "begin": 1,
             "first": 1,
             "block": address_bits(geometry.hidden_depth),
@@ -234,7 +239,7 @@ class ListReads(wiring.Signature):
         many cycles: what is read is what the last of them opened.
     rest: Out(1), only what the tile that was appended last added.
     hidden: Out(1), a hidden layer's lists, else an image's.
-    hidden_set: Out(1), the hidden layer's set.
+    hidden_set: Out(set_bits), the hidden layer's set.
     slot: Out(SLOT_BITS), the image's slot; it must be there in the cycle before ``open``, too.
     longest: In(index_bits + 1), events of the longest list, from the cycle after ``open`` until the next.
     short: In(1), ``longest`` is 0 or 1.
@@ -242,13 +247,13 @@ class ListReads(wiring.Signature):
     index: Out(index_bits), which one; the events come two cycles later.
     """
 
-    def __init__(self, index_bits: int) -> None:
+    def __init__(self, geometry: Geometry, index_bits: int) -> None:
         super().__init__(
             {
                 "open": Out(1),
                 "rest": Out(1),
                 "hidden": Out(1),
-                "hidden_set": Out(1),
+                "hidden_set": Out(set_bits(geometry)),
                 "slot": Out(SLOT_BITS),
                 "longest": In(index_bits + 1),
                 "short": In(1),

@@ -240,9 +240,9 @@ class Images(Elaboratable):
 class Hidden(Elaboratable):
     """Outputs of hidden layers in ascending row blocks, with any pauses; then lists are opened and read."""
 
-    def __init__(self, banks: int) -> None:
+    def __init__(self, banks: int, flight: int) -> None:
         self.geometry = Geometry(
-            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
+            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS, flight=flight
         )
 
     def elaborate(self, platform):
@@ -254,7 +254,8 @@ class Hidden(Elaboratable):
         opens = free(m, 1, "opens")
         append = dut.appends.payload
         block_bits = len(append.block)
-        chosen, bank, block = fixed(m, 1, "chosen"), fixed(m, 3, "bank"), fixed(m, block_bits, "block")
+        chosen = fixed(m, len(append.hidden_set), "chosen")
+        bank, block = fixed(m, 3, "bank"), fixed(m, block_bits, "block")
         m.d.comb += [dut.reads.open.eq(opens), Assume(bank < banks)]
 
         # Of the chosen set: the last block that came, rows not zero so far, and the followed row.
@@ -262,9 +263,15 @@ class Hidden(Elaboratable):
             m.d.comb += Assume(some == each.any())  # requantizer.sums
         mine = dut.appends.valid & (append.hidden_set == chosen)
         known, there, value, last_block = Signal(), Signal(), Signal(8), Signal(block_bits)
-        width = len(inside["hidden_tally_0"]) // (banks + 1)
+        several = self.geometry.flight > 1
+        width = (len(inside["hidden_tally" if several else "hidden_tally_0"]) - banks) // (banks + 1)
         rank, counts = Signal(width), [Signal(width, name=f"count_{b}") for b in range(banks)]
+        # The set that is appended to changes where a layer begins: layers are drained one after the other.
+        last_set = Signal.like(append.hidden_set)
+        with m.If(dut.appends.valid):
+            m.d.sync += last_set.eq(append.hidden_set)
         m.d.comb += Assume(~mine | append.begin | (known & (append.block > last_block)))
+        m.d.comb += Assume(~dut.appends.valid | append.begin | (append.hidden_set == last_set))
         with m.If(mine):
             m.d.sync += [known.eq(1), last_block.eq(append.block)]
             with m.If(append.begin):
@@ -295,9 +302,7 @@ class Hidden(Elaboratable):
         rest_width = len(inside["added"]) // (banks + 1)
         rest_rank = Signal(rest_width)
         rest_counts = [Signal(rest_width, name=f"rest_count_{b}") for b in range(banks)]
-        goes_on = (
-            (steps != 0) & (steps < added_steps) & (append.hidden_set == Mux(of_chosen, chosen, ~chosen))
-        )
+        goes_on = (steps != 0) & (steps < added_steps)
         m.d.comb += Assume(~dut.appends.valid | append.first | (~append.begin & goes_on))
         m.d.comb += Assume(~dut.appends.valid | ~append.begin | append.first)
         with m.If(dut.appends.valid):
@@ -342,20 +347,32 @@ class Hidden(Elaboratable):
         ]
 
         # The same of the inside.
-        tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
+        if several:
+            tally, is_last = inside["hidden_tally"], of_chosen
+            m.d.comb += Assume(inside["hidden_tallies.address"] == chosen)  # the one row of interest
+            row = inside["hidden_tallies.row"]
+        else:
+            row = tally = Mux(chosen, inside["hidden_tally_1"], inside["hidden_tally_0"])
+            is_last = Const(1)
         *lengths, longest = (tally.word_select(b, width) for b in range(banks + 1))
-        behind, rest_behind = tally[-banks:], inside["added"][-banks:]
+        *row_lengths, row_longest = (row.word_select(b, width) for b in range(banks + 1))
+        behind, rest_behind = tally[(banks + 1) * width :], inside["added"][-banks:]
         rest_longest = inside["added"].word_select(banks, rest_width)
         m.d.comb += [
             Assert(~there | (known & (block <= last_block))),
-            Assert(Cat(longest == length for length in lengths).any()),
+            Assert(~is_last | Cat(longest == length for length in lengths).any()),
+            Assert(~known | Cat(row_longest == length for length in row_lengths).any()),
+            Assert((last_set == chosen) | ~of_chosen),
+            Assert(of_chosen | ~known | (last_set != chosen)),
             Assert(~opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
         ]
         for b in range(banks):
             m.d.comb += [
-                Assert(lengths[b] == counts[b]),
-                Assert(longest >= counts[b]),
-                Assert(behind[b] == (lengths[b] != longest)),
+                Assert(~is_last | (lengths[b] == counts[b])),
+                Assert(~is_last | (longest >= counts[b])),
+                Assert(~is_last | (behind[b] == (lengths[b] != longest))),
+                Assert(~known | (row_lengths[b] == counts[b])),
+                Assert(~known | (row_longest >= counts[b])),
                 Assert(rest_behind[b] == (rest_counts[b] != rest_longest)),
                 Assert(Mux(known, counts[b] <= last_block + 1, counts[b] == 0)),
             ]
@@ -394,19 +411,19 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"event_lists.hidden Q={banks}",
+            f"event_lists.hidden Q={banks}" + (f" F={flight}" if flight > 1 else ""),
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
             "more are added; and of what its last tile added, where only that is opened",
-            f"Q = {banks}, 1024 outputs; assumes ascending row blocks and tiles of up to P / Q steps that "
-            "are not mixed (requantizer.sums), and that a set that is begun anew, or a rest that is added "
-            "to, is not read any more (sequencer)",
-            lambda banks=banks: Hidden(banks),
+            f"Q = {banks}, {flight} passes in flight, 1024 outputs; assumes ascending row blocks, and layers "
+            "and tiles of up to P / Q steps that are not mixed (requantizer.sums), and that a set that is "
+            "begun anew, or a rest that is added to, is not read any more (sequencer)",
+            lambda banks=banks, flight=flight: Hidden(banks, flight),
             depth=2,
             induction=True,
             cover=8,
-            fast=banks == 2,
+            fast=banks == 2 and flight == 1,
             slow=banks >= 4,
         )
-        for banks in (1, 2, 4, 8)
+        for banks, flight in ((1, 1), (2, 1), (4, 1), (8, 1), (2, 4), (8, 4))
     ),
 ]

@@ -12,9 +12,9 @@ from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_in
 from tests.formal.runner import Proof
 
 
-def geometry(lanes: int, banks: int) -> Geometry:
+def geometry(lanes: int, banks: int, flight: int = 4) -> Geometry:
     """Biases for as many outputs as a layer may have, so that row blocks are as wide as they can be."""
-    return Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=MAX_OUTPUTS // banks)
+    return Geometry(lanes=lanes, banks=banks, bits=1, bias_depth=MAX_OUTPUTS // banks, flight=flight)
 
 
 class Hidden(Elaboratable):
@@ -49,8 +49,8 @@ class Hidden(Elaboratable):
 class TilesInOrder(Elaboratable):
     """Tiles issued at any time, each captured ``pipeline_depth`` cycles later, as the array does."""
 
-    def __init__(self, banks: int) -> None:
-        self.geometry = geometry(16, banks)
+    def __init__(self, banks: int, flight: int) -> None:
+        self.geometry = geometry(16, banks, flight)
 
     def elaborate(self, platform):
         m = Module()
@@ -294,18 +294,18 @@ PROOFS = [
     ),
     *(
         Proof(
-            f"requantizer.tiles Q={banks}",
+            f"requantizer.tiles Q={banks}" + (f" F={flight}" if flight > 1 else ""),
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
-            f"Q = {banks}, P = 16; any cycles of issue that are as far apart as the sequencer keeps them; "
-            "capture follows the issue as in synapse_array",
-            lambda banks=banks: TilesInOrder(banks),
+            f"Q = {banks}, P = 16, {flight} passes in flight; any cycles of issue that are as far apart as "
+            "the sequencer keeps them; capture follows the issue as in synapse_array",
+            lambda banks=banks, flight=flight: TilesInOrder(banks, flight),
             depth=2,
             induction=True,
             cover=pipeline_depth(banks) + 2,
-            fast=banks == 1,
+            fast=banks == 1 and flight == 1,
         )
-        for banks in (1, 2, 4, 8)
+        for banks, flight in ((1, 1), (2, 1), (4, 1), (8, 1), (1, 4), (8, 4))
     ),
     *(
         Proof(

@@ -9,7 +9,7 @@ ROWS, OUTPUTS = (100, 400, 33), (400, 33, 10)
 
 
 @pytest.mark.parametrize("early", [False, True])
-@pytest.mark.parametrize("name", ["16x1", "16x2,key_halves=1", "32x4,key_depth=1024"])
+@pytest.mark.parametrize("name", ["16x1", "16x2,key_halves=1,flight=2", "32x4,key_depth=1024,flight=4"])
 def test_runs_side_by_side_are_as_long_as_each_alone(name: str, early: bool) -> None:
     geometry, runs, slots = Geometry.parse(name), 5, 4
     numbers = np.random.default_rng(1)

@@ -129,6 +129,7 @@ class Board:
                 "layer_depth",
                 "key_halves",
                 "sample_bits",
+                "flight",
             )
         }
         lanes, banks = default.lanes, default.banks
@@ -254,6 +255,7 @@ BOARDS = {
                 layer_depth=2,
                 key_halves=1,
                 sample_bits=8,
+                flight=1,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=None,
@@ -285,6 +287,7 @@ BOARDS = {
                 layer_depth=4,
                 key_halves=1,
                 sample_bits=7,
+                flight=1,
             ),
             leds=(("led_g", 0), ("led_r", 0)),
             reset=("button", 0),
@@ -318,6 +321,7 @@ BOARDS = {
                 layer_depth=2,
                 key_halves=1,
                 sample_bits=6,
+                flight=1,
             ),
             leds=(("led", 0), ("led", 1)),
             reset=("button", 0),

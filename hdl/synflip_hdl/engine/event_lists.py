@@ -16,6 +16,7 @@ from synflip_hdl.interfaces import (
     event_layout,
     image_word_layout,
     index_bits,
+    set_bits,
 )
 from synflip_hdl.lib.memory_reads import read_late
 
@@ -65,7 +66,8 @@ class _Tally:
 
 
 class EventLists(wiring.Component):
-    """Lists of the batch's images, and two sets of lists for the hidden layers, which take turns.
+    """Lists of the batch's images, and for each pass in flight two sets of lists for its hidden layers, which
+    take turns.
 
     Appending drops zeros. The lists of one image or layer are opened, then read by index. In the banks whose
     list has ended, and in all banks in a cycle without ``read``, an event has the value 0.
@@ -94,7 +96,7 @@ class EventLists(wiring.Component):
                 "control": In(RunControl(geometry)),
                 "load": In(stream.Signature(image_word_layout())),
                 "appends": In(stream.Signature(append_layout(geometry), always_ready=True)),
-                "reads": In(ListReads(self.index_bits)),
+                "reads": In(ListReads(geometry, self.index_bits)),
                 "events": Out(stream.Signature(events, always_valid=True, always_ready=True)),
             }
         )
@@ -104,18 +106,16 @@ class EventLists(wiring.Component):
         banks, reads = self.geometry.banks, self.reads
         self._load_shift = self.control.settings["INPUT_SHIFT"]
         loaded, load_write = self._load(m)
-        hidden, added, starts, hidden_write = self._append(m)
+        source, added, starts, hidden_write = self._append(m)
 
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
         from_hidden = Signal()
         was_hidden = Signal()
-        from_set = Signal()
+        from_set = Signal(set_bits(self.geometry))
         base = Signal(address_bits(self.geometry.event_depth))
-        source = Signal.like(hidden[0])
         longest = Mux(reads.rest, added.longest, Mux(reads.hidden, source.longest, loaded.longest))
         start = Signal(starts.shape())  # of each bank's list: the first event that is read
         m.d.sync += was_hidden.eq(from_hidden)
-        m.d.comb += source.eq(Mux(reads.hidden_set, hidden[1].as_value(), hidden[0].as_value()))
         with m.If(reads.open):
             m.d.sync += [
                 from_hidden.eq(reads.hidden),
@@ -131,13 +131,12 @@ class EventLists(wiring.Component):
                     start[bank].eq(Mux(reads.rest, starts[bank], 0)),
                 ]
 
+        place_bits = set_bits(self.geometry) + address_bits(self.geometry.hidden_depth)
         for bank in range(banks):
             m.submodules[f"images_{bank}"] = images = Memory(
                 shape=self.event, depth=self.geometry.event_depth, init=[]
             )
-            m.submodules[f"hidden_{bank}"] = layers = Memory(
-                shape=self.event, depth=2 << address_bits(self.geometry.hidden_depth), init=[]
-            )
+            m.submodules[f"hidden_{bank}"] = layers = Memory(shape=self.event, depth=1 << place_bits, init=[])
             load_write(m, bank, images.write_port())
             hidden_write(m, bank, layers.write_port())
             image_read, layer_read = images.read_port(), layers.read_port()
@@ -227,19 +226,16 @@ class EventLists(wiring.Component):
     def _append(self, m):
         """Appends the outputs of hidden layers to their lists, without the zeros.
 
-        Returns the tallies of both sets, the tally of what the last tile added, the place of the first of
-        these events in each bank, and a function that drives a bank's write port.
+        Returns the tally of the set ``reads.hidden_set``, the tally of what the last tile added, the place of
+        the first of these events in each bank, and a function that drives a bank's write port.
         """
         append = self.appends.payload
         tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
-        sets = [Signal(tally.layout, name=f"hidden_tally_{index}") for index in range(2)]
-        current = Signal(tally.layout)
         appended = [self.appends.valid & some for some in append["some"]]
-        m.d.comb += current.eq(Mux(append.hidden_set, sets[1].as_value(), sets[0].as_value()))
+        current, source, keep = self._hidden_tallies(m, tally)
         before, after = tally.after(m, current, append.begin, appended)
-        for index, kept in enumerate(sets):
-            with m.If(self.appends.valid & (append.hidden_set == index)):
-                m.d.sync += kept.eq(after)
+        with m.If(self.appends.valid):
+            keep(after)
         place_bits = address_bits(self.geometry.hidden_depth)
         of_tile = _Tally(self.geometry.banks, self.geometry.lanes // self.geometry.banks)
         added = Signal(of_tile.layout)
@@ -259,4 +255,40 @@ class EventLists(wiring.Component):
                 write.en.eq(appended[bank]),
             ]
 
-        return sets, added, starts, drive
+        return source, added, starts, drive
+
+    def _hidden_tallies(self, m, tally):
+        """A tally a set. Returns that of the set that is appended to, the lengths and the longest of the set
+        ``reads.hidden_set``, and a function that assigns the former anew."""
+        if self.geometry.flight > 1:
+            return self._tallies_in_memory(m, tally)
+        hidden_set, kept = self.appends.payload.hidden_set, []
+        for index in range(2):
+            kept.append(Signal(tally.layout, name=f"hidden_tally_{index}"))
+        current, source = Signal(tally.layout), Signal(tally.result)
+        m.d.comb += [
+            current.eq(Mux(hidden_set, kept[1].as_value(), kept[0].as_value())),
+            source.eq(Mux(self.reads.hidden_set, kept[1].as_value(), kept[0].as_value())),
+        ]
+
+        def keep(after):
+            for index, row in enumerate(kept):
+                with m.If(hidden_set == index):
+                    m.d.sync += row.eq(after)
+
+        return current, source, keep
+
+    def _tallies_in_memory(self, m, tally):
+        """As ``_hidden_tallies``. Layers are drained one after the other: only the tally of the last one
+        changes. The others wait in a memory that answers in the same cycle."""
+        hidden_set, depth = self.appends.payload.hidden_set, 1 << set_bits(self.geometry)
+        current = Signal(tally.layout, name="hidden_tally")
+        m.submodules.hidden_tallies = tallies = Memory(shape=tally.result, depth=depth, init=[])
+        write, read = tallies.write_port(), tallies.read_port(domain="comb")
+        m.d.comb += read.addr.eq(self.reads.hidden_set)
+
+        def keep(after):
+            m.d.comb += [write.addr.eq(hidden_set), write.data.eq(after), write.en.eq(1)]
+            m.d.sync += current.eq(after)
+
+        return current, read.data, keep

@@ -50,9 +50,10 @@ def clamp(low, above, negative, largest):
 
 def tile_spacing(geometry: Geometry) -> int:
     """Least cycles from one tile's issue to the next, as the sequencer has it: P / Q after a whole tile of a
-    hidden layer, PASS_SPACING or more after a pass's last tile. After the last tile of a hidden layer, which
-    may be shorter, nothing is issued before it was captured."""
-    return min(geometry.lanes // geometry.banks, PASS_SPACING)
+    hidden layer, PASS_SPACING or more after a pass's last tile. The last tile of a hidden layer may be
+    shorter: another pass's layer is opened and issued after it, or nothing before it was captured."""
+    after_layer = 2 if geometry.flight > 1 else PASS_SPACING
+    return min(geometry.lanes // geometry.banks, after_layer, PASS_SPACING)
 
 
 def tiles_under_way(geometry: Geometry) -> int:

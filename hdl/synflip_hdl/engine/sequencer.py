@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import DRAIN_LATENCY, VOTE_WRITTEN, pipeline_depth
+from synflip.spec.cycles import DRAIN_LATENCY, PASS_SPACING, VOTE_WRITTEN, pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LAYER_WORDS, OPTION_EARLY, LayerField, Region
 from synflip.spec.sizes import MAX_OUTPUTS, log2_ceil
@@ -35,12 +35,15 @@ class Sequencer(wiring.Component):
 
     - a tile's last event waits until the requantizer will be free when the tile's sums arrive;
     - a layer waits until its keys are there, and until the last events of the layer before are in their
-      lists. Meanwhile its first tile reads the head of the lists, which is all that the tiles before the last
-      one left there; the rest, which the last tile adds, is opened later.
+      lists. Meanwhile the same layer of other images is issued: up to ``flight`` passes of one sample are in
+      flight, layer by layer. A pass that is alone reads the head of the lists meanwhile, which is all that
+      the tiles before the last one left there; the rest, which the last tile adds, is opened later.
+
+    While a layer is issued, the next one is chosen and its entry of the table is read.
 
     Images take turns in a queue. An image goes to the queue's end for its next sample: when its pass begins,
-    or, if it may leave early, when its vote was counted and it stays. The order of images in a sample never
-    changes.
+    or, if it may leave early, when its vote was counted and it stays; then passes are alone. The order of
+    images in a sample never changes.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ class Sequencer(wiring.Component):
                 "control": In(RunControl(geometry)),
                 "status": Out(RunStatus()),
                 "host": In(HostAccess()),
-                "lists": Out(ListReads(index_bits)),
+                "lists": Out(ListReads(geometry, index_bits)),
                 "keys": Out(KeyDemand()),
                 "issue": Out(EventIssue(geometry)),
                 "tiles": Out(stream.Signature(tile_layout(geometry), always_ready=True)),
@@ -78,23 +81,43 @@ class Sequencer(wiring.Component):
         m = Module()
         self._early = (self.control.settings["OPTIONS"] & OPTION_EARLY) != 0
         self._samples = self.control.settings["SAMPLES"][: self.geometry.sample_bits]
-        layer = Signal(range(max(self.geometry.layer_depth, 2)))
-        sample = Signal(self.geometry.sample_bits)
-        field = self._layer_table(m, layer)
-        queue = self._image_queue(m, sample)
+        next_ = self._next(m)
+        field = self._layer_table(m, next_.layer)
+        queue = self._image_queue(m, next_)
         event = self._last_event(m)
-        wait = self._spacing(m)
+        wait = self._spacing(m, next_)
         m.d.comb += [
-            self.lists.hidden.eq(layer != 0),
-            self.lists.hidden_set.eq(~layer[0]),
+            self.lists.hidden.eq(next_.layer != 0),
+            self.lists.hidden_set.eq(Cat(~next_.layer[0], next_.member)),
             self.keys.run.eq(self.status.busy),
-            self.keys.sample.eq(sample),
+            self.keys.sample.eq(next_.sample),
             self.keys.end.eq(field[LayerField.KEY_END]),
         ]
         with m.If(self.status.busy):
             m.d.sync += self.status.cycles.eq(self.status.cycles + 1)
-        self._states(m, layer, sample, field, queue, event, wait)
+        self._states(m, next_, field, queue, event, wait)
         return m
+
+    def _next(self, m):
+        """The layer that is issued next, from the first cycle of the one before on, if ``there``.
+
+        Its image is in ``lists.slot``. member: which of the passes in flight it is of; last_member: the last
+        one, so far; slots: of their images. begun: the pass was chosen in the cycle before. releases: it is
+        the first of its sample.
+        """
+        flight = self.geometry.flight
+        bits = log2_ceil(flight)
+        slots = [Signal(SLOT_BITS, name=f"slot_{number}", reset_less=True) for number in range(flight)]
+        return SimpleNamespace(
+            layer=Signal(range(max(self.geometry.layer_depth, 2)), name="layer"),
+            sample=Signal(self.geometry.sample_bits, name="sample"),
+            there=Signal(name="there"),
+            member=Signal(bits, name="member"),
+            last_member=Signal(bits, name="last_member"),
+            slots=Array(slots if flight > 1 else [self.lists.slot]),
+            begun=Signal(name="begun"),
+            releases=Signal(name="releases"),
+        )
 
     def _layer_table(self, m, layer):
         """The layer table, written by the host. Returns the fields of the entry ``layer``, a cycle later."""
@@ -115,12 +138,14 @@ class Sequencer(wiring.Component):
         ]
         return {item: read.data[item.name] for item in LayerField}
 
-    def _image_queue(self, m, sample):
+    def _image_queue(self, m, next_):
         """Images that wait for their next pass. Returns the queue's state.
 
         An entry is (slot, lowest bit of the sample that the image waits for). ``fresh`` is the slot of the
         next image that had no pass yet, ``past_slot`` one past the run's last; ``retired`` counts the images
-        that had their last pass. ``again``: the image whose pass began in the cycle before goes to the end.
+        that had their last pass. ``again``: the image whose pass began two cycles before goes to the end.
+        ``available``: there is an image, in ``slot``, for its pass of ``sample``, the next one's or, if it
+        ``turns``, the sample after it.
         """
         settings, decision = self.control.settings, self.decisions.payload
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
@@ -139,15 +164,25 @@ class Sequencer(wiring.Component):
         with m.If(self._early):
             m.d.comb += [back.slot.eq(decision.current.slot), back.parity.eq(~decision.current.sample[0])]
         with m.Else():
-            m.d.comb += [back.slot.eq(self.lists.slot), back.parity.eq(~sample[0])]
+            m.d.comb += [back.slot.eq(self.lists.slot), back.parity.eq(~next_.sample[0])]
+            m.d.sync += again.eq(next_.begun & (next_.sample + 1 != self._samples))
+        is_fresh, turns = Signal(), Signal()
+        first_slot, following = Signal(SLOT_BITS), Signal.like(next_.sample)
+        m.d.comb += [
+            is_fresh.eq(fresh != past_slot),
+            first_slot.eq(Mux(is_fresh, fresh, head.slot)),
+            turns.eq(~is_fresh & (head.parity != next_.sample[0])),
+            following.eq(next_.sample + turns),
+        ]
         return SimpleNamespace(
-            head=head,
-            there=queue.r_rdy,
+            available=is_fresh | queue.r_rdy,
+            slot=first_slot,
+            sample=following,
+            turns=turns,
+            is_fresh=is_fresh,
             take=queue.r_en,
             fresh=fresh,
-            past_slot=past_slot,
             retired=retired,
-            again=again,
         )
 
     def _last_event(self, m):
@@ -162,30 +197,44 @@ class Sequencer(wiring.Component):
         ending = Signal()  # the event at ``index`` is its list's last, from the second cycle on
         last_event = Signal()
         m.d.comb += last_event.eq(Mux(opened, lists.short, ending))
-        m.d.sync += [opened.eq(lists.open), ending.eq(last_event)]
+        reread = Signal()  # by a tile of the same layer, which had opened the rest only
+        m.d.sync += [opened.eq(lists.open), ending.eq(last_event), reread.eq(lists.read)]
         with m.If(lists.read):
             m.d.sync += [lists.index.eq(lists.index + 1), ending.eq(lists.index + 2 >= lists.longest)]
-        return SimpleNamespace(last=last_event, ending=ending)
+        return SimpleNamespace(last=last_event, ending=ending, opened=opened, reread=reread)
 
-    def _spacing(self, m):
+    def _spacing(self, m, next_):
         """Counters that keep tiles and layers apart, in cycles; each counts down to 0 and stays there.
 
         hold: until the requantizer takes a tile. drained: hold is 0.
-        turn: until all outputs of the layer are in their lists.
-        head_turn: until those of all its tiles but the last are.
+        turns: of each pass in flight, until all outputs of its layer are in their lists; arrived: it is 0.
+        turned: that of the next one is.
+        head_turn: until those of all its tiles but the last are, of a pass that is alone.
         window: as long as it is not 0, the last tile's outputs are not in their lists yet.
         """
         lanes, arrival = self.geometry.lanes, self._arrival
+        most = range(arrival + self._tile_steps + 1)
         hold = Signal(range(lanes + VOTE_WRITTEN))
-        turn = Signal(range(arrival + self._tile_steps + 1))
-        head_turn = Signal(range(arrival + self._tile_steps + 1))
+        turns = [Signal(most, name=f"turn_{n}") for n in range(self.geometry.flight)]
+        head_turn = Signal(most)
         window = Signal(range(arrival + 1))
-        for counter in (hold, turn, head_turn, window):
+        for counter in (hold, *turns, head_turn, window):
             with m.If(counter != 0):
                 m.d.sync += counter.eq(counter - 1)
         drained = Signal(init=1)
-        m.d.sync += drained.eq(hold <= 1)
-        return SimpleNamespace(hold=hold, drained=drained, turn=turn, head_turn=head_turn, window=window)
+        arrived = Signal(len(turns), init=-1)
+        turned = Signal()
+        m.d.sync += [drained.eq(hold <= 1), arrived.eq(Cat(turn <= 1 for turn in turns))]
+        m.d.comb += turned.eq(arrived.bit_select(next_.member, 1))
+        return SimpleNamespace(
+            hold=hold,
+            drained=drained,
+            turns=turns,
+            arrived=arrived,
+            turned=turned,
+            head_turn=head_turn,
+            window=window,
+        )
 
     @property
     def _tile_steps(self) -> int:
@@ -197,21 +246,26 @@ class Sequencer(wiring.Component):
         """Cycles from a tile's last event to its first outputs in their lists."""
         return pipeline_depth(self.geometry.banks) + DRAIN_LATENCY
 
-    def _states(self, m, layer, sample, field, queue, event, wait):
-        """The states of a run. A pass goes through load, ready, stream once a layer; head and rest come in
+    def _states(self, m, next_, field, queue, event, wait):
+        """The states of a run. Layers are issued one after the other: ready, stream; head and rest come in
         between where the layer before is still being drained."""
         settings, lists = self.control.settings, self.lists
-        place = Signal(address_layout(self.geometry))
-        tile = Signal(tile_layout(self.geometry))
-        tiles = Signal(range(MAX_OUTPUTS // 16))  # of the layer, after the one that is issued
-        final = layer == settings["LAYERS"]
-        opening = Signal(reset_less=True)  # it is the run's first sample
-        left = Signal(CLASS_BITS, reset_less=True)  # classes from the final tile on that is issued, less 1
-        from_rest = Signal()  # the tile reads the rest of the lists, after the head
+        final = next_.layer == settings["LAYERS"]
+        now = SimpleNamespace(  # the layer that is issued
+            place=Signal(address_layout(self.geometry), name="place"),
+            tile=Signal(tile_layout(self.geometry), name="tile"),
+            tiles=Signal(range(MAX_OUTPUTS // 16), name="tiles"),  # after the one that is issued
+            several=Signal(name="several", reset_less=True),  # tiles in all
+            row_blocks=Signal.like(field[LayerField.ROW_BLOCKS], name="row_blocks", reset_less=True),
+            last_steps=Signal.like(field[LayerField.LAST_STEPS], name="last_steps", reset_less=True),
+            opening=Signal(name="opening", reset_less=True),  # it is the run's first sample
+            # Classes from the final tile on that is issued, less 1.
+            left=Signal(CLASS_BITS, name="left", reset_less=True),
+            from_rest=Signal(name="from_rest"),  # the tile reads the rest of the lists, after the head
+        )
+        place, tile = now.place, now.tile
         m.d.comb += self.issue.place.eq(place)
-
-        def begin(slot, pass_sample):
-            m.d.sync += [lists.slot.eq(slot), sample.eq(pass_sample), layer.eq(0), wait.turn.eq(0)]
+        m.d.sync += next_.begun.eq(0)
 
         with m.FSM():
             # No run. Waits for a start.
@@ -219,7 +273,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += [
                     queue.fresh.eq(settings["FIRST_SLOT"]),
                     queue.retired.eq(0),
-                    sample.eq(0),
+                    next_.sample.eq(0),
                     wait.hold.eq(0),
                     wait.drained.eq(1),
                     self.status.cycles.eq(0),
@@ -230,15 +284,8 @@ class Sequencer(wiring.Component):
             # where neither is there, and ends the run when all images have retired.
             with m.State("pick"):
                 m.d.comb += self.status.busy.eq(1)
-                following = Signal(self.geometry.sample_bits)
-                m.d.comb += following.eq(sample + (queue.head.parity != sample[0]))
-                with m.If(queue.fresh != queue.past_slot):
-                    begin(queue.fresh[:SLOT_BITS], sample)
-                    m.d.sync += queue.fresh.eq(queue.fresh + 1)
-                    m.next = "load"
-                with m.Elif(queue.there):
-                    begin(queue.head.slot, following)
-                    m.d.comb += [queue.take.eq(1), self.keys.release.eq(queue.head.parity != sample[0])]
+                with m.If(queue.available):
+                    self._begin(m, next_, queue)
                     m.next = "load"
                 with m.Elif(queue.retired == settings["IMAGES"]):
                     m.next = "idle"
@@ -246,35 +293,40 @@ class Sequencer(wiring.Component):
             # Waits a cycle for the layer's entry of the table, and for the tally of the image's lists.
             with m.State("load"):
                 m.d.comb += self.status.busy.eq(1)
-                m.d.sync += queue.again.eq((layer == 0) & ~self._early & (sample + 1 != self._samples))
-                m.next = "ready"
+                with m.If(next_.there):
+                    m.next = "ready"
+                with m.Else():
+                    m.next = "pick"
 
             # Waits for the layer's keys, and for its lists: all of them, or at least their head. In every
             # cycle of waiting the lists are opened, and what the pass needs is set: none of it depends on the
             # answer of the keys, which comes late in its cycle. The last cycle's values are used.
             with m.State("ready"):
-                m.d.comb += [self.status.busy.eq(1), lists.open.eq(1)]
+                m.d.comb += [self.status.busy.eq(1), lists.open.eq(1), self.keys.release.eq(next_.releases)]
                 m.d.sync += [
-                    tiles.eq(field[LayerField.TILES]),
-                    place.half.eq(sample[0]),
+                    next_.releases.eq(0),
+                    now.tiles.eq(field[LayerField.TILES]),
+                    now.several.eq(field[LayerField.TILES] != 0),
+                    now.row_blocks.eq(field[LayerField.ROW_BLOCKS]),
+                    now.last_steps.eq(field[LayerField.LAST_STEPS]),
+                    now.opening.eq(next_.sample == 0),
+                    now.left.eq(settings["CLASSES"]),
+                    place.half.eq(next_.sample[0]),
                     place.key.eq(field[LayerField.KEY_BASE]),
                     place.weight.eq(field[LayerField.WEIGHT_BASE]),
                     place.turn.eq(0),
-                    opening.eq(sample == 0),
-                    left.eq(settings["CLASSES"]),
                     tile.bias.eq(field[LayerField.BIAS_BASE]),
                     tile.block.eq(0),
                     tile.shift.eq(field[LayerField.SHIFT]),
-                    tile.hidden_set.eq(layer[0]),
+                    tile.hidden_set.eq(Cat(next_.layer[0], next_.member)),
                     tile.begin.eq(1),
                     tile.final.eq(final),
                     tile.current.slot.eq(lists.slot),
-                    tile.current.sample.eq(sample),
+                    tile.current.sample.eq(next_.sample),
                 ]
-                whole = wait.turn == 0
                 head_is_there = (wait.window != 0) & (wait.head_turn == 0)
-                with m.If((whole | head_is_there) & self.keys.ready):
-                    with m.If(whole):
+                with m.If((wait.turned | head_is_there) & self.keys.ready):
+                    with m.If(wait.turned):
                         m.next = "stream"
                     with m.Else():
                         m.next = "head"
@@ -289,62 +341,123 @@ class Sequencer(wiring.Component):
             # Waits until the last tile of the layer before is in the lists, and opens what it added.
             with m.State("rest"):
                 m.d.comb += [self.status.busy.eq(1), lists.open.eq(1), lists.rest.eq(1)]
-                m.d.sync += from_rest.eq(1)
-                with m.If(wait.turn == 0):
+                m.d.sync += now.from_rest.eq(1)
+                with m.If(wait.turned):
                     m.next = "stream"
 
             # Issues a tile's events, one a cycle. The last one waits until the requantizer will be free; then
-            # the layer's next tile begins, or its next layer, or the next pass.
+            # the layer's next tile begins, or the next layer. It is chosen in the first cycle.
             with m.State("stream"):
-                m.d.comb += self.status.busy.eq(1)
-                logits = SimpleNamespace(left=left, opening=opening)
-                self._stream(m, layer, field, event, wait, place, tile, tiles, final, logits, from_rest)
+                m.d.comb += [
+                    self.status.busy.eq(1),
+                    lists.hidden.eq(1),
+                    lists.hidden_set.eq(Cat(~tile.hidden_set[0], tile.hidden_set[1:])),
+                ]
+                chooses = event.opened & ~event.reread
+                with m.If(chooses):
+                    self._choose(m, next_, queue, final)
+                self._stream(m, now, event, wait, next_)
+                with m.If(self.issue.last & (now.tiles == 0)):
+                    with m.If(chooses):
+                        m.next = "load"
+                    with m.Elif(next_.there):
+                        m.next = "ready"
+                    with m.Else():
+                        m.next = "pick"
 
-    def _stream(self, m, layer, field, event, wait, place, tile, tiles, final, logits, from_rest):
+    def _begin(self, m, next_, queue):
+        """The next one is the first layer of the image that the queue gives, if there is one."""
+        m.d.comb += queue.take.eq(queue.available & ~queue.is_fresh)
+        m.d.sync += [
+            next_.there.eq(queue.available),
+            next_.begun.eq(queue.available),
+            next_.releases.eq(queue.available & queue.turns),
+            queue.fresh.eq(queue.fresh + queue.is_fresh),
+            next_.layer.eq(0),
+            next_.member.eq(0),
+            next_.last_member.eq(0),
+            next_.slots[0].eq(queue.slot),
+            self.lists.slot.eq(queue.slot),
+        ]
+        with m.If(queue.available):
+            m.d.sync += next_.sample.eq(queue.sample)
+
+    def _choose(self, m, next_, queue, final):
+        """What follows the layer whose first event is issued now: the first layer of one more image, the
+        same layer of the next pass in flight, the first pass's next layer, or the next passes."""
+        slots, following = next_.slots, (next_.member + 1)[: len(next_.member)]
+        room = (next_.layer == 0) & ~self._early & (next_.member != self.geometry.flight - 1)
+        with m.If(room & queue.available & ~queue.turns):
+            m.d.comb += queue.take.eq(~queue.is_fresh)
+            m.d.sync += [
+                next_.begun.eq(1),
+                queue.fresh.eq(queue.fresh + queue.is_fresh),
+                next_.member.eq(following),
+                next_.last_member.eq(following),
+                slots[following].eq(queue.slot),
+                self.lists.slot.eq(queue.slot),
+            ]
+        with m.Elif(next_.member != next_.last_member):
+            m.d.sync += [next_.member.eq(following), self.lists.slot.eq(slots[following])]
+        with m.Elif(final):
+            self._begin(m, next_, queue)
+        with m.Else():
+            m.d.sync += [
+                next_.layer.eq(next_.layer + 1),
+                next_.member.eq(0),
+                self.lists.slot.eq(slots[0]),
+            ]
+
+    def _stream(self, m, now, event, wait, next_):
         """A tile's events, and what follows its last one."""
-        lists, issue = self.lists, self.issue
+        lists, issue, tile, place = self.lists, self.issue, now.tile, now.place
         lanes, tile_steps, arrival = self.geometry.lanes, self._tile_steps, self._arrival
         last_tile = Signal()
         steps = Signal(range(max(tile_steps, 2)))
         vote_hold = Signal(range(lanes + VOTE_WRITTEN))
-        gap = Mux(logits.opening, VOTE_WRITTEN, 0)
+        left = now.left[: log2_ceil(lanes)]
         m.d.comb += [
-            last_tile.eq(tiles == 0),
+            last_tile.eq(now.tiles == 0),
             lists.read.eq(~event.last | wait.drained),
             issue.last.eq(event.last & wait.drained),
             self.tiles.valid.eq(issue.last),
-            steps.eq(Mux(last_tile, field[LayerField.LAST_STEPS], tile_steps - 1)),
-            # A final tile leaves one logit a cycle, the pass's last tile one for each class that is left.
-            vote_hold.eq(Mux(last_tile, logits.left[: log2_ceil(lanes)] + gap, lanes - 1)),
+            steps.eq(Mux(last_tile, now.last_steps, tile_steps - 1)),
             self.tiles.payload.eq(tile),
             self.tiles.payload.steps.eq(steps),
         ]
+        # A final tile leaves one logit a cycle, the pass's last tile one for each class that is left. Votes
+        # are PASS_SPACING cycles apart at least.
+        with m.If(~last_tile):
+            m.d.comb += vote_hold.eq(lanes - 1)
+        with m.Elif(now.opening):
+            m.d.comb += vote_hold.eq(left + VOTE_WRITTEN)
+        with m.Else():
+            m.d.comb += vote_hold.eq(Mux(left < PASS_SPACING - 1, PASS_SPACING - 1, left))
         with m.If(issue.last):
-            m.d.comb += lists.open.eq(from_rest & ~last_tile)  # the tiles to come read head and rest
+            m.d.comb += lists.open.eq(now.from_rest & ~last_tile)  # the tiles to come read head and rest
             m.d.sync += [
-                from_rest.eq(0),
+                now.from_rest.eq(0),
                 lists.index.eq(0),
                 event.ending.eq(lists.short),
-                tiles.eq(tiles - 1),
-                place.weight.eq(place.weight + field[LayerField.ROW_BLOCKS]),
+                now.tiles.eq(now.tiles - 1),
+                place.weight.eq(place.weight + now.row_blocks),
                 place.turn.eq(place.turn + lanes // 16),
                 tile.bias.eq(tile.bias + tile_steps),
                 tile.block.eq(tile.block + tile_steps),
                 tile.begin.eq(0),
-                logits.left.eq(logits.left - lanes),
-                wait.hold.eq(Mux(final, vote_hold, steps)),
-                wait.drained.eq(Mux(final, vote_hold, steps) == 0),
+                now.left.eq(now.left - lanes),
+                wait.hold.eq(Mux(tile.final, vote_hold, steps)),
+                wait.drained.eq(~tile.final & (steps == 0)),
             ]
             with m.If(last_tile):
-                several = field[LayerField.TILES] != 0
-                m.d.sync += [
-                    wait.turn.eq(arrival + field[LayerField.LAST_STEPS][: len(steps)]),
-                    wait.window.eq(Mux(several & ~final, arrival, 0)),
-                ]
-                with m.If(final):
-                    m.next = "pick"
-                with m.Else():
-                    m.d.sync += layer.eq(layer + 1)
-                    m.next = "load"
+                m.d.sync += wait.window.eq(
+                    Mux(now.several & ~tile.final & (next_.last_member == 0), arrival, 0)
+                )
+                for member, turn in enumerate(wait.turns):
+                    with m.If(~tile.final & (tile.hidden_set[1:] == member)):
+                        m.d.sync += [
+                            turn.eq(arrival + now.last_steps[: len(steps)]),
+                            wait.arrived[member].eq(0),
+                        ]
             with m.Else():
                 m.d.sync += wait.head_turn.eq(arrival + tile_steps - 1)

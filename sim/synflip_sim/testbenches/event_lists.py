@@ -58,7 +58,7 @@ async def events(dut: Any) -> None:
         reads__open=0,
         reads__rest=0,
         reads__hidden=noise(chance, 1),
-        reads__hidden_set=noise(chance, 1),
+        reads__hidden_set=noise(chance, len(dut.reads__hidden_set)),
         reads__slot=noise(chance, 8),
         reads__read=0,
         reads__index=noise(chance, len(dut.reads__index)),
@@ -68,7 +68,8 @@ async def events(dut: Any) -> None:
         if layer == 0:
             player.at(cycle - 1, reads__slot=int(row["slot"]))
         player.at(cycle, reads__open=1, reads__rest=int(row["rest"]), reads__slot=int(row["slot"]))
-        player.at(cycle, reads__hidden=int(layer > 0), reads__hidden_set=(layer - 1) % 2)
+        hidden_set = 2 * int(row["member"]) + (layer - 1) % 2
+        player.at(cycle, reads__hidden=int(layer > 0), reads__hidden_set=hidden_set)
     for tile in tiles(trace, bench.script):
         for cycle, index in tile.issues:
             player.at(cycle, reads__read=1, reads__index=index)

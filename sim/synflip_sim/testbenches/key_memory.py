@@ -113,7 +113,7 @@ async def keys(dut: Any) -> None:
     player.at(-1, control__start=1)
     for cycle in range(trace.cycles):
         player.at(cycle, demand__run=1)
-    for row in trace.picks[trace.picks["release"] == 1]:
+    for row in trace.releases:
         player.at(int(row["cycle"]), demand__release=1)
     table = layer_table(bench.script)
     reads: dict[int, list[int]] = {}

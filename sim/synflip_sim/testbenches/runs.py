@@ -86,7 +86,13 @@ class Run:
 
 
 def _small(
-    lanes: int, banks: int, bits: int, activation_bits: int = 8, key_halves: int = 2, soft_classes: int = 0
+    lanes: int,
+    banks: int,
+    bits: int,
+    activation_bits: int = 8,
+    key_halves: int = 2,
+    flight: int = 1,
+    soft_classes: int = 0,
 ) -> Geometry:
     return Geometry(
         lanes,
@@ -103,6 +109,7 @@ def _small(
         margin_depth=16,
         layer_depth=4,
         key_halves=key_halves,
+        flight=flight,
         sample_bits=24 if key_halves == 2 else 7,
         soft_classes=soft_classes,
     )
@@ -113,7 +120,7 @@ RUNS = {
     "16x1-k16": Run(_small(16, 1, 16, 5), (10, 18, 19), bits=11, images=2, samples=4),
     # Early stopping; tiles that end in the middle; three layers.
     "16x2-k4": Run(
-        _small(16, 2, 4, soft_classes=5),
+        _small(16, 2, 4, flight=2, soft_classes=5),
         (12, 20, 33, 5),
         bits=4,
         images=4,
@@ -122,6 +129,11 @@ RUNS = {
     ),
     # Lanes that are no power of two; keys of one sample; sparse, so that keys and turns are waited for.
     "48x4-k3": Run(
-        _small(48, 4, 3, key_halves=1, soft_classes=15), (24, 50, 7), bits=3, images=3, samples=3, density=0.3
+        _small(48, 4, 3, key_halves=1, flight=4, soft_classes=15),
+        (24, 50, 7),
+        bits=3,
+        images=3,
+        samples=3,
+        density=0.3,
     ),
 }

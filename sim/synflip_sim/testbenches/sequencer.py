@@ -40,7 +40,8 @@ class SequencerMonitor:
         for row in trace.opens:
             layer = int(row["layer"])
             opened: dict[str, int] = {"hidden": int(layer > 0), "rest": int(row["rest"])}
-            opened |= {"hidden_set": (layer - 1) % 2} if layer else {"slot": int(row["slot"])}
+            hidden_set = 2 * int(row["member"]) + (layer - 1) % 2
+            opened |= {"hidden_set": hidden_set} if layer else {"slot": int(row["slot"])}
             opened["key_sample"] = int(row["sample"]) % 4
             opened["key_end"] = int(table[layer][LayerField.KEY_END])
             scoreboard.expect("opened lists", int(row["cycle"]), opened)
@@ -49,7 +50,7 @@ class SequencerMonitor:
                 last = cycle == tile.end
                 scoreboard.expect("issue", cycle, {"index": index, "last": int(last), "place": tile.place})
             scoreboard.expect("tile", tile.end, tile.tile)
-        for row in trace.picks[trace.picks["release"] == 1]:
+        for row in trace.releases:
             scoreboard.expect("release of keys", int(row["cycle"]), 1)
         for cycle in range(trace.cycles):
             scoreboard.expect("busy", cycle, cycle)

@@ -48,6 +48,7 @@ def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
     steps = geometry.lanes // geometry.banks
     names = ["slot", "sample", "layer", "tile"]
     groups, issued = (_by_tile(table[names]) for table in (trace.events, trace.issues))
+    members = {(int(row["slot"]), int(row["sample"])): int(row["member"]) for row in trace.opens}
     for row in trace.tiles:
         slot, sample, layer, number = (int(row[name]) for name in names)
         field = table[layer]
@@ -69,7 +70,7 @@ def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
                 "block": number * steps,
                 "steps": int(field[LayerField.LAST_STEPS]) if last else steps - 1,
                 "shift": int(field[LayerField.SHIFT]),
-                "hidden_set": layer % 2,
+                "hidden_set": 2 * members[slot, sample] + layer % 2,
                 "begin": int(number == 0),
                 "final": int(final),
                 "current": {"slot": slot, "sample": sample},

@@ -89,18 +89,16 @@ class _Clock:
         begins = self.fed.sample == 0
         self.real.advance(spread, on)
         self.fed.advance(spread, on)
-        for item in self.fed.passes:
-            mine = spread[item.slot]
-            for layer, times in enumerate(item.layers):
-                tiles = self.fed.tiles[layer]
-                streaming = ideal_cycles(
-                    mine[:, layer : layer + 1], self.model.outputs[layer : layer + 1], self.lanes
-                )
-                cause = LAYER if layer else (ENDS if begins else PASS)
-                self.gaps[cause] += int(np.sum(times.first_end - self.end)) - streaming // tiles
-                others = (tiles - 1) * times.period
-                self.gaps[BUBBLE] += int(np.sum(others)) - streaming // tiles * (tiles - 1)
-                self.end = times.first_end + others
+        for slot, layer, times in self.fed.jobs:
+            tiles = self.fed.tiles[layer]
+            streaming = ideal_cycles(
+                spread[slot][:, layer : layer + 1], self.model.outputs[layer : layer + 1], self.lanes
+            )
+            cause = LAYER if layer else (ENDS if begins else PASS)
+            self.gaps[cause] += int(np.sum(times.first_end - self.end)) - streaming // tiles
+            others = (tiles - 1) * times.period
+            self.gaps[BUBBLE] += int(np.sum(others)) - streaming // tiles * (tiles - 1)
+            self.end = times.first_end + others
             begins = False
 
     def cycles(self) -> int:

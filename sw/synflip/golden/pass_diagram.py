@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.golden.trace import Trace
 from synflip.report.svg import label, line, page
+from synflip.spec.cycles import DRAIN_LATENCY
 
 LEFT, RIGHT, TOP, ROW, BAR = 130, 20, 56, 22, 14
 WIDTH = 1000
@@ -79,16 +80,10 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     for bank in range(trace.geometry.banks):
         yield f"bank {bank}: events", _by_tile(events[events["bank"] == bank], "events")
     yield "sums are captured", _by_tile(_of(trace.tiles, image, sample), "sums")
-    drains = trace.drains[(trace.drains["cycle"] >= first) & (trace.drains["cycle"] < past)]
     captures = _of(trace.tiles, image, sample)
-    bars: list[Bar] = []
-    for start, end, _ in _runs(drains["cycle"], drains["set"]):
-        before = captures[captures["cycle"] < start]
-        if len(before):  # else it is of the pass before
-            bars.append((start, end, _shade(before["layer"][-1], before["tile"][-1]), f"{end - start} steps"))
-    yield "outputs to the lists", bars
-    logits = _of(trace.logits, image, sample)
     last = int(captures["layer"].max(initial=0))
+    yield "outputs to the lists", list(_drained(trace, captures[captures["layer"] < last], opens["member"][0]))
+    logits = _of(trace.logits, image, sample)
     yield (
         "logits",
         [
@@ -98,6 +93,16 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     )
     votes = _of(trace.votes, image, sample)
     yield "vote", [(int(one["cycle"]), int(one["cycle"]) + 1, INK, f"class {one['winner']}") for one in votes]
+
+
+def _drained(trace: Trace, captures: NDArray[Any], member: int) -> Iterator[Bar]:
+    """A bar for each tile of hidden layers. Other passes in flight have other lists."""
+    most = trace.geometry.lanes // trace.geometry.banks
+    for captured, layer, tile in captures[["cycle", "layer", "tile"]].tolist():
+        start = captured + DRAIN_LATENCY
+        mine = trace.drains["set"] == 2 * member + layer % 2
+        mine &= (trace.drains["cycle"] >= start) & (trace.drains["cycle"] < start + most)
+        yield start, start + int(mine.sum()), _shade(layer, tile), f"{int(mine.sum())} steps"
 
 
 def _of(table: NDArray[Any], image: int, sample: int) -> NDArray[Any]:

@@ -47,7 +47,7 @@ def table_types(geometry: Geometry) -> dict[str, np.dtype[Any]]:
     lanes, banks = geometry.lanes, geometry.banks
     origin = [("slot", "u1"), ("sample", "i4"), ("layer", "u1")]
     tables: dict[str, list[Any]] = {
-        "opens": [*origin, ("load", "i4"), ("rest", "u1")],
+        "opens": [*origin, ("member", "u1"), ("load", "i4"), ("rest", "u1")],
         "issues": [*origin, ("tile", "u1"), ("index", "i4")],
         "events": [
             ("bank", "u1"),
@@ -65,7 +65,8 @@ def table_types(geometry: Geometry) -> dict[str, np.dtype[Any]]:
         "logits": [("slot", "u1"), ("sample", "i4"), ("class_", "i4"), ("z", "i4")],
         "votes": [("slot", "u1"), ("sample", "i4"), ("winner", "i4"), ("leaves", "u1"), ("count", "i4")],
         "fills": [("half", "u1"), ("block", "i4"), ("keys", "u8", (banks,))],
-        "picks": [("slot", "u1"), ("sample", "i4"), ("release", "u1")],
+        "picks": [("slot", "u1"), ("sample", "i4")],
+        "releases": [("sample", "i4")],
     }
     return {name: np.dtype([("cycle", "i8"), *columns]) for name, columns in tables.items()}
 
@@ -76,7 +77,7 @@ class Trace:
 
     geometry: the accelerator. cycles: for which it is busy.
     opens: a layer's event lists are opened, or, ``rest``, only what its last tile added; ``load``: events of
-        the fullest bank.
+        the fullest bank; ``member``: which of the passes in flight it is of.
     issues: the sequencer issues event ``index`` of the open lists.
     events: issued to the array, one non-zero activation ``x`` of ``row``, with its key, and, for each lane,
         word, coin and sign. Later stages have them EVENT, ADDRESS, KEY, WORDS and COINS cycles later.
@@ -84,8 +85,8 @@ class Trace:
         issue of the tile's last event.
     drains: Q outputs of a hidden layer enter event list set ``set`` as rows ``block`` * Q + bank.
     logits: enter the votes. votes: a pass is decided: winner, its votes so far, whether the image leaves.
-    fills: Q keys enter half ``half`` of the key memory. picks: the sequencer chooses a pass; ``release``: it
-        gives back the half of the sample before.
+    fills: Q keys enter half ``half`` of the key memory. picks: the sequencer chooses a pass.
+    releases: it gives back the half of the sample before ``sample``.
     """
 
     geometry: Geometry
@@ -99,6 +100,7 @@ class Trace:
     votes: NDArray[Any]
     fills: NDArray[Any]
     picks: NDArray[Any]
+    releases: NDArray[Any]
 
     def save(self, path: Path) -> None:
         """Write a compressed npz file without pickles, whole or not at all. Raises SynflipError."""
@@ -183,11 +185,12 @@ class _Tracer:
             clock.advance(loads, taking_part)
             self._fills(sample, clock.filled)
             self._layer_words(sample)
-            release = sample > 0
-            for slot, pick, times, _ in clock.passes:
-                self._add("picks", pick, slot=slot, sample=sample, release=release)
-                release = False
-                decided = self._pass(slot, sample, loads[slot, 0], times, passes[slot])
+            if sample:
+                self._add("releases", clock.passes[0].layers[0].begins, sample=sample)
+            for number, (slot, pick, times, _) in enumerate(clock.passes):
+                self._add("picks", pick, slot=slot, sample=sample)
+                member = number % clock.most_in_flight
+                decided = self._pass(slot, sample, member, loads[slot, 0], times, passes[slot])
                 limit = None if limits is None else limits[sample]
                 leaves = self._vote(
                     decided, slot, sample, passes[slot][-1][1], limit, last=sample == samples - 1
@@ -248,11 +251,13 @@ class _Tracer:
         self,
         slot: int,
         sample: int,
+        member: int,
         loads: NDArray[np.int64],
         times: list[LayerTimes],
         values: list[tuple[NDArray[np.uint8], NDArray[np.int64]]],
     ) -> int:
-        """One image through one flipped network. Returns the cycle of its last logit."""
+        """One image through one flipped network, ``member`` of those in flight. Returns the cycle of its last
+        logit."""
         lanes, banks = self.geometry.lanes, self.geometry.banks
         cycle = 0
         for index, (layer, time, (x, z)) in enumerate(zip(self.model.layers, times, values, strict=True)):
@@ -266,9 +271,10 @@ class _Tracer:
                 late = np.arange(len(x)) >= rest_row(len(x), lanes)
                 reads = [(head, of_head, (x != 0) & ~late), (opened, of_rest, (x != 0) & late)]
             for cycle, load, _ in reads:
-                self._add("opens", cycle, **origin, load=load, rest=head >= 0 and cycle == opened)
+                rest = head >= 0 and cycle == opened
+                self._add("opens", cycle, **origin, member=member, load=load, rest=rest)
             if head >= 0 and tiles > 1:
-                self._add("opens", end, **origin, load=whole, rest=0)
+                self._add("opens", end, **origin, member=member, load=whole, rest=0)
             sums = np.pad(z - layer.bias, (0, tiles * lanes - layer.outputs))
             final = index == len(times) - 1
             outgoing = np.zeros(tiles * lanes, dtype=np.uint8)
@@ -298,7 +304,7 @@ class _Tracer:
                     self._add(
                         "drains",
                         capture + DRAIN_LATENCY + steps,
-                        set=index % 2,
+                        set=2 * member + index % 2,
                         block=tile * lanes // banks + steps,
                         values=outgoing[outputs].reshape(-1, banks)[: len(steps)],
                     )

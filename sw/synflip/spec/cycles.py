@@ -22,17 +22,19 @@ ISSUE_TO_LEAF = 8
 #: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output
 #: drained.
 DRAIN_LATENCY = 4
-#: Cycles from the sequencer's choice of a pass to the earliest ready layer: choose, load the layer table.
+#: The same if no layer is issued meanwhile: choose, load the layer table.
 PICK_TO_READY = 2
 #: Cycles from a pass's last logit entering the vote unit to the write of its winner's count. In a run's first
 #: sample the next pass's first logit, which clears a count, comes later.
 VOTE_WRITTEN = 3
-#: Least cycles from the issue of a pass's last event to that of the next pass's: after the end, choose, load
-#: the layer table, open, issue.
-PASS_SPACING = PICK_TO_READY + 2
+#: Least cycles from the issue of a pass's last event to that of the next tile's: from one vote to the next.
+PASS_SPACING = 4
+#: Cycles from the choice of a layer, which is made while the one before is issued, to the earliest opening of
+#: its lists.
+CHOICE_TO_READY = 2
 #: Cycles from a pass's last logit entering the vote unit to its decision.
 LOGIT_TO_DECISION = 5
-#: Cycles from the choice of a sample's first pass until the previous sample's keys may be overwritten.
+#: Cycles from the begin of a sample's first pass until the previous sample's keys may be overwritten.
 KEY_RELEASE = 5
 #: Cycles from the last decision to the end of the run, both included.
 DECISION_TO_DONE = 2
@@ -79,6 +81,7 @@ Times = Any
 class LayerTimes(NamedTuple):
     """Times of one layer of a pass.
 
+    begins: the first cycle in which it may be opened.
     head: the cycle that opens the head of its lists, or -1 if the head is not read by itself.
     opened: the cycle that opens the rest of its lists, or the whole.
     first_end: the issue of its first tile's last event. period: cycles from one tile's last event to the
@@ -87,6 +90,7 @@ class LayerTimes(NamedTuple):
         requantizer can take the sums of its first tile. The layer waited for the last of these.
     """
 
+    begins: Times
     head: Times
     opened: Times
     first_end: Times
@@ -99,7 +103,7 @@ class LayerTimes(NamedTuple):
 class PassTimes(NamedTuple):
     """Times of one pass: its image's slot, the cycle that picks it, and its layers.
 
-    free: when the sequencer could have picked it, had its last vote been decided.
+    free: when its first layer could have begun, had it been picked in time.
     """
 
     slot: int
@@ -115,6 +119,19 @@ def _choose_one(condition: bool, then: int, otherwise: int) -> int:
 def _choose_then(condition: Times, then: Times, otherwise: Times) -> Times:
     """What is chosen where the condition holds everywhere."""
     return then
+
+
+class _Member:
+    """A pass that is in flight."""
+
+    def __init__(self, slot: int, loads: Any, periods: Any, others: Any, on: Any) -> None:
+        self.slot, self.loads, self.periods, self.others, self.on = slot, loads, periods, others, on
+        self.choose: Any = None
+        self.picked: Times = 0
+        self.free: Times = 0
+        self.turn: Times = 0
+        self.before: Times = 0
+        self.times: list[LayerTimes] = []
 
 
 class CycleModel:
@@ -139,6 +156,7 @@ class CycleModel:
         lanes, banks = geometry.lanes, geometry.banks
         offsets, total = key_offsets(rows)
         self.early = early
+        self.most_in_flight = 1 if early else geometry.flight
         self.runs = runs
         self.depth = pipeline_depth(banks)
         self.key_blocks = ceil(total // banks * key_interval)
@@ -152,7 +170,8 @@ class CycleModel:
         ]
         self.full_hold = [lanes // banks] * (len(outputs) - 1) + [lanes]
         last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
-        self.last_hold = [*self.steps[:-1], last_class + 1]
+        self.last_hold = [*self.steps[:-1], max(last_class + 1, PASS_SPACING)]
+        self.first_hold = last_class + 1 + VOTE_WRITTEN
         self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
         self.head_turn = self.depth + lanes // banks + DRAIN_LATENCY
         self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
@@ -161,7 +180,8 @@ class CycleModel:
 
         never: Times = 0 if runs == 1 else np.zeros(runs, dtype=np.int64)
         self.sample = 0
-        self.free = never  # when the sequencer may choose its next pass
+        self.end = never - 1  # issue of the last event so far
+        self.chosen = never - 2 * LONG_AGO  # when the sequencer chose what follows the layer that it issues
         self.hold = never  # when the drain can take the next tile
         self._long_ago = never - LONG_AGO
         self.fill = never  # when the next sample's first key can be written
@@ -169,6 +189,7 @@ class CycleModel:
         self.decided = never  # when the latest vote was decided
         self.available: dict[int, Times] = {}  # image slot -> when its next pass may be chosen
         self.passes: list[PassTimes] = []
+        self.jobs: list[tuple[int, int, LayerTimes]] = []  # (slot, layer, times) of the same, as issued
 
     def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
         """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
@@ -176,73 +197,91 @@ class CycleModel:
         loads = np.maximum(loads.transpose(0, 2, 3, 1), 1, dtype=np.int64)  # [slots, layers, 3, runs]
         period = np.maximum(loads[:, :, WHOLE], np.array(self.full_hold)[:, None])
         others = period * (np.array(self.tiles)[:, None] - 1)
-        by_slot: Any = zip(loads, period, others, active, strict=True)
-        first: Any = np.ones(self.runs, dtype=bool)
+        numbers: Any = zip(loads, period, others, active, strict=True)
         if self.runs == 1:
             arrays = (loads[..., 0], period[..., 0], others[..., 0], active[:, 0])
-            first, by_slot = True, zip(*(array.tolist() for array in arrays), strict=True)
+            numbers = zip(*(array.tolist() for array in arrays), strict=True)
+        there: Any = active.any(1).tolist()
+        everyone: Any = active.all(1).tolist()
+        members = [_Member(slot, *mine) for slot, mine in enumerate(numbers) if there[slot]]
+        for member in members:
+            member.choose = _choose_then if everyone[member.slot] else self._choose
         if not self.key_interval:
             self.fill = self._long_ago
-        next_fill = self.fill + self.key_blocks
-        keys = [self.fill + end for end in self.key_end]
+        self._next_fill = self.fill + self.key_blocks
+        self._keys = [self.fill + end for end in self.key_end]
+        self._released: Any = False if self.runs == 1 else np.zeros(self.runs, dtype=bool)
+        self._all_released = self.sample == 0  # by every run, what it needs no longer
         self.passes = []
-        anyone: Any = active.any(1).tolist()
-        everyone: Any = active.all(1).tolist()
-        waits = bool(self.sample)  # a run, for its first pass
-        for slot, (*mine, on) in enumerate(by_slot):
-            if not anyone[slot]:
-                continue
-            choose = _choose_then if everyone[slot] else self._choose
-            pick = self.free
-            if self.early and slot in self.available:
-                pick = self._later(pick, self.available[slot])
-            if waits:
-                released = pick + KEY_RELEASE
-                if self.key_halves == 1:
-                    self.fill = self._choose(on & first, released, self.fill)
-                    keys = [self.fill + end for end in self.key_end]
-                else:
-                    next_fill = self._choose(on & first, self._later(next_fill, released), next_fill)
-                first = choose(on, False, first)
-                waits = bool(np.any(first))
-            end, hold, layers = self._pass(pick, keys, *mine)
-            self.passes.append(PassTimes(slot, pick, layers, self.free))
-            decided = end + self.decision
-            self.free = choose(on, end + 1, self.free)
-            self.hold = choose(on, hold, self.hold)
-            self.decided = choose(on, decided, self.decided)
-            self.available[slot] = choose(on, decided + 1, 0)
-        self.filled, self.fill = self.fill, next_fill
+        self.jobs = []
+        for first in range(0, len(members), self.most_in_flight):
+            self._group(members[first : first + self.most_in_flight])
+        self.filled, self.fill = self.fill, self._next_fill
         self.sample += 1
 
-    def _pass(
-        self, pick: Times, keys: Sequence[Times], loads: Any, periods: Any, others: Any
-    ) -> tuple[Times, Times, list[LayerTimes]]:
-        """Issue time of a pass's last event, when the drain is free after it, and the times of its layers.
-        loads: by layer and LOADS, each of an int or [runs]. keys, periods, and others, the cycles from the
-        last event of a layer's first tile to that of its last: by layer."""
-        later, choose = self._later, self._choose
-        ready = pick + PICK_TO_READY
-        hold = self.hold
-        end = before = pick  # last events of the layer before's last two tiles
-        times = []
-        for layer, (whole, of_head, of_rest) in enumerate(loads):
-            stream, opened, head = whole, later(ready, keys[layer]), -1
-            if layer and self.tiles[layer - 1] > 1:
-                early = later(later(end + PICK_TO_READY, before + self.head_turn), keys[layer])
-                alone = early <= end + self.depth + DRAIN_LATENCY
-                head = choose(alone, early, -1)
-                opened = choose(alone, later(ready, early + of_head + 1), opened)
-                stream = choose(alone, of_rest, whole)
-            first_end = later(opened + stream, hold)
-            times.append(LayerTimes(head, opened, first_end, periods[layer], ready, keys[layer], hold))
-            end = first_end + others[layer]
-            before = end - periods[layer]
-            hold = end + self.last_hold[layer]
-            ready = end + self.turn[layer]
-        if self.sample == 0:
-            hold = hold + VOTE_WRITTEN
-        return end, hold, times
+    def _group(self, group: list["_Member"]) -> None:
+        """The passes that are in flight together: a layer of each of them, and then the next layer."""
+        later, head, final = self._later, group[0], len(self.tiles) - 1
+        alone: Any = True
+        if len(group) > 1:  # only the images at a run's end are missing in some of the runs
+            alone = ~group[1].on if self.runs > 1 else not group[1].on
+        for index in range(final + 1):
+            for member in group:
+                ready = later(self.end + 1, self.chosen + CHOICE_TO_READY)
+                if not index:
+                    member.picked, member.free = self.chosen, ready
+                if member is head and not index:
+                    there = self.available.get(member.slot, self._long_ago)
+                    waits = there > self.chosen
+                    member.picked = self._choose(waits, later(ready, there), self.chosen)
+                    ready = self._choose(waits, member.picked + PICK_TO_READY, ready)
+                    self._release(member, ready)
+                self._job(member, index, ready, alone)
+        self.passes += [PassTimes(member.slot, member.picked, member.times, member.free) for member in group]
+
+    def _release(self, member: "_Member", cycle: Times) -> None:
+        """Gives back the keys of the sample before, in the runs whose first pass of the sample this is."""
+        if self._all_released:
+            return
+        first = member.on & ~self._released if self.runs > 1 else True
+        released = cycle + KEY_RELEASE
+        if self.key_halves == 1:
+            self.fill = self._choose(first, released, self.fill)
+            self._keys = [self.fill + end for end in self.key_end]
+        else:
+            self._next_fill = self._choose(first, self._later(self._next_fill, released), self._next_fill)
+        self._released = self._released | member.on
+        self._all_released = bool(np.all(self._released))
+
+    def _job(self, member: "_Member", index: int, ready: Times, alone: Any) -> None:
+        """A layer of a pass. alone: no other pass is in flight."""
+        later, choose, on = self._later, member.choose, member.on
+        whole, of_head, of_rest = member.loads[index]
+        keys, hold = self._keys[index], self.hold
+        turn = later(ready, member.turn) if index else ready
+        head, opened, stream = -1, later(turn, keys), whole
+        if index and self.tiles[index - 1] > 1 and alone is not False:
+            early = later(later(ready, member.before + self.head_turn), keys)
+            by_head = alone & (early <= self.end + self.depth + DRAIN_LATENCY)
+            head = self._choose(by_head, early, -1)
+            opened = self._choose(by_head, later(turn, early + of_head + 1), opened)
+            stream = self._choose(by_head, of_rest, whole)
+        first_end = later(opened + stream, hold)
+        times = LayerTimes(ready, head, opened, first_end, member.periods[index], turn, keys, hold)
+        member.times.append(times)
+        self.jobs.append((member.slot, index, times))
+        end = first_end + member.others[index]
+        member.before = end - member.periods[index]
+        member.turn = end + self.turn[index]
+        held = self.last_hold[index]
+        if index == len(self.tiles) - 1:
+            held = held if self.sample else self.first_hold
+            self.decided = choose(on, end + self.decision, self.decided)
+            if self.early:  # otherwise it is there before the next choice
+                self.available[member.slot] = choose(on, self.decided + 1, self._long_ago)
+        self.end = choose(on, end, self.end)
+        self.hold = choose(on, end + held, self.hold)
+        self.chosen = choose(on, opened + 1, self.chosen)
 
     def cycles(self) -> NDArray[np.int64]:
         """[runs] length of each run, if it ended with the last sample that was advanced."""

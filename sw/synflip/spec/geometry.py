@@ -16,6 +16,7 @@ from synflip.spec.sizes import (
 
 BANKS = (1, 2, 4, 8)
 LANE_STEP, MAX_LANES = 16, 128
+FLIGHTS = (1, 2, 4)
 MAX_DEVICES = 32
 DEFAULT_SYNAPSES = 1 << 21
 DEFAULT_ROWS = 4096  # padded rows of one network sample, over all layers
@@ -37,6 +38,7 @@ class Geometry:
     devices: magnetic tunnel junctions that make the keys, up to 32; 0: an LFSR makes them.
     sample_bits: k of a run's at most 2**k - 1 network samples.
     soft_classes: most classes of a network whose soft votes are added up; 0: the host makes them of logits.
+    flight: passes of one network sample that are in flight, layer by layer: 1, 2 or 4.
     key_halves: 2: one network sample's keys are filled in while another's are read; 1: after it.
     """
 
@@ -57,6 +59,7 @@ class Geometry:
     key_halves: int = 2
     sample_bits: int = MAX_SAMPLE_BITS
     soft_classes: int = 0
+    flight: int = 4
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -93,6 +96,8 @@ class Geometry:
             raise SynflipError(f"soft_classes must be in 0..{MAX_OUTPUTS}, not {self.soft_classes}")
         if self.key_halves > 2:
             raise SynflipError(f"key_halves must be 1 or 2, not {self.key_halves}")
+        if self.flight not in FLIGHTS:
+            raise SynflipError(f"flight must be 1, 2 or 4, not {self.flight}")
         if not 4 <= self.sample_bits <= MAX_SAMPLE_BITS:
             raise SynflipError(f"sample_bits must be in 4..{MAX_SAMPLE_BITS}, not {self.sample_bits}")
         if self.image_slots > 256:
@@ -100,8 +105,8 @@ class Geometry:
 
     @property
     def hidden_depth(self) -> int:
-        """Events of a bank in one of the two hidden lists: enough for any hidden layer, as each of its
-        outputs has a bias."""
+        """Events of a bank in one hidden list: enough for any hidden layer, as each of its outputs has a
+        bias."""
         return min(MAX_OUTPUTS // self.banks, self.bias_depth)
 
     @property

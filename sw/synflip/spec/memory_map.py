@@ -172,7 +172,8 @@ REGISTERS: dict[str, Register] = {
     "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
     "KEY_HALVES": Register(16, "R", 2, "network samples whose keys the key memory holds"),
     "SAMPLE_BITS": Register(17, "R", 5, "a run has at most 2**SAMPLE_BITS - 1 network samples"),
-    "SOFT_CLASSES": Register(18, "R", 11, "most classes of soft votes"),
+    "FLIGHT": Register(18, "R", 3, "passes of a network sample that are in flight"),
+    "SOFT_CLASSES": Register(19, "R", 11, "most classes of soft votes"),
     "CONTROL": Register(
         20,
         "W",

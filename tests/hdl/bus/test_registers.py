@@ -38,6 +38,7 @@ GEOMETRY = Geometry(
     sample_bits=20,
     key_halves=1,
     soft_classes=7,
+    flight=2,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -331,6 +332,7 @@ def test_registers_that_say_what_the_hardware_is():
         "SOFT_CLASSES": 7,
         "SAMPLE_BITS": 20,
         "KEY_HALVES": 1,
+        "FLIGHT": 2,
         "LANES": 48,
         "BANKS": 4,
         "BITS": 7,
