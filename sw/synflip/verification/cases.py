@@ -129,6 +129,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         key_halves=_pick(rng, 1, 2),
         sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
         soft_classes=_pick(rng, 0, 1, 16, int(rng.integers(1, 65))),
+        flight=_pick(rng, 1, 2, 4),
     )
 
 

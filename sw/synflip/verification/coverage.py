@@ -80,6 +80,9 @@ BINS = (
     "batch: full",
     "batch: partial",
     "batch: several",
+    "flight: one pass at a time",
+    "flight: as many as may be",
+    "flight: fewer at the end",
     "samples: 1",
     "samples: several runs",
     "seed: 0",
@@ -187,6 +190,10 @@ def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
     yield "batch: full", count >= runs.images
     yield "batch: partial", count % runs.images != 0
     yield "batch: several", count > runs.images
+    in_flight = 1 if case.margins is not None else geometry.flight
+    yield "flight: one pass at a time", count > 0 and in_flight == 1
+    yield "flight: as many as may be", in_flight > 1 and min(count, runs.images) >= in_flight
+    yield "flight: fewer at the end", in_flight > 1 and count % runs.images % in_flight != 0
     yield "samples: 1", case.samples == 1
     yield "samples: several runs", case.samples > runs.samples
     yield "seed: 0", case.seed == 0
@@ -289,7 +296,7 @@ def count_waits(clock: CycleModel, loads: NDArray[np.int64], seen: Counter[str])
         for index, time in enumerate(layers):
             if time.keys > time.ready:
                 seen["wait: for keys" if first_sample else "wait: for keys of the next sample"] += 1
-            elif index:
+            elif time.ready > time.begins:
                 seen["wait: for the layer before"] += 1
             whole, of_head, of_rest = (max(int(load), 1) for load in loads[slot, index])
             several = index > 0 and clock.tiles[index - 1] > 1
