@@ -286,6 +286,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.status.busy.eq(1)
                 with m.If(queue.available):
                     self._begin(m, next_, queue)
+                    m.d.comb += self.keys.release.eq(queue.turns)  # nothing is issued: at once
+                    m.d.sync += next_.releases.eq(0)
                     m.next = "load"
                 with m.Elif(queue.retired == settings["IMAGES"]):
                     m.next = "idle"

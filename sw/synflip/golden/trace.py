@@ -186,7 +186,7 @@ class _Tracer:
             self._fills(sample, clock.filled)
             self._layer_words(sample)
             if sample:
-                self._add("releases", clock.passes[0].layers[0].begins, sample=sample)
+                self._add("releases", clock.given_back, sample=sample)
             for number, (slot, pick, times, _) in enumerate(clock.passes):
                 self._add("picks", pick, slot=slot, sample=sample)
                 member = number % clock.most_in_flight

@@ -34,7 +34,8 @@ PASS_SPACING = 4
 CHOICE_TO_READY = 2
 #: Cycles from a pass's last logit entering the vote unit to its decision.
 LOGIT_TO_DECISION = 5
-#: Cycles from the begin of a sample's first pass until the previous sample's keys may be overwritten.
+#: Cycles from the begin of a sample's first pass, or from its choice where that waited for a decision, until
+#: the previous sample's keys may be overwritten.
 KEY_RELEASE = 5
 #: Cycles from the last decision to the end of the run, both included.
 DECISION_TO_DONE = 2
@@ -141,7 +142,8 @@ class CycleModel:
         early.
     key_interval: cycles from the arrival of one set of Q keys to the next. 1: an LFSR. More: a source that is
         slower. 0: all keys are always there.
-    ``passes``: of the network sample that was advanced last, in their order.
+    ``passes``: of the network sample that was advanced last, in their order. ``given_back``: the cycle in
+        which it gave back the keys of the sample before, of a run that is alone.
     """
 
     def __init__(
@@ -188,6 +190,7 @@ class CycleModel:
         self.filled = never  # when that of the sample advanced last was
         self.decided = never  # when the latest vote was decided
         self.available: dict[int, Times] = {}  # image slot -> when its next pass may be chosen
+        self.given_back = never
         self.passes: list[PassTimes] = []
         self.jobs: list[tuple[int, int, LayerTimes]] = []  # (slot, layer, times) of the same, as issued
 
@@ -233,9 +236,10 @@ class CycleModel:
                 if member is head and not index:
                     there = self.available.get(member.slot, self._long_ago)
                     waits = there > self.chosen
-                    member.picked = self._choose(waits, later(ready, there), self.chosen)
-                    ready = self._choose(waits, member.picked + PICK_TO_READY, ready)
-                    self._release(member, ready)
+                    late = later(ready, there)
+                    member.picked = self._choose(waits, late, self.chosen)
+                    self._release(member, self._choose(waits, late, ready))
+                    ready = self._choose(waits, late + PICK_TO_READY, ready)
                 self._job(member, index, ready, alone)
         self.passes += [PassTimes(member.slot, member.picked, member.times, member.free) for member in group]
 
@@ -244,7 +248,7 @@ class CycleModel:
         if self._all_released:
             return
         first = member.on & ~self._released if self.runs > 1 else True
-        released = cycle + KEY_RELEASE
+        self.given_back, released = cycle, cycle + KEY_RELEASE
         if self.key_halves == 1:
             self.fill = self._choose(first, released, self.fill)
             self._keys = [self.fill + end for end in self.key_end]
