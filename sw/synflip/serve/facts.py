@@ -31,6 +31,7 @@ SIZES = {
     "key_halves": "halves of the key memory",
     "bias_depth": "groups of biases",
     "image_slots": "images of a batch",
+    "flight": "passes of a network sample in flight",
     "result_depth": "results: images times classes",
     "log_depth": "logits kept of a run",
     "margin_depth": "samples of a run that can stop early",
