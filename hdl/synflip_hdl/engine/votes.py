@@ -114,7 +114,7 @@ class Votes(wiring.Component):
         log = (self.control.settings["OPTIONS"] & OPTION_LOG) != 0
         place = Signal(address_bits(self.geometry.result_depth))
         best = Signal(signed(LOGIT_BITS))
-        winner = Signal(CLASS_BITS)
+        winner = Signal(min(CLASS_BITS, len(place)))  # an image has no more classes than there are results
         opens = Signal(init=1)  # the next logit is class 0: from a register, as the comparison takes long
         m.d.comb += [
             place.eq(self._result(logit.current.slot, logit.class_)),

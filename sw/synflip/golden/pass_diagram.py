@@ -82,7 +82,8 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     yield "sums are captured", _by_tile(_of(trace.tiles, image, sample), "sums")
     captures = _of(trace.tiles, image, sample)
     last = int(captures["layer"].max(initial=0))
-    yield "outputs to the lists", list(_drained(trace, captures[captures["layer"] < last], opens["member"][0]))
+    hidden = captures[captures["layer"] < last]
+    yield "outputs to the lists", list(_drained(trace, hidden, opens["member"][0]))
     logits = _of(trace.logits, image, sample)
     yield (
         "logits",
