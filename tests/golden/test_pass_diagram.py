@@ -6,15 +6,15 @@ from xml.etree import ElementTree
 
 import pytest
 from synflip.errors import SynflipError
-from synflip.golden.pass_diagram import LEFT, RIGHT, WIDTH, pass_diagram
+from synflip.golden.pass_diagram import LEFT, OTHERS, RIGHT, WIDTH, pass_diagram
 from synflip.golden.trace import cycle_trace
 
 from tests.hdl.diagrams.test_diagrams import GEOMETRY, PIXELS, SVG
 from tests.networks import random_model
 
 
-def bars(picture: str) -> dict[str, list[tuple[float, float]]]:
-    """By row, its bars: left and width in pixels."""
+def bars(picture: str, grey: bool) -> dict[str, list[tuple[float, float]]]:
+    """By row, its bars: left and width in pixels. grey: those of other passes, else those of this one."""
     root = ElementTree.fromstring(picture)
     names = {
         float(element.get("y", 0)) - 11: "".join(element.itertext())
@@ -23,7 +23,7 @@ def bars(picture: str) -> dict[str, list[tuple[float, float]]]:
     }
     rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names.values()}
     for element in root.iter(f"{SVG}rect"):
-        if element.get("x"):
+        if element.get("x") and (element.get("fill") == OTHERS) == grey:
             rows[names[float(element.get("y", 0))]].append(
                 (float(element.get("x", 0)), float(element.get("width", 0)))
             )
@@ -40,19 +40,21 @@ def test_a_pass_is_drawn_cycle_by_cycle(image: int, sample: int, flight: int) ->
 
     first, last = int(here(trace.picks)["cycle"][0]), int(here(trace.votes)["cycle"][0])
     scale = (WIDTH - LEFT - RIGHT) / (last + 1 - first)
-    rows = bars(pass_diagram(trace, image, sample))
-    drawn = {
-        name: [
-            first + round((left - LEFT) / scale) + more
-            for left, width in row
-            for more in range(round(width / scale))
-        ]
-        for name, row in rows.items()
-    }
+    picture = pass_diagram(trace, image, sample)
+
+    def drawn(grey: bool) -> dict[str, list[int]]:
+        return {
+            name: sorted(
+                first + round((left - LEFT) / scale) + more
+                for left, width in row
+                for more in range(round(width / scale))
+            )
+            for name, row in bars(picture, grey).items()
+        }
+
     events, opens = here(trace.events), here(trace.opens)
     # The lists of its pass in flight are filled from its pick until its last layer opens them.
-    mine = trace.drains["set"] // 2 == opens["member"][0]
-    drains = trace.drains["cycle"][mine]
+    drains = trace.drains["cycle"][trace.drains["set"] // 2 == opens["member"][0]]
     expected = {
         "lists are opened": opens["cycle"].tolist(),
         **{f"bank {bank}: events": events["cycle"][events["bank"] == bank].tolist() for bank in range(2)},
@@ -61,7 +63,25 @@ def test_a_pass_is_drawn_cycle_by_cycle(image: int, sample: int, flight: int) ->
         "logits": here(trace.logits)["cycle"].tolist(),
         "vote": [last],
     }
-    assert {name: drawn[name] for name in expected} == expected
+    mine, others = drawn(False), drawn(True)
+    assert {name: mine[name] for name in expected} == expected
+
+    # What else goes on between its pick and its vote, of all passes, is grey.
+    def meanwhile(table: Any) -> list[int]:
+        return [cycle for cycle in table["cycle"].tolist() if first <= cycle <= last]
+
+    every = {
+        "lists are opened": trace.opens,
+        **{f"bank {bank}: events": trace.events[trace.events["bank"] == bank] for bank in range(2)},
+        "sums are captured": trace.tiles,
+        "outputs to the lists": trace.drains,
+        "logits": trace.logits,
+        "vote": trace.votes,
+    }
+    for name, table in every.items():
+        assert sorted(mine[name] + others[name]) == meanwhile(table), name
+    if flight == 4 and sample:
+        assert others["outputs to the lists"] and others["logits"]
 
 
 def test_a_pass_that_is_not_there() -> None:

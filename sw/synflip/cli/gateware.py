@@ -357,7 +357,8 @@ def pass_(
 ) -> None:
     """Draw one pass, an image through one network sample, cycle by cycle, as the golden model predicts it.
 
-    The pass is one of a run of all images up to that one, which the accelerator must hold together.
+    The pass is one of a run of all images up to that one, which the accelerator must hold together. What
+    happens in other passes meanwhile is grey.
 
     Example: synflip diagram pass digits.safetensors --images x.npy --geometry 16x2 --out pass.svg
     """

@@ -15,9 +15,11 @@ LEFT, RIGHT, TOP, ROW, BAR = 130, 20, 56, 22, 14
 WIDTH = 1000
 #: Of a layer's tiles, by turns: two shades a layer, so that neighbours differ.
 SHADES = (("#1565c0", "#64b5f6"), ("#2e7d32", "#81c784"), ("#6a1b9a", "#ba68c8"), ("#ad1457", "#f06292"))
-RANDOM, INK = "#ef6c00", "#37474f"
+RANDOM, INK, OTHERS = "#ef6c00", "#37474f", "#cfd8dc"
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)  # cycles between numbers of the axis
-LEGEND = "A colour is a layer, a shade a tile. A gap in a bank is a cycle without an event there."
+LEGEND = (
+    "A colour is a layer, a shade a tile; other passes are grey. A gap in a bank is a cycle without an event."
+)
 MOST = 20_000  # cycles of a pass
 
 
@@ -60,6 +62,13 @@ Bar = tuple[int, int, str, str]  # first cycle, one past the last, colour, what 
 
 def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Iterator[tuple[str, list[Bar]]]:
     """Names of rows, and their bars inside the pass."""
+
+    def others(table: NDArray[Any]) -> list[Bar]:
+        """Of the passes beside it."""
+        table = table[(table["cycle"] >= first) & (table["cycle"] < past)]
+        table = table[(table["slot"] != image) | (table["sample"] != sample)]
+        return _grey(table["cycle"], table["slot"])
+
     fills = trace.fills[(trace.fills["cycle"] >= first) & (trace.fills["cycle"] < past)]
     yield (
         "keys are filled",
@@ -71,29 +80,38 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     opens = _of(trace.opens, image, sample)
     yield (
         "lists are opened",
-        [
+        others(trace.opens)
+        + [
             (cycle, cycle + 1, _shade(layer, 0), f"layer {layer}, {load} events")
             for cycle, layer, load in opens[["cycle", "layer", "load"]].tolist()
         ],
     )
-    events = _of(trace.events, image, sample)
     for bank in range(trace.geometry.banks):
-        yield f"bank {bank}: events", _by_tile(events[events["bank"] == bank], "events")
-    yield "sums are captured", _by_tile(_of(trace.tiles, image, sample), "sums")
+        events = trace.events[trace.events["bank"] == bank]
+        yield f"bank {bank}: events", others(events) + _by_tile(_of(events, image, sample), "events")
     captures = _of(trace.tiles, image, sample)
+    yield "sums are captured", others(trace.tiles) + _by_tile(captures, "sums")
     last = int(captures["layer"].max(initial=0))
     hidden = captures[captures["layer"] < last]
-    yield "outputs to the lists", list(_drained(trace, hidden, opens["member"][0]))
+    bars = list(_drained(trace, hidden, opens["member"][0]))
+    mine = np.array([cycle for start, end, *_ in bars for cycle in range(start, end)], dtype=np.int64)
+    drains = trace.drains[np.isin(trace.drains["cycle"], np.setdiff1d(np.arange(first, past), mine))]
+    yield "outputs to the lists", _grey(drains["cycle"], drains["set"]) + bars
     logits = _of(trace.logits, image, sample)
     yield (
         "logits",
-        [
+        others(trace.logits)
+        + [
             (start, end, _shade(last, 0), f"{end - start} logits")
             for start, end, _ in _runs(logits["cycle"], np.zeros(len(logits)))
         ],
     )
     votes = _of(trace.votes, image, sample)
-    yield "vote", [(int(one["cycle"]), int(one["cycle"]) + 1, INK, f"class {one['winner']}") for one in votes]
+    yield (
+        "vote",
+        others(trace.votes)
+        + [(int(one["cycle"]), int(one["cycle"]) + 1, INK, f"class {one['winner']}") for one in votes],
+    )
 
 
 def _drained(trace: Trace, captures: NDArray[Any], member: int) -> Iterator[Bar]:
@@ -104,6 +122,10 @@ def _drained(trace: Trace, captures: NDArray[Any], member: int) -> Iterator[Bar]
         mine = trace.drains["set"] == 2 * member + layer % 2
         mine &= (trace.drains["cycle"] >= start) & (trace.drains["cycle"] < start + most)
         yield start, start + int(mine.sum()), _shade(layer, tile), f"{int(mine.sum())} steps"
+
+
+def _grey(cycles: NDArray[Any], kinds: NDArray[Any]) -> list[Bar]:
+    return [(start, end, OTHERS, "another pass") for start, end, _ in _runs(cycles, kinds)]
 
 
 def _of(table: NDArray[Any], image: int, sample: int) -> NDArray[Any]:
