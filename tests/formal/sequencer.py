@@ -301,6 +301,10 @@ class Runs(Elaboratable):
         m.d.comb += [
             Assert(~enters | (queue_level < self.geometry.image_slots)),
             Assert(~leaves | (queue_level != 0)),
+            # The lowest bit of the sample that the image has waited for.
+            Assert(
+                ~delayed(m, leaves, 1, "taken") | (delayed(m, inside["head"][8], 1, "parity") == sample[0])
+            ),
             Assert((state == IDLE) | (queue_level <= settings["IMAGES"])),
             Assert(~begun | ((there & (state == STREAM)) | (state == LOAD))),
             Assert(~begun | (there & ~chooses)),
@@ -388,7 +392,8 @@ PROOFS = [
         "is read, in ascending blocks; a "
         "layer starts when its keys are there, and follows the same pass's layer before, whose lists it "
         "reads; a sample is given back after its last event and before the next one's first; the "
-        "image queue never holds more than the images, or the slots, and is not read empty",
+        "image queue never holds more than the images, or the slots, and is not read empty; an image that "
+        "leaves it begins the sample that it waited for",
         f"P = {lanes}, Q = {banks}, {slots} image slots, {flight} passes in flight, any layer table, lists "
         "of up to 16 events; assumes lists that stay while they are open (event_lists), drain steps of at "
         "most P / Q and tiles for the classes (driver), one decision a pass (requantizer.sums, votes), "
