@@ -1,4 +1,4 @@
-/* Memory map of the synflip accelerator, version 1.
+/* Memory map of the synflip accelerator, version 3.
  *
  * Made by `synflip map --format c`; do not edit. Addresses count 32-bit words: with
  * `volatile uint32_t *map` at the accelerator's base, a register is map[SYNFLIP_REG_STATUS],
@@ -9,8 +9,7 @@
 
 /* Constants */
 #define SYNFLIP_MAGIC_VALUE 0x53594e46u  /* what the register MAGIC holds */
-#define SYNFLIP_VERSION_VALUE 0x1u  /* what the register VERSION holds */
-#define SYNFLIP_SOFT_VERSION 0x2u  /* what it holds where there are soft votes */
+#define SYNFLIP_VERSION_VALUE 0x3u  /* what the register VERSION holds */
 #define SYNFLIP_LAYER_WORDS 0x8u  /* words of a layer's entry */
 #define SYNFLIP_SEED_WORDS 0x4u  /* words of a bank's seed */
 #define SYNFLIP_IMAGE_WORD_BITS 0x10u  /* of an offset into the region IMAGES; the slot is above */
@@ -51,8 +50,8 @@
 #define SYNFLIP_REG_DEVICES 0xfu  /* R, 7 bits: tunnel junctions that make the keys; 0: an LFSR makes them */
 #define SYNFLIP_REG_KEY_HALVES 0x10u  /* R, 2 bits: network samples whose keys the key memory holds */
 #define SYNFLIP_REG_SAMPLE_BITS 0x11u  /* R, 5 bits: a run has at most 2**SAMPLE_BITS - 1 network samples */
-#define SYNFLIP_REG_FLIGHT 0x12u  /* R, 3 bits: passes of a network sample that are in flight */
-#define SYNFLIP_REG_SOFT_CLASSES 0x13u  /* R, 11 bits: most classes of soft votes */
+#define SYNFLIP_REG_SOFT_CLASSES 0x12u  /* R, 11 bits: most classes of soft votes; 0: there are none */
+#define SYNFLIP_REG_FLIGHT 0x13u  /* R, 3 bits: passes of a network sample that are in flight */
 #define SYNFLIP_REG_CONTROL 0x14u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
 #define SYNFLIP_CONTROL_START 0x1u
 #define SYNFLIP_CONTROL_ABORT 0x2u

@@ -143,6 +143,15 @@ def test_what_is_no_accelerator_is_said_in_a_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("version", "advice"), [(2, "build its bitstream"), (4, "install a newer synflip")])
+def test_another_version_of_the_map_says_what_to_do(version: int, advice: str) -> None:
+    def answer(words: list[int]) -> list[int]:
+        return healthy(words, VERSION=version)
+
+    with line(answer) as port, pytest.raises(SynflipError, match=advice):
+        open_device(port)
+
+
 @pytest.mark.parametrize("name", ["nothing", "text", "its request", "too many", "zeros", "no lanes"])
 def test_it_says_that_no_accelerator_answers(name: str) -> None:
     with (

@@ -16,8 +16,7 @@ from synflip.spec.memory_map import (
     REGIONS,
     REGISTERS,
     SEED_WORDS,
-    SOFT_REGISTERS,
-    SOFT_VERSION,
+    SOFT_REGISTER,
     VERSION,
     Region,
     Register,
@@ -55,7 +54,7 @@ def markdown() -> str:
     lines = [
         "# Memory map",
         "",
-        f"Version {VERSION}; {SOFT_VERSION} with soft votes. Made by `synflip map --format md` from "
+        f"Version {VERSION}. Made by `synflip map --format md` from "
         "`sw/synflip/spec/memory_map.py` and `axi_map.py`; do not edit.",
         "",
         f"Addresses are {ADDRESS_BITS} bits and count 32-bit words: region in the top "
@@ -65,8 +64,8 @@ def markdown() -> str:
         "the answer is an error.",
         "While a run is busy, everything but KEYS can be read; writes are refused, but to CONTROL, to images "
         "in slots that are not the run's, and to KEYS if the run takes keys from the host. Registers from "
-        f"REPETITION_CUTOFF on are only there if DEVICES is not 0; {' and '.join(SOFT_REGISTERS)}, and the "
-        f"region SOFT, only in version {SOFT_VERSION}.",
+        f"REPETITION_CUTOFF on are only there if DEVICES is not 0; {SOFT_REGISTER} and the region "
+        "SOFT only if SOFT_CLASSES is not 0.",
         "",
         "## Regions",
         "",
@@ -141,7 +140,6 @@ def header() -> str:
                 (f"{name}_VALUE", value, f"what the register {name} holds")
                 for name, value in CONSTANTS.items()
             ),
-            ("SOFT_VERSION", SOFT_VERSION, "what it holds where there are soft votes"),
             ("LAYER_WORDS", LAYER_WORDS, "words of a layer's entry"),
             ("SEED_WORDS", SEED_WORDS, "words of a bank's seed"),
             ("IMAGE_WORD_BITS", IMAGE_WORD_BITS, "of an offset into the region IMAGES; the slot is above"),

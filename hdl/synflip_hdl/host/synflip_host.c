@@ -98,7 +98,7 @@ int synflip_open(synflip_device *device, synflip_bus bus) {
     TRY(read_word(device, SYNFLIP_REG_MAGIC, &word));
     if (word != SYNFLIP_MAGIC_VALUE) return SYNFLIP_ERROR_NO_ACCELERATOR;
     TRY(read_word(device, SYNFLIP_REG_VERSION, &word));
-    if (word != SYNFLIP_VERSION_VALUE && word != SYNFLIP_SOFT_VERSION) return SYNFLIP_ERROR_MAP_VERSION;
+    if (word != SYNFLIP_VERSION_VALUE) return SYNFLIP_ERROR_MAP_VERSION;
     TRY(read_word(device, SYNFLIP_REG_DEVICES, &word));
     if (word != 0) return SYNFLIP_ERROR_JUNCTIONS;
     /* Each size, its register, and the largest value that makes sense. */

@@ -37,8 +37,6 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import first_states
 from synflip.spec.memory_map import (
     REGISTERS,
-    SOFT_REGISTERS,
-    SOFT_VERSION,
     STATUS_ALARM,
     STATUS_BUSY,
     VERSION,
@@ -50,6 +48,8 @@ from synflip.spec.memory_map import (
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import SOFT_ENTRIES, ceil_div, key_offsets, log2_ceil, padded_rows
 from synflip.uncertainty.soft_votes import SoftTable
+
+MAY_BE_ZERO = ("DEVICES", "SOFT_CLASSES")  # of the registers that say what the hardware is
 
 
 class Accelerator(Device):
@@ -80,11 +80,7 @@ class Accelerator(Device):
             self.transport.close()
 
     def _discover(self) -> Geometry:
-        names = [
-            name
-            for name, item in REGISTERS.items()
-            if item.offset < REGISTERS["CONTROL"].offset and name not in SOFT_REGISTERS
-        ]
+        names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
         try:
             found = self.transport.read(register(names[0]), len(names)).tolist()
         except BusError as error:
@@ -94,16 +90,13 @@ class Accelerator(Device):
         words = dict(zip(names, found, strict=True))
         if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
             raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
-        version = words.pop("VERSION")
-        if version not in (VERSION, SOFT_VERSION):
+        if (version := words.pop("VERSION")) != VERSION:
             raise SynflipError(
-                f"{self.name} has memory map version {version}; "
-                f"this synflip speaks {VERSION} and {SOFT_VERSION}"
+                f"{self.name} has version {version} of the memory map; this synflip speaks {VERSION}: "
+                f"{'build its bitstream anew' if version < VERSION else 'install a newer synflip'}"
             )
-        if version == SOFT_VERSION:
-            words["SOFT_CLASSES"] = self.read_register("SOFT_CLASSES")
         for name, value in words.items():
-            if not value and name != "DEVICES":  # which Geometry would take for a default
+            if not value and name not in MAY_BE_ZERO:  # which Geometry would take for a default
                 raise NoAccelerator(self.name, f"its register {name} holds 0")
             if value >> REGISTERS[name].bits:
                 raise NoAccelerator(self.name, f"its register {name} holds {value}, which is too large")

@@ -21,7 +21,7 @@ from synflip.spec.sizes import (
 )
 
 MAGIC = 0x53594E46  # "SYNF"
-VERSION, SOFT_VERSION = 1, 2  # of a map without and with soft votes
+VERSION = 3  # of this map; 1 and 2 had no FLIGHT, and 1 no SOFT_CLASSES
 ADDRESS_BITS = 28
 OFFSET_BITS = 24
 IMAGE_WORD_BITS = 16  # of an offset into Region.IMAGES; the image's slot is above
@@ -172,8 +172,8 @@ REGISTERS: dict[str, Register] = {
     "DEVICES": Register(15, "R", 7, "tunnel junctions that make the keys; 0: an LFSR makes them"),
     "KEY_HALVES": Register(16, "R", 2, "network samples whose keys the key memory holds"),
     "SAMPLE_BITS": Register(17, "R", 5, "a run has at most 2**SAMPLE_BITS - 1 network samples"),
-    "FLIGHT": Register(18, "R", 3, "passes of a network sample that are in flight"),
-    "SOFT_CLASSES": Register(19, "R", 11, "most classes of soft votes"),
+    "SOFT_CLASSES": Register(18, "R", 11, "most classes of soft votes; 0: there are none"),
+    "FLIGHT": Register(19, "R", 3, "passes of a network sample that are in flight"),
     "CONTROL": Register(
         20,
         "W",
@@ -218,17 +218,12 @@ REGISTERS: dict[str, Register] = {
     "WORKING": Register(55, "R", 7, "junctions whose bits are used"),
 }
 FIRST_JUNCTION_REGISTER = 48
-SOFT_REGISTERS = ("SOFT_CLASSES", "SOFT_SHIFT")
-
-
-def version(geometry: Geometry) -> int:
-    """The version of the map of an accelerator of this geometry."""
-    return SOFT_VERSION if geometry.soft_classes else VERSION
+SOFT_REGISTER = "SOFT_SHIFT"
 
 
 def present(name: str, geometry: Geometry) -> bool:
     """Whether an accelerator of this geometry has this register."""
-    if name in SOFT_REGISTERS:
+    if name == SOFT_REGISTER:
         return geometry.soft_classes > 0
     return geometry.devices > 0 or REGISTERS[name].offset < FIRST_JUNCTION_REGISTER
 

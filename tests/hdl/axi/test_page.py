@@ -3,7 +3,7 @@
 from synflip.devices.accelerator import Accelerator
 from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import seed_state
-from synflip.spec.memory_map import SOFT_VERSION, Region, address, energy_offset, register
+from synflip.spec.memory_map import Region, address, energy_offset, register
 from synflip.uncertainty.soft_votes import SoftTable
 
 from tests.hdl.axi.page import GEOMETRY, SEED, example
@@ -35,7 +35,6 @@ def test_its_words_of_soft_votes_are_those_of_the_driver():
     """What the page says of region 14, written out."""
     geometry = Geometry(16, 2, bits=4, weight_depth=256, image_slots=3, result_depth=5, soft_classes=7)
     transport = Recorder(geometry)
-    transport.words[register("VERSION")] = SOFT_VERSION
     tables = SoftTable.of(30.0, 2)
     device = Accelerator(transport)
     transport.order.clear()

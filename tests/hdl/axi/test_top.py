@@ -46,7 +46,7 @@ class DryRun:
         self.runs: list[Result] = []
         self.golden, self.waiting, self.margin, self.soft = golden, pixels, margin, soft
         self.words = {register(name): getattr(GEOMETRY, name.lower(), None) for name in REGISTERS}
-        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.version(GEOMETRY)}
+        self.words |= {register("MAGIC"): memory_map.MAGIC, register("VERSION"): memory_map.VERSION}
         self.words |= {register("STATUS"): 0, register("CYCLES_HIGH"): 0}
 
     def write(self, place, words):

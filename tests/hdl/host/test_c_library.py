@@ -178,7 +178,8 @@ def test_arrays_that_are_no_model_are_refused_before_anything_is_written():
     ("name", "value", "error"),
     [
         ("MAGIC", 0xFFFFFFFF, "NO_ACCELERATOR"),
-        ("VERSION", 3, "MAP_VERSION"),
+        ("VERSION", 2, "MAP_VERSION"),
+        ("VERSION", 4, "MAP_VERSION"),
         ("DEVICES", 3, "JUNCTIONS"),
         *(("LANES", value, "NO_ACCELERATOR") for value in (0, 8, 24, 144)),
         *(("BANKS", value, "NO_ACCELERATOR") for value in (0, 3, 16)),
