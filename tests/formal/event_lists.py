@@ -414,9 +414,9 @@ PROOFS = [
             f"event_lists.hidden Q={banks}" + (f" F={flight}" if flight > 1 else ""),
             "the same of a hidden layer's lists: exactly its outputs that are not zero, in order, also while "
             "more are added; and of what its last tile added, where only that is opened",
-            f"Q = {banks}, {flight} passes in flight, 1024 outputs; assumes ascending row blocks, and layers "
-            "and tiles of up to P / Q steps that are not mixed (requantizer.sums), and that a set that is "
-            "begun anew, or a rest that is added to, is not read any more (sequencer)",
+            f"Q = {banks}, passes in flight F = {flight}, 1024 outputs; assumes ascending row blocks, and "
+            "layers and tiles of up to P / Q steps that are not mixed (requantizer.sums), and that a set "
+            "that is begun anew, or a rest that is added to, is not read any more (sequencer)",
             lambda banks=banks, flight=flight: Hidden(banks, flight),
             depth=2,
             induction=True,

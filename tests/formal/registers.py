@@ -7,9 +7,9 @@ from synflip.spec.memory_map import (
     MAGIC,
     OPTION_HOST_KEYS,
     REGISTERS,
+    VERSION,
     Region,
     extent,
-    version,
 )
 from synflip_hdl.bus.registers import Registers, readable, writable
 
@@ -242,7 +242,7 @@ class Bus(Elaboratable):
         }
         if name in status:
             return status[name]
-        fixed = {"MAGIC": MAGIC, "VERSION": version(self.geometry), "CONTROL": 0}
+        fixed = {"MAGIC": MAGIC, "VERSION": VERSION, "CONTROL": 0}
         return Const(fixed[name] if name in fixed else getattr(self.geometry, name.lower()), 32)
 
 

@@ -297,8 +297,8 @@ PROOFS = [
             f"requantizer.tiles Q={banks}" + (f" F={flight}" if flight > 1 else ""),
             "what is known of a tile waits for its sums: the queue neither overflows nor underflows and "
             "hands out the tile that was issued as many cycles ago as the array is deep",
-            f"Q = {banks}, P = 16, {flight} passes in flight; any cycles of issue that are as far apart as "
-            "the sequencer keeps them; capture follows the issue as in synapse_array",
+            f"Q = {banks}, P = 16, passes in flight F = {flight}; any cycles of issue that are as far apart "
+            "as the sequencer keeps them; capture follows the issue as in synapse_array",
             lambda banks=banks, flight=flight: TilesInOrder(banks, flight),
             depth=2,
             induction=True,

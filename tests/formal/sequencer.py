@@ -394,9 +394,9 @@ PROOFS = [
         "reads; a sample is given back after its last event and before the next one's first; the "
         "image queue never holds more than the images, or the slots, and is not read empty; an image that "
         "leaves it begins the sample that it waited for",
-        f"P = {lanes}, Q = {banks}, {slots} image slots, {flight} passes in flight, any layer table, lists "
-        "of up to 16 events; assumes lists that stay while they are open (event_lists), drain steps of at "
-        "most P / Q and tiles for the classes (driver), one decision a pass (requantizer.sums, votes), "
+        f"P = {lanes}, Q = {banks}, {slots} image slots, passes in flight F = {flight}, any layer table, "
+        "lists of up to 16 events; assumes lists that stay while they are open (event_lists), drain steps of "
+        "at most P / Q and tiles for the classes (driver), one decision a pass (requantizer.sums, votes), "
         "settings that stay (registers), and no start before the drain is done with the run before (not "
         "proved: its last decision comes later)",
         lambda lanes=lanes, banks=banks, slots=slots, flight=flight: Runs(lanes, banks, slots, flight),
