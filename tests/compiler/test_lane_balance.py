@@ -9,6 +9,8 @@ import pytest
 from synflip import modelfile
 from synflip.cli import app
 from synflip.compiler.lane_balance import balance, deal
+from synflip.data import load
+from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
@@ -96,6 +98,21 @@ def test_an_order_is_never_worse(outputs: int, banks: int) -> None:
         return int(np.stack([bits[:, bank::banks].sum(1) for bank in range(banks)]).max(0).sum())
 
     assert fullest(active[:, order]) <= fullest(active)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"model": 5}, "a compiled model or the path of one, not a int"),
+        ({"pixels": load("digits")}, "balance takes images: give those of training, dataset.train_images"),
+        ({"pixels": 5}, "images"),
+        ({"banks": 3}, "banks must be 1, 2, 4 or 8, not 3"),
+    ],
+)
+def test_what_cannot_be_dealt_is_refused_in_one_line(change: dict, line: str) -> None:
+    model, pixels = uneven()
+    with pytest.raises(SynflipError, match=line):
+        balance(**({"model": model, "pixels": pixels} | change))
 
 
 def test_a_network_without_hidden_layers_stays_as_it_is() -> None:

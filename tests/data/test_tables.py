@@ -407,6 +407,7 @@ Y = [0, 1] * 20
         ),
         (lambda: Dataset.of(ROWS, [7] * 40), "all labels are '7', and a network tells classes apart"),
         (lambda: Dataset.of(ROWS, map(int, LABELS)), "data: labels are an iterator (map), not an array"),
+        (lambda: Dataset.of(ROWS, LABELS, model="m.safetensors"), "data: model must be a compiled model"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_refused_is_refused_in_one_line(make: Callable[[], Dataset], words: str) -> None:

@@ -187,3 +187,10 @@ def test_data_of_other_classes_are_refused():
         evaluate(model, few, 2)
     with pytest.raises(SynflipError, match="the data are the text 'mnist'"):
         evaluate(model, digits, 2, outside="mnist")
+
+
+def test_a_device_that_is_none_is_refused():
+    digits = load("digits")
+    model = compile_network(train(digits, (4,), epochs=1), digits.classes, 16)
+    with pytest.raises(SynflipError, match=r"device must be an open device, .* not 'golden:64x8'"):
+        evaluate(model, digits, 2, device="golden:64x8")

@@ -193,6 +193,9 @@ def test_a_table_has_a_row_for_each_image() -> None:
     assert result([[1, 5]]).to_pandas()["winner"].tolist() == [1]
     with pytest.raises(SynflipError, match="2 class names for 3 classes"):
         result([[1, 5, 2]]).to_pandas(["a", "b"])
+    for names in ("abc", 5):
+        with pytest.raises(SynflipError, match=f"classes must be a list of 3 names, not {names!r}"):
+            result([[1, 5, 2]]).to_pandas(names)  # type: ignore[arg-type]
     logits = np.zeros((3, 1, 2), np.int32)
     assert result([[1, 2]], logits=logits, logit_scale=1.0).to_pandas()["mutual_information"].tolist() == [
         0.0
@@ -304,6 +307,10 @@ def test_a_picture_of_votes() -> None:
         (([],), "shows 1 to 10 images, not 0"),
         ((range(11),), "shows 1 to 10 images, not 11"),
         (([0], ["a"]), "1 class names for 2 classes"),
+        (([0], 5), "classes must be a list of 2 names, not 5"),
+        ((5,), "images must be a list of their numbers, not 5"),
+        (("01",), "images must be a list of their numbers, not '01'"),
+        (([0.5],), "the number of an image must be an integer, not 0.5"),
     ],
 )
 def test_a_picture_that_makes_no_sense(arguments: tuple, line: str) -> None:

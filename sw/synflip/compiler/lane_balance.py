@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synflip.data.dataset import Dataset
+from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
+from synflip.inference.device import model_of
 from synflip.inference.request import as_images, whole_seed
 from synflip.spec.geometry import BANKS
 from synflip.spec.model import CompiledModel, Layer
@@ -27,9 +30,15 @@ def balance(
     """The same network with its hidden outputs in an order that needs fewer cycles on ``banks`` banks.
 
     model: with hidden layers; others stay as they are, and so do convolutions. pixels: images [N, I], as the
-    model takes them, to measure activity on, not those of a test. seed: of the search; the same seed gives
-    the same order. Raises SynflipError for images that are not the model's.
+    model takes them, to measure activity on, not those of a test. banks: 1, 2, 4 or 8. seed: of the search;
+    the same seed gives the same order. Raises SynflipError for what is none of these, and for images that
+    are not the model's.
     """
+    model = model_of(model)
+    if banks not in BANKS:
+        raise SynflipError(f"banks must be 1, 2, 4 or 8, not {banks!r:.40}")
+    if isinstance(pixels, Dataset):
+        raise SynflipError("balance takes images: give those of training, dataset.train_images")
     seed = whole_seed(seed)
     generator = np.random.default_rng(seed)
     layers = list(model.layers)
@@ -47,8 +56,9 @@ def _activity(model: CompiledModel, pixels: NDArray[Any], seed: int) -> list[NDA
     """For each hidden layer, bool [M, J]: which outputs were not zero, for M images and network samples."""
     golden = Golden()
     golden.load(model)
-    step = max(len(pixels) // IMAGES, 1)
-    x = torch.from_numpy(model.activations(as_images(model, pixels[::step][:IMAGES])[:]))
+    images = as_images(model, pixels)
+    step = max(len(images) // IMAGES, 1)
+    x = torch.from_numpy(model.activations(images[::step][:IMAGES]))
     found = []
     for sample, part in enumerate(x.split(IMAGES_A_SAMPLE)):
         inputs = [values for values, _ in golden.layers(part, golden.coins(seed, sample))]

@@ -136,6 +136,8 @@ class Dataset:
         Raises DataError, which names the row, from 0, and the column.
         """
         try:
+            if model is not None and not isinstance(model, CompiledModel):
+                raise SynflipError(f"model must be a compiled model, of synflip.load, not {model!r:.40}")
             known = None if model is None else model.input_quantizer
             if model is not None and known is None:
                 raise SynflipError("the model takes pixels, not features: give a Dataset of pixels")

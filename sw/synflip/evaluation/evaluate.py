@@ -68,6 +68,8 @@ def evaluate(
     model = model_of(model)
     samples, seed = whole_samples(samples), whole_seed(seed)
     check_progress(progress, "(done, total)")
+    if device is not None and not isinstance(device, Device):
+        raise SynflipError(f"device must be an open device, of synflip.open_device, not {device!r:.40}")
     scale = _checked_scale(model, dataset, outside)
     with (
         shown(progress, "Flipping coins") as advance,

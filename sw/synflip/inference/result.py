@@ -15,6 +15,7 @@ from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 from synflip.uncertainty.soft_votes import SoftTable, posterior
+from synflip.util.arrays import whole_number
 from synflip.util.extras import require
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
@@ -194,16 +195,27 @@ class Result:
         """
         from synflip.inference.result_view import ROWS, draw
 
-        names = self._names if classes is None else [str(name) for name in classes]
-        if len(names) != self.votes.shape[1]:
-            raise SynflipError(f"{len(names)} class names for {self.votes.shape[1]} classes")
-        chosen = range(min(len(self.votes), ROWS)) if images is None else [int(image) for image in images]
+        names = self._names if classes is None else [str(name) for name in self._checked_names(classes)]
+        if images is None:
+            images = range(min(len(self.votes), ROWS))
+        elif isinstance(images, str) or not isinstance(images, Sequence | np.ndarray):
+            raise SynflipError(f"images must be a list of their numbers, not {images!r:.40}")
+        chosen = [whole_number(image, "the number of an image") for image in images]
         return draw(self.votes, self.runner_up, self.used, self.entropy, chosen, names)
 
     @property
     def _names(self) -> list[str]:
         """A name for each class: its number, if no other is known."""
         return list(self.classes or map(str, range(self.votes.shape[1])))
+
+    def _checked_names(self, classes: Sequence[str]) -> list[Any]:
+        """``classes`` as a list. Raises SynflipError for anything but a list with a name for each class."""
+        count = self.votes.shape[1]
+        if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+            raise SynflipError(f"classes must be a list of {count} names, not {classes!r:.40}")
+        if len(classes) != count:
+            raise SynflipError(f"{len(classes)} class names for {count} classes")
+        return list(classes)
 
     def to_pandas(self, classes: Sequence[str] | None = None) -> "pandas.DataFrame":
         """A table with a row for each image, numbered from 0 as ``image``.
@@ -219,9 +231,7 @@ class Result:
         import pandas
 
         images, count = self.votes.shape
-        names: list[Any] = list(range(count)) if classes is None else list(classes)
-        if len(names) != count:
-            raise SynflipError(f"{len(names)} class names for {count} classes")
+        names: list[Any] = list(range(count)) if classes is None else self._checked_names(classes)
         table: dict[str, Any] = {
             "winner": [names[place] for place in self.winner],
             "runner_up": [names[place] for place in self.runner_up],
