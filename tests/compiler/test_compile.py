@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from synflip import modelfile
-from synflip.compiler.compile import compile_layers
+from synflip.compiler.compile import compile_layers, compile_network
 from synflip.errors import SynflipError
 from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
@@ -136,6 +136,12 @@ def test_refusals_name_the_layer_and_the_number(change: dict[str, Any], expected
     with pytest.raises(SynflipError, match=expected) as caught:
         compiled(**change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_torch_is_to_be_converted_first() -> None:
+    line = r"a network of coins is compiled, not a Linear: .* synflip.convert of a trained network"
+    with pytest.raises(SynflipError, match=line):
+        compile_network(torch.nn.Linear(4, 2), ("a", "b"), 255)  # type: ignore[arg-type]
 
 
 def test_the_largest_sum_that_fits_is_taken() -> None:

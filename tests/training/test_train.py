@@ -394,6 +394,15 @@ def test_augment_changes_the_training(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sizes", "line"),
+    [(5, "sizes must be a list of layer"), ((64, "a"), r"sizes\[1\] must be an integer")],
+)
+def test_sizes_of_a_network(sizes: object, line: str) -> None:
+    with pytest.raises(SynflipError, match=line):
+        SynapticNetwork(sizes, 4, 8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"epochs": 0}, "epochs must be at least 1, not 0"),

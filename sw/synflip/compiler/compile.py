@@ -38,7 +38,13 @@ def compile_network(
     that the network was trained on, which it knows if they are features of any range. Raises SynflipError.
     """
     from synflip.training.feature_network import FeatureNetwork
+    from synflip.training.layers import SynapticNetwork
 
+    if not isinstance(network, SynapticNetwork | FeatureNetwork):
+        raise SynflipError(
+            f"a network of coins is compiled, not a {type(network).__name__}: synflip.train makes one of "
+            "data, synflip.convert of a trained network"
+        )
     features = None
     source = network.source if source is None else source
     input_quantizer = input_quantizer or network.input_quantizer

@@ -26,7 +26,7 @@ from synflip.spec.convolution import Convolution
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.sizes import MAX_ACTIVATION_BITS, MAX_BITS, MAX_LAYERS, MAX_OUTPUTS
 from synflip.training.ladder import Ladder
-from synflip.util.arrays import training_seed, whole_number
+from synflip.util.arrays import training_seed, whole_number, whole_sizes
 
 MAX_TRAINED_SHIFT = 15  # keeps every sum below 2**24, so that float32 holds it exactly
 MAX_TRAINED_BIAS = (1 << 23) - 1
@@ -235,7 +235,8 @@ class SynapticNetwork(nn.Module):
         channels_first: bool = False,
     ) -> None:
         super().__init__()
-        _check_sizes(sizes, bits, activation_bits)
+        sizes = _checked_sizes(sizes)
+        check_bits(bits, activation_bits)
         self.bits = bits
         self.activation_bits = activation_bits
         self.channels_first = channels_first
@@ -376,14 +377,15 @@ def thresholds(weight: Tensor, bits: int) -> Tensor:
     return torch.where(heads == half, (scaled > half).to(heads.dtype).mul_(2).add_(half - 1), heads)
 
 
-def _check_sizes(sizes: Sequence[int], bits: int, activation_bits: int) -> None:
+def _checked_sizes(values: Sequence[int]) -> list[int]:
+    sizes = whole_sizes(values, "sizes")
     if not 2 <= len(sizes) <= MAX_LAYERS + 1:
         raise SynflipError(f"{len(sizes) - 1} layers; a network has 1..{MAX_LAYERS}")
     for index, size in enumerate(sizes):
         if size < 1 or (index and size > MAX_OUTPUTS):
             what = f"layer {index - 1}: {size} outputs" if index else f"{size} inputs"
             raise SynflipError(f"{what}; a layer has 1..{MAX_OUTPUTS} outputs and at least 1 input")
-    check_bits(bits, activation_bits)
+    return sizes
 
 
 def check_bits(bits: int, activation_bits: int) -> tuple[int, int]:

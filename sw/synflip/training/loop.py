@@ -14,7 +14,7 @@ from synflip.data.dataset import Dataset, require_dataset
 from synflip.errors import SynflipError
 from synflip.training.augment import augmented
 from synflip.training.checkpoint import Checkpoint, stopping
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import whole_number, whole_sizes
 from synflip.util.progress import Advance, check_progress, shown
 from synflip.util.text import one_line
 from synflip.util.threads import one_thread
@@ -196,7 +196,4 @@ def layer_sizes(dataset: Dataset, hidden: Sequence[int]) -> list[int]:
     """Pixels of an image, outputs of the hidden layers, number of classes: ``[64, 128, 10]`` for digits and
     one hidden layer of 128. Raises SynflipError unless ``hidden`` is a list of sizes."""
     require_dataset(dataset)
-    if isinstance(hidden, str) or not isinstance(hidden, Sequence | np.ndarray):
-        raise SynflipError(f"hidden must be a list of layer sizes such as [128], not {hidden!r}")
-    sizes = [whole_number(size, f"hidden[{index}]") for index, size in enumerate(hidden)]
-    return [dataset.train_images.shape[1], *sizes, len(dataset.classes)]
+    return [dataset.train_images.shape[1], *whole_sizes(hidden, "hidden"), len(dataset.classes)]

@@ -169,6 +169,13 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     return number
 
 
+def whole_sizes(values: Any, what: str) -> list[int]:
+    """A list of layer sizes as ints. Raises SynflipError for what is no list, and for what is no integer."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise SynflipError(f"{what} must be a list of layer sizes such as [128], not {values!r:.60}")
+    return [whole_number(value, f"{what}[{index}]") for index, value in enumerate(values)]
+
+
 def digest(arrays: Sequence[NDArray[Any]], types: Sequence[DTypeLike | None] | None = None) -> str:
     """SHA-256, in hexadecimal, of arrays: of their types, shapes and numbers. types: that the numbers of each
     are written in, so that equal ones have one digest; None for the array's own."""
