@@ -16,6 +16,7 @@ VENV ?= .venv
 OUT ?= out/demo
 WORKERS ?= 2
 MINUTES ?= 1
+PYTHONS ?= 3.11 3.12 3.13
 
 # What `make pythons` installs.
 LIGHT := numpy scipy scikit-learn rich typer safetensors pyserial pooch pillow 'amaranth[builtin-yosys]' \
@@ -45,8 +46,8 @@ quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some 
 
 # Those that are found in the PATH or among pyenv's, other than the one of $(VENV), whose tests are all the others.
 # Without torch, which is large: files, terminals, caches, programs and the contract are where Pythons differ.
-pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other Python from 3.11 on that is at hand
-	@for version in 3.11 3.12 3.13; do \
+pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other of PYTHONS that is at hand
+	@for version in $(PYTHONS); do \
 		for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/"$$version".*/bin/python; do \
 			found="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"; \
 			if test "$$found" = "$$version"; then break; fi; \
@@ -63,7 +64,7 @@ pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every o
 	done
 
 nightly: MINUTES := 10
-nightly: lint docs proof test fuzz coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
+nightly: lint docs pythons proof test fuzz coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
 
 fuzz: $(INSTALLED) ## random networks in Verilator beside the golden model, for MINUTES=1
 	@$(BIN)/synflip fuzz --minutes $(MINUTES) --seed 3 --out out/fuzz

