@@ -16,7 +16,6 @@ VENV ?= .venv
 OUT ?= out/demo
 WORKERS ?= 2
 MINUTES ?= 1
-PYTHONS ?= 3.11 3.12 3.13
 
 # What `make pythons` installs.
 LIGHT := numpy scipy scikit-learn rich typer safetensors pyserial pooch pillow 'amaranth[builtin-yosys]' \
@@ -46,8 +45,8 @@ quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some 
 
 # Those that are found in the PATH or among pyenv's, other than the one of $(VENV), whose tests are all the others.
 # Without torch, which is large: files, terminals, caches, programs and the contract are where Pythons differ.
-pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other of PYTHONS that is at hand
-	@for version in $(PYTHONS); do \
+pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other Python from 3.11 on that is at hand
+	@for version in 3.11 3.12 3.13; do \
 		for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/"$$version".*/bin/python; do \
 			found="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"; \
 			if test "$$found" = "$$version"; then break; fi; \

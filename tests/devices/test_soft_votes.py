@@ -38,7 +38,13 @@ GEOMETRIES = [
 ]
 
 
-@pytest.fixture(scope="module", params=GEOMETRIES, ids=["16x2", "16x1"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(GEOMETRIES[0], id="16x2"),
+        pytest.param(GEOMETRIES[1], id="16x1", marks=pytest.mark.nightly),
+    ],
+)
 def device(request):
     with open_verilator(request.param, say=lambda text: None) as accelerator:
         assert accelerator.geometry == request.param

@@ -10,10 +10,16 @@ from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 pytestmark = pytest.mark.simulator
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.nightly] if name == "16x1-k16" else []) for name in RUNS],
-)
+OF_NIGHT = ("source", "key_memory", "synapse_array", "soft_votes", "registers")
+
+
+def by_night(run: str, bench: str = "accelerator") -> list[pytest.MarkDecorator]:
+    """The mark of a run that is left out by day. The blocks of OF_NIGHT have the small run alone then; the
+    accelerator's bench looks into them in another one."""
+    return [pytest.mark.nightly] if run == "16x1-k16" or (bench in OF_NIGHT and run != "16x2-k4") else []
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=by_night(name)) for name in RUNS])
 def case(request, tmp_path_factory):
     return RUNS[request.param].prepare(tmp_path_factory.mktemp(request.param))
 
@@ -22,7 +28,16 @@ def case(request, tmp_path_factory):
 OF_LINE = [bench for bench in BENCHES if bench.startswith("serial.")]
 
 
-@pytest.mark.parametrize("bench", [bench for bench in BENCHES if bench not in OF_LINE])
+@pytest.mark.parametrize(
+    ("bench", "case"),
+    [
+        pytest.param(bench, name, marks=by_night(name, bench))
+        for name in RUNS
+        for bench in BENCHES
+        if bench not in OF_LINE
+    ],
+    indirect=["case"],
+)
 def test_bench(bench, case):
     if bench == "soft_votes" and not Trace.load(case / TRACE).geometry.soft_classes:
         pytest.skip("an accelerator without soft votes")
