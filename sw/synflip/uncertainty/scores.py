@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from synflip.errors import SynflipError
 
@@ -77,6 +76,8 @@ def energy(logits: NDArray[Any], used: NDArray[np.integer], scale: float) -> NDA
     logits: [S, N, C]. used: [N], samples that each image took part in: the first ones. scale: above 0. Raises
     SynflipError.
     """
+    from scipy.special import logsumexp  # a third of a second, which what needs no energy is spared
+
     if not scale > 0:
         raise SynflipError(f"the scale of the logits must be above 0, not {scale}")
     found = np.zeros(logits.shape[1])
