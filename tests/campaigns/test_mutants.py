@@ -11,7 +11,7 @@ import pytest
 from synflip.errors import SynflipError
 from synflip_sim.campaigns.mutant_list import MUTANTS
 from synflip_sim.campaigns.mutants import main, outcomes, patch, rows_of, table
-from synflip_sim.testbenches.runner import BENCHES
+from synflip_sim.testbenches.runner import BENCHES, benches_of, component
 from synflip_sim.testbenches.runs import RUNS
 
 pytestmark = pytest.mark.simulator
@@ -50,6 +50,14 @@ def test_mutant_is_found(mutant, prepared):
 def test_every_block_has_mutants():
     assert len(MUTANTS) == len({mutant.name for mutant in MUTANTS}) >= 28
     assert {mutant.bench for mutant in MUTANTS} == set(BENCHES)
+
+
+def test_a_run_has_the_blocks_of_its_benches():
+    """The campaign elaborates every bench that it is given, of every run."""
+    for name in {mutant.run for mutant in MUTANTS}:
+        for bench in benches_of(RUNS[name].geometry):
+            component(bench, RUNS[name].geometry).elaborate(None)
+    assert all(mutant.bench in benches_of(RUNS[mutant.run].geometry) for mutant in MUTANTS)
 
 
 def test_rows_of_before_stay():

@@ -1,10 +1,9 @@
 """The cocotb benches: every block and the whole accelerator, cycle by cycle against the golden trace."""
 
 import pytest
-from synflip.golden.trace import Trace
 from synflip_sim.testbenches.accelerator import FLIP_VARIABLE
-from synflip_sim.testbenches.runner import BENCHES, run
-from synflip_sim.testbenches.runs import RUNS, TRACE
+from synflip_sim.testbenches.runner import BENCHES, benches_of, run
+from synflip_sim.testbenches.runs import RUNS
 from synflip_sim.testbenches.scoreboard import Difference, Scoreboard
 
 pytestmark = pytest.mark.simulator
@@ -33,14 +32,12 @@ OF_LINE = [bench for bench in BENCHES if bench.startswith("serial.")]
     [
         pytest.param(bench, name, marks=by_night(name, bench))
         for name in RUNS
-        for bench in BENCHES
+        for bench in benches_of(RUNS[name].geometry)
         if bench not in OF_LINE
     ],
     indirect=["case"],
 )
 def test_bench(bench, case):
-    if bench == "soft_votes" and not Trace.load(case / TRACE).geometry.soft_classes:
-        pytest.skip("an accelerator without soft votes")
     run(bench, case)
 
 

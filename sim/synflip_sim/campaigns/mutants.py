@@ -22,7 +22,7 @@ from synflip.util.outputs import check_outputs, write_text
 from synflip.util.terminal import fails_in_one_line
 
 from synflip_sim.campaigns.mutant_list import MUTANTS, Mutant
-from synflip_sim.testbenches.runner import BENCHES, build
+from synflip_sim.testbenches.runner import BENCHES, benches_of, build
 from synflip_sim.testbenches.runs import RUNS
 
 HDL = Path(synflip_hdl.__file__).parent
@@ -111,18 +111,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bench", nargs="+", default=tuple(BENCHES), choices=BENCHES, help="all unless told")
     chosen = parser.parse_args(arguments)
     check_outputs([chosen.table])
-    benches = chosen.bench
     rows = rows_of(read_page(chosen.table)) if chosen.new else {}
     mutants = [mutant for mutant in MUTANTS if mutant.name not in rows]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(chosen.workers) as pool:
-        runs, known = {}, {}
+        runs, here, known = {}, {}, {}
         for name in {mutant.run for mutant in mutants}:
             (Path(folder) / name).mkdir()
             runs[name] = RUNS[name].prepare(Path(folder) / name)
-            known[name] = [build(bench, RUNS[name].geometry).name for bench in benches]
+            here[name] = [bench for bench in benches_of(RUNS[name].geometry) if bench in chosen.bench]
+            known[name] = [build(bench, RUNS[name].geometry).name for bench in here[name]]
 
         def judge(mutant: Mutant) -> dict[str, str]:
-            differences = outcomes(mutant, benches, runs[mutant.run], known[mutant.run])
+            differences = outcomes(mutant, here[mutant.run], runs[mutant.run], known[mutant.run])
             print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
             return differences
 

