@@ -34,6 +34,7 @@ EXTRAS = {
             "cocotb_tools",
             "cocotbext",
             "hypothesis",
+            "playwright",
             "pyts",
             "pywellen",
             "skl2onnx",
