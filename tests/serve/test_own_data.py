@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Page, expect
 from synflip.data.dataset import Dataset
 from synflip.data.registry import load
 from synflip.spec.model import CompiledModel
 
-from tests.browser import Page, browser
+from tests.browser import browser, window
 from tests.networks import random_model
 from tests.serve.helpers import hub_of, infer, samples, served
+from tests.serve.live import go, idle, live, sent, stroke
 
 HEIGHT, WIDTH = 6, 9
-IDLE = "document.body.dataset.state === 'idle'"
 
 
 def folder(place: Path, colours: bool) -> Dataset:
@@ -46,10 +47,9 @@ def of_any_range() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        page.size(1200, 850)
-        yield page
+def page() -> Iterator[Page]:
+    with browser() as chromium, window(chromium) as found:
+        yield found
 
 
 @pytest.mark.parametrize("kind", ["grey", "colours", "any range"])
@@ -66,43 +66,35 @@ def test_pictures_are_asked_for_as_pictures(tmp_path: Path, kind: str) -> None:
         assert found[-1]["votes"] == infer(model, data.test_images[2:3], 6, 2).votes[0].tolist()
 
 
-def test_a_picture_is_dropped_on_a_model_of_a_folder(window: Page, tmp_path: Path) -> None:
+def test_a_picture_is_dropped_on_a_model_of_a_folder(page: Page, tmp_path: Path) -> None:
     data = folder(tmp_path / "pics", colours=True)
     model = model_of(data)
-    with served(hub_of(model, data=data)) as client:
-        window.events.clear()
-        window.open(client.url)
-        window.until(IDLE)
+    with served(hub_of(model, data=data)) as client, live(page, client.url):
         shown = np.random.default_rng(6).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
         shown[0] = shown[-1] = 255  # a bright border: photographs are not inverted
         Image.fromarray(shown).save(tmp_path / "new.png")
-        before = window.sent()["pixels"]
-        window.drop("#brand", tmp_path / "new.png")  # beside the card: nothing happens
-        window.drop("#input", tmp_path / "new.png")
-        window.until(IDLE)
-        assert not window.value("document.querySelector('#input').classList.contains('over')")
-        sent = window.sent()["pixels"]
-        assert sent != before and sent == shown.transpose(2, 0, 1).ravel().tolist()
-        assert window.complaints() == []
+        before, picture = sent(page)["pixels"], {"files": tmp_path / "new.png"}
+        page.locator("#brand").drop(picture)  # beside the card: nothing happens
+        idle(page)
+        assert sent(page)["pixels"] == before
+        page.locator("#input").drop(picture)
+        idle(page)
+        expect(page.locator("#input")).not_to_contain_class("over")
+        assert sent(page)["pixels"] == shown.transpose(2, 0, 1).ravel().tolist() != before
 
 
-def test_pixels_of_any_range_are_sent_as_they_are_until_they_are_changed(window: Page) -> None:
+def test_pixels_of_any_range_are_sent_as_they_are_until_they_are_changed(page: Page) -> None:
     data = of_any_range()
     model = model_of(data)
     quantizer = model.input_quantizer
     assert quantizer is not None
-    with served(hub_of(model, data=data)) as client:
-        window.events.clear()
-        window.open(client.url)
-        window.until(IDLE)
-        assert window.sent()["pixels"] == data.test_images[0].tolist()
-        window.click("#invert")
-        window.until(IDLE)
+    with served(hub_of(model, data=data)) as client, live(page, client.url):
+        assert sent(page)["pixels"] == data.test_images[0].tolist()
+        go(page, "Invert")
         whole = quantizer.low.min() + quantizer.high.max()
-        np.testing.assert_allclose(window.sent()["pixels"], whole - data.test_images[0], atol=1e-12)
-        window.click("#clear")
-        window.stroke("#grid", (0.5, 0.2), (0.5, 0.8))
-        window.until(IDLE)
-        pixels = np.array(window.sent()["pixels"]).reshape(HEIGHT, WIDTH)
+        np.testing.assert_allclose(sent(page)["pixels"], whole - data.test_images[0], atol=1e-12)
+        go(page, "Clear")
+        stroke(page, (0.5, 0.2), (0.5, 0.8))
+        idle(page)
+        pixels = np.array(sent(page)["pixels"]).reshape(HEIGHT, WIDTH)
         assert pixels[3, 4] == quantizer.high.max() and pixels[0, 0] == quantizer.low.min()
-        assert window.complaints() == []
