@@ -113,7 +113,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	for tool in g++ make git; do \
 		command -v "$$tool" >/dev/null || missing "$$tool is missing: install it (on Debian and Ubuntu: apt install $$tool)"; \
 	done
-	@echo 'Installing into $(VENV) (2 to 3 GB; some minutes the first time)'
+	@echo 'Installing into $(VENV) (3 to 4 GB; some minutes the first time)'
 	@'$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock hatchling editables
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \

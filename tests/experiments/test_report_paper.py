@@ -692,7 +692,7 @@ def test_a_browser_shows_every_figure(chromium: Browser, folder: Path) -> None:
     probe = probed(chromium, folder, 390)
     sizes = {name: size for name, *size in probe["shown"]}
     assert set(sizes) == {f"figure-digits-{name}" for name in FIGURES}
-    assert all(natural > 300 and width > 250 and height > 150 for natural, width, height in sizes.values())
+    assert all(natural > 300 and width > 250 and height > 100 for natural, width, height in sizes.values())
     assert probe["wide"] == 390
     for right, hidden, overflow, first, caption in probe["tables"]:
         assert right <= 390 and caption <= 390
