@@ -37,7 +37,7 @@ def test_a_run_takes_as_long_as_predicted(outputs, fold, period):
     # The prediction means something: without waiting for keys the run would be a good deal shorter.
     loads = rates.network_loads(one_layer(outputs), GEOMETRY, pixels, SAMPLES)
     least = rates.cycles(one_layer(outputs), GEOMETRY, loads)
-    assert (found.predicted > 1.2 * least) == ((outputs, fold, period) != (256, 1, 4))
+    assert found.predicted > 1.2 * least
 
 
 @pytest.mark.simulator
