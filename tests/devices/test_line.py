@@ -82,9 +82,9 @@ def healthy(words: list[int], **other: int) -> list[int]:
     return [tag, 0 if command == Command.HELLO else count]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two tries of some milliseconds in place of eight that take seconds."""
+    """Two tries of some milliseconds in place of eight that take seconds, where no good answer will come."""
     make = SerialTransport.__init__
 
     def quick(self: SerialTransport, path: str, baud: int = 3_000_000, **other: float) -> None:
@@ -98,6 +98,7 @@ def test_a_good_line_is_taken() -> None:
         assert device.geometry == Geometry(16, 1)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_echo_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
     with line(None) as port:
         with pytest.raises(BusError, match=f"no synflip accelerator answers at {port}: the line gives back"):
@@ -135,6 +136,7 @@ ODD: dict[str, Answer] = {
 }
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_no_accelerator_is_said_in_a_line(name: str) -> None:
     with line(ODD[name]) as port, pytest.raises(SynflipError) as error:
@@ -152,6 +154,7 @@ def test_another_version_of_the_map_says_what_to_do(version: int, advice: str) -
         open_device(port)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", ["nothing", "text", "its request", "too many", "zeros", "no lanes"])
 def test_it_says_that_no_accelerator_answers(name: str) -> None:
     with (
