@@ -38,6 +38,7 @@ def client(processes: LocalCluster) -> Iterator[Client]:
         yield connected
 
 
+@pytest.mark.nightly
 def test_workers_that_are_killed_again_and_again(processes: LocalCluster, client: Client) -> None:
     killed: list[int] = []
 
