@@ -23,7 +23,7 @@ from synflip.data.tables import (
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
 from synflip.spec.model import CompiledModel, channels_last
-from synflip.util.arrays import list_of, plain, rows, whole, whole_number, whole_pixels
+from synflip.util.arrays import is_list, list_of, plain, rows, whole, whole_number, whole_pixels
 from synflip.util.text import one_line
 
 MAX_PIXEL = 65535
@@ -316,7 +316,7 @@ def require_dataset(data: object) -> Dataset:
 
 def _class_names(classes: Any) -> tuple[str, ...]:
     """The names of the classes. Raises SynflipError for anything but one text a class."""
-    if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+    if not is_list(classes):
         shown = one_line(repr(classes))
         raise SynflipError(f"classes must be a list with a name for each label, not {shown}")
     for index, name in enumerate(classes):
@@ -334,7 +334,7 @@ def _class_names(classes: Any) -> tuple[str, ...]:
 def _image_shape(shape: Any) -> tuple[int, ...]:
     """The shape of an image. Raises SynflipError unless it is [H, W] or [C, H, W]."""
     wanted = "[H, W] or [C, H, W]"
-    if isinstance(shape, str) or not isinstance(shape, Sequence | np.ndarray):
+    if not is_list(shape):
         raise SynflipError(f"shape must be {wanted} of an image, not {one_line(repr(shape))}")
     sizes = tuple(whole_number(size, f"shape[{index}]", 1, 1 << 20) for index, size in enumerate(shape))
     if len(sizes) == 1:

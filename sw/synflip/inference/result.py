@@ -15,7 +15,7 @@ from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import second_choice
 from synflip.uncertainty.scores import energy, entropy, mutual_information, softmax_moments
 from synflip.uncertainty.soft_votes import SoftTable, posterior
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import is_list, whole_number
 from synflip.util.extras import require
 from synflip.util.npz import read_array
 from synflip.util.outputs import replacing
@@ -198,7 +198,7 @@ class Result:
         names = self._names if classes is None else [str(name) for name in self._checked_names(classes)]
         if images is None:
             images = range(min(len(self.votes), ROWS))
-        elif isinstance(images, str) or not isinstance(images, Sequence | np.ndarray):
+        elif not is_list(images):
             raise SynflipError(f"images must be a list of their numbers, not {images!r:.40}")
         chosen = [whole_number(image, "the number of an image") for image in images]
         return draw(self.votes, self.runner_up, self.used, self.entropy, chosen, names)
@@ -211,7 +211,7 @@ class Result:
     def _checked_names(self, classes: Sequence[str]) -> list[Any]:
         """``classes`` as a list. Raises SynflipError for anything but a list with a name for each class."""
         count = self.votes.shape[1]
-        if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+        if not is_list(classes):
             raise SynflipError(f"classes must be a list of {count} names, not {classes!r:.40}")
         if len(classes) != count:
             raise SynflipError(f"{len(classes)} class names for {count} classes")

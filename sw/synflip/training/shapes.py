@@ -9,13 +9,11 @@ of each maximum.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from synflip.data.dataset import Dataset
 from synflip.errors import SynflipError
 from synflip.modelfile.extractor import image_shape
 from synflip.spec.convolution import Convolution
-from synflip.util.arrays import whole_number
+from synflip.util.arrays import is_list, whole_number
 
 #: Filters of each convolution. Those in a list come one after the other, with one maximum behind the last.
 Filters = Sequence[int | Sequence[int]]
@@ -52,12 +50,10 @@ def checked_filters(filters: Any) -> Filters:
     def numbers(block: Any, name: str) -> list[int]:
         return [whole_number(count, f"{name}[{index}]") for index, count in enumerate(block)]
 
-    if isinstance(filters, str) or not isinstance(filters, Sequence | np.ndarray):
+    if not is_list(filters):
         raise SynflipError(f"filters must be a list such as [32], or [[32, 32], 64], not {filters!r:.60}")
     return [
-        numbers(block, f"filters[{index}]")
-        if isinstance(block, Sequence | np.ndarray) and not isinstance(block, str)
-        else whole_number(block, f"filters[{index}]")
+        numbers(block, f"filters[{index}]") if is_list(block) else whole_number(block, f"filters[{index}]")
         for index, block in enumerate(filters)
     ]
 

@@ -169,9 +169,14 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     return number
 
 
+def is_list(value: object) -> bool:
+    """Whether ``value`` is a list, a tuple, an array or the like: of several values, and no text."""
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+
+
 def whole_sizes(values: Any, what: str) -> list[int]:
     """A list of layer sizes as ints. Raises SynflipError for what is no list, and for what is no integer."""
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+    if not is_list(values):
         raise SynflipError(f"{what} must be a list of layer sizes such as [128], not {values!r:.60}")
     return [whole_number(value, f"{what}[{index}]") for index, value in enumerate(values)]
 
