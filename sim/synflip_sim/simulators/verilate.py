@@ -200,7 +200,9 @@ def compile_library(
     shared_variables = [*make_variables(), "PYTHON3=../python3", *variables, *OPTIMISE]
     objects = folder / "obj"
     objects.mkdir()
-    with kept_runtime(objects, [*options, *shared_variables]):
+    # Without names of files, and macros, which only the harness reads.
+    decisive = [*shared, *(option for option in options if option.startswith("--"))]
+    with kept_runtime(objects, [*decisive, *shared_variables]):
         run_program([verilator_bin, *options, HARNESS.name], folder, "verilator", environment=environment)
         say("C++ compiler")
         make = ["make", f"-j{os.cpu_count() or 1}", "-C", objects.name, "-f", "Vsynflip.mk"]
