@@ -268,6 +268,7 @@ def session(leader: int) -> list[int]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_scheduler_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     start = "import sys; from distributed.cli.{0} import main; sys.argv[0] = 'dask'; main()"
     with command("-c", start.format("dask_scheduler"), "--no-dashboard", "--port", "0") as scheduler:
@@ -393,6 +394,7 @@ class Experiments(WorkerPlugin):
         registry.EXPERIMENTS = self.before
 
 
+@pytest.mark.nightly
 def test_rows_of_a_report_whose_workers_are_killed(client: Client, tmp_path: Path) -> None:
     context = Context(QUICK, ResultCache(tmp_path, "synflip report paper", "0123"))
     seen: list[tuple[str, int, int]] = []

@@ -74,12 +74,13 @@ def golden(machine: Geometry, model: CompiledModel, pixels: NDArray[np.uint8], m
         return reference.infer(pixels, SAMPLES, SEED, margins, logits=True)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("family", "name"),
     [
         ("ecp5", "16x1"),
-        pytest.param("ice40", "16x1", marks=pytest.mark.nightly),
-        pytest.param("ecp5", "16x4", marks=pytest.mark.nightly),
+        ("ice40", "16x1"),
+        ("ecp5", "16x4"),
     ],
 )
 def test_digits(digits, family: str, name: str) -> None:

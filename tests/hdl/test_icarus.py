@@ -53,12 +53,8 @@ def plan_of_the_page() -> dict:
     return {"calls": calls, "packets": [axi.words_of(row) for row in logits[:, 0]]}
 
 
-def by_day(day: str) -> list:
-    """Both generations of Verilog; the other one than ``day`` by night."""
-    return [day, *(pytest.param(other, marks=pytest.mark.nightly) for other in AXI if other != day)]
-
-
-@pytest.mark.parametrize("generation", by_day("2005"))
+@pytest.mark.nightly
+@pytest.mark.parametrize("generation", AXI)
 def test_axi(generation, tmp_path, subtests):
     runner = build_icarus(tmp_path, convert_axi(axi.GEOMETRY), "synflip_axi", generation)
     plan = tmp_path / "plan.json"
@@ -72,7 +68,7 @@ def test_axi(generation, tmp_path, subtests):
             axi.run(runner, tmp_path, "inference", plan=plan)
 
 
-@pytest.mark.parametrize("generation", by_day("2012"))
+@pytest.mark.parametrize("generation", ["2012", pytest.param("2005", marks=pytest.mark.nightly)])
 def test_serial(generation, tmp_path, subtests):
     text = convert_serial(serial.GEOMETRY, 1e9 / serial.CLOCK_NS, serial.BAUD, serial.SILENCE_BITS)
     runner = build_icarus(tmp_path, text, SERIAL_TOP, generation)

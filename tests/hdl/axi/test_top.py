@@ -130,6 +130,7 @@ def run(runner, folder, *names, plan=None, reset="active"):
     results = runner.test(
         test_module="synflip_sim.testbenches.axi",
         hdl_toplevel="synflip_axi",
+        hdl_toplevel_lang="verilog",
         testcase=names,
         build_dir=folder,
         test_dir=folder,

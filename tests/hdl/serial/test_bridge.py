@@ -250,44 +250,52 @@ def test_unknown_commands(command):
     assert accesses == [(1, 7, 1)]
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        request(1, WRITE, 7, 2, [1]),
-        request(1, WRITE, 7, 1, [1, 2]),
-        request(1, WRITE, 7, 0),
-        request(1, READ, 7, 1, [1]),
-        request(1, READ, 7, 0),
-        request(1, READ, 7, MAX_WORDS + 1),
-        request(1, READ, 7, 1 << 31),
-        request(1, WRITE, 7, (1 << 32) - 3),  # plus the frame's other words it is 1
-        request(1, HELLO, 7, 1, [1]),
-        request(1, HELLO, 7, 0),
-    ],
-)
-def test_wrong_counts(bad):
-    replies, accesses = run(bad, write(1, 7, [1]))
-    assert replies == [[answer(1, Status.LENGTH)], [answer(1, done=1)]]
-    assert accesses == [(1, 7, 1)]
+WRONG_COUNTS = {
+    "fewer words than it says": lambda number: request(number, WRITE, 7, 2, [1]),
+    "more words than it says": lambda number: request(number, WRITE, 7, 1, [1, 2]),
+    "a write of none": lambda number: request(number, WRITE, 7, 0),
+    "a read with a word": lambda number: request(number, READ, 7, 1, [1]),
+    "a read of none": lambda number: request(number, READ, 7, 0),
+    "a read of too many": lambda number: request(number, READ, 7, MAX_WORDS + 1),
+    "a read of very many": lambda number: request(number, READ, 7, 1 << 31),
+    "plus the frame's other words it is 1": lambda number: request(number, WRITE, 7, (1 << 32) - 3),
+    "a HELLO with a word": lambda number: request(number, HELLO, 7, 1, [1]),
+    "a HELLO of no words": lambda number: request(number, HELLO, 7, 0),
+}
+DAMAGED = {
+    "a bit": lambda number: write(number, 7, [1, 2], damage=1),
+    "no whole word": lambda number: write(number, 7, [1, 2], tail=b"x"),
+    "an escape at the end": lambda number: write(number, 7, [1, 2])[:-2] + b"\x7d\x7e",
+    "cut": lambda number: write(number, 7, [1, 2])[:9] + b"\x7e",
+    "two words": lambda number: frame([tag(number), WRITE << 28]),
+    "no words": lambda number: frame([]),
+    "a byte": lambda number: b"\x7ex\x7e",
+    "cut, then silence": lambda number: write(number, 7, [1, 2])[:9],
+}
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        write(1, 7, [1, 2], damage=1),
-        write(1, 7, [1, 2], tail=b"x"),
-        write(1, 7, [1, 2])[:-2] + b"\x7d\x7e",
-        write(1, 7, [1, 2])[:9] + b"\x7e",
-        frame([tag(1), WRITE << 28]),
-        frame([]),
-        b"\x7ex\x7e",
-        write(1, 7, [1, 2])[:9],  # then silence
-    ],
-)
-def test_damaged_frames(bad):
-    replies, accesses = run(bad, write(1, 7, [1]))
-    assert replies == [[UNREAD], [answer(1, done=1)]]
-    assert accesses == [(1, 7, 1)]
+def after_each(wrong):
+    """Replies to each of the ``wrong`` requests, numbered as the next one, and to a write of that number
+    behind it; the accesses of the bus."""
+    steps = []
+    for number, make in enumerate(wrong.values(), 1):
+        steps += [make(number), write(number, 7, [number])]
+    replies, accesses = run(*steps)
+    return dict(zip(wrong, zip(replies[::2], replies[1::2], strict=True), strict=True)), accesses
+
+
+def test_wrong_counts():
+    replies, accesses = after_each(WRONG_COUNTS)
+    for number, (name, found) in enumerate(replies.items(), 1):
+        assert found == ([answer(number, Status.LENGTH)], [answer(number, done=1)]), name
+    assert accesses == [(1, 7, number) for number in range(1, len(replies) + 1)]
+
+
+def test_damaged_frames():
+    replies, accesses = after_each(DAMAGED)
+    for number, (name, found) in enumerate(replies.items(), 1):
+        assert found == ([UNREAD], [answer(number, done=1)]), name
+    assert accesses == [(1, 7, number) for number in range(1, len(replies) + 1)]
 
 
 @pytest.mark.parametrize("excess", [1, pytest.param(2, marks=pytest.mark.nightly), 300])

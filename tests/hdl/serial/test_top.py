@@ -33,6 +33,7 @@ def run(runner, folder, name, off=0.0, reset="active"):
     results = runner.test(
         test_module="synflip_sim.testbenches.serial.uart",
         hdl_toplevel=SERIAL_TOP,
+        hdl_toplevel_lang="verilog",
         testcase=name,
         build_dir=folder,
         test_dir=folder,
