@@ -9,7 +9,7 @@ from synflip.util.libraries import cached, load_library
 
 from synflip_sim.simulators.verilate import GATEWARE, Say, compile_library, content_key
 
-HARNESS = Path(__file__).with_name("harness.cpp")
+HARNESS = Path(__file__).with_name("ulpi.cpp")
 USB_CLOCK = 60e6  # of the transceiver, in Hz
 SERIAL_NUMBER = "simulated"
 ROOM = 2048  # bytes of a packet that are kept
