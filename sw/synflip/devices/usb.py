@@ -11,7 +11,7 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.serial import MOST_BAUD, POLL, WRITE_TIMEOUT, SerialTransport, open_transport
 from synflip.devices.transport import BusError
 from synflip.spec.usb import (
-    HIGH_SPEED_PACKET,
+    BULK_PACKET,
     IN_DIRECTION,
     IN_ENDPOINT,
     OUT_ENDPOINT,
@@ -19,11 +19,12 @@ from synflip.spec.usb import (
     TITLE,
     USB,
     VENDOR,
+    Speed,
 )
 from synflip.util.extras import available, require
 from synflip.util.text import one_line
 
-TRANSFER = 16 * HIGH_SPEED_PACKET  # bytes of a transfer to the host, at most: more than any answer
+TRANSFER = 16 * BULK_PACKET[Speed.high]  # bytes of a transfer to the host, at most: more than any answer
 CONFIGURATION, INTERFACE = 1, 0
 MILLISECONDS = 1000
 REFUSED = "a device on USB may not be opened; docs/guide/usb.md says how to allow it"

@@ -30,7 +30,7 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import ceil_div
-from synflip.spec.usb import HIGH_SPEED_PACKET
+from synflip.spec.usb import BULK_PACKET, Speed
 
 MANY = 1 << 16  # images of an inference whose beginning and end do not count
 SAMPLES = (1, 8, 64)  # network samples of an image
@@ -51,6 +51,7 @@ class Link(StrEnum):
     serial = "serial line"
     ahead = "serial line, ahead"
     usb = "USB"
+    full_speed = "USB, full speed"
     axi = "AXI"
 
 
@@ -75,17 +76,31 @@ class Wire(NamedTuple):
         return self.seconds(traffic.bytes) + traffic.frames * self.turn
 
 
-def usb_seconds(count: int) -> float:
-    """That ``count`` bytes of a frame take at high speed: packets as full as they can be, and a short one."""
-    full, rest = divmod(count, HIGH_SPEED_PACKET)
-    return full * MICROFRAME / PACKETS + (rest + PACKET_BYTES) / USB_BYTES
+class Bus(NamedTuple):
+    """USB at one speed [USB 2.0: 5.8.4, tables 5-9 and 5-10]. packet: bytes of a bulk packet, at most. frame:
+    seconds of a frame, at high speed of a microframe. packets: full ones in a frame. rate: bytes a second.
+    beside: bytes that a packet takes beside its data: tokens, handshake, gaps."""
+
+    packet: int
+    frame: float
+    packets: int
+    rate: float
+    beside: int
+
+    def seconds(self, count: int) -> float:
+        """That ``count`` bytes of a frame take: packets as full as they can be, and a short one."""
+        full, rest = divmod(count, self.packet)
+        return full * self.frame / self.packets + (rest + self.beside) / self.rate
 
 
-#: USB at high speed [USB 2.0: 5.8.4, table 5-10]: seconds of a microframe, full bulk packets in one, bytes a
-#: second, and bytes that a packet takes beside its data: tokens, handshake, gaps.
-MICROFRAME, PACKETS, USB_BYTES, PACKET_BYTES = 125e-6, 13, 60e6, 55
-#: A host that waits for an answer goes on with the next microframe.
-LINE, HIGH_SPEED = Wire(line_seconds, ADAPTER, False), Wire(usb_seconds, MICROFRAME, True)
+BUSES = {
+    Speed.full: Bus(BULK_PACKET[Speed.full], 1e-3, 19, 1.5e6, 13),
+    Speed.high: Bus(BULK_PACKET[Speed.high], 125e-6, 13, 60e6, 55),
+}
+USB_LINKS = {Speed.full: Link.full_speed, Speed.high: Link.usb}
+LINE = Wire(line_seconds, ADAPTER, False)
+#: A host on USB that waits for an answer goes on with the next frame.
+WIRES = {USB_LINKS[speed]: Wire(bus.seconds, bus.frame, True) for speed, bus in BUSES.items()}
 
 
 class Rate(NamedTuple):
@@ -192,7 +207,7 @@ def rate(
     chunks = [end - start for start, end in runs.chunks(samples)]
     cycles = sum(run_cycles(geometry, activity, batch.images, count, early) for count in chunks)
     array = cycles / clock * (EARLY_SAMPLES / samples if early else 1)
-    wire = HIGH_SPEED if link == Link.usb else LINE
+    wire = WIRES.get(link, LINE)
     if link == Link.axi:
         took, alone = batch.took_axi(geometry, clock, array)
     elif link == Link.serial or len(chunks) > 1:
@@ -222,15 +237,16 @@ def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: b
 
 
 def table_rows(
-    name: str, geometry: Geometry, clock: float, queued: bool, usb: bool = False
+    name: str, geometry: Geometry, clock: float, queued: bool, usb: Speed | None = None
 ) -> list[tuple[str, ...]]:
     """Of each link and each of ``throughput.activities`` that the accelerator holds: name, k, link, network,
     and a rate and its limit for each of SAMPLES and for early stopping.
 
-    queued: its serial line takes requests ahead. usb: it can be behind USB, too.
+    queued: its serial line takes requests ahead. usb: of the USB device that it can be behind, too.
     """
     rows = []
-    for link in (Link.ahead if queued else Link.serial, *[Link.usb] * usb, Link.axi):
+    line = Link.ahead if queued else Link.serial
+    for link in (line, *([] if usb is None else [USB_LINKS[usb]]), Link.axi):
         for activity in activities():
             try:
                 found = [rate(geometry, clock, activity, link, samples) for samples in SAMPLES]

@@ -4,6 +4,7 @@ The bytes of the two bulk endpoints are those of the serial line, ``spec.frames`
 """
 
 import re
+from enum import StrEnum
 
 from synflip.errors import SynflipError
 
@@ -15,8 +16,18 @@ SERIAL_NUMBER = "1"  # of a device, unless it is given one
 OUT_ENDPOINT, IN_ENDPOINT = 1, 1  # numbers; the address of the second has IN_DIRECTION, too
 IN_DIRECTION = 0x80
 CONTROL_PACKET = 64  # bytes of endpoint 0's packets, at most
-FULL_SPEED_PACKET, HIGH_SPEED_PACKET = 64, 512  # bytes of a bulk packet, at most
 ULPI_CLOCK = 60e6  # Hz, of a transceiver
+BIT_CLOCK, SAMPLE_CLOCK = 12e6, 48e6  # Hz, of full speed: its bits, and its lines as they are sampled
+
+
+class Speed(StrEnum):
+    """Of a device. full: 12 Mbit/s, by pins of the FPGA. high: 480 Mbit/s, by a transceiver (ULPI)."""
+
+    full = "full"
+    high = "high"
+
+
+BULK_PACKET = {Speed.full: 64, Speed.high: 512}  # bytes, at most
 
 
 def check_serial_number(text: str) -> None:
