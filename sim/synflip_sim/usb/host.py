@@ -1,4 +1,4 @@
-"""A USB host at high speed: reset, enumeration, control and bulk transfers, with every error it may meet.
+"""A USB host, at high and at full speed: reset, enumeration, control and bulk transfers, with bus errors.
 
 Written from the USB 2.0 specification, whose sections the comments name.
 """
@@ -6,20 +6,18 @@ Written from the USB 2.0 specification, whose sections the comments name.
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synflip.errors import SynflipError
+from synflip.spec.usb import BULK_PACKET, Speed
 
-from synflip_sim.usb.bench import USB_CLOCK, UsbBench
+from synflip_sim.usb.bench import LinesBench, UlpiBench, UsbBench
 from synflip_sim.usb.packets import DATA, Pid, data, payload_of, pid_byte, pid_of, token
 
-MICROFRAME = round(125e-6 * USB_CLOCK)  # cycles between two SOF packets
-PATIENCE = 102  # cycles in which an answer begins: 816 bit times, and a byte is a cycle [7.1.19.2]
-GAP = 12  # cycles between two packets of the host: 88 bit times, rounded up [7.1.18.2]
 TRIES = 20  # of a packet that is not answered, or whose answer is damaged
 MOST_NAKS = 4096  # in a row
 SE0, J, K = 0, 1, 2  # states of the line
 CHIRPS = 3  # pairs of K and J
-MILLISECOND = round(1e-3 * USB_CLOCK)
 FUNCTION_CONTROL = 0x04  # register of a ULPI transceiver, and its values for idle lines
 FULL_SPEED, HIGH_SPEED, CHIRP = 0x45, 0x40, 0x54
 STRING = 3  # type of a descriptor
@@ -74,17 +72,29 @@ class Endpoint:
     """A bulk endpoint. toggle: of its next data packet."""
 
     number: int
-    packet: int = 512
+    packet: int
     toggle: int = 0
 
 
 class UsbHost:
-    """The host's end of one cable."""
+    """The host's end of one cable.
+
+    SPEED: of the device. FRAMES: SOF packets a second, and how many have the same number. PATIENCE: cycles in
+    which an answer begins. GAP: cycles between two packets of the host. PINGS: whether it asks for room,
+    after NAK.
+    """
+
+    SPEED: ClassVar[Speed]
+    FRAMES: ClassVar[tuple[int, int]]
+    PATIENCE: ClassVar[int]
+    GAP: ClassVar[int]
+    PINGS: ClassVar[bool]
 
     def __init__(self, bench: UsbBench, faults: BusFaults | None = None) -> None:
         self.bench, self.faults = bench, faults
         self.address = 0
-        self.out, self.in_ = Endpoint(1), Endpoint(1)
+        packet = BULK_PACKET[self.SPEED]
+        self.out, self.in_ = Endpoint(1, packet), Endpoint(1, packet)
         self.counters: Counter[str] = Counter()
         self._frame = 0
         self._next_sof = 0
@@ -93,48 +103,29 @@ class UsbHost:
 
     def plug(self) -> None:
         """Wait for the device to connect, and reset the bus. Raises UsbError if it never does."""
-        self._wait_for(FULL_SPEED, "connect")
-        self.bench.line(J)
-        self.bench.idle(MILLISECOND // 20)
-        self.reset()
+        raise NotImplementedError
 
     def reset(self) -> None:
-        """Reset the bus, and agree on high speed [7.1.7.5]. Raises UsbError if the device does not."""
-        self.bench.line(SE0)
-        chirp = self.bench.receive(8 * MILLISECOND)
-        if chirp is None or self.bench.register(FUNCTION_CONTROL) != CHIRP:
-            raise UsbError("the device does not chirp: it is none for high speed, or it missed a reset")
-        for _ in range(CHIRPS):
-            for state in (K, J):
-                self.bench.line(state)
-                self.bench.idle(round(50e-6 * USB_CLOCK))
-        self.bench.line(SE0)
-        self._wait_for(HIGH_SPEED, "go to high speed")
-        self.address = 0
-        self.out.toggle = self.in_.toggle = 0
-        self._next_sof = self.bench.cycles
+        """Reset the bus [7.1.7.5]. Raises UsbError if the device does not agree on the speed."""
+        raise NotImplementedError
 
     def suspend(self) -> None:
         """Stop all traffic until the device has suspended [7.1.7.6]. Raises UsbError if it does not."""
-        self.bench.idle(3 * MILLISECOND)
-        self._wait_for(FULL_SPEED, "leave high speed")
-        self.bench.line(J)
-        self.bench.idle(MILLISECOND)
+        raise NotImplementedError
 
     def resume(self) -> None:
-        """Wake the device [7.1.7.7]. Raises UsbError if it does not come back to high speed."""
-        self.bench.line(K)
-        self.bench.idle(MILLISECOND)
-        self.bench.line(SE0)
-        self._wait_for(HIGH_SPEED, "come back to high speed")
-        self._next_sof = self.bench.cycles
+        """Wake the device [7.1.7.7]. Raises UsbError if it does not come back."""
+        raise NotImplementedError
 
-    def _wait_for(self, value: int, what: str) -> None:
-        for _ in range(MILLISECOND // 10):
-            if self.bench.register(FUNCTION_CONTROL) == value:
-                return
-            self.bench.idle(10)
-        raise UsbError(f"the device does not {what}")
+    def seconds(self, seconds: float) -> int:
+        """Cycles of so many seconds."""
+        return round(seconds * self.bench.USB_CLOCK)
+
+    def _begin(self) -> None:
+        """After a reset."""
+        self.address = 0
+        self.out.toggle = self.in_.toggle = 0
+        self._next_sof = self.bench.cycles
 
     def idle(self, cycles: int) -> None:
         """Let time go by. The frames go on [8.4.3]."""
@@ -147,27 +138,28 @@ class UsbHost:
 
     def _frames(self) -> None:
         while self.bench.cycles >= self._next_sof:
-            self._send(token(Pid.SOF, self._frame // 8 % 2048))
+            a_second, alike = self.FRAMES
+            self._send(token(Pid.SOF, self._frame // alike % 2048))
             self._frame += 1
-            self._next_sof += MICROFRAME
+            self._next_sof += self.seconds(1 / a_second)
 
     def _send(self, packet: bytes) -> None:
         arrived = self.faults(packet) if self.faults else packet
         if arrived is not None:
             self.bench.send(arrived)
-        self.bench.idle(GAP)
+        self.bench.idle(self.GAP)
 
     def _token(self, pid: Pid, endpoint: int) -> None:
         self._frames()
         self._send(token(pid, self.address, endpoint))
 
     def _answer(self) -> bytes | None:
-        packet = self.bench.receive(PATIENCE)
+        packet = self.bench.receive(self.PATIENCE)
         if packet is None:
             self.counters["silences"] += 1
             return None
         packet = self.faults(packet) if self.faults else packet
-        self.bench.idle(GAP)
+        self.bench.idle(self.GAP)
         return packet
 
     def _handshake(self) -> int | None:
@@ -196,7 +188,7 @@ class UsbHost:
                 raise Stalled(f"endpoint {endpoint.number} answered STALL")
             elif answer == Pid.NAK:
                 self.counters["NAKs out"] += 1
-                ping, naks = pid == Pid.OUT, naks + 1
+                ping, naks = self.PINGS and pid == Pid.OUT, naks + 1
             else:
                 failures += 1
                 self.counters["repeats out"] += 1
@@ -236,7 +228,7 @@ class UsbHost:
         Stalled, UsbError."""
         fields = ((request_type, 1), (request, 1), (value, 2), (index, 2), (length, 2))
         setup = b"".join(number.to_bytes(size, "little") for number, size in fields)
-        self._send_data(Pid.SETUP, Endpoint(0), setup)
+        self._send_data(Pid.SETUP, Endpoint(0, 64), setup)
         endpoint = Endpoint(0, 64, toggle=1)
         content = b""
         while len(content) < length:
@@ -274,7 +266,7 @@ class UsbHost:
             raise UsbError(f"a device descriptor begins with {first.hex()}")
         self.control(0, SET_ADDRESS, address)
         self.address = address
-        self.idle(MILLISECOND // 20)  # it may take 2 ms [9.2.6.3]; that is simulated in vain
+        self.idle(self.seconds(50e-6))  # it may take 2 ms [9.2.6.3]; that is simulated in vain
         device = self.control(TO_HOST, GET_DESCRIPTOR, DEVICE << 8, length=18)
         head = self.control(TO_HOST, GET_DESCRIPTOR, CONFIGURATION << 8, length=9)
         total = int.from_bytes(head[2:4], "little")
@@ -291,3 +283,100 @@ class UsbHost:
         """SET_CONFIGURATION: toggles begin anew [9.1.1.5]. Raises UsbError."""
         self.control(0, SET_CONFIGURATION, value)
         self.out.toggle = self.in_.toggle = 0
+
+
+class HighSpeedHost(UsbHost):
+    """At high speed. A byte is a cycle."""
+
+    bench: UlpiBench
+    SPEED = Speed.high
+    FRAMES = 8000, 8
+    PATIENCE = 102  # 816 bit times [7.1.19.2]
+    GAP = 12  # 88 bit times, rounded up [7.1.18.2]
+    PINGS = True
+
+    def plug(self) -> None:
+        """Wait for the device to connect, and reset the bus. Raises UsbError if it never does."""
+        self._wait_for(FULL_SPEED, "connect")
+        self.bench.line(J)
+        self.bench.idle(self.seconds(50e-6))
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the bus, and agree on high speed [7.1.7.5]. Raises UsbError if the device does not."""
+        self.bench.line(SE0)
+        chirp = self.bench.receive(self.seconds(8e-3))
+        if chirp is None or self.bench.register(FUNCTION_CONTROL) != CHIRP:
+            raise UsbError("the device does not chirp: it is none for high speed, or it missed a reset")
+        for _ in range(CHIRPS):
+            for state in (K, J):
+                self.bench.line(state)
+                self.bench.idle(self.seconds(50e-6))
+        self.bench.line(SE0)
+        self._wait_for(HIGH_SPEED, "go to high speed")
+        self._begin()
+
+    def suspend(self) -> None:
+        """Stop all traffic until the device has suspended [7.1.7.6]. Raises UsbError if it does not."""
+        self.bench.idle(self.seconds(3e-3))
+        self._wait_for(FULL_SPEED, "leave high speed")
+        self.bench.line(J)
+        self.bench.idle(self.seconds(1e-3))
+
+    def resume(self) -> None:
+        """Wake the device [7.1.7.7]. Raises UsbError if it does not come back to high speed."""
+        self.bench.line(K)
+        self.bench.idle(self.seconds(1e-3))
+        self.bench.line(SE0)
+        self._wait_for(HIGH_SPEED, "come back to high speed")
+        self._next_sof = self.bench.cycles
+
+    def _wait_for(self, value: int, what: str) -> None:
+        for _ in range(self.seconds(1e-3) // 10):
+            if self.bench.register(FUNCTION_CONTROL) == value:
+                return
+            self.bench.idle(10)
+        raise UsbError(f"the device does not {what}")
+
+
+class FullSpeedHost(UsbHost):
+    """At full speed. A bit is four cycles."""
+
+    bench: LinesBench
+    SPEED = Speed.full
+    FRAMES = 1000, 1
+    PATIENCE = 16 * LinesBench.BIT  # [7.1.19.1]
+    GAP = 2 * LinesBench.BIT  # [7.1.18.1]
+    PINGS = False
+
+    def plug(self) -> None:
+        """Wait for the device to connect, and reset the bus. Raises UsbError if it never does."""
+        for _ in range(100):
+            if self.bench.connected:
+                break
+            self.bench.idle(10)
+        else:
+            raise UsbError("the device does not connect")
+        self.bench.idle(self.seconds(50e-6))
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the bus [7.1.7.5]."""
+        self.bench.line(SE0)
+        self.bench.idle(self.seconds(100e-6))  # it takes 10 ms; that is simulated in vain
+        self.bench.line(J)
+        self.bench.idle(self.seconds(50e-6))
+        self._begin()
+
+    def suspend(self) -> None:
+        """Stop all traffic until the device has suspended; it may take 10 ms, and this one takes 15."""
+        self.bench.idle(self.seconds(20e-3))
+
+    def resume(self) -> None:
+        """Wake the device [7.1.7.7]."""
+        self.bench.line(K)
+        self.bench.idle(self.seconds(20e-3))
+        self.bench.line(SE0)
+        self.bench.idle(8 * LinesBench.BIT)  # two bits of low speed
+        self.bench.line(J)
+        self._next_sof = self.bench.cycles

@@ -2,10 +2,9 @@
 
 from collections import deque
 
-from synflip_sim.usb.bench import USB_CLOCK
 from synflip_sim.usb.host import UsbHost
 
-PAUSE = 60  # cycles between two questions to an endpoint that has nothing
+PAUSE = 1e-6  # seconds between two questions to an endpoint that has nothing
 
 
 class SimulatedPort:
@@ -38,7 +37,7 @@ class SimulatedPort:
             if packet := self._host.read():
                 self._coming.append((self.monotonic() + self._turn, packet))
             else:
-                self._host.idle(PAUSE)
+                self._host.idle(self._host.seconds(PAUSE))
         return self._coming.popleft()[1]
 
     def close(self) -> None:
@@ -46,8 +45,8 @@ class SimulatedPort:
 
     def monotonic(self) -> float:
         """Seconds since the simulator was started."""
-        return self._host.bench.cycles / USB_CLOCK
+        return self._host.bench.cycles / self._host.bench.USB_CLOCK
 
     def sleep(self, seconds: float) -> None:
         """Let time go by."""
-        self._host.idle(round(seconds * USB_CLOCK))
+        self._host.idle(self._host.seconds(seconds))

@@ -142,12 +142,12 @@ void synflip_idle(void* bench, int64_t cycles) {
     while (cycles--) static_cast<Bench*>(bench)->listen();
 }
 
-int synflip_register(void* bench, int address) { return static_cast<Bench*>(bench)->registers[address]; }
+int64_t synflip_register(void* bench, int address) { return static_cast<Bench*>(bench)->registers[address]; }
 
 int64_t synflip_cycles(void* bench) { return static_cast<Bench*>(bench)->cycles; }
 
 // Bit 0: busy is lit; bit 1: error.
-int synflip_leds(void* bench) {
+int64_t synflip_leds(void* bench) {
     Bench& b = *static_cast<Bench*>(bench);
     return b.top->busy | b.top->error << 1;
 }

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
+from synflip.spec.usb import Speed
 from synflip_hdl.export.verilog import to_verilog
 from synflip_hdl.flow.toolchain import run_yosys
 
@@ -22,9 +23,9 @@ CLOCKS = {
 }
 
 
-def crossings(component, folder):
+def crossings(component, folder, clocks=("usb",)):
     """Names, one of each, of registers and memories that get something from another clock's registers."""
-    (folder / "top.v").write_text(to_verilog(component, "top", clocks=("usb",)))
+    (folder / "top.v").write_text(to_verilog(component, "top", clocks=clocks))
     run_yosys(SCRIPT, folder)
     module = json.loads((folder / "top.json").read_text())["modules"]["top"]
     cells = module["cells"]
@@ -68,6 +69,12 @@ def crossings(component, folder):
 def test_only_the_two_fifos_cross(tmp_path):
     found = crossings(link.UsbLink("1"), tmp_path)
     assert {name.split(".")[0] for name in found} == {"to_device", "to_host"}, found
+
+
+@pytest.mark.nightly
+def test_at_full_speed_also_what_is_inside_luna_s_transceiver(tmp_path):
+    found = crossings(link.UsbLink("1", Speed.full), tmp_path, link.DOMAINS[Speed.full])
+    assert {name.split(".")[0] for name in found} == {"to_device", "to_host", "phy"}, found
 
 
 class Crossing(wiring.Component):

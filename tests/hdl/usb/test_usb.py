@@ -7,14 +7,14 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, request
 from synflip.devices.serial import MOST_BAUD, SerialTransport
 from synflip.golden.cpu import Golden
-from synflip.inference.end_to_end import MICROFRAME, ONE_BANK, Link
+from synflip.inference.end_to_end import BUSES, ONE_BANK, Link
 from synflip.inference.throughput import activities
 from synflip.spec.frames import FLAG, Command, Status
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
-from synflip.spec.usb import MAKER, PRODUCT, TITLE, VENDOR
-from synflip_sim.usb.bench import SERIAL_NUMBER, UsbBench, build
-from synflip_sim.usb.host import BusFaults, Stalled, UsbHost
+from synflip.spec.usb import MAKER, PRODUCT, TITLE, VENDOR, Speed
+from synflip_sim.usb.bench import SERIAL_NUMBER, UlpiBench, build
+from synflip_sim.usb.host import BusFaults, HighSpeedHost, Stalled
 from synflip_sim.usb.port import SimulatedPort
 
 from tests.networks import random_network
@@ -39,7 +39,7 @@ INPUTS, HIDDEN, CLASSES = 20, 17, 4
 
 def open_host(clock=CLOCK):
     """A host with the device enumerated, and what it said."""
-    host = UsbHost(UsbBench(build(GEOMETRY, CLOCK), clock))
+    host = HighSpeedHost(UlpiBench(build(GEOMETRY, CLOCK), clock))
     host.plug()
     return host, host.enumerate()
 
@@ -150,7 +150,7 @@ def test_bus_errors_lose_nothing(driver, host):
     assert host.counters["doubles in"] and host.counters["repeats out"], host.counters
 
 
-@pytest.mark.parametrize("turn", [0.0, MICROFRAME])
+@pytest.mark.parametrize("turn", [0.0, BUSES[Speed.high].frame])
 def test_images_of_mnist_a_second(driver, host, turn, capsys):
     """Images have as many activations that are not 0 as MNIST's have in the mean. turn: of the host."""
     events = round(activities()[1]["loads"][ONE_BANK][0][0])
@@ -175,29 +175,34 @@ def transfer(host):
             host.idle(60)
             continue
         content += packet
-        if len(packet) < 512:
+        if len(packet) < host.in_.packet:
             return content
     raise AssertionError(f"the transfer does not end behind {len(content)} bytes")
 
 
-def test_each_answer_ends_with_a_short_packet(host):
-    """An empty one behind answers of 512 and 1024 bytes: 14 bytes of a frame are no data, and two bytes of
-    this session's number are escaped."""
+def check_short_packets(host):
+    """An empty one ends an answer of one full packet, and one of two: 14 bytes of a frame are no data, and
+    two bytes of this session's number are escaped."""
+    packet = host.in_.packet
     session, place = 0x7E7D << 16, address(Region.SUMS)
     host.write(request(session, Command.HELLO))
     replies, lengths = Replies(), []
     assert [reply.done for reply in replies.feed(transfer(host))] == [0]
-    for number, words in enumerate((1, 124, 252) * 3, 1):
+    for number, words in enumerate((1, packet // 4 - 4, packet // 2 - 4) * 3, 1):
         host.write(request(session | number, Command.READ, place, words))
         content = transfer(host)
         assert content[0] == content[-1] == FLAG
         (reply,) = replies.feed(content)
         assert len(reply.data) == reply.done == words
         lengths.append(len(content))
-    assert {512, 1024} < set(lengths)
+    assert {packet, 2 * packet} < set(lengths)
 
 
-def test_a_reset_of_the_bus_in_the_middle(host, driver):
+def test_each_answer_ends_with_a_short_packet(host):
+    check_short_packets(host)
+
+
+def check_reset_in_the_middle(host, driver):
     """Of a frame. Both ends begin with DATA0 again; the next driver finds the device as after it was plugged
     in."""
     frame = request(1 << 16, Command.HELLO)
@@ -217,6 +222,10 @@ def test_a_reset_of_the_bus_in_the_middle(host, driver):
     assert not host.counters["doubles in"], "the device began with DATA1"
     with driver(host) as device:
         infer_as_golden(device)
+
+
+def test_a_reset_of_the_bus_in_the_middle(host, driver):
+    check_reset_in_the_middle(host, driver)
 
 
 def test_configuring_again_begins_with_data0(host):
