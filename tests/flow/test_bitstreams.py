@@ -88,16 +88,31 @@ def check_gowin(folder: Path, report: dict) -> None:
 
 
 @pytest.mark.nightly
-def test_a_small_bitstream_with_usb(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "clock", "nets"),
+    [
+        ("ecpix5-45f", 125e6, {"ulpi.clock": "60.00"}),
+        # Its own 100 MHz need some seeds.
+        (
+            "ulx3s-85f",
+            75e6,
+            {"full_speed.clocks.bit_clock": "12.00", "full_speed.clocks.sample_clock": "48.00"},
+        ),
+    ],
+)
+def test_a_small_bitstream_with_usb(name, clock, nets, tmp_path):
     pytest.importorskip("luna")
-    board = find_board("ecpix5-45f")
-    report = build(board, board.sized(SMALL, None, 0), tmp_path, front=Front.usb, serial_number="desk-3")
+    board = find_board(name)
+    report = build(
+        board, board.sized(SMALL, None, 0), tmp_path, clock, front=Front.usb, serial_number="desk-3"
+    )
     assert report["meets_timing"] and report["front"] == "usb"
-    assert report["clock_reached_hz"] >= board.clock and report["usb"]["clock_reached_hz"] >= 60e6
+    assert report["clock_reached_hz"] >= clock
     log = (tmp_path / "nextpnr-ecp5.log").read_text()
-    assert "constraining clock net 'ulpi.clock' to 60.00 MHz" in log
+    for net, mhz in nets.items():
+        assert f"constraining clock net '{net}' to {mhz} MHz" in log
     for name in ("to_usb_ns", "from_usb_ns", "from_pins_ns", "to_pins_ns"):
-        assert 0 < report["usb"][name] < 1e9 / 60e6
+        assert 0 < report["usb"][name] < 1e9 / report["usb"]["clock_asked_hz"]
     check_ecp5(tmp_path, report)
 
 

@@ -12,6 +12,7 @@ from synflip.inference import throughput
 from synflip.inference.plan import check_fit
 from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import Speed
 from synflip.util import programs
 from synflip.util.programs import ToolError
 from synflip_hdl.boards import pll
@@ -37,22 +38,55 @@ def test_gateware_has_pins_and_constraints(name, front, tmp_path):
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     design = written.get("synflip.il") or written["synflip.v"]
     ports = [name for name in re.findall(r"\\?(\w+__io)\b", design)]
-    uart, ulpi = {"uart_0__rx__io", "uart_0__tx__io"}, {"ulpi_0__clk__io", "ulpi_0__data__io"}
-    assert set(ports) & (uart | ulpi) == (uart if front == Front.serial else ulpi)
+    hosts = {
+        None: {"uart_0__rx__io", "uart_0__tx__io"},
+        Speed.high: {"ulpi_0__clk__io", "ulpi_0__data__io"},
+        Speed.full: {"usb_0__d_p__io", "usb_0__d_n__io", "usb_0__pullup__io"},
+    }
+    speed = board.usb if front == Front.usb else None
+    assert set(ports) & set().union(*hosts.values()) == hosts[speed]
     (pins,) = (
         text for file, text in written.items() if Path(file).suffix in (".lpf", ".pcf", ".cst", ".xdc")
     )
     for port in set(ports):
         assert port in pins, f"{port} has no pin"
     if front == Front.usb:
-        assert re.findall(r'FREQUENCY NET "(.*)" (\d+)', pins) == [
-            ("clocks.clock", "125000000"),
-            ("ulpi.clock", "60000000"),
-        ]
+        usb = {
+            Speed.high: [("ulpi.clock", "60000000")],
+            Speed.full: [
+                ("full_speed.clocks.sample_clock", "48000000"),
+                ("full_speed.clocks.bit_clock", "12000000"),
+            ],
+        }
+        clocks = [("clocks.clock", f"{board.clock:.0f}"), *usb[speed]]
+        assert re.findall(r'FREQUENCY NET "(.*)" (\d+)', pins) == clocks
+    if speed == Speed.full:
+        check_clocks(design, board)
     if board.constraints is not None:
         ours = read_constraints(board.constraints).splitlines()
         ours = [line for line in ours if line and line[0] not in "#/"]
         assert ours and all(line in pins for line in ours)
+
+
+def check_clocks(design, board):
+    """Full speed's 48 and 12 MHz, and what they are made of, by the settings of the PLLs."""
+    plls = [
+        {name: int(value) for name, value in re.findall(r"parameter \\(CLK\w+) (\d+)$", cell, re.M)}
+        for cell in re.findall(r"cell \\EHXPLLL .*?\n  end", design, re.S)
+    ]
+    assert len(plls) == 3
+    reference = board.make_platform().default_clk_frequency
+    made = set()
+    for source in (reference, 60e6):
+        for pll_ in plls:
+            oscillator = source / pll_["CLKI_DIV"] * pll_["CLKFB_DIV"] * pll_["CLKOP_DIV"]
+            if 400e6 <= oscillator <= 800e6:
+                made.add(
+                    tuple(
+                        oscillator / pll_[f"{out}_DIV"] for out in ("CLKOS", "CLKOS2") if f"{out}_DIV" in pll_
+                    )
+                )
+    assert {(board.clock,), (60e6,), (48e6, 12e6)} <= made
 
 
 def test_every_constraints_file_is_read_by_a_board():
@@ -232,16 +266,43 @@ def test_both_clocks_of_a_build_with_usb_and_what_crosses_count():
     assert not any(
         work.is_met(timed(*bad)) for bad in ((124.0, 100.0, 1.5), (130.0, 59.0, 1.5), (130.0, 100.0, 8.1))
     )
-    with pytest.raises(SynflipError, match="no clock of the USB transceiver"):
+    with pytest.raises(SynflipError, match="no clock of USB"):
         work.usb_timing({"fmax": {"clk": {"achieved": 100.0}}, "critical_paths": []})
     job = BuildJob(board, board.geometry, 125e6, Path("nowhere"))
     assert job.usb_timing(good) is None and job.is_met(timed(130.0, 59.0, 9.0))
 
 
+def test_full_speed_has_two_clocks_more():
+    board = find_board("ulx3s-85f")
+    work = BuildJob(board, board.geometry, 100e6, Path("nowhere"), front=Front.usb)
+    bit, sample, sync = (
+        f"$glbnet${name}" for name in ("full_speed.bit_clock", "x.sample_clock", "clocks.clock")
+    )
+
+    def report(mhz, within):
+        hops = [{"type": "logic", "delay": within}]
+        path = {"from": f"posedge {bit}", "to": f"posedge {sample}", "path": hops}
+        alone = {"from": f"posedge {bit}", "to": f"posedge {bit}", "path": [{"type": "logic", "delay": 80}]}
+        fmax = {bit: mhz[0], sample: mhz[1], sync: mhz[2]}
+        fmax = {name: {"achieved": value} for name, value in fmax.items()}
+        return {"fmax": fmax, "critical_paths": [path, alone]}
+
+    good = report((20.0, 50.0, 101.0), 20.0)
+    assert work.usb_timing(good) == {
+        "clock_asked_hz": 12e6, "clock_reached_hz": 20e6,
+        "sample_clock_asked_hz": 48e6, "sample_clock_reached_hz": 50e6,
+        "to_usb_ns": 0, "from_usb_ns": 0, "from_pins_ns": 0, "to_pins_ns": 0, "within_usb_ns": 20,
+    }  # fmt: skip
+    assert work.is_met(good) and reached_clock(good) == 101e6
+    for bad in (((11.9, 50.0, 101.0), 20.0), ((20.0, 47.9, 101.0), 20.0), ((20.0, 50.0, 101.0), 20.9)):
+        assert not work.is_met(report(*bad))
+    assert not work.is_met(report((20.0, 50.0, 99.0), 20.0))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["ulx3s-85f", "--front", "usb"], "ulx3s-85f has no USB transceiver here: build it with --front s"),
+        (["arty-a7-35", "--front", "usb"], "arty-a7-35 has no USB of its own here: build it with --front s"),
         (["ecpix5-45f", "--serial-number", "7"], "--serial-number is of a USB device: give --front usb too"),
         (["ecpix5-45f", "--front", "usb", "--serial-number", "a,b"], "the serial number 'a,b' is not 1 to"),
     ],

@@ -10,6 +10,7 @@ from amaranth.build import Attrs, Pins, Resource, Subsignal
 from synflip.errors import SynflipError
 from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import Speed
 
 
 class Family(StrEnum):
@@ -54,6 +55,7 @@ class Board:
         see ``export.memories.MemoryModules``.
     queued: its serial line takes requests ahead, see ``serial.queued_bridge``; a small device has no room.
     ulpi: resource of a USB transceiver that brings its own clock; None if there is none.
+    lines: resource of a USB connector at pins of the FPGA, for full speed; None if there is none. ECP5 only.
     seed: of a placement that reaches the clock.
     """
 
@@ -75,17 +77,25 @@ class Board:
     compact: bool = False
     queued: bool = False
     ulpi: tuple[str, int] | None = None
+    lines: tuple[str, int] | None = None
     seed: int = 1
 
     @property
     def fronts(self) -> tuple[Front, ...]:
         """What it can be built with."""
-        return (Front.serial,) if self.ulpi is None else (Front.serial, Front.usb)
+        return (Front.serial,) if self.usb is None else (Front.serial, Front.usb)
+
+    @property
+    def usb(self) -> Speed | None:
+        """The speed of its USB device; None if it has none."""
+        if self.ulpi is not None:
+            return Speed.high
+        return Speed.full if self.lines is not None else None
 
     def check_front(self, front: Front) -> None:
         """Raises SynflipError if it cannot be built with ``front``."""
         if front not in self.fronts:
-            raise SynflipError(f"{self.name} has no USB transceiver here: build it with --front serial")
+            raise SynflipError(f"{self.name} has no USB of its own here: build it with --front serial")
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -197,6 +207,7 @@ BOARDS = {
             capacity=_capacity(83640, 83640, 208),
             loader="ulx3s",
             queued=True,
+            lines=("usb", 0),
             junctions=JunctionPins(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
             seed=2,
         ),

@@ -106,9 +106,25 @@ def frequency(family: str, reference: float, clock: float) -> float:
 
 def ecp5(pin, reference: float, clock: float):
     """(module, clock, locked) of an EHXPLLL. pin: the buffered oscillator. Raises SynflipError."""
-    m, out, locked, loop = Module(), Signal(name="clock"), Signal(name="locked"), Signal(name="loop")
+    m, out, _, locked = ecp5_two(pin, reference, clock)
+    return m, out, locked
+
+
+def ecp5_two(pin, reference: float, clock: float, slower: int = 1, reset=None, names=("clock", "second")):
+    """(module, clock, second clock, locked) of an EHXPLLL. pin: the buffered oscillator. slower: how many
+    times the second clock is; its edges come with edges of the first. reset: 1 while the oscillator does not
+    run yet. names: of the two clocks' nets. Raises SynflipError."""
+    m, out, second = Module(), *(Signal(name=name) for name in names)
+    locked, loop = Signal(name="locked"), Signal(name="loop")
     chosen = ecp5_divisors(reference, clock)
     loop_divide = ecp5_loop(reference / chosen.reference * chosen.feedback)
+    second_output = {
+        "p_CLKOS2_ENABLE": "ENABLED",
+        "p_CLKOS2_DIV": chosen.output * slower,
+        "p_CLKOS2_CPHASE": 0,
+        "i_ENCLKOS2": Const(0),
+        "o_CLKOS2": second,
+    }
     m.submodules.pll = Instance(
         "EHXPLLL",
         p_CLKI_DIV=chosen.reference,
@@ -120,9 +136,11 @@ def ecp5(pin, reference: float, clock: float):
         p_CLKOS_ENABLE="ENABLED",
         p_CLKOS_DIV=chosen.output,
         p_CLKOS_CPHASE=0,
+        **(second_output if slower > 1 else {}),
         i_CLKI=pin,
         i_CLKFB=loop,
-        i_RST=Const(0),
+        i_RST=Const(0) if reset is None else reset,
+        **({} if reset is None else {"p_PLLRST_ENA": "ENABLED"}),
         i_STDBY=Const(0),
         i_PHASESEL0=Const(0),
         i_PHASESEL1=Const(0),
@@ -141,7 +159,7 @@ def ecp5(pin, reference: float, clock: float):
         a_MFG_ENABLE_FILTEROPAMP="1",
         a_MFG_GMCREF_SEL="2",
     )
-    return m, out, locked
+    return m, out, second, locked
 
 
 def ice40(pin, reference: float, clock: float):

@@ -1,5 +1,7 @@
 """The design of a board: oscillator, PLL, reset, LEDs, and the accelerator behind a UART's pins or USB's."""
 
+from typing import TYPE_CHECKING
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
@@ -10,6 +12,10 @@ from synflip.spec.usb import SERIAL_NUMBER
 from synflip_hdl.boards import pll
 from synflip_hdl.boards.catalogue import Board, Family
 from synflip_hdl.serial.top import SerialTop
+
+if TYPE_CHECKING:
+    from synflip_hdl.boards.full_speed import FullSpeedPins
+    from synflip_hdl.boards.ulpi import UlpiPins
 
 
 class BoardTop(Elaboratable):
@@ -37,28 +43,30 @@ class BoardTop(Elaboratable):
         if front == Front.usb:
             from synflip_hdl.usb.top import UsbTop  # only here, because it needs LUNA
 
-            self.inner: SerialTop | UsbTop = UsbTop(geometry, self.clock, serial_number, board.compact)
+            assert board.usb is not None  # or check_front had refused
+            self.inner: SerialTop | UsbTop = UsbTop(
+                geometry, self.clock, serial_number, board.compact, board.usb
+            )
         else:
             self.inner = SerialTop(geometry, self.clock, compact=board.compact, queued=board.queued)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules[self.front] = inner = self.inner
-        m.submodules.clocks, clock, locked = self._clock(m, platform)
+        oscillator = self._oscillator(m, platform)
+        m.submodules.clocks, clock, locked = self._clock(oscillator, platform)
         m.domains.sync = ClockDomain("sync")
         m.d.comb += ClockSignal("sync").eq(clock)
         pressed = self._input(m, platform, self.board.reset, "reset") if self.board.reset else Const(0)
         restart = pressed | ~locked
-        m.submodules.reset = ResetSynchronizer(restart, domain="sync")
+        pins = self._usb_pins(platform, oscillator, restart) if self.front == Front.usb else None
+        m.submodules.reset = ResetSynchronizer(pins.restart if pins else restart, domain="sync")
         platform.add_clock_constraint(clock, self.clock)
 
-        if self.front == Front.usb:
-            from synflip_hdl.boards.ulpi import DOMAINS, UlpiPins
-
-            m.domains += [ClockDomain(name) for name in DOMAINS]
-            assert self.board.ulpi is not None  # or check_front had refused
-            m.submodules.ulpi = ulpi = UlpiPins(self.board.ulpi, restart)
-            wiring.connect(m, inner.ulpi, ulpi.pins)
+        if pins is not None:
+            m.domains += [ClockDomain(name) for name in pins.DOMAINS]
+            m.submodules[pins.NAME] = pins
+            wiring.connect(m, inner.pins, pins.pins)
         else:
             uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"} | self._unused(platform))
             m.submodules.rx = rx = io.Buffer("i", uart.rx)
@@ -81,9 +89,8 @@ class BoardTop(Elaboratable):
             m.d.comb += inner.raw.eq(Cat(raw))
         return m
 
-    def _clock(self, m, platform):
-        """(module, clock, locked) of the PLL behind the board's oscillator."""
-        reference = platform.default_clk_frequency
+    def _oscillator(self, m, platform):
+        """The board's oscillator, behind a buffer."""
         port = platform.request(platform.default_clk, dir="-")
         if self.board.family == Family.ice40:
             # Amaranth would use a global buffer for the clock's pin; the PLL's reference needs a plain one.
@@ -91,13 +98,31 @@ class BoardTop(Elaboratable):
             m.submodules.oscillator = Instance(
                 "SB_IO", p_PIN_TYPE=Const(0b000001, 6), io_PACKAGE_PIN=port.io, o_D_IN_0=pin
             )
-            return pll.ice40(pin, reference, self.clock)
+            return pin
         m.submodules.oscillator = oscillator = io.Buffer("i", port)
+        return oscillator.i
+
+    def _clock(self, oscillator, platform):
+        """(module, clock, locked) of the PLL behind the board's oscillator."""
+        reference = platform.default_clk_frequency
+        if self.board.family == Family.ice40:
+            return pll.ice40(oscillator, reference, self.clock)
         if self.board.family == Family.ecp5:
-            return pll.ecp5(oscillator.i, reference, self.clock)
+            return pll.ecp5(oscillator, reference, self.clock)
         if self.board.family == Family.gowin:
-            return pll.gowin(oscillator.i, reference, self.clock, self.board.device)
-        return pll.xilinx(oscillator.i, reference, self.clock)
+            return pll.gowin(oscillator, reference, self.clock, self.board.device)
+        return pll.xilinx(oscillator, reference, self.clock)
+
+    def _usb_pins(self, platform, oscillator, restart) -> "UlpiPins | FullSpeedPins":
+        """Of the USB device."""
+        from synflip_hdl.boards.full_speed import FullSpeedPins
+        from synflip_hdl.boards.ulpi import UlpiPins
+
+        board = self.board
+        if board.ulpi is not None:
+            return UlpiPins(board.ulpi, restart)
+        assert board.lines is not None  # or check_front had refused
+        return FullSpeedPins(board.lines, oscillator, platform.default_clk_frequency, restart)
 
     @staticmethod
     def _unused(platform):

@@ -10,11 +10,10 @@ from synflip_hdl.usb.link import ULPI
 
 #: Cycles until a transceiver that was reset may be asked for anything: a millisecond.
 START = round(1e-3 * ULPI_CLOCK)
-DOMAINS = ("usb", "ulpi")
 
 
 class UlpiPins(wiring.Component):
-    """A board's transceiver; drives clock and reset of DOMAINS, which are defined above it.
+    """A board's transceiver; drives clock and reset of its DOMAINS, which are defined above it.
 
     ``usb`` has the transceiver's clock. It is reset with the transceiver, and for START cycles more. These
     are counted by the transceiver's clock, in a domain of their own, ``ulpi``: so it does not matter whether
@@ -26,6 +25,9 @@ class UlpiPins(wiring.Component):
         Of the device, in ``usb``. Data pins, ``dir`` and ``nxt`` have no register: the protocol wants an
         answer in the same cycle.
     """
+
+    NAME = "ulpi"  # of the instance, and so of its clock's net
+    DOMAINS = ("usb", "ulpi")
 
     def __init__(self, resource: tuple[str, int], restart: Value) -> None:
         """resource: of the platform. restart: 1 resets the transceiver, at any time."""

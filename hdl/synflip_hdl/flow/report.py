@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from synflip._version import __version__
-from synflip.inference.end_to_end import Link, rate
+from synflip.inference.end_to_end import USB_LINKS, Link, rate
 from synflip.inference.throughput import activities, predict
 from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
@@ -30,7 +30,7 @@ def make_report(
     slots = geometry.lanes * geometry.banks
     clock = min(reached, job.clock) if reached is not None else job.clock
     line = Link.ahead if board.queued else Link.serial
-    link = Link.usb if job.front == Front.usb else line
+    link = USB_LINKS[board.usb] if job.front == Front.usb and board.usb else line
     return {
         "synflip": __version__,
         "board": board.name,

@@ -126,7 +126,7 @@ def boards(
     rows = []
     for board, item in zip(every_board().values(), listed, strict=True):
         size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
-        usb = "; also with USB" if Front.usb in board.fronts else ""
+        usb = f"; also with USB, {board.usb} speed" if board.usb else ""
         rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}{usb}"))
     table("Boards", *rows)
     show(models)
@@ -243,7 +243,7 @@ def build(
     if report["meets_timing"] is False:
         reached, asked = report["clock_reached_hz"], report["clock_asked_hz"]
         if reached >= asked:
-            raise SynflipError("USB's clock, or what lies between the two clocks, is too slow: try --seeds 8")
+            raise SynflipError("a clock of USB, or what lies between two clocks, is too slow: try --seeds 8")
         raise SynflipError(
             f"{reached / 1e6:.1f} MHz reached, {asked / 1e6:g} asked for: try --seeds 8 or a lower --clock"
         )
@@ -273,7 +273,7 @@ def _end_to_end() -> list[tuple[str, ...]]:
         for board in every_board().values()
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
         for size in [board.sized(None, bits, 0)]
-        for row in table_rows(board.name, size, board.clock_of(size), board.queued, Front.usb in board.fronts)
+        for row in table_rows(board.name, size, board.clock_of(size), board.queued, board.usb)
     ]
 
 
@@ -436,8 +436,10 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if usb := report["usb"]:
-        reached, asked = usb["clock_reached_hz"] / 1e6, usb["clock_asked_hz"] / 1e6
-        rows.append(("USB's clock", f"{reached:.1f} MHz reached, {asked:g} asked for"))
+        for key, name in (("clock", "USB's clock"), ("sample_clock", "USB's samples")):
+            if (asked := usb.get(f"{key}_asked_hz")) is not None:
+                reached = usb[f"{key}_reached_hz"]
+                rows.append((name, f"{reached / 1e6:.1f} MHz reached, {asked / 1e6:g} asked for"))
     link = "USB" if report["front"] == Front.usb else "its serial line"
     for item in report["predictions"]:
         rate = (

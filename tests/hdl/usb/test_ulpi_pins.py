@@ -35,7 +35,7 @@ def test_usb_waits_for_the_transceiver_even_if_its_clock_stops_in_reset(monkeypa
     start = 20
     monkeypatch.setattr(ulpi, "START", start)
     platform, m, restart, reset = Pins(), Module(), Signal(init=1), Signal()
-    m.domains += [ClockDomain(name) for name in ulpi.DOMAINS]
+    m.domains += [ClockDomain(name) for name in ulpi.UlpiPins.DOMAINS]
     m.submodules.dut = ulpi.UlpiPins(("ulpi", 0), restart)
     m.d.comb += reset.eq(ResetSignal("usb"))
     ports = platform.ports
