@@ -6,8 +6,9 @@ import pytest
 from synflip import __version__
 from synflip.cli import app
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import Speed
 from synflip_hdl.export.companions import core
-from synflip_hdl.export.verilog import convert_serial
+from synflip_hdl.export.verilog import convert_serial, convert_usb
 
 from tests.cli.helpers import fails
 
@@ -77,7 +78,24 @@ def test_verilog_with_a_serial_line(files: Path, capsys: pytest.CaptureFixture[s
         capsys, *words, "--clock", "10"
     )
     for option in ("--clock", "--baud"):
-        assert "are of --front serial" in fails(capsys, "verilog", option, "25", "--out", "other.v")
+        assert "of --front serial" in fails(capsys, "verilog", option, "25", "--out", "other.v")
+    assert not Path("other.v").exists()
+
+
+def test_verilog_with_usb(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is that of a device with the speed and the serial number that were asked for."""
+    pytest.importorskip("luna")
+    words = ["verilog", "--geometry", "16x1", "--front", "usb", "--out", "top.v"]
+    assert app.main([*words, "--clock", "25", "--serial-number", "desk-3", "--speed", "full"]) == 0
+    machine = Geometry.parse("16x1", bits=4, activation_bits=8)
+    assert Path("top.v").read_text() == convert_usb(machine, 25e6, Speed.full, "desk-3")
+    assert "name: synflip:synflip:synflip_usb:" in Path("top.core").read_text()
+    capsys.readouterr()
+    assert "--front usb makes its times from the clock: give --clock MHZ" in fails(capsys, *words)
+    assert "serial number 'a,b' is not" in fails(capsys, *words, "--clock", "25", "--serial-number", "a,b")
+    for option, value in (("--speed", "full"), ("--serial-number", "a")):
+        assert "are of --front usb" in fails(capsys, "verilog", option, value, "--out", "other.v")
+    assert "--baud is of --front serial" in fails(capsys, *words, "--clock", "25", "--baud", "9600")
     assert not Path("other.v").exists()
 
 

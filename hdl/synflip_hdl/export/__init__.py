@@ -1,4 +1,4 @@
 """The gateware as text: Verilog, and the memory map for other languages.
 
-Imports the front ends ``serial`` and ``axi`` and the rooms below them.
+Imports the front ends ``serial``, ``axi`` and ``usb`` and the rooms below them.
 """

@@ -11,9 +11,11 @@ from synflip.util.outputs import beside, check_new, is_plain, says
 WAIVED = {
     "ASCRANGE": "a signal of no bits, such as the number of the only slot, is written [-1:0] and not used",
     "CASEINCOMPLETE": "a default is assigned in front of every case, so nothing latches",
+    "CASEOVERLAP": "inside the USB device the first of several events at once counts, as casez says",
     "DECLFILENAME": "all modules are in one file",
     "INITIALDLY": "$time_0 is assigned so on purpose, to start always @* blocks in other simulators",
     "PROCASSINIT": "registers start with their reset values, which FPGAs load with the bitstream",
+    "SYNCASYNCNET": "the reset of a FIFO's end also resets, asynchronously, registers at its other end",
     "UNSIGNED": "addresses are compared with the first word of their region's part, also if that is word 0",
     "UNUSEDPARAM": "STYLE is used in an attribute only, for synthesis",
     "UNUSEDSIGNAL": "every field of a structure has a name of its own, used or not",

@@ -8,6 +8,7 @@ from amaranth.hdl import ClockDomain, Fragment, Module, Signal, Value
 from amaranth.lib import wiring
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
+from synflip.spec.usb import SERIAL_NUMBER, Speed
 from synflip.util.cache import tool_caches
 from synflip.util.garbage import uncollected
 
@@ -17,7 +18,7 @@ from synflip_hdl.export.memories import EXPORTED_MODULES, MemoryModules
 from synflip_hdl.export.processes import run_at_time_0
 from synflip_hdl.serial.top import SerialTop
 
-TOP, AXI_TOP, SERIAL_TOP = "synflip", "synflip_axi", "synflip_serial"
+TOP, AXI_TOP, SERIAL_TOP, USB_TOP = "synflip", "synflip_axi", "synflip_serial", "synflip_usb"
 
 
 def to_verilog(top: wiring.Component, name: str = TOP, reset: bool = True, clocks: Sequence[str] = ()) -> str:
@@ -69,3 +70,15 @@ def convert_serial(
 ) -> str:
     """An accelerator behind a UART, module ``synflip_serial``, see ``serial.top.SerialTop``."""
     return to_verilog(SerialTop(geometry, clock, baud, silence_bits, queued=True), SERIAL_TOP)
+
+
+def convert_usb(
+    geometry: Geometry, clock: float, speed: Speed = Speed.high, serial_number: str = SERIAL_NUMBER
+) -> str:
+    """An accelerator behind a USB device, module ``synflip_usb``, see ``usb.top.UsbTop``. Raises SynflipError
+    without LUNA."""
+    from synflip_hdl.usb.link import DOMAINS  # only here, because it needs LUNA
+    from synflip_hdl.usb.top import UsbTop
+
+    top = UsbTop(geometry, clock, serial_number, speed=speed)
+    return to_verilog(top, USB_TOP, clocks=DOMAINS[speed])

@@ -20,6 +20,7 @@ from synflip.cli.options import (
     output_file,
 )
 from synflip.errors import SynflipError
+from synflip.spec.usb import SERIAL_NUMBER, Speed, check_serial_number
 
 # Nothing else here: `synflip --help` must not wait for torch, nor even for numpy.
 app = typer.Typer()
@@ -46,6 +47,7 @@ class FrontName(StrEnum):
     bare = "bare"
     axi = "axi"
     serial = "serial"
+    usb = "usb"
 
 
 @app.command()
@@ -60,7 +62,8 @@ def verilog(
         FrontName,
         typer.Option(
             "--front",
-            help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream. serial: a UART.",
+            help="bare: streams of requests and answers. axi: AXI4-Lite and AXI4-Stream. serial: a UART. "
+            "usb: a USB device.",
         ),
     ] = FrontName.bare,
     clock: Annotated[
@@ -70,7 +73,7 @@ def verilog(
             metavar="MHZ",
             min=1,
             max=10_000,
-            help="Clock of --front serial, from which its baud rate is made.",
+            help="The accelerator's clock, for the baud rate of --front serial and the times of --front usb.",
             show_default=False,
         ),
     ] = None,
@@ -84,19 +87,38 @@ def verilog(
             show_default=False,
         ),
     ] = None,
+    speed: Annotated[
+        Speed | None,
+        typer.Option(
+            "--speed",
+            help="Of --front usb: high, with a transceiver (ULPI), or full, with D+ and D-.",
+            show_default=False,
+        ),
+    ] = None,
+    serial_number: Annotated[
+        str | None,
+        typer.Option(
+            "--serial-number",
+            metavar="TEXT",
+            help=f"Of the device of --front usb. Without it: {SERIAL_NUMBER}.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the accelerator as one Verilog file, for any FPGA tool or simulator.
 
     The file depends on no network: a model that fits is loaded later, through the memory map. The top module
-    is synflip, with --front axi synflip_axi, with --front serial synflip_serial. Beside top.v it writes
-    top.vlt, waivers for Verilator's lint with their reasons, and top.core, a core file for FuseSoC.
+    is synflip, with --front axi, serial or usb synflip_axi, synflip_serial or synflip_usb. Beside top.v it
+    writes top.vlt, waivers for Verilator's lint with their reasons, and top.core, a core file for FuseSoC.
 
     Example: synflip verilog --geometry 64x8 --bits 4 --out top.v
 
     Example: synflip verilog --geometry 32x4 --front serial --clock 50 --out top.v
+
+    Example: synflip verilog --geometry 32x4 --front usb --clock 50 --out top.v
     """
+    from synflip_hdl.export import verilog as export
     from synflip_hdl.export.companions import companions
-    from synflip_hdl.export.verilog import AXI_TOP, SERIAL_TOP, TOP, convert, convert_axi, convert_serial
     from synflip_hdl.serial.uart import phase_step
 
     from synflip.spec.frames import BAUD
@@ -106,16 +128,27 @@ def verilog(
 
     machine = Geometry.parse(geometry, bits=bits, activation_bits=activation_bits)
     hertz, rate = 1e6 * (clock or 0), baud or BAUD
-    if front == FrontName.serial and clock is None:
-        raise SynflipError("--front serial makes its baud rate from the clock: give --clock MHZ")
+    number = SERIAL_NUMBER if serial_number is None else serial_number
+    if front not in (FrontName.serial, FrontName.usb) and clock is not None:
+        raise SynflipError("--clock is of --front serial and --front usb")
+    if front != FrontName.serial and baud is not None:
+        raise SynflipError("--baud is of --front serial")
+    if front != FrontName.usb and (speed, serial_number) != (None, None):
+        raise SynflipError("--speed and --serial-number are of --front usb")
+    if front in (FrontName.serial, FrontName.usb) and clock is None:
+        made = "its baud rate" if front == FrontName.serial else "its times"
+        raise SynflipError(f"--front {front} makes {made} from the clock: give --clock MHZ")
     if front == FrontName.serial:
         phase_step(hertz, rate)  # refuses what the clock cannot make, before the work
-    elif (clock, baud) != (None, None):
-        raise SynflipError("--clock and --baud are of --front serial")
+    check_serial_number(number)
     top, write = {
-        FrontName.bare: (TOP, convert),
-        FrontName.axi: (AXI_TOP, convert_axi),
-        FrontName.serial: (SERIAL_TOP, lambda machine: convert_serial(machine, hertz, rate)),
+        FrontName.bare: (export.TOP, export.convert),
+        FrontName.axi: (export.AXI_TOP, export.convert_axi),
+        FrontName.serial: (export.SERIAL_TOP, lambda machine: export.convert_serial(machine, hertz, rate)),
+        FrontName.usb: (
+            export.USB_TOP,
+            lambda machine: export.convert_usb(machine, hertz, speed or Speed.high, number),
+        ),
     }[front]
     beside = companions(out, top)
     check_outputs([out, *beside])
