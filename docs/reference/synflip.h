@@ -16,7 +16,7 @@
 
 /* Regions: word address of the first word */
 #define SYNFLIP_REGION_REGISTERS 0x0u  /* R/W: one word each */
-#define SYNFLIP_REGION_LAYERS 0x1000000u  /* W: layer table; an entry takes effect when its last word is written */
+#define SYNFLIP_REGION_LAYERS 0x1000000u  /* W: layer table; an entry takes effect when its last word is written. Behind it, each at a power of two and only in version 4: segments of convolutions (first pixel and past << 16; offset of 24 bits and flags << 24), and where the rows of a kernel over images are (16 bits a bank) */
 #define SYNFLIP_REGION_SEEDS 0x2000000u  /* W: LFSR113 state of the bank's first key */
 #define SYNFLIP_REGION_WEIGHTS 0x3000000u  /* W: an entry takes effect with its last word; it has room for a power of two of words */
 #define SYNFLIP_REGION_BIASES 0x4000000u  /* W: each layer padded to whole tiles; hidden layers: bias plus rounding; a group of Q takes effect with its last word */
@@ -62,6 +62,7 @@
 #define SYNFLIP_REG_CYCLES_LOW 0x16u  /* R, 32 bits: cycles of the run, low half */
 #define SYNFLIP_REG_CYCLES_HIGH 0x17u  /* R, 32 bits: cycles of the run, high half */
 #define SYNFLIP_REG_LOGGED 0x18u  /* R, 24 bits: logits in the log */
+#define SYNFLIP_REG_MAP_DEPTH 0x19u  /* R, 16 bits: events of a bank of a convolution's map; only version 4 has it */
 #define SYNFLIP_REG_LAYERS 0x20u  /* R/W, 4 bits: layers - 1 */
 #define SYNFLIP_REG_CLASSES 0x21u  /* R/W, 10 bits: classes - 1 */
 #define SYNFLIP_REG_CLASS_SHIFT 0x22u  /* R/W, 4 bits: log2 of the results an image takes */
@@ -76,6 +77,7 @@
 #define SYNFLIP_REG_KEY_BLOCKS 0x28u  /* R/W, 24 bits: keys of a bank in one network sample */
 #define SYNFLIP_REG_FIRST_SLOT 0x29u  /* R/W, 8 bits: slot of the batch's first image */
 #define SYNFLIP_REG_SOFT_SHIFT 0x2au  /* R/W, 5 bits: t of the tables of soft votes */
+#define SYNFLIP_REG_MAPS 0x2bu  /* R/W, 1 bits: 1: the network has convolutions; each bank holds whole images */
 #define SYNFLIP_REG_REPETITION_CUTOFF 0x30u  /* R/W, 10 bits: equal raw bits in a row with which a junction fails */
 #define SYNFLIP_REG_PROPORTION_CUTOFF 0x31u  /* R/W, 11 bits: bits of 1024 equal to the first with which it fails */
 #define SYNFLIP_REG_FOLD 0x32u  /* R/W, 4 bits: raw bits XORed into one, at least 1 */
@@ -93,7 +95,7 @@
 #define SYNFLIP_LAYER_TILES 0x4u  /* tiles - 1 */
 #define SYNFLIP_LAYER_BIAS_BASE 0x5u  /* first group of Q biases */
 #define SYNFLIP_LAYER_LAST_STEPS 0x6u  /* drain steps of the last tile - 1 */
-#define SYNFLIP_LAYER_SHIFT 0x7u  /* r */
+#define SYNFLIP_LAYER_SHIFT 0x7u  /* r; where there are maps, of a convolution also 1 << 8, and its first segment << 16 */
 
 /* Registers of the AXI front end */
 #define SYNFLIP_AXI_STREAM_STATUS 0xf000000u  /* R, 1 bits: bit 0: a packet of s_axis was begun, and not all of it is written */

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from synflip.spec.convolution import Convolution
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import Geometry
+from synflip.spec.maps import image_program
 
 ROWS, OUTPUTS = (100, 400, 33), (400, 33, 10)
 
@@ -25,3 +27,24 @@ def test_runs_side_by_side_are_as_long_as_each_alone(name: str, early: bool) -> 
         lengths.append(together.cycles().tolist())
         assert lengths[-1] == [int(model.cycles()[0]) for model in alone], sample
     assert len({length for row in lengths for length in row}) > runs  # they do differ
+
+
+def test_a_convolution_by_hand() -> None:
+    """1x2x1-2(1x1)-3 at 16x1, keys always there: D = 8. The convolution is picked by cycle 2 and opened 4
+    later. Its first position takes 8 row blocks: 6 + 8 = 14; its two outputs leave in two steps. The second
+    takes 8 more: 22. Its outputs are in their lists at 22 + 8 + 2 + 5 = 37, and the four events of the layer
+    behind take until 41. The last of three logits enters the votes at 41 + 8 + 4 + 2 = 55, and is decided at
+    60."""
+    programs = [image_program(Convolution((1, 2, 1), (1, 1))), None]
+    loads = np.array([[0, 0, 0], [4, 0, 4]]).reshape(1, 1, 2, 3)
+    for runs in (1, 2):  # in ints, in arrays
+        model = CycleModel(
+            Geometry(16, 1, map_depth=64), (1, 4), (2, 3), runs, False, key_interval=0, programs=programs
+        )
+        model.advance(
+            np.tile(loads, (1, runs, 1, 1)), np.ones((1, runs), dtype=bool), {0: np.full((1, runs, 2), 8)}
+        )
+        first, second = model.passes[0].layers
+        assert [[int(np.max(time)) for time in pair] for pair in first.segments] == [[6, 14], [14, 22]]
+        assert np.max(second.opened) == 37 and np.max(second.first_end) == 41
+        assert model.cycles().tolist() == [62] * runs

@@ -5,7 +5,7 @@ the constants below and nothing else. The pipeline that the constants come from 
 docs/explanation/architecture.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synflip.spec.geometry import Geometry
+from synflip.spec.maps import Program
 from synflip.spec.sizes import ceil_div, key_offsets
 
 #: Cycles from the issue of an event to the adder of its accumulator, before the adder tree's log2(Q) levels:
@@ -22,6 +23,8 @@ ISSUE_TO_LEAF = 8
 #: Cycles from an accumulator's last addition to the event in the next layer's list, for the first output
 #: drained.
 DRAIN_LATENCY = 4
+#: Least cycles from the opening of a segment of a convolution to that of the next, whose ends are looked up.
+SEGMENT_SPACING = 4
 #: The same if no layer is issued meanwhile: choose, load the layer table.
 PICK_TO_READY = 2
 #: Cycles from a pass's last logit entering the vote unit to the write of its winner's count. In a run's first
@@ -39,6 +42,12 @@ LOGIT_TO_DECISION = 5
 KEY_RELEASE = 5
 #: Cycles from the last decision to the end of the run, both included.
 DECISION_TO_DONE = 2
+
+
+def append_latency(geometry: Geometry) -> int:
+    """Cycles from an accumulator's last addition to the event in the next layer's list, for the first output
+    drained. Where there are maps, the pooling takes one."""
+    return DRAIN_LATENCY + (geometry.map_depth > 0)
 
 
 def pipeline_depth(banks: int) -> int:
@@ -89,6 +98,7 @@ class LayerTimes(NamedTuple):
         next tile's.
     ready: when the layer before is in its lists. keys: when the layer's own keys are there. free: when the
         requantizer can take the sums of its first tile. The layer waited for the last of these.
+    segments: of a convolution, (opened, issue of its last event) of each segment, in their order.
     """
 
     begins: Times
@@ -99,6 +109,7 @@ class LayerTimes(NamedTuple):
     ready: Times
     keys: Times
     free: Times
+    segments: Sequence[tuple[Times, Times]] = ()
 
 
 class PassTimes(NamedTuple):
@@ -135,6 +146,23 @@ class _Member:
         self.times: list[LayerTimes] = []
 
 
+def _order(program: Program | None, tiles: int, full: int, last: int) -> list[tuple[int, int, bool]]:
+    """Of each segment of a convolution, tile by tile of each pool window: (its number in the program, drain
+    steps if it ends a position, whether more follow). full, last: drain steps of a tile, of the last tile."""
+    if program is None:
+        return []
+    order: list[tuple[int, int, bool]] = []
+    begin = 0
+    for past in (np.flatnonzero(program.window_end) + 1).tolist():
+        for tile in range(tiles):
+            steps = full if tile < tiles - 1 else last
+            order += [
+                (number, steps if program.position_end[number] else 0, True) for number in range(begin, past)
+            ]
+        begin = past
+    return [*order[:-1], (*order[-1][:2], False)]
+
+
 class CycleModel:
     """Times of many independent runs of one network, advanced one network sample at a time.
 
@@ -142,6 +170,7 @@ class CycleModel:
         early.
     key_interval: cycles from the arrival of one set of Q keys to the next. 1: an LFSR. More: a source that is
         slower. 0: all keys are always there.
+    programs: of each layer, of a network with convolutions; None of a dense one.
     ``passes``: of the network sample that was advanced last, in their order. ``given_back``: the cycle in
         which it gave back the keys of the sample before, of a run that is alone.
     """
@@ -154,11 +183,13 @@ class CycleModel:
         runs: int,
         early: bool,
         key_interval: int | Fraction = 1,
+        programs: Sequence[Program | None] = (),
     ) -> None:
         lanes, banks = geometry.lanes, geometry.banks
         offsets, total = key_offsets(rows)
         self.early = early
-        self.most_in_flight = 1 if early else geometry.flight
+        self.programs = list(programs) or [None] * len(rows)
+        self.most_in_flight = 1 if early or any(self.programs) else geometry.flight
         self.runs = runs
         self.depth = pipeline_depth(banks)
         self.key_blocks = ceil(total // banks * key_interval)
@@ -174,8 +205,13 @@ class CycleModel:
         last_class = outputs[-1] - 1 - (self.tiles[-1] - 1) * lanes
         self.last_hold = [*self.steps[:-1], max(last_class + 1, PASS_SPACING)]
         self.first_hold = last_class + 1 + VOTE_WRITTEN
-        self.turn = [self.depth + steps + DRAIN_LATENCY for steps in self.steps]
-        self.head_turn = self.depth + lanes // banks + DRAIN_LATENCY
+        self._latency = append_latency(geometry)
+        self.turn = [self.depth + steps + self._latency for steps in self.steps]
+        self.head_turn = self.depth + lanes // banks + self._latency
+        self._orders = [
+            _order(program, tiles, lanes // banks, steps)
+            for program, tiles, steps in zip(self.programs, self.tiles, self.steps, strict=True)
+        ]
         self.decision = self.depth + DRAIN_LATENCY + last_class + LOGIT_TO_DECISION
         self._later: Any = max if runs == 1 else np.maximum
         self._choose: Any = _choose_one if runs == 1 else np.where
@@ -194,8 +230,15 @@ class CycleModel:
         self.passes: list[PassTimes] = []
         self.jobs: list[tuple[int, int, LayerTimes]] = []  # (slot, layer, times) of the same, as issued
 
-    def advance(self, loads: NDArray[np.integer], active: NDArray[np.bool_]) -> None:
-        """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]."""
+    def advance(
+        self,
+        loads: NDArray[np.integer],
+        active: NDArray[np.bool_],
+        segments: Mapping[int, NDArray[np.integer]] | None = None,
+    ) -> None:
+        """One network sample. loads: [slots, runs, layers, 3], by LOADS; active: [slots, runs]. segments: of
+        each convolution [slots, runs, segments], events of the fullest bank."""
+        self._segments = segments or {}
         # What no pass changes is computed for all at once: numpy takes as long for one run as for many.
         loads = np.maximum(loads.transpose(0, 2, 3, 1), 1, dtype=np.int64)  # [slots, layers, 3, runs]
         period = np.maximum(loads[:, :, WHOLE], np.array(self.full_hold)[:, None])
@@ -259,14 +302,18 @@ class CycleModel:
 
     def _job(self, member: "_Member", index: int, ready: Times, alone: Any) -> None:
         """A layer of a pass. alone: no other pass is in flight."""
+        if self.programs[index] is not None:
+            self._convolution(member, index, ready)
+            return
         later, choose, on = self._later, member.choose, member.on
         whole, of_head, of_rest = member.loads[index]
         keys, hold = self._keys[index], self.hold
         turn = later(ready, member.turn) if index else ready
         head, opened, stream = -1, later(turn, keys), whole
-        if index and self.tiles[index - 1] > 1 and alone is not False:
+        heads = index > 0 and self.tiles[index - 1] > 1 and self.programs[index - 1] is None
+        if heads and alone is not False:
             early = later(later(ready, member.before + self.head_turn), keys)
-            by_head = alone & (early <= self.end + self.depth + DRAIN_LATENCY)
+            by_head = alone & (early <= self.end + self.depth + self._latency)
             head = self._choose(by_head, early, -1)
             opened = self._choose(by_head, later(turn, early + of_head + 1), opened)
             stream = self._choose(by_head, of_rest, whole)
@@ -286,6 +333,30 @@ class CycleModel:
         self.end = choose(on, end, self.end)
         self.hold = choose(on, end + held, self.hold)
         self.chosen = choose(on, opened + 1, self.chosen)
+
+    def _convolution(self, member: "_Member", index: int, ready: Times) -> None:
+        """A convolution of a pass that is alone."""
+        later, choose, on = self._later, member.choose, member.on
+        turn = later(ready, member.turn) if index else ready
+        loads = np.maximum(self._segments[index][member.slot], 1).T  # [segments, runs]
+        opened = later(turn, self._keys[index]) + SEGMENT_SPACING
+        cycle, hold, times = opened, self.hold, []
+        order = self._orders[index]
+        found: Any = loads.astype(np.int64) if self.runs > 1 else loads[:, 0].tolist()
+        for segment, held, more in order:
+            end = later(cycle + found[segment], cycle + SEGMENT_SPACING) if more else cycle + found[segment]
+            if held:
+                end = later(end, hold)
+                hold = end + held
+            times.append((cycle, end))
+            cycle = end
+        layer = LayerTimes(ready, -1, opened, times[0][1], 0, turn, self._keys[index], self.hold, times)
+        member.times.append(layer)
+        self.jobs.append((member.slot, index, layer))
+        member.turn = end + self.turn[index]
+        self.end = choose(on, end, self.end)
+        self.hold = choose(on, hold, self.hold)
+        self.chosen = choose(on, end, self.chosen)
 
     def cycles(self) -> NDArray[np.int64]:
         """[runs] length of each run, if it ended with the last sample that was advanced."""

@@ -18,6 +18,8 @@ BANKS = (1, 2, 4, 8)
 LANE_STEP, MAX_LANES = 16, 128
 FLIGHTS = (1, 2, 4)
 MAX_DEVICES = 32
+MAY_BE_ZERO = ("devices", "soft_classes", "map_depth")  # what an accelerator is built without
+MAX_MAP_DEPTH = 1 << 15
 DEFAULT_SYNAPSES = 1 << 21
 DEFAULT_ROWS = 4096  # padded rows of one network sample, over all layers
 DEFAULT_INPUTS = 16384  # activations of all images of a batch
@@ -40,6 +42,7 @@ class Geometry:
     soft_classes: most classes of a network whose soft votes are added up; 0: the host makes them of logits.
     flight: passes of one network sample that are in flight, layer by layer: 1, 2 or 4.
     key_halves: 2: one network sample's keys are filled in while another's are read; 1: after it.
+    map_depth: events of a bank of what a convolution makes of one image; 0: convolutions run in parts.
     """
 
     lanes: int = 64
@@ -60,6 +63,7 @@ class Geometry:
     sample_bits: int = MAX_SAMPLE_BITS
     soft_classes: int = 0
     flight: int = 4
+    map_depth: int = 0
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -88,12 +92,14 @@ class Geometry:
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, default)
         for item in fields(self):
-            if getattr(self, item.name) < 1 and item.name not in ("devices", "soft_classes"):
+            if getattr(self, item.name) < 1 and item.name not in MAY_BE_ZERO:
                 raise SynflipError(f"{item.name} must be at least 1, not {getattr(self, item.name)}")
         if not 0 <= self.devices <= MAX_DEVICES:
             raise SynflipError(f"devices must be in 0..{MAX_DEVICES}, not {self.devices}")
         if not 0 <= self.soft_classes <= MAX_OUTPUTS:
             raise SynflipError(f"soft_classes must be in 0..{MAX_OUTPUTS}, not {self.soft_classes}")
+        if not 0 <= self.map_depth <= MAX_MAP_DEPTH:
+            raise SynflipError(f"map_depth must be in 0..{MAX_MAP_DEPTH}, not {self.map_depth}")
         if self.key_halves > 2:
             raise SynflipError(f"key_halves must be 1 or 2, not {self.key_halves}")
         if self.flight not in FLIGHTS:
@@ -108,6 +114,27 @@ class Geometry:
         """Events of a bank in one hidden list: enough for any hidden layer, as each of its outputs has a
         bias."""
         return min(MAX_OUTPUTS // self.banks, self.bias_depth)
+
+    @property
+    def list_places(self) -> int:
+        """Places of a bank for each pass in flight in one of its two hidden lists. A pass that is alone has
+        those of all."""
+        return max(self.hidden_depth, -(-self.map_depth // self.flight))
+
+    @property
+    def list_depth(self) -> int:
+        """Events of a bank in a hidden list of a pass that is alone."""
+        return max(self.hidden_depth, self.map_depth)
+
+    @property
+    def map_pixels(self) -> int:
+        """Pixels of a map that a convolution may go over."""
+        return max(self.map_depth // 4, 1)
+
+    @property
+    def map_segments(self) -> int:
+        """Segments that the convolutions of a network may have."""
+        return 2 * self.map_depth
 
     @property
     def accumulator_bits(self) -> int:

@@ -22,12 +22,17 @@ from synflip.spec.sizes import (
 
 MAGIC = 0x53594E46  # "SYNF"
 VERSION = 3  # of this map; 1 and 2 had no FLIGHT, and 1 no SOFT_CLASSES
+VERSION_WITH_MAPS = 4  # of one that also has MAP_DEPTH, MAPS, and segments behind the layer table
 ADDRESS_BITS = 28
 OFFSET_BITS = 24
 IMAGE_WORD_BITS = 16  # of an offset into Region.IMAGES; the image's slot is above
 ACTIVATIONS_PER_WORD = 4
 LAYER_WORDS = 8
 SEED_WORDS = 4
+SEGMENT_WORDS = 2  # of a segment of a convolution
+PAST_SHIFT, FLAGS_SHIFT = 16, 24  # of its fields, in their words
+POSITION_END, WINDOW_END, LAYER_END = 1, 2, 4  # its flags
+TAP_BLOCKS, TAP_BITS = 64, 16  # row blocks of a kernel over images; of a row's tap
 
 
 class Region(IntEnum):
@@ -62,7 +67,11 @@ class RegionInfo:
 REGIONS: dict[Region, RegionInfo] = {
     Region.REGISTERS: RegionInfo("RW", "register", "one word each"),
     Region.LAYERS: RegionInfo(
-        "W", "layer * 8 + field", "layer table; an entry takes effect when its last word is written"
+        "W",
+        "layer * 8 + field; behind them segment * 2 + word; behind them row block << word bits | word",
+        "layer table; an entry takes effect when its last word is written. Behind it, each at a power of two "
+        "and only in version 4: segments of convolutions (first pixel and past << 16; offset of 24 bits and "
+        "flags << 24), and where the rows of a kernel over images are (16 bits a bank)",
     ),
     Region.SEEDS: RegionInfo("W", "bank * 4 + component", "LFSR113 state of the bank's first key"),
     Region.WEIGHTS: RegionInfo(
@@ -131,8 +140,12 @@ LAYER_FIELDS: dict[LayerField, str] = {
     LayerField.TILES: "tiles - 1",
     LayerField.BIAS_BASE: "first group of Q biases",
     LayerField.LAST_STEPS: "drain steps of the last tile - 1",
-    LayerField.SHIFT: "r",
+    LayerField.SHIFT: "r; where there are maps, of a convolution also 1 << 8, and its first segment << 16",
 }
+
+
+#: Of the word SHIFT of a convolution's entry.
+CONVOLUTION_BIT, FIRST_SEGMENT_BIT = 8, 16
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,7 @@ REGISTERS: dict[str, Register] = {
     "CYCLES_LOW": Register(22, "R", 32, "cycles of the run, low half"),
     "CYCLES_HIGH": Register(23, "R", 32, "cycles of the run, high half"),
     "LOGGED": Register(24, "R", 24, "logits in the log"),
+    "MAP_DEPTH": Register(25, "R", 16, "events of a bank of a convolution's map; only version 4 has it"),
     "LAYERS": Register(32, "RW", 4, "layers - 1"),
     "CLASSES": Register(33, "RW", 10, "classes - 1"),
     "CLASS_SHIFT": Register(34, "RW", 4, "log2 of the results an image takes"),
@@ -208,6 +222,7 @@ REGISTERS: dict[str, Register] = {
     "KEY_BLOCKS": Register(40, "RW", 24, "keys of a bank in one network sample"),
     "FIRST_SLOT": Register(41, "RW", 8, "slot of the batch's first image"),
     "SOFT_SHIFT": Register(42, "RW", 5, "t of the tables of soft votes"),
+    "MAPS": Register(43, "RW", 1, "1: the network has convolutions; each bank holds whole images"),
     "REPETITION_CUTOFF": Register(48, "RW", 10, "equal raw bits in a row with which a junction fails"),
     "PROPORTION_CUTOFF": Register(49, "RW", 11, "bits of 1024 equal to the first with which it fails"),
     "FOLD": Register(50, "RW", 4, "raw bits XORed into one, at least 1"),
@@ -219,13 +234,21 @@ REGISTERS: dict[str, Register] = {
 }
 FIRST_JUNCTION_REGISTER = 48
 SOFT_REGISTER = "SOFT_SHIFT"
+MAP_REGISTERS = ("MAP_DEPTH", "MAPS")
 
 
 def present(name: str, geometry: Geometry) -> bool:
     """Whether an accelerator of this geometry has this register."""
     if name == SOFT_REGISTER:
         return geometry.soft_classes > 0
+    if name in MAP_REGISTERS:
+        return geometry.map_depth > 0
     return geometry.devices > 0 or REGISTERS[name].offset < FIRST_JUNCTION_REGISTER
+
+
+def version(geometry: Geometry) -> int:
+    """Of the map of an accelerator of this geometry."""
+    return VERSION_WITH_MAPS if geometry.map_depth else VERSION
 
 
 def address(region: Region, offset: int = 0) -> int:
@@ -280,6 +303,13 @@ def energy_offset(geometry: Geometry) -> int:
     return 1 << log2_ceil(max(geometry.result_depth, geometry.image_slots * 2))
 
 
+def segments_offset(geometry: Geometry) -> int:
+    """Offset of the first segment in Region.LAYERS, a power of two. Behind the segments, at twice as much,
+    are the taps."""
+    words = geometry.layer_depth * LAYER_WORDS, geometry.map_segments * SEGMENT_WORDS
+    return 1 << log2_ceil(max(*words, TAP_BLOCKS * geometry.banks))
+
+
 def extent(region: Region, geometry: Geometry, write: bool = False) -> int:
     """Words of a region: offsets from here on are answered with an error. write: for writes, where that is
     another number."""
@@ -287,6 +317,9 @@ def extent(region: Region, geometry: Geometry, write: bool = False) -> int:
         size = soft_depth(geometry) + SOFT_ENTRIES
         size = size if write else energy_offset(geometry) + geometry.image_slots * 2
         return size if geometry.soft_classes else 0
+    if region == Region.LAYERS and geometry.map_depth:
+        _, room = entry_words(TAP_BITS * geometry.banks)
+        return 2 * segments_offset(geometry) + (TAP_BLOCKS << room)
     return {
         Region.REGISTERS: 1 + max(item.offset for item in REGISTERS.values()),
         Region.LAYERS: geometry.layer_depth * LAYER_WORDS,
