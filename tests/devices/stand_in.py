@@ -54,7 +54,7 @@ class StandIn:
         assert classes <= geometry.hidden_depth * geometry.banks
         self.log, self.host_keys, self.classes = log, host_keys, classes
 
-    def write_images(self, first_slot: int, x: np.ndarray) -> None:
+    def write_images(self, first_slot: int, x: np.ndarray, zeros: bool = False) -> None:
         geometry = self.geometry
         assert x.dtype == np.uint8 and x.shape[1] == self.model.rows[0]
         assert first_slot + len(x) <= geometry.image_slots

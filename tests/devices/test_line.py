@@ -145,7 +145,7 @@ def test_what_is_no_accelerator_is_said_in_a_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(2, "build its bitstream"), (4, "install a newer synflip")])
+@pytest.mark.parametrize(("version", "advice"), [(2, "build its bitstream"), (5, "install a newer synflip")])
 def test_another_version_of_the_map_says_what_to_do(version: int, advice: str) -> None:
     def answer(words: list[int]) -> list[int]:
         return healthy(words, VERSION=version)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synflip.devices.framing import Reply, unescape
 from synflip.devices.transport import BusError, ImageWrite, Poll, Read, Write
-from synflip.devices.window import NUMBERS, Counters, Window
+from synflip.devices.window import NUMBERS, Counters, Window, requests_of
 from synflip.spec.frames import CHAINED, CODE_SHIFT, QUEUE_OVERHEAD, Command, Status
 
 ROOM = 100
@@ -78,6 +78,16 @@ def test_a_write_waits_for_what_it_would_change():
     assert run([*reads, image, write()]).log == [1, 2, 3, OK, OK, 4, OK, OK]
     assert run([*reads, write(after=reads[:1])]).log == [1, 2, OK, 3, OK, OK]
     assert run([*reads, write(after=())]).log == [1, 2, 3, OK, OK, OK]
+
+
+def test_an_image_with_its_zeros_goes_as_words():
+    """Pairs and packed activations leave words of zeros out."""
+    x = np.zeros(64, np.uint8)
+    x[9] = 7
+    (short,) = requests_of(ImageWrite(0x5000000, x), 32, 64)
+    (whole,) = requests_of(ImageWrite(0x5000000, x, zeros=True), 32, 64)
+    assert (short.command, whole.command) == (Command.IMAGE, Command.WRITE)
+    assert whole.data.tolist() == x.view("<u4").tolist()
 
 
 def test_an_access_is_asked_for_when_the_one_before_was_sent():

@@ -25,7 +25,6 @@ from synflip.inference.plan import (
     check_words,
     class_shift,
     fits,
-    input_shift,
     logged,
     soft_on_chip,
 )
@@ -35,11 +34,13 @@ from synflip.spec import memory_map
 from synflip.spec.coins import widen
 from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import first_states
+from synflip.spec.maps import image_shift, image_taps, programs
 from synflip.spec.memory_map import (
     REGISTERS,
     STATUS_ALARM,
     STATUS_BUSY,
     VERSION,
+    VERSION_WITH_MAPS,
     LayerField,
     Region,
     address,
@@ -81,16 +82,12 @@ class Accelerator(Device):
 
     def _discover(self) -> Geometry:
         names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
-        try:
-            found = self.transport.read(register(names[0]), len(names)).tolist()
-        except BusError as error:
-            raise NoAccelerator(self.name, str(error)) from None
-        if len(found) != len(names):
-            raise NoAccelerator(self.name, f"{len(found)} words came for {len(names)} that were asked for")
-        words = dict(zip(names, found, strict=True))
+        words = self._identity(names)
         if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
             raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
-        if (version := words.pop("VERSION")) != VERSION:
+        if (version := words.pop("VERSION")) == VERSION_WITH_MAPS:
+            words |= self._identity(["MAP_DEPTH"])
+        elif version != VERSION:
             raise SynflipError(
                 f"{self.name} has version {version} of the memory map; this synflip speaks {VERSION}: "
                 f"{'build its bitstream anew' if version < VERSION else 'install a newer synflip'}"
@@ -104,6 +101,16 @@ class Accelerator(Device):
             return Geometry(**{name.lower(): value for name, value in words.items()})
         except SynflipError as error:
             raise NoAccelerator(self.name, f"its registers make no sense: {error}") from None
+
+    def _identity(self, names: list[str]) -> dict[str, int]:
+        """What registers that lie side by side say, by name."""
+        try:
+            found = self.transport.read(register(names[0]), len(names)).tolist()
+        except BusError as error:
+            raise NoAccelerator(self.name, str(error)) from None
+        if len(found) != len(names):
+            raise NoAccelerator(self.name, f"{len(found)} words came for {len(names)} that were asked for")
+        return dict(zip(names, found, strict=True))
 
     # Loading a model
 
@@ -121,6 +128,8 @@ class Accelerator(Device):
         if whole:
             self.write_weights(model, weight_base, bias_base)
             self.place(model, weight_base, bias_base)
+            if model.convolutional:
+                self._write_maps(model)
         self.model, self._whole = model, whole
 
     def write_weights(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0) -> None:
@@ -144,6 +153,20 @@ class Accelerator(Device):
             weight += tiles * blocks
             bias += tiles * geometry.lanes // geometry.banks
 
+    def _write_maps(self, model: CompiledModel) -> None:
+        """Write the segments of a ``model`` with convolutions, and where the rows of its first kernel are."""
+        banks = self.geometry.banks
+        segments = [program.words() for program in programs(model, banks) if program is not None]
+        place = memory_map.segments_offset(self.geometry)
+        self.transport.write(address(Region.LAYERS, place), np.concatenate(segments).reshape(-1))
+        first = model.layers[0].convolution
+        assert first is not None  # a convolution follows images or another one
+        taps = image_taps(first, banks)
+        _, room = memory_map.entry_words(memory_map.TAP_BITS * banks)
+        halves = np.zeros((len(taps), 2 << room), dtype="<u2")
+        halves[:, :banks] = taps
+        self.transport.write(address(Region.LAYERS, 2 * place), halves.view("<u4").reshape(-1))
+
     def place(self, model: CompiledModel, weight_base: int = 0, bias_base: int = 0, lead: int = 0) -> None:
         """Make a ``model`` that was loaded to this place the one that runs: write the layer table.
 
@@ -153,7 +176,14 @@ class Accelerator(Device):
         """
         geometry = self.geometry
         offsets, _ = key_offsets(model.rows)
-        for index, layer in enumerate(model.layers):
+        segment = 0
+        for index, (layer, program) in enumerate(
+            zip(model.layers, programs(model, geometry.banks), strict=True)
+        ):
+            shift = model.shifts[index] if index < len(model.shifts) else 0
+            if program is not None:
+                shift |= 1 << memory_map.CONVOLUTION_BIT | segment << memory_map.FIRST_SEGMENT_BIT
+                segment += len(program)
             blocks = padded_rows(layer.rows) // geometry.banks
             tiles = ceil_div(layer.outputs, geometry.lanes)
             fields = np.zeros(memory_map.LAYER_WORDS, dtype=np.int64)
@@ -166,7 +196,7 @@ class Accelerator(Device):
             fields[LayerField.LAST_STEPS] = (
                 ceil_div(layer.outputs - (tiles - 1) * geometry.lanes, geometry.banks) - 1
             )
-            fields[LayerField.SHIFT] = model.shifts[index] if index < len(model.shifts) else 0
+            fields[LayerField.SHIFT] = shift
             self.transport.write(
                 address(Region.LAYERS, index * memory_map.LAYER_WORDS), fields.astype(np.uint32)
             )
@@ -259,13 +289,15 @@ class Accelerator(Device):
             "LAYERS": len(model.layers) - 1,
             "CLASSES": classes - 1,
             "CLASS_SHIFT": class_shift(classes),
-            "INPUT_SHIFT": input_shift(model.rows[0], self.geometry),
+            "INPUT_SHIFT": image_shift(model, self.geometry),
             "OPTIONS": early * memory_map.OPTION_EARLY
             | log * memory_map.OPTION_LOG
             | host_keys * memory_map.OPTION_HOST_KEYS,
             "ACTIVATION_MAX": model.activation_max,
             "KEY_BLOCKS": key_offsets(model.rows)[1] // self.geometry.banks,
         }
+        if self.geometry.map_depth:
+            settings["MAPS"] = int(model.convolutional)
         self._carry_out(Write.of(name, value) for name, value in settings.items())
 
     def write_tables(self, tables: SoftTable) -> None:
@@ -280,11 +312,11 @@ class Accelerator(Device):
             [Write(address(Region.SOFT), words), Write.of("SOFT_SHIFT", tables.shift)],
         )
 
-    def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
-        """Write images into their slots. first_slot: of the first. x: activations uint8 [N, I]. Raises
-        BusError."""
+    def write_images(self, first_slot: int, x: NDArray[np.uint8], zeros: bool = False) -> None:
+        """Write images into their slots. first_slot: of the first. x: activations uint8 [N, I]. zeros: see
+        ``ImageWrite``. Raises BusError."""
         self._carry_out(
-            ImageWrite(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), image)
+            ImageWrite(address(Region.IMAGES, slot << memory_map.IMAGE_WORD_BITS), image, zeros)
             for slot, image in enumerate(x, first_slot)
         )
 

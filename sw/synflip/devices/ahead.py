@@ -13,6 +13,7 @@ from synflip.inference.result import Tally
 from synflip.spec import memory_map
 from synflip.spec.geometry import Geometry
 from synflip.spec.lfsr import first_states
+from synflip.spec.maps import array_images
 from synflip.spec.memory_map import IMAGE_WORD_BITS, Region, address, register
 
 
@@ -72,9 +73,10 @@ def run(
 
     def images(batch: int) -> Iterator[ImageWrite]:
         if batch < len(batches):
-            x = request.model.activations(request.pixels[slice(*batches[batch])])
+            x = array_images(request.model, request.pixels[slice(*batches[batch])])
             for slot, image in enumerate(x, runs.slot(batch)):
-                yield ImageWrite(address(Region.IMAGES, slot << IMAGE_WORD_BITS), image)
+                place = address(Region.IMAGES, slot << IMAGE_WORD_BITS)
+                yield ImageWrite(place, image, zeros=request.model.convolutional)
 
     def collect(left: int) -> None:
         nonlocal cycles

@@ -29,7 +29,7 @@ class Engine(Protocol):
     ) -> None:
         """Write what all runs of a part share."""
 
-    def write_images(self, first_slot: int, x: NDArray[np.uint8]) -> None:
+    def write_images(self, first_slot: int, x: NDArray[np.uint8], zeros: bool = False) -> None:
         """Write images into their slots."""
 
     def run_slots(

@@ -12,6 +12,7 @@ from synflip.inference.plan import Plan
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Tally
 from synflip.spec import memory_map
+from synflip.spec.maps import array_images
 from synflip.spec.memory_map import Region, address
 
 
@@ -75,8 +76,8 @@ class InTurn:
 
     def _write_images(self, batch: int) -> None:
         if batch < len(self.batches):
-            x = self.request.model.activations(self.request.pixels[slice(*self.batches[batch])])
-            self.device.write_images(self.runs.slot(batch), x)
+            x = array_images(self.request.model, self.request.pixels[slice(*self.batches[batch])])
+            self.device.write_images(self.runs.slot(batch), x, self.request.model.convolutional)
 
     def _collect(self, batch: int, start: int, end: int) -> None:
         """Read what a run left, and add it to what the runs before left. start, end: its network samples."""

@@ -78,11 +78,13 @@ class Write:
 class ImageWrite:
     """Writes an image to its slot, in whatever form. It changes nothing that can be read.
 
-    x: activations, uint8 [I].
+    x: activations, uint8 [I]. zeros: whether words of zeros must be written too, as where banks hold whole
+        images, and not lists of what is not zero.
     """
 
     address: int
     x: NDArray[np.uint8]
+    zeros: bool = False
 
     @property
     def words(self) -> NDArray[np.uint32]:

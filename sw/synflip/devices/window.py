@@ -81,7 +81,7 @@ class Request:
 def requests_of(access: Access, burst: int, most: int) -> Iterator[Request]:
     """The frames of an access. burst: words of a write's frame, at most; most: of a read's, and of an
     IMAGE."""
-    if isinstance(access, ImageWrite):
+    if isinstance(access, ImageWrite) and not access.zeros:
         code, coded = shortest(access.x)
         if len(coded) <= most and len(coded) < len(access.words):
             yield Request(access, Command.IMAGE, access.address | code, len(coded), coded)

@@ -31,8 +31,9 @@ from synflip.inference.result import Result, Tally
 from synflip.spec import lfsr
 from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
+from synflip.spec.maps import segment_loads
 from synflip.spec.model import CompiledModel, images_at_once
-from synflip.spec.sizes import ceil_div, key_offsets
+from synflip.spec.sizes import ceil_div, key_offsets, padded_rows
 from synflip.uncertainty.scores import lead
 from synflip.util.threads import one_thread
 
@@ -171,6 +172,8 @@ class Golden(Device):
             return None
         if isinstance(runs, Parts) and not (self.predicts_parts and runs.predictable):
             return None
+        if request.model.convolutional and not self.predicts_parts:
+            return None
         return runs
 
     def _keys_of(self, request: InferenceRequest, start: int, past: int) -> NDArray[np.uint64] | torch.Tensor:
@@ -209,10 +212,13 @@ class Golden(Device):
             first_loads = clock.loads(0, x)
         elif runs:
             clock = RunClock(self.geometry, request.model, runs, len(x), samples, request.early)
-            first_loads = self.first_loads(x)
+            first_loads = np.zeros((len(x), len(LOADS)), dtype=np.int64)
+            if not clock.programs:
+                first_loads = self.first_loads(x)
         else:
             first_loads = np.zeros((len(x), len(LOADS)), dtype=np.int64)
         until = 0
+        segments: dict[int, NDArray[np.int64]] = {}
         at_once = max(KEYS_AT_ONCE // self._rows // together, 1) * together
         for sample in range(samples):
             place = sample % at_once
@@ -225,6 +231,8 @@ class Golden(Device):
             if isinstance(clock, PartsClock):
                 loads = first_loads[among]
                 z = self._parts_pass(block_keys[place], batch, clock, loads)
+            elif isinstance(clock, RunClock) and clock.programs:
+                z, loads, segments = self._maps_pass(block_keys[place], batch, clock)
             else:
                 if place % together == 0:
                     sample_keys = block_keys[place : place + together]
@@ -233,8 +241,9 @@ class Golden(Device):
             if len(active) < len(among):
                 still = np.searchsorted(among, active)
                 z, loads = z[still], loads[still]
+                segments = {index: mine[still] for index, mine in segments.items()}
             if isinstance(clock, RunClock):
-                clock.advance(active, loads)
+                clock.advance(active, loads, segments)
             winners = z.argmax(1)
             tally.votes[active, winners] += 1
             tally.logit_sums[active] += z
@@ -268,6 +277,28 @@ class Golden(Device):
         z = self._through(x, self.flip(keys), watch)
         clock.advance(loads)
         return z
+
+    def _maps_pass(
+        self, keys: NDArray[np.uint64] | torch.Tensor, x: torch.Tensor, clock: RunClock
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], dict[int, NDArray[np.int64]]]:
+        """Of a network sample with convolutions on the array: logits int32 [N, C], loads [N, layers, 3] of
+        the dense layers, and the events of the fullest bank of each convolution's segments, [N, segments]."""
+        model, banks = loaded(self.model), self.geometry.banks
+        loads = np.zeros((len(x), len(model.layers), len(LOADS)), dtype=np.int64)
+        segments = {}
+        for index, program in enumerate(clock.programs):
+            if program is not None:
+                blocks = padded_rows(model.rows[index]) // banks
+                segments[index] = np.full((len(x), len(program)), blocks, dtype=np.int64)
+
+        def watch(part: slice, index: int, inputs: torch.Tensor) -> None:
+            place, program = model.layers[index].convolution, clock.programs[index]
+            if place is None or program is None:
+                loads[part, index] = self._kernels.loads(inputs, self.geometry).numpy()
+            elif index:
+                segments[index][part] = segment_loads(inputs.numpy(), place, program, banks)
+
+        return self._through(x, self.flip(keys), watch), loads, segments
 
     # What a device of another kind does in its own way: ``_prepare``, ``make_keys``, ``place``, ``multiply``,
     # ``first_loads``, ``samples_together``, ``passes``, ``flip`` and ``forward``.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from synflip.errors import SynflipError
 from synflip.golden.trace import Trace
 from synflip.report.svg import label, line, page
-from synflip.spec.cycles import DRAIN_LATENCY
+from synflip.spec.cycles import append_latency
 
 LEFT, RIGHT, TOP, ROW, BAR = 130, 20, 56, 22, 14
 WIDTH = 1000
@@ -118,7 +118,7 @@ def _drained(trace: Trace, captures: NDArray[Any], member: int) -> Iterator[Bar]
     """A bar for each tile of hidden layers. Other passes in flight have other lists."""
     most = trace.geometry.lanes // trace.geometry.banks
     for captured, layer, tile in captures[["cycle", "layer", "tile"]].tolist():
-        start = captured + DRAIN_LATENCY
+        start = captured + append_latency(trace.geometry)
         mine = trace.drains["set"] == 2 * member + layer % 2
         mine &= (trace.drains["cycle"] >= start) & (trace.drains["cycle"] < start + most)
         yield start, start + int(mine.sum()), _shade(layer, tile), f"{int(mine.sum())} steps"

@@ -1,11 +1,14 @@
 """The cycles of a run, from the events that the golden model counts."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.inference.plan import Plan
 from synflip.spec.cycles import CycleModel
 from synflip.spec.geometry import Geometry
+from synflip.spec.maps import programs
 from synflip.spec.model import CompiledModel
 
 
@@ -21,11 +24,20 @@ class RunClock:
         self.samples = samples
         self.sample = 0
         self.total = np.zeros(self.batches, dtype=np.int64)
-        self._fresh = lambda: CycleModel(geometry, model.rows, model.outputs, self.batches, early)
+        self.programs = programs(model, geometry.banks) if model.convolutional else []
+        self._fresh = lambda: CycleModel(
+            geometry, model.rows, model.outputs, self.batches, early, programs=self.programs
+        )
         self._model = self._fresh()
 
-    def advance(self, active: NDArray[np.intp], loads: NDArray[np.int64]) -> None:
-        """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in."""
+    def advance(
+        self,
+        active: NDArray[np.intp],
+        loads: NDArray[np.int64],
+        segments: Mapping[int, NDArray[np.int64]] | None = None,
+    ) -> None:
+        """One network sample: ``loads`` [len(active), layers, 3] of the images that are still in; of each
+        convolution ``segments`` [len(active), segments]."""
         if self.sample and self.sample % self.chunk == 0:
             self.total += self._model.cycles()
             self._model = self._fresh()
@@ -34,7 +46,11 @@ class RunClock:
         spread[slot, run] = loads
         mask = np.zeros((self.images, self.batches), dtype=bool)
         mask[slot, run] = True
-        self._model.advance(spread, mask)
+        shares = {}
+        for index, mine in (segments or {}).items():
+            shares[index] = np.zeros((self.images, self.batches, mine.shape[1]), dtype=np.int64)
+            shares[index][slot, run] = mine
+        self._model.advance(spread, mask, shares)
         self.sample += 1
 
     def batches_cycles(self) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from synflip.spec.cycles import (
     LOGIT_TO_DECISION,
     CycleModel,
     LayerTimes,
+    append_latency,
     bank_load,
     pipeline_depth,
     rest_row,
@@ -145,6 +146,8 @@ def cycle_trace(
 ) -> Trace:
     """The trace of one run over ``pixels`` [N, I]. Raises SynflipError if it is not one run there."""
     samples, seed = whole_samples(samples), whole_seed(seed)
+    if model.convolutional:
+        raise SynflipError("a trace is of dense layers; this model has convolutions")
     limits = margins_of(margins, samples)
     runs = plan(model, geometry, min(len(pixels), 1), samples, limits is not None, logits=False)
     if not 1 <= len(pixels) <= runs.images or samples > runs.samples:
@@ -303,7 +306,7 @@ class _Tracer:
                     steps = np.arange(ceil_div(count, banks))
                     self._add(
                         "drains",
-                        capture + DRAIN_LATENCY + steps,
+                        capture + append_latency(self.geometry) + steps,
                         set=2 * member + index % 2,
                         block=tile * lanes // banks + steps,
                         values=outgoing[outputs].reshape(-1, banks)[: len(steps)],

@@ -111,9 +111,10 @@ class NetworkPart:
             biases += tiles * geometry.lanes // geometry.banks
         return weights, biases
 
-    def placing(self) -> Traffic:
+    def placing(self, geometry: Geometry) -> Traffic:
         """Of making it the one that runs."""
-        return Traffic.of(LAYER_WORDS, len(self.layers)).plus(Traffic.of(1, SETTINGS))
+        settings = SETTINGS + (geometry.map_depth > 0)  # that it has no maps
+        return Traffic.of(LAYER_WORDS, len(self.layers)).plus(Traffic.of(1, settings))
 
     def loading(self, model: CompiledModel, geometry: Geometry) -> Traffic:
         """Of writing its weights and biases."""
@@ -262,7 +263,7 @@ class Work:
         model, geometry = self.of.model, self.of.geometry
         return Traffic.of(1, RUN_SETTINGS * self.settings).plus(
             *(part.loading(model, geometry).times(times) for part, times in self.loaded.items()),
-            *(part.placing().times(times) for part, times in self.placed.items()),
+            *(part.placing(geometry).times(times) for part, times in self.placed.items()),
             *(part.image().times(count) for part, count in self.images.items()),
             *(
                 part.run(model, geometry, images, self.host_keys).times(times)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest
 from synflip.spec.geometry import Geometry
+from synflip.spec.maps import image_shift, shortage_of_maps
 from synflip.spec.memory_map import soft_depth
 from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import SOFT_ENTRIES, SOFT_FRACTION, SOFT_POINT, ceil_div, key_offsets, log2_ceil
@@ -23,9 +24,9 @@ def fits(model: CompiledModel, geometry: Geometry) -> bool:
 
 def _missing(model: CompiledModel, geometry: Geometry) -> str:
     """What the model needs and the accelerator lacks; empty if it fits."""
-    if model.convolutional:
-        return "positions of a convolution, there are dense layers"
-    return shortage((model.rows[0], *model.outputs), geometry)
+    if model.convolutional and (missing := shortage_of_maps(model, geometry)):
+        return missing
+    return _shortage(model.rows, model.outputs, image_shift(model, geometry), geometry)
 
 
 def check_fit(model: CompiledModel, geometry: Geometry) -> None:
@@ -57,8 +58,13 @@ def shortage(sizes: Sequence[int], geometry: Geometry) -> str:
 
     sizes: inputs, outputs of each hidden layer, classes: (64, 128, 10).
     """
+    return _shortage(sizes[:-1], sizes[1:], input_shift(sizes[0], geometry), geometry)
+
+
+def _shortage(rows: Sequence[int], outputs: Sequence[int], shift: int, geometry: Geometry) -> str:
+    """``shortage`` of layers of these rows and outputs, and of images that take 2**shift places of a
+    bank."""
     banks, lanes = geometry.banks, geometry.lanes
-    rows, outputs = sizes[:-1], sizes[1:]
     offsets, total = key_offsets(rows)
     ends = [*offsets[1:], total]
     tiles = [ceil_div(count, lanes) for count in outputs]
@@ -70,7 +76,7 @@ def shortage(sizes: Sequence[int], geometry: Geometry) -> str:
         ("weight entries a bank", weights, geometry.weight_depth),
         ("keys a bank", total // banks, geometry.key_depth),
         ("bias groups", sum(tiles) * lanes // banks, geometry.bias_depth),
-        ("events a bank for one image", 1 << input_shift(rows[0], geometry), geometry.event_depth),
+        ("events a bank for one image", 1 << shift, geometry.event_depth),
         ("results for one image", 1 << class_shift(outputs[-1]), geometry.result_depth),
     ):
         if needed > there:
@@ -111,7 +117,7 @@ def most_images(model: CompiledModel, geometry: Geometry) -> int:
     """Images that there is room for at once."""
     return min(
         geometry.image_slots,
-        geometry.event_depth >> input_shift(model.rows[0], geometry),
+        geometry.event_depth >> image_shift(model, geometry),
         geometry.result_depth >> class_shift(len(model.classes)),
     )
 
