@@ -18,7 +18,9 @@ from synflip.spec.sizes import KEY_BITS
 from synflip_hdl.bus.registers import REQUEST, RESPONSE, Registers, readable
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.engine.key_memory import KeyMemory
+from synflip_hdl.engine.pool import Pool
 from synflip_hdl.engine.requantizer import Requantizer
+from synflip_hdl.engine.segments import Segments
 from synflip_hdl.engine.sequencer import Sequencer
 from synflip_hdl.engine.soft_votes import SoftVotes
 from synflip_hdl.engine.synapse_array import SynapseArray
@@ -90,6 +92,9 @@ class Accelerator(wiring.Component):
         }
         if geometry.soft_classes:
             blocks["soft_votes"] = SoftVotes(geometry, compact)
+        if geometry.map_depth:
+            pool, segments = Pool(geometry), Segments(geometry)
+            blocks |= {"segments": segments, "pool": pool}
         for name, block in blocks.items():
             abort = Signal(name=f"abort_{name}")  # a register for each: the blocks are far apart
             abort.attrs["keep"] = 1
@@ -104,7 +109,10 @@ class Accelerator(wiring.Component):
             served.append(blocks["soft_votes"])
             controlled.append(blocks["soft_votes"])
         connect(m, registers.host, *(block.host for block in served))
-        connect(m, late, sequencer.host, array.host, requantizer.host)
+        written_late: list[Any] = [sequencer, array, requantizer]
+        if geometry.map_depth:
+            written_late.append(segments)
+        connect(m, late, *(block.host for block in written_late))
         connect(m, registers.control, *(block.control for block in controlled))
         source = self._connect_source(m, registers, late)
         self._connect_keys(m, registers, source, keys, late)
@@ -117,7 +125,13 @@ class Accelerator(wiring.Component):
         connect(m, events.events, array.events)
         connect(m, array.keys, keys.reads)
         connect(m, array.sums, requantizer.sums)
-        connect(m, requantizer.appends, events.appends)
+        if geometry.map_depth:
+            connect(m, requantizer.appends, pool.appends)
+            connect(m, pool.pooled, events.appends)
+            connect(m, sequencer.segments, segments.demand)
+            connect(m, segments.places, events.places)
+        else:
+            connect(m, requantizer.appends, events.appends)
         connect(m, requantizer.logits, votes.logits)
         if geometry.soft_classes:
             self._connect_soft_votes(m, registers, requantizer, blocks["soft_votes"])

@@ -59,7 +59,10 @@ def layer_layout(geometry: Geometry) -> data.StructLayout:
         LayerField.LAST_STEPS: address_bits(geometry.lanes // geometry.banks),
         LayerField.SHIFT: SHIFT_BITS,
     }
-    return data.StructLayout({field.name: bits[field] for field in LayerField})
+    layout = {field.name: bits[field] for field in LayerField}
+    if geometry.map_depth:
+        layout |= {"CONVOLUTION": 1, "FIRST_SEGMENT": address_bits(geometry.map_segments)}
+    return data.StructLayout(layout)
 
 
 def tile_layout(geometry: Geometry) -> data.StructLayout:
@@ -73,19 +76,27 @@ def tile_layout(geometry: Geometry) -> data.StructLayout:
     begin: it is its layer's first tile.
     final: its outputs are logits.
     current: its pass.
+    pooled: where there are maps, of a convolution.
     """
     return data.StructLayout(
         {
             "bias": address_bits(geometry.bias_depth),
-            "block": address_bits(geometry.hidden_depth),
+            "block": address_bits(geometry.list_depth),
             "steps": address_bits(geometry.lanes // geometry.banks),
             "shift": SHIFT_BITS,
             "hidden_set": set_bits(geometry),
             "begin": 1,
             "final": 1,
             "current": pass_layout(geometry),
+            **({"pooled": pooled_layout()} if geometry.map_depth else {}),
         }
     )
+
+
+def pooled_layout() -> data.StructLayout:
+    """Of a position of a convolution: its pool window's first, last; top: the tile is the first of its pixel.
+    A tile of a dense layer is first and last, and not top."""
+    return data.StructLayout({"first": 1, "last": 1, "top": 1})
 
 
 def sums_layout(geometry: Geometry) -> data.ArrayLayout:
@@ -100,7 +111,7 @@ def set_bits(geometry: Geometry) -> int:
 
 def event_layout(geometry: Geometry) -> data.StructLayout:
     """An event: which row block of its bank, and its activation."""
-    block_bits = max(address_bits(geometry.key_depth), address_bits(geometry.hidden_depth))
+    block_bits = max(address_bits(geometry.key_depth), address_bits(geometry.list_depth))
     return data.StructLayout({"block": block_bits, "value": geometry.activation_bits})
 
 
@@ -110,15 +121,17 @@ def append_layout(geometry: Geometry) -> data.StructLayout:
     begin: they are the first of their layer.
     first: they are the first of their tile.
     some: one bit a bank, 1 where the value is not zero.
+    pooled: where there are maps, as in a tile.
     """
     return data.StructLayout(
         {
             "hidden_set": set_bits(geometry),
             "begin": 1,
             "first": 1,
-            "block": address_bits(geometry.hidden_depth),
+            "block": address_bits(geometry.list_depth),
             "values": data.ArrayLayout(geometry.activation_bits, geometry.banks),
             "some": geometry.banks,
+            **({"pooled": pooled_layout()} if geometry.map_depth else {}),
         }
     )
 
@@ -148,7 +161,26 @@ def settings_layout(geometry: Geometry) -> data.StructLayout:
 
 def index_bits(geometry: Geometry) -> int:
     """Bits of an index into the event lists, of images and of hidden layers."""
-    return max(address_bits(geometry.event_depth), address_bits(geometry.hidden_depth))
+    return max(address_bits(geometry.event_depth), address_bits(geometry.list_depth))
+
+
+def end_bits(geometry: Geometry) -> int:
+    """Bits of a number of pixels of a map."""
+    return address_bits(geometry.map_pixels + 1)
+
+
+def segment_layout(geometry: Geometry) -> data.StructLayout:
+    """A segment of a convolution, see ``synflip.spec.maps``. offset: modulo its bits."""
+    return data.StructLayout(
+        {
+            "first": max(end_bits(geometry), address_bits(geometry.event_depth)),
+            "past": end_bits(geometry),
+            "offset": max(address_bits(geometry.key_depth), address_bits(geometry.weight_depth)),
+            "position_end": 1,
+            "window_end": 1,
+            "layer_end": 1,
+        }
+    )
 
 
 class HostAccess(wiring.Signature):
@@ -245,11 +277,18 @@ class ListReads(wiring.Signature):
     short: In(1), ``longest`` is 0 or 1.
     read: Out(1), an event of every bank is wanted.
     index: Out(index_bits), which one; the events come two cycles later.
+
+    Where there are maps:
+    segment: Out(1), with ``open``: only the segment that is looked up; of an image all rows of a kernel.
+    rows: Out, their row blocks.
+    ended: In(1), in no bank there are events from ``index`` + 2 on.
     """
 
     def __init__(self, geometry: Geometry, index_bits: int) -> None:
+        maps = {"segment": Out(1), "rows": Out(index_bits + 1), "ended": In(1)}
         super().__init__(
             {
+                **(maps if geometry.map_depth else {}),
                 "open": Out(1),
                 "rest": Out(1),
                 "hidden": Out(1),
@@ -260,6 +299,54 @@ class ListReads(wiring.Signature):
                 "read": Out(1),
                 "index": Out(index_bits),
             }
+        )
+
+
+class SegmentDemand(wiring.Signature):
+    """Sequencer to segments: the program of a convolution.
+
+    Members
+    -------
+    restart: Out(1), strobe: the next segment is ``entry``'s, the first of a layer.
+    entry: Out, its number.
+    take: Out(1), strobe: the segment that is ready is opened, and the one behind it is looked up. A window's
+        last segment is followed by the window's first one if ``again`` is 1 in the cycle after.
+    again: Out(1), there is another tile.
+    index: Out(index_bits), of the event that is asked for in the next cycle.
+    ready: In(1), a segment is ready: SEGMENT_SPACING cycles after a restart or the one before.
+    segment: In(segment_layout), the one that is ready.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(
+            {
+                "restart": Out(1),
+                "entry": Out(address_bits(geometry.map_segments)),
+                "take": Out(1),
+                "again": Out(1),
+                "index": Out(index_bits(geometry)),
+                "ready": In(1),
+                "segment": In(segment_layout(geometry)),
+            }
+        )
+
+
+class SegmentPlaces(wiring.Signature):
+    """Segments to event lists: where the segment lies.
+
+    Members
+    -------
+    pixels: Out(end_bits), how many pixels' events are counted; their numbers are asked for: the segment's
+        first pixel, then the one behind its last.
+    kept: Out(1), the number that is there now is that before the segment's first event.
+    none: Out(1), with ``kept``: it is 0, as there is no pixel before.
+    image: Out(Q addresses), of the activations of a position of an image.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        image = data.ArrayLayout(address_bits(geometry.event_depth), geometry.banks)
+        super().__init__(
+            {"pixels": Out(end_bits(geometry)), "kept": Out(1), "none": Out(1), "image": Out(image)}
         )
 
 

@@ -1,5 +1,7 @@
 """Event lists: the non-zero activations as (row block, value), one list a bank."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -12,7 +14,9 @@ from synflip_hdl.interfaces import (
     SLOT_BITS,
     ListReads,
     RunControl,
+    SegmentPlaces,
     append_layout,
+    end_bits,
     event_layout,
     image_word_layout,
     index_bits,
@@ -82,6 +86,7 @@ class EventLists(wiring.Component):
     reads: In(ListReads), from the sequencer.
     events: Out(stream of Q event_layout, always valid and ready), an event of every bank, two cycles after
         its index.
+    places: In(SegmentPlaces), where there are maps, from the segments.
     """
 
     def __init__(self, geometry: Geometry, compact: bool = False) -> None:
@@ -98,6 +103,7 @@ class EventLists(wiring.Component):
                 "appends": In(stream.Signature(append_layout(geometry), always_ready=True)),
                 "reads": In(ListReads(geometry, self.index_bits)),
                 "events": Out(stream.Signature(events, always_valid=True, always_ready=True)),
+                **({"places": In(SegmentPlaces(geometry))} if geometry.map_depth else {}),
             }
         )
 
@@ -106,7 +112,7 @@ class EventLists(wiring.Component):
         banks, reads = self.geometry.banks, self.reads
         self._load_shift = self.control.settings["INPUT_SHIFT"]
         loaded, load_write = self._load(m)
-        source, added, starts, hidden_write = self._append(m)
+        source, added, starts, after, hidden_write = self._append(m)
 
         lengths = Signal(data.ArrayLayout(self.index_bits + 1, banks))
         from_hidden = Signal()
@@ -116,6 +122,8 @@ class EventLists(wiring.Component):
         longest = Mux(reads.rest, added.longest, Mux(reads.hidden, source.longest, loaded.longest))
         start = Signal(starts.shape())  # of each bank's list: the first event that is read
         m.d.sync += was_hidden.eq(from_hidden)
+        maps = self.geometry.map_depth > 0
+        segment = self._segment(m, after) if maps else None
         with m.If(reads.open):
             m.d.sync += [
                 from_hidden.eq(reads.hidden),
@@ -130,8 +138,10 @@ class EventLists(wiring.Component):
                     lengths[bank].eq(Mux(reads.rest, added.lengths[bank], whole)),
                     start[bank].eq(Mux(reads.rest, starts[bank], 0)),
                 ]
+        if segment is not None:
+            self._open_segment(m, segment, lengths, start)
 
-        place_bits = set_bits(self.geometry) + address_bits(self.geometry.hidden_depth)
+        place_bits = set_bits(self.geometry) + address_bits(self.geometry.list_places)
         for bank in range(banks):
             m.submodules[f"images_{bank}"] = images = Memory(
                 shape=self.event, depth=self.geometry.event_depth, init=[]
@@ -142,15 +152,79 @@ class EventLists(wiring.Component):
             image_read, layer_read = images.read_port(), layers.read_port()
             inside, is_event = Signal(name=f"inside_{bank}"), Signal(name=f"is_event_{bank}")
             m.d.sync += [inside.eq(reads.read & (reads.index < lengths[bank])), is_event.eq(inside)]
-            place = Cat((reads.index + start[bank])[: start[bank].shape().width], from_set)
-            of_image = read_late(m, image_read, base | reads.index, self.compact)
+            place = self._place((reads.index + start[bank])[: start[bank].shape().width], from_set)
+            of_image = base | reads.index
+            if maps:
+                whole = self.control.settings["MAPS"]
+                of_image = base | Mux(whole, self.places.image[bank], reads.index)
+            of_image = read_late(m, image_read, of_image, self.compact)
             of_layer = read_late(m, layer_read, place, self.compact)
             event = data.View(self.event, Mux(was_hidden, of_layer.as_value(), of_image.as_value()))
+            block = event.block
+            if segment is not None:  # of an image that is whole the block is the kernel's row block
+                block = Mux(self.control.settings["MAPS"] & ~was_hidden, segment.block, block)
             m.d.comb += [
-                self.events.payload[bank].block.eq(event.block),
+                self.events.payload[bank].block.eq(block),
                 self.events.payload[bank].value.eq(Mux(is_event, event.value, 0)),
             ]
         return m
+
+    def _place(self, index, hidden_set):
+        """Address of an event of a hidden list. A pass that is alone has the places of all passes in flight:
+        where the number of its pass would stand, which is 0, its longer index goes on."""
+        if not self.geometry.map_depth:
+            return Cat(index, hidden_set)
+        bits = address_bits(self.geometry.list_places)
+        return Cat(index[:bits], hidden_set[0], hidden_set[1:] | index[bits:])
+
+    def _segment(self, m, after):
+        """Where the events of each pixel of a map end: written with the pixel's last outputs, a cycle late,
+        read for the segment that is looked up. after: the tally with the outputs that come now. Returns the
+        first event of the segment in each bank, the one past its last, and the index of two cycles ago."""
+        bits = self.geometry.list_depth.bit_length()
+        numbers = data.ArrayLayout(bits, self.geometry.banks)
+        m.submodules.ends = ends = Memory(shape=numbers, depth=2 << end_bits(self.geometry), init=[])
+        write, read = ends.write_port(), ends.read_port()
+        first = Signal(numbers)
+        with m.If(self.places.kept):
+            m.d.sync += first.eq(Mux(self.places.none, 0, read.data.as_value()))
+        m.d.comb += read.addr.eq(Cat(self.places.pixels, self.reads.hidden_set[0]))
+        self._keep_end(m, write, after)
+        asked, block = Signal(self.index_bits), Signal(self.index_bits)
+        m.d.sync += [asked.eq(self.reads.index), block.eq(asked)]
+        return SimpleNamespace(first=first, past=read.data, block=block)
+
+    def _open_segment(self, m, segment, lengths, start):
+        """Opens the segment that was looked up, or all row blocks of a kernel over an image."""
+        reads = self.reads
+        short, ended = [], []
+        with m.If(reads.open & reads.segment):
+            for bank in range(self.geometry.banks):
+                length = Signal(lengths[bank].shape(), name=f"segment_length_{bank}")
+                m.d.comb += length.eq(Mux(reads.hidden, segment.past[bank] - segment.first[bank], reads.rows))
+                m.d.sync += [lengths[bank].eq(length), start[bank].eq(segment.first[bank])]
+                short.append(length <= 1)
+            m.d.sync += reads.short.eq(Cat(short).all())
+        for bank in range(self.geometry.banks):
+            ended.append(reads.index + 2 >= lengths[bank])
+        m.d.comb += reads.ended.eq(Cat(ended).all())
+
+    def _keep_end(self, m, write, after):
+        """Writes how many events of a map there are behind its newest pixel."""
+        append = self.appends.payload
+        pixels, kept = Signal(end_bits(self.geometry)), Signal(end_bits(self.geometry))
+        m.d.comb += pixels.eq(Mux(append.begin, 1, kept + (append.first & append.pooled.top)))
+        with m.If(self.appends.valid):
+            m.d.sync += kept.eq(pixels)
+        number = Signal(write.addr.shape(), reset_less=True)
+        ends = Signal(write.data.shape(), reset_less=True)
+        write_enable = Signal()
+        m.d.sync += [
+            number.eq(Cat(pixels, append.hidden_set[0])),
+            *(ends[bank].eq(after.lengths[bank]) for bank in range(self.geometry.banks)),
+            write_enable.eq(self.appends.valid),
+        ]
+        m.d.comb += [write.addr.eq(number), write.data.eq(ends), write.en.eq(write_enable)]
 
     def _load(self, m):
         """Appends the host's words to an image's lists, without the zeros.
@@ -160,14 +234,15 @@ class EventLists(wiring.Component):
         banks = self.geometry.banks
         at_once = min(ACTIVATIONS_PER_WORD, banks)
         steps = ACTIVATIONS_PER_WORD // at_once
+        whole = self.control.settings["MAPS"] if self.geometry.map_depth else None
         word = Signal(self.load.payload.shape())
         word_base = Signal(address_bits(self.geometry.event_depth))  # of the word's image in a bank
         busy = Signal()
         begin = Signal()  # it is the first step of the image's first word
         not_zero = Signal(ACTIVATIONS_PER_WORD)
-        step = Signal(range(max(steps, 2)))
-        done = step == steps - 1
-        row = Cat(step, word.word)[1:] if steps == 1 else Cat(step, word.word)  # in units of at_once rows
+        step = Signal(range(max(steps, 2)) if whole is None else range(ACTIVATIONS_PER_WORD))
+        done = step == (steps - 1 if whole is None else Mux(whole, ACTIVATIONS_PER_WORD - 1, steps - 1))
+        row = Cat(step[: log2_ceil(steps)], word.word)  # in units of at_once rows
         block = row[1:] if banks > at_once else row
 
         m.d.comb += self.load.ready.eq(~busy | done)
@@ -214,8 +289,13 @@ class EventLists(wiring.Component):
 
         def drive(m, bank, write):
             value, appended = values[bank]
+            address = word_base | before.lengths[bank]  # a list is no longer than its place
+            if whole is not None:  # all activations, zeros too
+                address = Mux(whole, word_base | Cat(step, word.word), address)
+                value = Mux(whole, word.data.word_select(step, 8), value)
+                appended |= whole & busy
             m.d.comb += [
-                write.addr.eq(word_base | before.lengths[bank]),  # a list is no longer than its place
+                write.addr.eq(address),
                 write.data.block.eq(block),
                 write.data.value.eq(value),
                 write.en.eq(appended),
@@ -227,16 +307,17 @@ class EventLists(wiring.Component):
         """Appends the outputs of hidden layers to their lists, without the zeros.
 
         Returns the tally of the set ``reads.hidden_set``, the tally of what the last tile added, the place of
-        the first of these events in each bank, and a function that drives a bank's write port.
+        the first of these events in each bank, the tally with the outputs that come now, and a function that
+        drives a bank's write port.
         """
         append = self.appends.payload
-        tally = _Tally(self.geometry.banks, self.geometry.hidden_depth)
+        tally = _Tally(self.geometry.banks, self.geometry.list_depth)
         appended = [self.appends.valid & some for some in append["some"]]
         current, source, keep = self._hidden_tallies(m, tally)
         before, after = tally.after(m, current, append.begin, appended)
         with m.If(self.appends.valid):
             keep(after)
-        place_bits = address_bits(self.geometry.hidden_depth)
+        place_bits = address_bits(self.geometry.list_depth)
         of_tile = _Tally(self.geometry.banks, self.geometry.lanes // self.geometry.banks)
         added = Signal(of_tile.layout)
         starts = Signal(data.ArrayLayout(place_bits, self.geometry.banks))
@@ -249,13 +330,13 @@ class EventLists(wiring.Component):
 
         def drive(m, bank, write):
             m.d.comb += [
-                write.addr.eq(Cat(before.lengths[bank][:place_bits], append.hidden_set)),
+                write.addr.eq(self._place(before.lengths[bank][:place_bits], append.hidden_set)),
                 write.data.block.eq(append.block),
                 write.data.value.eq(append["values"][bank]),
                 write.en.eq(appended[bank]),
             ]
 
-        return source, added, starts, drive
+        return source, added, starts, after, drive
 
     def _hidden_tallies(self, m, tally):
         """A tally a set. Returns that of the set that is appended to, the lengths and the longest of the set

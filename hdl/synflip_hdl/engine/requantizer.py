@@ -53,6 +53,7 @@ def tile_spacing(geometry: Geometry) -> int:
     hidden layer, PASS_SPACING or more after a pass's last tile. The last tile of a hidden layer may be
     shorter: another pass's layer is opened and issued after it, or nothing before it was captured."""
     after_layer = 2 if geometry.flight > 1 else PASS_SPACING
+    # Positions of a convolution are SEGMENT_SPACING cycles apart at least, which is not less.
     return min(geometry.lanes // geometry.banks, after_layer, PASS_SPACING)
 
 
@@ -258,6 +259,7 @@ class Requantizer(wiring.Component):
             append.begin.eq(tile.begin & out.first),
             append.first.eq(out.first),
             append.block.eq(tile.block),
+            *([append.pooled.eq(tile.pooled)] if self.geometry.map_depth else []),
             self.logits.valid.eq(out.valid & tile.final & (class_ <= settings["CLASSES"])),
             logit.z.eq(out.chosen),
             logit.class_.eq(class_),

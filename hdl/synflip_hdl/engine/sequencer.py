@@ -6,9 +6,17 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from synflip.spec.cycles import DRAIN_LATENCY, PASS_SPACING, VOTE_WRITTEN, pipeline_depth
+from synflip.spec.cycles import PASS_SPACING, VOTE_WRITTEN, append_latency, pipeline_depth
 from synflip.spec.geometry import Geometry
-from synflip.spec.memory_map import LAYER_WORDS, OPTION_EARLY, LayerField, Region
+from synflip.spec.memory_map import (
+    CONVOLUTION_BIT,
+    FIRST_SEGMENT_BIT,
+    LAYER_WORDS,
+    OPTION_EARLY,
+    LayerField,
+    Region,
+    segments_offset,
+)
 from synflip.spec.sizes import MAX_OUTPUTS, log2_ceil
 
 from synflip_hdl.interfaces import (
@@ -20,6 +28,7 @@ from synflip_hdl.interfaces import (
     ListReads,
     RunControl,
     RunStatus,
+    SegmentDemand,
     address_layout,
     decision_layout,
     layer_layout,
@@ -60,6 +69,7 @@ class Sequencer(wiring.Component):
     issue: Out(EventIssue), to the array, with ``lists.read``.
     tiles: Out(stream of tile_layout, always ready), to the requantizer, with a tile's last event.
     decisions: In(stream of decision_layout, always ready), from the votes.
+    segments: Out(SegmentDemand), where there are maps, to the segments.
     """
 
     def __init__(self, geometry: Geometry, index_bits: int) -> None:
@@ -74,12 +84,17 @@ class Sequencer(wiring.Component):
                 "issue": Out(EventIssue(geometry)),
                 "tiles": Out(stream.Signature(tile_layout(geometry), always_ready=True)),
                 "decisions": In(stream.Signature(decision_layout(geometry), always_ready=True)),
+                **({"segments": Out(SegmentDemand(geometry))} if geometry.map_depth else {}),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         self._early = (self.control.settings["OPTIONS"] & OPTION_EARLY) != 0
+        self._alone = self._early
+        if self.geometry.map_depth:
+            self._alone = self._early | self.control.settings["MAPS"]
+            self._mapping = Signal(name="mapping")  # a convolution is issued
         self._samples = self.control.settings["SAMPLES"][: self.geometry.sample_bits]
         next_ = self._next(m)
         field = self._layer_table(m, next_.layer)
@@ -136,6 +151,17 @@ class Sequencer(wiring.Component):
             write.en.eq(writer.commit),
             read.addr.eq(layer),
         ]
+        if self.geometry.map_depth:
+            shift = words[LayerField.SHIFT]
+            segments = log2_ceil(segments_offset(self.geometry))  # the table is in front of them
+            table_word = self.host.write[Region.LAYERS] & ~self.host.offset[segments:].any()
+            m.d.comb += [
+                writer.valid.eq(table_word),
+                write.data.CONVOLUTION.eq(shift[CONVOLUTION_BIT]),
+                write.data.FIRST_SEGMENT.eq(shift[FIRST_SEGMENT_BIT:]),
+            ]
+            self._convolution = read.data.CONVOLUTION
+            m.d.comb += self.segments.entry.eq(read.data.FIRST_SEGMENT)
         return {item: read.data[item.name] for item in LayerField}
 
     def _image_queue(self, m, next_):
@@ -199,8 +225,11 @@ class Sequencer(wiring.Component):
         m.d.comb += last_event.eq(Mux(opened, lists.short, ending))
         reread = Signal()  # by a tile of the same layer, which had opened the rest only
         m.d.sync += [opened.eq(lists.open), ending.eq(last_event), reread.eq(lists.read)]
+        ends = lists.index + 2 >= lists.longest
+        if self.geometry.map_depth:
+            ends = Mux(self._mapping, lists.ended, ends)
         with m.If(lists.read):
-            m.d.sync += [lists.index.eq(lists.index + 1), ending.eq(lists.index + 2 >= lists.longest)]
+            m.d.sync += [lists.index.eq(lists.index + 1), ending.eq(ends)]
         return SimpleNamespace(last=last_event, ending=ending, opened=opened, reread=reread)
 
     def _spacing(self, m, next_):
@@ -244,7 +273,7 @@ class Sequencer(wiring.Component):
     @property
     def _arrival(self) -> int:
         """Cycles from a tile's last event to its first outputs in their lists."""
-        return pipeline_depth(self.geometry.banks) + DRAIN_LATENCY
+        return pipeline_depth(self.geometry.banks) + append_latency(self.geometry)
 
     def _states(self, m, next_, field, queue, event, wait):
         """The states of a run. Layers are issued one after the other: ready, stream; head and rest come in
@@ -263,6 +292,10 @@ class Sequencer(wiring.Component):
             left=Signal(CLASS_BITS, name="left", reset_less=True),
             from_rest=Signal(name="from_rest"),  # the tile reads the rest of the lists, after the head
         )
+        if self.geometry.map_depth:
+            # First weight entry of the tile, and of the next segment's tile.
+            now.tile_weight = Signal.like(now.place.weight, name="tile_weight", reset_less=True)
+            now.following = Signal.like(now.place.weight, name="following_weight", reset_less=True)
         place, tile = now.place, now.tile
         m.d.comb += self.issue.place.eq(place)
         m.d.sync += next_.begun.eq(0)
@@ -327,11 +360,16 @@ class Sequencer(wiring.Component):
                     tile.current.sample.eq(next_.sample),
                 ]
                 head_is_there = (wait.window != 0) & (wait.head_turn == 0)
+                if self.geometry.map_depth:
+                    self._restart(m, now, field)
                 with m.If((wait.turned | head_is_there) & self.keys.ready):
                     with m.If(wait.turned):
                         m.next = "stream"
                     with m.Else():
                         m.next = "head"
+                    if self.geometry.map_depth:
+                        with m.If(self._convolution):  # never by its head
+                            m.next = "seek"
 
             # Issues the head's events for the layer's first tile, one a cycle, until the last one.
             with m.State("head"):
@@ -366,6 +404,100 @@ class Sequencer(wiring.Component):
                         m.next = "ready"
                     with m.Else():
                         m.next = "pick"
+            if self.geometry.map_depth:
+                self._map_states(m, next_, field, queue, event, wait, now)
+
+    def _restart(self, m, now, field):
+        """The layer that waits may be a convolution: its first segment is looked up in every cycle, of which
+        the last one counts."""
+        m.d.comb += self.segments.restart.eq(1)
+        m.d.sync += [
+            now.following.eq(field[LayerField.WEIGHT_BASE]),
+            now.tile.pooled.eq(Mux(self._convolution, 0b101, 0b011)),
+        ]
+
+    def _map_states(self, m, next_, field, queue, event, wait, now):
+        """The states of a convolution. Its entry of the table stays, as what follows is chosen at its end."""
+        lists, segments = self.lists, self.segments
+        current = Signal(data.StructLayout({"position_end": 1, "window_end": 1, "layer_end": 1}))
+        m.d.comb += [lists.rows.eq(field[LayerField.ROW_BLOCKS]), segments.again.eq(now.tiles != 0)]
+
+        def take():
+            coming = segments.segment
+            m.d.comb += [segments.take.eq(1), lists.open.eq(1), lists.segment.eq(1)]
+            m.d.sync += [
+                now.place.key.eq(field[LayerField.KEY_BASE] + coming.offset),
+                now.place.weight.eq(now.following + coming.offset),
+                now.tile_weight.eq(now.following),
+                current.position_end.eq(coming.position_end),
+                current.window_end.eq(coming.window_end),
+                current.layer_end.eq(coming.layer_end),
+            ]
+
+        # Waits for the first segment.
+        with m.State("seek"):
+            m.d.comb += self.status.busy.eq(1)
+            with m.If(segments.ready):
+                take()
+                m.next = "map"
+
+        # Issues a segment's events, one a cycle. The last one waits until the next segment was looked up,
+        # and, of a position, until the requantizer will be free.
+        with m.State("map"):
+            last_tile, ends = now.tiles == 0, Signal()
+            steps = Mux(last_tile, now.last_steps, self._tile_steps - 1)
+            layer_ends = current.layer_end & last_tile
+            m.d.comb += [
+                self._mapping.eq(1),
+                self.status.busy.eq(1),
+                ends.eq(event.last & (~current.position_end | wait.drained) & (layer_ends | segments.ready)),
+                lists.read.eq(~event.last | ends),
+                segments.index.eq(Mux(ends, 0, lists.index + lists.read)),
+                self.issue.last.eq(ends & current.position_end),
+                self.tiles.valid.eq(self.issue.last),
+                self.tiles.payload.eq(now.tile),
+                self.tiles.payload.steps.eq(steps),
+                self.tiles.payload.pooled.last.eq(current.window_end),
+            ]
+            # Of the next segment: known long before it is opened.
+            m.d.sync += now.following.eq(now.tile_weight)
+            with m.If(current.window_end):
+                m.d.sync += now.following.eq(
+                    Mux(last_tile, field[LayerField.WEIGHT_BASE], now.tile_weight + now.row_blocks)
+                )
+            with m.If(ends):
+                m.d.sync += lists.index.eq(0)
+                with m.If(layer_ends):
+                    self._choose(m, next_, queue, 0)
+                    m.d.sync += [
+                        wait.window.eq(0),
+                        wait.turns[0].eq(self._arrival + now.last_steps),
+                        wait.arrived[0].eq(0),
+                    ]
+                    m.next = "load"
+                with m.Else():
+                    take()
+            with m.If(self.issue.last):
+                self._next_position(m, now, field, current, last_tile, steps, wait)
+
+    def _next_position(self, m, now, field, current, last_tile, steps, wait):
+        """What follows a position's last event: another one of its window, the window's next tile, or the
+        next window's first."""
+        tile, place = now.tile, now.place
+        m.d.sync += [
+            tile.pooled.first.eq(current.window_end),
+            wait.hold.eq(steps),
+            wait.drained.eq(steps == 0),
+        ]
+        with m.If(current.window_end):
+            m.d.sync += [
+                tile.begin.eq(0),
+                tile.block.eq(tile.block + steps + 1),
+                tile.pooled.top.eq(last_tile),
+                tile.bias.eq(Mux(last_tile, field[LayerField.BIAS_BASE], tile.bias + self._tile_steps)),
+                place.turn.eq(Mux(last_tile, 0, place.turn + self.geometry.lanes // 16)),
+                now.tiles.eq(Mux(last_tile, field[LayerField.TILES], now.tiles - 1)),
+            ]
 
     def _begin(self, m, next_, queue):
         """The next one is the first layer of the image that the queue gives, if there is one."""
@@ -388,7 +520,7 @@ class Sequencer(wiring.Component):
         """What follows the layer whose first event is issued now: the first layer of one more image, the
         same layer of the next pass in flight, the first pass's next layer, or the next passes."""
         slots, following = next_.slots, (next_.member + 1)[: len(next_.member)]
-        room = (next_.layer == 0) & ~self._early & (next_.member != self.geometry.flight - 1)
+        room = (next_.layer == 0) & ~self._alone & (next_.member != self.geometry.flight - 1)
         with m.If(room & queue.available & ~queue.turns):
             m.d.comb += queue.take.eq(~queue.is_fresh)
             m.d.sync += [

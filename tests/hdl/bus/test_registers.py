@@ -39,6 +39,7 @@ GEOMETRY = Geometry(
     key_halves=1,
     soft_classes=7,
     flight=2,
+    map_depth=64,
 )
 WRITABLE = (Region.LAYERS, Region.WEIGHTS, Region.BIASES, Region.IMAGES, Region.MARGINS, Region.KEYS)
 READABLE = (
@@ -129,7 +130,7 @@ class Twin:
         busy, cycles, logged, captured, working, alarm = later
         live = {
             "MAGIC": memory_map.MAGIC,
-            "VERSION": memory_map.VERSION,
+            "VERSION": memory_map.version(GEOMETRY),
             "STATUS": busy | alarm << 1,
             "CAPTURED": captured,
             "WORKING": working,
@@ -328,7 +329,7 @@ def test_registers_that_say_what_the_hardware_is():
     values = {name: data for name, (data, error) in zip(names, answers, strict=True) if not error}
     assert values == {
         "MAGIC": 0x53594E46,
-        "VERSION": memory_map.VERSION,
+        "VERSION": memory_map.version(GEOMETRY),
         "SOFT_CLASSES": 7,
         "SAMPLE_BITS": 20,
         "KEY_HALVES": 1,
