@@ -4,8 +4,10 @@ Everything is a function of the random generator that is given: the same generat
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,7 @@ def draw_geometry(rng: Generator) -> Geometry:
         sample_bits=_pick(rng, 6, 24, int(rng.integers(4, 25))),
         soft_classes=_pick(rng, 0, 1, 16, int(rng.integers(1, 65))),
         flight=_pick(rng, 1, 2, 4),
+        map_depth=_pick(rng, 0, 0, 64, int(rng.integers(1, 200))),
     )
 
 
@@ -142,7 +145,11 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     fitting = rng.random() < 0.9
     for _ in range(TRIES):
         large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
-        if not fitting and rng.random() < 0.3:  # convolutions run in parts
+        if fitting and geometry.map_depth and rng.random() < 0.5:  # convolutions on the array
+            model = convolutional_model(
+                geometry.bits, geometry.activation_bits, rng, _pick(rng, 1, 2, 3), geometry.banks
+            )
+        elif not fitting and rng.random() < 0.3:  # convolutions run in parts
             model = convolutional_model(geometry.bits, geometry.activation_bits, rng)
         else:
             model = large or _model(geometry, rng)
@@ -157,10 +164,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
                 continue
         break
     count = _pick(rng, 0, 1, slots, slots, slots + 1, 2 * slots + 1, int(rng.integers(1, slots + 1)))
-    a_pass = sum(
-        padded_rows(layer.inputs) // geometry.banks * ceil_div(layer.outputs, geometry.lanes)
-        for layer in model.layers
-    )
+    a_pass = sum(map(partial(_most_cycles, geometry), model.layers))
     count = min(count, max(1, MAX_CYCLES // a_pass))
     samples = max(1, min(samples, MAX_CYCLES // (a_pass * max(count, 1))))
     case = RandomCase(
@@ -176,6 +180,12 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
         scale = _pick(rng, 1.0, 100.0, float(2 ** int(rng.integers(-2, 26))))
         case = replace(case, model=replace(model, source={"logit_scale": scale}), soft=True)
     return case
+
+
+def _most_cycles(geometry: Geometry, layer: Layer) -> int:
+    """About as many as a layer takes."""
+    positions = 1 if layer.convolution is None else math.prod(layer.convolution.positions)
+    return positions * (padded_rows(layer.rows) // geometry.banks) * ceil_div(layer.outputs, geometry.lanes)
 
 
 def _is_deep(geometry: Geometry) -> bool:
@@ -205,12 +215,15 @@ def _model(geometry: Geometry, rng: Generator) -> CompiledModel:
     return _drawn([(*sizes, None) for sizes in itertools.pairwise(sizes)], bits, activation_bits, rng)
 
 
-def convolutional_model(bits: int, activation_bits: int, rng: Generator) -> CompiledModel:
+def convolutional_model(
+    bits: int, activation_bits: int, rng: Generator, convolutions: int = 0, multiple: int = 1
+) -> CompiledModel:
     """1 to 15 small convolutions and a dense layer: strides, pads, odd sizes, maps of one pixel, windows that
-    drop edges. bits, activation_bits: the most; what is drawn may have less."""
+    drop edges. bits, activation_bits: the most; what is drawn may have less. convolutions: how many; 0: any.
+    multiple: of which their outputs are one."""
     bits = _pick(rng, 1, bits, int(rng.integers(1, bits + 1)))
     activation_bits = _pick(rng, 1, activation_bits, int(rng.integers(1, activation_bits + 1)))
-    depth = _pick(rng, 1, 1, 2, 3, int(rng.integers(1, MAX_LAYERS)))
+    depth = convolutions or _pick(rng, 1, 1, 2, 3, int(rng.integers(1, MAX_LAYERS)))
     most = 9 if depth < 4 else 4
     height, width = (_pick(rng, 1, most, int(rng.integers(1, most + 1))) for _ in range(2))
     channels = _pick(rng, 1, 3, 8)
@@ -232,7 +245,8 @@ def convolutional_model(bits: int, activation_bits: int, rng: Generator) -> Comp
         if place.output[0] > most or place.output[1] > most:  # a pad larger than the kernel makes it grow
             continue
         height, width = place.output
-        channels = _pick(rng, 1, 2, 3, 8)
+        some = (1, 2, 3, 8, 20, 36) if convolutions else (1, 2, 3, 8)
+        channels = ceil_div(_pick(rng, *some), multiple) * multiple
         sizes.append((place.rows, channels, place))
     sizes.append((height * width * channels, int(rng.integers(1, 6)), None))
     return _drawn(sizes, bits, activation_bits, rng)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from synflip.golden.cpu import Golden
@@ -22,6 +23,7 @@ from synflip.spec.cycles import (
 )
 from synflip.spec.geometry import BANKS
 from synflip.spec.lfsr import MASK64
+from synflip.spec.maps import programs, segment_loads
 from synflip.spec.sizes import (
     ACCUMULATOR_BITS,
     LOGIT_BITS,
@@ -114,6 +116,15 @@ BINS = (
     "parts: keys turned by the host",
     "parts: side by side",
     "parts: early stopping",
+    "maps: a convolution",
+    "maps: one behind another",
+    "maps: several tiles a window",
+    "maps: windows of several positions",
+    "maps: dropped edges",
+    "maps: strides",
+    "maps: a kernel that reaches over the border",
+    "maps: a segment without events",
+    "maps: early stopping",
     "refused: no room",
 )
 
@@ -127,6 +138,9 @@ def observe(case: RandomCase, golden: Result) -> Counter[str]:
         return seen
     if isinstance(runs, Parts):
         seen.update({name: int(count) for name, count in _parts(case, runs)})
+        return seen
+    if case.model.convolutional:
+        seen.update({name: int(count) for name, count in _maps(case)})
         return seen
     for name, count in _static(case, golden):
         seen[name] += int(count)
@@ -154,6 +168,36 @@ def _parts(case: RandomCase, runs: Parts) -> Iterator[tuple[str, int]]:
     yield "parts: keys turned by the host", sum(part.turn > 0 for part in runs.parts)
     yield "parts: side by side", runs.resident
     yield "parts: early stopping", case.margins is not None and case.samples > 1
+
+
+def _maps(case: RandomCase) -> Iterator[tuple[str, int]]:
+    """Of a network whose convolutions run on the array."""
+    model, geometry = case.model, case.geometry
+    places = [(layer, layer.convolution) for layer in model.layers if layer.convolution is not None]
+    yield "maps: a convolution", 1
+    yield "maps: one behind another", len(places) > 1
+    yield "maps: several tiles a window", any(layer.outputs > geometry.lanes for layer, _ in places)
+    yield "maps: windows of several positions", any(place.pool != (1, 1) for _, place in places)
+    dropped = [
+        positions % window
+        for _, place in places
+        for positions, window in zip(place.positions, place.pool, strict=True)
+    ]
+    yield "maps: dropped edges", any(dropped)
+    yield "maps: strides", any(place.stride != (1, 1) for _, place in places)
+    reaches = [place.pad != (0, 0) for _, place in places]
+    yield "maps: a kernel that reaches over the border", any(reaches[1:])
+    yield "maps: early stopping", case.margins is not None and case.samples > 1
+    if len(case.pixels):
+        with Golden(geometry) as device:
+            device.load(model)
+            x = torch.from_numpy(model.activations(case.pixels))
+            layers = enumerate(device.layers(x, device.coins(case.seed, 0)))
+            for (index, (inputs, _)), program in zip(layers, programs(model, geometry.banks), strict=True):
+                place = model.layers[index].convolution
+                if index and place is not None and program is not None:
+                    loads = segment_loads(inputs.numpy(), place, program, geometry.banks)
+                    yield "maps: a segment without events", (loads == 0).any()
 
 
 def _static(case: RandomCase, golden: Result) -> Iterator[tuple[str, int]]:
