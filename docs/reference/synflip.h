@@ -1,4 +1,4 @@
-/* Memory map of the synflip accelerator, version 3.
+/* Memory map of the synflip accelerator, version 4.
  *
  * Made by `synflip map --format c`; do not edit. Addresses count 32-bit words: with
  * `volatile uint32_t *map` at the accelerator's base, a register is map[SYNFLIP_REG_STATUS],
@@ -9,14 +9,14 @@
 
 /* Constants */
 #define SYNFLIP_MAGIC_VALUE 0x53594e46u  /* what the register MAGIC holds */
-#define SYNFLIP_VERSION_VALUE 0x3u  /* what the register VERSION holds */
+#define SYNFLIP_VERSION_VALUE 0x4u  /* what the register VERSION holds */
 #define SYNFLIP_LAYER_WORDS 0x8u  /* words of a layer's entry */
 #define SYNFLIP_SEED_WORDS 0x4u  /* words of a bank's seed */
 #define SYNFLIP_IMAGE_WORD_BITS 0x10u  /* of an offset into the region IMAGES; the slot is above */
 
 /* Regions: word address of the first word */
 #define SYNFLIP_REGION_REGISTERS 0x0u  /* R/W: one word each */
-#define SYNFLIP_REGION_LAYERS 0x1000000u  /* W: layer table; an entry takes effect when its last word is written. Behind it, each at a power of two and only in version 4: segments of convolutions (first pixel and past << 16; offset of 24 bits and flags << 24), and where the rows of a kernel over images are (16 bits a bank) */
+#define SYNFLIP_REGION_LAYERS 0x1000000u  /* W: layer table; an entry takes effect when its last word is written. Behind it, each at a power of two and only if MAP_DEPTH is not 0: segments of convolutions (first pixel and past << 16; offset of 24 bits and flags << 24), and where the rows of a kernel over images are (16 bits a bank) */
 #define SYNFLIP_REGION_SEEDS 0x2000000u  /* W: LFSR113 state of the bank's first key */
 #define SYNFLIP_REGION_WEIGHTS 0x3000000u  /* W: an entry takes effect with its last word; it has room for a power of two of words */
 #define SYNFLIP_REGION_BIASES 0x4000000u  /* W: each layer padded to whole tiles; hidden layers: bias plus rounding; a group of Q takes effect with its last word */
@@ -52,17 +52,17 @@
 #define SYNFLIP_REG_SAMPLE_BITS 0x11u  /* R, 5 bits: a run has at most 2**SAMPLE_BITS - 1 network samples */
 #define SYNFLIP_REG_SOFT_CLASSES 0x12u  /* R, 11 bits: most classes of soft votes; 0: there are none */
 #define SYNFLIP_REG_FLIGHT 0x13u  /* R, 3 bits: passes of a network sample that are in flight */
-#define SYNFLIP_REG_CONTROL 0x14u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
+#define SYNFLIP_REG_MAP_DEPTH 0x14u  /* R, 16 bits: events of a bank of a convolution's map; 0: there are none */
+#define SYNFLIP_REG_CONTROL 0x15u  /* W, 3 bits: bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew */
 #define SYNFLIP_CONTROL_START 0x1u
 #define SYNFLIP_CONTROL_ABORT 0x2u
 #define SYNFLIP_CONTROL_RETEST 0x4u
-#define SYNFLIP_REG_STATUS 0x15u  /* R, 2 bits: bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued */
+#define SYNFLIP_REG_STATUS 0x16u  /* R, 2 bits: bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued */
 #define SYNFLIP_STATUS_BUSY 0x1u
 #define SYNFLIP_STATUS_ALARM 0x2u
-#define SYNFLIP_REG_CYCLES_LOW 0x16u  /* R, 32 bits: cycles of the run, low half */
-#define SYNFLIP_REG_CYCLES_HIGH 0x17u  /* R, 32 bits: cycles of the run, high half */
-#define SYNFLIP_REG_LOGGED 0x18u  /* R, 24 bits: logits in the log */
-#define SYNFLIP_REG_MAP_DEPTH 0x19u  /* R, 16 bits: events of a bank of a convolution's map; only version 4 has it */
+#define SYNFLIP_REG_CYCLES_LOW 0x17u  /* R, 32 bits: cycles of the run, low half */
+#define SYNFLIP_REG_CYCLES_HIGH 0x18u  /* R, 32 bits: cycles of the run, high half */
+#define SYNFLIP_REG_LOGGED 0x19u  /* R, 24 bits: logits in the log */
 #define SYNFLIP_REG_LAYERS 0x20u  /* R/W, 4 bits: layers - 1 */
 #define SYNFLIP_REG_CLASSES 0x21u  /* R/W, 10 bits: classes - 1 */
 #define SYNFLIP_REG_CLASS_SHIFT 0x22u  /* R/W, 4 bits: log2 of the results an image takes */

@@ -74,9 +74,9 @@ def healthy(words: list[int], **other: int) -> list[int]:
     """The answer of an accelerator that takes every write, one request at a time, and has only the registers
     of its geometry."""
     tag, head, count, *_ = words
-    command = head >> CODE_SHIFT
+    command, place = head >> CODE_SHIFT, head & (1 << CODE_SHIFT) - 1
     if command == Command.READ:
-        return [tag, *registers(**other)[:count], count]
+        return [tag, *registers(**other)[place : place + count], count]
     if command == Command.FORMAT:
         return [tag, Status.UNKNOWN << CODE_SHIFT]
     return [tag, 0 if command == Command.HELLO else count]
@@ -145,9 +145,14 @@ def test_what_is_no_accelerator_is_said_in_a_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(2, "build its bitstream"), (5, "install a newer synflip")])
+@pytest.mark.parametrize(("version", "advice"), [(3, "build its bitstream"), (5, "install a newer synflip")])
 def test_another_version_of_the_map_says_what_to_do(version: int, advice: str) -> None:
+    """All versions have MAGIC and VERSION; of the others nothing is known."""
+
     def answer(words: list[int]) -> list[int]:
+        tag, head, count, *_ = words
+        if head >> CODE_SHIFT == Command.READ and (head & (1 << CODE_SHIFT) - 1) + count > 2:
+            return [tag, Status.REFUSED << CODE_SHIFT]
         return healthy(words, VERSION=version)
 
     with line(answer) as port, pytest.raises(SynflipError, match=advice):

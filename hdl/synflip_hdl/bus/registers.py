@@ -17,11 +17,11 @@ from synflip.spec.memory_map import (
     OPTION_HOST_KEYS,
     REGIONS,
     REGISTERS,
+    VERSION,
     Region,
     extent,
     present,
     register,
-    version,
 )
 from synflip.spec.sizes import address_bits
 
@@ -213,7 +213,7 @@ class Registers(wiring.Component):
         request, region, offset = self.request.payload, access.region, access.offset
         taken, refused, settings = access.taken, access.refused, self.control.settings
         m.d.sync += [self.control.start.eq(0), self.junctions.capture.eq(0)]
-        identity = {"MAGIC": MAGIC, "VERSION": version(self.geometry)}
+        identity = {"MAGIC": MAGIC, "VERSION": VERSION}
         values = {}
         for name, entry in self.registers.items():
             here = (region == Region.REGISTERS) & (offset == entry.offset)

@@ -12,14 +12,13 @@ from synflip.spec.memory_map import (
     LAYER_FIELDS,
     LAYER_WORDS,
     MAGIC,
-    MAP_REGISTERS,
+    MAP_REGISTER,
     OFFSET_BITS,
     REGIONS,
     REGISTERS,
     SEED_WORDS,
     SOFT_REGISTER,
     VERSION,
-    VERSION_WITH_MAPS,
     Region,
     Register,
     address,
@@ -67,8 +66,7 @@ def markdown() -> str:
         "While a run is busy, everything but KEYS can be read; writes are refused, but to CONTROL, to images "
         "in slots that are not the run's, and to KEYS if the run takes keys from the host. Registers from "
         f"REPETITION_CUTOFF on are only there if DEVICES is not 0; {SOFT_REGISTER} and the region "
-        f"SOFT only if SOFT_CLASSES is not 0; {' and '.join(MAP_REGISTERS)} only in version "
-        f"{VERSION_WITH_MAPS}, which is {VERSION} with convolutions on the array.",
+        f"SOFT only if SOFT_CLASSES is not 0; {MAP_REGISTER} only if MAP_DEPTH is not 0.",
         "",
         "## Regions",
         "",

@@ -285,6 +285,9 @@ int synflip_load(synflip_device *device, const uint32_t *model, size_t words) {
     TRY(write_word(device, SYNFLIP_REG_INPUT_SHIFT, input_shift));
     TRY(write_word(device, SYNFLIP_REG_ACTIVATION_MAX, device->activation_max));
     TRY(write_word(device, SYNFLIP_REG_KEY_BLOCKS, block));
+    uint32_t map_depth; /* another host may have run a network with convolutions, which this library has not */
+    TRY(read_word(device, SYNFLIP_REG_MAP_DEPTH, &map_depth));
+    if (map_depth != 0) TRY(write_word(device, SYNFLIP_REG_MAPS, 0));
     device->inputs = inputs;
     return 0;
 }

@@ -16,11 +16,11 @@ from synflip.spec.memory_map import (
     OFFSET_BITS,
     OPTION_HOST_KEYS,
     REGISTERS,
+    VERSION,
     Region,
     extent,
     present,
     register,
-    version,
 )
 from synflip_hdl.bus.registers import REQUEST, RESPONSE, readable, writable
 
@@ -85,7 +85,7 @@ class Map:
             return self.settings[name]
         run = {
             "MAGIC": MAGIC,
-            "VERSION": version(self.geometry),
+            "VERSION": VERSION,
             "STATUS": busy,  # bit 1, the alarm, is the junctions', which are not here
             "CYCLES_LOW": cycles & 0xFFFFFFFF,
             "CYCLES_HIGH": cycles >> 32,

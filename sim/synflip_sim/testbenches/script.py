@@ -14,10 +14,10 @@ from synflip.spec.memory_map import (
     MAGIC,
     OFFSET_BITS,
     REGISTERS,
+    VERSION,
     Region,
     energy_offset,
     register,
-    version,
 )
 
 ANY = -1  # a read whose data nobody knows: a result that no class has
@@ -127,7 +127,7 @@ class Recorder:
 
     def _register(self, offset: int) -> int:
         (name,) = (name for name, item in REGISTERS.items() if item.offset == offset)
-        other = {"MAGIC": MAGIC, "VERSION": version(self._geometry), "STATUS": 0, "CYCLES_HIGH": 0}
+        other = {"MAGIC": MAGIC, "VERSION": VERSION, "STATUS": 0, "CYCLES_HIGH": 0}
         if name == "CYCLES_LOW":
             return self._result.cycles
         return other[name] if name in other else int(getattr(self._geometry, name.lower()))

@@ -40,7 +40,6 @@ from synflip.spec.memory_map import (
     STATUS_ALARM,
     STATUS_BUSY,
     VERSION,
-    VERSION_WITH_MAPS,
     LayerField,
     Region,
     address,
@@ -50,7 +49,7 @@ from synflip.spec.model import CompiledModel
 from synflip.spec.sizes import SOFT_ENTRIES, ceil_div, key_offsets, log2_ceil, padded_rows
 from synflip.uncertainty.soft_votes import SoftTable
 
-MAY_BE_ZERO = ("DEVICES", "SOFT_CLASSES")  # of the registers that say what the hardware is
+MAY_BE_ZERO = ("DEVICES", "SOFT_CLASSES", "MAP_DEPTH")  # of the registers that say what the hardware is
 
 
 class Accelerator(Device):
@@ -81,17 +80,16 @@ class Accelerator(Device):
             self.transport.close()
 
     def _discover(self) -> Geometry:
-        names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
-        words = self._identity(names)
-        if (magic := words.pop("MAGIC")) != memory_map.MAGIC:
+        known = self._identity(["MAGIC", "VERSION"])  # maps of other versions may have no more
+        if (magic := known["MAGIC"]) != memory_map.MAGIC:
             raise NoAccelerator(self.name, f"its first word is {magic:#010x}, not {memory_map.MAGIC:#010x}")
-        if (version := words.pop("VERSION")) == VERSION_WITH_MAPS:
-            words |= self._identity(["MAP_DEPTH"])
-        elif version != VERSION:
+        if (version := known["VERSION"]) != VERSION:
             raise SynflipError(
                 f"{self.name} has version {version} of the memory map; this synflip speaks {VERSION}: "
                 f"{'build its bitstream anew' if version < VERSION else 'install a newer synflip'}"
             )
+        names = [name for name, item in REGISTERS.items() if item.offset < REGISTERS["CONTROL"].offset]
+        words = self._identity([name for name in names if name not in known])
         for name, value in words.items():
             if not value and name not in MAY_BE_ZERO:  # which Geometry would take for a default
                 raise NoAccelerator(self.name, f"its register {name} holds 0")

@@ -21,8 +21,7 @@ from synflip.spec.sizes import (
 )
 
 MAGIC = 0x53594E46  # "SYNF"
-VERSION = 3  # of this map; 1 and 2 had no FLIGHT, and 1 no SOFT_CLASSES
-VERSION_WITH_MAPS = 4  # of one that also has MAP_DEPTH, MAPS, and segments behind the layer table
+VERSION = 4  # of this map; 3 had no MAP_DEPTH, 1 and 2 no FLIGHT, and 1 no SOFT_CLASSES
 ADDRESS_BITS = 28
 OFFSET_BITS = 24
 IMAGE_WORD_BITS = 16  # of an offset into Region.IMAGES; the image's slot is above
@@ -70,8 +69,8 @@ REGIONS: dict[Region, RegionInfo] = {
         "W",
         "layer * 8 + field; behind them segment * 2 + word; behind them row block << word bits | word",
         "layer table; an entry takes effect when its last word is written. Behind it, each at a power of two "
-        "and only in version 4: segments of convolutions (first pixel and past << 16; offset of 24 bits and "
-        "flags << 24), and where the rows of a kernel over images are (16 bits a bank)",
+        "and only if MAP_DEPTH is not 0: segments of convolutions (first pixel and past << 16; offset of 24 "
+        "bits and flags << 24), and where the rows of a kernel over images are (16 bits a bank)",
     ),
     Region.SEEDS: RegionInfo("W", "bank * 4 + component", "LFSR113 state of the bank's first key"),
     Region.WEIGHTS: RegionInfo(
@@ -187,24 +186,24 @@ REGISTERS: dict[str, Register] = {
     "SAMPLE_BITS": Register(17, "R", 5, "a run has at most 2**SAMPLE_BITS - 1 network samples"),
     "SOFT_CLASSES": Register(18, "R", 11, "most classes of soft votes; 0: there are none"),
     "FLIGHT": Register(19, "R", 3, "passes of a network sample that are in flight"),
+    "MAP_DEPTH": Register(20, "R", 16, "events of a bank of a convolution's map; 0: there are none"),
     "CONTROL": Register(
-        20,
+        21,
         "W",
         3,
         "bit 0: start a run; bit 1: abort it; bit 2: test all junctions anew",
         {"START": CONTROL_START, "ABORT": CONTROL_ABORT, "RETEST": CONTROL_RETEST},
     ),
     "STATUS": Register(
-        21,
+        22,
         "R",
         2,
         "bit 0: busy; bit 1: alarm: too few junctions work, no keys are issued",
         {"BUSY": STATUS_BUSY, "ALARM": STATUS_ALARM},
     ),
-    "CYCLES_LOW": Register(22, "R", 32, "cycles of the run, low half"),
-    "CYCLES_HIGH": Register(23, "R", 32, "cycles of the run, high half"),
-    "LOGGED": Register(24, "R", 24, "logits in the log"),
-    "MAP_DEPTH": Register(25, "R", 16, "events of a bank of a convolution's map; only version 4 has it"),
+    "CYCLES_LOW": Register(23, "R", 32, "cycles of the run, low half"),
+    "CYCLES_HIGH": Register(24, "R", 32, "cycles of the run, high half"),
+    "LOGGED": Register(25, "R", 24, "logits in the log"),
     "LAYERS": Register(32, "RW", 4, "layers - 1"),
     "CLASSES": Register(33, "RW", 10, "classes - 1"),
     "CLASS_SHIFT": Register(34, "RW", 4, "log2 of the results an image takes"),
@@ -234,21 +233,16 @@ REGISTERS: dict[str, Register] = {
 }
 FIRST_JUNCTION_REGISTER = 48
 SOFT_REGISTER = "SOFT_SHIFT"
-MAP_REGISTERS = ("MAP_DEPTH", "MAPS")
+MAP_REGISTER = "MAPS"
 
 
 def present(name: str, geometry: Geometry) -> bool:
     """Whether an accelerator of this geometry has this register."""
     if name == SOFT_REGISTER:
         return geometry.soft_classes > 0
-    if name in MAP_REGISTERS:
+    if name == MAP_REGISTER:
         return geometry.map_depth > 0
     return geometry.devices > 0 or REGISTERS[name].offset < FIRST_JUNCTION_REGISTER
-
-
-def version(geometry: Geometry) -> int:
-    """Of the map of an accelerator of this geometry."""
-    return VERSION_WITH_MAPS if geometry.map_depth else VERSION
 
 
 def address(region: Region, offset: int = 0) -> int:

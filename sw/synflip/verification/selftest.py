@@ -116,7 +116,7 @@ class SelfTest:
     def identity(self) -> str:
         """What the device says of itself; the driver has checked the map's version."""
         self._idle()
-        return f"map version {memory_map.version(self.geometry)}; {self.geometry.text}"
+        return f"map version {memory_map.VERSION}; {self.geometry.text}"
 
     def registers(self) -> str:
         """Every setting keeps what it is given, and only it."""

@@ -130,7 +130,7 @@ class Twin:
         busy, cycles, logged, captured, working, alarm = later
         live = {
             "MAGIC": memory_map.MAGIC,
-            "VERSION": memory_map.version(GEOMETRY),
+            "VERSION": memory_map.VERSION,
             "STATUS": busy | alarm << 1,
             "CAPTURED": captured,
             "WORKING": working,
@@ -329,11 +329,12 @@ def test_registers_that_say_what_the_hardware_is():
     values = {name: data for name, (data, error) in zip(names, answers, strict=True) if not error}
     assert values == {
         "MAGIC": 0x53594E46,
-        "VERSION": memory_map.version(GEOMETRY),
+        "VERSION": memory_map.VERSION,
         "SOFT_CLASSES": 7,
         "SAMPLE_BITS": 20,
         "KEY_HALVES": 1,
         "FLIGHT": 2,
+        "MAP_DEPTH": 64,
         "LANES": 48,
         "BANKS": 4,
         "BITS": 7,

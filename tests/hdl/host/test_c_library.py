@@ -71,6 +71,7 @@ CASES = {
     "A = 2, pixels to 16": (model_of((13, 20, 4), activation_bits=2, pixel_max=16), GEOMETRY),
     "pixels to 65535": (model_of((13, 20, 4), pixel_max=65535), GEOMETRY),
     "no shift": (model_of((13, 20, 4), shift=0), GEOMETRY),
+    "beside maps": (model_of((13, 20, 4)), replace(GEOMETRY, map_depth=64)),
 }
 
 
@@ -178,8 +179,8 @@ def test_arrays_that_are_no_model_are_refused_before_anything_is_written():
     ("name", "value", "error"),
     [
         ("MAGIC", 0xFFFFFFFF, "NO_ACCELERATOR"),
-        ("VERSION", 2, "MAP_VERSION"),
-        ("VERSION", 4, "MAP_VERSION"),
+        ("VERSION", 3, "MAP_VERSION"),
+        ("VERSION", 5, "MAP_VERSION"),
         ("DEVICES", 3, "JUNCTIONS"),
         *(("LANES", value, "NO_ACCELERATOR") for value in (0, 8, 24, 144)),
         *(("BANKS", value, "NO_ACCELERATOR") for value in (0, 3, 16)),
