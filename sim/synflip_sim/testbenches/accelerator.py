@@ -13,6 +13,8 @@ from synflip_hdl.bus.registers import REQUEST, RESPONSE
 from synflip_sim.testbenches.clocked import Bench, Monitor, reporting
 from synflip_sim.testbenches.event_lists import EventMonitor
 from synflip_sim.testbenches.key_memory import FillMonitor, KeyMonitor
+from synflip_sim.testbenches.maps.pool import PoolMonitor
+from synflip_sim.testbenches.maps.segments import SegmentMonitor
 from synflip_sim.testbenches.ports import block, pack, read, signal, unpack
 from synflip_sim.testbenches.requantizer import RequantizerMonitor
 from synflip_sim.testbenches.scoreboard import Scoreboard
@@ -88,13 +90,19 @@ def monitors(bench: Bench) -> list[Monitor]:
     geometry, trace, board = bench.geometry, bench.trace, bench.scoreboard
     names = ["sequencer", "keys", "events", "array", "requantizer", "votes"]
     names += ["soft_votes"] if geometry.soft_classes else []
+    names += ["segments", "pool"] if geometry.map_depth else []
     scope = {name: block(bench.dut, name) for name in names}
-    soft = [SoftMonitor(scope[name], trace, bench.script, board) for name in names if name == "soft_votes"]
+    some: list[Monitor] = []
+    if geometry.soft_classes:
+        some.append(SoftMonitor(scope["soft_votes"], trace, bench.script, board))
+    if geometry.map_depth:
+        some.append(SegmentMonitor(scope["segments"], geometry, trace, bench.script, board))
+        some.append(PoolMonitor(scope["pool"], geometry, trace, board))
     return [
-        *soft,
+        *some,
         SequencerMonitor(scope["sequencer"], geometry, trace, bench.script, board),
         FillMonitor(scope["keys"], geometry, trace, board),
-        EventMonitor(scope["events"], geometry, trace, board),
+        EventMonitor(scope["events"], geometry, trace, bench.script, board),
         KeyMonitor(signal(scope["array"], "keys__data"), geometry, trace, board),
         ArrayMonitor(scope["array"], geometry, trace, board),
         RequantizerMonitor(scope["requantizer"], geometry, trace, board),

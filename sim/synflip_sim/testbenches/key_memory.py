@@ -13,7 +13,6 @@ from synflip.spec.sizes import log2_ceil
 from synflip_sim.testbenches.clocked import Bench, Monitor, Player, host_idle, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
-from synflip_sim.testbenches.tiles import layer_table
 
 
 class FillMonitor:
@@ -74,7 +73,7 @@ class ReadyMonitor:
 
     def __init__(self, bench: Bench, player: Player) -> None:
         self._ready, self._scoreboard = bench.dut.demand__ready, bench.scoreboard
-        table = layer_table(bench.script)
+        table = bench.script.layer_table(bench.geometry)
         fills, picks = bench.trace.fills, bench.trace.picks
         blocks = int(table[-1][LayerField.KEY_END])
         for cycle in range(1, bench.trace.cycles):
@@ -115,7 +114,7 @@ async def keys(dut: Any) -> None:
         player.at(cycle, demand__run=1)
     for row in trace.releases:
         player.at(int(row["cycle"]), demand__release=1)
-    table = layer_table(bench.script)
+    table = bench.script.layer_table(bench.geometry)
     reads: dict[int, list[int]] = {}
     half_size = 1 << log2_ceil(geometry.key_depth)
     for row in trace.events:

@@ -12,7 +12,7 @@ from synflip_hdl.interfaces import append_layout, logit_layout, sums_layout, til
 from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise, run_control
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
-from synflip_sim.testbenches.tiles import tiles
+from synflip_sim.testbenches.tiles import append, tiles
 
 
 class RequantizerMonitor:
@@ -26,16 +26,8 @@ class RequantizerMonitor:
         )
         self._append_layout, self._logit_layout = append_layout(geometry), logit_layout(geometry)
         classes = int(trace.logits["class_"].max())
-        for row in trace.drains:
-            value = {
-                "hidden_set": int(row["set"]),
-                "begin": int(row["block"] == 0),
-                "first": int(row["block"] % (geometry.lanes // geometry.banks) == 0),
-                "block": int(row["block"]),
-                "values": row["values"].tolist(),
-                "some": sum(1 << bank for bank, value in enumerate(row["values"]) if value),
-            }
-            scoreboard.expect("hidden group", int(row["cycle"]), value)
+        for row in trace.outputs:
+            scoreboard.expect("hidden group", int(row["cycle"]), append(row, geometry))
         for row in trace.logits:
             value = {
                 "z": int(row["z"]),
@@ -47,8 +39,8 @@ class RequantizerMonitor:
 
     def sample(self, cycle: int) -> None:
         """See ``Monitor``."""
-        append = unpack(self._append_layout, read(self._append)) if read(self._append_valid) else None
-        self._scoreboard.check("hidden group", cycle, append)
+        group = unpack(self._append_layout, read(self._append)) if read(self._append_valid) else None
+        self._scoreboard.check("hidden group", cycle, group)
         logit = unpack(self._logit_layout, read(self._logit)) if read(self._logit_valid) else None
         self._scoreboard.check("logit", cycle, logit)
 

@@ -48,6 +48,8 @@ BENCHES = {
     "votes": "engine.votes.Votes",
     "soft_votes": "engine.soft_votes.SoftVotes",
     "sequencer": "engine.sequencer.Sequencer",
+    "maps.segments": "engine.segments.Segments",
+    "maps.pool": "engine.pool.Pool",
     "registers": "bus.registers.Registers",
     "accelerator": "accelerator.Accelerator",
     "serial.frame_queue": "serial.frame_queue.FrameQueue",
@@ -69,6 +71,10 @@ WATCHED = (
     *("keys__data", "sums__capture", "sums__sums", "word_*", "coins", "signs", "x"),
     *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
     *("decisions__valid", "decisions__payload", "ranked_winner", "counted"),
+    *("lists__segment", "lists__rows", "segments__restart", "segments__entry", "segments__take"),
+    *("segments__again", "segments__index", "reads__ended", "demand__ready", "demand__segment"),
+    *("places__pixels", "places__kept", "places__none", "places__image"),
+    *("pooled__valid", "pooled__payload"),
     *("energy_written", "energy_slot", "energy_value", "vote_written", "vote_place", "vote_value"),
 )
 OPTIMISE = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
@@ -95,7 +101,8 @@ def component(bench: str, geometry: Geometry) -> wiring.Component:
 
 def benches_of(geometry: Geometry) -> list[str]:
     """The benches of blocks that an accelerator of this geometry has."""
-    return [name for name in BENCHES if name != "soft_votes" or geometry.soft_classes]
+    there = {"soft_votes": geometry.soft_classes > 0, "maps": geometry.map_depth > 0}
+    return [name for name in BENCHES if there.get(name.partition(".")[0], True)]
 
 
 @contextmanager

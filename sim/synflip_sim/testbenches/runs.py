@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from synflip.devices.accelerator import Accelerator
 from synflip.golden.trace import cycle_trace
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.uncertainty.soft_votes import SoftTable
@@ -23,7 +24,8 @@ SCALE = 300.0  # of the logits, for soft votes: near their spread
 class Run:
     """One run of a bench: sizes of the network, images, samples, and the margins of early stopping, if any.
 
-    bits: k of the model. density: of non-zero pixels; the last image has none.
+    sizes: of the dense layers. bits: k of the model. density: of non-zero pixels; the last image has none.
+    convolutions: in front of the dense layers: where each goes, and its outputs.
     """
 
     geometry: Geometry
@@ -33,6 +35,7 @@ class Run:
     samples: int
     margins: tuple[int, ...] | None = None
     density: float = 0.6
+    convolutions: tuple[tuple[Convolution, int], ...] = ()
 
     def model(self) -> CompiledModel:
         """A network of random coins; biases let a part of each hidden layer be zero. Classes 1 and 3 are
@@ -40,13 +43,17 @@ class Run:
         rng = np.random.default_rng(SEED)
         largest = (1 << self.geometry.activation_bits) - 1
         layers = []
-        for rows, outputs in pairwise(self.sizes):
+        shapes: list[tuple[int, int, Convolution | None]] = [
+            (place.rows, outputs, place) for place, outputs in self.convolutions
+        ]
+        shapes += [(*sizes, None) for sizes in pairwise(self.sizes)]
+        for rows, outputs, place in shapes:
             q = rng.integers(0, 1 << self.bits, (outputs, rows)).astype(np.uint16)
             q[rng.random(q.shape) < 0.1] = 0
             q[rng.random(q.shape) < 0.1] = (1 << self.bits) - 1
             sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
             bias = rng.integers(-largest, largest + 1, outputs).astype(np.int32)
-            layers.append(Layer(q, sign, bias))
+            layers.append(Layer(q, sign, bias, place))
         layers[-1].q[1:4:2] = 0
         layers[-1].bias[:] //= 4
         layers[-1].bias[1:4:2] = largest // 2
@@ -59,7 +66,7 @@ class Run:
     def pixels(self) -> NDArray[np.uint8]:
         """[images, rows]; the last image is empty if there are several."""
         rng = np.random.default_rng(SEED + 1)
-        shape = (self.images, self.sizes[0])
+        shape = (self.images, self.convolutions[0][0].inputs if self.convolutions else self.sizes[0])
         largest = (1 << self.geometry.activation_bits) - 1
         pixels = rng.integers(1, largest + 1, shape) * (rng.random(shape) < self.density)
         if self.images > 1:
@@ -93,6 +100,7 @@ def _small(
     key_halves: int = 2,
     flight: int = 1,
     soft_classes: int = 0,
+    map_depth: int = 0,
 ) -> Geometry:
     return Geometry(
         lanes,
@@ -100,8 +108,8 @@ def _small(
         bits,
         activation_bits,
         weight_depth=256 // banks,
-        event_depth=128 // banks,
-        key_depth=128 // banks,
+        event_depth=512 if map_depth else 128 // banks,
+        key_depth=64 if map_depth else 128 // banks,
         bias_depth=256 // banks,
         image_slots=4,
         result_depth=128,
@@ -112,6 +120,7 @@ def _small(
         flight=flight,
         sample_bits=24 if key_halves == 2 else 7,
         soft_classes=soft_classes,
+        map_depth=map_depth,
     )
 
 
@@ -135,5 +144,31 @@ RUNS = {
         images=3,
         samples=3,
         density=0.3,
+    ),
+    # Convolutions on the array: pads, windows of several positions and tiles, dense layers behind a map.
+    "16x2-maps": Run(
+        _small(16, 2, 4, flight=2, soft_classes=5, map_depth=64),
+        (20, 18, 5),
+        bits=4,
+        images=2,
+        samples=3,
+        convolutions=(
+            (Convolution((4, 4, 1), (3, 3), pad=(1, 1), pool=(2, 2)), 4),
+            (Convolution((2, 2, 4), (2, 2), pad=(1, 0), pool=(3, 1)), 20),
+        ),
+    ),
+    # Three channels, a stride, edges that are dropped, long segments, keys of one sample, early stopping.
+    "16x4-maps": Run(
+        _small(16, 4, 3, key_halves=1, map_depth=128),
+        (16, 5),
+        bits=3,
+        images=3,
+        samples=4,
+        margins=(9, 2, 1, 9),
+        density=0.8,
+        convolutions=(
+            (Convolution((4, 5, 3), (2, 3), stride=(1, 2), pad=(0, 1)), 20),
+            (Convolution((3, 3, 20), (3, 2), pad=(1, 1), pool=(3, 1)), 4),
+        ),
     ),
 }

@@ -11,6 +11,7 @@ from synflip.errors import SynflipError
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
+    LAYER_WORDS,
     MAGIC,
     OFFSET_BITS,
     REGISTERS,
@@ -59,6 +60,16 @@ class Script:
         mine = accesses[(accesses["address"] >> OFFSET_BITS == region) & (accesses["kind"] == kind)]
         offsets = mine["address"] & ((1 << OFFSET_BITS) - 1)
         return list(zip(offsets.tolist(), mine["data"].tolist(), strict=True))
+
+    def layer_words(self, first: int, past: int) -> NDArray[np.int64]:
+        """What was written to the offsets ``first`` .. ``past - 1`` of the region of layers, in their
+        order."""
+        words = dict(self.of(Region.LAYERS))
+        return np.array([words[place] for place in sorted(words) if first <= place < past], dtype=np.int64)
+
+    def layer_table(self, geometry: Geometry) -> NDArray[np.int64]:
+        """[layers, fields] as the driver wrote them."""
+        return self.layer_words(0, geometry.layer_depth * LAYER_WORDS).reshape(-1, LAYER_WORDS)
 
     @property
     def settings(self) -> dict[str, int]:

@@ -5,15 +5,17 @@ from typing import Any
 import cocotb
 import numpy as np
 from synflip.golden.trace import Trace
+from synflip.spec.cycles import SEGMENT_SPACING
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import LayerField, Region
-from synflip_hdl.interfaces import address_layout, decision_layout, tile_layout
+from synflip_hdl.interfaces import address_layout, decision_layout, segment_layout, tile_layout
 
 from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise, run_control
+from synflip_sim.testbenches.maps.program import Opening, openings
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.script import Script
-from synflip_sim.testbenches.tiles import layer_table, tiles
+from synflip_sim.testbenches.tiles import tiles
 
 #: Ports of the sequencer that the monitor looks at, by what they are called here.
 PORTS = {
@@ -23,6 +25,13 @@ PORTS = {
     **{name: f"issue__{name}" for name in ("place", "last")},
     "tile_valid": "tiles__valid",
     "tile": "tiles__payload",
+}
+#: The same of one with maps.
+MAP_PORTS = {
+    "segment": "lists__segment",
+    "rows": "lists__rows",
+    **{name: f"segments__{name}" for name in ("restart", "entry", "take", "again")},
+    "ahead": "segments__index",
 }
 
 
@@ -34,9 +43,12 @@ class SequencerMonitor:
     ) -> None:
         self._scoreboard, self._cycles = scoreboard, trace.cycles
         self._place, self._tile = address_layout(geometry), tile_layout(geometry)
-        self._signals = {name: signal(scope, port) for name, port in PORTS.items()}
+        self._maps = geometry.map_depth > 0
+        ports = PORTS | MAP_PORTS if self._maps else PORTS
+        self._signals = {name: signal(scope, port) for name, port in ports.items()}
         self._opened: dict[str, int] | None = None  # a cycle ago
-        table = layer_table(script)
+        table = script.layer_table(geometry)
+        opened_maps = {item.cycle: item for item in openings(trace, script)}
         for row in trace.opens:
             layer = int(row["layer"])
             opened: dict[str, int] = {"hidden": int(layer > 0), "rest": int(row["rest"])}
@@ -44,17 +56,34 @@ class SequencerMonitor:
             opened |= {"hidden_set": hidden_set} if layer else {"slot": int(row["slot"])}
             opened["key_sample"] = int(row["sample"]) % 4
             opened["key_end"] = int(table[layer][LayerField.KEY_END])
-            scoreboard.expect("opened lists", int(row["cycle"]), opened)
+            item = opened_maps.get(int(row["cycle"]))
+            if item is not None:
+                self._expect_segment(item, opened, int(table[layer][LayerField.ROW_BLOCKS]))
+            scoreboard.expect("opened lists", int(row["cycle"]), opened | {"segment": int(item is not None)})
         for tile in tiles(trace, script):
-            for cycle, index in tile.issues:
-                last = cycle == tile.end
-                scoreboard.expect("issue", cycle, {"index": index, "last": int(last), "place": tile.place})
+            for issue in tile.issues:
+                seen = {"index": issue.index, "last": int(issue.cycle == tile.end), "place": issue.place}
+                scoreboard.expect("issue", issue.cycle, seen)
             scoreboard.expect("tile", tile.end, tile.tile)
         for row in trace.releases:
             scoreboard.expect("release of keys", int(row["cycle"]), 1)
         for cycle in range(trace.cycles):
             scoreboard.expect("busy", cycle, cycle)
         scoreboard.expect("cycles at the end", trace.cycles, trace.cycles)
+
+        over_images = trace.issues[(trace.issues["segment"] >= 0) & (trace.issues["layer"] == 0)]
+        for cycle, index in over_images[["cycle", "index"]].tolist():
+            scoreboard.expect("row block ahead", cycle - 1, {"index": index})
+
+    def _expect_segment(self, item: Opening, opened: dict[str, int], rows: int) -> None:
+        """That a segment is opened, and before its layer's first the layer's lists, as of any layer."""
+        board = self._scoreboard
+        if item.restarts:
+            board.expect("opened lists", item.since, opened | {"segment": 0})
+            board.expect("first entry", item.since, item.number)
+        board.expect("taken segment", item.cycle, {"rows": rows})
+        if item.segment["window_end"] and not item.last:
+            board.expect("window again", item.cycle + 1, {"again": int(item.again)})
 
     def _now(self, name: str) -> int:
         return read(self._signals[name])
@@ -70,6 +99,7 @@ class SequencerMonitor:
             opened = {"hidden": now("hidden"), "rest": now("rest")}
             opened |= {"hidden_set": now("hidden_set")} if opened["hidden"] else {"slot": now("slot")}
             opened |= {"key_sample": now("key_sample") % 4, "key_end": now("key_end")}
+            opened |= {"segment": now("segment") if self._maps else 0}
         # A layer that waits opens its lists in every cycle: the last opening counts, or one that is read.
         if cycle:
             again = opened is not None and not now("read")
@@ -82,6 +112,18 @@ class SequencerMonitor:
         tile = unpack(self._tile, now("tile")) if now("tile_valid") else None
         board.check("tile", cycle, tile)
         board.check("release of keys", cycle, now("key_release") or None)
+        if self._maps:
+            self._sample_maps(cycle)
+
+    def _sample_maps(self, cycle: int) -> None:
+        board, now = self._scoreboard, self._now
+        board.check("taken segment", cycle, {"rows": now("rows")} if now("take") else None)
+        if board.expects("first entry", cycle):
+            board.check("first entry", cycle, now("entry") if now("restart") else None)
+        if board.expects("window again", cycle):
+            board.check("window again", cycle, {"again": now("again")})
+        if board.expects("row block ahead", cycle):
+            board.check("row block ahead", cycle, {"index": now("ahead")})
 
 
 class Neighbours:
@@ -93,12 +135,14 @@ class Neighbours:
         self._filled = bench.trace.fills["cycle"]
         self._blocks = bench.script.settings["KEY_BLOCKS"]
         self._loads = {int(row["cycle"]): int(row["load"]) for row in bench.trace.opens}
+        self._maps, self._load = bench.geometry.map_depth > 0, 0
 
     def drive(self, cycle: int) -> None:
         """See ``Driver``."""
         if cycle - 1 in self._loads:
-            self._dut.lists__longest.value = self._loads[cycle - 1]
-            self._dut.lists__short.value = int(self._loads[cycle - 1] <= 1)
+            self._load = self._loads[cycle - 1]
+            self._dut.lists__longest.value = self._load
+            self._dut.lists__short.value = int(self._load <= 1)
 
     def settle(self, cycle: int) -> None:
         """See ``Responder``: what is asked comes from registers."""
@@ -107,26 +151,38 @@ class Neighbours:
         sample, blocks = divmod(filled, self._blocks)
         there = blocks >= end if sample % 4 == asked else True
         self._dut.keys__ready.value = int(there)
+        if self._maps:
+            self._dut.lists__ended.value = int(read(self._dut.lists__index) + 2 >= self._load)
 
 
 @cocotb.test()
 async def sequencer(dut: Any) -> None:
-    """The drivers play host, event lists, key memory and votes."""
+    """The drivers play host, event lists, key memory, votes and segments."""
     bench = Bench(dut)
-    trace, chance = bench.trace, bench.chance
-    decision = decision_layout(bench.geometry)
+    trace, chance, geometry = bench.trace, bench.chance, bench.geometry
+    decision = decision_layout(geometry)
+    entry = segment_layout(geometry) if geometry.map_depth else None
+    idle_segments: dict[str, Any] = {}
+    if entry is not None:
+        idle_segments = {"segments__ready": noise(chance, 1), "segments__segment": noise(chance, entry.size)}
     player = Player(
         dut,
         **run_control(bench),
         decisions__valid=0,
         decisions__payload=noise(chance, decision.size),
         **host_idle(chance),
+        **idle_segments,
     )
+    for item in openings(trace, bench.script):
+        for cycle in range(item.since + 1, item.since + SEGMENT_SPACING):
+            player.at(cycle, segments__ready=0)
+        for cycle in range(item.since + SEGMENT_SPACING, item.cycle + 1):
+            player.at(cycle, segments__ready=1, segments__segment=pack(entry, item.segment))
     first = host_writes(player, chance, Region.LAYERS, bench.script.of(Region.LAYERS))
     player.at(-1, control__start=1)
     for row in trace.votes:
         current = {"slot": int(row["slot"]), "sample": int(row["sample"])}
         payload = pack(decision, {"current": current, "leaves": int(row["leaves"])})
         player.at(int(row["cycle"]), decisions__valid=1, decisions__payload=payload)
-    monitor = SequencerMonitor(dut, bench.geometry, trace, bench.script, bench.scoreboard)
+    monitor = SequencerMonitor(dut, geometry, trace, bench.script, bench.scoreboard)
     await bench.run(first, [player, Neighbours(bench)], [monitor])

@@ -126,12 +126,12 @@ async def array(dut: Any) -> None:
     )
     first = host_writes(player, chance, Region.WEIGHTS, bench.script.of(Region.WEIGHTS))
     for tile in tiles(trace, bench.script):
-        for cycle, _ in tile.issues:
+        for issue in tile.issues:
             events = [{"block": chance.getrandbits(16), "value": 0} for _ in range(geometry.banks)]
-            for row in tile.events[tile.events["cycle"] == cycle]:
-                events[row["bank"]] = {"block": int(row["row"]) // geometry.banks, "value": int(row["x"])}
-            player.at(cycle, issue__place=pack(place, tile.place))
-            player.at(cycle + EVENT, events__payload=pack(group, events))
+            for bank, row_block, value in issue.blocks:
+                events[bank] = {"block": row_block, "value": value}
+            player.at(issue.cycle, issue__place=pack(place, issue.place))
+            player.at(issue.cycle + EVENT, events__payload=pack(group, events))
         player.at(tile.end, issue__last=1)
     answers = KeyAnswers(bench)
     monitors: list[Monitor] = [

@@ -93,7 +93,7 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     yield "sums are captured", others(trace.tiles) + _by_tile(captures, "sums")
     last = int(captures["layer"].max(initial=0))
     hidden = captures[captures["layer"] < last]
-    bars = list(_drained(trace, hidden, opens["member"][0]))
+    bars = list(_drained(trace, hidden))
     mine = np.array([cycle for start, end, *_ in bars for cycle in range(start, end)], dtype=np.int64)
     drains = trace.drains[np.isin(trace.drains["cycle"], np.setdiff1d(np.arange(first, past), mine))]
     yield "outputs to the lists", _grey(drains["cycle"], drains["set"]) + bars
@@ -114,13 +114,15 @@ def _rows(trace: Trace, image: int, sample: int, first: int, past: int) -> Itera
     )
 
 
-def _drained(trace: Trace, captures: NDArray[Any], member: int) -> Iterator[Bar]:
-    """A bar for each tile of hidden layers. Other passes in flight have other lists."""
-    most = trace.geometry.lanes // trace.geometry.banks
+def _drained(trace: Trace, captures: NDArray[Any]) -> Iterator[Bar]:
+    """A bar for each tile of hidden layers; of a convolution for each that ends its pool window."""
+    starts = np.append(trace.drains["cycle"][trace.drains["first"] == 1], trace.cycles)
     for captured, layer, tile in captures[["cycle", "layer", "tile"]].tolist():
         start = captured + append_latency(trace.geometry)
-        mine = trace.drains["set"] == 2 * member + layer % 2
-        mine &= (trace.drains["cycle"] >= start) & (trace.drains["cycle"] < start + most)
+        place = np.searchsorted(starts, start)
+        if starts[place] != start:
+            continue
+        mine = (trace.drains["cycle"] >= start) & (trace.drains["cycle"] < starts[place + 1])
         yield start, start + int(mine.sum()), _shade(layer, tile), f"{int(mine.sum())} steps"
 
 

@@ -151,15 +151,10 @@ def _order(program: Program | None, tiles: int, full: int, last: int) -> list[tu
     steps if it ends a position, whether more follow). full, last: drain steps of a tile, of the last tile."""
     if program is None:
         return []
-    order: list[tuple[int, int, bool]] = []
-    begin = 0
-    for past in (np.flatnonzero(program.window_end) + 1).tolist():
-        for tile in range(tiles):
-            steps = full if tile < tiles - 1 else last
-            order += [
-                (number, steps if program.position_end[number] else 0, True) for number in range(begin, past)
-            ]
-        begin = past
+    order = [
+        (number, (full if tile < tiles - 1 else last) if program.position_end[number] else 0, True)
+        for number, tile in program.taken(tiles)
+    ]
     return [*order[:-1], (*order[-1][:2], False)]
 
 

@@ -10,6 +10,7 @@ driver writes segments and taps.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,14 @@ class Program:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def taken(self, tiles: int) -> Iterator[tuple[int, int]]:
+        """(number of the segment, tile) as a convolution of so many tiles takes them: each pool window's
+        segments again for every tile."""
+        begin = 0
+        for past in (np.flatnonzero(self.window_end) + 1).tolist():
+            yield from ((number, tile) for tile in range(tiles) for number in range(begin, past))
+            begin = past
 
     def words(self) -> NDArray[np.uint32]:
         """uint32 [segments, SEGMENT_WORDS], as the memory map wants them."""
