@@ -43,7 +43,7 @@ class EventMonitor:
             if row["segment"] < 0:
                 scoreboard.expect("longest list", cycle, {"events": load, "short": load <= 1})
             else:
-                scoreboard.expect("segment", cycle, {"short": load <= 1})
+                scoreboard.expect("short segment", cycle, {"short": load <= 1})
         issues = trace.issues[trace.issues["segment"] >= 0]
         opened = np.searchsorted(trace.opens["cycle"], issues["cycle"]) - 1
         ended = issues["index"] + 2 >= trace.opens["load"][opened]
@@ -58,8 +58,8 @@ class EventMonitor:
         if self._scoreboard.expects("longest list", cycle):
             longest = {"events": read(self._longest), "short": bool(read(self._short))}
             self._scoreboard.check("longest list", cycle, longest)
-        if self._scoreboard.expects("segment", cycle):
-            self._scoreboard.check("segment", cycle, {"short": bool(read(self._short))})
+        if self._scoreboard.expects("short segment", cycle):
+            self._scoreboard.check("short segment", cycle, {"short": bool(read(self._short))})
         if self._scoreboard.expects("segment's end", cycle):
             self._scoreboard.check("segment's end", cycle, {"ended": bool(read(self._ended))})
 

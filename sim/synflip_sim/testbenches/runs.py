@@ -53,6 +53,8 @@ class Run:
             q[rng.random(q.shape) < 0.1] = (1 << self.bits) - 1
             sign = rng.integers(0, 2, (outputs, rows)).astype(np.uint8)
             bias = rng.integers(-largest, largest + 1, outputs).astype(np.int32)
+            if place is not None:  # so that segments of several pixels are empty
+                bias -= largest
             layers.append(Layer(q, sign, bias, place))
         layers[-1].q[1:4:2] = 0
         layers[-1].bias[:] //= 4
@@ -153,8 +155,8 @@ RUNS = {
         images=2,
         samples=3,
         convolutions=(
-            (Convolution((4, 4, 1), (3, 3), pad=(1, 1), pool=(2, 2)), 4),
-            (Convolution((2, 2, 4), (2, 2), pad=(1, 0), pool=(3, 1)), 20),
+            (Convolution((4, 4, 1), (3, 3), pad=(1, 1), pool=(2, 2)), 2),
+            (Convolution((2, 2, 2), (2, 2), pad=(1, 0), pool=(3, 1)), 20),
         ),
     ),
     # Three channels, a stride, edges that are dropped, long segments, keys of one sample, early stopping.
