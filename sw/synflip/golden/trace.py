@@ -423,7 +423,7 @@ class _Tracer:
             capture = end + pipeline_depth(banks)
             self._add("tiles", capture, **where, sums=sums[None])
             values = (sums[:count] + added[outputs] >> shift).clip(0, self.model.activation_max)
-            largest = values if first else np.maximum(largest[:count], values)
+            largest = values if first else np.maximum(largest, values)
             last, sums = bool(program.window_end[segment]), np.zeros(lanes, dtype=np.int64)
             window = WINDOW_FIRST * first | WINDOW_LAST * last | WINDOW_TOP * (tile == 0)
             block = (pixel * layer.outputs + outputs.start) // banks
