@@ -37,6 +37,7 @@ SIZES = {
     "margin_depth": "samples of a run that can stop early",
     "layer_depth": "layers",
     "soft_classes": "classes of soft votes (0: the host makes them)",
+    "map_depth": "events of a bank of a convolution's map (0: in parts)",
     "sample_bits": "bits of the number of samples",
     "devices": "tunnel junctions (0: an LFSR makes the keys)",
 }
