@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from synflip.errors import SynflipError
 from synflip.golden.pass_diagram import LEFT, OTHERS, RIGHT, WIDTH, pass_diagram
-from synflip.golden.trace import cycle_trace
+from synflip.golden.trace import Trace, cycle_trace
+from synflip_sim.testbenches.runs import RUNS
 
 from tests.hdl.diagrams.test_diagrams import GEOMETRY, PIXELS, SVG
 from tests.networks import random_model
@@ -34,6 +35,19 @@ def bars(picture: str, grey: bool) -> dict[str, list[tuple[float, float]]]:
 @pytest.mark.parametrize(("image", "sample"), [(0, 0), (2, 1), (1, 2)])
 def test_a_pass_is_drawn_cycle_by_cycle(image: int, sample: int, flight: int) -> None:
     trace = cycle_trace(random_model(), replace(GEOMETRY, flight=flight), PIXELS, 3, 1)
+    others = drawn_as_traced(trace, image, sample)
+    if flight == 4 and sample:
+        assert others["outputs to the lists"] and others["logits"]
+
+
+def test_a_pass_with_convolutions_is_drawn_cycle_by_cycle() -> None:
+    run = RUNS["16x2-maps"]
+    trace = cycle_trace(run.model(), run.geometry, run.pixels(), run.samples, 1)
+    assert not drawn_as_traced(trace, 0, 1)["outputs to the lists"]  # it is alone
+
+
+def drawn_as_traced(trace: Trace, image: int, sample: int) -> dict[str, list[int]]:
+    """Compares the picture with the trace. Returns the cycles that other passes have in it."""
 
     def here(table: Any) -> Any:
         return table[(table["slot"] == image) & (table["sample"] == sample)]
@@ -80,8 +94,7 @@ def test_a_pass_is_drawn_cycle_by_cycle(image: int, sample: int, flight: int) ->
     }
     for name, table in every.items():
         assert sorted(mine[name] + others[name]) == meanwhile(table), name
-    if flight == 4 and sample:
-        assert others["outputs to the lists"] and others["logits"]
+    return others
 
 
 def test_a_pass_that_is_not_there() -> None:

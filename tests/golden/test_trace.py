@@ -8,10 +8,14 @@ from synflip.errors import SynflipError
 from synflip.golden.cpu import Golden
 from synflip.golden.trace import Trace, cycle_trace
 from synflip.spec.coins import key_words
+from synflip.spec.cycles import pipeline_depth
 from synflip.spec.geometry import Geometry
 from synflip_sim.testbenches.runs import RUNS, SEED
 
 from tests.golden import reference
+from tests.spec.test_maps import in_order, taps
+
+MAPS = [name for name, case in RUNS.items() if case.convolutions]
 
 
 @pytest.fixture(scope="module", params=RUNS)
@@ -44,28 +48,29 @@ def test_events_are_the_contracts(case, trace):
     offsets = np.cumsum([0, *(-(-rows // 8) * 8 for rows in model.rows)])
     row_keys = reference.keys_from(reference.lfsr_seed(SEED))
     row_keys = [next(row_keys) for _ in range(case.samples * offsets[-1])]
-    sums = {}
-    for event in trace.events:
+    sums = np.zeros((len(trace.tiles), lanes), dtype=int)
+    ends = trace.tiles["cycle"] - pipeline_depth(case.geometry.banks)
+    numbers = np.searchsorted(ends, trace.events["cycle"])  # of the tile of each event
+    for event, tile in zip(trace.events, numbers, strict=True):
         layer = model.layers[event["layer"]]
         number = event["sample"] * offsets[-1] + offsets[event["layer"]] + event["row"]
         assert event["key"] == row_keys[number]
         assert event["bank"] == event["row"] % case.geometry.banks
         assert event["x"] != 0
-        where = tuple(event[name] for name in ("slot", "sample", "layer", "tile"))
-        total = sums.setdefault(where, np.zeros(lanes, dtype=int))
+        where = ["slot", "sample", "layer", "tile"]
+        assert event[where] == trace.tiles[tile][where]
+        total = sums[tile]
         for lane in range(lanes):
             output = int(event["tile"]) * lanes + lane
             assert event["words"][lane] == reference.word(row_keys[number], output, case.geometry.bits)
-            if output < layer.outputs:
+            if output < layer.outputs and event["row"] < layer.rows:
                 q, sign = int(layer.q[output, event["row"]]), layer.sign[output, event["row"]]
                 assert event["coins"][lane] == reference.coin(row_keys[number], output, q, model.bits)
                 assert event["signs"][lane] == sign
                 total[lane] += (-1 if sign else 1) * int(event["x"]) * int(event["coins"][lane])
             else:
                 assert not event["coins"][lane] and not event["signs"][lane]
-    for tile in trace.tiles:
-        where = tuple(tile[name] for name in ("slot", "sample", "layer", "tile"))
-        np.testing.assert_array_equal(tile["sums"], sums.get(where, np.zeros(lanes)))
+    np.testing.assert_array_equal(trace.tiles["sums"], sums)
 
 
 def test_results_are_the_golden_models(case, trace):
@@ -97,7 +102,7 @@ def test_hidden_values_are_the_next_layers_events(case, trace):
     banks, lanes = case.geometry.banks, case.geometry.lanes
     origin = ["slot", "sample", "layer"]
     first = trace.events[trace.events["tile"] == 0]
-    for where in np.unique(trace.opens[trace.opens["layer"] > 0][origin]):
+    for where in np.unique(trace.opens[trace.opens["layer"] > len(case.convolutions)][origin]):
         opens, events = (table[table[origin] == where] for table in (trace.opens, first))
         complete = opens["cycle"][opens["rest"].argmax()]  # when the rest, or else the whole, is opened
         hidden_set = 2 * opens["member"][0] + (where["layer"] - 1) % 2
@@ -109,6 +114,9 @@ def test_hidden_values_are_the_next_layers_events(case, trace):
         assert (events["cycle"] > since[events["row"]]).all()
         assert (events["cycle"] > opens["cycle"][0]).all()
 
+        if where["layer"] == len(case.convolutions):  # behind a map: never by its head
+            assert opens["load"].tolist() == [max((values != 0)[bank::banks].sum() for bank in range(banks))]
+            continue
         last_tile = (case.model().layers[where["layer"] - 1].outputs - 1) // lanes * lanes
         late = np.arange(len(values)) >= last_tile
         fullest = [
@@ -122,11 +130,58 @@ def test_hidden_values_are_the_next_layers_events(case, trace):
             assert opens["load"].tolist() == fullest[2:]
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_positions_meet_the_contracts_taps(name):
+    """Of a convolution: each position's events, for each tile; the largest of each pool window's outputs go
+    into the lists; what is open is what is issued."""
+    case = RUNS[name]
+    model, banks, lanes = case.model(), case.geometry.banks, case.geometry.lanes
+    trace = cycle_trace(model, case.geometry, case.pixels(), case.samples, SEED, margins(case))
+    inputs, origin = dict(enumerate(model.activations(case.pixels()))), ["slot", "sample", "layer"]
+    for index, (place, outputs) in enumerate(case.convolutions):
+        tiles, window = -(-outputs // lanes), place.pool[0] * place.pool[1]
+        order = np.array(in_order(place)).reshape(-1, 1, window, 2).repeat(tiles, 1).reshape(-1, 2)
+        following = {}
+        for where in np.unique(trace.tiles[trace.tiles["layer"] == index][origin]):
+            x = inputs[where["slot"]] if index == 0 else inputs[where[["slot", "sample"]].item()]
+            wanted = taps(x, place)
+            mine, events, opens, issues = (
+                table[table[origin] == where]
+                for table in (trace.tiles, trace.events, trace.opens, trace.issues)
+            )
+            ends = mine["cycle"] - pipeline_depth(banks)
+            cuts = np.searchsorted(events["cycle"], ends, side="right")
+            for position, past, first in zip(order.tolist(), cuts, [0, *cuts], strict=False):
+                met = events[first:past][events["row"][first:past] < place.rows]
+                rows = np.zeros(place.rows, dtype=np.uint8)
+                rows[met["row"]] = met["x"]
+                assert len(met) == np.count_nonzero(rows)
+                np.testing.assert_array_equal(rows, wanted[tuple(position)])
+            assert np.maximum(opens["load"], 1).sum() == len(issues)
+            assert (opens["segment"][0], max(opens["load"].max(), 1)) == (0, issues["index"].max() + 1)
+
+            here = (trace.outputs["cycle"] > opens["cycle"][0]) & (
+                trace.outputs["cycle"] <= mine["cycle"][-1] + 99
+            )
+            of_layer = trace.outputs[here & (trace.outputs["set"] == index % 2)]
+            steps = sum(-(-min(outputs - tile * lanes, lanes) // banks) for tile in range(tiles))
+            of_layer = of_layer[: steps * len(order) // tiles]
+            pixels = np.zeros((place.output[0] * place.output[1] * outputs // banks, banks), dtype=np.uint8)
+            for group in of_layer:
+                pixels[group["block"]] = np.maximum(pixels[group["block"]], group["values"])
+            drained = trace.drains[np.isin(trace.drains["cycle"], of_layer["cycle"] + 1)]
+            assert drained["block"].tolist() == list(range(len(pixels)))
+            np.testing.assert_array_equal(drained["values"], pixels)
+            following[where[["slot", "sample"]].item()] = pixels.reshape(-1)
+        inputs = following
+    assert {0, 1, 2} <= set(trace.opens[trace.opens["layer"] == 1]["load"].tolist())
+
+
 def test_nothing_collides(case, trace):
     """A bank issues at most one event a cycle, the drain gives at most one group, keys are there."""
     pairs = trace.events[["cycle", "bank"]].tolist()
     assert len(set(pairs)) == len(pairs)
-    for table in (trace.drains, trace.logits, trace.votes, trace.fills, trace.tiles):
+    for table in (trace.outputs, trace.drains, trace.logits, trace.votes, trace.fills, trace.tiles):
         assert (np.diff(table["cycle"]) > 0).all()
     halves = {}
     fills = iter(trace.fills)
