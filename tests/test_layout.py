@@ -20,6 +20,7 @@ ELSEWHERE = {
     "sim/synflip_sim/usb": "hdl/usb",
     "sim/synflip_sim/testbenches": "hdl",
     "sim/synflip_sim/testbenches/serial": "hdl/serial",
+    "sim/synflip_sim/testbenches/maps": "hdl",
     "sim/synflip_sim/campaigns": "campaigns",
 }
 FOLDERS = sorted(

@@ -14,8 +14,9 @@ OF_NIGHT = ("source", "key_memory", "synapse_array", "soft_votes", "registers")
 
 def by_night(run: str, bench: str = "accelerator") -> list[pytest.MarkDecorator]:
     """The mark of a run that is left out by day. The blocks of OF_NIGHT have the small run alone then; the
-    accelerator's bench looks into them in another one."""
-    return [pytest.mark.nightly] if run == "16x1-k16" or (bench in OF_NIGHT and run != "16x2-k4") else []
+    accelerator's bench looks into them in another one, and into those that only maps need in one more."""
+    by_day = {"16x2-k4": True, "48x4-k3": bench not in OF_NIGHT, "16x2-maps": bench == "accelerator"}
+    return [] if by_day.get(run) else [pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=by_night(name)) for name in RUNS])
