@@ -11,14 +11,21 @@ from synflip.errors import SynflipError
 from synflip.inference.result import Result
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
+    FLAGS_SHIFT,
+    LAYER_END,
     LAYER_WORDS,
     MAGIC,
     OFFSET_BITS,
+    PAST_SHIFT,
+    POSITION_END,
     REGISTERS,
+    SEGMENT_WORDS,
     VERSION,
+    WINDOW_END,
     Region,
     energy_offset,
     register,
+    segments_offset,
 )
 
 ANY = -1  # a read whose data nobody knows: a result that no class has
@@ -70,6 +77,25 @@ class Script:
     def layer_table(self, geometry: Geometry) -> NDArray[np.int64]:
         """[layers, fields] as the driver wrote them."""
         return self.layer_words(0, geometry.layer_depth * LAYER_WORDS).reshape(-1, LAYER_WORDS)
+
+    def segments(self, geometry: Geometry) -> list[dict[str, int]]:
+        """The segments of convolutions, their fields by the names of ``interfaces.segment_layout``."""
+        if not geometry.map_depth:
+            return []
+        place, top, found = segments_offset(geometry), 1 << FLAGS_SHIFT - 1, []
+        for pixels, other in self.layer_words(place, 2 * place).reshape(-1, SEGMENT_WORDS).tolist():
+            flags = other >> FLAGS_SHIFT
+            found.append(
+                {
+                    "first": pixels & (1 << PAST_SHIFT) - 1,
+                    "past": pixels >> PAST_SHIFT,
+                    "offset": (other & 2 * top - 1 ^ top) - top,
+                    "position_end": int(flags & POSITION_END != 0),
+                    "window_end": int(flags & WINDOW_END != 0),
+                    "layer_end": int(flags & LAYER_END != 0),
+                }
+            )
+        return found
 
     @property
     def settings(self) -> dict[str, int]:

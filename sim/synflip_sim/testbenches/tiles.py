@@ -13,7 +13,6 @@ from synflip.spec.memory_map import FIRST_SEGMENT_BIT, LayerField
 from synflip.spec.sizes import MAX_SHIFT, address_bits
 from synflip_hdl.interfaces import pooled_layout
 
-from synflip_sim.testbenches.maps.program import segment_table
 from synflip_sim.testbenches.ports import unpack
 from synflip_sim.testbenches.script import Script
 
@@ -68,7 +67,7 @@ def tiles(trace: Trace, script: Script) -> Iterator[Tile]:
     """Every tile of a run, in order: the sequencer issues one after the other."""
     geometry = trace.geometry
     banks, steps = geometry.banks, geometry.lanes // geometry.banks
-    table, segments = script.layer_table(geometry), segment_table(script, geometry)
+    table, segments = script.layer_table(geometry), script.segments(geometry)
     keys, weights = address_bits(geometry.key_depth), address_bits(geometry.weight_depth)
     members = {(int(row["slot"]), int(row["sample"])): int(row["member"]) for row in trace.opens}
     outputs = {int(row["cycle"]): row for row in trace.outputs}

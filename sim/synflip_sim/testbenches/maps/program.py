@@ -11,42 +11,14 @@ from synflip.spec.cycles import SEGMENT_SPACING
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import (
     FIRST_SEGMENT_BIT,
-    FLAGS_SHIFT,
-    LAYER_END,
-    PAST_SHIFT,
-    POSITION_END,
-    SEGMENT_WORDS,
     TAP_BITS,
     TAP_BLOCKS,
-    WINDOW_END,
     LayerField,
     entry_words,
     segments_offset,
 )
 
 from synflip_sim.testbenches.script import Script
-
-
-def segment_table(script: Script, geometry: Geometry) -> list[dict[str, int]]:
-    """The fields of each segment, by the names of ``interfaces.segment_layout``."""
-    if not geometry.map_depth:
-        return []
-    place = segments_offset(geometry)
-    table = []
-    words = script.layer_words(place, 2 * place).reshape(-1, SEGMENT_WORDS)
-    for pixels, other in words.tolist():
-        flags, top = other >> FLAGS_SHIFT, 1 << FLAGS_SHIFT - 1
-        table.append(
-            {
-                "first": pixels & (1 << PAST_SHIFT) - 1,
-                "past": pixels >> PAST_SHIFT,
-                "offset": (other & 2 * top - 1 ^ top) - top,
-                "position_end": int(flags & POSITION_END != 0),
-                "window_end": int(flags & WINDOW_END != 0),
-                "layer_end": int(flags & LAYER_END != 0),
-            }
-        )
-    return table
 
 
 def tap_table(script: Script, geometry: Geometry) -> NDArray[np.int64]:
@@ -78,7 +50,7 @@ class Opening:
 
 def openings(trace: Trace, script: Script) -> list[Opening]:
     """Every opening of a segment of a run, in order."""
-    entries, table = segment_table(script, trace.geometry), script.layer_table(trace.geometry)
+    entries, table = script.segments(trace.geometry), script.layer_table(trace.geometry)
     found = []
     rows = trace.opens[trace.opens["segment"] >= 0]
     for (_, _, layer), group in groupby(rows, lambda row: row[["slot", "sample", "layer"]].tolist()):
