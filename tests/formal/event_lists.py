@@ -6,19 +6,22 @@ such rows before it, and the list is as long as there are such rows, then the li
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal
 from synflip.spec.geometry import Geometry
+from synflip.spec.sizes import address_bits
 from synflip_hdl.engine.event_lists import EventLists
+from synflip_hdl.interfaces import end_bits
 
-from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
+from tests.formal.helpers import Followed, Opened, Pair, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
 
 SLOTS, DEPTH = 4, 16
 
 
-def check_reading(m, dut, inside, counts, opens, spoils, row):
+def check_reading(m, dut, inside, counts, opens, spoils, row, segment=False):
     """Asserts what is read of the list: its lengths while it is open, and nothing beyond its ends.
 
-    counts: of every bank's list. opens: it is opened now, as long as it is: what comes later does not matter.
-    spoils: it is begun anew now, or another is opened.
+    counts: of every bank's list, or of every bank's part of it that is a ``segment``. opens: it is opened
+    now, as long as it is: what comes later does not matter. spoils: it is begun anew now, or another is
+    opened.
     row: (it is in the list, its bank, its rank, its value). Returns whether the list is open, and for
     each bank whether the memories now answer with the followed row, and whether the events are it.
     """
@@ -47,18 +50,32 @@ def check_reading(m, dut, inside, counts, opens, spoils, row):
             & (dut.reads.index == rank)
             & (rank < length)
         )
+        if not segment:
+            m.d.comb += Assert(~opened | (dut.reads.longest >= length))
         m.d.comb += [
-            Assert(~opened | (dut.reads.longest >= length)),
             Assert(~opened | (inside["lengths"].word_select(b, width) == length)),
             Assert(~opened | (length <= counts[b])),
             Assert(reading | ~event.value.any()),
             Assert(~was_opened | (index < past_length) | ~event.value.any()),
         ]
+    if segment:
+        short = Cat(length <= 1 for length in lengths).all()
+        ended = Cat(dut.reads.index + 2 >= length for length in lengths).all()
+        m.d.comb += [
+            Assert(~opened | (dut.reads.short == short)),
+            Assert(~opened | (dut.reads.ended == ended)),
+            Cover(followed.any() & (rank == 1)),
+        ]
+        return opened, asked, followed
     any_opened, past_longest = Signal(name="any_opened"), Signal.like(dut.reads.longest, name="past_longest")
     m.d.sync += [any_opened.eq(any_opened | dut.reads.open), past_longest.eq(dut.reads.longest)]
-    past_open = delayed(m, dut.reads.open, 1, "open")
+    past_open, of_segment = delayed(m, dut.reads.open, 1, "open"), Const(0, 1)
+    if dut.geometry.map_depth:
+        of_segment = Signal(name="of_segment")
+        with m.If(dut.reads.open):
+            m.d.sync += of_segment.eq(dut.reads.segment)
     m.d.comb += [
-        Assert(~any_opened | (dut.reads.short == (dut.reads.longest <= 1))),
+        Assert(~any_opened | of_segment | (dut.reads.short == (dut.reads.longest <= 1))),
         # It stays until the next open, whatever comes in.
         Assert(past_open | (dut.reads.longest == past_longest)),
         Assert(~opened | Cat(dut.reads.longest == length for length in lengths).any()),
@@ -238,18 +255,30 @@ class Images(Elaboratable):
 
 
 class Hidden(Elaboratable):
-    """Outputs of hidden layers in ascending row blocks, with any pauses; then lists are opened and read."""
+    """Outputs of hidden layers in ascending row blocks, with any pauses; then lists are opened and read.
 
-    def __init__(self, banks: int, flight: int) -> None:
+    maps: of convolutions too, of which segments are opened; a pass is alone, or no layer is a convolution.
+    """
+
+    def __init__(self, banks: int, flight: int, maps: bool = False) -> None:
+        self.maps = maps
         self.geometry = Geometry(
-            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS, flight=flight
+            lanes=16,
+            banks=banks,
+            bits=1,
+            key_depth=16,
+            event_depth=DEPTH,
+            image_slots=SLOTS,
+            flight=flight,
+            **({"bias_depth": 16, "map_depth": 64} if maps else {}),
         )
 
     def elaborate(self, platform):
         m = Module()
         banks = self.geometry.banks
         dut = EventLists(self.geometry)
-        inside = Opened(m, dut, platform=Followed())
+        ends = Pair(2 << end_bits(self.geometry))
+        inside = Opened(m, dut, platform=ends if self.maps else Followed())
         free_inputs(m, dut, "reads.open")
         opens = free(m, 1, "opens")
         append = dut.appends.payload
@@ -283,15 +312,26 @@ class Hidden(Elaboratable):
                 with m.If((bank == b) & (append.block == block)):
                     m.d.sync += [there.eq(1), value.eq(append["values"][b]), rank.eq(before)]
 
-        # Only a hidden layer's list that is read is opened again at once, to be read further (sequencer).
-        m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden & inside["from_hidden"]))
+        # Only a hidden layer's list that is read is opened again at once, to be read further (sequencer); of
+        # a convolution, one segment follows another so.
+        if self.maps:
+            m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden == inside["from_hidden"]))
+            m.d.comb += Assume(~(dut.reads.segment & dut.reads.rest))
+        else:
+            m.d.comb += Assume(~(opens & dut.reads.read) | (dut.reads.hidden & inside["from_hidden"]))
+        part = dut.reads.segment if self.maps else Const(0, 1)
         begun = mine & append.begin
         opened, asked, followed = check_reading(
             m,
             dut,
             inside,
             counts,
-            opens & ~dut.reads.rest & dut.reads.hidden & (dut.reads.hidden_set == chosen) & known & ~begun,
+            opens
+            & ~(dut.reads.rest | part)
+            & dut.reads.hidden
+            & (dut.reads.hidden_set == chosen)
+            & known
+            & ~begun,
             begun | opens,
             (there, bank, rank, value),
         )
@@ -346,6 +386,14 @@ class Hidden(Elaboratable):
             Assert(~rest_opened | (of_chosen & inside["from_hidden"] & (inside["from_set"] == chosen))),
         ]
 
+        alone = None
+        if self.maps:
+            alone = fixed(m, 1, "alone")
+            self.check_alone(m, dut, inside, alone, chosen, last_block)
+            row = (there, bank, rank, value, block)
+            of_last = (mine, known, of_chosen, chosen, alone, opens)
+            part_asked, part_followed = self.check_segments(m, dut, inside, counts, row, of_last)
+
         # The same of the inside.
         if several:
             tally, is_last = inside["hidden_tally"], of_chosen
@@ -377,17 +425,176 @@ class Hidden(Elaboratable):
                 Assert(Mux(known, counts[b] <= last_block + 1, counts[b] == 0)),
             ]
             held, address = inside[f"hidden_{b}.row"], inside[f"hidden_{b}.address"]
-            place = Cat(rank[:block_bits], chosen)
+            place = self.place(rank, chosen, alone)
             event = Cat(block, Const(0, len(held) - 8 - block_bits), value)
             with m.If(there & (bank == b) & value.any()):
                 m.d.comb += [Assert(rank < counts[b]), Assert((address != place) | (held == event))]
             read = delayed(m, Cat(place, event), 1, f"asked_{b}")
             past = delayed(m, read, 1, f"followed_{b}")
-            check_row(m, inside, f"hidden_{b}", asked[b] | rest_asked[b], read, len(place))
-            m.d.comb += Assert(~(asked[b] | rest_asked[b]) | inside["from_hidden"])
-            with m.If((followed[b] | rest_followed[b]) & (address == past[: len(place)])):
+            asks, is_followed = asked[b] | rest_asked[b], followed[b] | rest_followed[b]
+            if self.maps:
+                asks, is_followed = asks | part_asked[b], is_followed | part_followed[b]
+            check_row(m, inside, f"hidden_{b}", asks, read, len(place))
+            m.d.comb += Assert(~asks | inside["from_hidden"])
+            with m.If(is_followed & (address == past[: len(place)])):
                 m.d.comb += Assert(dut.events.payload[b].as_value() == past[len(place) :])
         return m
+
+    def place(self, rank, hidden_set, alone):
+        """Where an event is in its bank's memory."""
+        if not self.maps:
+            return Cat(rank[: address_bits(self.geometry.list_depth)], hidden_set)
+        low, high = address_bits(self.geometry.list_places), address_bits(self.geometry.list_depth)
+        return Cat(rank[:low], hidden_set[0], Mux(alone, rank[low:high], hidden_set[1:])[: high - low])
+
+    def check_alone(self, m, dut, inside, alone, chosen, last_of_chosen):
+        """A pass is alone where there are convolutions: it has the places of all. Other lists are no longer
+        than their places, of any set."""
+        append, reads = dut.appends.payload, dut.reads
+        last_block, places = Signal(len(append.block), name="last_of_any"), self.geometry.list_places
+        with m.If(dut.appends.valid):
+            m.d.sync += last_block.eq(append.block)
+        m.d.comb += [
+            Assume(~alone | ((chosen < 2) & (append.hidden_set < 2) & (reads.hidden_set < 2))),
+            Assume(alone | ~reads.segment),
+            Assume(alone | ~dut.appends.valid | (append.block < places)),
+            Assume(~dut.appends.valid | append.begin | (append.block > last_block)),
+            Assert(alone | ((last_block < places) & (last_of_chosen < places))),
+        ]
+        if self.geometry.flight > 1:
+            width = (len(inside["hidden_tally"]) - self.geometry.banks) // (self.geometry.banks + 1)
+            for b in range(self.geometry.banks):
+                m.d.comb += Assert(inside["hidden_tally"].word_select(b, width) <= last_block + 1)
+
+    def check_segments(self, m, dut, inside, counts, row, of_last):
+        """Two numbers of pixels, any, are followed: where the events of so many pixels end, and what is read
+        of a segment from the one to the other."""
+        banks, append, reads, places = self.geometry.banks, dut.appends.payload, dut.reads, dut.places
+        there, bank, rank, value, block = row
+        mine, known, of_chosen, chosen, alone, opens = of_last
+        bits, most = end_bits(self.geometry), self.geometry.map_pixels
+        first, past = fixed(m, bits, "first_pixel"), fixed(m, bits, "past_pixel")
+        m.d.comb += [
+            Assume((first < past) & (past <= most)),
+            *(Assume(inside[f"ends.address_{n}"] == Cat(pixels, chosen[0])) for n, pixels in
+              enumerate((first, past))),
+        ]  # fmt: skip
+
+        # Pixels so far of the chosen set, that which comes now too; the pixel of the followed row.
+        pixel, of_row = Signal(bits, name="pixel_now"), Signal(bits, name="pixel_of_row")
+        now = Mux(append.begin, 1, pixel + (append.first & append.pooled.top))
+        m.d.comb += Assume(~mine | (now <= most))
+        with m.If(mine):
+            m.d.sync += pixel.eq(now)
+            with m.If(append.block == block):
+                m.d.sync += of_row.eq(now)
+
+        # Events of so many pixels, in each bank.
+        ends = [[Signal.like(counts[0], name=f"end_{n}_{b}") for b in range(banks)] for n in range(2)]
+        quiet = ~(mine | delayed(m, mine, 1, "mine") | delayed(m, mine, 2, "mine_before"))
+        late = delayed(m, mine, 1, "late")
+        numbers = len(inside["ends"]) // banks
+        for n, pixels in enumerate((first, past)):
+            is_there = known & alone & (pixel >= pixels) & (pixels != 0)
+            pending = late & (pixel == pixels)
+            for b in range(banks):
+                end, held = ends[n][b], inside[f"ends.row_{n}"].word_select(b, numbers)
+                some = append["values"][b].any()
+                with m.If(mine):
+                    m.d.sync += end.eq(
+                        Mux(
+                            now <= pixels,
+                            Mux(append.begin, 0, counts[b]) + some,
+                            Mux(append.begin, 0, end),
+                        )
+                    )
+                m.d.comb += [
+                    Assert(~is_there | pending | (held == end)),
+                    Assert(~(is_there & pending) | (inside["ends"].word_select(b, numbers) == end)),
+                    Assert(~known | (pixel > pixels) | (end == counts[b])),
+                    Assert(~known | (end <= counts[b])),
+                    Assert((pixels != 0) | ~known | (end == 0)),
+                    Assert(
+                        ~(inside[f"ends.hit_{n}"] & is_there & quiet)
+                        | (inside[f"ends.kept_{n}"].word_select(b, numbers) == end)
+                    ),
+                    # The followed row is among them, or behind them.
+                    Assert(
+                        ~(there & (bank == b) & value.any())
+                        | ((of_row <= pixels) == (rank < end))
+                    ),
+                ]  # fmt: skip
+        asked = delayed(m, Cat(places.pixels, reads.hidden_set[0]), 1, "asked_pixels")
+        started = Signal(name="segments_started")
+        m.d.sync += started.eq(1)
+        last_set = delayed(m, append.hidden_set[0], 1, "appended_set")
+        m.d.comb += [
+            Assume(~places.kept | (places.none == (asked[:bits] == 0))),  # segments
+            Assert(started | ~known),
+            Assert(~known | (pixel != 0)),
+            Assert(~known | (pixel <= most)),
+            Assert(~there | ((of_row != 0) & (of_row <= pixel))),
+            Assert(~of_chosen | (inside["kept"] == pixel)),
+            Assert(inside["write_enable"] == delayed(m, dut.appends.valid, 1, "appended")),
+            Assert(~late | (inside["number"] == Cat(pixel, chosen[0]))),
+            Assert(~late | (of_chosen & known)),
+            Assert(~inside["write_enable"] | (inside["number"][-1] == last_set)),
+            Assert(~(alone & inside["write_enable"] & (last_set == chosen[0])) | late),
+            *(
+                Assert(inside[f"ends.hit_{n}"] == (started & (asked == Cat(pixels, chosen[0]))))
+                for n, pixels in enumerate((first, past))
+            ),
+        ]
+
+        # The segment is looked up when its map is whole: first, then past, with its set (segments,
+        # sequencer.maps).
+        from_there = Signal()
+        whole = known & alone & (pixel >= past) & quiet
+        with m.If(places.kept):
+            m.d.sync += from_there.eq(whole & (asked == Cat(first, chosen[0])))
+        with m.Elif(mine):
+            m.d.sync += from_there.eq(0)
+        of_chosen_set = reads.hidden & (reads.hidden_set == chosen)
+        looked_up = from_there & whole & (asked == Cat(past, chosen[0]))
+        lengths = [(ends[1][b] - ends[0][b])[: len(counts[0])] for b in range(banks)]
+        begins = Signal.like(rank)
+        for b in range(banks):
+            with m.If(bank == b):
+                m.d.comb += begins.eq(ends[0][b])
+        within = there & (of_row > first) & (of_row <= past)
+        part_opened, part_asked, part_followed = check_reading(
+            m,
+            dut,
+            inside,
+            [_named(m, length, f"part_{b}") for b, length in enumerate(lengths)],
+            opens & reads.segment & of_chosen_set & looked_up,
+            mine | opens,
+            (within, bank, _named(m, (rank - begins)[: len(rank)], "rank_in_part"), value),
+            segment=True,
+        )
+        m.d.comb += [
+            Assert(~from_there | (known & alone & (pixel >= past))),
+            Assert(~part_opened | (known & alone & (pixel >= past))),
+            Assert(~part_opened | (inside["from_hidden"] & (inside["from_set"] == chosen))),
+        ]
+        start_bits = len(inside["start"]) // banks
+        for b in range(banks):
+            kept = inside["first"].word_select(b, numbers)
+            m.d.comb += [
+                Assert(~from_there | (kept == ends[0][b])),
+                Assert(
+                    ~part_opened | (inside["start"].word_select(b, start_bits) == ends[0][b][:start_bits])
+                ),
+                Assert(~known | (ends[0][b] <= ends[1][b])),
+            ]
+        return part_asked, part_followed
+
+
+def _named(m, value, name):
+    """``value`` as a signal."""
+    signal = Signal(value.shape(), name=name)
+    m.d.comb += signal.eq(value)
+    return signal
 
 
 PROOFS = [
@@ -425,5 +632,23 @@ PROOFS = [
             slow=banks >= 4,
         )
         for banks, flight in ((1, 1), (2, 1), (4, 1), (8, 1), (2, 4), (8, 4))
+    ),
+    *(
+        Proof(
+            f"event_lists.maps Q={banks} F={flight}",
+            "the same where there are convolutions, whose passes are alone; and of a segment, whose map is "
+            "whole: exactly the events of its pixels, in order, each bank's from where the pixels before "
+            "end; where a map's pixels end is not touched by the other map",
+            f"Q = {banks}, F = {flight}, maps of up to 16 pixels and 64 events a bank; assumes the same, and "
+            "that a segment is looked up when its map is whole (segments, sequencer.maps), passes that are "
+            "alone (sequencer.maps), or lists of at most their places (driver)",
+            lambda banks=banks, flight=flight: Hidden(banks, flight, maps=True),
+            depth=2,
+            induction=True,
+            cover=14,
+            fast=banks == 1,
+            slow=banks >= 4,
+        )
+        for banks, flight in ((1, 1), (2, 4), (4, 2))
     ),
 ]

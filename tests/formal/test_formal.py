@@ -172,6 +172,21 @@ BROKEN = [
     ("pool P=16 Q=2", pool, "Mux(append.pooled.first, 0, read.data.some)", "read.data.some"),
     ("pool P=16 Q=2", pool, "Mux(append.first, 0, after)", "after"),
     ("pool P=16 Q=2", pool, "valid & append.pooled.last)", "valid)"),
+    (
+        "event_lists.maps Q=1 F=1",
+        event_lists,
+        "Cat(pixels, append.hidden_set[0])",
+        "Cat(pixels, Const(0, 1))",
+    ),
+    ("event_lists.maps Q=1 F=1", event_lists, "Mux(self.places.none, 0, read.data", "Mux(0, 0, read.data"),
+    ("event_lists.maps Q=1 F=1", event_lists, "append.first & append.pooled.top", "append.first"),
+    ("event_lists.maps Q=1 F=1", event_lists, "start[bank].eq(segment.first[bank])", "start[bank].eq(0)"),
+    (
+        "event_lists.maps Q=1 F=1",
+        event_lists,
+        "reads.index + 2 >= lengths[bank]",
+        "reads.index + 2 > lengths[bank]",
+    ),
     ("segments Q=2", segments, "Mux(window_end & demand.again,", "Mux(demand.again,"),
     (
         "segments Q=2",
