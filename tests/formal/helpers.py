@@ -136,8 +136,8 @@ class Pair(Followed):
 
 
 class Spread(Followed):
-    """A platform on which memories of ``depth`` rows are as many registers, ``row_0`` and so on; others are
-    followed."""
+    """A platform on which memories of ``depth`` rows are as many registers, ``row_0`` and so on, and what
+    read port n answers is ``kept_n``; others are followed."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
@@ -152,8 +152,10 @@ class Spread(Followed):
         for index, row in enumerate(rows):
             with m.If(write.en & (write.addr == index)):
                 m.d.sync += row.eq(_value(write.data))
-        for read in memory.read_ports:
-            m.d.sync += _value(read.data).eq(Array(rows)[read.addr])
+        for index, read in enumerate(memory.read_ports):
+            kept = Signal(width, name=f"kept_{index}")
+            m.d.sync += kept.eq(Array(rows)[read.addr])
+            m.d.comb += _value(read.data).eq(kept)
         return m
 
 
