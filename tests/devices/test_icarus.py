@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from synflip.devices.transport import BusError
 from synflip.errors import SynflipError
+from synflip.inference.plan import fits
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import CONTROL_START, Region, address, register
 from synflip.verification import fuzz
 from synflip.verification.cases import RandomCase, network
 from synflip_sim.simulators import icarus
 
-from tests.networks import random_layers
+from tests.networks import convolution_layer, random_layers
 
 pytestmark = pytest.mark.simulator
 
@@ -67,6 +69,28 @@ def test_icarus_equals_golden(geometry, noise):
             assert golden.cycles > 0
             left_after |= set(golden.used.tolist())
         assert {1, 6} < left_after  # at once, never, and something between
+
+
+@pytest.mark.nightly
+def test_convolutions_on_the_array_equal_golden():
+    """Pads, a pool window, two tiles, a second map and a dense layer; one image leaves early."""
+    geometry = Geometry(16, 2, bits=3, image_slots=4, map_depth=64, flight=2, **(SMALL | {"key_depth": 128}))
+    rng = np.random.default_rng(3)
+    places = [
+        (Convolution((2, 3, 1), (2, 3), pad=(0, 1), pool=(1, 3)), 18),
+        (Convolution((1, 1, 18), (1, 1)), 4),
+    ]
+    layers = [convolution_layer(rng, outputs, place, bits=3, reach=20) for place, outputs in places]
+    layers += random_layers(rng, (layers[-1].width, 3), 3, reach=20)
+    model = network(layers, 3, 8, [0, 1], 255)
+    pixels = rng.integers(0, 256, (2, model.inputs)).astype(np.uint8)
+    assert fits(model, geometry)
+    with icarus.open_icarus(geometry, 1) as device:
+        case = RandomCase(geometry, model, pixels, 3, 5, np.array([2, 1, 1]), True)
+        golden, difference = fuzz.run(case, device)
+        assert difference is None
+        assert golden.cycles > 0
+        assert golden.used.tolist() == [3, 2]
 
 
 def test_without_a_reset_and_with_one_in_the_middle_of_a_run():

@@ -5,9 +5,9 @@ cocotb's builds. Verilator gives every bit a value. Here memories start as unkno
 SYNFLIP_ROWS; without it they start with 0), and unknowns spread, so a result that depends on something never
 written is an error.
 
-Weights and event lists start with noise instead. A bank without an event adds 0, and if its weight is
-negative it adds ~0 + 1, which is 0 too; a simulator does not see that both are 0 if the sign is unknown.
-Results must not depend on the noise.
+Weights, event lists, and where a map's pixels end in them, start with noise instead. A bank without an event
+adds 0, and if its weight is negative it adds ~0 + 1, which is 0 too; a simulator does not see that both are 0
+if the sign is unknown. Results must not depend on the noise.
 """
 
 import os
@@ -32,9 +32,11 @@ BENCH = Path(__file__).with_name("icarus.v")
 TOOLS = ("iverilog", "vvp")
 RESET_CYCLES = 2
 WAIT_CYCLES = 1000  # between two looks at the status
-#: The memories of weights and events: a module's path below the top, and the size of its memory.
+#: The memories of weights, of events, and of the ends of a map's pixels: a module's path below the top, and
+#: the size of its memory.
 NOISY = re.compile(
-    r"module \\synflip\.(?P<path>\S*\b(?:weights|images|hidden)_\d+) (?:(?!endmodule).)*?synflip_memory #\("
+    r"module \\synflip\.(?P<path>\S*\b(?:(?:weights|images|hidden)_\d+|ends(?:\$\d+)?)) "
+    r"(?:(?!endmodule).)*?synflip_memory #\("
     r"\s*\.ADDRESS\(32'd(?P<address>\d+)\),\s*\.DEPTH\(32'd\d+\),\s*\.WIDTH\(32'd(?P<width>\d+)\)\s*\) rows ",
     re.S,
 )
@@ -158,10 +160,9 @@ def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
 
     text = convert(geometry)
     noisy = list(NOISY.finditer(text))
-    if len(noisy) != 3 * geometry.banks:
-        raise SynflipError(
-            f"{len(noisy)} memories of weights and events in the Verilog, not {3 * geometry.banks}"
-        )
+    memories = 3 * geometry.banks + (geometry.map_depth > 0)
+    if len(noisy) != memories:
+        raise SynflipError(f"{len(noisy)} memories of weights and events in the Verilog, not {memories}")
     calls = [f"seed = {noise};"]
     for found in noisy:
         memory = f"dut.{found['path']}.rows"
