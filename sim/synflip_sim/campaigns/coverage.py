@@ -35,8 +35,9 @@ GEOMETRY = Geometry(
     result_depth=256,
     log_depth=1000,
     margin_depth=32,
+    map_depth=64,
 )
-SEED, CASES = 1, 60
+SEED, CASES = 1, 90
 POINT = re.compile(r"^C '(.*)' (\d+)$", re.M)
 
 Points = dict[tuple[str, str], list[int]]  # (module, line or toggle) -> counts
