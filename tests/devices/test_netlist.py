@@ -21,8 +21,9 @@ from synflip.golden.cpu import Golden
 from synflip.inference.compare import QUANTITIES, compare
 from synflip.inference.device import Device
 from synflip.inference.parts import cut
-from synflip.inference.plan import check_fit
+from synflip.inference.plan import check_fit, fits
 from synflip.inference.result import Result
+from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.training.train import train
@@ -31,7 +32,7 @@ from synflip_sim.simulators import netlist
 from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, small, synthesize
 from synflip_sim.simulators.verilator import VerilatorTransport
 
-from tests.networks import random_network
+from tests.networks import convolution_layer, random_layers, random_network
 
 pytestmark = [pytest.mark.simulator, pytest.mark.tools]
 
@@ -110,6 +111,46 @@ def in_parts(accelerator: Device) -> None:
     have = accelerator.infer(pixels, SAMPLES, SEED, np.full(SAMPLES, 2), logits=True)
     comparison = compare(want, have, accelerator.name)
     assert comparison.equal, comparison.first
+
+
+@pytest.mark.nightly
+def test_convolutions_on_the_array() -> None:
+    """Pads, a pool window, two tiles, a second map and a dense layer; whole, and leaving early."""
+    machine = Geometry(
+        16,
+        1,
+        bits=2,
+        activation_bits=4,
+        weight_depth=256,
+        event_depth=128,
+        key_depth=128,
+        bias_depth=64,
+        image_slots=2,
+        result_depth=16,
+        log_depth=64,
+        margin_depth=8,
+        layer_depth=3,
+        flight=1,
+        map_depth=64,
+    )
+    rng = np.random.default_rng(3)
+    places = [
+        (Convolution((3, 2, 1), (3, 3), pad=(1, 1), pool=(3, 1)), 18),
+        (Convolution((1, 2, 18), (1, 2), pad=(0, 1), pool=(1, 2)), 4),
+    ]
+    layers = [convolution_layer(rng, outputs, place, bits=2, reach=9) for place, outputs in places]
+    layers += random_layers(rng, (layers[-1].width, 3), 2, reach=9)
+    model = CompiledModel(tuple(layers), 2, 4, (1, 2), ("a", "b", "c"), 255)
+    pixels = rng.integers(0, 256, (3, model.inputs)).astype(np.uint8)
+    assert fits(model, machine)
+    with registry.open_device("netlist:ecp5", machine) as accelerator:
+        accelerator.load(model)
+        for margins in (None, np.full(SAMPLES, 2)):
+            want = golden(machine, model, pixels, margins)
+            have = accelerator.infer(pixels, SAMPLES, SEED, margins, logits=True)
+            comparison = compare(want, have, accelerator.name)
+            assert comparison.equal, comparison.first
+            assert want.cycles > 0
 
 
 BROKEN_LUT = """
