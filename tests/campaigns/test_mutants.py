@@ -50,8 +50,7 @@ def test_mutant_is_found(mutant, prepared):
 
 def test_every_block_has_mutants():
     assert len(MUTANTS) == len({mutant.name for mutant in MUTANTS}) >= 28
-    # Those of segments and pooling are in tests/hdl/test_maps.py.
-    assert {mutant.bench for mutant in MUTANTS} | {"maps.segments", "maps.pool"} == set(BENCHES)
+    assert {mutant.bench for mutant in MUTANTS} == set(BENCHES)
 
 
 def test_a_run_has_the_blocks_of_its_benches():

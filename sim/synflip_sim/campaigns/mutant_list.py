@@ -797,6 +797,15 @@ MUTANTS = [
         TILED,
     ),
     Mutant(
+        "maps-tile-again",
+        "maps.segments",
+        "engine/segments.py",
+        "Mux(window_end & demand.again, window, number + 1)",
+        "Mux(demand.again, window, number + 1)",
+        "a window of several segments begins anew with each of them",
+        MAPS,
+    ),
+    Mutant(
         "maps-border",
         "maps.segments",
         "engine/segments.py",

@@ -97,7 +97,8 @@ async def segments(dut: Any) -> None:
         if item.restarts:
             player.at(item.since, demand__restart=1, demand__entry=item.number)
         player.at(item.cycle, demand__take=1)
-        player.at(item.cycle + 1, demand__again=int(item.again))
+        if item.segment["window_end"]:  # of others it does not matter
+            player.at(item.cycle + 1, demand__again=int(item.again))
     for cycle, (index, _) in image_places(trace, script, opened).items():
         player.at(cycle - 1, demand__index=index)
     monitor = SegmentMonitor(dut, geometry, trace, script, bench.scoreboard)
