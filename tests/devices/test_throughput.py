@@ -15,7 +15,7 @@ from synflip_sim.serial.pty import SerialBench, SerialLine, build
 
 from tests.docs.pages import ROOT
 
-pytestmark = pytest.mark.simulator
+pytestmark = [pytest.mark.simulator, pytest.mark.nightly]
 
 GEOMETRY = Geometry(
     16, 2, bits=4, weight_depth=256, event_depth=256, key_depth=64, bias_depth=64, image_slots=8, log_depth=64

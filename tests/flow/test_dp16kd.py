@@ -62,6 +62,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "obj" / "Vbench"
 
 
+@pytest.mark.nightly  # as the netlists that the model is for
 def test_reads_writes_and_clashes(bench: Path) -> None:
     """Every width and mode, mixed widths, byte enables, clashes, output registers, and initial contents."""
     done = subprocess.run([bench], capture_output=True, text=True)
@@ -72,6 +73,7 @@ def test_reads_writes_and_clashes(bench: Path) -> None:
     assert "initial contents: errors 0" in done.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("misuse", "message"),
     [

@@ -40,6 +40,7 @@ def hashes() -> str:
 
 
 @pytest.mark.tools
+@pytest.mark.nightly
 def test_one_text_on_every_python():
     """With the environments that `make pythons` makes, which have the versions of requirements.lock."""
     pythons = [
