@@ -1,6 +1,7 @@
 """The accelerator behind USB in Verilator, with a ULPI transceiver or at a cable: packets in, packets out."""
 
 import ctypes
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,7 @@ HARNESSES = {
     Speed.full: Path(__file__).with_name("lines.cpp"),
     Speed.high: Path(__file__).with_name("ulpi.cpp"),
 }
+FUNCTIONS = Path(__file__).with_name("functions.h")  # of both
 SERIAL_NUMBER = "simulated"
 ROOM = 2048  # bytes of a packet that are kept
 #: The parts of synflip_hdl that decide the Verilog.
@@ -27,6 +29,7 @@ def build(geometry: Geometry, clock: float, speed: Speed = Speed.high, say: Say 
     clock: of the accelerator, in Hz. Raises SynflipError.
     """
     harness = HARNESSES[speed]
+    files = (harness, FUNCTIONS, Path(__file__))
 
     def make(folder: Path) -> None:
         from synflip_hdl.export.verilog import to_verilog
@@ -36,10 +39,11 @@ def build(geometry: Geometry, clock: float, speed: Speed = Speed.high, say: Say 
         say(f"Verilog of {geometry.name}, k = {geometry.bits}, behind USB, {speed} speed")
         text = to_verilog(UsbTop(geometry, clock, SERIAL_NUMBER, speed=speed), clocks=DOMAINS[speed])
         (folder / "synflip.v").write_text(text)
+        shutil.copy(FUNCTIONS, folder)
         compile_library(folder, ["synflip.v"], say, harness=harness)
 
     name = f"{geometry.name}-k{geometry.bits}-usb-{speed}-{clock:g}-luna-{version('luna-usb')}"
-    return cached("verilator", name, content_key(geometry, [harness, Path(__file__)], (), ROOMS), make)
+    return cached("verilator", name, content_key(geometry, files, (), ROOMS), make)
 
 
 class UsbBench:

@@ -40,6 +40,9 @@ struct Bench {
     }
     ~Bench() { top->final(); }
 
+    // Between packets the host drives this state; J: nothing.
+    void line(int state) { held = state; }
+
     // One cycle in which the host drives `state`, or nothing if it is J: then the device may drive. Returns
     // the lines' state.
     int cycle(int state) {
@@ -154,36 +157,12 @@ struct Bench {
 
 }  // namespace
 
+#include "functions.h"
+
 extern "C" {
 
 // period: of the accelerator's clock, bit: of the host, in cycles.
 void* synflip_open(double period, double bit) { return new Bench(period, bit); }
-
-void synflip_close(void* bench) { delete static_cast<Bench*>(bench); }
-
-// The host drives this state between packets; J: nothing.
-void synflip_line(void* bench, int state) { static_cast<Bench*>(bench)->held = state; }
-
-// Sends a packet to the device.
-void synflip_send(void* bench, const uint8_t* bytes, int64_t count) {
-    static_cast<Bench*>(bench)->send(bytes, count);
-}
-
-// Waits for a packet that begins within `patience` cycles. Returns its length, and at most `room` bytes of it;
-// -1 without one.
-int64_t synflip_receive(void* bench, uint8_t* bytes, int64_t room, int64_t patience) {
-    Bench& b = *static_cast<Bench*>(bench);
-    while (b.sent.empty() && (patience-- > 0 || b.state != Bench::IDLE)) b.listen();
-    if (b.sent.empty()) return -1;
-    const std::vector<uint8_t> packet = b.sent.front();
-    b.sent.pop_front();
-    for (int64_t i = 0; i < int64_t(packet.size()) && i < room; i++) bytes[i] = packet[i];
-    return packet.size();
-}
-
-void synflip_idle(void* bench, int64_t cycles) {
-    while (cycles--) static_cast<Bench*>(bench)->listen();
-}
 
 // Whether the device's resistor pulls D+ up.
 int64_t synflip_connected(void* bench) { return static_cast<Bench*>(bench)->top->lines___05Fpull_up; }
@@ -191,12 +170,4 @@ int64_t synflip_connected(void* bench) { return static_cast<Bench*>(bench)->top-
 int64_t synflip_broken(void* bench) { return static_cast<Bench*>(bench)->broken; }
 
 int64_t synflip_longest_turn(void* bench) { return static_cast<Bench*>(bench)->longest_turn; }
-
-int64_t synflip_cycles(void* bench) { return static_cast<Bench*>(bench)->cycles; }
-
-// Bit 0: busy is lit; bit 1: error.
-int64_t synflip_leds(void* bench) {
-    Bench& b = *static_cast<Bench*>(bench);
-    return b.top->busy | b.top->error << 1;
-}
 }

@@ -4,12 +4,13 @@ The gateware's own transceiver is in it: every bit goes over the lines.
 """
 
 import pytest
-from synflip.spec.usb import MAKER, PRODUCT, TITLE, VENDOR, Speed
-from synflip_sim.usb.bench import SERIAL_NUMBER, LinesBench, build
+from synflip.spec.usb import Speed
+from synflip_sim.usb.bench import LinesBench, build
 from synflip_sim.usb.host import BusFaults, FullSpeedHost, Stalled
 
 from tests.hdl.usb.test_usb import (
     GEOMETRY,
+    check_descriptors,
     check_inferences,
     check_reset_in_the_middle,
     check_short_packets,
@@ -48,12 +49,7 @@ def host(plugged):
 
 def test_a_host_reads_what_the_device_is(plugged):
     host, found = plugged
-    assert found.strings == (MAKER, TITLE, SERIAL_NUMBER)
-    assert int.from_bytes(found.device[8:10], "little") == VENDOR
-    assert int.from_bytes(found.device[10:12], "little") == PRODUCT
-    endpoints = found.configuration[18:25], found.configuration[25:32]
-    assert [item[2] for item in endpoints] == [0x01, 0x81]
-    assert all(item[3] == 2 and int.from_bytes(item[4:6], "little") == 64 for item in endpoints)
+    check_descriptors(found, 64)
     with pytest.raises(Stalled):
         host.control(0x80, 6, 0x0F00, length=5)
 

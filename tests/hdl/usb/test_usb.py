@@ -85,14 +85,19 @@ def infer_as_golden(device, images=6, samples=3):
     return found
 
 
-def test_a_host_reads_what_the_device_is(plugged):
-    host, found = plugged
+def check_descriptors(found, packet):
+    """What a device says of itself. packet: bytes, at most, of its endpoints'."""
     assert found.strings == (MAKER, TITLE, SERIAL_NUMBER)
     assert int.from_bytes(found.device[8:10], "little") == VENDOR
     assert int.from_bytes(found.device[10:12], "little") == PRODUCT
     endpoints = found.configuration[18:25], found.configuration[25:32]
     assert [item[2] for item in endpoints] == [0x01, 0x81]
-    assert all(item[3] == 2 and int.from_bytes(item[4:6], "little") == 512 for item in endpoints)
+    assert all(item[3] == 2 and int.from_bytes(item[4:6], "little") == packet for item in endpoints)
+
+
+def test_a_host_reads_what_the_device_is(plugged):
+    host, found = plugged
+    check_descriptors(found, 512)
     assert host.control(0x80, 8, length=1) == b"\x01", "its configuration"
 
 
