@@ -28,6 +28,8 @@ from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel, Layer
 from synflip.training.train import train
 from synflip.util.libraries import LIBRARY
+from synflip_hdl.boards.catalogue import find_board
+from synflip_hdl.flow import toolchain
 from synflip_sim.simulators import netlist
 from synflip_sim.simulators.netlist import NETLIST, Family, compile_netlist, small, synthesize
 from synflip_sim.simulators.verilator import VerilatorTransport
@@ -111,6 +113,16 @@ def in_parts(accelerator: Device) -> None:
     have = accelerator.infer(pixels, SAMPLES, SEED, np.full(SAMPLES, 2), logits=True)
     comparison = compare(want, have, accelerator.name)
     assert comparison.equal, comparison.first
+
+
+@pytest.mark.nightly
+def test_flip_flops_that_abc_moved(digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the iCEBreaker's options of Yosys."""
+    options = " ".join(find_board("icebreaker").yosys)
+    assert options == "-dff"
+    monkeypatch.setitem(toolchain.SYNTH, "ice40", f"{toolchain.SYNTH['ice40']} {options}")
+    monkeypatch.setenv("SYNFLIP_CACHE", str(tmp_path))  # the key of a netlist does not know of it
+    test_digits(digits, "ice40", "16x1")
 
 
 @pytest.mark.nightly

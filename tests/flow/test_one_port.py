@@ -10,7 +10,7 @@ from synflip.spec.memory_map import weight_bits
 from synflip_hdl.boards.catalogue import find_board
 from synflip_hdl.export.memories import MODULES
 from synflip_hdl.flow import toolchain
-from synflip_hdl.flow.job import SYNTH, BuildJob
+from synflip_hdl.flow.job import BuildJob
 from synflip_sim.simulators.verilate import MAKE
 
 from tests.flow.test_dp16kd import ENVIRONMENT, verilate
@@ -31,7 +31,7 @@ def compare(folder: Path, modules: str) -> tuple[int, int]:
         [
             "-p",
             f'read_verilog memories.v; chparam {size} -set STYLE "huge" synflip_memory_one_port; '
-            f"{SYNTH['ice40']} -top synflip_memory_one_port; rename -top spram; "
+            f"{toolchain.SYNTH['ice40']} -spram -top synflip_memory_one_port; rename -top spram; "
             "write_verilog -noattr spram.v; stat",
         ],
         folder,

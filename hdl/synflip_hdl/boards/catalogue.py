@@ -57,6 +57,7 @@ class Board:
     ulpi: resource of a USB transceiver that brings its own clock; None if there is none.
     lines: resource of a USB connector at pins of the FPGA, for full speed; None if there is none. ECP5 only.
     seed: of a placement that reaches the clock.
+    yosys: more options of its synthesis.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Board:
     ulpi: tuple[str, int] | None = None
     lines: tuple[str, int] | None = None
     seed: int = 1
+    yosys: tuple[str, ...] = ()
 
     @property
     def fronts(self) -> tuple[Front, ...]:
@@ -309,6 +311,9 @@ BOARDS = {
             loader="ice40_generic",
             compact=True,
             seed=5,
+            # ABC moves and merges flip-flops too: 3 % fewer cells, without which the router may not end. It
+            # takes 2 min; on an ECP5's 64x8 its WebAssembly runs out of stack.
+            yosys=("-dff",),
         ),
         Board(
             name="tang-nano-9k",

@@ -19,7 +19,7 @@ from synflip_hdl.flow.cell_counts import count_cells, count_parts
 from synflip_hdl.flow.ecp5 import blocks
 from synflip_hdl.flow.kept_netlist import STAMP, digest_of, kept_seconds, stamp
 from synflip_hdl.flow.resources import COSTS, Resource, total
-from synflip_hdl.flow.toolchain import SCRIPTS, TOOLS, Advance, Stopwatch, run, synthesize
+from synflip_hdl.flow.toolchain import SCRIPTS, SYNTH, TOOLS, Advance, Stopwatch, run, synthesize
 from synflip_hdl.flow.usb_timing import is_met, is_usb, usb_timing
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ FILES = (
 )
 #: The large one-port memories of an iCE40UP5K, and how many it has.
 SPRAM, SPRAMS = "SB_SPRAM256KA", 4
-
-SYNTH = {
-    # Without -no-rw-check Yosys adds logic that defines a read and a write of one row in one cycle. The
-    # gateware never uses such a read.
-    "ecp5": "synth_ecp5 -no-rw-check",
-    "ice40": "synth_ice40 -no-rw-check -spram",
-    "gowin": "synth_gowin -nolutram",
-    "xilinx": "synth_xilinx -family xc7 -flatten",
-}
 
 
 def is_folder_of_build(folder: Path) -> bool:
@@ -115,11 +106,17 @@ class BuildJob:
         source = f"read_verilog {NAME}.v" if self.board.family == "xilinx" else f"read_rtlil {NAME}.il"
         return f"{source}; read_verilog memories.v"
 
+    @property
+    def synth_script(self) -> str:
+        """The command of Yosys that maps the gateware to the device's cells."""
+        spram = ["-spram"] if self.board.family == "ice40" else []
+        return " ".join([SYNTH[self.board.family], *spram, *self.board.yosys, "-top", NAME])
+
     @cached_property
     def netlist_digest(self) -> str:
         """The digest of what the netlist is made of, once the gateware is written."""
         source = f"{NAME}.v" if self.board.family == "xilinx" else f"{NAME}.il"
-        script = f"{self.read_script}; {SYNTH[self.board.family]} -top {NAME}"
+        script = f"{self.read_script}; {self.synth_script}"
         return digest_of(script, [self.folder / source, self.folder / "memories.v"])
 
     @cached_property
@@ -135,8 +132,8 @@ class BuildJob:
             self.watch.seconds["yosys"] = self.kept_seconds
             netlist = json.loads(path.read_text())
         else:
-            synth, write = f"{SYNTH[self.board.family]} -top {NAME}", f"write_json {NETLIST}"
-            self.watch.time("yosys", lambda: synthesize(self.read_script, synth, write, self.folder, advance))
+            scripts = self.read_script, self.synth_script, f"write_json {NETLIST}"
+            self.watch.time("yosys", lambda: synthesize(*scripts, self.folder, advance))
             netlist = json.loads(path.read_text())
             if self.board.family == "ecp5":
                 ecp5.finish(netlist)

