@@ -90,8 +90,8 @@ PROOFS = [
             lambda lanes=lanes, bits=bits: BankOfCoins(lanes, bits),
             depth=2,
             induction=True,
-            fast=(lanes, bits) == (16, 4),
-            slow=bits == 16,
+            fast=(lanes, bits) == (48, 4),
+            slow=lanes == 16,
         )
         for lanes, bits in [(16, 4), (48, 4), (16, 16), (128, 1)]
     ),

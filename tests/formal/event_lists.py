@@ -612,7 +612,7 @@ PROOFS = [
             induction=True,
             cover=16,
             fast=banks == 2,
-            slow=banks == 8,
+            slow=banks >= 4,
         )
         for banks in (1, 2, 4, 8)
     ),
@@ -628,8 +628,8 @@ PROOFS = [
             depth=2,
             induction=True,
             cover=8,
-            fast=banks == 2 and flight == 1,
-            slow=banks >= 4,
+            fast=banks == 1,
+            slow=(banks, flight) not in ((1, 1), (2, 4)),
         )
         for banks, flight in ((1, 1), (2, 1), (4, 1), (8, 1), (2, 4), (8, 4))
     ),
@@ -647,7 +647,7 @@ PROOFS = [
             induction=True,
             cover=14,
             fast=banks == 1,
-            slow=banks >= 4,
+            slow=banks > 1,
         )
         for banks, flight in ((1, 1), (2, 4), (4, 2))
     ),

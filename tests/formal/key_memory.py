@@ -196,6 +196,7 @@ PROOFS = [
         induction=True,
         cover=16 if halves == 2 else 26,
         fast=depth == 4,
+        slow=depth == 512,
     )
     for halves in (2, 1)
     for banks, depth in ((1, 4), (2, 16), (1, 512))

@@ -318,7 +318,7 @@ PROOFS = [
             depth=3,
             induction=True,
             cover=12,
-            slow=banks == 8,
+            slow=banks >= 4,
         )
         for lanes, banks in ((16, 1), (16, 2), (16, 4), (16, 8))
     ),

@@ -44,7 +44,7 @@ class Proof:
         depth above 1, the proof is bounded; with depth 1 the harness must have no state.
     cover: cycles in which every Cover statement must be reached; 0 if there is none.
     sweep: equal parts of the logic are merged by abc first: what solvers need for networks of XORs.
-    fast: run by the tests too. slow: left out by ``--quick``, which has a smaller one
+    fast: run by the tests too. slow: left out by ``--quick``, which has another one
         like it.
     """
 

@@ -10,7 +10,7 @@ HEAD = """\
 
 `make proof` checks these properties of the gateware, from its Amaranth sources, with Yosys, yosys-smtbmc
 and z3, and writes this table. `make proof ARGS='key_memory votes'` checks those whose names have one of the
-words; `make proof ARGS=--quick` leaves out slow ones that have a smaller one like them, as `.ci/run` does.
+words; `make proof ARGS=--quick` leaves out slow ones that have another like them, as `.ci/run` does.
 The harnesses are in `tests/formal/`; `tests/formal/test_formal.py` runs a part of them, and breaks the design
 to see the proofs fail.
 
