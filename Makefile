@@ -17,7 +17,8 @@ OUT ?= out/demo
 WORKERS ?= 2
 MINUTES ?= 1
 
-# What `make pythons` installs.
+# What `make pythons` tries, and what it installs.
+VERSIONS ?= 3.11 3.12 3.13
 LIGHT := numpy scipy scikit-learn rich typer safetensors pyserial pooch pillow 'amaranth[builtin-yosys]' \
 	pytest pytest-xdist hypothesis
 
@@ -45,8 +46,8 @@ quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some 
 
 # Those that are found in the PATH or among pyenv's, other than the one of $(VENV), whose tests are all the others.
 # Without torch, which is large: files, terminals, caches, programs and the contract are where Pythons differ.
-pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other Python from 3.11 on that is at hand
-	@for version in 3.11 3.12 3.13; do \
+pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every other Python of VERSIONS (3.11 to 3.13) that is at hand
+	@for version in $(VERSIONS); do \
 		for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/"$$version".*/bin/python; do \
 			found="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"; \
 			if test "$$found" = "$$version"; then break; fi; \

@@ -51,6 +51,7 @@ def behind(odd: Path, code: str, **variables: str) -> str:
 
 
 @pytest.mark.simulator
+@pytest.mark.nightly
 def test_odd_paths_and_flags(tmp_path: Path) -> None:
     """Behind a path that make would cut."""
     odd = tmp_path / ODD
