@@ -317,9 +317,8 @@ def test_a_front_that_cannot_be_is_refused_before_anything_is_written(options, s
 
 def test_a_board_with_usb_alone_is_built_with_it_unless_told_otherwise(capsys):
     board = find_board("orangecrab")
-    assert BuildJob(board, board.geometry, board.clock, Path("nowhere")).front == Front.usb
+    assert board.front(None) == Front.usb and find_board("ecpix5-45f").front(None) == Front.serial
     assert [link_of(front, board.queued, board.usb) for front in board.fronts] == [Link.full_speed]
-    assert job("ecpix5-45f").front == Front.serial
     assert app.main(["simulate", "--board", "orangecrab"]) == 1
     assert "orangecrab has no serial line, behind which" in capsys.readouterr().err
 

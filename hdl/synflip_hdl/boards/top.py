@@ -31,11 +31,11 @@ class BoardTop(Elaboratable):
         board: Board,
         geometry: Geometry,
         clock: float | None = None,
-        front: Front | None = None,
+        front: Front = Front.serial,
         serial_number: str = SERIAL_NUMBER,
     ) -> None:
-        """clock, front: instead of the board's, the clock in Hz. serial_number: of a USB device. Raises
-        SynflipError if the board has no such front, or if the PLL or the UART cannot make the clock."""
+        """clock: Hz instead of the board's. serial_number: of a USB device. Raises SynflipError if the board
+        has no such front, or if the PLL or the UART cannot make the clock."""
         self.board, self.geometry, self.front = board, geometry, board.front(front)
         self.clock = clock or board.clock_of(geometry)
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)

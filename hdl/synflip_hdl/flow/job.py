@@ -61,10 +61,9 @@ def is_folder_of_build(folder: Path) -> bool:
 class BuildJob:
     """A build of a board in ``folder``, step by step.
 
-    clock: of the accelerator, in Hz. seed: of the placement. front: the board's own if None. serial_number:
-    of a USB device. watch: seconds of each tool. parts: resources of each part of the accelerator, known
-    after ``synthesize``. tried: seed, clock in Hz (None: nextpnr failed), why it failed, and seconds of each
-    placement.
+    clock: of the accelerator, in Hz. seed: of the placement. serial_number: of a USB device. watch: seconds
+    of each tool. parts: resources of each part of the accelerator, known after ``synthesize``. tried: seed,
+    clock in Hz (None: nextpnr failed), why it failed, and seconds of each placement.
     """
 
     board: "Board"
@@ -72,14 +71,11 @@ class BuildJob:
     clock: float
     folder: Path
     seed: int = 1
-    front: Front | None = None
+    front: Front = Front.serial
     serial_number: str = SERIAL_NUMBER
     watch: Stopwatch = field(default_factory=Stopwatch)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
     tried: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.front = self.board.front(self.front)
 
     # Steps
 
