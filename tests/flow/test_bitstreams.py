@@ -22,6 +22,9 @@ SMALL = (
 )
 
 
+FULL_SPEED = {"full_speed.clocks.bit_clock": "12.00", "full_speed.clocks.sample_clock": "48.00"}
+
+
 def ice40_tiles(path: Path) -> dict[str, list[str]]:
     """Bits of every tile of an .asc file."""
     tiles: dict[str, list[str]] = {}
@@ -96,8 +99,9 @@ def check_gowin(folder: Path, report: dict) -> None:
         (
             "ulx3s-85f",
             75e6,
-            {"full_speed.clocks.bit_clock": "12.00", "full_speed.clocks.sample_clock": "48.00"},
+            FULL_SPEED,
         ),
+        ("orangecrab", 80e6, FULL_SPEED),
     ],
 )
 def test_a_small_bitstream_with_usb(name, clock, nets, tmp_path):

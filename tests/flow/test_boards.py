@@ -3,12 +3,14 @@
 import json
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.inference import throughput
+from synflip.inference.end_to_end import Link, link_of
 from synflip.inference.plan import check_fit
 from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
@@ -119,12 +121,12 @@ def test_divisors_make_the_boards_clocks():
     with pytest.raises(SynflipError, match="cannot make 3000 MHz; the nearest is"):
         pll.ecp5_divisors(25e6, 3e9)
     # The loop's oscillator stays within its limits.
-    for clock in range(20, 130):
+    for reference, clock in product((25e6, 48e6), range(20, 130)):
         try:
-            divisors = pll.ecp5_divisors(25e6, clock * 1e6)
+            divisors = pll.ecp5_divisors(reference, clock * 1e6)
         except SynflipError:
             continue
-        loop = 25e6 / divisors.reference * divisors.feedback
+        loop = reference / divisors.reference * divisors.feedback
         assert 400e6 <= loop * pll.ecp5_loop(loop) <= 800e6
 
 
@@ -303,6 +305,7 @@ def test_full_speed_has_two_clocks_more():
     ("options", "said"),
     [
         (["arty-a7-35", "--front", "usb"], "arty-a7-35 has no USB of its own here: build it with --front s"),
+        (["orangecrab", "--front", "serial"], "orangecrab has no serial line: build it with --front usb"),
         (["ecpix5-45f", "--serial-number", "7"], "--serial-number is of a USB device: give --front usb too"),
         (["ecpix5-45f", "--front", "usb", "--serial-number", "a,b"], "the serial number 'a,b' is not 1 to"),
     ],
@@ -310,6 +313,14 @@ def test_full_speed_has_two_clocks_more():
 def test_a_front_that_cannot_be_is_refused_before_anything_is_written(options, said, tmp_path, capsys):
     assert app.main(["build", *options, "--out", str(tmp_path / "out")]) == 1
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_board_with_usb_alone_is_built_with_it_unless_told_otherwise(capsys):
+    board = find_board("orangecrab")
+    assert board.front(None) == Front.usb and find_board("ecpix5-45f").front(None) == Front.serial
+    assert [link_of(front, board.queued, board.usb) for front in board.fronts] == [Link.full_speed]
+    assert app.main(["simulate", "--board", "orangecrab"]) == 1
+    assert "orangecrab has no serial line, behind which" in capsys.readouterr().err
 
 
 def test_critical_path():
@@ -529,6 +540,11 @@ NOT_OPENED = "unable to open ftdi device: {} ({})"
             1,
             NOT_OPENED.format(-3, "device not found"),
             "openFPGALoader found no Radiona ULX3S, 85F: is it conn",
+        ),
+        (
+            1,
+            "DFU init failed with: No DFU compatible device found",
+            "found no bootloader of Radiona ULX3S, 85F: hold its button while you",
         ),
         (
             1,

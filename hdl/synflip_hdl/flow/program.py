@@ -28,6 +28,8 @@ FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 ABSENT = re.compile(r"device not found|no such device|LIBUSB_ERROR_NO_DEVICE", re.IGNORECASE)
+#: What openFPGALoader says if a board that its own USB programs (DFU) is not there or may not be opened.
+NO_BOOTLOADER = re.compile(r"no dfu compatible device", re.IGNORECASE)
 PAGE = "docs/guide/usb.md"
 
 
@@ -84,6 +86,11 @@ def why(title: str, status: int, stderr: str) -> str:
         return (
             f"openFPGALoader found no {title}: is it connected, with a cable that carries data? In a virtual "
             "machine or container, is the USB device passed on?"
+        )
+    if NO_BOOTLOADER.search(stderr):
+        return (
+            f"openFPGALoader found no bootloader of {title}: hold its button while you plug it in; on Linux "
+            f"install its udev rules, as {PAGE} says"
         )
     return (
         f"openFPGALoader failed with status {status}: is {title} connected, and may you use its USB port? "

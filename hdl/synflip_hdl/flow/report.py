@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from synflip._version import __version__
-from synflip.inference.end_to_end import USB_LINKS, Link, rate
+from synflip.inference.end_to_end import Link, link_of, rate
 from synflip.inference.throughput import activities, predict
-from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.flow.job import BuildJob, reached_clock
@@ -29,8 +28,6 @@ def make_report(
     reached = reached_clock(placed) if placed is not None else None
     slots = geometry.lanes * geometry.banks
     clock = min(reached, job.clock) if reached is not None else job.clock
-    line = Link.ahead if board.queued else Link.serial
-    link = USB_LINKS[board.usb] if job.front == Front.usb and board.usb else line
     return {
         "synflip": __version__,
         "board": board.name,
@@ -58,7 +55,7 @@ def make_report(
         "meets_timing": job.is_met(placed) if placed is not None else None,
         "usb": job.usb_timing(placed) if placed is not None else None,
         "critical_path": critical_path(placed) if placed is not None else None,
-        "predictions": _predictions(geometry, clock, link),
+        "predictions": _predictions(geometry, clock, link_of(job.front, board.queued, board.usb)),
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,

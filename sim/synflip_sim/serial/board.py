@@ -9,6 +9,7 @@ PLL's frequency, synthesis, placement, any delay.
 from pathlib import Path
 from typing import Any
 
+from synflip.errors import SynflipError
 from synflip.randomness.mtj_model import JunctionModel
 from synflip.spec.frames import BAUD, SILENCE_BITS
 from synflip.spec.geometry import Geometry
@@ -55,7 +56,10 @@ def board_line(board: Board, clock: float | None = None) -> SerialLine:
 
 
 def build(board: Board, geometry: Geometry, clock: float | None = None, say: Say = lambda text: None) -> Path:
-    """Path of the library of the board's top, built if it is not cached. Raises SynflipError."""
+    """Path of the library of the board's top, built if it is not cached. Raises SynflipError, also if the
+    board has no serial line."""
+    if not board.serial:
+        raise SynflipError(f"{board.name} has no serial line, behind which boards are simulated")
 
     def make(folder: Path) -> None:
         write_sources(board, geometry, folder, clock, say)

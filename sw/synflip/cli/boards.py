@@ -126,7 +126,7 @@ def boards(
     rows = []
     for board, item in zip(every_board().values(), listed, strict=True):
         size = f"{board.geometry.name}, k = {board.geometry.bits}, {board.clock / 1e6:g} MHz"
-        usb = f"; also with USB, {board.usb} speed" if board.usb else ""
+        usb = f"; {'also ' * board.serial}with USB, {board.usb} speed" if board.usb else ""
         rows.append((board.name, f"{board.title} ({board.device}): {size}; {item['output']}{usb}"))
     table("Boards", *rows)
     show(models)
@@ -156,8 +156,13 @@ def build(
         int, typer.Option("--devices", metavar="N", min=1, help="Tunnel junctions, with --source mtj.")
     ] = 4,
     front: Annotated[
-        Front, typer.Option("--front", help="What the host talks to: a UART, or a USB device of its own.")
-    ] = Front.serial,
+        Front | None,
+        typer.Option(
+            "--front",
+            help="What the host talks to: a UART, where the board has one, or a USB device of its own.",
+            show_default=False,
+        ),
+    ] = None,
     serial_number: Annotated[
         str | None,
         typer.Option(
@@ -226,7 +231,7 @@ def build(
     if chosen.family == "xilinx" and (seed is not None or seeds is not None):
         raise SynflipError(f"{chosen.name} is not placed here, so it takes neither --seed nor --seeds")
     if serial_number is not None:
-        if front != Front.usb:
+        if chosen.front(front) != Front.usb:
             raise SynflipError("--serial-number is of a USB device: give --front usb too")
         check_serial_number(serial_number)
     tried = parse_seeds(seeds, chosen.seed) if seeds is not None else [seed or chosen.seed]
@@ -266,21 +271,22 @@ def _end_to_end() -> list[tuple[str, ...]]:
     """Of each board's builds: images a second, host to host (``end_to_end.table_rows``)."""
     from synflip_hdl.boards.catalogue import every_board
 
-    from synflip.inference.end_to_end import table_rows
+    from synflip.inference.end_to_end import link_of, table_rows
 
     return [
         row
         for board in every_board().values()
+        for links in [[link_of(front, board.queued, board.usb) for front in board.fronts]]
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
         for size in [board.sized(None, bits, 0)]
-        for row in table_rows(board.name, size, board.clock_of(size), board.queued, board.usb)
+        for row in table_rows(board.name, size, board.clock_of(size), links)
     ]
 
 
 def _parted() -> list[tuple[str, ...]]:
     """Of each board and of some networks: name, k, network, and in how many parts it runs. If there are
     several, also bytes over the link for an image in a network sample, and images a second over the serial
-    line: of PARTED_IMAGES images in PARTED_SAMPLES network samples."""
+    line, where there is one: of PARTED_IMAGES images in PARTED_SAMPLES network samples."""
     from synflip_hdl.boards.catalogue import every_board
 
     from synflip.inference.parts import cut
@@ -311,8 +317,8 @@ def _parted() -> list[tuple[str, ...]]:
             parts = cut(model, geometry)
             work = parts.work(PARTED_IMAGES, PARTED_SAMPLES)
             each = work.traffic().bytes / (PARTED_IMAGES * PARTED_SAMPLES)
-            rate = PARTED_IMAGES / work.seconds(board.clock)
-            rows.append((*cells, f"{len(parts.parts):,}", f"{each:,.0f}", f"{rate:.2g}"))
+            rate = f"{PARTED_IMAGES / work.seconds(board.clock):.2g}" if board.serial else "-"
+            rows.append((*cells, f"{len(parts.parts):,}", f"{each:,.0f}", rate))
     return rows
 
 

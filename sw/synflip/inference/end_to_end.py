@@ -26,6 +26,7 @@ from synflip.inference.throughput import (
 )
 from synflip.spec.cycles import WHOLE
 from synflip.spec.frames import PACKED, QUEUE_OVERHEAD, QUEUE_REQUESTS, QUEUE_WORDS
+from synflip.spec.fronts import Front
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.model import CompiledModel
@@ -236,17 +237,21 @@ def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: b
     return batch.images / took
 
 
-def table_rows(
-    name: str, geometry: Geometry, clock: float, queued: bool, usb: Speed | None = None
-) -> list[tuple[str, ...]]:
+def link_of(front: Front, queued: bool, usb: Speed | None) -> Link:
+    """Of a board with ``front``. queued: a serial line takes requests ahead. usb: the USB device's speed."""
+    if front == Front.usb and usb is not None:
+        return USB_LINKS[usb]
+    return Link.ahead if queued else Link.serial
+
+
+def table_rows(name: str, geometry: Geometry, clock: float, links: Sequence[Link]) -> list[tuple[str, ...]]:
     """Of each link and each of ``throughput.activities`` that the accelerator holds: name, k, link, network,
     and a rate and its limit for each of SAMPLES and for early stopping.
 
-    queued: its serial line takes requests ahead. usb: of the USB device that it can be behind, too.
+    links: of the board; AXI is added, behind which its accelerator can be, too.
     """
     rows = []
-    line = Link.ahead if queued else Link.serial
-    for link in (line, *([] if usb is None else [USB_LINKS[usb]]), Link.axi):
+    for link in (*links, Link.axi):
         for activity in activities():
             try:
                 found = [rate(geometry, clock, activity, link, samples) for samples in SAMPLES]

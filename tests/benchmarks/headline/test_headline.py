@@ -84,6 +84,8 @@ def test_a_build_is_what_its_report_says(build: figures.Build, tmp_path: Path) -
     assert build.watts == pytest.approx(2.5)
     slow = figures.Build.read(write_report(tmp_path / "slow", clock_reached_hz=40e6, board="other"))
     assert slow.clock == 40e6 and slow.watts is None
+    crab = figures.Build.read(write_report(tmp_path / "crab", board="orangecrab"))
+    assert (build.queued, slow.queued, crab.queued) == (True, False, None)
     bare = figures.Build.read(write_report(tmp_path / "bare", clock_reached_hz=None))
     assert bare.clock == 50e6 and not bare.placed
     (tmp_path / "bare" / "report.json").write_text(json.dumps({"board": "x"}))

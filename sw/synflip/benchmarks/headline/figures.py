@@ -76,10 +76,13 @@ class Build:
         return f"{self.geometry.name}, k = {self.geometry.bits}"
 
     @property
-    def queued(self) -> bool:
-        """Whether the board's serial line takes requests ahead; not known of a board that is not here."""
+    def queued(self) -> bool | None:
+        """Whether the board's serial line takes requests ahead, None if it has no such line; not known of a
+        board that is not here."""
         board = every_board().get(self.board)
-        return board is not None and board.queued
+        if board is None:
+            return False
+        return board.queued if board.serial else None
 
     @property
     def coins_per_second(self) -> float:
@@ -113,7 +116,7 @@ class Figures:
     latency: dict[int, float]
     early: dict[str, float]
     quality: dict[int, Metrics]
-    line_images_per_second: int
+    line_images_per_second: int | None
 
     @property
     def operations_per_second(self) -> float:
@@ -298,7 +301,7 @@ def figures(build: Build, network: Network, data: Dataset, progress: Progress) -
         {count: float(cycles.mean()) / clock for count, cycles in alone.items()},
         found.early(),
         found.quality(),
-        round(line_rate(model, build.geometry, found.events, build.queued)),
+        None if build.queued is None else round(line_rate(model, build.geometry, found.events, build.queued)),
     )
 
 
