@@ -70,12 +70,14 @@ class QueuedBridge(wiring.Component):
         word = Signal(32)  # of the queue; a block RAM's answer comes late in a cycle
         header = Signal(HEADER)
         tag, head = Signal(TAG), Signal(HEAD)
-        count, countable = Signal(range(MAX_WORDS + 1)), Signal()  # COUNT; whether it is 1..MAX_WORDS
+        count = Signal(range(MAX_WORDS + 1))
+        known, fits = Signal(), Signal()  # the command is one; COUNT is 1..MAX_WORDS and the frame as long
         index = Signal(range(LONGEST + 1))  # of the request's word that is asked for
         session, last = Signal(SESSION_BITS), Signal(NUMBER_BITS)  # open session; last request carried out
         recent = Signal(range(QUEUE_REQUESTS + 1))  # requests of the session whose outcomes are kept
         broken = Signal()  # the last request was not carried out whole
-        ours, next_, old = Signal(), Signal(), Signal()  # of the open session; the next number; a kept one
+        ours, welcome = Signal(), Signal()  # of the open session; that, or it opens one
+        next_, old = Signal(), Signal()  # it has the next number; its outcome is kept
         behind = Signal(NUMBER_BITS)  # the last request's number less this one's
         outcome, new = Signal(OUTCOME), Signal()  # of this request; it uses up its number
         reading = Signal()  # the reply has data
@@ -85,9 +87,10 @@ class QueuedBridge(wiring.Component):
         code = head.address[:CODE_BITS]
         is_image, is_poll = command == Command.IMAGE, command == Command.POLL
         wrote = is_image | (command == Command.WRITE)
-        known = (command != 0) & (command <= max(Command))
-        known &= ~chained | wrote | is_poll | (command == Command.READ)
-        known &= ~is_image | Cat(code == kind for kind in (PAIRS, *PACKED)).any()
+        is_command = (command != 0) & (command <= max(Command))
+        is_command &= ~chained | wrote | is_poll | (command == Command.READ)
+        is_command &= ~is_image | Cat(code == kind for kind in (PAIRS, *PACKED)).any()
+        counted = Mux(wrote, word[: len(count)] + REQUEST_WORDS, REQUEST_WORDS)  # words that a frame has then
 
         m.d.sync += word.eq(queue.value)
         m.d.comb += [
@@ -127,18 +130,20 @@ class QueuedBridge(wiring.Component):
                 m.d.sync += head.eq(word)
                 m.d.sync += [behind.eq(last - tag.number), ours.eq(tag.session == session)]
                 m.next = "COUNT"
-            with m.State("COUNT"):  # the third: words to read or write
+            with m.State("COUNT"):  # the third: words to read or write; what JUDGE asks is found out now
                 m.d.sync += [
                     count.eq(word),
-                    countable.eq((word != 0) & (word <= MAX_WORDS)),
+                    known.eq(is_command),
+                    fits.eq((word != 0) & (word <= MAX_WORDS) & (header.length == counted)),
+                    welcome.eq((tag.session != 0) & (ours | (command == Command.HELLO))),
                     next_.eq(behind.all()),
                     old.eq(behind < recent),
                 ]
                 m.next = "JUDGE"
             with m.State("JUDGE"):  # check the request: carry it out, or only reply with a status
                 m.d.sync += [outcome.eq(0), reading.eq(0), new.eq(0), polls.eq(POLLS - 1)]
+                m.d.comb += images.begin.eq(1)  # of no effect unless an image's words follow
                 m.next = "REPLY"
-                expected = Mux(wrote, count + REQUEST_WORDS, REQUEST_WORDS)
                 with m.If(~header.good):
                     m.d.sync += tag.eq(NO_TAG)
                     m.d.sync += outcome.status.eq(
@@ -146,9 +151,9 @@ class QueuedBridge(wiring.Component):
                     )
                 with m.Elif(~known):
                     m.d.sync += outcome.status.eq(Status.UNKNOWN)
-                with m.Elif(~countable | (header.length != expected)):
+                with m.Elif(~fits):
                     m.d.sync += outcome.status.eq(Status.LENGTH)
-                with m.Elif((tag.session == 0) | (~ours & (command != Command.HELLO))):
+                with m.Elif(~welcome):
                     m.d.sync += outcome.status.eq(Status.NO_SESSION)
                 with m.Elif(command == Command.HELLO):
                     m.d.sync += session.eq(tag.session)
@@ -164,7 +169,6 @@ class QueuedBridge(wiring.Component):
                     with m.If(chained & broken):
                         m.d.sync += outcome.status.eq(Status.SKIPPED)
                     with m.Else():
-                        m.d.comb += images.begin.eq(is_image)
                         m.d.sync += reading.eq(~wrote)
                         with m.If(wrote):
                             m.next = "FETCH"
