@@ -170,8 +170,8 @@ class Sequencer(wiring.Component):
         An entry is (slot, lowest bit of the sample that the image waits for). ``fresh`` is the slot of the
         next image that had no pass yet, ``past_slot`` one past the run's last; ``retired`` counts the images
         that had their last pass. ``again``: the image whose pass began two cycles before goes to the end.
-        ``available``: there is an image, in ``slot``, for its pass of ``sample``, the next one's or, if it
-        ``turns``, the sample after it.
+        ``available``: there is an image, in ``slot``, for its pass of the next one's sample or, if it
+        ``turns``, of the sample after it.
         """
         settings, decision = self.control.settings, self.decisions.payload
         waiting = data.StructLayout({"slot": SLOT_BITS, "parity": 1})
@@ -193,17 +193,15 @@ class Sequencer(wiring.Component):
             m.d.comb += [back.slot.eq(self.lists.slot), back.parity.eq(~next_.sample[0])]
             m.d.sync += again.eq(next_.begun & (next_.sample + 1 != self._samples))
         is_fresh, turns = Signal(), Signal()
-        first_slot, following = Signal(SLOT_BITS), Signal.like(next_.sample)
+        first_slot = Signal(SLOT_BITS)
         m.d.comb += [
             is_fresh.eq(fresh != past_slot),
             first_slot.eq(Mux(is_fresh, fresh, head.slot)),
             turns.eq(~is_fresh & (head.parity != next_.sample[0])),
-            following.eq(next_.sample + turns),
         ]
         return SimpleNamespace(
             available=is_fresh | queue.r_rdy,
             slot=first_slot,
-            sample=following,
             turns=turns,
             is_fresh=is_fresh,
             take=queue.r_en,
@@ -513,8 +511,8 @@ class Sequencer(wiring.Component):
             next_.slots[0].eq(queue.slot),
             self.lists.slot.eq(queue.slot),
         ]
-        with m.If(queue.available):
-            m.d.sync += next_.sample.eq(queue.sample)
+        with m.If(queue.available & queue.turns):  # no carry behind them: they come late in their cycle
+            m.d.sync += next_.sample.eq(next_.sample + 1)
 
     def _choose(self, m, next_, queue, final):
         """What follows the layer whose first event is issued now: the first layer of one more image, the
