@@ -143,14 +143,17 @@ class Accelerator(wiring.Component):
         return m
 
     def _connect_bus(self, m, registers):
-        """The bus's streams, from and to the registers: through a register each, unless compact."""
+        """The bus's streams, from and to the registers. Unless compact no path leads through: a register
+        cuts both ways of the requests, and the answers' way back."""
         request, response = flipped(self.request), flipped(self.response)
         if self.compact:
             connect(m, request, registers.request)
             connect(m, registers.response, response)
         else:
+            m.submodules.buffer = buffer = SkidBuffer(REQUEST)
             m.submodules.stage = stage = RegisterSlice(REQUEST)
-            connect(m, request, stage.input)
+            connect(m, request, buffer.input)
+            connect(m, buffer.output, stage.input)
             connect(m, stage.output, registers.request)
             m.submodules.skid = skid = SkidBuffer(RESPONSE)
             connect(m, registers.response, skid.input)
