@@ -312,7 +312,7 @@ class EventLists(wiring.Component):
         """
         append = self.appends.payload
         tally = _Tally(self.geometry.banks, self.geometry.list_depth)
-        appended = [self.appends.valid & some for some in append["some"]]
+        appended = append["some"]  # if valid
         current, source, keep = self._hidden_tallies(m, tally)
         before, after = tally.after(m, current, append.begin, appended)
         with m.If(self.appends.valid):
@@ -333,7 +333,7 @@ class EventLists(wiring.Component):
                 write.addr.eq(self._place(before.lengths[bank][:place_bits], append.hidden_set)),
                 write.data.block.eq(append.block),
                 write.data.value.eq(append["values"][bank]),
-                write.en.eq(appended[bank]),
+                write.en.eq(self.appends.valid & appended[bank]),
             ]
 
         return source, added, starts, after, drive

@@ -130,8 +130,8 @@ MUTANTS = [
         "events-hidden-zeros",
         "event_lists",
         "engine/event_lists.py",
-        "[self.appends.valid & some for some in",
-        "[self.appends.valid for some in",
+        'appended = append["some"]',
+        "appended = Const(-1, self.geometry.banks)",
         "zeros of hidden layers are not dropped",
     ),
     Mutant(
