@@ -122,7 +122,7 @@ def test_a_small_bitstream_with_usb(name, clock, nets, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "seeds", "check"),
-    # Not the iCEBreaker: full to 97 %, it is routed in minutes.
+    # Not the iCEBreaker, whose options of Yosys take minutes.
     [
         pytest.param("ulx3s-85f", (), check_ecp5, marks=pytest.mark.nightly),
         # The quickest. With seeds 1 and 2 the router does not get rid of the last wires.
