@@ -4,6 +4,7 @@ The gateware's own transceiver is in it: every bit goes over the lines.
 """
 
 import pytest
+from synflip.inference.end_to_end import BUSES, Link
 from synflip.spec.usb import Speed
 from synflip_sim.usb.bench import LinesBench, build
 from synflip_sim.usb.host import BusFaults, FullSpeedHost, Stalled
@@ -15,6 +16,7 @@ from tests.hdl.usb.test_usb import (
     check_reset_in_the_middle,
     check_short_packets,
     driver,  # noqa: F401 (a fixture)
+    images_of_mnist,
     infer_as_golden,
 )
 
@@ -80,6 +82,14 @@ def test_bus_errors_lose_nothing(driver, host):  # noqa: F811
     kinds = {f"{kind} {pid}" for kind in ("lost", "flipped") for pid in ("OUT", "IN", "ACK")}
     assert kinds <= set(faults.injected), faults.injected
     assert host.counters["doubles in"] and host.counters["repeats out"], host.counters
+
+
+def test_images_of_mnist_a_second(driver, host, capsys):  # noqa: F811
+    with driver(host, BUSES[Speed.full].frame) as device:
+        found, predicted = images_of_mnist(device, CLOCK, Link.full_speed)
+    with capsys.disabled():
+        print(f"\n{found:,.0f} images of MNIST a second; {predicted:,.0f} predicted")
+    assert found == pytest.approx(predicted, rel=0.05)
 
 
 def test_each_answer_ends_with_a_short_packet(host):

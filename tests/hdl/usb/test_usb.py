@@ -155,15 +155,21 @@ def test_bus_errors_lose_nothing(driver, host):
     assert host.counters["doubles in"] and host.counters["repeats out"], host.counters
 
 
-@pytest.mark.parametrize("turn", [0.0, BUSES[Speed.high].frame])
-def test_images_of_mnist_a_second(driver, host, turn, capsys):
-    """Images have as many activations that are not 0 as MNIST's have in the mean. turn: of the host."""
+def images_of_mnist(device, clock, link):
+    """Images a second, simulated and predicted, with as many activations that are not 0 as MNIST's have in
+    the mean."""
     events = round(activities()[1]["loads"][ONE_BANK][0][0])
     images = sparse_images(16, events)
+    device.load(random_network(np.random.default_rng(1), (MNIST_INPUTS, 10), 4))
+    found = images_per_second(device, serial.time, images, 1)
+    return found, predict(GEOMETRY, clock, link, 1, 10, events).images
+
+
+@pytest.mark.parametrize("turn", [0.0, BUSES[Speed.high].frame])
+def test_images_of_mnist_a_second(driver, host, turn, capsys):
+    """turn: of the host, in seconds."""
     with driver(host, turn) as device:
-        device.load(random_network(np.random.default_rng(1), (MNIST_INPUTS, 10), 4))
-        found = images_per_second(device, serial.time, images, 1)
-    predicted = predict(GEOMETRY, CLOCK, Link.usb, 1, 10, events).images
+        found, predicted = images_of_mnist(device, CLOCK, Link.usb)
     with capsys.disabled():
         print(f"\n{found:,.0f} images of MNIST a second, turn {turn}; {predicted:,.0f} predicted")
     assert found > 20_000
