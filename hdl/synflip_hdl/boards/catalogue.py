@@ -219,7 +219,7 @@ BOARDS = {
             queued=True,
             lines=("usb", 0),
             junctions=JunctionPins(("gpio", 0), _ULX3S_PINS, {**_LVCMOS33, "PULLMODE": "NONE"}),
-            seed=2,
+            seed=3,
         ),
         Board(
             name="ecpix5-45f",
