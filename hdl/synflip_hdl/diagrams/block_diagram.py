@@ -13,7 +13,7 @@ from synflip_hdl.diagrams.structure import Link, Structure, structure
 
 WIDTH, HEIGHT = 1000, 580
 #: Blocks that together are the registers' bar.
-BUS = ("registers", "stage", "skid", "host_keys")
+BUS = ("registers", "buffer", "stage", "skid", "host_keys")
 BLOCKS = {
     "source": Box(20, 130, 160, 60, "random"),
     "keys": Box(20, 240, 160, 60, "memory"),
