@@ -6,9 +6,10 @@ from synflip.devices import serial
 from synflip.devices.accelerator import Accelerator
 from synflip.devices.serial import SerialTransport
 from synflip.golden.cpu import Golden
-from synflip.inference.end_to_end import ONE_BANK, Link
+from synflip.inference.end_to_end import ONE_BANK
 from synflip.inference.throughput import ADAPTER, activities
 from synflip.spec.frames import BAUD
+from synflip.spec.fronts import Link
 from synflip.spec.geometry import Geometry
 from synflip_sim.serial.pty import SerialBench, SerialLine, build
 from synflip_sim.serial.timed_port import TimedPort

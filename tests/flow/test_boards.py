@@ -10,9 +10,8 @@ import pytest
 from synflip.cli import app
 from synflip.errors import SynflipError
 from synflip.inference import throughput
-from synflip.inference.end_to_end import Link, link_of
 from synflip.inference.plan import check_fit
-from synflip.spec.fronts import Front
+from synflip.spec.fronts import Front, Link
 from synflip.spec.geometry import Geometry
 from synflip.spec.usb import Speed
 from synflip.util import programs
@@ -318,7 +317,7 @@ def test_a_front_that_cannot_be_is_refused_before_anything_is_written(options, s
 def test_a_board_with_usb_alone_is_built_with_it_unless_told_otherwise(capsys):
     board = find_board("orangecrab")
     assert board.front(None) == Front.usb and find_board("ecpix5-45f").front(None) == Front.serial
-    assert [link_of(front, board.queued, board.usb) for front in board.fronts] == [Link.full_speed]
+    assert [board.link(front) for front in board.fronts] == [Link.full_speed]
     assert app.main(["simulate", "--board", "orangecrab"]) == 1
     assert "orangecrab has no serial line, behind which" in capsys.readouterr().err
 

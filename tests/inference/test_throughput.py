@@ -3,21 +3,22 @@
 from pathlib import Path
 
 import pytest
-from synflip.inference.end_to_end import EARLY_MOST, EARLY_SAMPLES, Link, line_rate, rate, table_rows
+from synflip.inference.end_to_end import EARLY_MOST, EARLY_SAMPLES, line_rate, rate, table_rows
 from synflip.inference.throughput import activities, run_cycles, shape_only
 from synflip.spec.cycles import WHOLE
+from synflip.spec.fronts import Link
 from synflip.spec.geometry import Geometry
 
 
-@pytest.mark.parametrize("queued", [False, True])
-def test_a_line_that_limits_brings_what_it_brings_at_most(queued):
-    geometry, link = Geometry(64, 8), Link.ahead if queued else Link.serial
+@pytest.mark.parametrize("link", [Link.serial, Link.ahead])
+def test_a_line_that_limits_brings_what_it_brings_at_most(link):
+    geometry = Geometry(64, 8)
     for activity in activities()[:2]:
         found = rate(geometry, 100e6, activity, link, 1)
         model = shape_only(activity["rows"], activity["outputs"], 4)
         events = activity["loads"]["16x1"][0][WHOLE]
         assert found.limit == "link"
-        assert line_rate(model, geometry, events, queued) == pytest.approx(found.images)
+        assert line_rate(model, geometry, events, link) == pytest.approx(found.images)
 
 
 def test_the_slower_of_link_and_array_limits():

@@ -8,7 +8,7 @@ from typing import Any
 
 from amaranth.build import Attrs, Pins, Resource, Subsignal
 from synflip.errors import SynflipError
-from synflip.spec.fronts import Front
+from synflip.spec.fronts import Front, Link
 from synflip.spec.geometry import Geometry
 from synflip.spec.usb import Speed
 
@@ -104,6 +104,12 @@ class Board:
             lacks = {Front.serial: "no serial line", Front.usb: "no USB of its own here"}[asked]
             raise SynflipError(f"{self.name} has {lacks}: build it with --front {own}")
         return asked or own
+
+    def link(self, front: Front) -> Link:
+        """The link of its accelerator behind ``front``, which is one of ``fronts``."""
+        if front == Front.serial:
+            return Link.ahead if self.queued else Link.serial
+        return Link.usb if self.usb == Speed.high else Link.full_speed
 
     def make_platform(self) -> Any:
         """The platform of amaranth-boards, with the pins of the junctions added."""

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from synflip._version import __version__
-from synflip.inference.end_to_end import Link, link_of, rate
+from synflip.inference.end_to_end import rate
 from synflip.inference.throughput import activities, predict
+from synflip.spec.fronts import Link
 from synflip.spec.geometry import Geometry
 
 from synflip_hdl.flow.job import BuildJob, reached_clock
@@ -55,7 +56,7 @@ def make_report(
         "meets_timing": job.is_met(placed) if placed is not None else None,
         "usb": job.usb_timing(placed) if placed is not None else None,
         "critical_path": critical_path(placed) if placed is not None else None,
-        "predictions": _predictions(geometry, clock, link_of(job.front, board.queued, board.usb)),
+        "predictions": _predictions(geometry, clock, board.link(job.front)),
         "cells": cells,
         "seconds": job.watch.seconds,
         "seed": job.seed,

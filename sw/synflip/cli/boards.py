@@ -271,12 +271,12 @@ def _end_to_end() -> list[tuple[str, ...]]:
     """Of each board's builds: images a second, host to host (``end_to_end.table_rows``)."""
     from synflip_hdl.boards.catalogue import every_board
 
-    from synflip.inference.end_to_end import link_of, table_rows
+    from synflip.inference.end_to_end import table_rows
 
     return [
         row
         for board in every_board().values()
-        for links in [[link_of(front, board.queued, board.usb) for front in board.fronts]]
+        for links in [[board.link(front) for front in board.fronts]]
         for bits in sorted({board.geometry.bits, *(k for k, _, _ in board.sizes)}, reverse=True)
         for size in [board.sized(None, bits, 0)]
         for row in table_rows(board.name, size, board.clock_of(size), links)

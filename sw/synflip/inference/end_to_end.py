@@ -9,7 +9,6 @@ other devices and bits that are stuffed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from synflip.errors import SynflipError
@@ -26,7 +25,7 @@ from synflip.inference.throughput import (
 )
 from synflip.spec.cycles import WHOLE
 from synflip.spec.frames import PACKED, QUEUE_OVERHEAD, QUEUE_REQUESTS, QUEUE_WORDS
-from synflip.spec.fronts import Front
+from synflip.spec.fronts import Link
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import ACTIVATIONS_PER_WORD, SEED_WORDS
 from synflip.spec.model import CompiledModel
@@ -44,16 +43,6 @@ ONE_BANK = "16x1"  # the size in ``activities`` whose bank has all events
 #: Clock cycles of AXI, as docs/reference/axi.md has them: of a read of a register or of results over
 #: AXI4-Lite, one after the other, and words of a packet's header over AXI4-Stream.
 REGISTER_READ, RESULT_READ, HEADER = 3, 4, 1
-
-
-class Link(StrEnum):
-    """Between host and accelerator. ahead: a serial line whose device takes requests ahead."""
-
-    serial = "serial line"
-    ahead = "serial line, ahead"
-    usb = "USB"
-    full_speed = "USB, full speed"
-    axi = "AXI"
 
 
 class Wire(NamedTuple):
@@ -98,10 +87,12 @@ BUSES = {
     Speed.full: Bus(BULK_PACKET[Speed.full], 1e-3, 19, 1.5e6, 13),
     Speed.high: Bus(BULK_PACKET[Speed.high], 125e-6, 13, 60e6, 55),
 }
-USB_LINKS = {Speed.full: Link.full_speed, Speed.high: Link.usb}
 LINE = Wire(line_seconds, ADAPTER, False)
 #: A host on USB that waits for an answer goes on with the next frame.
-WIRES = {USB_LINKS[speed]: Wire(bus.seconds, bus.frame, True) for speed, bus in BUSES.items()}
+WIRES = {
+    link: Wire(BUSES[speed].seconds, BUSES[speed].frame, True)
+    for link, speed in ((Link.usb, Speed.high), (Link.full_speed, Speed.full))
+}
 
 
 class Rate(NamedTuple):
@@ -220,28 +211,21 @@ def rate(
     return Rate(batch.images / took, "array" if array > alone else "link")
 
 
-def line_rate(model: CompiledModel, geometry: Geometry, events: float, queued: bool) -> float:
+def line_rate(model: CompiledModel, geometry: Geometry, events: float, link: Link) -> float:
     """Images a second that a serial line brings at most, with one network sample of each: as ``rate`` says,
     of an array that takes no time.
 
-    events: activations of an image that are not 0, in the mean. queued: the line takes requests ahead. Raises
+    events: activations of an image that are not 0, in the mean. link: ``serial`` or ``ahead``. Raises
     SynflipError if the accelerator does not hold the model.
     """
     runs = plan(model, geometry, MANY, 1, early=False, logits=False)
     batch = Batch.of(geometry, model.inputs, len(model.classes), runs, 1)
-    if queued:
+    if link == Link.ahead:
         coded = coded_words(model.inputs, events, geometry.activation_bits)
         took, _ = batch.took_ahead(LINE, coded, 0.0)
     else:
         took, _ = batch.took_one_by_one(LINE, 0.0)
     return batch.images / took
-
-
-def link_of(front: Front, queued: bool, usb: Speed | None) -> Link:
-    """Of a board with ``front``. queued: a serial line takes requests ahead. usb: the USB device's speed."""
-    if front == Front.usb and usb is not None:
-        return USB_LINKS[usb]
-    return Link.ahead if queued else Link.serial
 
 
 def table_rows(name: str, geometry: Geometry, clock: float, links: Sequence[Link]) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What a board's accelerator is behind."""
+"""What a board's accelerator is behind, and the links to it whose rates are computed."""
 
 from enum import StrEnum
 
@@ -8,3 +8,13 @@ class Front(StrEnum):
 
     serial = "serial"
     usb = "usb"
+
+
+class Link(StrEnum):
+    """Between host and accelerator. ahead: a serial line whose device takes requests ahead."""
+
+    serial = "serial line"
+    ahead = "serial line, ahead"
+    usb = "USB"
+    full_speed = "USB, full speed"
+    axi = "AXI"

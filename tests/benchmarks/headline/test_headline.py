@@ -18,6 +18,7 @@ from synflip.evaluation import margins
 from synflip.golden.cpu import Golden
 from synflip.report.sections import find_section
 from synflip.report.tables import section
+from synflip.spec.fronts import Link
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.metrics import metrics
 
@@ -85,7 +86,7 @@ def test_a_build_is_what_its_report_says(build: figures.Build, tmp_path: Path) -
     slow = figures.Build.read(write_report(tmp_path / "slow", clock_reached_hz=40e6, board="other"))
     assert slow.clock == 40e6 and slow.watts is None
     crab = figures.Build.read(write_report(tmp_path / "crab", board="orangecrab"))
-    assert (build.queued, slow.queued, crab.queued) == (True, False, None)
+    assert [item.serial_line for item in (build, slow, crab)] == [Link.ahead, Link.serial, None]
     bare = figures.Build.read(write_report(tmp_path / "bare", clock_reached_hz=None))
     assert bare.clock == 50e6 and not bare.placed
     (tmp_path / "bare" / "report.json").write_text(json.dumps({"board": "x"}))

@@ -4,7 +4,8 @@ The gateware's own transceiver is in it: every bit goes over the lines.
 """
 
 import pytest
-from synflip.inference.end_to_end import BUSES, Link
+from synflip.inference.end_to_end import BUSES
+from synflip.spec.fronts import Link
 from synflip.spec.usb import Speed
 from synflip_sim.usb.bench import LinesBench, build
 from synflip_sim.usb.host import BusFaults, FullSpeedHost, Stalled

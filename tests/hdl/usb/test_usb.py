@@ -7,9 +7,10 @@ from synflip.devices.accelerator import Accelerator
 from synflip.devices.framing import Replies, request
 from synflip.devices.serial import MOST_BAUD, SerialTransport
 from synflip.golden.cpu import Golden
-from synflip.inference.end_to_end import BUSES, ONE_BANK, Link
+from synflip.inference.end_to_end import BUSES, ONE_BANK
 from synflip.inference.throughput import activities
 from synflip.spec.frames import FLAG, Command, Status
+from synflip.spec.fronts import Link
 from synflip.spec.geometry import Geometry
 from synflip.spec.memory_map import Region, address
 from synflip.spec.usb import MAKER, PRODUCT, TITLE, VENDOR, Speed

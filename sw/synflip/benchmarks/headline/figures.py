@@ -24,6 +24,7 @@ from synflip.golden.run_clock import RunClock
 from synflip.inference.end_to_end import line_rate
 from synflip.inference.plan import Plan, check_fit, plan
 from synflip.inference.request import Progress
+from synflip.spec.fronts import Front, Link
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
 from synflip.uncertainty.aggregate import vote
@@ -76,13 +77,13 @@ class Build:
         return f"{self.geometry.name}, k = {self.geometry.bits}"
 
     @property
-    def queued(self) -> bool | None:
-        """Whether the board's serial line takes requests ahead, None if it has no such line; not known of a
-        board that is not here."""
+    def serial_line(self) -> Link | None:
+        """The board's serial line, None if it has none. That of a board that is not here takes no requests
+        ahead."""
         board = every_board().get(self.board)
         if board is None:
-            return False
-        return board.queued if board.serial else None
+            return Link.serial
+        return board.link(Front.serial) if board.serial else None
 
     @property
     def coins_per_second(self) -> float:
@@ -290,6 +291,7 @@ def figures(build: Build, network: Network, data: Dataset, progress: Progress) -
     runs = plan(model, build.geometry, found.count, samples, early=False, logits=False)
     alone, many = found.cycles(Plan(1, runs.samples)), found.cycles(runs)
     passes = found.count * samples
+    line = build.serial_line
     return Figures(
         build,
         network.name,
@@ -301,7 +303,7 @@ def figures(build: Build, network: Network, data: Dataset, progress: Progress) -
         {count: float(cycles.mean()) / clock for count, cycles in alone.items()},
         found.early(),
         found.quality(),
-        None if build.queued is None else round(line_rate(model, build.geometry, found.events, build.queued)),
+        None if line is None else round(line_rate(model, build.geometry, found.events, line)),
     )
 
 
