@@ -344,7 +344,7 @@ BOARDS = {
             seed=6,
             # ABC moves and merges flip-flops too: 3 % fewer cells, without which the router may not end. It
             # takes 2 min; on an ECP5's 64x8 its WebAssembly runs out of stack.
-            yosys=("-dff",),
+            yosys=("-spram", "-dff"),
         ),
         Board(
             name="tang-nano-9k",

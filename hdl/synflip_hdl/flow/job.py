@@ -109,8 +109,7 @@ class BuildJob:
     @property
     def synth_script(self) -> str:
         """The command of Yosys that maps the gateware to the device's cells."""
-        spram = ["-spram"] if self.board.family == "ice40" else []
-        return " ".join([SYNTH[self.board.family], *spram, *self.board.yosys, "-top", NAME])
+        return " ".join([SYNTH[self.board.family], *self.board.yosys, "-top", NAME])
 
     @cached_property
     def netlist_digest(self) -> str:
