@@ -15,7 +15,6 @@ ELSEWHERE = {
     "hdl/synflip_hdl/flow": "flow",
     "hdl/synflip_hdl/boards": "flow",
     "hdl/synflip_hdl/export": "flow",
-    "sim/synflip_sim/simulators": "devices",
     "sim/synflip_sim/serial": "devices",
     "sim/synflip_sim/usb": "hdl/usb",
     "sim/synflip_sim/testbenches": "hdl",
@@ -26,6 +25,8 @@ ELSEWHERE = {
 FOLDERS = sorted(
     {path.parent.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 )
+#: Of tests, too.
+ALL_FOLDERS = [*FOLDERS, *sorted({path.parent.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py")})]
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -70,7 +71,7 @@ def test_the_readme_names_every_room() -> None:
         assert named == {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=str)
+@pytest.mark.parametrize("folder", ALL_FOLDERS, ids=str)
 def test_a_room_has_at_most_twenty_modules(folder: Path) -> None:
     modules = [path.name for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"]
     assert len(modules) <= MOST_MODULES, f"{folder} has {len(modules)} modules: {', '.join(sorted(modules))}"

@@ -10,7 +10,7 @@ from synflip.spec.memory_map import OFFSET_BITS, Region, extent
 from synflip.uncertainty.soft_votes import SoftTable
 from synflip_sim.simulators.verilator import open_verilator
 
-from tests.devices.test_verilator import check, images, network
+from tests.simulators.test_verilator import check, images, network
 
 pytestmark = pytest.mark.simulator
 

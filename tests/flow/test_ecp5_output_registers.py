@@ -1,6 +1,7 @@
 """Output registers of block RAMs: which flip-flops go into them, and which have to stay.
 
-tests/devices/test_netlist.py shows that what is absorbed computes the same: its netlists are made this way.
+tests/simulators/test_netlist.py shows that what is absorbed computes the same: its netlists are made this
+way.
 """
 
 import json

@@ -1,17 +1,12 @@
 """Proofs of the gateware: harnesses for yosys-smtbmc, one file a block. ``make proof`` runs them all."""
 
-from tests.formal import (
+from tests.formal import entry_writer, lfsr, register_slice, registers
+from tests.formal.engine import (
     coin_comparators,
-    entry_writer,
     event_lists,
-    frame_queue,
-    image_words,
     key_memory,
     lane,
-    lfsr,
     pool,
-    register_slice,
-    registers,
     requantizer,
     segments,
     sequencer,
@@ -20,6 +15,7 @@ from tests.formal import (
     synapse_array,
     votes,
 )
+from tests.formal.serial import frame_queue, image_words
 
 PROOFS = [
     *coin_comparators.PROOFS,

@@ -15,8 +15,8 @@ from synflip.uncertainty.soft_votes import SoftTable
 from synflip.verification.cases import convolutional_model
 from synflip_sim.simulators.verilator import open_verilator
 
-from tests.devices.test_verilator import check, images
 from tests.networks import convolution_layer, random_layers, random_network
+from tests.simulators.test_verilator import check, images
 
 pytestmark = pytest.mark.simulator
 

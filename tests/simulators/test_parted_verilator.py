@@ -20,9 +20,9 @@ from synflip_sim.simulators.netlist import small
 from synflip_sim.simulators.verilator import open_verilator
 
 from tests.devices.test_parted import kinds
-from tests.devices.test_verilator import check, images
 from tests.networks import convolution_layer, random_layers, random_network, small_convolutional_network
 from tests.randomness.test_mtj_source import GEOMETRY as JUNCTIONS
+from tests.simulators.test_verilator import check, images
 
 pytestmark = pytest.mark.simulator
 

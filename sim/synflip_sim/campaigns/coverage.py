@@ -116,7 +116,7 @@ def page(seen: Counter[str], counters: Points) -> str:
         "Known holes: high bits of addresses, counters and settings that small networks do not need (24-bit",
         "sample and key counts, 64-bit cycles), constants (the reset, what the registers say of the",
         "hardware), and abort and refused accesses, which these cases do not ask for and",
-        "`tests/devices/test_verilator.py` and `tests/hdl/bus/test_registers.py` do.",
+        "`tests/simulators/test_verilator.py` and `tests/hdl/bus/test_registers.py` do.",
         "",
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from synflip_hdl.engine.coin_comparators import CoinComparators, below
 from tests.formal.helpers import Opened, delayed, free
 from tests.formal.runner import Proof
 
-TAPS_FILE = Path(__file__).parents[2] / "sw" / "synflip" / "spec" / "coin_taps.json"
+TAPS_FILE = Path(__file__).parents[3] / "sw" / "synflip" / "spec" / "coin_taps.json"
 
 
 class Comparator(Elaboratable):

@@ -7,9 +7,9 @@ from synflip.spec.memory_map import Region
 from synflip.spec.sizes import SOFT_ENTRIES, SOFT_POINT, log2_ceil
 from synflip_hdl.engine.soft_votes import SoftVotes
 
+from tests.formal.engine.votes import Passes
 from tests.formal.helpers import Followed, Opened, fixed, free, free_inputs
 from tests.formal.runner import Proof
-from tests.formal.votes import Passes
 
 SLOTS = 4
 

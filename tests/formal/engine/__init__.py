@@ -1,0 +1,1 @@
+"""Proofs of the array and what feeds it and reads it."""

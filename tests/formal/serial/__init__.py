@@ -1,0 +1,1 @@
+"""Proofs of what reads the serial line ahead."""
