@@ -38,7 +38,7 @@ demo: $(INSTALLED) ## train, compile, run on both devices, compare; writes a pic
 	@$(BIN)/synflip demo --out $(OUT)
 
 test: $(INSTALLED) ## every test; ARGS=... goes to pytest, WORKERS=2 is the number of processes
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ELSEWHERE) $(ARGS)
 
 quick: $(INSTALLED) ## the tests that need neither simulator nor tools, in some minutes; ARGS=... goes to pytest
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
@@ -64,6 +64,8 @@ pythons: $(INSTALLED) ## the tests that need neither torch nor tools, on every o
 	done
 
 nightly: MINUTES := 10
+# `proof` and `mutants` run all of what these tests run a part of.
+nightly: ELSEWHERE := --deselect tests/formal/test_formal.py::test_holds --deselect tests/campaigns/test_mutants.py::test_mutant_is_found
 nightly: lint docs pythons proof test fuzz coverage mutants ## all that there is: every check, every test, ten minutes of random networks, coverage, mutants
 
 fuzz: $(INSTALLED) ## random networks in Verilator beside the golden model, for MINUTES=1
