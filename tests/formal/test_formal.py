@@ -186,6 +186,16 @@ BROKEN_BY_NIGHT = [
     ("pool P=16 Q=2", pool, "valid & append.pooled.last)", "valid)"),
     ("event_lists.maps Q=1 F=1", event_lists, "Mux(self.places.none, 0, read.data", "Mux(0, 0, read.data"),
     ("event_lists.maps Q=1 F=1", event_lists, "append.first & append.pooled.top", "append.first"),
+    ("event_lists.whole Q=2", event_lists, "appended |= whole & busy", "appended |= 0"),
+    ("event_lists.whole Q=2", event_lists, "Cat(step, word.word), address)", "word.word, address)"),
+    ("event_lists.whole Q=2", event_lists, "Mux(whole, self.places.image[bank], reads.index)", "reads.index"),
+    (
+        "event_lists.whole Q=2",
+        event_lists,
+        '["MAPS"] & ~was_hidden, segment.block',
+        '["MAPS"] & 0, segment.block',
+    ),
+    ("event_lists.whole Q=2", event_lists, "segment.first[bank], reads.rows)", "segment.first[bank], 1)"),
     ("event_lists.maps Q=1 F=1", event_lists, "start[bank].eq(segment.first[bank])", "start[bank].eq(0)"),
     (
         "event_lists.maps Q=1 F=1",

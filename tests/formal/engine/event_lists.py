@@ -590,6 +590,112 @@ class Hidden(Elaboratable):
         return part_asked, part_followed
 
 
+class Whole(Elaboratable):
+    """Words of images that are kept whole, in any order; then a kernel's row blocks over them are read.
+
+    One pixel, any of any image, is followed: where a bank is asked for it, its value comes.
+    """
+
+    def __init__(self, banks: int) -> None:
+        self.geometry = Geometry(
+            lanes=16,
+            banks=banks,
+            bits=1,
+            key_depth=16,
+            event_depth=DEPTH,
+            image_slots=SLOTS,
+            bias_depth=16,
+            map_depth=64,
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self.geometry.banks
+        dut = EventLists(self.geometry)
+        inside = Opened(m, dut, platform=Followed())
+        free_inputs(m, dut, "control", "reads.open")
+        opens = free(m, 1, "opens")
+        shift, slot, pixel = fixed(m, 5, "shift"), fixed(m, 8, "slot"), fixed(m, 18, "pixel")
+        reads, settings = dut.reads, dut.control.settings
+        m.d.comb += [settings["INPUT_SHIFT"].eq(shift), settings["MAPS"].eq(1), reads.open.eq(opens)]
+
+        # The host: every word fits into the places of its image.
+        load, accepted = dut.load.payload, dut.load.valid & dut.load.ready
+        m.d.comb += [
+            Assume(shift <= (DEPTH - 1).bit_length()),
+            Assume((slot < SLOTS) & (((slot + 1) << shift) <= DEPTH)),
+            Assume(pixel < 1 << shift),
+            Assume(~accepted | ((load.slot < SLOTS) & (((load.slot + 1) << shift) <= DEPTH))),
+            Assume(~accepted | (((load.word << 2) + 3)[:18] < 1 << shift)),
+            Assume(~accepted | (load.word < DEPTH)),
+        ]
+
+        # A word is worked off in four steps, a pixel each, which is written in every bank.
+        busy, step, data = Signal(), Signal(2), Signal(32)
+        word, its_slot = Signal(16), Signal(8)
+        done = step == 3
+        with m.If(busy):
+            m.d.sync += step.eq(step + 1)
+        with m.If(accepted):
+            m.d.sync += [busy.eq(1), data.eq(load.data), word.eq(load.word), its_slot.eq(load.slot)]
+        with m.Elif(done):
+            m.d.sync += busy.eq(0)
+        mine = busy & (its_slot == slot) & ((word << 2) + step == pixel)
+        known, value = Signal(), Signal(8)
+        with m.If(mine):
+            m.d.sync += [known.eq(1), value.eq(data.word_select(step, 8))]
+
+        # Of two lists that follow each other without a cycle between, both are of images or of maps.
+        m.d.comb += Assume(~(opens & reads.read) | (reads.hidden == inside["from_hidden"]))
+        opened, rows = Signal(), Signal.like(reads.rows)
+        with m.If(opens):
+            m.d.sync += [opened.eq(~reads.hidden & reads.segment & (reads.slot == slot)), rows.eq(reads.rows)]
+        within = Signal()
+        m.d.sync += within.eq(opened & reads.read & (reads.index < rows))
+        index = delayed(m, reads.index, 2, "index")
+        was_within = delayed(m, within, 1, "within")
+        was_opened = delayed(m, opened, 2, "opened")
+        place = ((slot << shift) + pixel)[: address_bits(DEPTH)]
+        m.d.comb += [
+            Assert(dut.load.ready == (~busy | done)),
+            Assert(inside["busy"] == busy),
+            Assert(~busy | (inside["word"] == Cat(its_slot, word, data))),
+            Assert(~busy | (inside["word_base"] == (its_slot << shift)[: address_bits(DEPTH)])),
+            Assert(~busy | ((its_slot < SLOTS) & (((its_slot + 1) << shift) <= DEPTH))),
+            Assert(~busy | ((((word << 2) + 3)[:18] < 1 << shift) & (word < DEPTH))),
+            Assert(inside["step"] == step),
+            Assert(busy | (step == 0)),
+            Assert(~opened | (~inside["from_hidden"] & (inside["base"] == (slot << shift)))),
+            Assert(~opened | (reads.short == (rows <= 1))),
+            Assert(~opened | (reads.ended == (reads.index + 2 >= rows))),
+            Assert(~within | ~inside["from_hidden"]),
+            Assert(~was_within | ~inside["was_hidden"]),
+        ]
+        width = len(inside["lengths"]) // banks
+        for b in range(banks):
+            row, event = inside[f"images_{b}.row"], dut.events.payload[b]
+            asked, followed = Signal(name=f"asked_{b}"), Signal(name=f"followed_{b}")
+            past_value = Signal(8, name=f"value_{b}")
+            m.d.comb += [
+                Assume(inside[f"images_{b}.address"] == place),  # the one row of interest
+                Assume(dut.places.image[b] < 1 << shift),  # segments
+                Assert(~known | (row[-8:] == value)),
+                Assert(~opened | (inside["lengths"].word_select(b, width) == rows)),
+                Assert(~asked | inside[f"images_{b}.hit_0"]),
+                Assert(~asked | (inside[f"images_{b}.kept_0"][-8:] == past_value)),
+                Assert(~was_within | (event.block == index)),
+                Assert(~was_opened | was_within | ~event.value.any()),
+                Assert(~followed | (event.value == delayed(m, past_value, 1, f"value_{b}"))),
+                Cover(followed & (event.value == 3) & (index == 1)),
+            ]
+            m.d.sync += [
+                asked.eq(opened & reads.read & (reads.index < rows) & known & (dut.places.image[b] == pixel)),
+                past_value.eq(value),
+                followed.eq(asked),
+            ]
+        return m
+
+
 def _named(m, value, name):
     """``value`` as a signal."""
     signal = Signal(value.shape(), name=name)
@@ -650,5 +756,23 @@ PROOFS = [
             slow=banks > 1,
         )
         for banks, flight in ((1, 1), (2, 4), (4, 2))
+    ),
+    *(
+        Proof(
+            f"event_lists.whole Q={banks}",
+            "of an image that is kept whole, every bank that is asked for a pixel gives its value, zero or "
+            "not, with the row block that it was asked for; there is value 0 beyond the kernel's row blocks "
+            "and without read; every accepted word is worked off once",
+            f"Q = {banks}, {SLOTS} slots, {DEPTH} pixels, all shifts and activations of 8 bits; assumes "
+            "words and taps inside their image (driver, segments), and that no image is opened while a map "
+            "is read, nor the other way round (sequencer.maps)",
+            lambda banks=banks: Whole(banks),
+            depth=2,
+            induction=True,
+            cover=12,
+            fast=banks == 2,
+            slow=banks > 2,
+        )
+        for banks in (1, 2, 8)
     ),
 ]
