@@ -143,11 +143,14 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     """A case for ``geometry``; one in ten may ask for more than it has room for at once: it runs in parts, or
     not at all."""
     fitting = rng.random() < 0.9
+    convolutions = 0  # on the array; drawn once, for most that are drawn have no room
+    if fitting and geometry.map_depth and rng.random() < 0.5:
+        convolutions = _pick(rng, 1, 2, 3)
     for _ in range(TRIES):
         large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
-        if fitting and geometry.map_depth and rng.random() < 0.5:  # convolutions on the array
+        if convolutions:
             model = convolutional_model(
-                geometry.bits, geometry.activation_bits, rng, _pick(rng, 1, 2, 3), geometry.banks
+                geometry.bits, geometry.activation_bits, rng, convolutions, geometry.banks
             )
         elif not fitting and rng.random() < 0.3:  # convolutions run in parts
             model = convolutional_model(geometry.bits, geometry.activation_bits, rng)
