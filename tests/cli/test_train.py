@@ -91,6 +91,26 @@ def test_networks_with_convolutions(files: Path, capsys: pytest.CaptureFixture[s
     assert f"{shape} on digits" in capsys.readouterr().out
 
 
+def test_filters_that_are_asked_for(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--filters",
+        "4,6",
+        "--hidden",
+        "none",
+        "--epochs",
+        "1",
+        "--samples",
+        "2",
+        "--out",
+        "t.safetensors",
+    ]
+    assert app.main(["train", "--network", "conv", *words]) == 0
+    shape = "8x8x1-4(3x3, pad 1x1, pool 2x2)-6(3x3, pad 1x1, pool 2x2)-10"
+    assert modelfile.load("t.safetensors").shape == shape
+    for network in ("dense", "conv-deep"):
+        assert "is of --network conv; give that" in fails(capsys, "train", "--network", network, *words)
+
+
 def test_convolutions_are_converted(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 10))
     torch.export.save(torch.export.export(network.eval(), (torch.rand(2, 1, 8, 8),)), "net.pt2")
@@ -105,6 +125,8 @@ def test_convolutions_are_converted(files: Path, capsys: pytest.CaptureFixture[s
     [
         (["--features", "conv"], "--network conv and --features conv do not go together"),
         (["--for", "ulx3s-85f"], "--network conv and --for ulx3s-85f do not go together"),
+        (["--filters", "4,x"], "--filters '4,x' is not a list of layer sizes"),
+        (["--filters", "8,8,8,8"], "each maximum halves the image"),
         (["--data", "t.csv"], "t has rows of 3 numbers; convolutions need pictures"),
         (["--data", "t.csv", "--teachers", "1"], "t has rows of 3 numbers; convolutions need pictures"),
     ],

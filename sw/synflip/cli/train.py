@@ -100,6 +100,14 @@ def train(
             "coins.",
         ),
     ] = FeaturesName.none,
+    filters: Annotated[
+        str | None,
+        typer.Option(
+            "--filters",
+            metavar="F,F,..",
+            help="With --network conv: filters of each convolution, 3x3, with the maximum of 2x2 behind it.",
+        ),
+    ] = None,
     hidden: Annotated[
         str | None,
         typer.Option(
@@ -169,7 +177,8 @@ def train(
 
     Example: SYNFLIP_DATA=datasets synflip train --data mnist --hidden 512,512 --out mnist.safetensors
 
-    Example: SYNFLIP_DATA=datasets synflip train --data mnist --network conv --out conv.safetensors
+    Example: SYNFLIP_DATA=datasets synflip train --data mnist --network conv --filters 16 --hidden 64 --out
+    conv.safetensors
     """
     from synflip.data.registry import files as data_files
     from synflip.inference.request import check_logits
@@ -177,7 +186,10 @@ def train(
     from synflip.util.outputs import check_outputs
     from synflip.util.progress import bar, waiting
 
-    sizes = None if hidden is None else _hidden(hidden)
+    sizes = None if hidden is None else _sizes(hidden, "--hidden")
+    if filters is not None and network != NetworkShape.conv:
+        raise SynflipError(f"--filters {filters} is of --network conv; give that, or leave --filters out")
+    given_filters = None if filters is None else _sizes(filters, "--filters")
     if network != NetworkShape.dense:
         _check_convolutions(network, features, board)
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)
@@ -212,10 +224,10 @@ def train(
         ordinary = partial(convnets.float_network, dataset, sizes, None)
         coins = partial(convnets.train, dataset, sizes, None)
     elif network != NetworkShape.dense:
-        filters = default_filters(dataset, network)
+        kernels = default_filters(dataset, network) if given_filters is None else given_filters
         sizes = [*default_hidden(dataset, network)] if sizes is None else sizes
-        ordinary = partial(convnets.float_network, dataset, sizes, filters)
-        coins = partial(fit, dataset, sizes, filters=filters)
+        ordinary = partial(convnets.float_network, dataset, sizes, kernels)
+        coins = partial(fit, dataset, sizes, filters=kernels)
     else:
         sizes = [512, 512] if sizes is None else sizes
         ordinary, coins = partial(float_network, dataset, sizes), partial(fit, dataset, sizes)
@@ -307,13 +319,13 @@ def check_board(board: "catalogue.Board", sizes: list[int], way: str) -> None:
         raise SynflipError(f"{shape} does not fit {board.name}: it needs {missing}; {way}")
 
 
-def _hidden(text: str) -> list[int]:
-    """The numbers of a list such as ``512,512``. Raises SynflipError."""
+def _sizes(text: str, option: str) -> list[int]:
+    """The numbers of a list such as ``512,512``, which ``option`` gives. Raises SynflipError."""
     if text.strip() in ("", "none"):
         return []
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) < 8 for part in parts):
-        raise SynflipError(f"--hidden {text!r} is not a list of layer sizes, such as 512,512")
+        raise SynflipError(f"{option} {text!r} is not a list of layer sizes, such as 512,512")
     return [int(part) for part in parts]
 
 
