@@ -192,6 +192,17 @@ def test_the_netlist_serves_until_its_sources_change(yosys, nextpnr, tmp_path, m
     assert len(yosys) == 9
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [("a.il", '  attribute \\src "/a/b.py:{}"\n'), ("a.v", '  (* src = "/a/b.py:{}" *)\n')]
+)
+def test_the_places_of_the_sources_do_not_count(name, place, tmp_path):
+    found = set()
+    for line, body in ((1, "wire a\n"), (2, "wire a\n"), (2, "wire b\n")):
+        (tmp_path / name).write_text(place.format(line) + body)
+        found.add(kept_netlist.digest_of("x", [tmp_path / name]))
+    assert len(found) == 2
+
+
 def test_a_build_looks_at_its_netlist_once(yosys, nextpnr, tmp_path, monkeypatch):
     """It may have a hundred megabytes."""
     nextpnr.megahertz = {1: 60.0}

