@@ -381,8 +381,8 @@ def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     page, numbers = (out / "index.html").read_text(), (out / "numbers.json").read_text()
     (name,) = set(re.findall(r'<section id="(a-b-c-s-[0-9a-f]{8})-', page))
     sections = set(re.findall(f'<section id="{name}-([^"]*)"', page))
-    assert sections == {*registry.NAMES, registry.LEFT_OUT} - {"gallery", "targets"}
-    assert "Images and their votes; networks with convolutions." in page
+    assert sections == {*registry.NAMES, registry.LEFT_OUT} - {"gallery", "targets", "convolutions"}
+    assert "Convolutions; Images and their votes." in page
     assert "a quarter of each class held out by seed 0" in page
     assert not re.search("NaN|Infinity|turned", numbers) and "shuffled columns" in numbers
     asked = [row["settings"] for row in json.loads(numbers)]

@@ -100,7 +100,7 @@ def headline(context: Context, data: str) -> Parts:
     """The main network and the ordinary one, for every seed, and their ensembles."""
     seeds = context.budget.seeds[:1] if is_colour(context, data) else context.budget.seeds
     pairs = [(main_coins(context, data, seed), main_float(context, data, seed)) for seed in seeds]
-    rows = [_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
+    rows = [accuracy_row(context, coins, ordinary, f"seed {coins.seed}") for coins, ordinary in pairs]
     if len(rows) > 1:
         names = [name for name in rows[0] if name not in ("", "coins")]
         columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}
@@ -136,26 +136,22 @@ def _together(context: Context, coins: list[Coins], ordinary: list[Float]) -> Ta
 
 
 def networks(context: Context, data: str) -> Parts:
-    """Networks of other shapes; coins behind convolutions, and convolutions of coins."""
+    """Networks of other shapes."""
     rows = []
-    if not is_colour(context, data):
-        for hidden in context.budget.others:
-            coins = context.recipe(data, hidden, context.budget.sweep, held_out=context.held_out(data))
-            rows.append(_row(context, coins, coins.teacher(0), f"{coins.epochs} epochs"))
-    if not is_table(context.data(data)):
-        conv = conv_coins(context, data)
-        for name, coins in (("convolutions", conv), ("sampled convolutions", sampled_coins(context, data))):
-            rows.append(_row(context, coins, conv_float(context, data), f"{name}, {conv.epochs} epochs"))
+    for hidden in context.budget.others:
+        coins = context.recipe(data, hidden, context.budget.sweep, held_out=context.held_out(data))
+        rows.append(accuracy_row(context, coins, coins.teacher(0), f"{coins.epochs} epochs"))
     return [Table.from_records("networks", f"Other networks, {context.budget.samples} samples", rows)]
 
 
-def _row(context: Context, coins: Coins, ordinary: Float, name: str) -> dict[str, object]:
+def accuracy_row(context: Context, coins: Coins, ordinary: Float | None, name: str) -> dict[str, object]:
+    """A row of the tables of accuracies. ordinary: the network beside it, if there is one."""
     found = accuracies(context, coins)
     samples = context.budget.samples
     return {
         "": name,
         "coins": found["network"],
-        "float %": float_accuracy(context, ordinary),
+        "float %": None if ordinary is None else float_accuracy(context, ordinary),
         "one sample %": found["one sample"],
         **{f"vote of {n} %": found[f"vote of {n}"] for n in (8, 16, samples) if f"vote of {n}" in found},
         "mean softmax %": found["mean softmax accuracy"],

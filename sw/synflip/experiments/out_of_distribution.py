@@ -1,14 +1,12 @@
 """Experiment on out-of-distribution images: does entropy, mutual information or energy detect them best?"""
 
 from collections.abc import Callable
-from functools import partial
 
-from synflip.experiments.accuracy import Parts, conv_coins, conv_float, is_colour, sampled_coins
+from synflip.experiments.accuracy import Parts
 from synflip.experiments.baselines import MEAN, networks_of_coins, rivals
-from synflip.experiments.datasets import is_table
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
-from synflip.experiments.predictions import TEST, Answers, answer_settings, coin_answers, float_answers
+from synflip.experiments.predictions import TEST, Answers, answer_settings, coin_answers
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 from synflip.uncertainty import entropy
@@ -19,22 +17,9 @@ SCORES = ("entropy", "mutual information", "energy")
 
 def out_of_distribution(context: Context, data: str) -> Parts:
     """AUROC with which each score, of coins and of their baselines, detects out-of-distribution images."""
-    found: dict[str, Numbers] = {}
-    if not is_colour(context, data):
-        found = {name: of_rival(context, make) for name, make in rivals(context, data).items()}
-        found |= {name: of_coins(context, coins) for name, coins in networks_of_coins(context, data).items()}
-    if not is_table(context.data(data)):
-        ordinary = partial(float_answers, context, [conv_float(context, data)])
-        found |= {
-            "convolutions, softmax": of_rival(context, ordinary),
-            "convolutions, coins behind them": of_coins(context, conv_coins(context, data)),
-            "convolutions of coins": of_coins(context, sampled_coins(context, data)),
-        }
-    rows = [
-        {"": name}
-        | {f"{what}: {score}": aurocs[score] for what, aurocs in numbers.items() for score in SCORES}
-        for name, numbers in found.items()
-    ]
+    found = {name: of_rival(context, make) for name, make in rivals(context, data).items()}
+    found |= {name: of_coins(context, coins) for name, coins in networks_of_coins(context, data).items()}
+    rows = [auroc_row(name, numbers) for name, numbers in found.items()]
     return [
         Table.from_records(
             "out-of-distribution",
@@ -42,6 +27,13 @@ def out_of_distribution(context: Context, data: str) -> Parts:
             rows,
         )
     ]
+
+
+def auroc_row(name: str, found: Numbers) -> dict[str, object]:
+    """A row of the tables of AUROC: of what ``of_coins`` or ``of_rival`` gives."""
+    return {"": name} | {
+        f"{what}: {score}": aurocs[score] for what, aurocs in found.items() for score in SCORES
+    }
 
 
 def of_coins(context: Context, recipe: Coins) -> Numbers:

@@ -8,6 +8,7 @@ from synflip.experiments import (
     accuracy,
     baselines,
     coin_precision,
+    convolutions,
     entropy,
     method,
     out_of_distribution,
@@ -77,12 +78,18 @@ EXPERIMENTS = (
         "out-of-distribution", "Out-of-distribution images",
         "How well each is found (AUROC) by the entropy of the mean softmax, by the mutual information of "
         "class and sample, and by the energy of the logits, which a softmax forgets.",
-        out_of_distribution.out_of_distribution, colour=True,
+        out_of_distribution.out_of_distribution,
     ),
     Experiment(
         "networks", "Other networks",
-        "Other shapes; coins behind convolutions that are the same in every sample; convolutions of coins.",
-        accuracy.networks, colour=True,
+        "Other shapes.",
+        accuracy.networks,
+    ),
+    Experiment(
+        "convolutions", "Convolutions",
+        "Is it worth sampling them too? Coins behind convolutions that are the same in every sample, and "
+        "convolutions of coins.",
+        convolutions.convolutions, colour=True, tables=False,
     ),
     Experiment(
         "early", "Early stopping",
@@ -206,7 +213,6 @@ def _left_out(context: Context, data: str) -> list[Section]:
     reason = "Coins for data in colour stand behind convolutions, and these experiments are about coins alone"
     if is_table(context.data(data)):
         reason = "Rows of features are no pictures: nothing is shown, turned, moved or convolved"
-        titles.append("networks with convolutions")
     return [Section(LEFT_OUT, "Left out", f"{reason}. {'; '.join(titles)}.", data, context.data(data).note)]
 
 

@@ -19,6 +19,7 @@ from synflip.experiments.accuracy import (
 )
 from synflip.experiments.baselines import mean_coins, taught_coins
 from synflip.experiments.blocks import NOT_RUN
+from synflip.experiments.convolutions import longer_coins
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import of_coins
@@ -113,6 +114,7 @@ TARGETS = (
     Target("vote of 16, taught by the ensemble", FASHION, 0.901, _of(taught_coins, "vote of 16")),
     Target("convolutions, vote of 8", FASHION, 0.915, _of(conv_coins, "vote of 8")),
     Target("sampled convolutions, vote of 16", FASHION, 0.91, _of(sampled_coins, "vote of 16")),
+    Target("the same, trained for longer", FASHION, 0.91, _of(longer_coins, "vote of 16")),
     Target(
         "convolutions, vote of 16, 1 point below float", CIFAR,
         lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.01,
