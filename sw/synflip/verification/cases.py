@@ -18,6 +18,7 @@ from synflip.errors import SynflipError
 from synflip.inference.parts import Parts, runs_of
 from synflip.inference.plan import Plan, input_shift, plan
 from synflip.inference.request import InferenceRequest
+from synflip.spec.coins import threshold
 from synflip.spec.convolution import Convolution
 from synflip.spec.geometry import BANKS, Geometry
 from synflip.spec.lfsr import MASK64
@@ -146,18 +147,21 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
     convolutions = 0  # on the array; drawn once, for most that are drawn have no room
     if fitting and geometry.map_depth and rng.random() < 0.5:
         convolutions = _pick(rng, 1, 2, 3)
+    undecided = fitting and not convolutions and rng.random() < 0.2
     for _ in range(TRIES):
         large = _large_sums(geometry, rng) if _is_deep(geometry) and rng.random() < 0.1 else None
         if convolutions:
             model = convolutional_model(
                 geometry.bits, geometry.activation_bits, rng, convolutions, geometry.banks
             )
+        elif undecided:
+            model = _undecided(geometry, rng)
         elif not fitting and rng.random() < 0.3:  # convolutions run in parts
             model = convolutional_model(geometry.bits, geometry.activation_bits, rng)
         else:
             model = large or _model(geometry, rng)
-        samples = _pick(rng, 1, 2, 3, int(rng.integers(1, 41)))
-        early = rng.random() < 0.5
+        samples = int(rng.integers(6, 24)) if undecided else _pick(rng, 1, 2, 3, int(rng.integers(1, 41)))
+        early = undecided or rng.random() < 0.5
         logits = rng.random() < 0.5
         try:
             slots = plan(model, geometry, 0, samples, early, logits).images
@@ -176,7 +180,7 @@ def draw_case(geometry: Geometry, rng: Generator) -> RandomCase:
         pixels=_pixels(count, model, rng),
         samples=samples,
         seed=_pick(rng, 0, MASK64, 1, int(rng.integers(0, MASK64, dtype=np.uint64, endpoint=True))),
-        margins=_margins(samples, rng) if early else None,
+        margins=_margins(samples, rng, undecided) if early else None,
         logits=logits,
     )
     if rng.random() < 0.4:
@@ -290,6 +294,17 @@ _STYLES = {
 }
 
 
+def _undecided(geometry: Geometry, rng: Generator) -> CompiledModel:
+    """One layer whose classes are equally likely for a middling or a bright image: coins decide, so images
+    leave early, and at different samples."""
+    bits, largest = geometry.bits, (1 << geometry.activation_bits) - 1
+    q = rng.integers(0, 1 << bits, (int(rng.integers(2, 6)), int(rng.integers(4, 60)))).astype(np.uint16)
+    sign = rng.integers(0, 2, q.shape).astype(np.uint8)
+    mean = ((1 - 2 * sign.astype(np.int64)) * threshold(q, bits)).sum(1) / (1 << bits)
+    bias = -np.rint(mean * largest * _pick(rng, 0.5, 1.0)).astype(np.int32)
+    return network([Layer(q, sign, bias)], bits, geometry.activation_bits, [], largest)
+
+
 def _large_sums(geometry: Geometry, rng: Generator) -> CompiledModel | None:
     """One layer that comes as close to the ends of the accumulator as a model may, if it fits."""
     largest = (1 << MAX_ACTIVATION_BITS) - 1
@@ -352,8 +367,8 @@ def _pixels(count: int, model: CompiledModel, rng: Generator) -> NDArray[np.uint
     return pixels.astype(np.uint8)
 
 
-def _margins(samples: int, rng: Generator) -> NDArray[np.int64]:
-    style = _pick(rng, "some", "some", "zero", "one", "never", "last", "any")
+def _margins(samples: int, rng: Generator, undecided: bool = False) -> NDArray[np.int64]:
+    style = _pick(rng, "some", "some", *([] if undecided else ["zero", "one", "never", "last"]), "any")
     return {
         "some": np.full(samples, int(rng.integers(1, 5))),
         "zero": np.zeros(samples),
