@@ -14,6 +14,12 @@ from tests.formal.helpers import Followed, Opened, Pair, delayed, fixed, free, f
 from tests.formal.runner import Proof
 
 SLOTS, DEPTH = 4, 16
+MAPS = {"bias_depth": 16, "map_depth": 64}
+
+
+def small_geometry(banks, **more):
+    """One with few places in every list."""
+    return Geometry(lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS, **more)
 
 
 def check_reading(m, dut, inside, counts, opens, spoils, row, segment=False):
@@ -94,9 +100,7 @@ class Images(Elaboratable):
     """Words of images in ascending order, word 0 first, with any pauses; then lists are opened and read."""
 
     def __init__(self, banks: int) -> None:
-        self.geometry = Geometry(
-            lanes=16, banks=banks, bits=1, key_depth=16, event_depth=DEPTH, image_slots=SLOTS
-        )
+        self.geometry = small_geometry(banks)
 
     def elaborate(self, platform):
         m = Module()
@@ -262,16 +266,7 @@ class Hidden(Elaboratable):
 
     def __init__(self, banks: int, flight: int, maps: bool = False) -> None:
         self.maps = maps
-        self.geometry = Geometry(
-            lanes=16,
-            banks=banks,
-            bits=1,
-            key_depth=16,
-            event_depth=DEPTH,
-            image_slots=SLOTS,
-            flight=flight,
-            **({"bias_depth": 16, "map_depth": 64} if maps else {}),
-        )
+        self.geometry = small_geometry(banks, flight=flight, **(MAPS if maps else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -597,16 +592,7 @@ class Whole(Elaboratable):
     """
 
     def __init__(self, banks: int) -> None:
-        self.geometry = Geometry(
-            lanes=16,
-            banks=banks,
-            bits=1,
-            key_depth=16,
-            event_depth=DEPTH,
-            image_slots=SLOTS,
-            bias_depth=16,
-            map_depth=64,
-        )
+        self.geometry = small_geometry(banks, **MAPS)
 
     def elaborate(self, platform):
         m = Module()
