@@ -233,7 +233,7 @@ BROKEN_BY_NIGHT = [
     ),
     ("segments Q=2", segments, "ready.eq(age == SEGMENT_SPACING)", "ready.eq(age >= SEGMENT_SPACING - 1)"),
     ("segments Q=2", segments, "Mux(age == 2, entry.data.first", "Mux(age == 1, entry.data.first"),
-    ("segments Q=2", segments, "position + read.data[bank]", "read.data[bank]"),
+    ("segments Q=2", segments, "position + tap[bank]", "tap[bank]"),
 ]
 
 

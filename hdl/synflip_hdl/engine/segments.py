@@ -105,11 +105,18 @@ class Segments(wiring.Component):
 
     def _image(self, m, chosen, entry):
         """The taps of the rows of a kernel over images, which the host writes; and where the rows of the
-        position that is open are."""
+        position that is open are.
+
+        The memory is read without a clock, into a register: a small memory that FPGAs make of LUTs. Behind
+        the clocked read of a block RAM, the adder and the way to the images would be the longest path.
+        """
         banks, bits = self.geometry.banks, address_bits(self.geometry.event_depth)
         m.submodules.tap_writer = writer = EntryWriter(TAP_BITS * banks)
-        m.submodules.taps = taps = Memory(shape=data.ArrayLayout(bits, banks), depth=TAP_BLOCKS, init=[])
-        write, read = taps.write_port(), taps.read_port()
+        shape = data.ArrayLayout(bits, banks)
+        m.submodules.taps = taps = Memory(shape=shape, depth=TAP_BLOCKS, init=[])
+        write, read = taps.write_port(), taps.read_port(domain="comb")
+        tap = Signal(shape, reset_less=True)
+        m.d.sync += tap.eq(read.data)
         position = Signal(bits, reset_less=True)
         with m.If(self.demand.take):
             m.d.sync += position.eq(entry.data.first)
@@ -124,5 +131,5 @@ class Segments(wiring.Component):
         for bank in range(banks):
             m.d.comb += [
                 write.data[bank].eq(writer.value.word_select(bank, TAP_BITS)),
-                self.places.image[bank].eq(position + read.data[bank]),
+                self.places.image[bank].eq(position + tap[bank]),
             ]
