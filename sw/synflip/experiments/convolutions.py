@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from synflip.experiments.accuracy import Parts, accuracy_row, conv_coins, conv_float, is_colour, sampled_coins
+from synflip.experiments.accuracy import Parts, accuracy_row, conv_coins, conv_float, sampled_coins
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import auroc_row, of_coins, of_rival
 from synflip.experiments.predictions import float_answers
@@ -23,13 +23,12 @@ def convolutions(context: Context, data: str) -> Parts:
     networks = {
         "coins behind them": conv_coins(context, data),
         "coins themselves": sampled_coins(context, data),
+        "the same, longer": longer_coins(context, data),
     }
-    if not is_colour(context, data):
-        networks["the same, longer"] = longer_coins(context, data)
     rows, aurocs = [], []
     aurocs.append(auroc_row("softmax", of_rival(context, partial(float_answers, context, [ordinary]))))
     for name, coins in networks.items():
-        beside = ordinary if coins.epochs == ordinary.epochs else None
+        beside = replace(ordinary, epochs=coins.epochs)
         rows.append(accuracy_row(context, coins, beside, f"{name}, {coins.epochs} epochs"))
         aurocs.append(auroc_row(name, of_coins(context, coins)))
     samples = context.budget.samples
