@@ -312,7 +312,8 @@ class SegmentDemand(wiring.Signature):
     take: Out(1), strobe: the segment that is ready is opened, and the one behind it is looked up. A window's
         last segment is followed by the window's first one if ``again`` is 1 in the cycle after.
     again: Out(1), there is another tile.
-    index: Out(index_bits), of the event that is asked for in the next cycle.
+    index: Out(index_bits), of the event that is read.
+    step: Out(1), in the next cycle it is one more; after ``take`` it is 0, else it stays.
     ready: In(1), a segment is ready: SEGMENT_SPACING cycles after a restart or the one before.
     segment: In(segment_layout), the one that is ready.
     """
@@ -325,6 +326,7 @@ class SegmentDemand(wiring.Signature):
                 "take": Out(1),
                 "again": Out(1),
                 "index": Out(index_bits(geometry)),
+                "step": Out(1),
                 "ready": In(1),
                 "segment": In(segment_layout(geometry)),
             }
@@ -336,17 +338,23 @@ class SegmentPlaces(wiring.Signature):
 
     Members
     -------
-    pixels: Out(end_bits), how many pixels' events are counted; their numbers are asked for: the segment's
-        first pixel, then the one behind its last.
-    kept: Out(1), the number that is there now is that before the segment's first event.
-    none: Out(1), with ``kept``: it is 0, as there is no pixel before.
+    first, past: Out(end_bits), the segment's first pixel and the one behind its last. The events of so many
+        pixels are asked for, in every cycle.
+    kept: Out(1), what was asked for in the cycle before is the segment's, and stays.
+    none: Out(1), with ``kept``: there is no pixel before the first.
     image: Out(Q addresses), of the activations of a position of an image.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         image = data.ArrayLayout(address_bits(geometry.event_depth), geometry.banks)
         super().__init__(
-            {"pixels": Out(end_bits(geometry)), "kept": Out(1), "none": Out(1), "image": Out(image)}
+            {
+                "first": Out(end_bits(geometry)),
+                "past": Out(end_bits(geometry)),
+                "kept": Out(1),
+                "none": Out(1),
+                "image": Out(image),
+            }
         )
 
 

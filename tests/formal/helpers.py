@@ -106,35 +106,6 @@ class Followed:
         return m
 
 
-class Pair(Followed):
-    """A platform on which memories of ``depth`` rows and one read port have two rows, ``row_0`` and
-    ``row_1``, each at an address that may be any, ``address_0``, ``address_1``; others are followed.
-
-    ``hit_n`` is 1 if the answer is row n's, ``kept_n``.
-    """
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-
-    def get_memory(self, memory):
-        if memory.depth != self.depth:
-            return super().get_memory(memory)
-        m = Module()
-        (write,), (read,) = memory.write_ports, memory.read_ports
-        width = Shape.cast(memory.shape).width
-        m.d.comb += _value(read.data).eq(AnySeq(width))
-        for index in range(2):
-            address = fixed(m, len(write.addr), f"address_{index}")
-            row, kept = (Signal(width, name=f"{name}_{index}", reset_less=True) for name in ("row", "kept"))
-            hit = Signal(name=f"hit_{index}", reset_less=True)
-            with m.If(write.en & (write.addr == address)):
-                m.d.sync += row.eq(_value(write.data))
-            m.d.sync += [hit.eq(read.addr == address), kept.eq(row)]
-            with m.If(hit):
-                m.d.comb += _value(read.data).eq(kept)
-        return m
-
-
 class Spread(Followed):
     """A platform on which memories of ``depth`` rows are as many registers, ``row_0`` and so on, and what
     read port n answers is ``kept_n``; others are followed."""

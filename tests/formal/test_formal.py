@@ -184,7 +184,7 @@ BROKEN_BY_NIGHT = [
     ("pool P=16 Q=2", pool, "Mux(append.pooled.first, 0, read.data.some)", "read.data.some"),
     ("pool P=16 Q=2", pool, "Mux(append.first, 0, after)", "after"),
     ("pool P=16 Q=2", pool, "valid & append.pooled.last)", "valid)"),
-    ("event_lists.maps Q=1 F=1", event_lists, "Mux(self.places.none, 0, read.data", "Mux(0, 0, read.data"),
+    ("event_lists.maps Q=1 F=1", event_lists, "Mux(places.none, 0, before.data", "Mux(0, 0, before.data"),
     ("event_lists.maps Q=1 F=1", event_lists, "append.first & append.pooled.top", "append.first"),
     ("event_lists.whole Q=2", event_lists, "appended |= whole & busy", "appended |= 0"),
     ("event_lists.whole Q=2", event_lists, "Cat(step, word.word), address)", "word.word, address)"),
@@ -232,7 +232,12 @@ BROKEN_BY_NIGHT = [
         "with m.If(window_end & demand.again):",
     ),
     ("segments Q=2", segments, "ready.eq(age == SEGMENT_SPACING)", "ready.eq(age >= SEGMENT_SPACING - 1)"),
-    ("segments Q=2", segments, "Mux(age == 2, entry.data.first", "Mux(age == 1, entry.data.first"),
+    ("segments Q=2", segments, "with m.If(age == 2):", "with m.If(age == 1):"),
+    ("segments Q=2", segments, "places.past.eq(entry.data.past)", "places.past.eq(entry.data.first)"),
+    ("segments Q=2", segments, "demand.index + demand.step + 1", "demand.index + 1"),
+    ("segments Q=2", segments, "Mux(demand.take, 1,", "Mux(demand.take, 0,"),
+    ("segments Q=2", segments, "with m.If(write.en & (write.addr == 0)):", "with m.If(write.en):"),
+    ("event_lists.maps Q=1 F=1", event_lists, "past.eq(up_to.data)", "past.eq(before.data)"),
     ("segments Q=2", segments, "position + tap[bank]", "tap[bank]"),
 ]
 

@@ -180,19 +180,25 @@ class EventLists(wiring.Component):
     def _segment(self, m, after):
         """Where the events of each pixel of a map end: written with the pixel's last outputs, a cycle late,
         read for the segment that is looked up. after: the tally with the outputs that come now. Returns the
-        first event of the segment in each bank, the one past its last, and the index of two cycles ago."""
+        first event of the segment in each bank, the one past its last, and the index of two cycles ago.
+
+        Both ends are read at once, of two memories that hold the same, and kept: block RAM answers late in
+        its cycle, and the segment's length is computed in the cycle in which it may be opened."""
         bits = self.geometry.list_depth.bit_length()
         numbers = data.ArrayLayout(bits, self.geometry.banks)
-        m.submodules.ends = ends = Memory(shape=numbers, depth=2 << end_bits(self.geometry), init=[])
-        write, read = ends.write_port(), ends.read_port()
+        depth, places, of_set = 2 << end_bits(self.geometry), self.places, self.reads.hidden_set[0]
+        m.submodules.ends_before = ends_before = Memory(shape=numbers, depth=depth, init=[])
+        m.submodules.ends_up_to = ends_up_to = Memory(shape=numbers, depth=depth, init=[])
+        before, up_to = ends_before.read_port(), ends_up_to.read_port()
         first = Signal(numbers)
-        with m.If(self.places.kept):
-            m.d.sync += first.eq(Mux(self.places.none, 0, read.data.as_value()))
-        m.d.comb += read.addr.eq(Cat(self.places.pixels, self.reads.hidden_set[0]))
-        self._keep_end(m, write, after)
+        past = Signal(numbers)
+        with m.If(places.kept):
+            m.d.sync += [first.eq(Mux(places.none, 0, before.data.as_value())), past.eq(up_to.data)]
+        m.d.comb += [before.addr.eq(Cat(places.first, of_set)), up_to.addr.eq(Cat(places.past, of_set))]
+        self._keep_end(m, [ends_before.write_port(), ends_up_to.write_port()], after)
         asked, block = Signal(self.index_bits), Signal(self.index_bits)
         m.d.sync += [asked.eq(self.reads.index), block.eq(asked)]
-        return SimpleNamespace(first=first, past=read.data, block=block)
+        return SimpleNamespace(first=first, past=past, block=block)
 
     def _open_segment(self, m, segment, lengths, start):
         """Opens the segment that was looked up, or all row blocks of a kernel over an image."""
@@ -209,22 +215,23 @@ class EventLists(wiring.Component):
             ended.append(reads.index + 2 >= lengths[bank])
         m.d.comb += reads.ended.eq(Cat(ended).all())
 
-    def _keep_end(self, m, write, after):
+    def _keep_end(self, m, writes, after):
         """Writes how many events of a map there are behind its newest pixel."""
         append = self.appends.payload
         pixels, kept = Signal(end_bits(self.geometry)), Signal(end_bits(self.geometry))
         m.d.comb += pixels.eq(Mux(append.begin, 1, kept + (append.first & append.pooled.top)))
         with m.If(self.appends.valid):
             m.d.sync += kept.eq(pixels)
-        number = Signal(write.addr.shape(), reset_less=True)
-        ends = Signal(write.data.shape(), reset_less=True)
+        number = Signal(writes[0].addr.shape(), reset_less=True)
+        ends = Signal(writes[0].data.shape(), reset_less=True)
         write_enable = Signal()
         m.d.sync += [
             number.eq(Cat(pixels, append.hidden_set[0])),
             *(ends[bank].eq(after.lengths[bank]) for bank in range(self.geometry.banks)),
             write_enable.eq(self.appends.valid),
         ]
-        m.d.comb += [write.addr.eq(number), write.data.eq(ends), write.en.eq(write_enable)]
+        for write in writes:
+            m.d.comb += [write.addr.eq(number), write.data.eq(ends), write.en.eq(write_enable)]
 
     def _load(self, m):
         """Appends the host's words to an image's lists, without the zeros.

@@ -28,7 +28,7 @@ class Segments(wiring.Component):
     """Reads one segment after the other, and has the event lists look up where it lies.
 
     Cycle by cycle from a restart or from the opening of the segment before: 1 number of the entry, 2 entry,
-    and the events before the segment are asked for, 3 those up to its end are, 4 it is ready.
+    and the events before the segment and up to its end are asked for, 3 they are kept, 4 it is ready.
 
     Members
     -------
@@ -55,21 +55,24 @@ class Segments(wiring.Component):
         age = Signal(range(SEGMENT_SPACING + 1))
         number = Signal(address_bits(self.geometry.map_segments))
         window = Signal.like(number)  # its window's first
+        segment = Signal(entry.data.shape(), reset_less=True)  # from the third cycle on
         restarted = Signal()
         window_end = Signal()  # of the one that was taken last
         following = Signal.like(number)
         m.d.comb += [
             following.eq(number),
             demand.ready.eq(age == SEGMENT_SPACING),
-            demand.segment.eq(entry.data),
+            demand.segment.eq(segment),
             entry.addr.eq(following),
-            places.pixels.eq(Mux(age == 2, entry.data.first, entry.data.past)),
+            places.first.eq(entry.data.first),
+            places.past.eq(entry.data.past),
             places.kept.eq(age == 3),
-            places.none.eq(entry.data.first == 0),
         ]
-        m.d.sync += number.eq(following)
+        m.d.sync += [number.eq(following), places.none.eq(entry.data.first == 0)]
+        with m.If(age == 2):
+            m.d.sync += segment.eq(entry.data)
         with m.If(demand.take):
-            m.d.sync += [age.eq(1), restarted.eq(0), window_end.eq(entry.data.window_end)]
+            m.d.sync += [age.eq(1), restarted.eq(0), window_end.eq(segment.window_end)]
         with m.Elif(age != SEGMENT_SPACING):
             m.d.sync += age.eq(age + 1)
         with m.If((age == 1) & ~restarted):
@@ -78,7 +81,7 @@ class Segments(wiring.Component):
                 m.d.sync += window.eq(following)
         with m.If(demand.restart):
             m.d.sync += [age.eq(1), restarted.eq(1), number.eq(demand.entry), window.eq(demand.entry)]
-        self._image(m, self.host.offset[here + 1 :] == 1, entry)
+        self._image(m, self.host.offset[here + 1 :] == 1, segment)
         return m
 
     def _program(self, m, chosen):
@@ -103,30 +106,34 @@ class Segments(wiring.Component):
         ]
         return read
 
-    def _image(self, m, chosen, entry):
+    def _image(self, m, chosen, segment):
         """The taps of the rows of a kernel over images, which the host writes; and where the rows of the
         position that is open are.
 
-        The memory is read without a clock, into a register: a small memory that FPGAs make of LUTs. Behind
-        the clocked read of a block RAM, the adder and the way to the images would be the longest path.
+        The memory is asked two cycles ahead, for the row behind the one that comes next: so the taps come out
+        of registers. The first row, which follows an opening, has registers of its own.
         """
         banks, bits = self.geometry.banks, address_bits(self.geometry.event_depth)
+        demand, shape = self.demand, data.ArrayLayout(bits, banks)
         m.submodules.tap_writer = writer = EntryWriter(TAP_BITS * banks)
-        shape = data.ArrayLayout(bits, banks)
         m.submodules.taps = taps = Memory(shape=shape, depth=TAP_BLOCKS, init=[])
-        write, read = taps.write_port(), taps.read_port(domain="comb")
+        write, read = taps.write_port(), taps.read_port()
+        first = Signal(shape, reset_less=True)
         tap = Signal(shape, reset_less=True)
-        m.d.sync += tap.eq(read.data)
         position = Signal(bits, reset_less=True)
-        with m.If(self.demand.take):
-            m.d.sync += position.eq(entry.data.first)
+        with m.If(demand.take):
+            m.d.sync += [position.eq(segment.first), tap.eq(first)]
+        with m.Elif(demand.step):
+            m.d.sync += tap.eq(read.data)
+        with m.If(write.en & (write.addr == 0)):
+            m.d.sync += first.eq(write.data)
         m.d.comb += [
             writer.valid.eq(self.host.write[Region.LAYERS] & chosen),
             writer.offset.eq(self.host.offset),
             writer.data.eq(self.host.data),
             write.addr.eq(writer.entry),
             write.en.eq(writer.commit),
-            read.addr.eq(self.demand.index),
+            read.addr.eq(Mux(demand.take, 1, demand.index + demand.step + 1)),
         ]
         for bank in range(banks):
             m.d.comb += [

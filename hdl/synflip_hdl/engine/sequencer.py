@@ -418,7 +418,11 @@ class Sequencer(wiring.Component):
         """The states of a convolution. Its entry of the table stays, as what follows is chosen at its end."""
         lists, segments = self.lists, self.segments
         current = Signal(data.StructLayout({"position_end": 1, "window_end": 1, "layer_end": 1}))
-        m.d.comb += [lists.rows.eq(field[LayerField.ROW_BLOCKS]), segments.again.eq(now.tiles != 0)]
+        m.d.comb += [
+            lists.rows.eq(field[LayerField.ROW_BLOCKS]),
+            segments.again.eq(now.tiles != 0),
+            segments.index.eq(lists.index),
+        ]
 
         def take():
             coming = segments.segment
@@ -450,7 +454,7 @@ class Sequencer(wiring.Component):
                 self.status.busy.eq(1),
                 ends.eq(event.last & (~current.position_end | wait.drained) & (layer_ends | segments.ready)),
                 lists.read.eq(~event.last | ends),
-                segments.index.eq(Mux(ends, 0, lists.index + lists.read)),
+                segments.step.eq(~event.last),
                 self.issue.last.eq(ends & current.position_end),
                 self.tiles.valid.eq(self.issue.last),
                 self.tiles.payload.eq(now.tile),

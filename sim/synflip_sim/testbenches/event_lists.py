@@ -70,7 +70,8 @@ def _idle_maps(bench: Bench) -> dict[str, Any]:
     return {
         "reads__segment": 0,
         "reads__rows": noise(chance, len(bench.dut.reads__rows)),
-        "places__pixels": noise(chance, end_bits(geometry)),
+        "places__first": noise(chance, end_bits(geometry)),
+        "places__past": noise(chance, end_bits(geometry)),
         "places__kept": 0,
         "places__none": noise(chance, 1),
         "places__image": noise(chance, len(bench.dut.places__image)),
@@ -85,13 +86,11 @@ def _play_maps(player: Player, bench: Bench) -> None:
         layer, segment = int(item.row["layer"]), item.segment
         for cycle in range(item.since, item.cycle):  # the ends of its lists are looked up
             player.at(cycle, reads__hidden_set=(layer - 1) % 2)
-        player.at(item.since + 2, places__pixels=segment["first"])
-        for cycle in range(item.since + 3, item.cycle):
-            player.at(cycle, places__pixels=segment["past"])
+        player.at(item.since + 2, places__first=segment["first"], places__past=segment["past"])
         player.at(item.since + 3, places__kept=1, places__none=int(segment["first"] == 0))
         player.at(item.cycle, reads__segment=1, reads__rows=int(table[layer][LayerField.ROW_BLOCKS]))
     places = data.ArrayLayout(address_bits(geometry.event_depth), geometry.banks)
-    for cycle, (_, image) in image_places(trace, script, opened).items():
+    for cycle, image in image_places(trace, script, opened).items():
         player.at(cycle, places__image=pack(places, image))
 
 

@@ -72,8 +72,9 @@ WATCHED = (
     *("appends__valid", "appends__payload", "logits__valid", "logits__payload"),
     *("decisions__valid", "decisions__payload", "ranked_winner", "counted"),
     *("lists__segment", "lists__rows", "segments__restart", "segments__entry", "segments__take"),
-    *("segments__again", "segments__index", "reads__ended", "demand__ready", "demand__segment"),
-    *("places__pixels", "places__kept", "places__none", "places__image"),
+    *("segments__again", "segments__index", "segments__step", "reads__ended"),
+    *("demand__ready", "demand__segment"),
+    *("places__first", "places__past", "places__kept", "places__none", "places__image"),
     *("pooled__valid", "pooled__payload"),
     *("energy_written", "energy_slot", "energy_value", "vote_written", "vote_place", "vote_value"),
 )

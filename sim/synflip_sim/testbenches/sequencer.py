@@ -11,7 +11,7 @@ from synflip.spec.memory_map import LayerField, Region
 from synflip_hdl.interfaces import address_layout, decision_layout, segment_layout, tile_layout
 
 from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise, run_control
-from synflip_sim.testbenches.maps.program import Opening, openings
+from synflip_sim.testbenches.maps.program import Opening, image_rows, openings
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.script import Script
@@ -31,7 +31,7 @@ MAP_PORTS = {
     "segment": "lists__segment",
     "rows": "lists__rows",
     **{name: f"segments__{name}" for name in ("restart", "entry", "take", "again")},
-    "ahead": "segments__index",
+    **{f"row_{name}": f"segments__{name}" for name in ("index", "step")},
 }
 
 
@@ -71,9 +71,8 @@ class SequencerMonitor:
             scoreboard.expect("busy", cycle, cycle)
         scoreboard.expect("cycles at the end", trace.cycles, trace.cycles)
 
-        over_images = trace.issues[(trace.issues["segment"] >= 0) & (trace.issues["layer"] == 0)]
-        for cycle, index in over_images[["cycle", "index"]].tolist():
-            scoreboard.expect("row block ahead", cycle - 1, {"index": index})
+        for cycle, row in image_rows(trace).items():
+            scoreboard.expect("row block", cycle, {"index": row.index, "step": row.step})
 
     def _expect_segment(self, item: Opening, opened: dict[str, int], rows: int) -> None:
         """That a segment is opened, and before its layer's first the layer's lists, as of any layer."""
@@ -122,8 +121,8 @@ class SequencerMonitor:
             board.check("first entry", cycle, now("entry") if now("restart") else None)
         if board.expects("window again", cycle):
             board.check("window again", cycle, {"again": now("again")})
-        if board.expects("row block ahead", cycle):
-            board.check("row block ahead", cycle, {"index": now("ahead")})
+        if board.expects("row block", cycle):
+            board.check("row block", cycle, {name: now(f"row_{name}") for name in ("index", "step")})
 
 
 class Neighbours:

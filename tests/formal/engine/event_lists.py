@@ -10,7 +10,7 @@ from synflip.spec.sizes import address_bits
 from synflip_hdl.engine.event_lists import EventLists
 from synflip_hdl.interfaces import end_bits
 
-from tests.formal.helpers import Followed, Opened, Pair, delayed, fixed, free, free_inputs
+from tests.formal.helpers import Followed, Opened, delayed, fixed, free, free_inputs
 from tests.formal.runner import Proof
 
 SLOTS, DEPTH = 4, 16
@@ -272,8 +272,7 @@ class Hidden(Elaboratable):
         m = Module()
         banks = self.geometry.banks
         dut = EventLists(self.geometry)
-        ends = Pair(2 << end_bits(self.geometry))
-        inside = Opened(m, dut, platform=ends if self.maps else Followed())
+        inside = Opened(m, dut, platform=Followed())
         free_inputs(m, dut, "reads.open")
         opens = free(m, 1, "opens")
         append = dut.appends.payload
@@ -471,9 +470,9 @@ class Hidden(Elaboratable):
         first, past = fixed(m, bits, "first_pixel"), fixed(m, bits, "past_pixel")
         m.d.comb += [
             Assume((first < past) & (past <= most)),
-            *(Assume(inside[f"ends.address_{n}"] == Cat(pixels, chosen[0])) for n, pixels in
-              enumerate((first, past))),
-        ]  # fmt: skip
+            Assume(inside["ends_before.address"] == Cat(first, chosen[0])),
+            Assume(inside["ends_up_to.address"] == Cat(past, chosen[0])),
+        ]
 
         # Pixels so far of the chosen set, that which comes now too; the pixel of the followed row.
         pixel, of_row = Signal(bits, name="pixel_now"), Signal(bits, name="pixel_of_row")
@@ -489,11 +488,12 @@ class Hidden(Elaboratable):
         quiet = ~(mine | delayed(m, mine, 1, "mine") | delayed(m, mine, 2, "mine_before"))
         late = delayed(m, mine, 1, "late")
         numbers = len(inside["ends"]) // banks
+        memories = ("ends_before", "ends_up_to")
         for n, pixels in enumerate((first, past)):
             is_there = known & alone & (pixel >= pixels) & (pixels != 0)
             pending = late & (pixel == pixels)
             for b in range(banks):
-                end, held = ends[n][b], inside[f"ends.row_{n}"].word_select(b, numbers)
+                end, held = ends[n][b], inside[f"{memories[n]}.row"].word_select(b, numbers)
                 some = append["values"][b].any()
                 with m.If(mine):
                     m.d.sync += end.eq(
@@ -510,8 +510,8 @@ class Hidden(Elaboratable):
                     Assert(~known | (end <= counts[b])),
                     Assert((pixels != 0) | ~known | (end == 0)),
                     Assert(
-                        ~(inside[f"ends.hit_{n}"] & is_there & quiet)
-                        | (inside[f"ends.kept_{n}"].word_select(b, numbers) == end)
+                        ~(inside[f"{memories[n]}.hit_0"] & is_there & quiet)
+                        | (inside[f"{memories[n]}.kept_0"].word_select(b, numbers) == end)
                     ),
                     # The followed row is among them, or behind them.
                     Assert(
@@ -519,12 +519,16 @@ class Hidden(Elaboratable):
                         | ((of_row <= pixels) == (rank < end))
                     ),
                 ]  # fmt: skip
-        asked = delayed(m, Cat(places.pixels, reads.hidden_set[0]), 1, "asked_pixels")
+        of_set = reads.hidden_set[0]
+        asked = [
+            delayed(m, Cat(pixels, of_set), 1, f"asked_{n}_pixels")
+            for n, pixels in enumerate((places.first, places.past))
+        ]
         started = Signal(name="segments_started")
         m.d.sync += started.eq(1)
         last_set = delayed(m, append.hidden_set[0], 1, "appended_set")
         m.d.comb += [
-            Assume(~places.kept | (places.none == (asked[:bits] == 0))),  # segments
+            Assume(~places.kept | (places.none == (asked[0][:bits] == 0))),  # segments
             Assert(started | ~known),
             Assert(~known | (pixel != 0)),
             Assert(~known | (pixel <= most)),
@@ -536,21 +540,20 @@ class Hidden(Elaboratable):
             Assert(~inside["write_enable"] | (inside["number"][-1] == last_set)),
             Assert(~(alone & inside["write_enable"] & (last_set == chosen[0])) | late),
             *(
-                Assert(inside[f"ends.hit_{n}"] == (started & (asked == Cat(pixels, chosen[0]))))
+                Assert(inside[f"{memories[n]}.hit_0"] == (started & (asked[n] == Cat(pixels, chosen[0]))))
                 for n, pixels in enumerate((first, past))
             ),
         ]
 
-        # The segment is looked up when its map is whole: first, then past, with its set (segments,
-        # sequencer.maps).
+        # The segment is looked up when its map is whole, with its set (segments, sequencer.maps).
         from_there = Signal()
         whole = known & alone & (pixel >= past) & quiet
+        both = (asked[0] == Cat(first, chosen[0])) & (asked[1] == Cat(past, chosen[0]))
         with m.If(places.kept):
-            m.d.sync += from_there.eq(whole & (asked == Cat(first, chosen[0])))
+            m.d.sync += from_there.eq(whole & both)
         with m.Elif(mine):
             m.d.sync += from_there.eq(0)
         of_chosen_set = reads.hidden & (reads.hidden_set == chosen)
-        looked_up = from_there & whole & (asked == Cat(past, chosen[0]))
         lengths = [(ends[1][b] - ends[0][b])[: len(counts[0])] for b in range(banks)]
         begins = Signal.like(rank)
         for b in range(banks):
@@ -562,7 +565,7 @@ class Hidden(Elaboratable):
             dut,
             inside,
             [_named(m, length, f"part_{b}") for b, length in enumerate(lengths)],
-            opens & reads.segment & of_chosen_set & looked_up,
+            opens & reads.segment & of_chosen_set & from_there & whole,
             mine | opens,
             (within, bank, _named(m, (rank - begins)[: len(rank)], "rank_in_part"), value),
             segment=True,
@@ -574,9 +577,10 @@ class Hidden(Elaboratable):
         ]
         start_bits = len(inside["start"]) // banks
         for b in range(banks):
-            kept = inside["first"].word_select(b, numbers)
+            for n, name in enumerate(("first", "past")):
+                kept = inside[name].word_select(b, numbers)
+                m.d.comb += Assert(~from_there | (kept == ends[n][b]))
             m.d.comb += [
-                Assert(~from_there | (kept == ends[0][b])),
                 Assert(
                     ~part_opened | (inside["start"].word_select(b, start_bits) == ends[0][b][:start_bits])
                 ),

@@ -1,6 +1,7 @@
 """Segments: what is ready is the program's, and was looked up, whatever the windows and tiles are."""
 
-from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.lib import data
 from synflip.spec.cycles import SEGMENT_SPACING
 from synflip.spec.geometry import Geometry
 from synflip_hdl.engine.segments import Segments
@@ -19,7 +20,7 @@ class Programs(Elaboratable):
         m = Module()
         dut = Segments(self.geometry)
         inside = Opened(m, dut, platform=Followed())
-        free_inputs(m, dut)
+        free_inputs(m, dut, "demand.index")
         demand, places, segment = dut.demand, dut.places, dut.demand.segment
         m.d.comb += Assume(~demand.take | demand.ready)
 
@@ -51,31 +52,45 @@ class Programs(Elaboratable):
         ready = mine & demand.ready  # any entry is followed
 
         # What the event lists were asked for: the answers come a cycle later. The first one is kept.
-        asked = delayed(m, places.pixels, 1, "asked")
-        kept, of_first, none = Signal(), Signal.like(asked), Signal()
+        asked = delayed(m, Cat(places.first, places.past), 1, "asked")
+        kept, answer, none = Signal(), Signal.like(asked), Signal()
         with m.If(places.kept):
-            m.d.sync += [kept.eq(1), of_first.eq(asked), none.eq(places.none)]
+            m.d.sync += [kept.eq(1), answer.eq(asked), none.eq(places.none)]
         with m.If(demand.restart | demand.take):
             m.d.sync += kept.eq(0)
-        first = segment.first[: len(of_first)]
+        row = data.View(segment.shape(), inside["program.row"])
+        of_row = Cat(row.first[: len(places.first)], row.past[: len(places.past)])
         m.d.comb += [
             Assert(demand.ready == (since == SEGMENT_SPACING)),
-            Assert(~ready | (segment.as_value() == inside["program.row"])),
-            Assert(~ready | (kept & (of_first == first) & (none == ~segment.first.any()))),
-            Assert(~ready | (asked == segment.past)),
+            Assert(~ready | (segment.as_value() == row.as_value())),
+            Assert(~ready | (kept & (answer == of_row) & (none == ~row.first.any()))),
             Cover(ready & (number == window) & delayed(m, taken & demand.again, 3, "went_back")),
         ]
 
-        # The image's activations of the position that was taken last.
-        position = Signal(len(inside["taps.row"]) // self.geometry.banks)
+        # The image's activations of the position that was taken last, row block after row block.
+        taps, address = inside["taps.row"], inside["taps.address"]  # any row block is followed
+        position, block = Signal(len(taps) // self.geometry.banks), Signal.like(demand.index)
+        opened = Signal()  # since the host wrote last
         with m.If(demand.take):
-            m.d.sync += position.eq(segment.first)
-        address = inside["taps.address"]
-        asked_tap = delayed(m, demand.index[: len(address)] == address, 1, "asked_tap")
-        taps = delayed(m, inside["taps.row"], 1, "taps")
+            m.d.sync += [position.eq(segment.first), block.eq(0)]
+        with m.Elif(demand.step):
+            m.d.sync += block.eq(block + 1)
+        with m.If(dut.host.write.any()):
+            m.d.sync += opened.eq(0)
+        with m.Elif(demand.take):
+            m.d.sync += opened.eq(1)
+        is_asked = opened & (block[: len(address)] == address)
+        is_next = opened & ((block + 1)[: len(address)] == address)
+        m.d.comb += [
+            demand.index.eq(block),
+            Assert(address.any() | (inside["first"] == taps)),
+            Assert(~is_asked | (inside["tap"] == taps)),
+            Assert(~is_next | (inside["taps.hit_0"] & (inside["taps.kept_0"] == taps))),
+            Cover(is_asked & (block == 2)),
+        ]
         for bank, place in enumerate(places.image):
             tap = taps.word_select(bank, len(position))
-            m.d.comb += Assert(~asked_tap | (place == (position + tap)[: len(place)]))
+            m.d.comb += Assert(~is_asked | (place == (position + tap)[: len(place)]))
 
         # The same of the inside.
         age, ends = inside["age"], inside["window_end"]
@@ -92,12 +107,10 @@ class Programs(Elaboratable):
             Assert(~kept | (since == SEGMENT_SPACING)),
             Assert(inside["position"] == position),
         ]
-        # The entry is there from the second cycle on, and stays.
-        entry = inside["program.kept_0"]
-        past_entry = delayed(m, segment.as_value(), 1, "entry")
+        # The entry is there from the second cycle on, and is kept in the third.
         m.d.comb += [
-            Assert(~mine | (since != 3) | (asked == delayed(m, first, 1, "first"))),
-            Assert(~mine | (since < 3) | (past_entry == entry)),
+            Assert(~mine | (since != 3) | ((asked == of_row) & (places.none == ~row.first.any()))),
+            Assert(~mine | (since < 3) | (inside["segment"] == row.as_value())),
         ]
         return m
 
@@ -106,9 +119,9 @@ PROOFS = [
     Proof(
         f"segments Q={banks}",
         "a segment is ready 4 cycles after a restart or after the one before was taken, not sooner, when the "
-        "ends of both its sides were asked for and answered; it is the program's entry of the number that "
+        "ends of both its sides were asked for and kept; it is the program's entry of the number that "
         "counts: one more with each that is taken, back to its pool window's first while there is another "
-        "tile; over an image each bank reads at the position that was taken plus its tap",
+        "tile; over an image each bank reads at the position that was taken plus its tap of the row block",
         f"Q = {banks}, 128 segments, 64 row blocks of taps; assumes that a segment is taken when it is ready "
         "(sequencer.maps), and no word of the program after a restart (registers)",
         lambda banks=banks: Programs(banks),

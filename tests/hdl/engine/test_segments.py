@@ -66,20 +66,32 @@ def test_a_segment_is_ready_four_cycles_after_the_one_before(tiles):
             await ctx.tick()
         ctx.set(dut.host.write[Region.LAYERS], 0)
 
-    async def opened(ctx, entry):
+    async def cycle(ctx, row):
+        """A cycle in which row block ``row[1]`` of the position ``row[0]`` waits, or the next one follows."""
+        position, block = row
+        step = chance.randrange(2) if block + 1 < len(taps) else 0
+        ctx.set(dut.demand.index, block)
+        ctx.set(dut.demand.step, step)
+        if position is not None:
+            places = [ctx.get(dut.places.image[bank]) for bank in range(BANKS)]
+            assert places == [position + tap for tap in taps[block]]
+        await ctx.tick()
+        row[1] += step
+
+    async def opened(ctx, entry, row):
         """Wait until the entry is ready, in the cycle in which it must be; see what is asked meanwhile."""
         first, past, offset, flags = entry
         for age in range(1, SEGMENT_SPACING):
             assert not ctx.get(dut.demand.ready)
-            if age >= 2:
-                assert ctx.get(dut.places.pixels) == (first if age == 2 else past)
+            if age == 2:
+                assert (ctx.get(dut.places.first), ctx.get(dut.places.past)) == (first, past)
             assert ctx.get(dut.places.kept) == (age == 3)
             if age == 3:
                 assert ctx.get(dut.places.none) == (first == 0)
-            await ctx.tick()
+            await cycle(ctx, row)
         for _ in range(chance.choice([0, 0, 1, 5])):
-            await ctx.tick()
-        assert ctx.get(dut.demand.ready) and ctx.get(dut.places.pixels) == past
+            await cycle(ctx, row)
+        assert ctx.get(dut.demand.ready)
         segment = dut.demand.segment
         ends = (segment.position_end, segment.window_end, segment.layer_end)
         assert (ctx.get(segment.first), ctx.get(segment.past)) == (first, past)
@@ -102,15 +114,14 @@ def test_a_segment_is_ready_four_cycles_after_the_one_before(tiles):
                 await ctx.tick()
             ctx.set(dut.demand.restart, 0)
             ctx.set(dut.demand.entry, chance.randrange(len(entries)))
+            row = [None, 0]
             for entry, again in in_tiles(entries, first, tiles):
-                await opened(ctx, entry)
+                await opened(ctx, entry, row)
                 ctx.set(dut.demand.take, 1)
-                block = chance.randrange(len(taps))
-                ctx.set(dut.demand.index, block)
+                ctx.set(dut.demand.step, chance.randrange(2))  # the next one is the first in any case
                 await ctx.tick()
                 ctx.set(dut.demand.take, 0)
                 ctx.set(dut.demand.again, again)
-                places = [ctx.get(dut.places.image[bank]) for bank in range(BANKS)]
-                assert places == [entry[0] + tap for tap in taps[block]]
+                row = [entry[0], 0]
 
     simulate(dut, bench)

@@ -48,6 +48,34 @@ class Opening:
     again: bool
 
 
+@dataclass(frozen=True)
+class ImageRow:
+    """A row block of a kernel over an image.
+
+    index: its number. step: 1 if the position has another one. issued: the cycle in which it is issued.
+    """
+
+    index: int
+    step: int
+    issued: int
+
+
+def image_rows(trace: Trace) -> dict[int, ImageRow]:
+    """The row block of each cycle in which one waits or is issued; the last one of a position may wait."""
+    rows, opens = trace.issues, trace.opens
+    rows = rows[(rows["segment"] >= 0) & (rows["layer"] == 0)]
+    opened = opens[np.searchsorted(opens["cycle"], rows["cycle"]) - 1]
+    steps = rows["index"] + 1 < opened["load"]
+    found, since = {}, -1
+    for (issued, index), opening, step in zip(
+        rows[["cycle", "index"]].tolist(), opened["cycle"].tolist(), steps.tolist(), strict=True
+    ):
+        row = ImageRow(index, int(step), issued)
+        found |= {cycle: row for cycle in range(max(since, opening) + 1, issued + 1)}
+        since = issued
+    return found
+
+
 def openings(trace: Trace, script: Script) -> list[Opening]:
     """Every opening of a segment of a run, in order."""
     entries, table = script.segments(trace.geometry), script.layer_table(trace.geometry)

@@ -12,24 +12,23 @@ from synflip.spec.sizes import address_bits
 from synflip_hdl.interfaces import end_bits, segment_layout
 
 from synflip_sim.testbenches.clocked import Bench, Player, host_idle, host_writes, noise
-from synflip_sim.testbenches.maps.program import Opening, openings, tap_table
+from synflip_sim.testbenches.maps.program import Opening, image_rows, openings, tap_table
 from synflip_sim.testbenches.ports import pack, read, signal, unpack
 from synflip_sim.testbenches.scoreboard import Scoreboard
 from synflip_sim.testbenches.script import Script
 
 
-def image_places(trace: Trace, script: Script, opened: list[Opening]) -> dict[int, tuple[int, list[int]]]:
-    """Of each cycle in which a row block of a position of an image is issued: its number, and where each bank
-    has its activation, from the image's first one."""
+def image_places(trace: Trace, script: Script, opened: list[Opening]) -> dict[int, list[int]]:
+    """Where each bank has its activation, from the image's first one, in each cycle in which a row block of a
+    position of an image waits or is issued."""
     geometry = trace.geometry
     taps, places = tap_table(script, geometry), 1 << address_bits(geometry.event_depth)
-    issues = trace.issues[(trace.issues["layer"] == 0) & (trace.issues["segment"] >= 0)]
     found, coming, first = {}, iter(opened), 0
     following = next(coming, None)
-    for cycle, index in issues[["cycle", "index"]].tolist():
+    for cycle, row in image_rows(trace).items():
         while following is not None and following.cycle < cycle:
             first, following = following.segment["first"], next(coming, None)
-        found[cycle] = (index, [(first + tap) % places for tap in taps[index].tolist()])
+        found[cycle] = [(first + tap) % places for tap in taps[row.index].tolist()]
     return found
 
 
@@ -42,11 +41,11 @@ class SegmentMonitor:
         self._scoreboard = scoreboard
         self._entry = segment_layout(geometry)
         self._image = data.ArrayLayout(address_bits(geometry.event_depth), geometry.banks)
-        names = ("demand__ready", "demand__segment", "places__pixels", "places__kept", "places__none")
-        self._ready, self._segment, self._pixels, self._kept, self._none = (
-            signal(scope, name) for name in names
+        names = ("first", "past", "kept", "none", "image")
+        self._ready, self._segment = signal(scope, "demand__ready"), signal(scope, "demand__segment")
+        self._first, self._past, self._kept, self._none, self._places = (
+            signal(scope, f"places__{name}") for name in names
         )
-        self._places = signal(scope, "places__image")
         opened, most = openings(trace, script), (1 << end_bits(geometry)) - 1
         for item in opened:
             wanted = unpack(self._entry, pack(self._entry, item.segment))
@@ -54,12 +53,10 @@ class SegmentMonitor:
                 scoreboard.expect("segment", cycle, "looked up")
             for cycle in range(item.since + SEGMENT_SPACING, item.cycle + 1):
                 scoreboard.expect("segment", cycle, wanted)
-            pixels = [item.segment["first"] & most, item.segment["past"] & most]
-            scoreboard.expect("pixels before the segment", item.since + 2, pixels[0])
-            for cycle in range(item.since + 3, item.cycle + 1):
-                scoreboard.expect("pixels up to its end", cycle, pixels[1])
+            pixels = {name: item.segment[name] & most for name in ("first", "past")}
+            scoreboard.expect("the segment's pixels", item.since + 2, pixels)
             scoreboard.expect("kept", item.since + 3, {"none": item.segment["first"] == 0})
-        for cycle, (_, places) in image_places(trace, script, opened).items():
+        for cycle, places in image_places(trace, script, opened).items():
             scoreboard.expect("places in the image", cycle, places)
 
     def sample(self, cycle: int) -> None:
@@ -68,9 +65,9 @@ class SegmentMonitor:
         if board.expects("segment", cycle):
             ready = unpack(self._entry, read(self._segment)) if read(self._ready) else "looked up"
             board.check("segment", cycle, ready)
-        for name in ("pixels before the segment", "pixels up to its end"):
-            if board.expects(name, cycle):
-                board.check(name, cycle, read(self._pixels))
+        if board.expects("the segment's pixels", cycle):
+            pixels = {"first": read(self._first), "past": read(self._past)}
+            board.check("the segment's pixels", cycle, pixels)
         if board.expects("kept", cycle):
             board.check("kept", cycle, {"none": bool(read(self._none))} if read(self._kept) else None)
         if board.expects("places in the image", cycle):
@@ -89,6 +86,7 @@ async def segments(dut: Any) -> None:
         demand__take=0,
         demand__again=noise(chance, 1),
         demand__index=noise(chance, len(dut.demand__index)),
+        demand__step=0,
         **host_idle(chance),
     )
     first = host_writes(player, chance, Region.LAYERS, script.of(Region.LAYERS))
@@ -99,7 +97,7 @@ async def segments(dut: Any) -> None:
         player.at(item.cycle, demand__take=1)
         if item.segment["window_end"]:  # of others it does not matter
             player.at(item.cycle + 1, demand__again=int(item.again))
-    for cycle, (index, _) in image_places(trace, script, opened).items():
-        player.at(cycle - 1, demand__index=index)
+    for cycle, row in image_rows(trace).items():
+        player.at(cycle, demand__index=row.index, demand__step=row.step)
     monitor = SegmentMonitor(dut, geometry, trace, script, bench.scoreboard)
     await bench.run(first, [player], [monitor])
