@@ -176,6 +176,7 @@ BROKEN = [
         "Cat(pixels, Const(0, 1))",
     ),
     ("sequencer.maps P=16 Q=8 F=2", sequencer, "& (layer_ends | segments.ready)", ""),
+    ("sequencer.maps P=16 Q=8 F=2", sequencer, "segments.step.eq(~event.last)", "segments.step.eq(1)"),
     ("segments Q=2", segments, "Mux(window_end & demand.again,", "Mux(demand.again,"),
     ("image_words packed, 4 bits", image_words, "(gathered != 0) | (word == 0)", "gathered != 0"),
 ]

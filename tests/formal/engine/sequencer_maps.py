@@ -107,8 +107,15 @@ class Convolutions(Elaboratable):
         with m.Elif(lists.read):
             m.d.sync += reads.eq(reads + 1)
 
+        # What the segments look ahead by: the index of the cycle to come.
+        ahead, mapped = Signal.like(lists.index), delayed(m, mapping, 1, "mapped")
+        m.d.sync += ahead.eq(lists.index + segments.step)
         # The segment that is open, the tile of its window, and where the tile's outputs go.
         taken = delayed(m, segments.take, 1, "taken")
+        m.d.comb += [
+            Assert(segments.index == lists.index),
+            Assert(~(taken | mapped) | (lists.index == Mux(taken, 0, ahead))),
+        ]
         flags = Signal(3)  # position_end, window_end, layer_end
         position_end, window_end, layer_end = flags
         number, first, begin = Signal.like(entry.TILES), Signal(), Signal()  # of the tile; of window, layer
