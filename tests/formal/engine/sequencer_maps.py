@@ -114,7 +114,7 @@ class Convolutions(Elaboratable):
         taken = delayed(m, segments.take, 1, "taken")
         m.d.comb += [
             Assert(segments.index == lists.index),
-            Assert(~(taken | mapped) | (lists.index == Mux(taken, 0, ahead))),
+            Assert(~(taken | (mapped & mapping)) | (lists.index == Mux(taken, 0, ahead))),
         ]
         flags = Signal(3)  # position_end, window_end, layer_end
         position_end, window_end, layer_end = flags
