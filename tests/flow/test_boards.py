@@ -388,7 +388,7 @@ def test_a_predicted_pass_is_what_the_golden_model_counts():
 
 def test_pages_of_reports(tmp_path):
     report = {
-        "board": "b", "device": "d", "lanes": 16, "banks": 2, "bits": 4,
+        "board": "b", "device": "d", "geometry": "16x2,bits=4", "lanes": 16, "banks": 2, "bits": 4,
         "resources": {"LUTs": {"used": 1000, "available": 2000}},
         "carries": 70, "logic_cells": {"used": 1500, "available": 2000},
         "parts": {part: {"LUTs": 0} for part in NAMES} | {"lanes": {"LUTs": 600}, "other": {"LUTs": 400}},
@@ -408,6 +408,12 @@ def test_pages_of_reports(tmp_path):
     )
     assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
     assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
+    assert "- **LUTs**: " in text and "- **LUTs**: " not in boards_page.markdown([report], legend=False)
+    maps = {**report, "geometry": "16x2,map_depth=64"}
+    assert boards_page.sections([maps, report, report]) == {
+        "builds with convolutions": [maps], "builds": [report, report]
+    }  # fmt: skip
+    assert "- b, k = 4, with convolutions: from `a`" in boards_page.markdown([maps])
     report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names
     assert "| part |\n" in boards_page.markdown([report])
     assert "from `a` to `z`, 9.5 ns" in text

@@ -253,10 +253,17 @@ def test_times_are_ranges(tmp_path):
     assert build_times.time_range({"yosys": 141, "nextpnr-ecp5": 2139}) == "19 to 76 min"
     assert build_times.time_range({"yosys": 0.2, "nextpnr-ecp5": 31.0}) == "15 to 63 s"
     path = tmp_path / "times.json"
-    report = {"board": "b", "lanes": 16, "banks": 1, "bits": 2, "seconds": {"yosys": 60.0}, "cells": {}}
-    build_times.write_times(path, [report])
-    assert json.loads(path.read_text()) == [{key: report[key] for key in report if key != "cells"}]
+    report = {"board": "b", "geometry": "16x1,bits=2", "seconds": {"yosys": 60.0}, "cells": {}}
+    maps = {**report, "geometry": "16x1,bits=2,map_depth=64", "seconds": {"yosys": 600.0}}
+    build_times.write_times(path, [maps, report])
+    kind = {"board": "b", "lanes": 16, "banks": 1, "bits": 2}
+    assert json.loads(path.read_text()) == [
+        {**kind, "convolutions": True, "seconds": {"yosys": 600.0}},
+        {**kind, "convolutions": False, "seconds": {"yosys": 60.0}},
+    ]
     assert build_times.usual_time("b", BOARD.geometry, path) == "1 to 2 min"
+    with_maps = Geometry.parse("16x1", bits=2, map_depth=256)
+    assert build_times.usual_time("b", with_maps, path) == "5 to 20 min"
     assert build_times.usual_time("c", BOARD.geometry, path) is None
 
 

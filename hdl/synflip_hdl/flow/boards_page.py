@@ -6,6 +6,7 @@ from typing import Any
 
 from synflip.errors import SynflipError
 from synflip.report.tables import markdown_table
+from synflip.spec.geometry import Geometry
 from synflip.util.json_file import read_json
 
 from synflip_hdl.flow.build_times import time_range
@@ -16,8 +17,8 @@ from synflip_hdl.flow.resources import LEGEND
 MAX_BYTES = 1 << 20
 #: The entries of a report that the tables use.
 KEYS = (
-    *("board", "device", "lanes", "banks", "bits", "resources", "carries", "logic_cells", "parts", "slots"),
-    *("predictions", "seconds"),
+    *("board", "device", "geometry", "lanes", "banks", "bits", "resources", "carries", "logic_cells"),
+    *("parts", "slots", "predictions", "seconds"),
 )
 
 
@@ -31,8 +32,24 @@ def read_report(folder: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
     return report
 
 
-def markdown(reports: list[dict[str, Any]]) -> str:
-    """Tables: resources and clock; network samples a second; what each part takes; what limits the clock."""
+def sections(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The reports of each section of a page: builds without convolutions, and those with them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for report in reports:
+        found.setdefault("builds with convolutions" if has_maps(report) else "builds", []).append(report)
+    return found
+
+
+def has_maps(report: dict[str, Any]) -> bool:
+    """Whether the accelerator runs convolutions on its array."""
+    return Geometry.parse(report["geometry"]).map_depth > 0
+
+
+def markdown(reports: list[dict[str, Any]], legend: bool = True) -> str:
+    """Tables: resources and clock; network samples a second; what each part takes; what limits the clock.
+
+    legend: with what the columns mean.
+    """
     heads = (
         *("board", "device", "accelerator", "LUTs", "flip-flops", "block RAMs", "carries", "logic cells"),
         *("LUTs a slot", "clock asked, reached", "a build takes"),
@@ -47,14 +64,16 @@ def markdown(reports: list[dict[str, Any]]) -> str:
         head = (report["board"], report["device"], accelerator)
         rows.append((*head, *used, report["luts_per_slot"], clock, time_range(report["seconds"])))
     networks = [item["network"] for item in reports[0]["predictions"]]
-    lines = [
-        markdown_table(heads, rows),
-        "",
-        "The columns, counted in the netlist that nextpnr places (logic cells: after it has routed):",
-        "",
-        *(f"- **{name}**: {meaning}." for name, meaning in LEGEND.items()),
-        "- **a build takes**: half to twice of what Yosys, nextpnr and the packer took together.",
-        "",
+    lines = [markdown_table(heads, rows), ""]
+    if legend:
+        lines += [
+            "The columns, counted in the netlist that nextpnr places (logic cells: after it has routed):",
+            "",
+            *(f"- **{name}**: {meaning}." for name, meaning in LEGEND.items()),
+            "- **a build takes**: half to twice of what Yosys, nextpnr and the packer took together.",
+            "",
+        ]
+    lines += [
         "Network samples a second (a pass of one image), one image at a time and in batches, as the cycle",
         "model predicts them for the clock above; not measured on a board. The images are in the accelerator",
         "already: the [serial line](../reference/uart.md#throughput) brings far fewer.",
@@ -99,4 +118,5 @@ def _share(item: dict[str, int]) -> str:
 
 def label(report: dict[str, Any]) -> str:
     """A build's name in tables."""
-    return f"{report['board']}, k = {report['bits']}" + (", USB" if report.get("usb") else "")
+    what = (", USB" if report.get("usb") else "") + (", with convolutions" if has_maps(report) else "")
+    return f"{report['board']}, k = {report['bits']}{what}"

@@ -19,8 +19,14 @@ SPREAD = 2
 
 def write_times(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     """Write the seconds of each tool of ``reports`` to ``path``, as JSON. Raises SynflipError."""
-    keys = ("board", "lanes", "banks", "bits", "seconds")
-    text = json.dumps([{key: report[key] for key in keys} for report in reports], indent=1)
+    found = [
+        {
+            **_kind(report["board"], Geometry.parse(report["geometry"])),
+            "seconds": report["seconds"],
+        }
+        for report in reports
+    ]
+    text = json.dumps(found, indent=1)
     write_text(path, text + "\n")
 
 
@@ -38,11 +44,19 @@ def time_range(seconds: Mapping[str, float]) -> str:
 def usual_time(board: str, geometry: Geometry, path: Path = TIMES) -> str | None:
     """What a build of ``geometry`` for ``board`` usually takes, as ``time_range`` says it.
 
-    None if no build of that board with these lanes, banks and bits was tabulated. Raises SynflipError if
-    ``path`` is damaged.
+    None if no build of that board with these lanes, banks and bits was tabulated, with convolutions or
+    without them as ``geometry``. Raises SynflipError if ``path`` is damaged.
     """
-    wanted = {"board": board, "lanes": geometry.lanes, "banks": geometry.banks, "bits": geometry.bits}
+    wanted = _kind(board, geometry)
     for item in read_json(path, MAX_BYTES, "a file of build times"):
         if wanted.items() <= item.items():
             return time_range(item["seconds"])
     return None
+
+
+def _kind(board: str, geometry: Geometry) -> dict[str, str | int | bool]:
+    """What a build's time depends on most."""
+    return {
+        **{"board": board, "lanes": geometry.lanes, "banks": geometry.banks, "bits": geometry.bits},
+        "convolutions": geometry.map_depth > 0,
+    }

@@ -370,7 +370,7 @@ def _networks(folder: Path, page: Path | None, json: Path | None) -> None:
 def _tables(
     folders: list[Path], page: Path | None, pictures: Path | None, times: Path | None, json: Path | None
 ) -> None:
-    from synflip_hdl.flow.boards_page import label, markdown, read_report
+    from synflip_hdl.flow.boards_page import has_maps, label, markdown, read_report, sections
     from synflip_hdl.flow.build_times import write_times
     from synflip_hdl.flow.floorplan import draw
     from synflip_hdl.flow.job import NAME, PLACED, REPORT
@@ -383,7 +383,8 @@ def _tables(
     drawn: dict[Path, tuple[Path, dict[str, Any]]] = {}
     for folder, report in zip(folders, found, strict=True):
         if pictures is not None and (folder / PLACED).is_file():
-            picture = pictures / f"{report['board']}-k{report['bits']}.png"
+            what = f"k{report['bits']}" + ("-convolutions" if has_maps(report) else "")
+            picture = pictures / f"{report['board']}-{what}.png"
             if picture in drawn:
                 raise SynflipError(
                     f"{drawn[picture][0].parent} and {folder} would both be drawn as {picture}"
@@ -393,11 +394,12 @@ def _tables(
         [page, times, json, *drawn], [folder / name for folder in folders for name in (REPORT, PLACED)]
     )
     write_json(json, {"builds": found})
-    text = markdown(found)
-    if page is not None:
-        replace_section(page, "builds", text)
-    else:
-        typer.echo(for_terminal(text, console().width))
+    for number, (section, reports) in enumerate(sections(found).items()):
+        text = markdown(reports, legend=section == "builds" if page is not None else number == 0)
+        if page is not None:
+            replace_section(page, section, text)
+        else:
+            typer.echo(for_terminal(text, console().width))
     if times is not None:
         write_times(times, found)
     for picture, (netlist, report) in drawn.items():
