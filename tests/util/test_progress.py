@@ -65,6 +65,20 @@ def test_a_line_said_within_a_bar_goes_to_stdout_alone(
     assert "Testing" in screen.getvalue() and "coins" not in screen.getvalue()
 
 
+def test_long_work_says_lines_without_a_terminal_and_moves_a_bar_in_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress.long_work("Report"):
+        pass
+    assert capsys.readouterr().err == "Report ...\n"
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(progress.terminal, "console", lambda stderr: console)
+    with progress.long_work("Report") as advance:
+        advance(3, 4, "training")
+    assert "3/4" in screen.getvalue() and "Report ..." not in screen.getvalue()
+
+
 def test_without_a_terminal_there_are_only_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.bar("Testing") as advance:
         advance(1, 2)

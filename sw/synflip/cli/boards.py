@@ -411,13 +411,10 @@ def _tables(
 
 @contextmanager
 def _step(name: str) -> Iterator[Any]:
-    """Shows a step of a build: as a bar on a terminal, as a line now and then elsewhere."""
-    import sys
+    """Shows a step of a build."""
+    from synflip.util.progress import long_work
 
-    from synflip.util.progress import bar, lines
-    from synflip.util.terminal import is_terminal
-
-    with (bar if is_terminal(sys.stderr) else lines)(name) as advance:
+    with long_work(name) as advance:
         yield lambda done, total, word: advance(done, total or None, word)
 
 

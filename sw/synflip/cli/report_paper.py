@@ -92,7 +92,7 @@ def paper(
     from synflip.data.registry import files as data_files
     from synflip.util.extras import require
     from synflip.util.outputs import check_folder, check_new, check_outputs, says
-    from synflip.util.progress import bar, waiting
+    from synflip.util.progress import long_work, waiting
 
     require("jinja2", "matplotlib")  # before the work, not after it
     from synflip.experiments.pages.page import QUICK_WARNING, TITLE, commit, filled, into, write
@@ -135,7 +135,7 @@ def paper(
     command, at = " ".join(words), commit()
     cache = ResultCache(out, command, at)
     asked = [own[name].name if name in own else name for name in names]
-    with bar("Report") as advance:
+    with long_work("Report") as advance:
         now = ("", 0, 1)
 
         def watch(what: str, number: int, total: int) -> None:

@@ -122,6 +122,15 @@ def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
         print(f"{what}: done, {duration(took)}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def long_work(what: str) -> Iterator[Advance]:
+    """Show how far work of minutes or hours is: with ``bar`` in terminals and notebooks, elsewhere with
+    ``lines``."""
+    console = terminal.console(stderr=True)
+    with bar(what) if console.is_terminal or console.is_jupyter else lines(what) as advance:
+        yield advance
+
+
 def duration(seconds: float) -> str:
     """A time for people: "45 s", "12 min 3 s", "1 h 2 min"."""
     whole = round(seconds)

@@ -66,7 +66,8 @@ def image_rows(trace: Trace) -> dict[int, ImageRow]:
     rows = rows[(rows["segment"] >= 0) & (rows["layer"] == 0)]
     opened = opens[np.searchsorted(opens["cycle"], rows["cycle"]) - 1]
     steps = rows["index"] + 1 < opened["load"]
-    found, since = {}, -1
+    found: dict[int, ImageRow] = {}
+    since = -1
     for (issued, index), opening, step in zip(
         rows[["cycle", "index"]].tolist(), opened["cycle"].tolist(), steps.tolist(), strict=True
     ):
