@@ -11,7 +11,7 @@ import pytest
 from amaranth.hdl import Fragment
 from synflip.errors import SynflipError
 from synflip_sim.campaigns.mutant_list import MUTANTS
-from synflip_sim.campaigns.mutants import main, outcomes, patch, rows_of, table
+from synflip_sim.campaigns.mutants import HDL, main, outcomes, patch, rows_of, table
 from synflip_sim.testbenches.runner import BENCHES, benches_of, component
 from synflip_sim.testbenches.runs import RUNS
 
@@ -46,6 +46,12 @@ def marked() -> list:
 def test_mutant_is_found(mutant, prepared):
     """By the scoreboard: a mutant that does not build, or a bench that breaks off, raises SynflipError."""
     assert mutant.bench in outcomes(mutant, [mutant.bench], prepared(mutant.run))
+
+
+def test_every_mutant_has_its_place_in_the_gateware():
+    """By day too: most mutants run by night only."""
+    texts = {mutant.file: (HDL / mutant.file).read_text("utf-8") for mutant in MUTANTS}
+    assert [mutant.name for mutant in MUTANTS if texts[mutant.file].count(mutant.old) != 1] == []
 
 
 def test_every_block_has_mutants():

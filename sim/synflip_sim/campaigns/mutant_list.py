@@ -1413,8 +1413,8 @@ MUTANTS = [
         "queued-stranger",
         "serial.queued_bridge",
         "serial/queued_bridge.py",
-        "(tag.session == 0) | (~ours & (command != Command.HELLO))",
-        "(tag.session == 0)",
+        "(tag.session != 0) & (ours | (command == Command.HELLO))",
+        "(tag.session != 0)",
         "another session's requests are carried out",
     ),
     Mutant(
