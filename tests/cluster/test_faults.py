@@ -17,6 +17,7 @@ import dask.array
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed.core import Status
 from synflip import cluster as room
 from synflip import modelfile
 from synflip.cluster import tasks
@@ -40,18 +41,22 @@ def client(processes: LocalCluster) -> Iterator[Client]:
 
 @pytest.mark.nightly
 def test_workers_that_are_killed_again_and_again(processes: LocalCluster, client: Client) -> None:
+    """Dask gives up a worker that dies while it starts, so each has joined again before the next is killed."""
     killed: list[int] = []
 
     def kill(done: int, total: int) -> None:
         if done * 4 > total * (len(killed) + 1) and len(killed) < 3:
             nanny = processes.workers[len(killed) % 2]
+            client.wait_for_workers(2, timeout=300)
+            while nanny.status != Status.running:
+                time.sleep(0.1)
             if nanny.pid is not None and nanny.pid not in killed:
                 os.kill(nanny.pid, signal.SIGKILL)
                 killed.append(nanny.pid)
 
     found = room.infer(client, MODEL, IMAGES, 8, 3, logits=True, chunk=16, progress=kill)
     assert len(killed) == 3 and same(found, golden(logits=True))
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=300)
 
 
 @contextmanager

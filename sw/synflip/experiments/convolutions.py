@@ -7,13 +7,18 @@ from synflip.experiments.accuracy import Parts, accuracy_row, conv_coins, conv_f
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import auroc_row, of_coins, of_rival
 from synflip.experiments.predictions import float_answers
-from synflip.experiments.recipes import Coins
+from synflip.experiments.recipes import Coins, Float
 from synflip.report.tables import Table
 
 
 def longer_coins(context: Context, data: str) -> Coins:
     """The network whose convolutions are coins, of as many epochs as networks without convolutions."""
     return replace(sampled_coins(context, data), epochs=context.budget.epochs)
+
+
+def longer_float(context: Context, data: str) -> Float:
+    """The ordinary network of the shape and epochs of ``longer_coins``."""
+    return replace(conv_float(context, data), epochs=context.budget.epochs)
 
 
 def convolutions(context: Context, data: str) -> Parts:

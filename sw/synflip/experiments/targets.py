@@ -19,7 +19,7 @@ from synflip.experiments.accuracy import (
 )
 from synflip.experiments.baselines import mean_coins, taught_coins
 from synflip.experiments.blocks import NOT_RUN
-from synflip.experiments.convolutions import longer_coins
+from synflip.experiments.convolutions import longer_coins, longer_float
 from synflip.experiments.findings import Missing
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import of_coins
@@ -124,6 +124,11 @@ TARGETS = (
         "sampled convolutions, vote of 16, 2 points below float", CIFAR,
         lambda context, data: float_accuracy(context, conv_float(context, data)) - 0.02,
         _of(sampled_coins, "vote of 16"),
+    ),
+    Target(
+        "the same of both, trained for longer", CIFAR,
+        lambda context, data: float_accuracy(context, longer_float(context, data)) - 0.02,
+        _of(longer_coins, "vote of 16"),
     ),
     Target("early stopping, samples an image", MNIST, 2.5, _early("samples an image"), False, False),
     Target("early stopping, accuracy lost", MNIST, 0.001, _lost, False),
