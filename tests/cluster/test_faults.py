@@ -41,7 +41,7 @@ def client(processes: LocalCluster) -> Iterator[Client]:
 
 @pytest.mark.nightly
 def test_workers_that_are_killed_again_and_again(processes: LocalCluster, client: Client) -> None:
-    """Dask gives up a worker that dies while it starts, so each has joined again before the next is killed."""
+    """Dask gives up a worker that dies while it starts: each has joined again before the next is killed."""
     killed: list[int] = []
 
     def kill(done: int, total: int) -> None:
