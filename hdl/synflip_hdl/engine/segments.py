@@ -67,8 +67,9 @@ class Segments(wiring.Component):
             places.first.eq(entry.data.first),
             places.past.eq(entry.data.past),
             places.kept.eq(age == 3),
+            places.none.eq(segment.first == 0),
         ]
-        m.d.sync += [number.eq(following), places.none.eq(entry.data.first == 0)]
+        m.d.sync += number.eq(following)
         with m.If(age == 2):
             m.d.sync += segment.eq(entry.data)
         with m.If(demand.take):
