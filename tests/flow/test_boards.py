@@ -413,7 +413,7 @@ def test_pages_of_reports(tmp_path):
     assert boards_page.sections([maps, report, report]) == {
         "builds with convolutions": [maps], "builds": [report, report]
     }  # fmt: skip
-    assert "- b, k = 4, with convolutions: from `a`" in boards_page.markdown([maps])
+    assert "- b, k = 4, 16x2 with convolutions: from `a`" in boards_page.markdown([maps])
     report["parts"]["other"]["LUTs"] = 501  # Xilinx's cells have no names
     assert "| part |\n" in boards_page.markdown([report])
     assert "from `a` to `z`, 9.5 ns" in text

@@ -118,5 +118,7 @@ def _share(item: dict[str, int]) -> str:
 
 def label(report: dict[str, Any]) -> str:
     """A build's name in tables."""
-    what = (", USB" if report.get("usb") else "") + (", with convolutions" if has_maps(report) else "")
+    what = ", USB" if report.get("usb") else ""
+    if has_maps(report):
+        what += f", {report['lanes']}x{report['banks']} with convolutions"
     return f"{report['board']}, k = {report['bits']}{what}"
