@@ -71,6 +71,9 @@ def test_long_work_says_lines_without_a_terminal_and_moves_a_bar_in_one(
     with progress.long_work("Report"):
         pass
     assert capsys.readouterr().err == "Report ...\n"
+    with progress.long_work("Report", begins=False):
+        pass
+    assert capsys.readouterr().err == ""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80, color_system=None)
     monkeypatch.setattr(progress.terminal, "console", lambda stderr: console)

@@ -135,7 +135,7 @@ def paper(
     command, at = " ".join(words), commit()
     cache = ResultCache(out, command, at)
     asked = [own[name].name if name in own else name for name in names]
-    with long_work("Report") as advance:
+    with long_work("Report", begins=False) as advance:
         now = ("", 0, 1)
 
         def watch(what: str, number: int, total: int) -> None:

@@ -90,10 +90,10 @@ def shown(
 
 
 @contextmanager
-def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
+def lines(what: str, every: float = 60.0, begins: bool = True) -> Iterator[Advance]:
     """Say on stderr, where it is no terminal, how far work of minutes is.
 
-    A line when it begins, one every ``every`` seconds with the last word and the time so far, and one at the
+    A line when it begins, unless ``begins`` is false, one every ``every`` seconds with the last word and the time so far, and one at the
     end of work that took longer than that.
 
     what: its title. The block is given the function that takes the word. A thread prints the lines, so that
@@ -109,7 +109,8 @@ def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
             word = last[0] or "working"
             print(f"{what}: {word}, {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
 
-    print(f"{what} ...", file=sys.stderr, flush=True)
+    if begins:
+        print(f"{what} ...", file=sys.stderr, flush=True)
     clock = threading.Thread(target=tick, name=f"progress of {what}", daemon=True)
     clock.start()
     try:
@@ -123,11 +124,12 @@ def lines(what: str, every: float = 60.0) -> Iterator[Advance]:
 
 
 @contextmanager
-def long_work(what: str) -> Iterator[Advance]:
+def long_work(what: str, begins: bool = True) -> Iterator[Advance]:
     """Show how far work of minutes or hours is: with ``bar`` in terminals and notebooks, elsewhere with
-    ``lines``."""
+    ``lines``. begins: of these, the first too."""
     console = terminal.console(stderr=True)
-    with bar(what) if console.is_terminal or console.is_jupyter else lines(what) as advance:
+    on_screen = console.is_terminal or console.is_jupyter
+    with bar(what) if on_screen else lines(what, begins=begins) as advance:
         yield advance
 
 
