@@ -241,7 +241,8 @@ def test_the_command_says_each_seeds_clock_and_how_long_it_takes(yosys, nextpnr,
 def test_a_step_of_the_command_says_what_the_tool_does(monkeypatch):
     said = []
     monkeypatch.setattr(
-        "synflip.util.progress.lines", lambda title, begins: nullcontext(lambda *args: said.append((title, *args)))
+        "synflip.util.progress.lines",
+        lambda title, begins: nullcontext(lambda *args: said.append((title, *args))),
     )
     with boards._step("nextpnr, seed 2") as advance:
         advance(3, 0, "placing")

@@ -93,8 +93,8 @@ def shown(
 def lines(what: str, every: float = 60.0, begins: bool = True) -> Iterator[Advance]:
     """Say on stderr, where it is no terminal, how far work of minutes is.
 
-    A line when it begins, unless ``begins`` is false, one every ``every`` seconds with the last word and the time so far, and one at the
-    end of work that took longer than that.
+    A line when it begins, unless ``begins`` is false, one every ``every`` seconds with the last word and the
+    time so far, and one at the end of work that took longer than that.
 
     what: its title. The block is given the function that takes the word. A thread prints the lines, so that
     they come while the work is silent too.
