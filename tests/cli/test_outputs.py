@@ -86,7 +86,7 @@ def idle(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of ``files``, where no command works: its bar or spinner ends it."""
 
     @contextmanager
-    def stop(what: str) -> Iterator[None]:
+    def stop(what: str, begins: bool = True) -> Iterator[None]:
         raise Worked
         yield
 
