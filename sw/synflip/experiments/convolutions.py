@@ -7,18 +7,13 @@ from synflip.experiments.accuracy import Parts, accuracy_row, conv_coins, conv_f
 from synflip.experiments.networks import Context
 from synflip.experiments.out_of_distribution import auroc_row, of_coins, of_rival
 from synflip.experiments.predictions import float_answers
-from synflip.experiments.recipes import Coins, Float
+from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 
 
 def longer_coins(context: Context, data: str) -> Coins:
     """The network whose convolutions are coins, of as many epochs as networks without convolutions."""
     return replace(sampled_coins(context, data), epochs=context.budget.epochs)
-
-
-def longer_float(context: Context, data: str) -> Float:
-    """The ordinary network of the shape and epochs of ``longer_coins``."""
-    return replace(conv_float(context, data), epochs=context.budget.epochs)
 
 
 def convolutions(context: Context, data: str) -> Parts:
@@ -33,8 +28,7 @@ def convolutions(context: Context, data: str) -> Parts:
     rows, aurocs = [], []
     aurocs.append(auroc_row("softmax", of_rival(context, partial(float_answers, context, [ordinary]))))
     for name, coins in networks.items():
-        beside = replace(ordinary, epochs=coins.epochs)
-        rows.append(accuracy_row(context, coins, beside, f"{name}, {coins.epochs} epochs"))
+        rows.append(accuracy_row(context, coins, coins.teacher(0), f"{name}, {coins.epochs} epochs"))
         aurocs.append(auroc_row(name, of_coins(context, coins)))
     samples = context.budget.samples
     return [

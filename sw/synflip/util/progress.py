@@ -11,6 +11,7 @@ from synflip.errors import SynflipError
 from synflip.util import terminal
 
 if TYPE_CHECKING:  # rich is imported only to show a bar
+    from rich.console import Console
     from rich.progress import Progress
 
 #: Called with the number of steps done, their total and, optionally, a word that is shown beside the bar.
@@ -58,7 +59,6 @@ def bar(what: str) -> Iterator[Bar]:
     )
 
     console = terminal.console(stderr=True)
-    shown = console.is_terminal or console.is_jupyter
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,7 +67,7 @@ def bar(what: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[word]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not _has_bars(console)) as progress:
         yield Bar(progress, what)
 
 
@@ -127,10 +127,14 @@ def lines(what: str, every: float = 60.0, begins: bool = True) -> Iterator[Advan
 def long_work(what: str, begins: bool = True) -> Iterator[Advance]:
     """Show how far work of minutes or hours is: with ``bar`` in terminals and notebooks, elsewhere with
     ``lines``. begins: of these, the first too."""
-    console = terminal.console(stderr=True)
-    on_screen = console.is_terminal or console.is_jupyter
-    with bar(what) if on_screen else lines(what, begins=begins) as advance:
+    has_bars = _has_bars(terminal.console(stderr=True))
+    with bar(what) if has_bars else lines(what, begins=begins) as advance:
         yield advance
+
+
+def _has_bars(console: "Console") -> bool:
+    """Whether a bar can be seen: in a terminal or a notebook."""
+    return console.is_terminal or console.is_jupyter
 
 
 def duration(seconds: float) -> str:

@@ -52,12 +52,11 @@ class Opening:
 class ImageRow:
     """A row block of a kernel over an image.
 
-    index: its number. step: 1 if the position has another one. issued: the cycle in which it is issued.
+    index: its number. step: 1 if the position has another one.
     """
 
     index: int
     step: int
-    issued: int
 
 
 def image_rows(trace: Trace) -> dict[int, ImageRow]:
@@ -71,7 +70,7 @@ def image_rows(trace: Trace) -> dict[int, ImageRow]:
     for (issued, index), opening, step in zip(
         rows[["cycle", "index"]].tolist(), opened["cycle"].tolist(), steps.tolist(), strict=True
     ):
-        row = ImageRow(index, int(step), issued)
+        row = ImageRow(index, int(step))
         found |= {cycle: row for cycle in range(max(since, opening) + 1, issued + 1)}
         since = issued
     return found
