@@ -27,8 +27,9 @@ from synflip_hdl.lib.entry_writer import EntryWriter
 class Segments(wiring.Component):
     """Reads one segment after the other, and has the event lists look up where it lies.
 
-    Cycle by cycle from a restart or from the opening of the segment before: 1 number of the entry, 2 entry,
-    and the events before the segment and up to its end are asked for, 3 they are kept, 4 it is ready.
+    The entry behind the one that is looked up is always asked for. So, cycle by cycle from a restart or from
+    the opening of the segment before: 1 entry, which is kept, 2 the events before the segment and up to its
+    end are asked for, 3 they are kept, 4 it is ready.
 
     Members
     -------
@@ -54,34 +55,35 @@ class Segments(wiring.Component):
         entry = self._program(m, self.host.offset[here:] == 1)
         age = Signal(range(SEGMENT_SPACING + 1))
         number = Signal(address_bits(self.geometry.map_segments))
+        asked = Signal.like(number)  # of the entry that the program answers with
         window = Signal.like(number)  # its window's first
-        segment = Signal(entry.data.shape(), reset_less=True)  # from the third cycle on
+        segment = Signal(entry.data.shape(), reset_less=True)  # from the second cycle on
+        window_entry = Signal(entry.data.shape(), reset_less=True)
         restarted = Signal()
         window_end = Signal()  # of the one that was taken last
-        following = Signal.like(number)
         m.d.comb += [
-            following.eq(number),
             demand.ready.eq(age == SEGMENT_SPACING),
             demand.segment.eq(segment),
-            entry.addr.eq(following),
-            places.first.eq(entry.data.first),
-            places.past.eq(entry.data.past),
+            entry.addr.eq(Mux(demand.restart, demand.entry, number + 1)),
+            places.first.eq(segment.first),
+            places.past.eq(segment.past),
             places.kept.eq(age == 3),
             places.none.eq(segment.first == 0),
         ]
-        m.d.sync += number.eq(following)
-        with m.If(age == 2):
-            m.d.sync += segment.eq(entry.data)
+        m.d.sync += asked.eq(entry.addr)
+        with m.If(age == 1):
+            with m.If(window_end & demand.again):
+                m.d.sync += [number.eq(window), segment.eq(window_entry)]
+            with m.Else():
+                m.d.sync += [number.eq(asked), segment.eq(entry.data)]
+                with m.If(window_end | restarted):
+                    m.d.sync += [window.eq(asked), window_entry.eq(entry.data)]
         with m.If(demand.take):
             m.d.sync += [age.eq(1), restarted.eq(0), window_end.eq(segment.window_end)]
         with m.Elif(age != SEGMENT_SPACING):
             m.d.sync += age.eq(age + 1)
-        with m.If((age == 1) & ~restarted):
-            m.d.comb += following.eq(Mux(window_end & demand.again, window, number + 1))
-            with m.If(window_end & ~demand.again):
-                m.d.sync += window.eq(following)
         with m.If(demand.restart):
-            m.d.sync += [age.eq(1), restarted.eq(1), number.eq(demand.entry), window.eq(demand.entry)]
+            m.d.sync += [age.eq(1), restarted.eq(1), window_end.eq(0)]
         self._image(m, self.host.offset[here + 1 :] == 1, segment)
         return m
 

@@ -92,25 +92,28 @@ class Programs(Elaboratable):
             tap = taps.word_select(bank, len(position))
             m.d.comb += Assert(~is_asked | (place == (position + tap)[: len(place)]))
 
-        # The same of the inside.
-        age, ends = inside["age"], inside["window_end"]
-        past_program = inside["program.hit_0"] & (inside["program.kept_0"] == inside["program.row"])
+        # The same of the inside. The program was asked for the entry that comes next, if no other tile does.
+        age, ends, asked_for = inside["age"], inside["window_end"], inside["asked"]
+        looked_up = (since != 0) & ((since != 1) | taken)
+        of_window = known & looked_up & (inside["program.address"] == window)
+        next_one = Mux(taken, following, number)
+        answers = inside["program.hit_0"] & (inside["program.kept_0"] == inside["program.row"])
         m.d.comb += [
             Assert((age == since) & (since <= SEGMENT_SPACING)),
             Assert(~known | (since != 0)),
             Assert(~taken | (since == 1)),
-            Assert(~known | (inside["number"] == number)),
-            Assert(~known | (inside["window"] == window)),
-            Assert(~known | (since != 1) | (inside["restarted"] == ~taken)),
-            Assert(~taken | (ends == of_window_end)),
-            Assert(~mine | (since < 2) | past_program),
+            Assert(~known | ~looked_up | ((inside["number"] == number) & (inside["window"] == window))),
+            Assert(~of_window | (inside["window_entry"] == row.as_value())),
+            Assert(~known | (since != 1) | ((inside["restarted"] == ~taken) & (asked_for == next_one))),
+            Assert(~known | (since != 1) | (next_one != inside["program.address"]) | answers),
+            Assert(~known | (since != 1) | (ends == (taken & of_window_end))),
             Assert(~kept | (since == SEGMENT_SPACING)),
             Assert(inside["position"] == position),
         ]
-        # The entry is there from the second cycle on, and is kept in the third.
+        # The entry is kept in the first cycle, and what was asked for is there in the third.
         m.d.comb += [
             Assert(~mine | (since != 3) | ((asked == of_row) & (places.none == ~row.first.any()))),
-            Assert(~mine | (since < 3) | (inside["segment"] == row.as_value())),
+            Assert(~mine | (since < 2) | (inside["segment"] == row.as_value())),
         ]
         return m
 
