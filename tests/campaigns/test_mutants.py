@@ -103,6 +103,30 @@ def test_a_page_that_is_missing(tmp_path):
     assert done.stderr.startswith("error: cannot read ")
 
 
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    """Each row is written when it is there, and ``--new`` runs those that lack one."""
+    few = [mutant for mutant in MUTANTS if mutant.bench == "source"][:3]
+    ran = []
+
+    def outcome(mutant, benches, folder, known):
+        ran.append(mutant.name)
+        if ran == [mutant.name for mutant in few]:
+            raise SynflipError("stopped")
+        return {"source": "transfer in cycle 1: expected 1, got 2"}
+
+    monkeypatch.setattr("synflip_sim.campaigns.mutants.MUTANTS", few)
+    monkeypatch.setattr("synflip_sim.campaigns.mutants.outcomes", outcome)
+    page = tmp_path / "mutants.md"
+    command = ["--table", str(page), "--workers", "1", "--bench", "source"]
+    with pytest.raises(SynflipError, match="stopped"):
+        main(command)
+    assert list(rows_of(page.read_text("utf-8"))) == [mutant.name for mutant in few[:2]]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--new"])
+    assert ran == [mutant.name for mutant in (*few, few[2])]
+    assert list(rows_of(page.read_text("utf-8"))) == [mutant.name for mutant in few]
+
+
 def test_stale_patches_are_errors(tmp_path):
     with pytest.raises(SynflipError, match=r"occurs 0 times in engine/lane\.py, not once"):
         patch(replace(MUTANTS[0], file="engine/lane.py"), tmp_path)

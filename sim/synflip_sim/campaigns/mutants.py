@@ -1,7 +1,8 @@
 """Runs the deliberate defects of ``mutant_list`` against the benches.
 
 A command, too: ``python -m synflip_sim.campaigns.mutants --table FILE`` runs every mutant against every
-bench and writes who found it; with ``--new`` those that the table lacks.
+bench and writes who found it, a row with each; with ``--new`` those that the table lacks, so it goes on
+where it was stopped.
 """
 
 import argparse
@@ -75,20 +76,22 @@ def outcomes(
 
 
 def table(found: dict[str, dict[str, str]], rows: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Markdown. found: mutant -> bench -> difference. rows: those of a table of before, which stay."""
+    """Markdown, without the mutants of neither. found: mutant -> bench -> difference. rows: those of a table
+    of before, which stay."""
     lines = [
         "# Mutants",
         "",
         "Deliberate defects of the gateware, and the benches that found them; the one named first must.",
         "Written by `make mutants`; the defects are in `sim/synflip_sim/campaigns/mutant_list.py`. A new",
         "defect's row comes by `make mutants ARGS=--new`: the others are then those of the last whole run.",
+        "The same goes on with a run that was stopped.",
         "",
         "| mutant | what it breaks | found by | first difference |",
         "|---|---|---|---|",
     ]
     for mutant in MUTANTS:
         if mutant.name not in found:
-            lines.append(rows[mutant.name])
+            lines += [rows[mutant.name]] if mutant.name in rows else []
             continue
         differences = found[mutant.name]
         benches = sorted(differences, key=lambda bench: bench != mutant.bench)
@@ -126,8 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{mutant.name}: {', '.join(differences) or 'nobody'}", flush=True)
             return differences
 
-        found = dict(zip([mutant.name for mutant in mutants], pool.map(judge, mutants), strict=True))
-    write_text(chosen.table, table(found, rows))
+        found = {}
+        waiting = {pool.submit(judge, mutant): mutant.name for mutant in mutants}
+        try:
+            for done, name in waiting.items():
+                found[name] = done.result()
+                write_text(chosen.table, table(found, rows))
+        finally:
+            pool.shutdown(cancel_futures=True)
     missed = [mutant.name for mutant in mutants if mutant.bench not in found[mutant.name]]
     sys.exit(f"not found by their bench: {', '.join(missed)}" if missed else 0)
 
