@@ -1,18 +1,20 @@
 """The golden model with everything on one torch device: keys, words, coins and products. For a GPU.
 
-Coins are decided word by word instead of bit-sliced, and products are float32. They are exact: activations
-are at most 255 and coins -1, 0 or 1, so a product of R rows and every sum on the way to it is an integer of
-at most 255 R, which float32 holds up to 2**24, in whatever order it is added up. On a GPU they go through the
-matrix units, as TF32: that keeps eleven bits of a factor, of which 255 needs eight. ``load`` refuses layers
-of more rows; a kernel of the contract never has as many.
+Coins are made bit-sliced, as the golden model makes them, for several network samples at once. Products are
+float32. They are exact: activations are at most 255 and coins -1, 0 or 1, so a product of R rows and every
+sum on the way to it is an integer of at most 255 R, which float32 holds up to 2**24, in whatever order it is
+added up. On a GPU they go through the matrix units, as TF32: that keeps eleven bits of a factor, of which 255
+needs eight. ``load`` refuses layers of more rows; a kernel of the contract never has as many.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
 from synflip.errors import DeviceError, SynflipError
 from synflip.golden.cpu import Golden
@@ -22,14 +24,14 @@ from synflip.inference.device import loaded
 from synflip.inference.request import InferenceRequest, Progress
 from synflip.inference.result import Result
 from synflip.spec import lfsr
-from synflip.spec.coins import threshold, word_taps
 from synflip.spec.cycles import LOADS
 from synflip.spec.geometry import Geometry
 from synflip.spec.model import CompiledModel
-from synflip.spec.sizes import KEY_BITS, ceil_div
+from synflip.spec.sizes import ceil_div
 from synflip.util.text import first_line, one_line
 
 BYTE = 255
+WORD = 64  # bits of a key, and rows in a word of CoinPlanes
 FAN = 16  # times as many keys are there after a step of make_keys
 TOGETHER, TOGETHER_EARLY = 32, 4  # network samples at once; those after an image's last are in vain
 MEMORY, WIDE = 1 << 30, 20  # bytes for them, roughly; what a synapse and what an activation of an image take
@@ -64,6 +66,16 @@ def _failures(name: str) -> Iterator[None]:
         raise DeviceError(f"{name}: the GPU failed: {one_line(first_line(error))}") from None
 
 
+class _Placed(NamedTuple):
+    """``CoinPlanes`` on the device, as int64: taps [k, 3 J], thresholds [k, J, W], always [J, W]; signs int8
+    [J, I]."""
+
+    taps: torch.Tensor
+    thresholds: torch.Tensor
+    always: torch.Tensor
+    signs: torch.Tensor
+
+
 class CudaGolden(Golden):
     """The golden model on ``device``, such as ``cuda`` or ``cpu``. Raises SynflipError if there is none, and
     DeviceError if it fails or has not enough memory, also while it runs."""
@@ -78,7 +90,8 @@ class CudaGolden(Golden):
             raise SynflipError("torch finds no CUDA GPU here; --device golden runs on the processor")
         self.device = torch.device(device)
         with _failures(device):  # the first tensor opens it
-            self._key_places = torch.arange(KEY_BITS, device=self.device)[:, None]
+            self._places = torch.arange(WORD, device=self.device)
+        self._bit_places = torch.arange(8, dtype=torch.uint8, device=self.device)
         bytes_of_state = torch.arange(4, device=self.device)
         self._byte_places = 8 * bytes_of_state[:, None]
         self._table_places = (BYTE + 1) * (4 * bytes_of_state[:, None, None] + bytes_of_state[:, None])
@@ -102,20 +115,15 @@ class CudaGolden(Golden):
     def _prepare(self, model: CompiledModel) -> None:
         """What ``flip`` and ``forward`` need of the model, on the device."""
         self._kernels = Kernels(self.multiply)
-        bits = range(model.bits)
-        self._taps = [
-            self._put(np.array([[word_taps(j, bit) for j in range(layer.outputs)] for bit in bits]))
-            .transpose(1, 2)  # [k, 3, J]
-            .flatten()
-            for layer in model.layers
+        self._placed = [
+            _Placed(
+                self._put(planes.taps.reshape(model.bits, -1)),
+                self._put(planes.thresholds.view(np.int64)),
+                self._put(planes.always.view(np.int64)),
+                self._put(planes.signs),
+            )
+            for planes in (CoinPlanes.of(layer, model.bits) for layer in model.layers)
         ]
-        self._weights = torch.arange(model.bits - 1, -1, -1, dtype=torch.int32, device=self.device)[
-            :, None, None
-        ]
-        self._thresholds = [
-            self._put(threshold(layer.q, model.bits).astype(np.int32)) for layer in model.layers
-        ]
-        self._signs = [self._put(1 - 2 * layer.sign.astype(np.int8)) for layer in model.layers]
         self._of_image = WIDE * (model.inputs + sum(layer.width for layer in model.layers))
         self._members = [
             load_members(rows, self.geometry).to(self.device, torch.float32).t() for rows in model.rows
@@ -165,7 +173,7 @@ class CudaGolden(Golden):
         orders. images: of the batch. early: whether images may stop between samples."""
         model = loaded(self.model)
         synapses = sum(layer.q.size for layer in model.layers)
-        taken = synapses * (3 * model.bits + WIDE) + images * self._of_image
+        taken = synapses * WIDE + images * self._of_image
         return max(min(MEMORY // taken, TOGETHER_EARLY if early else TOGETHER), 1)
 
     def flip(
@@ -211,17 +219,25 @@ class CudaGolden(Golden):
         """``flip`` of S network samples with keys [S, R]: int8 [S, J, I] each."""
         if not isinstance(sample_keys, torch.Tensor):
             sample_keys = self._put(sample_keys.view(np.int64))
-        key_bits = (sample_keys[:, None] >> self._key_places & 1).to(torch.uint8)  # [S, 64, R]
         coins = []
-        for taps, levels, signs, first in zip(
-            self._taps, self._thresholds, self._signs, self._offsets, strict=True
-        ):
-            outputs, rows = levels.shape
-            tapped = key_bits[:, :, first : first + rows].index_select(1, taps)
-            a, b, c = tapped.view(len(tapped), -1, 3, outputs, rows).unbind(2)
-            words = ((a ^ b ^ c) << self._weights).sum(1, dtype=torch.int32)
-            coins.append((words < levels) * signs)
+        for layer, first in zip(self._placed, self._offsets, strict=True):
+            outputs, rows = layer.signs.shape
+            planes = self._key_planes(sample_keys[:, first : first + rows])
+            below = torch.zeros_like(layer.always)
+            for taps, level in zip(reversed(layer.taps), reversed(layer.thresholds), strict=True):
+                a, b, c = planes.index_select(1, taps).unflatten(1, (3, outputs)).unbind(1)
+                word = a ^ b ^ c
+                below = below & ~(word ^ level) | ~word & level
+            below = below | layer.always
+            heads = below.view(torch.uint8)[..., None] >> self._bit_places & 1  # [S, J, 8 W, 8]
+            coins.append(heads.flatten(2)[..., :rows].view(torch.int8) * layer.signs)
         return coins
+
+    def _key_planes(self, keys: torch.Tensor) -> torch.Tensor:
+        """Keys [S, I] by their bits: int64 [S, 64, W], row i's bit in bit i % 64 of word i // 64."""
+        words = pad(keys, (0, -keys.shape[1] % WORD)).unflatten(1, (1, -1, WORD))  # [S, 1, W, 64]
+        bits = words >> self._places[:, None, None] & 1  # [S, 64, W, 64]
+        return (bits << self._places).sum(-1)
 
     def _forward(
         self,
