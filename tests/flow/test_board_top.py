@@ -213,8 +213,8 @@ DEFECTS = (
     ),
     Defect(  # a reset button of the wrong polarity
         "boards/top.py",
-        "ResetSynchronizer(pressed",
-        "ResetSynchronizer((pressed ^ DEFECT)",
+        "restart = pressed",
+        "restart = (pressed ^ DEFECT)",
         "identity",
         "no answer from /dev/",
     ),
@@ -280,6 +280,13 @@ def build_with_defects(folder: Path) -> tuple[Path, Path]:
     board = find_board(SMALL)
     compile_board(board, board.geometry, sources)
     return sources / LIBRARY, chosen
+
+
+def test_every_defect_has_its_place():
+    """By day too: they are looked for by night only."""
+    hdl = Path(synflip_hdl.__file__).parent
+    places = [(item.old, (hdl / item.file).read_text("utf-8").count(item.old)) for item in (*DEFECTS, LED)]
+    assert [old for old, count in places if count != 1] == []
 
 
 @pytest.mark.nightly

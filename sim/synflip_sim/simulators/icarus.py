@@ -35,7 +35,7 @@ WAIT_CYCLES = 1000  # between two looks at the status
 #: The memories of weights, of events, and of the ends of a map's pixels: a module's path below the top, and
 #: the size of its memory.
 NOISY = re.compile(
-    r"module \\synflip\.(?P<path>\S*\b(?:(?:weights|images|hidden)_\d+|ends(?:\$\d+)?)) "
+    r"module \\synflip\.(?P<path>\S*\b(?:(?:weights|images|hidden)_\d+|ends_(?:before|up_to))) "
     r"(?:(?!endmodule).)*?synflip_memory #\("
     r"\s*\.ADDRESS\(32'd(?P<address>\d+)\),\s*\.DEPTH\(32'd\d+\),\s*\.WIDTH\(32'd(?P<width>\d+)\)\s*\) rows ",
     re.S,
@@ -154,17 +154,22 @@ class IcarusTransport:
                 raise BusError(f"the accelerator in Icarus refused a {what} at {address + index:#x}")
 
 
+def noisy_memories(text: str, geometry: Geometry) -> list[re.Match[str]]:
+    """Each memory of weights, events and ends in the Verilog of an accelerator, as NOISY finds it. Raises
+    SynflipError if they are not as many as the geometry has."""
+    found, memories = list(NOISY.finditer(text)), 3 * geometry.banks + 2 * (geometry.map_depth > 0)
+    if len(found) != memories:
+        raise SynflipError(f"{len(found)} memories of weights and events in the Verilog, not {memories}")
+    return found
+
+
 def _compile(geometry: Geometry, noise: int, folder: Path) -> Path:
     require("amaranth")
     from synflip_hdl.export.verilog import convert
 
     text = convert(geometry)
-    noisy = list(NOISY.finditer(text))
-    memories = 3 * geometry.banks + (geometry.map_depth > 0)
-    if len(noisy) != memories:
-        raise SynflipError(f"{len(noisy)} memories of weights and events in the Verilog, not {memories}")
     calls = [f"seed = {noise};"]
-    for found in noisy:
+    for found in noisy_memories(text, geometry):
         memory = f"dut.{found['path']}.rows"
         size = f"{1 << int(found['address'])}, {found['width']}"
         calls.append(f"`NOISE({memory}.rows, {size}, {memory}.read_data)")
