@@ -589,6 +589,7 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
         scripts.append(script)
         if "splitnets" not in script:
             raise programs.ToolError("yosys failed", log)
+        return ""
 
     monkeypatch.setattr(toolchain, "run_yosys", run_yosys)
     log.write_text(f"ERROR: {toolchain.UNEQUAL_NETS} in rtlil.cc\n")
@@ -603,6 +604,25 @@ def test_yosys_maps_once_more_with_nets_of_one_bit(tmp_path, monkeypatch):
         with pytest.raises(SynflipError):
             toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", tmp_path)
     assert len(scripts) == 4
+
+
+def test_nets_that_yosys_joined_are_split(tmp_path, monkeypatch):
+    """It warns of them and ends with status 0: the netlist would not be the design."""
+    scripts, logs = [], []
+
+    def run_yosys(script, folder, advance):
+        scripts.append(script)
+        return logs.pop(0)
+
+    monkeypatch.setattr(toolchain, "run_yosys", run_yosys)
+    joined = "Warning: multiple conflicting drivers for synflip.\\registers.results [3]:\n"
+    for said, runs in ((["fine\n"], 1), ([joined, "fine\n"], 2)):
+        logs[:], scripts[:] = said, []
+        toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", tmp_path)
+        assert len(scripts) == runs and all("splitnets" in script for script in scripts[1:])
+    logs[:] = [joined, joined]
+    with pytest.raises(programs.ToolError, match="yosys joined nets that have drivers of their own"):
+        toolchain.synthesize("read x", "synth_ecp5 -top x", "write y", tmp_path)
 
 
 def test_a_log_outlives_its_folder(tmp_path, monkeypatch):

