@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synflip.experiments.accuracy import Parts, main_coins
 from synflip.experiments.baselines import MEAN, VOTES
 from synflip.experiments.coin_variants import arranged_logits, redrawn, unsampled_logits
-from synflip.experiments.networks import Context
+from synflip.experiments.networks import Context, before_flipping
 from synflip.experiments.predictions import (
     KEPT,
     SEED,
@@ -21,6 +21,7 @@ from synflip.experiments.predictions import (
     answer_settings,
     answers_of,
     coin_answers,
+    float_answers,
     measured_row,
     scale_of,
 )
@@ -28,29 +29,42 @@ from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
 from synflip.spec.model import CompiledModel
 
+FLIPPED_BITS = 8  # of the clipped networks' words: the method itself does not round
+
 #: Makes what gives logits of a compiled model.
 Variant = Callable[[CompiledModel], LogitsOf]
 
 
 def method(context: Context, data: str) -> Parts:
-    """The network of coins beside what the paper does: unsampled, flipped after an ordinary training, with
-    weights redrawn each sample; and beside a converted one."""
+    """The network of coins beside what the paper does: unsampled, flipped after an ordinary training, whose
+    images are not moved, with weights redrawn each sample; and beside a converted one."""
     budget = context.budget
     coins = main_coins(context, data)
-    clipped, converted = replace(coins, made="flipped"), replace(coins, made="converted")
+    converted = replace(coins, made="converted")
+    clipped = {
+        f"clipped to {interval}": replace(
+            coins, made="flipped", bits=FLIPPED_BITS, signed=signed, augment=False
+        )
+        for interval, signed in (("[0, 1]", False), ("[-1, 1]", True))
+    }
     sampled = {
         "coins": coin_answers(context, coins, budget.samples),
         **{
             f"coins, precision {precision:g}": _redrawn(context, coins, precision)
             for precision in budget.precisions
         },
-        "clipped, flipped": coin_answers(context, clipped, budget.samples),
+        **{
+            f"{name}, flipped": coin_answers(context, recipe, budget.samples)
+            for name, recipe in clipped.items()
+        },
         "converted, fine-tuned": coin_answers(context, converted, budget.samples),
     }
-    answers = {
-        f"{name}, unsampled": _unsampled(context, recipe).kinds[MEAN]
-        for name, recipe in (("coins", coins), ("clipped", clipped), ("converted", converted))
+    unsampled = {
+        "coins": _unsampled(context, coins),
+        **{name: float_answers(context, [before_flipping(recipe)]) for name, recipe in clipped.items()},
+        "converted": _unsampled(context, converted),
     }
+    answers = {f"{name}, unsampled": found.kinds[MEAN] for name, found in unsampled.items()}
     for name, found in sampled.items():
         answers |= {f"{name}, {VOTES}": found.kinds["vote"], f"{name}, {MEAN}": found.kinds[MEAN]}
     rows = [_row(context, coins, name, answer) for name, answer in answers.items()]

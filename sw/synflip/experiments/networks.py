@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,16 @@ RIVALS: dict[str, Callable[[Dataset, Sequence[int], int], Rival]] = {
     "masksembles": Masksembles,
     "sngp": Sngp,
     "clipped": Clipped,
+    "clipped, positive": partial(Clipped, signed=False),
 }
 #: Called with the name of the work, the steps done, and their total.
 Say = Callable[[str, int, int], None]
+
+
+def before_flipping(recipe: Coins) -> Float:
+    """The ordinary network whose weights become the coins of a ``flipped`` recipe."""
+    rival = "clipped" if recipe.signed else "clipped, positive"
+    return replace(recipe.teacher(recipe.seed), rival=rival)
 
 
 class Context:
@@ -106,7 +114,7 @@ class Context:
         source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
         ordinary = recipe.teacher(recipe.seed)
         if recipe.made == "flipped":
-            clipped = self.ordinary(replace(ordinary, rival="clipped"))
+            clipped = self.ordinary(before_flipping(recipe))
             model = flipped(clipped, dataset, recipe.bits, recipe.seed)
             return replace(model, source={**source, **model.source})
         settings: dict[str, Any] = {
@@ -141,14 +149,14 @@ class Context:
         rival = network if isinstance(network, Rival) else None
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(recipe.seed)
-            baseline.fit_float(
-                network, dataset, recipe.epochs, recipe.seed, recipe.augment,
-                self._show(f"{recipe.rival or 'float'}, seed {recipe.seed}", recipe.data),
-                rival.constrain if rival else None,
-            )  # fmt: skip
-        if rival:
-            with one_thread():
-                rival.settle(torch.from_numpy(dataset.train_images).float() / dataset.input_max)
+            show = self._show(f"{recipe.rival or 'float'}, seed {recipe.seed}", recipe.data)
+            settings = dataset, recipe.epochs, recipe.seed, recipe.augment, show
+            if rival:
+                with one_thread():
+                    rival.fit(*settings)
+                    rival.settle(torch.from_numpy(dataset.train_images).float() / dataset.input_max)
+            else:
+                baseline.fit_float(network, *settings)
         return {name: value.numpy() for name, value in network.state_dict().items()}
 
     def training_data(self, name: str, held_out: int, kept: float = 1.0) -> Dataset:

@@ -38,7 +38,8 @@ class Coins:
     kept: share of the training images of class ``datasets.RARE`` that are left. held_out: how many training
     images, the last ones, are not trained on. teachers: how many ordinary networks of the same shape and
     epochs, of the seeds 0, 1, .., it learns from. made: ``trained``; ``converted`` from an ordinary network
-    of two thirds of the epochs, and fine-tuned for the others; or ``flipped``, the coins of a clipped one.
+    of two thirds of the epochs, and fine-tuned for the others; or ``flipped``, the coins of a clipped one, to
+    [-1, 1] or, unless ``signed``, to [0, 1].
     """
 
     data: str

@@ -68,10 +68,10 @@ EXPERIMENTS = (
     ),
     Experiment(
         "method", "The method's own numbers",
-        "Unsampled: each coin's mean in place of the coin. Clipped: an ordinary network with weights in "
-        "[-1, 1], flipped after its training, as the paper does. Converted: an ordinary network of two "
-        "thirds of the epochs, fine-tuned as coins for the others. Precision p: each sample draws every "
-        "weight anew, with standard deviation 1/p.",
+        "Unsampled: each coin's mean in place of the coin, or the network before it was flipped. Clipped: an "
+        "ordinary network whose weights are kept in a range, flipped after its training, as the paper does; "
+        "k = 8. Converted: an ordinary network of two thirds of the epochs, fine-tuned as coins for the "
+        "others. Precision p: each sample draws every weight anew, with standard deviation 1/p.",
         method.method,
     ),
     Experiment(

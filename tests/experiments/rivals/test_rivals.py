@@ -14,6 +14,7 @@ from synflip.experiments.rivals.masksembles import MASKS, Masks, Masksembles
 from synflip.experiments.rivals.sngp import BOUND, FEATURES, RandomFeatures, Sngp
 from synflip.spec.coins import threshold
 from synflip.training.baseline import float_network
+from synflip.training.loop import TrainStep
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -99,6 +100,35 @@ def test_laplace_is_the_inverse_of_the_curvature(digits: Dataset, x: Tensor) -> 
         laplace.precision = float(precision)
         costs.append(cross_entropy(laplace.logits(x[:200]), torch.from_numpy(labels)).item())
     assert chosen == PRECISIONS[int(np.argmin(costs))] and costs[0] != costs[-1]
+
+
+def test_clipped_weights_start_and_stay_in_their_range(digits: Dataset) -> None:
+    for signed, lowest, initial in ((True, -1, (-0.99, 0.99)), (False, 0, (0.25, 0.75))):
+        network = Clipped(digits, (24,), 1, signed)
+        for layer in network.linear:
+            assert initial[0] <= layer.weight.min() < initial[0] + 0.1
+            assert initial[1] - 0.1 < layer.weight.max() <= initial[1]
+            with torch.no_grad():
+                layer.weight[0, :3] = torch.tensor([-2.0, 0.5, 1.5])
+        network.constrain()
+        assert all(layer.weight[0, :3].tolist() == [lowest, 0.5, 1] for layer in network.linear)
+
+
+def test_clipped_weights_are_trained_as_the_authors_do(digits: Dataset) -> None:
+    network, fractions, losses = Clipped(digits, (24,), 1, signed=False), [], []
+    weight = network.linear[0].weight.detach()
+    last = weight.clone()
+
+    def watch(step: TrainStep) -> None:
+        if step.step == 1:  # Adam's first step is as long as its rate
+            fractions.append((weight - last).abs().max().item())
+        assert weight.min() >= 0 and weight.max() <= 1
+        losses.append(step.loss)
+
+    network.fit(digits, 20, 0, False, watch)
+    assert fractions == [pytest.approx(0.001, rel=1e-3)]
+    assert not network.training and len(losses) == 20 * math.ceil(len(digits.train_labels) / 128)
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
 
 
 def test_clipped_weights_are_probabilities_as_they_are(digits: Dataset, x: Tensor) -> None:

@@ -1,13 +1,14 @@
-"""The training of the method's authors: an ordinary network with weights in [-1, 1], flipped afterwards.
+"""The training of the method's authors: an ordinary network whose weights are clipped, flipped afterwards.
 
-Aimone, Severa, Smith, ICRC 2023; initial weights and dropout are those of their code, models.py of
-sandialabs/scANNs.
+Aimone, Severa, Smith, ICRC 2023; ranges, initial weights and dropout are those of their code, models.py of
+sandialabs/scANNs: [0, 1] for the digits' dense networks, [-1, 1] for the dense layers behind convolutions.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from synflip.compiler.compile import compile_network
 from synflip.data.dataset import Dataset
@@ -15,31 +16,56 @@ from synflip.experiments.rivals.rival import Rival
 from synflip.spec.model import CompiledModel, pixels_to_activations
 from synflip.training.baseline import float_network
 from synflip.training.layers import SynapticNetwork
+from synflip.training.loop import BATCH, Progress, TrainStep, batches
 from synflip.training.ordinary import Ordinary
 from synflip.training.scales import as_they_are
 from synflip.util.arrays import training_seed
 
-LARGEST = 0.99  # of the initial weights
+LARGEST = 0.99  # of the initial weights in [-1, 1]
+POSITIVE = 0.25, 0.75  # range of those in [0, 1]
 DROPOUT = 0.2  # of each hidden layer's outputs
+RATE = 0.001  # Adam's, in all steps
 _MEASURED = 1000  # training images that the shifts are measured on
 
 
 class Clipped(Rival):
-    """The network: large weights, which never leave [-1, 1]."""
+    """The network: large weights, which never leave [-1, 1]; or [0, 1] unless ``signed``."""
 
-    def __init__(self, dataset: Dataset, hidden: Sequence[int], seed: int) -> None:
+    def __init__(self, dataset: Dataset, hidden: Sequence[int], seed: int, signed: bool = True) -> None:
         super().__init__(*float_network(dataset, hidden, seed, DROPOUT))
         self.linear = [module for module in self if isinstance(module, nn.Linear)]
+        self.lowest = -1 if signed else 0
+        initial = (-LARGEST, LARGEST) if signed else POSITIVE
         generator = torch.Generator().manual_seed(training_seed(seed))
         with torch.no_grad():
             for layer in self.linear:
-                layer.weight.uniform_(-LARGEST, LARGEST, generator=generator)
+                layer.weight.uniform_(*initial, generator=generator)
+
+    def fit(self, dataset: Dataset, epochs: int, seed: int, augment: bool, progress: Progress) -> None:
+        """Train it with a rate that stays, as the authors do, and leave it in evaluation mode. With the one
+        cycle and the centred images of ``fit_float`` it is right far less often."""
+        generator = torch.Generator().manual_seed(training_seed(seed))
+        optimiser = torch.optim.Adam(self.parameters(), RATE)
+        count, step = len(dataset.train_images), 0
+        steps = epochs * -(-count // BATCH)
+        self.train()
+        for epoch in range(epochs):
+            order = torch.randperm(count, generator=generator)
+            for x, labels in batches(dataset, dataset.train_images, order, BATCH, generator, augment):
+                optimiser.zero_grad()
+                loss = cross_entropy(self(x / dataset.input_max), labels)
+                loss.backward()
+                optimiser.step()
+                self.constrain()
+                step += 1
+                progress(TrainStep(step, steps, epoch + 1, epochs, loss.item(), RATE))
+        self.eval()
 
     def constrain(self) -> None:
         """Clips the weights."""
         with torch.no_grad():
             for layer in self.linear:
-                layer.weight.clamp_(-1, 1)
+                layer.weight.clamp_(self.lowest, 1)
 
 
 def flipped(network: nn.Sequential, dataset: Dataset, bits: int, seed: int) -> CompiledModel:

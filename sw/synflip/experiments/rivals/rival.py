@@ -4,6 +4,10 @@ import math
 
 from torch import Tensor, nn
 
+from synflip.data.dataset import Dataset
+from synflip.training import baseline
+from synflip.training.loop import Progress
+
 
 def mean_field(logits: Tensor, variance: Tensor) -> Tensor:
     """Logits whose softmax is close to the mean softmax of Gaussian logits: divided by sqrt(1 + pi / 8 v)
@@ -16,6 +20,10 @@ class Rival(nn.Sequential):
 
     S is 1, but for networks that answer an image several times: those of all images by the first, and so on.
     """
+
+    def fit(self, dataset: Dataset, epochs: int, seed: int, augment: bool, progress: Progress) -> None:
+        """Train it as an ordinary network, and leave it in evaluation mode."""
+        baseline.fit_float(self, dataset, epochs, seed, augment, progress, self.constrain)
 
     def constrain(self) -> None:
         """Called after every step of the optimiser."""
