@@ -112,7 +112,6 @@ class Context:
     def _train_coins(self, recipe: Coins) -> CompiledModel:
         dataset = self.training_data(recipe.data, recipe.held_out, recipe.kept)
         source = {**recipe.settings, "data": dataset.title, "synflip": __version__}
-        ordinary = recipe.teacher(recipe.seed)
         if recipe.made == "flipped":
             clipped = self.ordinary(before_flipping(recipe))
             model = flipped(clipped, dataset, recipe.bits, recipe.seed)
@@ -127,11 +126,10 @@ class Context:
         network: SynapticNetwork | FeatureNetwork
         if recipe.made == "converted":
             fine = settings["epochs"] = recipe.epochs // 3
+            ordinary = replace(recipe.teacher(recipe.seed), epochs=recipe.epochs - fine)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConversionWarning)  # the table has the accuracy
-                network = convert(
-                    self.ordinary(replace(ordinary, epochs=recipe.epochs - fine)), data=dataset, **settings
-                )
+                network = convert(self.ordinary(ordinary), data=dataset, **settings)
             return compile_network(network, dataset.classes, dataset.input_max, source)
         settings["mean_of"] = recipe.mean_of
         settings["teachers"] = [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)]

@@ -80,10 +80,12 @@ def fit(
     buffers: Sequence[Tensor] = (),
     checkpoint: Checkpoint | None = None,
     recipe: Mapping[str, Any] | None = None,
+    schedule: Callable[[float], float] = one_cycle,
+    batch: int | None = None,
 ) -> None:
     """Minimise a loss with Adam over shuffled batches, on one torch thread; parameters change in place.
 
-    groups: parameters, and the highest learning rate that each group reaches in the one cycle. loss: of a
+    groups: parameters, and the highest learning rate that each group reaches in the ``schedule``. loss: of a
     batch of images, float32 [B, I], and labels, int64 [B]; a scalar. images: uint8 or float32 [N, I], trained
     on in place of the data set's own training images; the labels are the data set's. epochs: passes over all
     images. generator: draws the order of the images, and how ``augment`` moves them. before_step: called
@@ -93,13 +95,15 @@ def fit(
     checkpoint: where the state is kept when SIGINT or SIGTERM comes, or progress raises KeyboardInterrupt.
     The step that is under way is ended first, then ``Interrupted`` is raised. The last state is kept too, for
     whoever goes on with the network. recipe: what must be equal when the training goes on, besides the
-    network, the data and the generator. Raises SynflipError.
+    network, the data and the generator. schedule: the rate as a share of the highest, by the share of the
+    steps that are done; ``one_cycle`` or, without a checkpoint, another. batch: images of a step; None takes
+    BATCH, or SMALL_BATCH of a small training set. Raises SynflipError.
     """
     check_progress(progress, "a TrainStep")
     if augment and dataset.shape[0] == 1 and len(dataset.shape) == 2:
         raise SynflipError(f"augment moves pictures; {one_line(dataset.name)} has rows of features")
     count = len(images)
-    batch = BATCH if count >= SMALL else SMALL_BATCH
+    batch = batch or (BATCH if count >= SMALL else SMALL_BATCH)
     of_epoch = math.ceil(count / batch)
     steps = epochs * of_epoch
     optimiser = torch.optim.Adam(
@@ -128,7 +132,7 @@ def fit(
             if skipped:
                 generator.set_state(now)
             for x, labels in batches(dataset, images, order[skipped * batch :], batch, generator, augment):
-                share = one_cycle(step / steps)
+                share = schedule(step / steps)
                 for group, (_, rate) in zip(optimiser.param_groups, groups, strict=True):
                     group["lr"] = rate * share
                 if before_step:

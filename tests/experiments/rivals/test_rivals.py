@@ -115,18 +115,18 @@ def test_clipped_weights_start_and_stay_in_their_range(digits: Dataset) -> None:
 
 
 def test_clipped_weights_are_trained_as_the_authors_do(digits: Dataset) -> None:
-    network, fractions, losses = Clipped(digits, (24,), 1, signed=False), [], []
+    network, moved, losses = Clipped(digits, (24,), 1, signed=False), [], []
     weight = network.linear[0].weight.detach()
     last = weight.clone()
 
     def watch(step: TrainStep) -> None:
         if step.step == 1:  # Adam's first step is as long as its rate
-            fractions.append((weight - last).abs().max().item())
+            moved.append((weight - last).abs().max().item())
         assert weight.min() >= 0 and weight.max() <= 1
         losses.append(step.loss)
 
     network.fit(digits, 20, 0, False, watch)
-    assert fractions == [pytest.approx(0.001, rel=1e-3)]
+    assert moved == [pytest.approx(0.001, rel=1e-3)]
     assert not network.training and len(losses) == 20 * math.ceil(len(digits.train_labels) / 128)
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
 

@@ -1,13 +1,13 @@
 """The training of the method's authors: an ordinary network whose weights are clipped, flipped afterwards.
 
 Aimone, Severa, Smith, ICRC 2023; ranges, initial weights and dropout are those of their code, models.py of
-sandialabs/scANNs: [0, 1] for the digits' dense networks, [-1, 1] for the dense layers behind convolutions.
+sandialabs/scANNs: [0, 1] for dense networks, [-1, 1] for the dense layers behind convolutions.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from synflip.compiler.compile import compile_network
@@ -16,7 +16,7 @@ from synflip.experiments.rivals.rival import Rival
 from synflip.spec.model import CompiledModel, pixels_to_activations
 from synflip.training.baseline import float_network
 from synflip.training.layers import SynapticNetwork
-from synflip.training.loop import BATCH, Progress, TrainStep, batches
+from synflip.training.loop import BATCH, Progress, fit
 from synflip.training.ordinary import Ordinary
 from synflip.training.scales import as_they_are
 from synflip.util.arrays import training_seed
@@ -44,21 +44,16 @@ class Clipped(Rival):
     def fit(self, dataset: Dataset, epochs: int, seed: int, augment: bool, progress: Progress) -> None:
         """Train it with a rate that stays, as the authors do, and leave it in evaluation mode. With the one
         cycle and the centred images of ``fit_float`` it is right far less often."""
-        generator = torch.Generator().manual_seed(training_seed(seed))
-        optimiser = torch.optim.Adam(self.parameters(), RATE)
-        count, step = len(dataset.train_images), 0
-        steps = epochs * -(-count // BATCH)
+
+        def loss(x: Tensor, labels: Tensor) -> Tensor:
+            return cross_entropy(self(x / dataset.input_max), labels)
+
         self.train()
-        for epoch in range(epochs):
-            order = torch.randperm(count, generator=generator)
-            for x, labels in batches(dataset, dataset.train_images, order, BATCH, generator, augment):
-                optimiser.zero_grad()
-                loss = cross_entropy(self(x / dataset.input_max), labels)
-                loss.backward()
-                optimiser.step()
-                self.constrain()
-                step += 1
-                progress(TrainStep(step, steps, epoch + 1, epochs, loss.item(), RATE))
+        fit(
+            [(list(self.parameters()), RATE)], loss, dataset, dataset.train_pixels, epochs,
+            torch.Generator().manual_seed(training_seed(seed)), augment, progress, after_step=self.constrain,
+            schedule=lambda done: 1.0, batch=BATCH,
+        )  # fmt: skip
         self.eval()
 
     def constrain(self) -> None:
