@@ -580,6 +580,8 @@ def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatc
         targets.Target("d", "digits", 0.5, lambda context, data: float(
             context.cache.row("x", {}, lambda: {"y": 1.0})["y"])),
         targets.Target("e", "mnist", 0.5, lambda context, data: 0.6),
+        targets.Target("f", "digits", 0.5, lambda context, data: 0.49997),
+        targets.Target("g", "digits", 0.5, lambda context, data: 0.50004, False, False),
     )  # fmt: skip
     monkeypatch.setattr(targets, "TARGETS", aims)
     (table,) = targets.targets(context, "digits")
@@ -589,6 +591,8 @@ def test_means_of_seeds_and_targets(folder: Path, monkeypatch: pytest.MonkeyPatc
         ["b", "at least 50.00 %", "40.00 %", "10.00 points"],
         ["c", "at most 0.0100", "0.0120", "0.0020"],
         ["d", "", "not run", ""],
+        ["f", "at least 50.00 %", "50.00 %", "less than 0.01 points"],
+        ["g", "at most 0.5000", "0.5000", "less than 0.0001"],
     ]
     assert context.cache.making
 

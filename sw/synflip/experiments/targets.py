@@ -182,7 +182,7 @@ def targets(context: Context, data: str) -> Parts:
                     "": target.what,
                     "target": f"{'at least' if target.least else 'at most'} {_text(wanted, target.share)}",
                     "found": _text(found, target.share),
-                    "missed by": _text(missed, target.share, points=True) if missed > ROUNDING else "",
+                    "missed by": _missed(missed, target.share) if missed > ROUNDING else "",
                 }
             )
     finally:
@@ -190,7 +190,12 @@ def targets(context: Context, data: str) -> Parts:
     return [Table.from_records("targets", "Targets", rows)] if rows else []
 
 
-def _text(value: float, share: bool, points: bool = False) -> str:
-    if share:
-        return f"{100 * value:.2f} {'points' if points else '%'}"
-    return f"{value:.4f}"
+def _text(value: float, share: bool) -> str:
+    return f"{100 * value:.2f} %" if share else f"{value:.4f}"
+
+
+def _missed(value: float, share: bool) -> str:
+    """A miss is never 0: one that the last digit does not show is less than this digit."""
+    unit, digits, name = (0.01, 2, " points") if share else (0.0001, 4, "")
+    amount = 100 * value if share else value
+    return f"less than {unit}{name}" if amount < unit / 2 else f"{amount:.{digits}f}{name}"
