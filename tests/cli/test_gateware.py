@@ -20,6 +20,13 @@ def test_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "endmodule" in text
 
 
+def test_the_title_is_of_what_was_made(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings in the geometry's text win."""
+    words = ["verilog", "--geometry", "16x1,bits=1,activation_bits=4", "--out", "top.v"]
+    assert app.main(words) == 0
+    assert "16x1, k = 1, A = 4" in capsys.readouterr().out
+
+
 def test_what_is_written_beside_the_verilog(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["verilog", "--geometry", "16x1", "--bits", "1", "--out", "my top.v"]
     assert app.main(command) == 0

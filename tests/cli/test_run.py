@@ -302,3 +302,13 @@ sys.exit(app.main(["run", "m.safetensors", "--images", "x.npy", "--out", "r.npz"
     done = in_process("-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
     assert sorted(path.name for path in files.iterdir()) == ["m.safetensors", "x.npy"]
+
+
+def test_a_long_list_of_margins_is_no_file(files: Path) -> None:
+    """200 numbers are longer than a name of a file may be."""
+    margins = ",".join(["9"] * 200)
+    words = ["run", "m.safetensors", "--images", "x.npy", "--samples", "200", "--out", "r.npz"]
+    assert app.main([*words, "--margins", margins]) == 0
+    assert app.main([*words[:-1], "one.npz", "--margin", "9"]) == 0
+    listed, one = (Result.load(name) for name in ("r.npz", "one.npz"))
+    assert np.array_equal(listed.used, one.used) and (one.used < 200).any()

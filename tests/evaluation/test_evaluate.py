@@ -183,6 +183,9 @@ def test_data_of_other_classes_are_refused():
         test_labels=digits.test_labels % 2,
         classes=("even", "odd"),
     )
+    swapped = replace(digits, classes=("0", "1", "3", "2", *digits.classes[4:]))
+    with pytest.raises(SynflipError, match="class 2 of digits is 3, that of the model 2: give data of the"):
+        evaluate(model, swapped, 2)
     with pytest.raises(SynflipError, match="the model has 10 classes and digits has 2: give the data"):
         evaluate(model, few, 2)
     with pytest.raises(SynflipError, match="the data are the text 'mnist'"):

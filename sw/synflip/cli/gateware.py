@@ -157,7 +157,7 @@ def verilog(
     for path, content in {out: text, **beside}.items():
         write_text(path, content)
     table(
-        f"{machine.name}, k = {bits}, A = {activation_bits}",
+        f"{machine.name}, k = {machine.bits}, A = {machine.activation_bits}",
         ("lines", f"{text.count(chr(10)):,}"),
         *(("wrote", str(path)) for path in (out, *beside)),
     )
@@ -264,7 +264,7 @@ def netlist(
         counts = synthesize(small(machine), Family(family.value), out)
     write_json(json, {"geometry": machine.text, "family": family.value, "cells": counts})
     table(
-        f"{machine.name}, k = {bits}, A = {activation_bits}, {family}",
+        f"{machine.name}, k = {machine.bits}, A = {machine.activation_bits}, {family}",
         *((cell, f"{count:,}") for cell, count in counts.items()),
         ("wrote", str(out)),
     )
@@ -372,7 +372,7 @@ def blocks(out: PictureOut, geometry: GeometryOption = "64x8", bits: Bits = 4) -
 
     machine = Geometry.parse(geometry, bits=bits)
     check_outputs([out])
-    _write_picture(out, block_diagram(machine), f"Blocks of {machine.name}, k = {bits}")
+    _write_picture(out, block_diagram(machine), f"Blocks of {machine.name}, k = {machine.bits}")
 
 
 @diagram.command(name="pass")

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -353,7 +354,7 @@ def _stop(margin: int | None, margins: str | None, samples: int) -> int | list[i
         return margin
     if margin is not None:
         raise typer.BadParameter("--margin and --margins exclude each other")
-    if Path(margins).is_file():
+    if isfile(margins):  # of a long list, Path.is_file raises OSError
         with Path(margins).open("rb") as file:
             text = file.read(MAX_MARGINS_BYTES).decode(errors="replace").strip()
         return _numbers(f"--margins {margins}:", text)[:samples]

@@ -104,6 +104,12 @@ def _checked_scale(model: CompiledModel, dataset: Dataset, outside: Dataset | No
             f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
             "give the data that it was trained for"
         )
+    for number, (label, name) in enumerate(zip(dataset.classes, model.classes, strict=True)):
+        if label != name:
+            raise SynflipError(
+                f"class {number} of {dataset.name} is {label}, that of the model {name}: give data of the "
+                "model's classes, with the same names in the same order"
+            )
     if model.logit_scale is None:
         raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
     if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
