@@ -192,6 +192,30 @@ def test_pictures_are_upright_and_as_they_are_seen(tmp_path: Path) -> None:
     assert any(max(row[:8]) < 20 and min(row[8:]) > 235 for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("10", "9", "0"), ("0", "9", "10")),
+        (("1", "01", "2"), ("01", "1", "2")),
+        (("1", "1e0"), ("1", "1e0")),
+        (("1.5", "2.5"), ("1.5", "2.5")),
+        (("20240101123456789", "3"), ("20240101123456789", "3")),
+    ],
+)
+def test_the_names_of_folders_are_the_classes(
+    tmp_path: Path, folders: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    """Sorted as numbers where each is the name of one; never two folders as one class."""
+    for level, folder in enumerate(folders):
+        (tmp_path / folder).mkdir()
+        for index in range(4):
+            Image.fromarray(np.full((3, 3), level, np.uint8)).save(tmp_path / folder / f"{index}.png")
+    data = load(tmp_path)
+    assert data.classes == classes
+    assert all(folders[image[0]] == classes[label] for image, label in zip(
+        data.train_images, data.train_labels, strict=True))  # fmt: skip
+
+
 def test_folders_of_training_and_test_pictures(tmp_path: Path) -> None:
     pictures(tmp_path / "train", 3)
     pictures(tmp_path / "test", 1, mode="RGB")

@@ -30,6 +30,7 @@ _DATE = re.compile(
     r"|\d{1,2}[-/. ]{1,2}[A-Za-z]{3,9}[-/. ]\d{2,4}|[A-Za-z]{3,9} \d{1,2}, ?\d{4})([T ].*)?"
 )
 _TIME = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?( ?[AaPp][Mm])?")
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,14}")  # as str writes it, and below _EXACT
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -151,10 +152,14 @@ def labels_of(
     """Labels of one or two parts of the data as int64 [N] in 0..C-1, and the names of the C classes.
 
     parts: [N] each, integers or text. classes: their names, if they are known; then integers are the numbers
-    of classes, or with ``by_name`` their names. Without them the values that are there, sorted, are the
-    classes. Raises SynflipError.
+    of classes. Without them the values that are there, sorted, are the classes. by_name: the parts are text
+    [N], the very names of the classes; they are sorted as numbers
+    only if all are whole ones as ``str`` writes them. Raises SynflipError.
     """
-    values = [_label_values(part) for part in parts]
+    if by_name and not all(_WHOLE.fullmatch(name) for part in parts for name in set(part)):
+        values: list[NDArray[Any]] = [np.asarray(part, dtype=np.str_) for part in parts]
+    else:
+        values = [_label_values(part) for part in parts]
     text = [part.dtype.kind == "U" for part in values]
     if any(text) != all(text):
         raise SynflipError("the labels are text in one part of the data and numbers in another")
