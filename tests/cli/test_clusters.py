@@ -32,7 +32,8 @@ def test_workers_write_what_one_machine_writes(files: Path, capsys: pytest.Captu
 
 def test_an_evaluation_by_workers_is_one_machine_s(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table, the numbers and the picture, byte for byte."""
-    model = replace(random_model((64, 12, 10)), source={"data": "digits", "logit_scale": 700.0}, input_max=16)
+    source = {"data": "digits", "logit_scale": 700.0}
+    model = replace(random_model((64, 12, 10)), classes=tuple("0123456789"), source=source, input_max=16)
     modelfile.save(model, files / "digits.safetensors")
 
     def evaluated(*where: str) -> list[bytes]:
