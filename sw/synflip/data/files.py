@@ -95,7 +95,7 @@ def _of_pictures(
     images = [pixels for pixels, _, _ in read]
     name, note = one_line(folder.resolve().name), ""
     with explained(folder):
-        labels, classes = labels_of([names for _, names, _ in read], known, by_name=True)
+        labels, classes = labels_of([names for _, names, _ in read], known, by_name=True, folders=True)
         if not apart:
             test = split(labels[0], seed)
             images, labels = [images[0][~test], images[0][test]], [labels[0][~test], labels[0][test]]

@@ -147,19 +147,17 @@ def exact(numbers: NDArray[Any]) -> NDArray[Any]:
 
 
 def labels_of(
-    parts: Sequence[Any], classes: Sequence[str] | None, by_name: bool = False
+    parts: Sequence[Any], classes: Sequence[str] | None, by_name: bool = False, folders: bool = False
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """Labels of one or two parts of the data as int64 [N] in 0..C-1, and the names of the C classes.
 
     parts: [N] each, integers or text. classes: their names, if they are known; then integers are the numbers
-    of classes. Without them the values that are there, sorted, are the classes. by_name: the parts are text
-    [N], the very names of the classes; they are sorted as numbers
-    only if all are whole ones as ``str`` writes them. Raises SynflipError.
+    of classes, or with ``by_name`` their names. Without them the values that are there, sorted, are the
+    classes. folders: the parts are names of folders, text [N], of which no two are one class: so they are
+    numbers only if all are whole ones as ``str`` writes them. Raises SynflipError.
     """
-    if by_name and not all(_WHOLE.fullmatch(name) for part in parts for name in set(part)):
-        values: list[NDArray[Any]] = [np.asarray(part, dtype=np.str_) for part in parts]
-    else:
-        values = [_label_values(part) for part in parts]
+    as_text = folders and not all(_WHOLE.fullmatch(name) for part in parts for name in set(part))
+    values = [np.asarray(part) if as_text else _label_values(part) for part in parts]
     text = [part.dtype.kind == "U" for part in values]
     if any(text) != all(text):
         raise SynflipError("the labels are text in one part of the data and numbers in another")
