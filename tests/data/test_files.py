@@ -212,8 +212,7 @@ def test_the_names_of_folders_are_the_classes(
             Image.fromarray(np.full((3, 3), level, np.uint8)).save(tmp_path / folder / f"{index}.png")
     data = load(tmp_path)
     assert data.classes == classes
-    assert all(folders[image[0]] == classes[label] for image, label in zip(
-        data.train_images, data.train_labels, strict=True))  # fmt: skip
+    assert [folders[image[0]] for image in data.train_images] == [classes[y] for y in data.train_labels]
 
 
 def test_folders_of_training_and_test_pictures(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers, second_choice
 from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.util.progress import check_progress, shown
+from synflip.util.text import one_line
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -107,8 +108,8 @@ def _checked_scale(model: CompiledModel, dataset: Dataset, outside: Dataset | No
     for number, (label, name) in enumerate(zip(dataset.classes, model.classes, strict=True)):
         if label != name:
             raise SynflipError(
-                f"class {number} of {dataset.name} is {label}, that of the model {name}: give data of the "
-                "model's classes, with the same names in the same order"
+                f"class {number} of {dataset.name} is {one_line(label)}, that of the model {one_line(name)}: "
+                "give data of the model's classes, with the same names in the same order"
             )
     if model.logit_scale is None:
         raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")

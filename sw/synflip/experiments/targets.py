@@ -196,6 +196,6 @@ def _text(value: float, share: bool) -> str:
 
 def _missed(value: float, share: bool) -> str:
     """A miss is never 0: one that the last digit does not show is less than this digit."""
-    unit, digits, name = (0.01, 2, " points") if share else (0.0001, 4, "")
-    amount = 100 * value if share else value
-    return f"less than {unit}{name}" if amount < unit / 2 else f"{amount:.{digits}f}{name}"
+    digits, name = (2, " points") if share else (4, "")
+    text = f"{100 * value if share else value:.{digits}f}"
+    return f"{text}{name}" if float(text) else f"less than {10**-digits}{name}"
