@@ -336,6 +336,35 @@ def test_its_own_folder(idle: Path, capsys: pytest.CaptureFixture[str], name: st
     assert run(line(name, "--out", "."))
 
 
+def test_pictures_beside_the_findings(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of a bench that is not there are somebody else's."""
+
+    def work(*arguments: object) -> None:
+        raise Worked
+
+    monkeypatch.setattr("synflip.benchmarks.registry.run", work)
+    words = ["bench", "--quick", "--only", "engine", "--out", "new.json"]
+    Path("new-engine.png").write_bytes(b"mine")
+    assert "new-engine.png is there already and is not from this bench" in fails(capsys, *words)
+    assert Path("new-engine.png").read_bytes() == b"mine"
+    assert run([*words, "--pictures", "."])
+    Path("new-engine.png").unlink()
+    assert run(words)
+
+
+def test_no_file_is_written_that_nobody_named() -> None:
+    """A default of --out is a folder, in which a command looks whose files are there."""
+    defaults = {
+        words.removeprefix("synflip ")
+        for words, command in commands()
+        for item in command.params
+        if "--out" in item.opts and isinstance(item.default, str | Path)
+    }
+    assert "demo" in defaults and defaults <= FOLDERS.keys()
+
+
 def test_a_trained_model_is_not_the_demos(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     modelfile.save(replace(random_model(), source={"data": "digits"}), "digits.safetensors")
     assert "digits.safetensors is there already" in fails(capsys, *line("demo", "--out", "."))

@@ -42,11 +42,11 @@ def test_files_are_the_result_s(tmp_path: Path, images: NDArray[np.uint8]) -> No
 
 
 def test_links_and_modes_stay(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_text("old")
+    stored(tmp_path / "r", IMAGES[::-1])
+    (tmp_path / "r" / "votes.npy").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").chmod(0o640)
-    (tmp_path / "r").mkdir()
     (tmp_path / "r" / "votes.npy").symlink_to("../elsewhere")
-    (tmp_path / "r" / "cycles.npy").touch(0o600)
+    (tmp_path / "r" / "cycles.npy").chmod(0o600)
     stored(tmp_path / "r")
     assert (tmp_path / "r" / "votes.npy").is_symlink()
     assert np.array_equal(np.load(tmp_path / "elsewhere"), golden().votes)
@@ -96,6 +96,15 @@ def test_arrays_of_another_run_do_not_stay_beside_this_one_s(tmp_path: Path) -> 
     assert np.array_equal(np.load(tmp_path / "votes.npy"), golden().votes)
     stored(tmp_path, IMAGES[::-1], logits=True)
     assert np.array_equal(np.load(tmp_path / "votes.npy"), golden(IMAGES[::-1]).votes)
+
+
+def test_an_array_alone_is_somebody_s(tmp_path: Path) -> None:
+    (tmp_path / "votes.npy").write_text("mine")
+    with pytest.raises(
+        SynflipError, match=r"/votes.npy is there already and is not from a result: .* another out$"
+    ):
+        stored(tmp_path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("votes.npy", "mine")]
 
 
 @pytest.mark.parametrize("kind", ["map", "rows of a map", "file"])

@@ -70,7 +70,7 @@ def bench(
     from synflip.report.sections import find_section, replace_section
     from synflip.report.tables import section
     from synflip.util.extras import require
-    from synflip.util.outputs import check_folder, check_outputs, replacing
+    from synflip.util.outputs import check_folder, check_new, check_outputs, replacing
     from synflip.util.progress import bar, waiting
 
     require("matplotlib")  # before the work, not after it
@@ -92,6 +92,8 @@ def bench(
     folder, stem = (out.parent, out.stem) if pictures is None else (pictures, "performance")
     drawn = {name: folder / f"{stem}-{name}.png" for name in names if name in PLOTS}
     check_outputs([out, page, json, *drawn.values()], read)
+    if pictures is None and not out.exists():
+        check_new(drawn.values(), "this bench")
     if page is not None:
         for name in names:
             find_section(page, registry.page_section(name))

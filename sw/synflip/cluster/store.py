@@ -15,15 +15,18 @@ from synflip.data.image_file import ImageFile
 from synflip.errors import SynflipError
 from synflip.inference.request import InferenceRequest, QuantizedImages
 from synflip.inference.result import ALWAYS, ARRAYS, SOFT, Result, Tally
-from synflip.util.outputs import check_folder, check_outputs, make_folder, replacing
+from synflip.util.outputs import check_folder, check_new, check_outputs, make_folder, replacing
 
 NAMES = (*ALWAYS, "logits", *SOFT)  # of arrays that a folder of results may have
 
 
 def check_store(folder: Path, inputs: Iterable[str | Path | None]) -> None:
     """Ask, before any work, whether results can be written into ``folder``. inputs: files that are read.
-    Raises SynflipError as ``check_outputs``."""
-    check_outputs([folder / f"{name}.npy" for name in NAMES], inputs)
+    Raises SynflipError as ``check_outputs``, and as ``check_new`` for arrays that are no whole result."""
+    files = [folder / f"{name}.npy" for name in NAMES]
+    check_outputs(files, inputs)
+    if not all((folder / f"{name}.npy").is_file() for name in ALWAYS):
+        check_new(files, "a result", "out")
 
 
 class Store:
@@ -38,8 +41,8 @@ class Store:
         and soft_votes.npy and energy_sums.npy if they are asked for.
 
         Raises SynflipError if files cannot be written there, if the disk has no room for them, if the images
-        are read from one of them, and if the folder has an array that this request does not make: it would be
-        taken for a part of its result.
+        are read from one of them, and if the folder has an array that this request does not make, which would
+        be taken for a part of its result, or one alone, which is of no result.
         """
         images, classes = len(request.pixels), len(request.model.classes)
         shapes: dict[str, tuple[int, ...]] = {

@@ -51,18 +51,19 @@ def check_folder(path: str | Path) -> None:
         _try(Path(os.path.realpath(path), _own_name()), path)
 
 
-def check_new(files: Iterable[Path], by: str) -> None:
+def check_new(files: Iterable[Path], by: str, option: str = "--out") -> None:
     """Ask, before any work, whether files that nobody named one by one replace nobody's.
 
     files: those whose names ``by``, such as ``synflip demo``, chooses by itself, without those that it wrote
-    before. Raises SynflipError if one is there; what is a FIFO or a device may be.
+    before. option: what chooses another place. Raises SynflipError if one is there; what is a FIFO or a
+    device may be.
     """
     for path in files:
         with _explained(f"write {path}"):
             found = _stat(path)
             if found is not None and _replaceable(path, found):
                 raise SynflipError(
-                    f"{path} is there already and is not from {by}: move it, or choose another --out"
+                    f"{path} is there already and is not from {by}: move it, or choose another {option}"
                 )
 
 

@@ -16,8 +16,9 @@ app = typer.Typer()
 @app.command(name="coin-cost")
 def coin_cost(
     out: Annotated[
-        Path, typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the table.")
-    ] = Path("coin-cost.md"),
+        Path | None,
+        typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the table."),
+    ] = None,
     page: Page = None,
     json: JsonFile = None,
 ) -> None:
@@ -39,7 +40,8 @@ def coin_cost(
     with bar("Synthesizing") as advance:
         costs = measure(advance)
     text = markdown(costs, "synflip coin-cost")
-    write_text(out, text)
+    if out is not None:
+        write_text(out, text)
     if page is not None:
         replace_section(page, "coin-cost", text)
     schemes = [
@@ -53,4 +55,4 @@ def coin_cost(
     ]
     write_json(json, {"lanes": GEOMETRY.lanes, "bits": GEOMETRY.bits, "schemes": schemes})
     rows = [(scheme.name, f"{bank.luts:,} LUT4, {bank.flip_flops:,} flip-flops") for scheme, bank, _ in costs]
-    table("Coins of a bank of 64 lanes", *rows, ("wrote", str(out)))
+    table("Coins of a bank of 64 lanes", *rows, *([("wrote", str(out))] if out is not None else []))

@@ -37,8 +37,9 @@ def rates(
         bool, typer.Option("--measure", help="Simulate some cases too, and compare their cycles.")
     ] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the tables.")
-    ] = Path("rates.md"),
+        Path | None,
+        typer.Option("--out", metavar="X.md", parser=output_file, help="Where to write the tables."),
+    ] = None,
     page: Page = None,
     json: JsonFile = None,
 ) -> None:
@@ -86,7 +87,8 @@ def rates(
     command += " --measure" * measure
     network = f"a trained {model.shape} network ({data})"
     text = markdown(needs, measurements, network, clock * 1e6, fold, command)
-    write_text(out, text)
+    if out is not None:
+        write_text(out, text)
     if page is not None:
         replace_section(page, f"rates {data}", text)
     numbers = {
@@ -114,6 +116,12 @@ def rates(
     )
     if measurements:
         agree = sum(one.agrees for one in measurements)
-        table("Simulated", ("as predicted", f"{agree} of {len(measurements)}"), ("wrote", str(out)))
-        if agree != len(measurements):
-            raise SynflipError(f"a run did not take the cycles that were predicted: see {out}")
+        table("Simulated", ("as predicted", f"{agree} of {len(measurements)}"))
+    if out is not None:
+        table("Tables", ("wrote", str(out)))
+    for one in measurements:
+        if not one.agrees:
+            raise SynflipError(
+                f"a run of {one.images} images on {one.geometry.name} took {one.counted} cycles; "
+                f"{one.predicted} were predicted, {one.within} more or less"
+            )
