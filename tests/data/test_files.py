@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from synflip.data import Dataset, feature_file, load, tables
 from synflip.data.feature_file import open_features
+from synflip.data.npy import read_images
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer
 from synflip.training.card import data_digest
@@ -634,6 +635,38 @@ def test_an_archive_that_says_more_than_it_holds_is_not_allocated(
         load(tmp_path / "t.npz")
     (tmp_path / "x.npy").write_bytes(array)
     with pytest.raises(SynflipError, match=r"no \.npy file of numbers"):
+        open_features(tmp_path / "x.npy", quantizer())
+
+
+def header(dtype: str, shape: str) -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def test_text_of_no_letters_takes_memory_too(tmp_path: Path) -> None:
+    """No byte of it is in the file, and numpy gives each of its texts four."""
+    array = header("<U0", "(100000000, 4)")
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("x.npy", array)
+    (tmp_path / "x.npy").write_bytes(array)
+    with peak() as taken:
+        with pytest.raises(SynflipError, match=r"t\.npz: its arrays take 1600000000 bytes; at most"):
+            open_features(tmp_path / "t.npz", quantizer())
+        with pytest.raises(SynflipError, match=r"x\.npy: no \.npy file of numbers, but of <U"):
+            open_features(tmp_path / "x.npy", quantizer())
+        assert taken() < 1 << 20
+
+
+def test_a_shape_is_of_numbers(tmp_path: Path) -> None:
+    array = header("|u1", "(True, 4)") + bytes(4)
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("x.npy", array)
+    (tmp_path / "x.npy").write_bytes(array)
+    with pytest.raises(SynflipError, match=r"t\.npz: no whole \.npz file .* x holds uint8 \[True, 4\]"):
+        open_features(tmp_path / "t.npz", quantizer())
+    with pytest.raises(SynflipError, match=r"x\.npy is not a \.npy file as np\.save writes it: shape"):
+        read_images(tmp_path / "x.npy")
+    with pytest.raises(SynflipError, match=r"x\.npy: no \.npy file of numbers"):
         open_features(tmp_path / "x.npy", quantizer())
 
 

@@ -49,6 +49,8 @@ def open_features(path: str | Path, quantizer: InputQuantizer, header: bool = Tr
             raise SynflipError(f"none of {', '.join(('.npy', *ENDINGS))}, which features come from")
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
+            if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "biuf":
+                raise SynflipError(f"no .npy file of numbers, but of {getattr(rows, 'dtype', 'arrays')}")
         except (OSError, SynflipError):
             raise
         except Exception as error:  # numpy's parser raises half a dozen kinds for hostile headers

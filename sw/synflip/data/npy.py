@@ -140,6 +140,8 @@ def _header(
         if version != (1, 0):  # what np.save writes for any array of numbers; its header is at most 64 KiB
             raise ValueError(f"format {version[0]}.{version[1]} instead of 1.0")
         shape, fortran, dtype = npy.read_array_header_1_0(file)
+        if bool in map(type, shape):  # which numpy takes for numbers
+            raise ValueError(f"shape {list(shape)}")
     except OSError:
         raise
     except Exception as error:  # numpy's parser raises half a dozen kinds for hostile headers

@@ -15,13 +15,14 @@ from numpy.typing import DTypeLike, NDArray
 #: What zipfile raises for archives that are damaged, encrypted or compressed in a way that it does not know.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 _BLOCK = 1 << 20  # bytes read at once
+_LETTER = 4  # bytes of one, of which numpy gives each text one at least
 
 
 def array_bytes(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
     """Rows, and bytes in all, of the array ``name`` of an open ``.npz`` archive, as its header says: nothing
     of that size is allocated. Raises as ``read_array``."""
     with _opened(archive, name) as (_, shape, _, dtype):
-        return (shape[0] if shape else 1), math.prod(shape) * dtype.itemsize
+        return (shape[0] if shape else 1), math.prod(shape) * (dtype.itemsize or _LETTER)
 
 
 def read_array(
@@ -37,8 +38,8 @@ def read_array(
         if dtype is not None and (found != np.dtype(dtype) or len(shape) != axes or fortran):
             raise ValueError(f"{name} holds {found} {list(shape)}")
         size = math.prod(shape) * found.itemsize
-        if size > limit:
-            raise ValueError(f"{name} takes {size} bytes; at most {limit} are read")
+        if (taken := size or math.prod(shape) * _LETTER) > limit:
+            raise ValueError(f"{name} takes {taken} bytes; at most {limit} are read")
         other = ValueError(f"{name} does not have the {size} bytes that its header says")
         if archive.getinfo(f"{name}.npy").file_size - file.tell() != size:
             raise other
@@ -75,6 +76,6 @@ def _opened(
             raise
         except Exception:  # numpy's parser raises half a dozen kinds for hostile headers
             raise ValueError(f"{name} is not as numpy writes it") from None
-        if found.kind not in "biufU" or min(shape, default=0) < 0:
+        if found.kind not in "biufU" or min(shape, default=0) < 0 or bool in map(type, shape):
             raise ValueError(f"{name} holds {found} {list(shape)}")
         yield file, shape, fortran, found
