@@ -1,5 +1,6 @@
 """What all devices share: a model or its path is loaded, and a request is checked when it is made."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -99,6 +100,13 @@ def test_a_request_knows_its_margins() -> None:
     assert request.early
     assert request.limits is not None and request.limits.tolist() == [3, 3, 3, 3]
     assert request.key_rows == 8  # four rows, padded to ROW_ALIGN
+    tracemalloc.start()
+    try:
+        many = InferenceRequest(model(), IMAGES, 10**7, 0, margin=3).limits
+        assert many is not None and len(many) == 10**7 and many[10**7 - 1] == 3
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,7 @@ def test_a_request_knows_its_margins() -> None:
         ({"samples": 0}, "samples must be in 1"),
         ({"seed": -1}, "the seed must be in 0"),
         ({"margin": np.array([1, 2])}, "margins must be 4 integers"),
+        ({"margin": -5}, "the margin must not be negative, not -5"),
         ({"first": 3, "margin": 1}, "cannot stop early"),
         ({"first": 3, "keys": np.zeros((4, 8), np.uint64)}, "leave out first"),
         ({"keys": np.zeros((4, 7), np.uint64)}, r"keys must be uint64 \[4, 8\]"),

@@ -263,7 +263,9 @@ def margins_of(margin: Margin | None, samples: int) -> NDArray[np.int64] | None:
     if margin is None:
         return None
     if isinstance(margin, int | float | np.generic):
-        margin = np.full(samples, max(min(whole_number(margin, "margin"), SAMPLE_LIMIT), -1))
+        if (number := whole_number(margin, "margin")) < 0:
+            raise SynflipError(f"the margin must not be negative, not {number}")
+        return np.broadcast_to(np.int64(min(number, SAMPLE_LIMIT)), samples)  # it takes no memory
     limits = plain(margin, "margins")
     if limits.dtype.kind == "f" and np.isfinite(limits).all() and (limits == np.floor(limits)).all():
         limits = np.minimum(limits, SAMPLE_LIMIT).astype(np.int64)
