@@ -55,7 +55,9 @@ def test_a_port_that_is_taken(files: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_test_set_is_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SYNFLIP_DATA", raising=False)
-    digits = replace(random_model((64, 10)), source={"data": "digits"}, input_max=16)
+    digits = replace(
+        random_model((64, 10)), source={"data": "digits"}, input_max=16, classes=tuple(map(str, range(10)))
+    )
     assert _tests(digits, None, None, True, None).data is not None
     other = _tests(
         replace(digits, source={"data": "digits", "data_sha256": "0" * 64}), None, None, True, None
@@ -64,8 +66,11 @@ def test_the_test_set_is_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
     for source in ({}, {"data": "mine.csv"}, {"data": "mnist"}):  # which would have to be fetched
         none = _tests(replace(digits, source=source), None, None, True, None)
         assert none.data is None and "--data" in none.why
-    with pytest.raises(SynflipError, match="10 classes, the model 9"):
+    with pytest.raises(SynflipError, match="the model has 9 classes and digits has 10"):
         _tests(random_model((64, 9)), "digits", None, True, None)
+    words = replace(digits, classes=("zero", *digits.classes[1:]))
+    with pytest.raises(SynflipError, match="class 0 of digits is 0, that of the model zero"):
+        _tests(words, "digits", None, True, None)
 
 
 #: A background job of a shell ignores Ctrl-C.

@@ -120,8 +120,7 @@ def _tests(
     try:
         found = load_for(network, name, data is not None, label, header, size)
         InferenceRequest(network, found.for_model(found.test_images[:1], network), 1, 0)
-        if len(found.classes) != len(network.classes):
-            raise SynflipError(f"{name} has {len(found.classes)} classes, the model {len(network.classes)}")
+        found.check_classes(network.classes)
     except SynflipError as error:
         if data is not None:
             raise

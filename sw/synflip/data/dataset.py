@@ -104,6 +104,21 @@ class Dataset:
         check_finite(features, self.input_quantizer.columns)
         return features
 
+    def check_classes(self, wanted: Sequence[str]) -> None:
+        """Raises SynflipError unless the classes are ``wanted``, those of a model, in its order."""
+        if len(self.classes) != len(wanted):
+            raise SynflipError(
+                f"the model has {len(wanted)} classes and {self.name} has {len(self.classes)}: "
+                "give the data that it was trained for"
+            )
+        for number, (label, other) in enumerate(zip(self.classes, wanted, strict=True)):
+            if label != other:
+                raise SynflipError(
+                    f"class {number} of {self.name} is {one_line(label)}, "
+                    f"that of the model {one_line(other)}: "
+                    "give data of the model's classes, with the same names in the same order"
+                )
+
     @classmethod
     def of(
         cls,

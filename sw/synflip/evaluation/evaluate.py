@@ -23,7 +23,6 @@ from synflip.uncertainty import entropy
 from synflip.uncertainty.aggregate import AGGREGATES, powers, second_choice
 from synflip.uncertainty.metrics import metrics, outside_auroc
 from synflip.util.progress import check_progress, shown
-from synflip.util.text import one_line
 
 IMAGES_AT_ONCE = 1000  # bounds the memory that softmaxes take
 
@@ -100,17 +99,7 @@ class _Answers:
 
 def _checked_scale(model: CompiledModel, dataset: Dataset, outside: Dataset | None) -> float:
     """The scale of the model's logits. Raises SynflipError if it has none, and for data that do not fit."""
-    if len(dataset.classes) != len(model.classes):
-        raise SynflipError(
-            f"the model has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}: "
-            "give the data that it was trained for"
-        )
-    for number, (label, name) in enumerate(zip(dataset.classes, model.classes, strict=True)):
-        if label != name:
-            raise SynflipError(
-                f"class {number} of {dataset.name} is {one_line(label)}, that of the model {one_line(name)}: "
-                "give data of the model's classes, with the same names in the same order"
-            )
+    dataset.check_classes(model.classes)
     if model.logit_scale is None:
         raise SynflipError("the model's file does not say the scale of its logits (source.logit_scale)")
     if outside is not None and outside.test_images.shape[1] != dataset.test_images.shape[1]:
