@@ -59,6 +59,28 @@ def test_bits_do_not_depend_on_how_they_are_asked_for():
     assert (JunctionModel(3, seed=5).bits(5000) != whole).any()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed=-1", "the seed must not be negative; it is -1"),
+        *(
+            (f"mismatch={value}", "mismatch must be a share, 0 or more, not")
+            for value in ("nan", "inf", "-1")
+        ),
+        ("drift=-0.5", "drift must be a share, 0 or more, not -0.5"),
+        *(
+            (f"{name}={value}", f"{name} must be a number above 0, not")
+            for name in ("barrier", "pulse", "drift_bits", "temperature")
+            for value in ("0", "-3", "nan", "inf")
+        ),
+        ("correlation=nan", "the correlation must be at least 0 and below 1, not nan"),
+    ],
+)
+def test_a_junction_that_cannot_be(text: str, words: str) -> None:
+    with pytest.raises(SynflipError, match=words):
+        JunctionModel.parse(5, text)
+
+
 def test_bias_and_correlation_are_those_asked_for():
     model = JunctionModel(4, seed=1, mismatch=0.02, correlation=0.25)
     bits = model.bits(200_000)

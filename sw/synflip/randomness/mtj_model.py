@@ -67,6 +67,14 @@ class JunctionModel:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise SynflipError(f"there must be at least one junction, not {self.count}")
+        if self.seed < 0:
+            raise SynflipError(f"the seed must not be negative; it is {self.seed}")
+        for name in ("mismatch", "drift"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise SynflipError(f"{name} must be a share, 0 or more, not {getattr(self, name)}")
+        for name in ("barrier", "pulse", "drift_bits", "temperature"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise SynflipError(f"{name} must be a number above 0, not {getattr(self, name)}")
         if not 0 <= self.correlation < 1:
             raise SynflipError(f"the correlation must be at least 0 and below 1, not {self.correlation}")
         self._random = np.random.default_rng(self.seed)
