@@ -137,6 +137,18 @@ def test_other_senseless_requests(dense, features):
         synflip.convert(below, [16], data=DATA)
 
 
+class Branch(nn.Module):
+    def forward(self, x):
+        return (x if x.sum() > 0 else -x).flatten(1)
+
+
+def test_an_extractor_that_cannot_be_followed(capfd):
+    """What torch says of it is in the error, and nowhere else."""
+    with pytest.raises(SynflipError, match=r"the features cannot be exported for images \[N, 1, 8, 8\]: "):
+        synflip.convert(nn.Sequential(Branch(), nn.Linear(64, 5), nn.ReLU()), [16], data=DATA)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.fixture(scope="module")
 def of_features(features, tmp_path_factory) -> tuple[Path, np.ndarray]:
     """A model of features in its two files, and its votes."""

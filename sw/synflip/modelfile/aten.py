@@ -60,7 +60,7 @@ def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> 
     that cannot be followed.
     """
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tool_caches(), _quiet():
+        with warnings.catch_warnings(), torch.no_grad(), tool_caches(), quiet():
             warnings.simplefilter("ignore")  # of torch, about torch
             sizes = ({0: torch.export.Dim.AUTO},) if any_batch else None
             exported = torch.export.export(network, (example,), dynamic_shapes=sizes)
@@ -83,7 +83,7 @@ def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what torch writes about a module that it cannot follow from the terminal: the error says it."""
     logger = logging.getLogger("torch")
     level = logger.level

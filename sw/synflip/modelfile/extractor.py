@@ -18,6 +18,7 @@ from torch import nn
 
 from synflip.errors import SynflipError
 from synflip.modelfile import pt2
+from synflip.modelfile.aten import quiet
 from synflip.spec.features import BLOCK, MAX_LOG2_STEP
 from synflip.util.cache import tool_caches
 from synflip.util.text import first_line
@@ -93,7 +94,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """
     network = nn.Sequential(copied(extractor), nn.Flatten()).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tool_caches():
+        with warnings.catch_warnings(), torch.no_grad(), tool_caches(), quiet():
             warnings.simplefilter("ignore")  # of torch, about torch
             program = torch.export.export(
                 network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)
