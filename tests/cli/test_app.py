@@ -153,6 +153,26 @@ def test_names_in_files_do_not_reach_the_terminal_raw(
     assert "[red]x[/red]" in text and "a b[bold]" in text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_no_memory(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def work(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(modelfile.safetensors, "load", work)
+    assert fails(capsys, "info", "m.safetensors").startswith("error: not enough memory; take fewer images")
+    error = ValueError("can't allocate memory")  # another error stays a defect
+    with pytest.raises(ValueError, match="allocate"):
+        app.main(["info", "m.safetensors"])
+
+
 def test_output_to_a_closed_pipe_is_quiet(files: Path) -> None:
     code = "import sys; from synflip.cli.app import main; sys.exit(main(['info', 'm.safetensors']))"
     command = f'{sys.executable} -c "{code}" | true; exit ${{PIPESTATUS[0]}}'

@@ -233,6 +233,7 @@ def test_images_with_the_axes_of_the_data(files: Path, capsys: pytest.CaptureFix
         ({"--out": "."}, "it is a folder"),
         ({"--out": "x.npy/r.npz"}, "cannot make the folder x.npy"),
         ({"--geometry": "64"}, "geometry '64' is not LANESxBANKS, such as 64x8"),
+        ({"--geometry": "64x8,bits=2,bits=4"}, "geometry '64x8,bits=2,bits=4' says bits twice"),
         ({"--geometry": "24x8"}, "lanes must be a multiple of 16 in 16..128, not 24"),
         ({"--geometry": "64x3"}, "banks must be 1, 2, 4 or 8, not 3"),
         ({"--samples": str(1 << 31)}, "samples must be in 1..2**31-1, not 2147483648"),

@@ -126,6 +126,7 @@ def test_convolutions_are_converted(files: Path, capsys: pytest.CaptureFixture[s
         (["--features", "conv"], "--network conv and --features conv do not go together"),
         (["--for", "ulx3s-85f"], "--network conv and --for ulx3s-85f do not go together"),
         (["--filters", "4,x"], "--filters '4,x' is not a list of layer sizes"),
+        (["--filters", "none"], "--filters none leaves no convolution: leave out --network conv, too"),
         (["--filters", "8,8,8,8"], "each maximum halves the image"),
         (["--data", "t.csv"], "t has rows of 3 numbers; convolutions need pictures"),
         (["--data", "t.csv", "--teachers", "1"], "t has rows of 3 numbers; convolutions need pictures"),

@@ -128,6 +128,7 @@ def test_numbers_and_weights_as_people_have_them() -> None:
         ({"classes": ["a"]}, r"1 class names for 2 logits"),
         ({"classes": [1, 2]}, r"classes must be a list with a name for each logit, not \[1, 2\]"),
         ({"classes": 2}, r"classes must be a list with a name for each logit, not 2"),
+        ({"classes": ["a", "a"]}, r"two classes are called 'a': give each its own name"),
         ({"source": {"epochs": np.int64(3)}}, r"the source of a model is written as JSON: .*int64"),
         ({"input_max": 0}, r"largest pixel"),
     ],

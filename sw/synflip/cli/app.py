@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from synflip.spec.model import CompiledModel
 
 INTERRUPTED = 130
+NO_MEMORY = "not enough memory; take fewer images or samples, or a smaller network"
+_OF_MEMORY = "can't allocate memory"  # in what torch says
 #: In the order of --help.
 COMMANDS = (
     train, convert, run, evaluate, margins, serve, report_paper, bench, fuzz, gateware, boards, selftest,
@@ -280,7 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(line, 1)
     except MemoryError:
-        return _fail("not enough memory; take fewer images or samples", 1)
+        return _fail(NO_MEMORY, 1)
+    except RuntimeError as error:  # torch has no class of its own for it
+        if _OF_MEMORY not in str(error):
+            raise
+        return _fail(NO_MEMORY, 1)
     except BrokenPipeError:  # a reader such as head closes the pipe before all is written
         _close_stdout()
         return 1

@@ -190,6 +190,8 @@ def train(
     if filters is not None and network != NetworkShape.conv:
         raise SynflipError(f"--filters {filters} is of --network conv; give that, or leave --filters out")
     given_filters = None if filters is None else _sizes(filters, "--filters")
+    if given_filters == []:
+        raise SynflipError(f"--filters {filters} leaves no convolution: leave out --network conv, too")
     if network != NetworkShape.dense:
         _check_convolutions(network, features, board)
     chosen, bits, activation_bits = board_words(board, bits, activation_bits)

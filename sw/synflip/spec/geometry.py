@@ -191,11 +191,14 @@ class Geometry:
         if not match:
             raise SynflipError(f"geometry {text!r} is not LANESxBANKS, such as 64x8")
         names = [item.name for item in fields(cls) if item.name not in ("lanes", "banks")]
+        found: dict[str, int] = {}
         for setting in settings:
             name, _, value = (part.strip() for part in setting.partition("="))
             if name not in names or not re.fullmatch(r"[0-9]{1,9}", value):
                 raise SynflipError(
                     f"{setting.strip()!r} of geometry {text!r} is not NAME=N, with one of {', '.join(names)}"
                 )
-            other[name] = int(value)
-        return cls(lanes=int(match[1]), banks=int(match[2]), **other)
+            if name in found:
+                raise SynflipError(f"geometry {text!r} says {name} twice")
+            found[name] = int(value)
+        return cls(lanes=int(match[1]), banks=int(match[2]), **{**other, **found})
