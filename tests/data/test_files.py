@@ -447,6 +447,32 @@ def test_what_a_model_takes_is_checked(tmp_path: Path) -> None:
         open_features(tmp_path / "gone.npy", quantizer())
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("t.npz", {"label": "y"}, "t.npz is no table, and has no column of labels 'y': leave out label"),
+        ("pets", {"label": "y"}, "pets is no table, and has no column of labels 'y': leave out label"),
+        ("t.npz", {"header": False}, "t.npz is no table, and its first line has no names: leave out header"),
+        ("t.csv", {"label": ""}, "t.csv has no column without a name: give label the name of"),
+        ("t.csv", {"size": (8, 8)}, "t.csv has no pictures that could be scaled: leave out size"),
+        ("t.npz", {"size": (8, 8)}, "t.npz has no pictures that could be scaled: leave out size"),
+        ("pets", {"size": 8}, r"size is a height and a width, such as (32, 32), not 8"),
+        ("pets", {"size": (8, 0)}, "the width of size must be an integer in 1..16777216, not 0"),
+        ("pets", {"size": (8, 1.5)}, "the width of size must be an integer in 1..16777216, not 1.5"),
+        ("pets", {"seed": -1}, "the seed must be an integer in 0..9223372036854775807, not -1"),
+        ("t.csv", {"seed": "a"}, "the seed must be an integer in 0..9223372036854775807, not 'a'"),
+    ],
+)
+def test_arguments_of_other_data(tmp_path: Path, name: str, given: dict[str, Any], words: str) -> None:
+    """They are refused, not left alone: who gives them believes that they do something."""
+    pictures(tmp_path / "pets")
+    np.savez(tmp_path / "t.npz", x=X, y=Y)
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    load(tmp_path / name)
+    with pytest.raises(SynflipError, match=re.escape(words)):
+        load(tmp_path / name, **given)
+
+
 def test_named_data_have_labels_of_their_own() -> None:
     with pytest.raises(SynflipError, match="digits has its own labels and sizes"):
         load("digits", label="y")

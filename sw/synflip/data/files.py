@@ -5,11 +5,14 @@ from pathlib import Path
 
 from synflip.data.dataset import LARGEST, Dataset
 from synflip.data.feature_file import ENDINGS, TABLES, explained, read_npz, read_table
-from synflip.data.picture_folder import read_pictures
+from synflip.data.picture_folder import MAX_PIXELS, read_pictures
 from synflip.data.tables import column_names, held_out, labels_of, split
 from synflip.errors import SynflipError
 from synflip.spec.model import CompiledModel
+from synflip.util.arrays import whole_number
 from synflip.util.text import one_line
+
+_MOST_SEED = (1 << 63) - 1
 
 
 def load_file(
@@ -31,6 +34,8 @@ def load_file(
     made of such data. quantiles: as of ``Dataset.of``; None takes (0, 1). Raises SynflipError.
     """
     path = Path(path)
+    seed = whole_number(seed, "the seed", 0, _MOST_SEED)
+    _check_kind(path, label, header, size)
     if path.is_dir():
         if quantiles is not None:
             raise SynflipError(
@@ -78,6 +83,28 @@ def load_file(
             model=model,
             quantiles=shares,
         )
+
+
+def _check_kind(path: Path, label: str | None, header: bool, size: tuple[int, int] | None) -> None:
+    """Raises SynflipError for an argument that is of another kind of data than ``path``'s, or makes no
+    sense."""
+    if path.suffix.lower() not in TABLES or path.is_dir():
+        if label is not None:
+            raise SynflipError(
+                f"{path} is no table, and has no column of labels {label!r:.60}: leave out label"
+            )
+        if not header:
+            raise SynflipError(f"{path} is no table, and its first line has no names: leave out header")
+    elif label == "":
+        raise SynflipError(f"{path} has no column without a name: give label the name of that of the labels")
+    if size is None:
+        return
+    if not path.is_dir():
+        raise SynflipError(f"{path} has no pictures that could be scaled: leave out size")
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise SynflipError(f"size is a height and a width, such as (32, 32), not {size!r:.60}")
+    for what, value in zip(("height", "width"), size, strict=True):
+        whole_number(value, f"the {what} of size", 1, MAX_PIXELS)
 
 
 def _of_pictures(
