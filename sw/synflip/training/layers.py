@@ -11,6 +11,10 @@ Activations are never negative, so a weight's change moves the sums of all image
 biases have to move back. Training therefore takes the mean as b' + sum of w (x - c), c the running mean of x
 (LeCun et al., Efficient BackProp, 1998, section 4.3), and the compiled bias is b = b' - sum of w c: the same
 network, easier to train.
+
+The likelihood of a sample punishes noise more than that of the mean of many samples does, by Jensen's
+inequality. So dense layers are trained with ``NOISE`` of the standard deviation: then votes are right more
+often and the mean softmax is likelier, and a single sample is right as often.
 """
 
 import math
@@ -33,6 +37,7 @@ MAX_TRAINED_BIAS = (1 << 23) - 1
 _LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gradient at 0
 _MEAN_SQUARE = 1 / 10  # of activations, as a share of the largest's, for the initial scale: MNIST's images
 _FOLLOW = 0.02  # share of the way to a batch's mean that the centre of a layer's inputs goes
+NOISE = 0.7  # share of the noise of a dense layer's coins that training has
 KERNELS = 16  # flips of a convolution's coins in a batch
 _LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin would be rare and huge
 
@@ -123,7 +128,7 @@ class SynapticLinear(Synapses):
         weight, rounded = self.quantised()
         if not self.training:
             return nn.functional.linear(x, flip(weight, generator), rounded)
-        noise = torch.randn(draws, len(x), len(weight), generator=generator)
+        noise = torch.randn(draws, len(x), len(weight), generator=generator).mul_(NOISE)
         bias = self.bias * self.bias_unit
         sums: Tensor = NoisySums.apply(x, self.weight, weight, noise, self.centre)
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
