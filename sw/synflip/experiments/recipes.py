@@ -5,8 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: Rises when the same settings give another network: what an earlier training gave is then made again.
-TRAINING = 3
+#: Each rises when the same settings give another network: what an earlier training gave is then made again.
+FLOAT_TRAINING = 3
+COIN_TRAINING = 4
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Float:
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON holds them."""
-        return {"network": "float", "training": TRAINING, **asdict(self)}
+        return {"network": "float", "training": FLOAT_TRAINING, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Coins:
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON holds them."""
-        return {"network": "coins", "training": TRAINING, **asdict(self)}
+        return {"network": "coins", "training": COIN_TRAINING, **asdict(self)}
 
     def teacher(self, seed: int) -> Float:
         """The recipe of the teacher with this seed."""

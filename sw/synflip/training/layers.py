@@ -12,9 +12,9 @@ biases have to move back. Training therefore takes the mean as b' + sum of w (x 
 (LeCun et al., Efficient BackProp, 1998, section 4.3), and the compiled bias is b = b' - sum of w c: the same
 network, easier to train.
 
-The likelihood of a sample punishes noise more than that of the mean of many samples does, by Jensen's
-inequality. So dense layers are trained with ``NOISE`` of the standard deviation: then votes are right more
-often and the mean softmax is likelier, and a single sample is right as often.
+The loss of one sample punishes noise more than that of the mean of many samples does, by Jensen's
+inequality. So training has ``NOISE`` of the coins' standard deviation: votes are right more often then, the
+mean softmax is likelier, and a single sample is right about as often.
 """
 
 import math
@@ -37,7 +37,7 @@ MAX_TRAINED_BIAS = (1 << 23) - 1
 _LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gradient at 0
 _MEAN_SQUARE = 1 / 10  # of activations, as a share of the largest's, for the initial scale: MNIST's images
 _FOLLOW = 0.02  # share of the way to a batch's mean that the centre of a layer's inputs goes
-NOISE = 0.7  # share of the noise of a dense layer's coins that training has
+NOISE = 0.5  # share of the coins' standard deviation that training has
 KERNELS = 16  # flips of a convolution's coins in a batch
 _LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin would be rare and huge
 
@@ -141,11 +141,11 @@ class SynapticConv2d(Synapses):
     place: sizes, and where the kernels [J, kh * kw * C] go, rows in the order dy, dx, c. A synapse has one
     coin for all positions, so the noise of positions is not independent; and a kernel of 3x3 over one channel
     has nine coins, whose sum is not Gaussian. So in training coins are flipped too, KERNELS times in a batch,
-    each time for as many of its images. A coin is p + sqrt(p (1 - p)) e, where e, which is what was flipped,
-    stays the same in the backward pass: it has the gradient of the mean and that of the variance. After two
-    epochs of half of MNIST, votes of 16 are right most often so; then come Gaussian weights of the same mean
-    and variance, coins with the gradient of the mean alone (straight-through), and a Gaussian number for each
-    position.
+    each time for as many of its images. A coin is p + NOISE sqrt(p (1 - p)) e, where e, which is what was
+    flipped, stays the same in the backward pass: it has the gradient of the mean and that of the variance.
+    With all the noise, after two epochs of half of MNIST, votes of 16 are right most often so; then come
+    Gaussian weights of the same mean and variance, coins with the gradient of the mean alone
+    (straight-through), and a Gaussian number for each position.
     """
 
     def __init__(
@@ -182,8 +182,10 @@ class SynapticConv2d(Synapses):
     def _trained(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
         with torch.no_grad():
-            coins, p = flip(weight, generator), weight.abs()
-            slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * (coins.abs() - p) + 1
+            p = weight.abs()
+            noise = (flip(weight, generator).abs_() - p).mul_(NOISE)
+            slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * noise + 1
+            coins = (p + noise).copysign_(weight)
         mean = self.weight * slope
         return mean + (coins - mean).detach()
 
