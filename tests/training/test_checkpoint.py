@@ -151,6 +151,9 @@ def test_stopped_twice(few: Dataset, file: Path) -> None:
     settings["teachers"] = [float_network(few, (8,), 1)]
     with pytest.raises(SynflipError, match="its teachers are others"):
         train(few, **settings, checkpoint=file, resume=True)
+    settings["teachers"] = [float_network(few, (8,), 2)]
+    with pytest.raises(SynflipError, match="noise"):
+        train(few, **settings, noise=1, checkpoint=file, resume=True)
 
 
 def test_progress_true_shows_a_bar(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

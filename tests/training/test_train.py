@@ -414,6 +414,10 @@ def test_sizes_of_a_network(sizes: object, line: str) -> None:
         ({"activation_bits": 0}, "activation bits must be in 1..8, not 0"),
         ({"mean_of": 2.5}, "mean_of must be an integer, not 2.5"),
         ({"mean_of": True}, "mean_of must be an integer, not True"),
+        ({"noise": 1.5}, "noise must be a number in 0..1, not 1.5; 1 is all of the coins' noise"),
+        ({"noise": math.nan}, "noise must be a number in 0..1, not nan"),
+        ({"noise": "all"}, "noise must be a number in 0..1, not 'all'"),
+        ({"noise": True}, "noise must be a number in 0..1, not True"),
         ({"augment": "no"}, "augment must be True or False, not 'no'"),
         ({"signed": "no"}, "signed must be True or False, not 'no'"),
         ({"resume": True}, "resume goes on from a checkpoint: give its path too"),
@@ -440,6 +444,26 @@ def test_numbers_of_numpy_are_those_of_python(digits: Dataset) -> None:
     for settings in ({"mean_of": np.int64(2)}, {"mean_of": 2.0, "filters": np.array([4])}):
         network = train(few(digits, 32), (8,), epochs=1, signed=np.bool_(True), **settings)
         assert network.source["mean_of"] == 2 and type(network.source["mean_of"]) is int
+
+
+@pytest.mark.parametrize("filters", [(), (2,)])
+def test_a_share_of_the_noise(filters: tuple[int, ...]) -> None:
+    """The sums of every layer vary by it from draw to draw. The card says what is not the default."""
+    data = few(load("digits"), 32)
+    spreads = []
+    for share in (0, np.float32(0.25), 1.0):
+        network = train(data, (8,), epochs=1, filters=filters, noise=share)
+        assert network.source["noise"] == share and type(network.source["noise"]) is float
+        spreads.append([])
+        for layer in network.linear:
+            with torch.no_grad():
+                layer.weight.fill_(0.5)
+                inputs = layer.place.inputs if layer.place else layer.weight.shape[1]
+                sums = layer.train()(torch.full((1, inputs), 100.0), generator(3), 200)
+            spreads[-1].append(sums.std(0).mean().item())
+    none, quarter, whole = spreads
+    assert max(none) < 1e-3 and quarter == pytest.approx([spread / 4 for spread in whole], rel=1e-3)
+    assert "noise" not in train(data, (8,), epochs=1, filters=filters, noise=NOISE).source
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63])

@@ -133,6 +133,8 @@ class Context:
             return compile_network(network, dataset.classes, dataset.input_max, source)
         settings["mean_of"] = recipe.mean_of
         settings["teachers"] = [self.ordinary(recipe.teacher(seed)) for seed in range(recipe.teachers)]
+        if recipe.noise is not None:
+            settings["noise"] = recipe.noise
         if recipe.sampled:
             hidden, filters = default_hidden(dataset), default_filters(dataset)
             network = train.train(dataset, hidden, filters=filters, **settings)

@@ -40,7 +40,7 @@ class Coins:
     images, the last ones, are not trained on. teachers: how many ordinary networks of the same shape and
     epochs, of the seeds 0, 1, .., it learns from. made: ``trained``; ``converted`` from an ordinary network
     of two thirds of the epochs, and fine-tuned for the others; or ``flipped``, the coins of a clipped one, to
-    [-1, 1] or, unless ``signed``, to [0, 1].
+    [-1, 1] or, unless ``signed``, to [0, 1]. noise: share of it in training; None is the default.
     """
 
     data: str
@@ -57,11 +57,13 @@ class Coins:
     teachers: int = 0
     sampled: bool = False
     made: str = "trained"
+    noise: float | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON holds them."""
-        return {"network": "coins", "training": COIN_TRAINING, **asdict(self)}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {"network": "coins", "training": COIN_TRAINING, **given}
 
     def teacher(self, seed: int) -> Float:
         """The recipe of the teacher with this seed."""
@@ -83,8 +85,8 @@ class Budget:
     networks that are compared with each other only. conv, colour: epochs of convolutional ones. samples: of
     an answer. most: of the curve of accuracy. seeds: of the headline rows. members: of the ensemble. mean_of:
     of the network trained on the mean. others: shapes beside ``hidden``. held_out: training images that fit
-    temperatures; networks of ``epochs``, ``conv`` and ``colour`` are not trained on them. precisions: of
-    weights that are redrawn.
+    temperatures; networks of ``epochs``, ``conv`` and ``colour`` are not trained on them. noise: of
+    probabilities. shares: of the noise in training. precisions: of weights that are redrawn.
     """
 
     hidden: tuple[int, ...] = (512, 512)
@@ -101,6 +103,7 @@ class Budget:
     front: tuple[int, ...] = (1, 2, 4, 8)
     bits: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     noise: tuple[float, ...] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+    shares: tuple[float, ...] = (1.0, 0.7, 0.5, 0.3, 0.0)
     kept: tuple[float, ...] = (1.0, 0.5, 0.1, 0.01, 0.0)
     precisions: tuple[float, ...] = (100.0, 10.0, 3.0)
     dropout: float = 0.2
@@ -122,6 +125,7 @@ QUICK = Budget(
     front=(1, 2),
     bits=(1, 4),
     noise=(0.0, 0.1),
+    shares=(1.0, 0.0),
     kept=(1.0, 0.0),
     precisions=(10.0,),
     held_out=200,

@@ -140,6 +140,12 @@ EXPERIMENTS = (
         training.front,
     ),
     Experiment(
+        "training-noise", "Noise in training",
+        "Training with a share of the standard deviation of the coins. The network that is used has all of "
+        "it.",
+        training.training_noise, colour=True,
+    ),
+    Experiment(
         "temperature", "The scale of the logits",
         "The divisor of the logits in the softmax: as trained, and fitted to training images held out.",
         training.temperature,

@@ -1,10 +1,12 @@
-"""Experiments on training for uncertainty: likelihood of the mean of samples, and a fitted scale."""
+"""Experiments on training for uncertainty: likelihood of the mean of samples, less noise, a fitted scale."""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synflip.experiments import datasets, plots
-from synflip.experiments.accuracy import Parts
+from synflip.experiments.accuracy import Parts, accuracies, is_colour, sampled_coins
 from synflip.experiments.blocks import Picture
 from synflip.experiments.findings import Numbers
 from synflip.experiments.networks import Context
@@ -18,6 +20,7 @@ from synflip.experiments.predictions import (
 )
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
+from synflip.training.layers import NOISE
 from synflip.uncertainty import softmax
 from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.temperature import fit_scale
@@ -63,6 +66,37 @@ def front(context: Context, data: str) -> Parts:
             plots.lines(curves, "NLL, nats", "% right"),
         ),
     ]  # fmt: skip
+
+
+def training_noise(context: Context, data: str) -> Parts:
+    """Networks trained with shares of the coins' noise: without convolutions with each share of the budget,
+    and with convolutions of coins with all of it and with the default."""
+    budget = context.budget
+    held_out = context.held_out(data)
+    networks = []
+    if not is_colour(context, data):
+        plain = context.recipe(data, budget.hidden, budget.sweep, held_out=held_out)
+        networks += [(plain, share) for share in budget.shares]
+    if not datasets.is_table(context.data(data)):
+        sampled = replace(sampled_coins(context, data), epochs=budget.sweep)
+        networks += [(sampled, share) for share in (1.0, NOISE)]
+    rows = []
+    for recipe, share in networks:
+        found = accuracies(context, recipe if share == NOISE else replace(recipe, noise=share))
+        rows.append(
+            {
+                "coins": found["network"],
+                "noise": share,
+                "one sample %": found["one sample"],
+                f"vote of {budget.samples} %": found[f"vote of {budget.samples}"],
+                "mean softmax %": found["mean softmax accuracy"],
+                "NLL": found["mean softmax nll"],
+                "NLL, scaled": found["mean softmax scaled nll"],
+                "ECE": found["mean softmax ece"],
+            }
+        )
+    title = f"Share of the noise in training; {budget.sweep} epochs, {budget.samples} samples"
+    return [Table.from_records("training-noise", title, rows)]
 
 
 def temperature(context: Context, data: str) -> Parts:

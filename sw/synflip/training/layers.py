@@ -47,10 +47,11 @@ class Synapses(nn.Module):
 
     weight: [J, I] in [-1, 1], probability and sign; in [0, 1] unless ``signed``. bias: [J], b' in units of
     ``bias_unit``. centre: [I], c. batches: how many c is the running mean of. place: where the weights go as
-    kernels; None of a dense layer.
+    kernels; None of a dense layer. noise: share of the coins' standard deviation that training has.
     """
 
     place: Convolution | None = None
+    noise = NOISE
     centre: Tensor
     batches: Tensor
 
@@ -128,7 +129,7 @@ class SynapticLinear(Synapses):
         weight, rounded = self.quantised()
         if not self.training:
             return nn.functional.linear(x, flip(weight, generator), rounded)
-        noise = torch.randn(draws, len(x), len(weight), generator=generator).mul_(NOISE)
+        noise = torch.randn(draws, len(x), len(weight), generator=generator).mul_(self.noise)
         bias = self.bias * self.bias_unit
         sums: Tensor = NoisySums.apply(x, self.weight, weight, noise, self.centre)
         return sums.flatten(0, 1) + (bias + (rounded - bias).detach())
@@ -141,7 +142,7 @@ class SynapticConv2d(Synapses):
     place: sizes, and where the kernels [J, kh * kw * C] go, rows in the order dy, dx, c. A synapse has one
     coin for all positions, so the noise of positions is not independent; and a kernel of 3x3 over one channel
     has nine coins, whose sum is not Gaussian. So in training coins are flipped too, KERNELS times in a batch,
-    each time for as many of its images. A coin is p + NOISE sqrt(p (1 - p)) e, where e, which is what was
+    each time for as many of its images. A coin is p + noise sqrt(p (1 - p)) e, where e, which is what was
     flipped, stays the same in the backward pass: it has the gradient of the mean and that of the variance.
     With all the noise, after two epochs of half of MNIST, votes of 16 are right most often so; then come
     Gaussian weights of the same mean and variance, coins with the gradient of the mean alone
@@ -183,7 +184,7 @@ class SynapticConv2d(Synapses):
         """One flip of ``weight``, the quantised ones, with gradients of those that are trained."""
         with torch.no_grad():
             p = weight.abs()
-            noise = (flip(weight, generator).abs_() - p).mul_(NOISE)
+            noise = (flip(weight, generator).abs_() - p).mul_(self.noise)
             slope = (0.5 - p) / (p - p * p).clamp_(min=_LEAST_SPREAD) * noise + 1
             coins = (p + noise).copysign_(weight)
         mean = self.weight * slope
