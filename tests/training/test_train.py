@@ -450,8 +450,8 @@ def test_numbers_of_numpy_are_those_of_python(digits: Dataset) -> None:
 def test_a_share_of_the_noise(filters: tuple[int, ...]) -> None:
     """The sums of every layer vary by it from draw to draw. The card says what is not the default."""
     data = few(load("digits"), 32)
-    spreads = []
-    for share in (0, np.float32(0.25), 1.0):
+    spreads: list[list[float]] = []
+    for share in (0.0, np.float64(0.25), 1.0):
         network = train(data, (8,), epochs=1, filters=filters, noise=share)
         assert network.source["noise"] == share and type(network.source["noise"]) is float
         spreads.append([])
