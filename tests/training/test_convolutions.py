@@ -16,7 +16,7 @@ from synflip.spec.convolution import Convolution
 from synflip.training import layers
 from synflip.training.checkpoint import Interrupted
 from synflip.training.convnets import float_network
-from synflip.training.layers import NOISE, SynapticConv2d, SynapticNetwork, flip
+from synflip.training.layers import KERNEL_NOISE, SynapticConv2d, SynapticNetwork, flip
 from synflip.training.loop import TrainStep
 from synflip.training.train import train
 
@@ -59,7 +59,7 @@ def test_evaluation_is_the_compiled_model_exactly(filters: tuple, grey: bool) ->
 
 def test_noise_is_a_share_of_that_of_coins_shared_by_all_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean and correlations of the sums at all positions are those of exact flips, also between positions;
-    their standard deviation is NOISE of theirs."""
+    their standard deviation is KERNEL_NOISE of theirs."""
     place = Convolution((3, 3, 2), (2, 2))
     layer = SynapticConv2d(place, 2, 4, 8, generator(1))
     with torch.no_grad():
@@ -75,15 +75,15 @@ def test_noise_is_a_share_of_that_of_coins_shared_by_all_positions(monkeypatch: 
     deviation = exact.std(0)
     assert ((noisy.mean(0) - exact.mean(0)).abs() < 6 * deviation * (2 / many) ** 0.5).all()
     found, wanted = (torch.corrcoef(sums.T) for sums in (noisy, exact))
-    assert ((noisy.std(0) / (NOISE * deviation) - 1).abs() < 0.06).all()
+    assert ((noisy.std(0) / (KERNEL_NOISE * deviation) - 1).abs() < 0.06).all()
     assert ((found - wanted).abs() < 6 * (2 / many) ** 0.5).all()
     assert wanted[0, 2] > 0.1  # output 0 at the first two positions: two taps see the same image, one coin
 
 
 def test_gradients_of_coins_are_those_of_their_mean_and_variance() -> None:
-    """A coin of weight w has the mean w and, in training, the variance v = NOISE^2 (|w| - w^2). The mean of
-    (coin - c)^2 is v + (w - c)^2, so over many flips the gradient is NOISE^2 (sign - 2 w) + 2 (w - c). A coin
-    that always comes up the same has the mean's gradient alone."""
+    """A coin of weight w has the mean w and, in training, the variance v = s^2 (|w| - w^2), s a share of
+    the noise. The mean of (coin - c)^2 is v + (w - c)^2, so over many flips the gradient is s^2 (sign - 2 w) +
+    2 (w - c). A coin that always comes up the same has the mean's gradient alone."""
     layer = SynapticConv2d(Convolution((1, 1, 1), (1, 1)), 6, 8, 8, generator())
     p = torch.tensor([[0.25], [-0.25], [0.75], [0.0625], [1.0], [0.0]])
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_gradients_of_coins_are_those_of_their_mean_and_variance() -> None:
     loss.backward()
     found = layer.weight.grad.flatten().tolist()
     coins = p.flatten().tolist()
-    wanted = [NOISE**2 * (math.copysign(1, w) - 2 * w) + 2 * (w - goal) for w in coins[:4]]
+    wanted = [KERNEL_NOISE**2 * (math.copysign(1, w) - 2 * w) + 2 * (w - goal) for w in coins[:4]]
     wanted += [2 * (w - goal) for w in coins[4:]]
     assert found == pytest.approx(wanted, abs=0.15)
 

@@ -22,7 +22,16 @@ from synflip.training import train as training
 from synflip.training.baseline import fit_float, float_accuracy, float_baseline, float_network
 from synflip.training.convert import convert
 from synflip.training.distillation import train_teachers
-from synflip.training.layers import NOISE, NoisySums, Shift, SynapticLinear, SynapticNetwork, flip, thresholds
+from synflip.training.layers import (
+    KERNEL_NOISE,
+    NOISE,
+    NoisySums,
+    Shift,
+    SynapticLinear,
+    SynapticNetwork,
+    flip,
+    thresholds,
+)
 from synflip.training.loop import TrainStep, one_cycle
 from synflip.training.train import train
 from torch import nn
@@ -463,7 +472,9 @@ def test_a_share_of_the_noise(filters: tuple[int, ...]) -> None:
             spreads[-1].append(sums.std(0).mean().item())
     none, quarter, whole = spreads
     assert max(none) < 1e-3 and quarter == pytest.approx([spread / 4 for spread in whole], rel=1e-3)
-    assert "noise" not in train(data, (8,), epochs=1, filters=filters, noise=NOISE).source
+    network = train(data, (8,), epochs=1, filters=filters)
+    assert "noise" not in network.source
+    assert [layer.noise for layer in network.linear] == [*[KERNEL_NOISE] * len(filters), NOISE, NOISE]
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63])

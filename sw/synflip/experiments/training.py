@@ -20,7 +20,7 @@ from synflip.experiments.predictions import (
 )
 from synflip.experiments.recipes import Coins
 from synflip.report.tables import Table
-from synflip.training.layers import NOISE
+from synflip.training.layers import KERNEL_NOISE, NOISE
 from synflip.uncertainty import softmax
 from synflip.uncertainty.metrics import metrics
 from synflip.uncertainty.temperature import fit_scale
@@ -73,20 +73,22 @@ def training_noise(context: Context, data: str) -> Parts:
     and with convolutions of coins with all of it and with the default."""
     budget = context.budget
     held_out = context.held_out(data)
-    networks = []
+    networks: list[tuple[Coins, float | None, float]] = []
     if not is_colour(context, data):
         plain = context.recipe(data, budget.hidden, budget.sweep, held_out=held_out)
-        networks += [(plain, share) for share in budget.shares]
+        networks += [(replace(plain, noise=None if share == NOISE else share), None, share)
+                     for share in budget.shares]  # fmt: skip
     if not datasets.is_table(context.data(data)):
         sampled = replace(sampled_coins(context, data), epochs=budget.sweep)
-        networks += [(sampled, share) for share in (1.0, NOISE)]
+        networks += [(replace(sampled, noise=1.0), 1.0, 1.0), (sampled, KERNEL_NOISE, NOISE)]
     rows = []
-    for recipe, share in networks:
-        found = accuracies(context, recipe if share == NOISE else replace(recipe, noise=share))
+    for recipe, of_kernels, of_dense in networks:
+        found = accuracies(context, recipe)
         rows.append(
             {
                 "coins": found["network"],
-                "noise": share,
+                "noise in convolutions": of_kernels,
+                "noise in dense layers": of_dense,
                 "one sample %": found["one sample"],
                 f"vote of {budget.samples} %": found[f"vote of {budget.samples}"],
                 "mean softmax %": found["mean softmax accuracy"],

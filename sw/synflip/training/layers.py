@@ -13,8 +13,8 @@ biases have to move back. Training therefore takes the mean as b' + sum of w (x 
 network, easier to train.
 
 The loss of one sample punishes noise more than that of the mean of many samples does, by Jensen's
-inequality. So training has ``NOISE`` of the coins' standard deviation: votes are right more often then, the
-mean softmax is likelier, and a single sample is right about as often.
+inequality. So training has a share of the coins' standard deviation: votes are right more often then, and
+the mean softmax is likelier. With too small a share single samples are right less often.
 """
 
 import math
@@ -37,7 +37,7 @@ MAX_TRAINED_BIAS = (1 << 23) - 1
 _LEAST_VARIANCE = 1e-2  # small for a sum of integers; the square root has no gradient at 0
 _MEAN_SQUARE = 1 / 10  # of activations, as a share of the largest's, for the initial scale: MNIST's images
 _FOLLOW = 0.02  # share of the way to a batch's mean that the centre of a layer's inputs goes
-NOISE = 0.5  # share of the coins' standard deviation that training has
+NOISE, KERNEL_NOISE = 0.7, 0.5  # share of the coins' standard deviation in training; in convolutions
 KERNELS = 16  # flips of a convolution's coins in a batch
 _LEAST_SPREAD = 15 / 256  # p (1 - p) of p = 1/16: the gradient of a rarer coin would be rare and huge
 
@@ -51,7 +51,7 @@ class Synapses(nn.Module):
     """
 
     place: Convolution | None = None
-    noise = NOISE
+    noise: float
     centre: Tensor
     batches: Tensor
 
@@ -122,6 +122,8 @@ class SynapticLinear(Synapses):
     """A dense layer of coins: activations [N, I] to sums z [N, J]. In training the sums have Gaussian
     noise."""
 
+    noise = NOISE
+
     def forward(self, x: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
         """Sums z [N, J]; in training [draws * N, J]."""
         if self.training:
@@ -148,6 +150,8 @@ class SynapticConv2d(Synapses):
     Gaussian weights of the same mean and variance, coins with the gradient of the mean alone
     (straight-through), and a Gaussian number for each position.
     """
+
+    noise = KERNEL_NOISE
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from synflip.spec.model import pixels_to_activations
 from synflip.training.card import card
 from synflip.training.checkpoint import Checkpoint, checkpoint_of, digest_of, end
 from synflip.training.feature_network import FeatureNetwork
-from synflip.training.layers import NOISE, SynapticNetwork, check_bits
+from synflip.training.layers import SynapticNetwork, check_bits
 from synflip.training.loop import FLOAT_RATE, Progress, checked_epochs, fit, layer_sizes
 from synflip.training.shapes import Filters, checked_filters, convolutions, flat
 from synflip.util.arrays import flag, list_of, training_seed, whole_number
@@ -44,7 +44,7 @@ def train(
     checkpoint: str | Path | Checkpoint | None = None,
     resume: bool = False,
     filters: Filters = (),
-    noise: float = NOISE,
+    noise: float | None = None,
 ) -> SynapticNetwork:
     """Train a network of coins with Adam and a one-cycle rate; in evaluation mode when it is returned.
 
@@ -58,7 +58,8 @@ def train(
     after every step with a TrainStep: step, epoch, loss in nats, rate. mean_of: what is made likely is the
     mean of this many sampled softmaxes. teachers: ordinary networks, whose mean softmax is learnt in place of
     the labels. signed: whether weights are in [-1, 1] or in [0, 1]. noise: share in 0..1 of the coins'
-    standard deviation that training has. The same seed gives the same network on the same kind of machine.
+    standard deviation that training has, in all layers; None takes ``layers.NOISE`` in dense ones and
+    ``layers.KERNEL_NOISE`` in convolutions. The same seed gives the same network on the same kind of machine.
 
     checkpoint: a file, ``m.checkpoint.safetensors``, for what Ctrl-C or SIGTERM would lose: the training ends
     its step, writes the file and raises ``Interrupted``, a KeyboardInterrupt. resume: go on from that file,
@@ -72,7 +73,8 @@ def train(
     bits, activation_bits = check_bits(bits, activation_bits)
     seed, mean_of = training_seed(seed), whole_number(mean_of, "mean_of")
     augment, signed = flag(augment, "augment"), flag(signed, "signed")
-    filters, noise = checked_filters(filters), _checked_noise(noise)
+    filters = checked_filters(filters)
+    noise = None if noise is None else _checked_noise(noise)
     _check_teachers(teachers, dataset)
     inputs, *others = layer_sizes(dataset, hidden)
     places = convolutions(dataset, filters) if filters else []
@@ -80,8 +82,9 @@ def train(
         [inputs, *flat(filters), *others], bits, activation_bits, seed, signed, places,
         channels_first=bool(places) and len(dataset.shape) == 3,
     )  # fmt: skip
-    for layer in network.linear:
-        layer.noise = noise
+    if noise is not None:
+        for layer in network.linear:
+            layer.noise = noise
     generator = torch.Generator().manual_seed(seed)
 
     images = pixels_to_activations(dataset.train_pixels, dataset.input_max, activation_bits)
@@ -92,7 +95,7 @@ def train(
 
 
 def _checked_noise(noise: Any) -> float:
-    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= noise <= 1:
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= float(noise) <= 1:
         raise SynflipError(f"noise must be a number in 0..1, not {noise!r}; 1 is all of the coins' noise")
     return float(noise)
 
@@ -126,13 +129,13 @@ def describe(
     mean_of: int,
     teachers: int,
     signed: bool = True,
-    noise: float = NOISE,
+    noise: float | None = None,
 ) -> None:
     """Put the card of a training on the network, and the input quantizer of its data. teachers: how many."""
     recipe: dict[str, Any] = {"mean_of": mean_of} if mean_of > 1 else {}
     recipe |= {"teachers": teachers} if teachers else {}
     recipe |= {} if signed else {"signed": False}
-    recipe |= {} if noise == NOISE else {"noise": noise}
+    recipe |= {} if noise is None else {"noise": noise}
     network.source = card(dataset, seed, epochs, augment, **recipe)
     network.input_quantizer = dataset.input_quantizer
 
@@ -188,7 +191,7 @@ def fit_coins(
         "activation_bits": coins.activation_bits,
         "signed": coins.linear[0].lowest < 0,
         "mean_of": mean_of,
-        "noise": coins.linear[0].noise,
+        "noise": [layer.noise for layer in coins.linear],
         "teachers": digest_of(teachers),
         "pixels": [dataset.input_max, *dataset.shape],
     }
