@@ -82,8 +82,8 @@ def test_noise_is_a_share_of_that_of_coins_shared_by_all_positions(monkeypatch: 
 
 def test_gradients_of_coins_are_those_of_their_mean_and_variance() -> None:
     """A coin of weight w has the mean w and, in training, the variance v = s^2 (|w| - w^2), s a share of
-    the noise. The mean of (coin - c)^2 is v + (w - c)^2, so over many flips the gradient is s^2 (sign - 2 w) +
-    2 (w - c). A coin that always comes up the same has the mean's gradient alone."""
+    the noise. The mean of (coin - c)^2 is v + (w - c)^2, so over many flips the gradient is
+    s^2 (sign - 2 w) + 2 (w - c). A coin that always comes up the same has the mean's gradient alone."""
     layer = SynapticConv2d(Convolution((1, 1, 1), (1, 1)), 6, 8, 8, generator())
     p = torch.tensor([[0.25], [-0.25], [0.75], [0.0625], [1.0], [0.0]])
     with torch.no_grad():
