@@ -35,7 +35,7 @@ from synflip.spec.coins import threshold
 from synflip.spec.model import CompiledModel
 from synflip.training import baseline, train
 from synflip.uncertainty.scores import softmax
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 from tests.browser import browser, complaints, window
 
@@ -195,6 +195,27 @@ def test_likelihoods_are_scaled_by_what_held_out_images_say(folder: Path, digits
     assert found["scaled nll"] == pytest.approx(test[best], rel=0.01) != found["nll"]
     everything = rows(folder, "baselines") + rows(folder, "method") + rows(folder, "together")
     assert len(everything) == 12 + 14 + 2 and all(row["scaled nll"] > 0 for row in everything)
+
+
+def test_shares_of_noise_are_measured_on_held_out_images_too(folder: Path, digits: Dataset) -> None:
+    """By torch's own cross entropy, of samples that were asked for one by one."""
+    context = Context(QUICK, ResultCache(folder, "", ""))
+    context.cache.making = False
+    images, labels = digits.train_images[-HELD_OUT:], digits.train_labels[-HELD_OUT:]
+    for noise in (0.0, 1.0):
+        (found,) = rows(folder, "held-out", conv=False, noise=noise)
+        model = context.coins(
+            context.recipe("digits", QUICK.hidden, QUICK.sweep, held_out=HELD_OUT, noise=noise)
+        )
+        shares = torch.zeros(len(images), 10, dtype=torch.float64)
+        with Golden() as golden:
+            golden.load(model)
+            for sample in range(QUICK.samples):
+                logits = golden.infer(images, 1, 1, logits=True, first=sample).logits
+                assert logits is not None and model.logit_scale is not None
+                shares += torch.from_numpy(logits[0] / model.logit_scale).softmax(1) / QUICK.samples
+        assert found["nll"] == pytest.approx(nll_loss(shares.log(), torch.from_numpy(labels)).item())
+        assert found["accuracy"] == (shares.argmax(1).numpy() == labels).mean()
 
 
 def test_the_methods_own_numbers(folder: Path) -> None:

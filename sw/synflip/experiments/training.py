@@ -70,7 +70,8 @@ def front(context: Context, data: str) -> Parts:
 
 def training_noise(context: Context, data: str) -> Parts:
     """Networks trained with shares of the coins' noise: without convolutions with each share of the budget,
-    and with convolutions of coins with all of it and with the default."""
+    and with convolutions of coins with all of it and with the default. The default was chosen on training
+    images that were held out, so their answers are measured too."""
     budget = context.budget
     held_out = context.held_out(data)
     networks: list[tuple[Coins, float | None, float]] = []
@@ -83,12 +84,21 @@ def training_noise(context: Context, data: str) -> Parts:
         networks += [(replace(sampled, noise=1.0), 1.0, 1.0), (sampled, KERNEL_NOISE, NOISE)]
     rows = []
     for recipe, of_kernels, of_dense in networks:
+
+        def make(recipe: Coins = recipe) -> Numbers:
+            kept = coin_answers(context, recipe, budget.samples).kinds["mean softmax"].held_out
+            assert kept is not None
+            return metrics(*kept).as_dict()
+
+        chosen = context.cache.row("held-out", answer_settings(recipe, budget.samples), make)
         found = accuracies(context, recipe)
         rows.append(
             {
                 "coins": found["network"],
                 "noise in convolutions": of_kernels,
                 "noise in dense layers": of_dense,
+                "held out, mean softmax %": chosen["accuracy"],
+                "held out, NLL": chosen["nll"],
                 "one sample %": found["one sample"],
                 f"vote of {budget.samples} %": found[f"vote of {budget.samples}"],
                 "mean softmax %": found["mean softmax accuracy"],
