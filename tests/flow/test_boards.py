@@ -406,7 +406,12 @@ def test_pages_of_reports(tmp_path):
         "| b | d | 16x2, k = 4 | 1,000 of 2,000 | 70 | 1,500 of 2,000 | 31.2 | 80, 81.2 MHz | 3 to 13 min |"
         in text
     )
-    assert "| b, k = 4 | 12,345 | 5,000; 6,000 (k = 4) |" in text
+    found = throughput.predict(Geometry(16, 2), 80e6)  # of the networks of now, at the clock asked for
+    alone, batch = (found[0][f"samples_per_second_{way}"] for way in ("1", "batch"))
+    assert f"| b, k = 4 | 12,345 | {alone:,}; {batch:,} (k = 4) | " in text
+    assert "5,000; 6,000" not in text  # what the report said on its own day
+    slow = boards_page.markdown([report | {"clock_reached_hz": 40e6}])
+    assert f"| {throughput.predict(Geometry(16, 2), 40e6)[0]['samples_per_second_1']:,}; " in slow
     assert "| lanes | 600; 18.8 |" in text and "| other | 400; 12.5 |" in text
     assert "- **LUTs**: " in text and "- **LUTs**: " not in boards_page.markdown([report], legend=False)
     maps = {**report, "geometry": "16x2,map_depth=64"}

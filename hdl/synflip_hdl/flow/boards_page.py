@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from synflip.errors import SynflipError
+from synflip.inference.throughput import activities, predict
 from synflip.report.tables import markdown_table
 from synflip.spec.geometry import Geometry
 from synflip.util.json_file import read_json
@@ -18,7 +19,7 @@ MAX_BYTES = 1 << 20
 #: The entries of a report that the tables use.
 KEYS = (
     *("board", "device", "geometry", "lanes", "banks", "bits", "resources", "carries", "logic_cells"),
-    *("parts", "slots", "predictions", "seconds"),
+    *("parts", "slots", "clock_asked_hz", "clock_reached_hz", "seconds"),
 )
 
 
@@ -45,6 +46,13 @@ def has_maps(report: dict[str, Any]) -> bool:
     return Geometry.parse(report["geometry"]).map_depth > 0
 
 
+def _predicted(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the accelerator of a report will do with the networks of now: those of its own day may have had
+    other activations."""
+    asked, reached = report["clock_asked_hz"], report["clock_reached_hz"]
+    return predict(Geometry.parse(report["geometry"]), min(asked, reached or asked))
+
+
 def markdown(reports: list[dict[str, Any]], legend: bool = True) -> str:
     """Tables: resources and clock; network samples a second; what each part takes; what limits the clock.
 
@@ -63,7 +71,6 @@ def markdown(reports: list[dict[str, Any]], legend: bool = True) -> str:
         accelerator = f"{report['lanes']}x{report['banks']}, k = {report['bits']}"
         head = (report["board"], report["device"], accelerator)
         rows.append((*head, *used, report["luts_per_slot"], clock, time_range(report["seconds"])))
-    networks = [item["network"] for item in reports[0]["predictions"]]
     lines = [markdown_table(heads, rows), ""]
     if legend:
         lines += [
@@ -79,13 +86,13 @@ def markdown(reports: list[dict[str, Any]], legend: bool = True) -> str:
         "already: the [serial line](../reference/uart.md#throughput) brings far fewer.",
         "",
     ]
-    rows = []
+    rows, networks = [], [item["network"] for item in activities()]
     for report in reports:
         rates = [
             f"{item['samples_per_second_1']:,}; {item['samples_per_second_batch']:,} (k = {item['bits']})"
             if item["fits"]
             else f"does not fit: {item['why']}"
-            for item in report["predictions"]
+            for item in _predicted(report)
         ]
         rows.append((label(report), f"{report['synapses_on_chip']:,}", *rates))
     lines += [markdown_table(("board", "synapses on chip", *networks), rows)]
