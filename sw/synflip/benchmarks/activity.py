@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from synflip.inference.throughput import ACTIVITY
+from synflip.inference import throughput
 from synflip.spec.cycles import LOADS, bank_load
 from synflip.spec.geometry import BANKS, LANE_STEP, MAX_LANES
 from synflip.util.progress import bar
@@ -67,7 +67,8 @@ def run(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
 def main() -> None:
     """Write the file."""
     found = [run(name, hidden) for name, hidden in NETWORKS]
-    Path(__file__).with_name(ACTIVITY).write_text(json.dumps(found) + "\n")
+    file = Path(throughput.__file__).with_name(throughput.ACTIVITY)
+    file.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
