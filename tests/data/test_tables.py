@@ -400,6 +400,7 @@ Y = [0, 1] * 20
             "names are a list, of an array's columns; a frame",
         ),
         (lambda: Dataset.of(ROWS, LABELS, names="abcdefghijkl"), "names are a list, of an array's columns"),
+        (lambda: Dataset.of(ROWS, LABELS, names=5), "names are a list, of an array's columns"),  # type: ignore[arg-type]
         (lambda: Dataset.of(csr_matrix(ROWS), LABELS), "x are a sparse matrix: give x.toarray()"),
         (
             lambda: Dataset.of(FRAME.to_records(), Y[:20]),

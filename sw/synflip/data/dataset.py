@@ -161,7 +161,7 @@ class Dataset:
                 raise SynflipError(f"the seed must not be negative; it is {seed}")
             quantiles = _shares(quantiles)
             classes = None if classes is None else _class_names(classes)
-            if names is not None and (is_frame(x) or isinstance(names, str)):
+            if names is not None and (is_frame(x) or not is_list(names)):
                 raise SynflipError("names are a list, of an array's columns; a frame has names of its own")
             xs, ys, label = _parts(x, y, x_test, y_test)
             label = known.label if known is not None and label is None else label
