@@ -191,7 +191,6 @@ def fit_coins(
         "activation_bits": coins.activation_bits,
         "signed": coins.linear[0].lowest < 0,
         "mean_of": mean_of,
-        "noise": [layer.noise for layer in coins.linear],
         "teachers": digest_of(teachers),
         "pixels": [dataset.input_max, *dataset.shape],
     }
@@ -199,6 +198,7 @@ def fit_coins(
         recipe["log2_step"] = network.log2_step
     if any(coins.places):
         recipe["convolutions"] = [str(place) for place in coins.places]
+    recipe["noise"] = [layer.noise for layer in coins.linear]  # last: other layers are not called other noise
 
     def settle(share: float) -> None:
         if share >= FROZEN:
