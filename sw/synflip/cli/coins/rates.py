@@ -122,6 +122,6 @@ def rates(
     for one in measurements:
         if not one.agrees:
             raise SynflipError(
-                f"a run of {one.images} images on {one.geometry.name} took {one.counted} cycles; "
-                f"{one.predicted} were predicted, {one.within} more or less"
+                f"a run of {one.images} images on {one.geometry.name} did not take the cycles that were "
+                f"predicted: {one.counted}, not {one.predicted} or at most {one.within} more or less"
             )
