@@ -22,7 +22,7 @@ def array_bytes(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
     """Rows, and bytes in all, of the array ``name`` of an open ``.npz`` archive, as its header says: nothing
     of that size is allocated. Raises as ``read_array``."""
     with _opened(archive, name) as (_, shape, _, dtype):
-        return (shape[0] if shape else 1), math.prod(shape) * (dtype.itemsize or _LETTER)
+        return (shape[0] if shape else 1), _taken(shape, dtype)
 
 
 def read_array(
@@ -38,7 +38,7 @@ def read_array(
         if dtype is not None and (found != np.dtype(dtype) or len(shape) != axes or fortran):
             raise ValueError(f"{name} holds {found} {list(shape)}")
         size = math.prod(shape) * found.itemsize
-        if (taken := size or math.prod(shape) * _LETTER) > limit:
+        if (taken := _taken(shape, found)) > limit:
             raise ValueError(f"{name} takes {taken} bytes; at most {limit} are read")
         other = ValueError(f"{name} does not have the {size} bytes that its header says")
         if archive.getinfo(f"{name}.npy").file_size - file.tell() != size:
@@ -54,6 +54,11 @@ def read_array(
                 raise other
             block[:] = np.frombuffer(there, dtype=np.uint8)
         return numbers.reshape(shape, order="F" if fortran else "C")
+
+
+def _taken(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Bytes of memory that an array takes."""
+    return math.prod(shape) * (dtype.itemsize or _LETTER)
 
 
 @contextmanager
