@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from synflip.data import Dataset
-from synflip.data.tables import second
 from synflip.errors import SynflipError
+from synflip.util.text import second
 
 from tests.data.arrays import read_only
 

@@ -14,7 +14,7 @@ from synflip.spec.features import Features
 from synflip.spec.input_quantizer import InputQuantizer
 from synflip.spec.model import CompiledModel, Layer
 from synflip.spec.sizes import MAX_BITS
-from synflip.util.text import one_line
+from synflip.util.text import one_line, second
 
 if TYPE_CHECKING:
     from synflip.training.feature_network import FeatureNetwork
@@ -107,9 +107,8 @@ def compile_layers(
         raise SynflipError(f"bits must be an integer in 1..{MAX_BITS}, not {bits!r}")
     if not isinstance(classes, Sequence | np.ndarray) or not all(isinstance(name, str) for name in classes):
         raise SynflipError(f"classes must be a list with a name for each logit, not {classes!r:.60}")
-    for index, name in enumerate(classes):
-        if name in classes[:index]:
-            raise SynflipError(f"two classes are called {one_line(name)!r}: give each its own name")
+    if (twice := second(classes)) is not None:
+        raise SynflipError(f"two classes are called {one_line(twice)!r}: give each its own name")
     try:
         json.dumps(dict(source or {}))
     except (TypeError, ValueError) as error:

@@ -17,14 +17,13 @@ from synflip.data.tables import (
     is_frame,
     label_column,
     labels_of,
-    second,
     split,
 )
 from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer, check_finite
 from synflip.spec.model import CompiledModel, channels_last
 from synflip.util.arrays import is_list, list_of, plain, rows, whole, whole_number, whole_pixels
-from synflip.util.text import one_line
+from synflip.util.text import one_line, second
 
 MAX_PIXEL = 65535
 LARGEST = 255  # pixel of a feature: an activation has at most 8 bits

@@ -5,7 +5,7 @@ to be a number; what is none is named with its row, counted from 0, and its colu
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from synflip.errors import SynflipError
 from synflip.spec.input_quantizer import Column, InputQuantizer
 from synflip.spec.sizes import MAX_OUTPUTS
 from synflip.util.arrays import list_of, plain, rows
-from synflip.util.text import MAX_MESSAGE, one_line
+from synflip.util.text import MAX_MESSAGE, one_line, second
 
 MAX_CATEGORIES = 256  # of a column: more are names or dates, which say nothing of other rows
 MAX_TEXT_BYTES = 1 << 30  # of a column, with 4 bytes for each letter of the longest in each row
@@ -55,16 +55,6 @@ def unlike(names: Sequence[str]) -> Sequence[str]:
     if (twice := second(names)) is not None:
         raise SynflipError(f"two columns are called {one_line(twice)!r}: give each its own name")
     return names
-
-
-def second(names: Iterable[str]) -> str | None:
-    """The first of some names that was there before; None if each is there once."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
 
 
 def label_column(frame: Any, label: str) -> Any:

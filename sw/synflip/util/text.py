@@ -1,4 +1,6 @@
-"""Text from files and tools that are not trusted, made safe to print."""
+"""Text from files and tools that are not trusted, made safe to print; names that come twice."""
+
+from collections.abc import Iterable
 
 MAX_MESSAGE = 300  # characters
 
@@ -23,3 +25,13 @@ def first_line(error: Exception) -> str:
 def printable(text: str) -> str:
     """``text`` as one line of any length: white space becomes one blank, a control character too."""
     return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
+
+
+def second(names: Iterable[str]) -> str | None:
+    """The first of some names that was there before; None if each is there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
