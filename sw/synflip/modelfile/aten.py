@@ -60,8 +60,7 @@ def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> 
     that cannot be followed.
     """
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tool_caches(), quiet():
-            warnings.simplefilter("ignore")  # of torch, about torch
+        with torch.no_grad(), tool_caches(), quiet():
             sizes = ({0: torch.export.Dim.AUTO},) if any_batch else None
             exported = torch.export.export(network, (example,), dynamic_shapes=sizes)
     except Exception as error:  # whatever the module raises
@@ -84,12 +83,14 @@ def program_of(network: nn.Module, example: Tensor, any_batch: bool = False) -> 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what torch writes about a module that it cannot follow from the terminal: the error says it."""
+    """Keep what torch writes about a module that it cannot follow from the terminal: the error says it; and
+    its warnings, which are about itself."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)

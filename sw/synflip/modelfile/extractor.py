@@ -7,7 +7,6 @@ import copy
 import hashlib
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,8 +93,7 @@ def export(extractor: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """
     network = nn.Sequential(copied(extractor), nn.Flatten()).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tool_caches(), quiet():
-            warnings.simplefilter("ignore")  # of torch, about torch
+        with torch.no_grad(), tool_caches(), quiet():
             program = torch.export.export(
                 network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("images")},)
             )
